@@ -1,0 +1,220 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Which imbalance strategy is best for my multi-label data, and why?
+#[derive(Debug, Parser)]
+#[command(name = "sweep", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags every command has.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The results database; a run's files lie beside it in <DB without .db>.runs/
+    #[arg(long, global = true, env = "SWEEP_DB", default_value = "sweep.db", value_name = "PATH")]
+    pub db: PathBuf,
+    /// More words on stderr (-v, -vv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// No progress, only errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// One short file each in `command/`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train what the grid asks for and the database lacks, then show the leaderboard
+    Run(Run),
+    /// What `run` would do: points, what was merged or dropped and why, runs, bundles, time
+    Plan(Plan),
+    /// The data set before any training: splits, prevalences, imbalance, co-occurrence, weights
+    Data(Data),
+    /// Finish an interrupted sweep from the database alone
+    Resume(Resume),
+    /// Queued, running, succeeded, failed, throughput, time left
+    Status(Status),
+    /// The comparison: which strategy wins, by how much
+    Report(Report),
+    /// One run: configuration, per-label table, every epoch, logs of failed attempts
+    Show(Show),
+    /// Shell completions
+    Completions(Completions),
+    /// A worker process; what launchers start
+    #[command(hide = true)]
+    Worker(Worker),
+}
+
+/// Table for people, JSON for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    Json,
+}
+
+/// A sweep file and changes to it.
+#[derive(Clone, Debug, Args)]
+pub struct File {
+    /// The sweep file (TOML)
+    pub file: PathBuf,
+    /// Change a key of the file, e.g. --set train.epochs=2 (repeatable; values are TOML)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// How workers are run.
+#[derive(Clone, Debug, Args)]
+pub struct Workers {
+    /// Devices to train on, instead of the file's `workers.devices`: cpu,cuda:0,...
+    #[arg(long, value_delimiter = ',', value_name = "LIST")]
+    pub devices: Vec<String>,
+    /// Workers a device, instead of the file's `workers.per_device`
+    #[arg(long, value_name = "N")]
+    pub per_device: Option<usize>,
+    /// How workers are started
+    #[arg(long, value_name = "LAUNCHER", default_value = "local")]
+    pub on: Launcher,
+    /// Stop the sweep once this many runs have failed
+    #[arg(long, value_name = "N")]
+    pub max_failures: Option<usize>,
+}
+
+/// The launchers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Launcher {
+    /// Processes on this machine
+    #[default]
+    Local,
+    /// No processes: records made-up results (for tests of the sweep itself)
+    #[value(hide = true)]
+    Fake,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub file: File,
+    #[command(flatten)]
+    pub workers: Workers,
+    /// Only show the plan
+    #[arg(long)]
+    pub dry_run: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Plan {
+    #[command(flatten)]
+    pub file: File,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Data {
+    #[command(flatten)]
+    pub file: File,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Name, id or `latest`
+    #[arg(default_value = "latest")]
+    pub sweep: String,
+    /// Also retry runs that failed
+    #[arg(long)]
+    pub failed: bool,
+    #[command(flatten)]
+    pub workers: Workers,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Name, id or `latest`
+    #[arg(default_value = "latest")]
+    pub sweep: String,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// Name, id or `latest`
+    #[arg(default_value = "latest")]
+    pub sweep: String,
+    /// Rank by this column of the `leaderboard` view
+    #[arg(long, default_value = "macro_f1")]
+    pub metric: String,
+    /// val or test; strategies are chosen on val, test is for reporting
+    #[arg(long, default_value = "val")]
+    pub split: String,
+    /// best (val macro_ap), last or a number
+    #[arg(long, default_value = "best")]
+    pub epoch: String,
+    /// Only this threshold policy, also one that was not in the grid (a number, max_f1, ...)
+    #[arg(long, value_name = "POLICY")]
+    pub threshold: Option<String>,
+    /// Columns that make a row; runs that differ only in other columns (seed) are averaged
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub group_by: Vec<String>,
+    /// Only the best N rows
+    #[arg(long, value_name = "N")]
+    pub top: Option<usize>,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ReportFormat,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Formats of `report`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    #[default]
+    Table,
+    Json,
+    Csv,
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub struct Show {
+    /// Fingerprint of a run, or the start of one
+    pub run: String,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// `cpu` or `cuda:N`
+    #[arg(long)]
+    pub device: String,
+    /// CPU threads of this worker
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// The journal to create
+    #[arg(long)]
+    pub journal: PathBuf,
+    /// Name of this incarnation
+    #[arg(long)]
+    pub name: String,
+}

@@ -1,0 +1,1 @@
+//! The one linearising place: state (pure: event → actions), dispatcher (one select loop), progress.

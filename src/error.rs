@@ -1,0 +1,46 @@
+//! The one error type of the command line, mapped exhaustively to the documented exit codes.
+
+use std::path::PathBuf;
+
+/// What ends a command early. Each room has its own error; this is where they meet.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A wrong flag or argument.
+    #[error("{0}")]
+    Usage(String),
+    /// A bad sweep file; the message starts with `file:line:column`.
+    #[error(transparent)]
+    Spec(#[from] crate::spec::SpecError),
+    /// Data that cannot be used.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// The results database.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// A file outside the database.
+    #[error("{path}: {source}", path = .path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// The sweep ended, but some runs failed.
+    #[error("{failed} of {total} runs failed; `sweep status` lists them and `sweep resume --failed` tries them again")]
+    RunsFailed { failed: usize, total: usize },
+    /// Stopped by the user; the sweep can be resumed.
+    #[error("interrupted; `sweep resume` continues where it stopped")]
+    Interrupted,
+    /// Anything the program did not foresee.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+impl Error {
+    /// The process exit code of the public contract.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(_) | Self::Io { .. } | Self::Unexpected(_) => 1,
+            Self::Usage(_) | Self::Spec(_) => 2,
+            Self::RunsFailed { .. } => 3,
+            Self::Data(_) => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}

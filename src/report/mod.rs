@@ -1,0 +1,1 @@
+//! The comparison: load, summarise (pure), render.

@@ -1,0 +1,180 @@
+//! What decides a run's result, as typed values. Everything here is in canonical form: defaults filled in, unread keys folded away.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A named thing with numeric parameters, as typed: `"focal"` or `{ kind = "focal", gamma = 2.0 }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, f64>,
+}
+
+impl Choice {
+    /// A choice without parameters.
+    #[must_use]
+    pub fn plain(kind: &str) -> Self {
+        Self { kind: kind.to_owned(), params: BTreeMap::new() }
+    }
+
+    /// The parameter `name`. The spec fills every parameter of the registry entry, so a missing one is a bug of the caller.
+    #[must_use]
+    pub fn get(&self, name: &str) -> f64 {
+        self.params.get(name).copied().unwrap_or_else(|| panic!("{} has no parameter {name}: the spec fills all of them", self.kind))
+    }
+}
+
+impl std::fmt::Display for Choice {
+    /// `focal` or `focal(alpha=0.25,gamma=2)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.kind)?;
+        if !self.params.is_empty() {
+            let params: Vec<_> = self.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            write!(f, "({})", params.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+/// How the positives of each label are weighted in the loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PosWeight {
+    /// One weight a label, in the order of the labels.
+    Explicit(Vec<f64>),
+    /// A formula over the train split's counts.
+    Formula(Choice),
+}
+
+/// One run: one training. Its fingerprint is the hash of this, the data's content and [`super::FORMAT`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    pub data: DataConfig,
+    pub model: ModelConfig,
+    pub train: TrainConfig,
+    pub loss: Choice,
+    pub pos_weight: PosWeight,
+    pub sampler: Choice,
+    pub seed: u64,
+}
+
+/// Where the rows come from and how they are divided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataConfig {
+    #[serde(flatten)]
+    pub source: Source,
+    pub split: SplitConfig,
+}
+
+/// The three kinds of data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Source {
+    /// The built-in oracle data set.
+    Letters {
+        samples: usize,
+        /// (label, P(label)) in the order of the file.
+        label_rates: Vec<(String, f64)>,
+        /// Edge of the square grey image, in pixels.
+        image_size: u32,
+        /// s of `y ~ Bern(sigmoid(s g + b))`: how much the picture says about the label.
+        signal: f64,
+        seed: u64,
+    },
+    /// A folder of images and a CSV.
+    Images {
+        root: PathBuf,
+        labels: PathBuf,
+        image: ImageConfig,
+        columns: Columns,
+    },
+    /// A matrix of features and a CSV whose rows are in the same order.
+    Features {
+        features: PathBuf,
+        labels: PathBuf,
+        columns: Columns,
+        /// Subtract the train mean and divide by the train deviation, column by column.
+        standardize: bool,
+    },
+}
+
+/// Columns of the CSV that are not labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Columns {
+    /// The image's path or the row's id; the first column by default.
+    pub path: Option<String>,
+    /// `train`, `val`, `test` (or `valid`, `validation`); a column named `split` by default, if there is one.
+    pub split: Option<String>,
+    /// Rows that share a value never cross splits.
+    pub group: Option<String>,
+    /// Columns that are neither.
+    pub ignore: Vec<String>,
+}
+
+/// How a file becomes a tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// Edge of the square the network sees, in pixels.
+    pub size: u32,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: u32,
+    /// `stretch` (both sides to `size`) or `crop` (short side to `size`, then the centre).
+    pub resize: String,
+    /// `none` ([0, 1]), `half` ([-1, 1]) or `imagenet` (mean and deviation of torchvision's models).
+    pub normalize: String,
+    /// Train time: mirror left-right with probability 1/2.
+    pub flip: bool,
+    /// Train time: pad by this many pixels and crop back at a random place; 0 is off.
+    pub crop_padding: u32,
+    /// `error` or `skip`.
+    pub on_bad_image: String,
+    /// Larger images count as bad (decompression bombs).
+    pub max_pixels: u64,
+}
+
+/// How rows are divided, unless the CSV has a split column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SplitConfig {
+    pub train: f64,
+    pub val: f64,
+    pub test: f64,
+    /// `iterative` (Sechidis 2011) or `random`.
+    pub method: String,
+    pub seed: u64,
+}
+
+/// The network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    /// `linear`, `mlp`, `cnn` or `densenet121`.
+    pub arch: String,
+    /// `mlp`: units of each hidden layer; `cnn`: channels of each stage. Empty elsewhere.
+    pub hidden: Vec<usize>,
+    /// Probability of dropping a unit before the head; 0 where the architecture has no dropout.
+    pub dropout: f64,
+    /// Local safetensors file or `hf://owner/repo/file`.
+    pub weights: Option<String>,
+    /// `backbone`: only the head is trained.
+    pub freeze: Option<String>,
+}
+
+/// The training loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    pub epochs: usize,
+    pub batch_size: usize,
+    /// `adam` (beta1, beta2, eps, weight_decay: L2), `adamw` (the same, decoupled), `sgd` (momentum, nesterov, weight_decay).
+    pub optimizer: Choice,
+    pub learning_rate: f64,
+    /// `constant`, `step` (every [epochs], factor), `cosine` (final_factor); each with `warmup` [epochs].
+    pub schedule: Choice,
+    /// Largest L2 norm of the whole gradient; none by default.
+    pub grad_clip: Option<f64>,
+    /// `f32`, or `bf16` on CUDA.
+    pub precision: String,
+    /// Start the head's bias at logit(prevalence) (strategies.md M10).
+    pub prior_bias: bool,
+}

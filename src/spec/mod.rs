@@ -1,0 +1,21 @@
+//! TOML → [`Plan`]: schema, axes, canonical form, fingerprint, bundles. Pure: no files, no clocks, no tokio, no Candle.
+
+mod config;
+mod plan;
+
+pub use config::*;
+pub use plan::*;
+
+/// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
+/// Raise it when a change of code changes the numbers of a run.
+pub const FORMAT: u32 = 1;
+
+/// A sweep file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct SpecError {
+    /// `file:line:column`, or the flag that was typed.
+    pub place: String,
+    /// What is wrong, what is allowed, the nearest name.
+    pub message: String,
+}

@@ -1,0 +1,1 @@
+//! The process side: jobs in on stdin, journal out. Never opens the database.
