@@ -52,7 +52,12 @@ pub enum ModelError {
 /// # Errors
 /// [`ModelError`]
 pub fn build(
-    config: &ModelConfig, input: InputShape, labels: usize, head_bias: Option<&[f64]>, seed: u64, device: &Device,
+    config: &ModelConfig,
+    input: InputShape,
+    labels: usize,
+    head_bias: Option<&[f64]>,
+    seed: u64,
+    device: &Device,
 ) -> Result<Box<dyn Model>, ModelError> {
     let _ = (config, input, labels, head_bias, seed, device);
     todo!()

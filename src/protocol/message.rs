@@ -60,13 +60,36 @@ pub enum Event {
     /// Sign of life, at most one a second: where the attempt is.
     Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
     /// An epoch has ended.
-    Epoch { r: Fingerprint, a: u32, epoch: usize, train_loss: f64, val_loss: f64, learning_rate: f64, seconds: f64, images_per_s: f64 },
+    Epoch {
+        r: Fingerprint,
+        a: u32,
+        epoch: usize,
+        train_loss: f64,
+        val_loss: f64,
+        learning_rate: f64,
+        seconds: f64,
+        images_per_s: f64,
+    },
     /// Ranking of one split at one epoch.
-    Rank { r: Fingerprint, a: u32, epoch: usize, split: SplitName, #[serde(flatten)] ranking: Ranking },
+    Rank {
+        r: Fingerprint,
+        a: u32,
+        epoch: usize,
+        split: SplitName,
+        #[serde(flatten)]
+        ranking: Ranking,
+    },
     /// Decisions of one policy on one split at one epoch.
     Eval {
-        r: Fingerprint, a: u32, epoch: usize, split: SplitName, policy: Policy,
-        thresholds: Vec<f32>, counts: Vec<Counts>, samples_f1: f64, subset_accuracy: f64,
+        r: Fingerprint,
+        a: u32,
+        epoch: usize,
+        split: SplitName,
+        policy: Policy,
+        thresholds: Vec<f32>,
+        counts: Vec<Counts>,
+        samples_f1: f64,
+        subset_accuracy: f64,
     },
     /// The attempt is over. `n` counts its Epoch, Rank and Eval records in this journal.
     End { r: Fingerprint, a: u32, st: Outcome, n: u64, why: String },
@@ -77,7 +100,11 @@ pub enum Event {
 /// val or test (train is not evaluated).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SplitName { Train, Val, Test }
+pub enum SplitName {
+    Train,
+    Val,
+    Test,
+}
 
 /// How an attempt ended, as the worker or the controller saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -23,7 +23,10 @@ impl Choice {
     /// The parameter `name`. The spec fills every parameter of the registry entry, so a missing one is a bug of the caller.
     #[must_use]
     pub fn get(&self, name: &str) -> f64 {
-        self.params.get(name).copied().unwrap_or_else(|| panic!("{} has no parameter {name}: the spec fills all of them", self.kind))
+        self.params
+            .get(name)
+            .copied()
+            .unwrap_or_else(|| panic!("{} has no parameter {name}: the spec fills all of them", self.kind))
     }
 }
 
@@ -85,12 +88,7 @@ pub enum Source {
         seed: u64,
     },
     /// A folder of images and a CSV.
-    Images {
-        root: PathBuf,
-        labels: PathBuf,
-        image: ImageConfig,
-        columns: Columns,
-    },
+    Images { root: PathBuf, labels: PathBuf, image: ImageConfig, columns: Columns },
     /// A matrix of features and a CSV whose rows are in the same order.
     Features {
         features: PathBuf,

@@ -110,7 +110,13 @@ impl Writer {
     /// # Errors
     /// See [`StoreError`].
     pub async fn end_attempt(
-        &mut self, run: &Fingerprint, attempt: u32, outcome: Outcome, why: &str, log: &str, retry: bool,
+        &mut self,
+        run: &Fingerprint,
+        attempt: u32,
+        outcome: Outcome,
+        why: &str,
+        log: &str,
+        retry: bool,
     ) -> Result<(), StoreError> {
         let _ = (run, attempt, outcome, why, log, retry);
         todo!()
@@ -128,7 +134,10 @@ impl Writer {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn unevaluated(&mut self, sweep: SweepId) -> Result<Vec<(Fingerprint, Vec<crate::strategy::threshold::Policy>)>, StoreError> {
+    pub async fn unevaluated(
+        &mut self,
+        sweep: SweepId,
+    ) -> Result<Vec<(Fingerprint, Vec<crate::strategy::threshold::Policy>)>, StoreError> {
         let _ = sweep;
         todo!()
     }
