@@ -8,16 +8,36 @@ pub mod threshold;
 
 use crate::spec::Choice;
 
-/// One numeric parameter of a strategy: the schema of the sweep file is read off these.
-#[derive(Clone, Copy, Debug)]
+/// One parameter of a strategy: the schema of the sweep file is read off these.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Param {
     pub name: &'static str,
     /// What it does, with unit and source.
     pub help: &'static str,
-    /// `None`: must be given.
-    pub default: Option<f64>,
-    /// Allowed closed range.
-    pub range: (f64, f64),
+    pub takes: Takes,
+    pub absent: Absent,
+}
+
+/// The values a parameter allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Takes {
+    /// A finite number in this closed range.
+    Number { min: f64, max: f64 },
+    /// A whole number in this closed range (stored as [`crate::spec::Setting::Number`]).
+    Whole { min: u32, max: u32 },
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+/// What a choice gets where the sweep file is silent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Absent {
+    /// An error: it must be given.
+    Error,
+    /// Nothing: the parameter is optional and stays out of [`Choice::params`].
+    Off,
+    Number(f64),
+    Word(&'static str),
 }
 
 /// Positives of each label among `rows` rows: all that a weight formula may look at (train split only).
