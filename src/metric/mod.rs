@@ -1,4 +1,15 @@
-//! Metrics in f64, equal to scikit-learn's (strategies.md section 5). Pure.
+//! Metrics in f64, equal to scikit-learn's (strategies.md section 5). Pure: scores and truth in, numbers out.
+//!
+//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide`] counts decisions under thresholds, and [`average`]
+//! derives every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate (scikit-learn's `zero_division=0`).
+
+mod curve;
+mod decide;
+
+pub mod average;
+
+pub use curve::{Curve, Step};
+pub use decide::decide;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,13 +51,23 @@ pub struct Decisions {
 /// Ranking metrics of `scores` (`[rows, labels]` row-major float32 probabilities, finite).
 #[must_use]
 pub fn rank(scores: &[f32], truth: &LabelMatrix) -> Ranking {
-    let _ = (scores, truth);
-    todo!()
+    let labels = truth.names.len();
+    let curves: Vec<_> = (0..labels).map(|label| Curve::of(scores, truth, label)).collect();
+    let mut mean_score = vec![0.0; labels];
+    for row in scores.chunks_exact(labels.max(1)) {
+        for (sum, &score) in mean_score.iter_mut().zip(row) {
+            *sum += f64::from(score);
+        }
+    }
+    for sum in &mut mean_score {
+        *sum /= truth.rows().max(1) as f64;
+    }
+    Ranking {
+        ap: curves.iter().map(Curve::average_precision).collect(),
+        auc: curves.iter().map(Curve::roc_auc).collect(),
+        mean_score,
+    }
 }
 
-/// Counts under `thresholds`, one a label.
-#[must_use]
-pub fn decide(scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> Decisions {
-    let _ = (scores, truth, thresholds);
-    todo!()
-}
+#[cfg(test)]
+mod tests;

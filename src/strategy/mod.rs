@@ -2,43 +2,14 @@
 //! ([`loss::REGISTRY`], [`pos_weight::REGISTRY`], [`sampler::REGISTRY`], [`threshold::REGISTRY`]); a new strategy is a new file and a new row.
 
 pub mod loss;
+mod param;
 pub mod pos_weight;
 pub mod sampler;
 pub mod threshold;
 
+pub use param::{Absent, Param, Takes, complete, parse};
+
 use crate::spec::Choice;
-
-/// One parameter of a strategy: the schema of the sweep file is read off these.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Param {
-    pub name: &'static str,
-    /// What it does, with unit and source.
-    pub help: &'static str,
-    pub takes: Takes,
-    pub absent: Absent,
-}
-
-/// The values a parameter allows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Takes {
-    /// A finite number in this closed range.
-    Number { min: f64, max: f64 },
-    /// A whole number in this closed range (stored as [`crate::spec::Setting::Number`]).
-    Whole { min: u32, max: u32 },
-    /// One of these words.
-    Word(&'static [&'static str]),
-}
-
-/// What a choice gets where the sweep file is silent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Absent {
-    /// An error: it must be given.
-    Error,
-    /// Nothing: the parameter is optional and stays out of [`Choice::params`].
-    Off,
-    Number(f64),
-    Word(&'static str),
-}
 
 /// Positives of each label among `rows` rows: all that a weight formula may look at (train split only).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -66,6 +37,17 @@ pub struct Entry<B> {
 /// The row of `registry` named `kind`.
 pub fn find<'a, B>(registry: &'a [Entry<B>], kind: &str) -> Option<&'a Entry<B>> {
     registry.iter().find(|entry| entry.kind == kind)
+}
+
+/// The row named `kind`, or an error that says which `what` there are and which is nearest.
+///
+/// # Errors
+/// No row of that name.
+pub fn require<'a, B>(registry: &'a [Entry<B>], what: &str, kind: &str) -> Result<&'a Entry<B>, StrategyError> {
+    find(registry, kind).ok_or_else(|| {
+        let kinds: Vec<_> = registry.iter().map(|entry| entry.kind).collect();
+        StrategyError(format!("no {what} is called `{kind}`{}; there are {}", param::nearest(kind, &kinds), kinds.join(", ")))
+    })
 }
 
 /// The equal, simpler form of a choice: `focal(gamma=0)` without alpha is `bce`. The identity for most.

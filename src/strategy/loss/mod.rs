@@ -1,4 +1,12 @@
-//! Losses on logits: mean over batch × labels, with closed-form gradients.
+//! Losses on logits: mean over batch × labels, with closed-form gradients. One loss a file; each says its formula, its source and
+//! its LINK, the probability that a logit of its perfectly trained model stands for.
+
+mod bce;
+mod focal;
+mod focal_seed;
+mod pointwise;
+
+pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 
 use super::{Entry, LabelCounts, StrategyError};
 use crate::spec::Choice;
@@ -42,11 +50,14 @@ pub struct Build {
 }
 
 /// Every loss.
-pub const REGISTRY: &[Entry<Build>] = &[];
+pub const REGISTRY: &[Entry<Build>] = &[bce::ENTRY, focal::ENTRY, focal_seed::ENTRY];
 
-/// The equal, simpler form of a loss.
+/// The equal, simpler form of a loss, equal to the last bit under every pos_weight. Two losses that differ by a factor are not equal.
 #[must_use]
 pub fn simplify(choice: Choice) -> Choice {
+    if choice.kind == focal::ENTRY.kind && choice.find("gamma") == Some(0.0) && choice.find("alpha").is_none() {
+        return Choice::plain(bce::ENTRY.kind);
+    }
     choice
 }
 
@@ -55,6 +66,8 @@ pub fn simplify(choice: Choice) -> Choice {
 /// # Errors
 /// Where the loss cannot be built for these counts.
 pub fn build(choice: &Choice, context: &Context) -> Result<Box<dyn Loss>, StrategyError> {
-    let entry = super::find(REGISTRY, &choice.kind).ok_or_else(|| StrategyError(format!("no loss is called {}", choice.kind)))?;
-    (entry.build.make)(choice, context)
+    (super::require(REGISTRY, "loss", &choice.kind)?.build.make)(choice, context)
 }
+
+#[cfg(test)]
+mod tests;

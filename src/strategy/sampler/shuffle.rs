@@ -1,0 +1,24 @@
+//! Every row once, in random order (Fisher–Yates).
+
+use super::{Build, Entry, Sampler};
+use crate::rng::Rng;
+
+pub(super) const ENTRY: Entry<Build> = Entry {
+    kind: "shuffle",
+    summary: "every row once, in random order",
+    params: &[],
+    build: |_, train| Ok(Box::new(Shuffle { rows: train.rows() as u32 })),
+};
+
+#[derive(Debug)]
+struct Shuffle {
+    rows: u32,
+}
+
+impl Sampler for Shuffle {
+    fn epoch(&self, seed: u64, epoch: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.rows).collect();
+        Rng::new(seed, "shuffle", &[epoch as u64]).shuffle(&mut order);
+        order
+    }
+}
