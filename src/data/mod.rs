@@ -1,6 +1,18 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
+mod gather;
+mod glyph;
+mod letters;
+pub mod oracle;
+mod prepared;
+pub mod split;
+
+use std::path::Path;
 use std::sync::Arc;
+
+pub use prepared::Skipped;
+
+use crate::spec::{DataConfig, DataFacts, Source};
 
 /// 0/1 labels, row-major `[rows, labels]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +73,25 @@ pub enum InputShape {
     Features { width: usize },
 }
 
+impl InputShape {
+    /// Numbers in one row.
+    #[must_use]
+    pub fn values(self) -> usize {
+        match self {
+            Self::Image { channels, height, width } => channels * height * width,
+            Self::Features { width } => width,
+        }
+    }
+
+    /// Bytes of one row in the prepared folder.
+    fn row_bytes(self) -> usize {
+        match self {
+            Self::Image { .. } => self.values(),
+            Self::Features { .. } => 4 * self.values(),
+        }
+    }
+}
+
 /// Data that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{place}: {message}")]
@@ -73,43 +104,133 @@ pub struct DataError {
 
 /// A prepared data set, mapped into memory: what the training loop reads. Opened from a folder alone, on any machine.
 pub struct Dataset {
-    // owned by the data room
-    _private: (),
+    opened: prepared::Opened,
+    split: Split,
+    transform: gather::Transform,
 }
 
 impl Dataset {
-    /// Opens what [`prepare`] made.
+    /// Opens what [`prepare`] made and divides its rows as `config` says.
     ///
     /// # Errors
-    /// A folder that is missing, incomplete or of another version.
-    pub fn open(folder: &std::path::Path, config: &crate::spec::DataConfig) -> Result<Self, DataError> {
-        let _ = (folder, config);
-        todo!()
+    /// A folder that is missing, incomplete, damaged or of another version; a split without rows; a label without positives or
+    /// without negatives in train.
+    pub fn open(folder: &Path, config: &DataConfig) -> Result<Self, DataError> {
+        let opened = prepared::open(folder)?;
+        let place = || place_of(config);
+        let split = split::divide(&opened.labels, opened.splits.as_deref(), opened.groups.as_deref(), &config.split)
+            .map_err(|message| DataError { place: place(), message: name_group(message, &opened.meta.group_names) })?;
+        let train = opened.labels.select(&split.train).counts();
+        learnable(&opened.labels.names, &train).map_err(|message| DataError { place: place(), message })?;
+        let transform = match (opened.meta.shape, &config.source) {
+            (InputShape::Image { channels, height, width }, source) => {
+                gather::Transform::Image(gather::ImageTransform::new(source, channels, height, width))
+            }
+            (InputShape::Features { width }, Source::Features { standardize: true, .. }) => {
+                gather::Transform::standardize(&opened.inputs, width, &split.train)
+            }
+            (InputShape::Features { .. }, _) => gather::Transform::Features { mean: Vec::new(), scale: Vec::new() },
+        };
+        Ok(Self { opened, split, transform })
     }
 
     /// What the network sees of one row.
     #[must_use]
     pub fn shape(&self) -> InputShape {
-        todo!()
+        self.opened.meta.shape
     }
 
     /// All labels, in row order.
     #[must_use]
     pub fn labels(&self) -> &LabelMatrix {
-        todo!()
+        &self.opened.labels
     }
 
     /// The rows of each split.
     #[must_use]
     pub fn split(&self) -> &Split {
-        todo!()
+        &self.split
+    }
+
+    /// Rows that were left out because of `on_bad_image = "skip"`.
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.opened.meta.skipped
+    }
+
+    /// The rows' names: image paths as in the CSV, ids, or row numbers.
+    ///
+    /// # Errors
+    /// A damaged folder.
+    pub fn ids(&self) -> Result<Vec<String>, DataError> {
+        self.opened.ids()
     }
 
     /// Writes the normalised inputs of `rows` to `out` (`[rows, channels, height, width]` or `[rows, width]`, f32), with the random
     /// changes of training where `augment` names (seed, epoch): a row's change depends on (seed, epoch, row) only.
+    ///
+    /// # Panics
+    /// `out` of another length, or a row that does not exist: bugs of the caller.
     pub fn gather(&self, rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
-        let _ = (rows, augment, out);
-        todo!()
+        self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, out);
+    }
+
+    /// What a plan must know.
+    fn facts(&self, folder: &Path) -> DataFacts {
+        let labels = self.labels();
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        add(self.opened.meta.content.as_bytes());
+        labels.names.iter().for_each(|name| add(name.as_bytes()));
+        add(&labels.values);
+        for rows in [&self.split.train, &self.split.val, &self.split.test] {
+            add(&rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        DataFacts {
+            content: hasher.finalize().to_hex()[..32].to_owned(),
+            labels: labels.names.to_vec(),
+            input: self.shape(),
+            train: labels.select(&self.split.train).counts(),
+            val: labels.select(&self.split.val).counts(),
+            test: labels.select(&self.split.test).counts(),
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+/// The file that messages about rows and labels point at.
+fn place_of(config: &DataConfig) -> String {
+    match &config.source {
+        Source::Letters { .. } => "data kind `letters`".to_owned(),
+        Source::Images { labels, .. } | Source::Features { labels, .. } => labels.display().to_string(),
+    }
+}
+
+/// Puts a group's name where `split` knows its number only.
+fn name_group(message: String, names: &[String]) -> String {
+    let mut parts = message.splitn(3, '#');
+    match (parts.next(), parts.next().and_then(|number| names.get(number.parse::<usize>().ok()?)), parts.next()) {
+        (Some(before), Some(name), Some(after)) => format!("{before}`{name}`{after}"),
+        _ => message,
+    }
+}
+
+/// A label that is the same in every training row teaches nothing and breaks weights and prior biases.
+fn learnable(names: &[String], train: &crate::strategy::LabelCounts) -> Result<(), String> {
+    let named = |bad: &dyn Fn(usize) -> bool| -> Vec<String> {
+        names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{name}`")).collect()
+    };
+    let (never, always) = (named(&|n| n == 0), named(&|n| n == train.rows));
+    let rows = train.rows;
+    let fix = "give it other rows, or list it in `data.columns.ignore`";
+    match (never.is_empty(), always.is_empty()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", never.join(", "))),
+        (true, false) => {
+            Err(format!("every row of the train split ({rows} rows) carries the label {}: {fix}", always.join(", ")))
+        }
     }
 }
 
@@ -119,11 +240,108 @@ impl Dataset {
 /// # Errors
 /// [`DataError`] with every bad file (the first 20 and a count) before anything is trained.
 pub fn prepare(
-    config: &crate::spec::DataConfig,
-    base: &std::path::Path,
-    cache: &std::path::Path,
+    config: &DataConfig,
+    base: &Path,
+    cache: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<crate::spec::DataFacts, DataError> {
-    let _ = (config, base, cache, progress);
-    todo!()
+) -> Result<DataFacts, DataError> {
+    let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
+    let folder = match &config.source {
+        Source::Letters { .. } => letters::prepare(&config.source, &cache, progress)?,
+        Source::Images { .. } | Source::Features { .. } => todo!(),
+    };
+    let _ = base;
+    Ok(Dataset::open(&folder, config)?.facts(&folder))
+}
+
+/// The folder of `key` below `cache`: the one that is there, or what `make` writes. A damaged one is written anew.
+fn ensure(
+    cache: &Path,
+    key: &blake3::Hasher,
+    make: impl FnOnce(&str) -> Result<std::path::PathBuf, DataError>,
+) -> Result<std::path::PathBuf, DataError> {
+    let key = &key.finalize().to_hex()[..32];
+    let folder = cache.join(key);
+    if folder.exists() {
+        match prepared::open(&folder) {
+            Ok(_) => return Ok(folder),
+            Err(error) => {
+                tracing::warn!("{error}; preparing it again");
+                prepared::discard(&folder)?;
+            }
+        }
+    }
+    make(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::SplitConfig;
+
+    fn letters(samples: usize, split_seed: u64) -> DataConfig {
+        DataConfig {
+            source: Source::Letters {
+                samples,
+                label_rates: vec![("A".to_owned(), 0.1), ("B".to_owned(), 0.4)],
+                image_size: 16,
+                signal: 1.0,
+                seed: 0,
+            },
+            split: SplitConfig { train: 0.7, val: 0.15, test: 0.15, method: "iterative".to_owned(), seed: split_seed },
+        }
+    }
+
+    #[test]
+    fn letters_are_prepared_once_and_read_back() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = letters(500, 0);
+        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        assert_eq!(facts.input, InputShape::Image { channels: 1, height: 16, width: 16 });
+        assert_eq!(facts.train.rows + facts.val.rows + facts.test.rows, 500);
+        assert!(facts.folder.is_absolute());
+        let made = std::fs::metadata(facts.folder.join("inputs.bin")).unwrap().modified().unwrap();
+        assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap(), facts);
+        assert_eq!(std::fs::metadata(facts.folder.join("inputs.bin")).unwrap().modified().unwrap(), made);
+        let other = prepare(&letters(500, 1), Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        assert_eq!(other.folder, facts.folder, "the split is no part of the folder");
+        assert_ne!(other.content, facts.content, "the split is part of the content");
+
+        let data = Dataset::open(&facts.folder, &config).unwrap();
+        let rows = [3, 400, 3];
+        let mut out = vec![f32::NAN; 3 * 256];
+        data.gather(&rows, Some((0, 0)), &mut out);
+        assert!(out.iter().all(|x| (0.0..=1.0).contains(x)) && out.iter().any(|x| *x > 0.0));
+        assert_eq!(out[..256], out[512..]);
+        assert_eq!(data.ids().unwrap()[400], "400");
+    }
+
+    #[test]
+    fn a_damaged_folder_is_written_anew() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = letters(100, 0);
+        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        for (file, content) in
+            [("inputs.bin", "short"), ("labels.bin", "short"), ("meta.json", "{}"), ("meta.json", "{\"format\":99}")]
+        {
+            std::fs::write(facts.folder.join(file), content).unwrap();
+            let error = Dataset::open(&facts.folder, &config).err().unwrap().to_string();
+            assert!(error.contains("damaged") || error.contains("remove this folder") || error.contains("format"), "{error}");
+            assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap(), facts);
+        }
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn many_at_once_do_not_disturb_each_other() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = letters(300, 0);
+        let all: Vec<DataFacts> = std::thread::scope(|scope| {
+            let prepare = || prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(prepare)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1);
+    }
 }

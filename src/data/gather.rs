@@ -1,0 +1,152 @@
+//! From the mapped bytes to what a network sees: normalisation, and the random changes of training.
+
+use rayon::prelude::*;
+
+use super::InputShape;
+use crate::rng::Rng;
+use crate::spec::{ImageConfig, Source};
+
+/// torchvision's mean and deviation of ImageNet, for pictures in [0, 1].
+const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+
+/// How inputs are changed on the way out.
+pub enum Transform {
+    Image(ImageTransform),
+    /// (x - mean) * scale, column by column; scale is 0 where a column is constant. Empty: as they are.
+    Features {
+        mean: Vec<f32>,
+        scale: Vec<f32>,
+    },
+}
+
+/// value * scale + offset a channel; mirrored and shifted at train time.
+pub struct ImageTransform {
+    channels: usize,
+    height: usize,
+    width: usize,
+    scale: Vec<f32>,
+    offset: Vec<f32>,
+    flip: bool,
+    padding: usize,
+}
+
+impl ImageTransform {
+    /// The transform of `source`; letters stay in [0, 1] and are never changed at random.
+    #[must_use]
+    pub fn new(source: &Source, channels: usize, height: usize, width: usize) -> Self {
+        let config = if let Source::Images { image, .. } = source { Some(image) } else { None };
+        let normalize = config.map_or("none", |image| image.normalize.as_str());
+        // Grey pictures take the mean over the three channels.
+        let grey =
+            |values: [f32; 3]| if channels == 3 { values.to_vec() } else { vec![values.iter().sum::<f32>() / 3.0; channels] };
+        let (mean, deviation) = match normalize {
+            "imagenet" => (grey(IMAGENET.0), grey(IMAGENET.1)),
+            "half" => (vec![0.5; channels], vec![0.5; channels]),
+            _ => (vec![0.0; channels], vec![1.0; channels]),
+        };
+        Self {
+            channels,
+            height,
+            width,
+            scale: deviation.iter().map(|deviation| 1.0 / (255.0 * deviation)).collect(),
+            offset: mean.iter().zip(&deviation).map(|(mean, deviation)| -mean / deviation).collect(),
+            flip: config.is_some_and(|image: &ImageConfig| image.flip),
+            padding: config.map_or(0, |image| image.crop_padding as usize),
+        }
+    }
+
+    fn apply(&self, pixels: &[u8], mut rng: Option<Rng>, out: &mut [f32]) {
+        let (mut flip, mut down, mut right) = (false, 0, 0);
+        if let Some(rng) = &mut rng {
+            flip = self.flip && rng.next_u32() & 1 == 1;
+            let reach = 2 * self.padding as u64 + 1;
+            down = rng.below(reach) as isize - self.padding as isize;
+            right = rng.below(reach) as isize - self.padding as isize;
+        }
+        let area = self.height * self.width;
+        for channel in 0..self.channels {
+            let (scale, offset) = (self.scale[channel], self.offset[channel]);
+            let (from, to) = (&pixels[channel * area..(channel + 1) * area], &mut out[channel * area..(channel + 1) * area]);
+            if (flip, down, right) == (false, 0, 0) {
+                for (to, &from) in to.iter_mut().zip(from) {
+                    *to = f32::from(from).mul_add(scale, offset);
+                }
+                continue;
+            }
+            for (y, line) in to.chunks_exact_mut(self.width).enumerate() {
+                let source = y.checked_add_signed(down).filter(|&y| y < self.height);
+                let source = source.map(|y| &from[y * self.width..(y + 1) * self.width]);
+                for (x, to) in line.iter_mut().enumerate() {
+                    let x = if flip { self.width - 1 - x } else { x };
+                    let value = source.and_then(|line| line.get(x.checked_add_signed(right)?)).copied().unwrap_or(0);
+                    *to = f32::from(value).mul_add(scale, offset);
+                }
+            }
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+impl Transform {
+    /// Standardisation by the mean and deviation of the `train` rows.
+    #[must_use]
+    pub fn standardize(inputs: &[u8], width: usize, train: &[u32]) -> Self {
+        /// Rows summed together: a constant, so that the sums do not depend on the number of threads.
+        const CHUNK: usize = 1024;
+        let row = |row: u32| decode(&inputs[row as usize * width * 4..(row as usize + 1) * width * 4]).map(f64::from);
+        let sums = |term: &(dyn Fn(usize, f64) -> f64 + Sync)| -> Vec<f64> {
+            let chunks: Vec<Vec<f64>> = train
+                .par_chunks(CHUNK)
+                .map(|rows| {
+                    let mut sums = vec![0.0; width];
+                    for &r in rows {
+                        for (column, (sum, x)) in sums.iter_mut().zip(row(r)).enumerate() {
+                            *sum += term(column, x);
+                        }
+                    }
+                    sums
+                })
+                .collect();
+            (0..width).map(|column| chunks.iter().map(|sums| sums[column]).sum()).collect()
+        };
+        let n = train.len().max(1) as f64;
+        let first: Vec<f64> = train.first().map(|&r| row(r).collect()).unwrap_or_default();
+        let varies = sums(&|column, x| f64::from(u8::from(x.to_bits() != first[column].to_bits())));
+        let mean: Vec<f64> = sums(&|_, x| x).iter().map(|sum| sum / n).collect();
+        let squares = sums(&|column, x| (x - mean[column]) * (x - mean[column]));
+        let scale = squares.iter().zip(&varies).map(|(sum, varies)| {
+            let deviation = (sum / n).sqrt();
+            if *varies == 0.0 || deviation == 0.0 { 0.0 } else { (1.0 / deviation) as f32 }
+        });
+        Self::Features { scale: scale.collect(), mean: mean.iter().map(|mean| *mean as f32).collect() }
+    }
+
+    /// Writes the transformed `rows` of `inputs` to `out`, in parallel.
+    pub fn gather(&self, shape: InputShape, inputs: &[u8], rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
+        let (values, bytes) = (shape.values(), shape.row_bytes());
+        assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
+        let least = (16_384 / values.max(1)).max(1);
+        out.par_chunks_exact_mut(values.max(1)).zip(rows).with_min_len(least).for_each(|(out, &row)| {
+            let from = &inputs[row as usize * bytes..(row as usize + 1) * bytes];
+            match self {
+                Self::Image(image) => {
+                    let rng = augment.filter(|_| image.flip || image.padding > 0);
+                    image.apply(from, rng.map(|(seed, epoch)| Rng::new(seed, "augment", &[epoch as u64, u64::from(row)])), out);
+                }
+                Self::Features { mean, .. } if mean.is_empty() => {
+                    for (out, x) in out.iter_mut().zip(decode(from)) {
+                        *out = x;
+                    }
+                }
+                Self::Features { mean, scale } => {
+                    for ((out, x), (mean, scale)) in out.iter_mut().zip(decode(from)).zip(mean.iter().zip(scale)) {
+                        *out = (x - mean) * scale;
+                    }
+                }
+            }
+        });
+    }
+}
