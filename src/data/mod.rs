@@ -1,11 +1,13 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
+mod features;
 mod gather;
 mod glyph;
 mod letters;
 pub mod oracle;
 mod prepared;
 pub mod split;
+mod table;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -248,9 +250,11 @@ pub fn prepare(
     let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
     let folder = match &config.source {
         Source::Letters { .. } => letters::prepare(&config.source, &cache, progress)?,
-        Source::Images { .. } | Source::Features { .. } => todo!(),
+        Source::Features { features, labels, columns, .. } => {
+            features::prepare(&base.join(features), table::read(&base.join(labels), columns)?, &cache, progress)?
+        }
+        Source::Images { .. } => todo!(),
     };
-    let _ = base;
     Ok(Dataset::open(&folder, config)?.facts(&folder))
 }
 
