@@ -1,1 +1,197 @@
+use std::sync::Arc;
 
+use serde::Deserialize;
+
+use super::average::{Averages, mean_defined};
+use super::*;
+
+fn matrix(labels: usize, values: Vec<u8>) -> LabelMatrix {
+    LabelMatrix { names: (0..labels).map(|label| label.to_string()).collect::<Arc<[_]>>(), values }
+}
+
+/// The generator of tests/oracle/metrics.py.
+struct Lcg(u64);
+
+impl Lcg {
+    fn share(&mut self, bits: u32) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> (64 - bits)) as f64 / (1u64 << bits) as f64
+    }
+}
+
+#[derive(Deserialize)]
+struct Recipe {
+    rows: usize,
+    bits: u32,
+    rate: f64,
+    seed: u64,
+}
+
+impl Recipe {
+    fn cells(&self, labels: usize) -> (Vec<f32>, Vec<u8>) {
+        let mut lcg = Lcg(self.seed);
+        let mut cell = |i: usize| {
+            let score = lcg.share(self.bits);
+            (score as f32, u8::from(lcg.share(24) < self.rate / (1 + i % labels % 4) as f64 * (0.5 + score)))
+        };
+        (0..self.rows * labels).map(&mut cell).unzip()
+    }
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    labels: usize,
+    #[serde(default)]
+    scores: Vec<f32>,
+    #[serde(default)]
+    truth: Vec<u8>,
+    recipe: Option<Recipe>,
+    thresholds: Vec<f32>,
+    counts: Vec<[u64; 4]>,
+    rates: std::collections::BTreeMap<String, f64>,
+    ap: Vec<Option<f64>>,
+    auc: Vec<Option<f64>>,
+    mean_score: Vec<f64>,
+    max_f1: Vec<Option<f64>>,
+}
+
+impl Case {
+    fn all() -> Vec<Self> {
+        serde_json::from_str(include_str!("../../tests/oracle/metrics.json")).unwrap()
+    }
+
+    fn cells(&self) -> (Vec<f32>, LabelMatrix) {
+        let (scores, truth) =
+            self.recipe.as_ref().map_or_else(|| (self.scores.clone(), self.truth.clone()), |recipe| recipe.cells(self.labels));
+        (scores, matrix(self.labels, truth))
+    }
+}
+
+#[track_caller]
+fn close(name: &str, ours: f64, theirs: f64) {
+    assert!((ours - theirs).abs() < 1e-12, "{name}: {ours} is not {theirs}");
+}
+
+#[track_caller]
+fn all_close(name: &str, ours: &[Option<f64>], theirs: &[Option<f64>]) {
+    assert_eq!(ours.len(), theirs.len());
+    for (&ours, &theirs) in ours.iter().zip(theirs) {
+        assert_eq!(ours.is_some(), theirs.is_some(), "{name}: {ours:?} is not {theirs:?}");
+        close(name, ours.unwrap_or(0.0), theirs.unwrap_or(0.0));
+    }
+}
+
+#[test]
+fn ranking_equals_scikit_learn() {
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        let ranking = rank(&scores, &truth);
+        all_close(&case.name, &ranking.ap, &case.ap);
+        all_close(&case.name, &ranking.auc, &case.auc);
+        for (&ours, &theirs) in ranking.mean_score.iter().zip(&case.mean_score) {
+            close(&case.name, ours, theirs);
+        }
+    }
+}
+
+#[test]
+fn decisions_equal_scikit_learn() {
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        let decisions = decide(&scores, &truth, &case.thresholds);
+        let counts: Vec<_> = decisions.counts.iter().map(|c| [c.tp, c.fp, c.fn_, c.tn]).collect();
+        assert_eq!(counts, case.counts, "{}", case.name);
+        let averages = serde_json::to_value(Averages::of(&decisions.counts)).unwrap();
+        for (rate, &theirs) in &case.rates {
+            let ours = match rate.as_str() {
+                "samples_f1" => decisions.samples_f1,
+                "subset_accuracy" => decisions.subset_accuracy,
+                name => averages[name].as_f64().unwrap(),
+            };
+            close(&format!("{}, {rate}", case.name), ours, theirs);
+        }
+    }
+}
+
+/// The counts of a fitted threshold, by scikit-learn's own definition of F1, reach the best F1 on its precision-recall curve.
+#[test]
+fn max_f1_reaches_the_best_of_scikit_learns_curve() {
+    let policy = crate::strategy::threshold::parse("max_f1").unwrap();
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        let decisions = decide(&scores, &truth, &policy.fit(&scores, &truth));
+        for (label, (counts, best)) in decisions.counts.iter().zip(&case.max_f1).enumerate() {
+            match best {
+                Some(best) => close(&format!("{}, label {label}", case.name), counts.f1(), *best),
+                None => assert_eq!(decisions.thresholds[label], 0.5, "no positives: nothing to fit"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_of_rows_changes_nothing() {
+    let recipe = Recipe { rows: 300, bits: 5, rate: 0.4, seed: 3 };
+    let (scores, truth) = recipe.cells(4);
+    let truth = matrix(4, truth);
+    let mut order: Vec<u32> = (0..300).collect();
+    crate::rng::Rng::new(0, "test", &[]).shuffle(&mut order);
+    let moved: Vec<f32> = order.iter().flat_map(|&row| scores[row as usize * 4..][..4].to_vec()).collect();
+    let (ours, theirs) = (rank(&scores, &truth), rank(&moved, &truth.select(&order)));
+    assert_eq!((ours.ap, ours.auc), (theirs.ap, theirs.auc));
+    let thresholds = [0.25, 0.5, 0.5, 0.75];
+    assert_eq!(decide(&scores, &truth, &thresholds).counts, decide(&moved, &truth.select(&order), &thresholds).counts);
+}
+
+#[test]
+fn negative_and_signed_zero_scores_sort_as_numbers() {
+    let curve = Curve::of(&[-1.0, 0.0, -0.0, 2.0, f32::MIN_POSITIVE], &matrix(1, vec![0, 1, 0, 1, 0]), 0);
+    let steps: Vec<_> = curve.steps.iter().map(|step| (step.score, step.predicted, step.tp)).collect();
+    assert_eq!(steps, [(2.0, 1, 1), (f32::MIN_POSITIVE, 2, 1), (0.0, 4, 2), (-1.0, 5, 2)]);
+}
+
+/// `threshold(groups)` predicts exactly those groups even where neighbouring scores are neighbouring floats.
+#[test]
+fn thresholds_separate_adjacent_floats() {
+    let mut scores = vec![0.0, 1e-45, 0.5, 0.5f32.next_up(), 0.5f32.next_up().next_up(), 1f32.next_down(), 1.0];
+    for _ in 0..2 {
+        let truth = matrix(1, vec![0; scores.len()]);
+        let curve = Curve::of(&scores, &truth, 0);
+        for groups in 0..=curve.steps.len() {
+            let threshold = curve.threshold(groups);
+            let predicted = scores.iter().filter(|&&score| score >= threshold).count() as u64;
+            assert_eq!(predicted, curve.predicted(groups), "{groups} groups, threshold {threshold}");
+        }
+        scores.retain(|&score| score > 0.0 && score < 1.0);
+    }
+}
+
+#[test]
+fn means_leave_undefined_labels_out_and_say_so() {
+    let mean = mean_defined(&[Some(0.5), None, Some(1.0)]).unwrap();
+    assert_eq!((mean.mean, mean.labels), (0.75, 2));
+    assert_eq!(mean_defined(&[None, None]), None);
+}
+
+/// strategies.md 4.1: predicting everything gives F1 = 2 pi / (1 + pi).
+#[test]
+fn the_trivial_baseline_is_in_closed_form() {
+    let counts: Vec<_> = [19_000, 65_000, 38_000, 105_000].map(|positives| Counts::all_positive(224_000, positives)).into();
+    let averages = Averages::of(&counts);
+    assert!((averages.macro_f1 - 0.3836).abs() < 5e-5 && (averages.micro_f1 - 0.4043).abs() < 5e-5);
+    assert!(counts.iter().all(|counts| counts.predicted_rate() == 1.0 && counts.recall() == 1.0));
+    assert!((counts[0].prevalence() - 0.08482).abs() < 5e-6 && counts[0].precision() == counts[0].prevalence());
+}
+
+#[test]
+fn thirty_thousand_rows_rank_in_milliseconds() {
+    let recipe = Recipe { rows: 33_600, bits: 24, rate: 0.5, seed: 1 };
+    let (scores, truth) = recipe.cells(4);
+    let truth = matrix(4, truth);
+    let start = std::time::Instant::now();
+    let ranking = rank(&scores, &truth);
+    let elapsed = start.elapsed();
+    assert!(ranking.ap.iter().all(Option::is_some));
+    assert!(elapsed.as_millis() < 200, "took {elapsed:?}: something is quadratic");
+}

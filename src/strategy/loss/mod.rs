@@ -41,12 +41,15 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64>;
 }
 
+/// Makes a loss; the spec has validated the parameters.
+pub type Make = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
+
 /// How a loss is made, and whether `pos_weight` means anything to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Build {
     /// `false`: points that differ only in pos_weight are one run.
     pub reads_pos_weight: bool,
-    pub make: fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>,
+    pub make: Make,
 }
 
 /// Every loss.
