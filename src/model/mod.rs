@@ -1,15 +1,29 @@
 //! Architectures on Candle: one file each, with the paper on top; parameter names as torchvision's.
 
-use std::collections::BTreeMap;
+mod cnn;
+mod densenet;
+mod layers;
+mod linear;
+mod macs;
+mod mlp;
+mod network;
+mod state;
+mod weights;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
+
+pub use macs::forward_macs;
+pub use state::{Contents, State, load_state, load_tensors, save, save_tensors};
 
 use crate::data::InputShape;
 use crate::spec::ModelConfig;
+use layers::Init;
+use network::{Body, Network};
 
 /// A network: parameters by name, and a forward pass.
 pub trait Model: Send {
-    /// Logits `[batch, labels]`. `train` uses batch statistics and dropout, and updates running statistics.
+    /// Logits `[batch, labels]`. `train` uses batch statistics and dropout, and updates running statistics; without it nothing is
+    /// recorded for a backward pass.
     ///
     /// # Errors
     /// Candle's.
@@ -27,27 +41,22 @@ pub struct Step {
     pub step: usize,
 }
 
-/// The tensors of a model by name, in one fixed order.
-#[derive(Clone, Debug, Default)]
-pub struct State {
-    /// Trained; frozen ones are left out.
-    pub parameters: BTreeMap<String, Var>,
-    /// Saved but not trained: running statistics, frozen parameters.
-    pub buffers: BTreeMap<String, Var>,
-}
-
 /// A model that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// Weights that do not fit, a file that is missing, ... with the keys.
     #[error("{0}")]
     Weights(String),
+    /// An architecture that cannot take this input, or does not exist.
+    #[error("{0}")]
+    Input(String),
     /// Candle's own word.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit a label).
+/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit a label),
+/// unless the file brings a head for as many labels.
 ///
 /// # Errors
 /// [`ModelError`]
@@ -59,13 +68,41 @@ pub fn build(
     seed: u64,
     device: &Device,
 ) -> Result<Box<dyn Model>, ModelError> {
-    let _ = (config, input, labels, head_bias, seed, device);
-    todo!()
+    let mut init = Init::new(seed, device);
+    let body: Box<dyn Body> = match config.arch.as_str() {
+        "linear" => Box::new(linear::Linear::new(input)),
+        "mlp" => Box::new(mlp::Mlp::new(&mut init, input, &config.hidden)?),
+        "cnn" => Box::new(cnn::Cnn::new(&mut init, input, &config.hidden)?),
+        "densenet121" => Box::new(densenet::DenseNet::new(&mut init, input)?),
+        other => {
+            return Err(ModelError::Input(format!("unknown architecture `{other}`: linear, mlp, cnn and densenet121 exist")));
+        }
+    };
+    let mut network = Network::new(init, body, config, labels, head_bias)?;
+    if let Some(source) = &config.weights {
+        weights::load(source, network.state())?;
+    }
+    network.freeze(config.freeze.as_deref() == Some("backbone"));
+    Ok(Box::new(network))
 }
 
-/// Multiply-adds of one forward pass of one row: for time estimates. No Candle needed.
-#[must_use]
-pub fn forward_macs(config: &ModelConfig, input: InputShape, labels: usize) -> u64 {
-    let _ = (config, input, labels);
-    todo!()
+/// Channels, height and width of an image input.
+fn image(arch: &str, input: InputShape) -> Result<(usize, usize, usize), ModelError> {
+    match input {
+        InputShape::Image { channels, height, width } => Ok((channels, height, width)),
+        InputShape::Features { width } => {
+            Err(ModelError::Input(format!("{arch} needs images, but the data has {width} features a row: use `linear` or `mlp`")))
+        }
+    }
 }
+
+/// Numbers in one row of the input.
+fn input_width(input: InputShape) -> usize {
+    match input {
+        InputShape::Image { channels, height, width } => channels * height * width,
+        InputShape::Features { width } => width,
+    }
+}
+
+#[cfg(test)]
+mod tests;
