@@ -1,6 +1,6 @@
 //! Metrics in f64, equal to scikit-learn's (strategies.md section 5). Pure: scores and truth in, numbers out.
 //!
-//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide`] counts decisions under thresholds, and [`average`]
+//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds, and [`average`]
 //! derives every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate (scikit-learn's `zero_division=0`).
 
 mod curve;

@@ -1,7 +1,7 @@
 //! A power of negatives over positives: exponent 0 is no weight, 1/2 is sqrt, 1 is neg_over_pos.
 
 use super::{Build, Entry, each_label};
-use crate::strategy::{Absent, Param, Takes};
+use crate::strategy::{Absent, LabelCounts, Param, StrategyError, Takes};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "power",
@@ -12,8 +12,10 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Number { min: 0.0, max: 2.0 },
         absent: Absent::Error,
     }],
-    build: |choice, counts| {
-        let exponent = choice.get("exponent");
-        each_label(&choice.kind, counts, |positives, negatives| (negatives / positives).powf(exponent))
-    },
+    build: |choice, counts| weights(&choice.kind, counts, choice.get("exponent")),
 };
+
+/// The weights, to the last bit the same for every formula of one exponent: equal weights are one run.
+pub(super) fn weights(kind: &str, counts: &LabelCounts, exponent: f64) -> Result<Vec<f64>, StrategyError> {
+    each_label(kind, counts, |positives, negatives| (negatives / positives).powf(exponent))
+}

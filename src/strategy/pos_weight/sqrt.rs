@@ -1,10 +1,10 @@
 //! The square root of negatives over positives: half-way, on the logit scale, between no weight and neg_over_pos.
 
-use super::{Build, Entry, each_label};
+use super::{Build, Entry, power};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "sqrt",
     summary: "square root of negatives / positives",
     params: &[],
-    build: |choice, counts| each_label(&choice.kind, counts, |positives, negatives| (negatives / positives).sqrt()),
+    build: |choice, counts| power::weights(&choice.kind, counts, 0.5),
 };

@@ -27,6 +27,7 @@ fn the_questions_vectors() {
     close(&weights("power(exponent=0.25)"), [1.812, 1.251, 1.487, 1.032], 5e-4);
     close(&weights("power(exponent=0.75)"), [5.953, 1.956, 3.291, 1.098], 5e-4);
     close(&weights("none"), [1.0; 4], 0.0);
+    assert_eq!(weights("power(exponent=0.5)"), weights("sqrt"));
     assert_eq!(weights("power(exponent=0)"), [1.0; 4]);
     assert_eq!(weights("power(exponent=1)"), weights("neg_over_pos"));
 }
