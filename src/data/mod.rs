@@ -1,8 +1,11 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
+mod decode;
 mod features;
 mod gather;
 mod glyph;
+mod hashes;
+mod images;
 mod letters;
 pub mod oracle;
 mod prepared;
@@ -253,7 +256,20 @@ pub fn prepare(
         Source::Features { features, labels, columns, .. } => {
             features::prepare(&base.join(features), table::read(&base.join(labels), columns)?, &cache, progress)?
         }
-        Source::Images { .. } => todo!(),
+        Source::Images { root, labels, image, columns } => {
+            let (root, labels) = (base.join(root), base.join(labels));
+            let table = table::read(&labels, columns)?;
+            let (extra, names) = images::unlisted(&root, &table);
+            if extra > 0 {
+                tracing::warn!(
+                    "{}: {extra} images have no row in {} and are not used: {}",
+                    root.display(),
+                    labels.display(),
+                    names.join(", ")
+                );
+            }
+            images::prepare(&root, &labels, image, table, &cache, progress)?
+        }
     };
     Ok(Dataset::open(&folder, config)?.facts(&folder))
 }
