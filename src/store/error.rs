@@ -1,0 +1,46 @@
+//! What can be wrong with a database, in words that say what to do.
+
+use std::path::{Path, PathBuf};
+
+/// A database that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite's own word.
+    #[error("{path}: {source}", path = .path.display())]
+    Sqlite { path: PathBuf, source: sqlx::Error },
+    /// Another program's file, a newer version, a corrupt file, a read-only folder, ...
+    #[error("{path}: {message}", path = .path.display())]
+    Unusable { path: PathBuf, message: String },
+    /// Another `sweep` writes to it.
+    #[error("{path}: in use by another sweep ({holder}); wait for it, or use another --db", path = .path.display())]
+    Busy { path: PathBuf, holder: String },
+    /// A selector that names nothing, or more than one thing.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl StoreError {
+    pub(super) fn unusable(path: &Path, message: impl Into<String>) -> Self {
+        Self::Unusable { path: path.to_owned(), message: message.into() }
+    }
+
+    /// SQLite's error with the user's way out, where there is one.
+    pub(super) fn from_sqlite(path: &Path, source: sqlx::Error) -> Self {
+        let code = match &source {
+            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0),
+            _ => 0,
+        };
+        // The low byte of an extended code is the primary one (https://www.sqlite.org/rescode.html).
+        let message = match code & 0xff {
+            5 | 6 => "another program keeps it locked; close it and try again",
+            8 => "is read-only; make the file and its folder writable, or use another --db",
+            10 => "could not be read or written (I/O error); look at the disk",
+            11 => "is corrupt; `sqlite3 FILE .recover` saves what is left, or use another --db",
+            13 => "the disk is full; make room, then `sweep resume`",
+            14 => "cannot be opened; the file and its folder must be readable",
+            26 => "is not a SQLite database; use another --db",
+            _ => return Self::Sqlite { path: path.to_owned(), source },
+        };
+        Self::unusable(path, message)
+    }
+}

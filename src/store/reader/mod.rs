@@ -1,0 +1,50 @@
+//! Read-only questions to the database: never blocks a sweep, never creates a file.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::{StoreError, open};
+use crate::spec::Fingerprint;
+
+/// A read-only connection. Each answer is a consistent picture of what was committed when it was asked for.
+pub struct Reader {
+    path: PathBuf,
+    connection: SqliteConnection,
+}
+
+impl Reader {
+    /// Opens a database that is there.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; a missing database is one, and says how to make one.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { path: path.to_owned(), connection: open::for_reading(path).await? })
+    }
+
+    /// Which of these runs are recorded with a complete result.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn recorded(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        recorded(&mut self.connection, runs).await.map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+}
+
+/// The JSON in a column, as the value it was.
+pub(super) fn parse<T: DeserializeOwned>(row: &SqliteRow, column: usize) -> Result<T, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    serde_json::from_str(text).map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source: source.into() })
+}
+
+/// Which of these runs have a complete result.
+pub(super) async fn recorded(connection: &mut SqliteConnection, runs: &[Fingerprint]) -> Result<Vec<bool>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT coalesce((SELECT state = 'succeeded' FROM runs WHERE fingerprint = j.value), 0) FROM json_each(?) j ORDER BY j.key",
+    )
+    .bind(super::json(&runs))
+    .fetch_all(connection)
+    .await
+}
