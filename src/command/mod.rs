@@ -1,5 +1,7 @@
 //! One short file a command.
 
+pub mod load;
+
 use crate::cli::{Cli, Command};
 use crate::error::Error;
 

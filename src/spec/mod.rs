@@ -1,10 +1,24 @@
 //! TOML → [`Plan`]: schema, axes, canonical form, fingerprint, bundles. Pure: no files, no clocks, no tokio, no Candle.
 
+mod choice;
 mod config;
+mod fingerprint;
+mod grid;
+mod keys;
+mod layout;
+mod merge;
+mod parts;
 mod plan;
+mod schema;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 pub use config::*;
 pub use plan::*;
+pub use schema::WorkersConfig;
+pub use sweep::{Sweep, WeightFile, parse};
 
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
 /// Raise it when a change of code changes the numbers of a run.
