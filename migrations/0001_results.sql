@@ -194,7 +194,7 @@ SELECT s.title AS sweep, r.fingerprint AS run, w.loss, w.pos_weight, w.gamma, w.
        e.epoch, e.split, p.name AS policy, l.name AS label,
        c.threshold, c.support, c.tp, c.fp, c.fn, c.tn, c.precision, c.recall, c.f1,
        k.ap, k.auc, k.mean_score, c.prevalence, c.predicted_rate,
-       e.epoch = r.best_epoch AS best_epoch, s.id AS sweep_id, r.state AS run_state
+       e.epoch = r.best_epoch AS best_epoch, e.epoch = r.epochs - 1 AS last_epoch, s.id AS sweep_id, r.state AS run_state
 FROM sweeps s
 CROSS JOIN sweep_runs w ON w.sweep = s.id
 CROSS JOIN runs r ON r.id = w.run
@@ -217,7 +217,7 @@ SELECT s.title AS sweep, r.fingerprint AS run, w.loss, w.pos_weight, w.gamma, w.
        k.macro_ap, k.macro_auc,
        (SELECT coalesce(CAST(sum(fp + fn) AS REAL) / sum(tp + fp + fn + tn), 0.0) FROM label_counts WHERE evaluation = e.id) AS hamming_loss,
        e.subset_accuracy,
-       e.epoch = r.best_epoch AS best_epoch,
+       e.epoch = r.best_epoch AS best_epoch, e.epoch = r.epochs - 1 AS last_epoch,
        (SELECT avg(prevalence) FROM label_counts WHERE evaluation = e.id) AS prevalence,
        (SELECT avg(predicted_rate) FROM label_counts WHERE evaluation = e.id) AS predicted_rate,
        s.id AS sweep_id, r.state AS run_state

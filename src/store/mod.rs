@@ -10,7 +10,9 @@ mod tests;
 mod writer;
 
 pub use error::StoreError;
-pub use reader::Reader;
+pub use reader::{
+    At, AttemptRow, EpochRow, FailedRun, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow, RunningAttempt, Status, SweepRow,
+};
 pub use writer::{Missing, Writer};
 
 /// Row id of a sweep.

@@ -1,10 +1,20 @@
-//! Read-only questions to the database: never blocks a sweep, never creates a file.
+//! Read-only questions to the database: never blocks a sweep, never creates a file. One small file a subject, one function a question.
+
+mod result;
+mod run;
+mod status;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+pub use result::{At, LabelRow, METRICS, ResultRow};
+pub use run::{AttemptRow, EpochRow, RunRow};
+pub use status::{FailedRun, Pace, RunningAttempt, Status};
+pub use sweep::SweepRow;
 
 use super::{StoreError, open};
 use crate::spec::Fingerprint;
@@ -24,12 +34,24 @@ impl Reader {
         Ok(Self { path: path.to_owned(), connection: open::for_reading(path).await? })
     }
 
+    /// The database's own path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Which of these runs are recorded with a complete result.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn recorded(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
-        recorded(&mut self.connection, runs).await.map_err(|source| StoreError::from_sqlite(&self.path, source))
+        let answer = recorded(&mut self.connection, runs).await;
+        self.told(answer)
+    }
+
+    /// SQLite's answer, its errors in our words.
+    fn told<T>(&self, answer: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        answer.map_err(|source| StoreError::from_sqlite(&self.path, source))
     }
 }
 

@@ -1,2 +1,3 @@
+mod bulk;
 mod fixture;
 mod writer;

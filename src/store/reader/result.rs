@@ -1,0 +1,216 @@
+//! Rows of the two views, as the reports need them.
+
+use serde::Serialize;
+
+use super::Reader;
+use crate::spec::Fingerprint;
+use crate::store::{StoreError, SweepId};
+
+/// The metrics of the view `leaderboard`, in its order.
+pub const METRICS: [&str; 10] = [
+    "macro_f1",
+    "micro_f1",
+    "weighted_f1",
+    "samples_f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_ap",
+    "macro_auc",
+    "hamming_loss",
+    "subset_accuracy",
+];
+
+/// Which epoch of each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
+    /// The one with the best val macro_ap.
+    Best,
+    Last,
+    /// This one, from 0.
+    Epoch(u32),
+}
+
+impl At {
+    /// (which, number) as the queries bind them.
+    fn bound(self) -> (&'static str, i64) {
+        match self {
+            Self::Best => ("best", 0),
+            Self::Last => ("last", 0),
+            Self::Epoch(epoch) => ("epoch", epoch.into()),
+        }
+    }
+}
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Best => f.write_str("best"),
+            Self::Last => f.write_str("last"),
+            Self::Epoch(epoch) => write!(f, "{epoch}"),
+        }
+    }
+}
+
+/// A row of `leaderboard`.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct ResultRow {
+    pub run: String,
+    pub loss: String,
+    pub pos_weight: String,
+    pub gamma: Option<f64>,
+    pub sampler: String,
+    pub seed: i64,
+    /// JSON object of every other axis.
+    pub params: String,
+    pub epoch: i64,
+    pub split: String,
+    pub policy: String,
+    pub macro_f1: Option<f64>,
+    pub micro_f1: Option<f64>,
+    pub weighted_f1: Option<f64>,
+    pub samples_f1: Option<f64>,
+    pub macro_precision: Option<f64>,
+    pub macro_recall: Option<f64>,
+    pub macro_ap: Option<f64>,
+    pub macro_auc: Option<f64>,
+    pub hamming_loss: Option<f64>,
+    pub subset_accuracy: Option<f64>,
+    pub best_epoch: bool,
+    /// Mean over labels.
+    pub predicted_rate: Option<f64>,
+}
+
+impl ResultRow {
+    /// The value of a column of [`METRICS`]; `None` where it is undefined, or no such column.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        match name {
+            "macro_f1" => self.macro_f1,
+            "micro_f1" => self.micro_f1,
+            "weighted_f1" => self.weighted_f1,
+            "samples_f1" => self.samples_f1,
+            "macro_precision" => self.macro_precision,
+            "macro_recall" => self.macro_recall,
+            "macro_ap" => self.macro_ap,
+            "macro_auc" => self.macro_auc,
+            "hamming_loss" => self.hamming_loss,
+            "subset_accuracy" => self.subset_accuracy,
+            _ => None,
+        }
+    }
+}
+
+/// A row of `label_metrics`.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct LabelRow {
+    pub run: String,
+    pub policy: String,
+    pub label: String,
+    pub threshold: f64,
+    pub support: i64,
+    pub tp: i64,
+    pub fp: i64,
+    #[sqlx(rename = "fn")]
+    #[serde(rename = "fn")]
+    pub fn_: i64,
+    pub tn: i64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub ap: Option<f64>,
+    pub auc: Option<f64>,
+    pub mean_score: Option<f64>,
+    pub prevalence: f64,
+    pub predicted_rate: f64,
+}
+
+impl Reader {
+    /// The leaderboard of the sweep's succeeded runs on one split: a row a run and policy.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn results(&mut self, sweep: SweepId, split: &str, at: At) -> Result<Vec<ResultRow>, StoreError> {
+        let (which, epoch) = at.bound();
+        let rows = sqlx::query_as(
+            "SELECT run, loss, pos_weight, gamma, sampler, seed, params, epoch, split, policy, macro_f1, micro_f1, weighted_f1, samples_f1,
+                    macro_precision, macro_recall, macro_ap, macro_auc, hamming_loss, subset_accuracy, best_epoch, predicted_rate
+             FROM leaderboard
+             WHERE sweep_id = ?1 AND run_state = 'succeeded' AND split = ?2
+               AND CASE ?3 WHEN 'best' THEN best_epoch WHEN 'last' THEN last_epoch ELSE epoch = ?4 END",
+        )
+        .bind(sweep)
+        .bind(split)
+        .bind(which)
+        .bind(epoch)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+
+    /// The label rows of some of the sweep's runs on one split, labels in the order of the data.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn label_results(
+        &mut self,
+        sweep: SweepId,
+        split: &str,
+        at: At,
+        runs: &[Fingerprint],
+    ) -> Result<Vec<LabelRow>, StoreError> {
+        let (which, epoch) = at.bound();
+        let rows = sqlx::query_as(
+            "SELECT run, policy, label, threshold, support, tp, fp, fn, tn, precision, recall, f1, ap, auc, mean_score, prevalence, predicted_rate
+             FROM label_metrics
+             WHERE sweep_id = ?1 AND run IN (SELECT value FROM json_each(?5)) AND split = ?2
+               AND CASE ?3 WHEN 'best' THEN best_epoch WHEN 'last' THEN last_epoch ELSE epoch = ?4 END",
+        )
+        .bind(sweep)
+        .bind(split)
+        .bind(which)
+        .bind(epoch)
+        .bind(crate::store::json(&runs))
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+
+    /// Every leaderboard row of one run, as the newest of its sweeps names it: by split, epoch and policy.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn run_results(&mut self, run: &Fingerprint) -> Result<Vec<ResultRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT run, loss, pos_weight, gamma, sampler, seed, params, epoch, split, policy, macro_f1, micro_f1, weighted_f1, samples_f1,
+                    macro_precision, macro_recall, macro_ap, macro_auc, hamming_loss, subset_accuracy, best_epoch, predicted_rate
+             FROM leaderboard
+             WHERE run = ?1 AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
+                                            WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)
+             ORDER BY split DESC, epoch, policy",
+        )
+        .bind(&run.0)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+
+    /// The label rows of one run at its best epoch, on `split`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn run_labels(&mut self, run: &Fingerprint, split: &str) -> Result<Vec<LabelRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT run, policy, label, threshold, support, tp, fp, fn, tn, precision, recall, f1, ap, auc, mean_score, prevalence, predicted_rate
+             FROM label_metrics
+             WHERE run = ?1 AND split = ?2 AND best_epoch
+               AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
+                               WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)",
+        )
+        .bind(&run.0)
+        .bind(split)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+}

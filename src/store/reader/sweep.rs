@@ -1,0 +1,95 @@
+//! Which sweep is meant, and what it asked for.
+
+use serde::Serialize;
+use sqlx::Row;
+
+use super::{Reader, parse};
+use crate::spec::DataFacts;
+use crate::store::{StoreError, SweepId};
+use crate::strategy::threshold::Policy;
+
+/// A sweep as it was begun.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct SweepRow {
+    pub id: SweepId,
+    pub name: String,
+    /// How the views name it: the name, or `name#id` once another sweep took the name.
+    pub title: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub state: String,
+    pub file: String,
+    /// The sweep file as it was read.
+    #[serde(skip)]
+    pub text: String,
+    pub points: i64,
+    /// Unix seconds, as all times.
+    pub created_at: f64,
+    pub begun_at: f64,
+    pub finished_at: Option<f64>,
+    pub version: String,
+    pub host: String,
+}
+
+impl Reader {
+    /// The sweep that `selector` means: `latest`, a name (the newest sweep that has it), `name#id` or an id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] with the names there are.
+    pub async fn find_sweep(&mut self, selector: &str) -> Result<SweepRow, StoreError> {
+        let found = sqlx::query_as(
+            "SELECT id, name, title, state, file, text, points, created_at, begun_at, finished_at, version, host FROM sweeps
+             WHERE ?1 = 'latest' OR title = ?1 OR id = ?2 OR name || '#' || id = ?1
+             ORDER BY title = ?1 AND ?1 <> 'latest' DESC, turn DESC LIMIT 1",
+        )
+        .bind(selector)
+        .bind(selector.parse::<i64>().ok())
+        .fetch_optional(&mut self.connection)
+        .await;
+        if let Some(sweep) = self.told(found)? {
+            return Ok(sweep);
+        }
+        let titles =
+            sqlx::query_scalar("SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1000").fetch_all(&mut self.connection).await;
+        let titles: Vec<String> = self.told(titles)?;
+        let path = self.path.display();
+        Err(StoreError::NotFound(if titles.is_empty() {
+            format!("{path} has no sweep yet; `sweep run FILE` makes one")
+        } else {
+            let near = titles.iter().filter(|title| strsim::normalized_damerau_levenshtein(title, selector) > 0.5);
+            let near: Vec<&str> = near.map(String::as_str).collect();
+            let shown = if near.is_empty() { titles.iter().map(String::as_str).take(10).collect() } else { near };
+            format!("{path} has no sweep `{selector}`; it has {}", shown.join(", "))
+        }))
+    }
+
+    /// The policies of the sweep, in the order of its file.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn policies(&mut self, sweep: SweepId) -> Result<Vec<Policy>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT p.json FROM sweep_policies s JOIN policies p ON p.id = s.policy WHERE s.sweep = ? ORDER BY s.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await
+        .and_then(|rows| rows.iter().map(|row| parse(row, 0)).collect());
+        self.told(rows)
+    }
+
+    /// The facts of the distinct data sets of the sweep, with the number of its runs on each.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn data_facts(&mut self, sweep: SweepId) -> Result<Vec<(DataFacts, i64)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT d.facts, count(*) FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN datasets d ON d.id = r.data
+             WHERE w.sweep = ? GROUP BY d.id ORDER BY min(w.position)",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await
+        .and_then(|rows| rows.iter().map(|row| Ok((parse(row, 0)?, row.try_get(1)?))).collect());
+        self.told(rows)
+    }
+}

@@ -1,0 +1,73 @@
+//! Sizes that a long sweep reaches. Ignored: tens of seconds; `cargo test --release --lib store::tests::bulk -- --ignored --nocapture`.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::fixture::{self, Journal};
+use crate::spec::Fingerprint;
+use crate::store::{At, Reader, Writer};
+use crate::strategy::threshold::Policy;
+
+#[tokio::test]
+#[ignore = "records 10,000 runs and more than 100,000 evaluations"]
+async fn ten_thousand_runs() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let db = folder.path().join("sweep.db");
+    let mut plan = fixture::plan("bulk", &["bce", "focal"], 5_000, 3);
+    plan.policies.push(Policy::Fixed(0.3));
+    let mut writer = Writer::open(&db).await.unwrap();
+    let clock = Instant::now();
+    let sweep = writer.begin_sweep(&plan, Path::new("bulk.toml"), "").await.unwrap();
+    let begun = clock.elapsed();
+    let clock = Instant::now();
+    assert_eq!(writer.missing(sweep, false).await.unwrap().len(), 10_000);
+    let listed = clock.elapsed();
+    // one ingest an epoch, as from a local worker
+    let mut blocks = Vec::new();
+    let clock = Instant::now();
+    for (at, run) in plan.runs.iter().enumerate() {
+        let started = Instant::now();
+        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        let mut journal = Journal::new();
+        journal.attempt(run, attempt, 0, &plan.policies);
+        let name = format!("w{at}");
+        let (mut sent, length) = (0, journal.records.len());
+        while sent < length {
+            let next = (sent + 6).min(length);
+            writer.ingest(&name, next as u64, next as u64, &journal.records[sent..next]).await.unwrap();
+            sent = next;
+        }
+        if at % 1_000 < 10 {
+            blocks.push(started.elapsed());
+        }
+    }
+    let ingested = clock.elapsed();
+    let (first, last) = (blocks[..10].iter().min().unwrap(), blocks[90..].iter().min().unwrap());
+    writer.close().await.unwrap();
+    let mut reader = Reader::open(&db).await.unwrap();
+    let runs: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
+    let mut times = Vec::new();
+    let clock = Instant::now();
+    assert_eq!(reader.status(sweep).await.unwrap().succeeded, 10_000);
+    times.push(("status", clock.elapsed()));
+    let clock = Instant::now();
+    assert_eq!(reader.results(sweep, "val", At::Best).await.unwrap().len(), 30_000);
+    times.push(("results", clock.elapsed()));
+    let clock = Instant::now();
+    assert_eq!(reader.label_results(sweep, "val", At::Best, &runs[..60]).await.unwrap().len(), 60 * 3 * 4);
+    times.push(("labels of 60 runs", clock.elapsed()));
+    let clock = Instant::now();
+    assert_eq!(reader.label_results(sweep, "val", At::Best, &runs).await.unwrap().len(), 120_000);
+    times.push(("labels of all runs", clock.elapsed()));
+    let clock = Instant::now();
+    assert_eq!(reader.recorded(&runs).await.unwrap().len(), 10_000);
+    times.push(("recorded", clock.elapsed()));
+    let clock = Instant::now();
+    assert_eq!(reader.paces().await.unwrap().len(), 1);
+    times.push(("paces", clock.elapsed()));
+    println!("begin {begun:?}, missing {listed:?}, ingest {ingested:?} (a run: first {first:?}, last {last:?}), {times:?}");
+    assert!(*last < *first * 3, "ingest slows down as the database grows");
+    for (what, time) in times {
+        assert!(time < Duration::from_secs(1), "{what} took {time:?}");
+    }
+}
