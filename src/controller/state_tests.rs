@@ -1,0 +1,430 @@
+use super::*;
+use crate::protocol::Event as Said;
+
+const HUNG: Duration = Duration::from_secs(600);
+
+fn limits() -> Limits {
+    Limits { attempts: 2, timeout: None, hung_after: HUNG, max_failures: None }
+}
+
+fn fingerprint(run: RunIndex) -> Fingerprint {
+    Fingerprint(format!("{run:032x}"))
+}
+
+/// A machine and the actions it has emitted; a test ends with [`Bench::nothing_else`].
+struct Bench {
+    state: State,
+    now: Duration,
+    emitted: VecDeque<Action>,
+}
+
+impl Bench {
+    /// Runs over the data sets named, ready to go.
+    fn new(limits: Limits, data: &[usize], slots: usize) -> Self {
+        let queued = |(run, &data)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data };
+        let state = State::new(limits, data.iter().enumerate().map(queued).collect(), slots);
+        let mut bench = Self { state, now: Duration::ZERO, emitted: VecDeque::new() };
+        bench.event(Event::Go);
+        bench
+    }
+
+    /// One run, one slot, begun.
+    fn busy(limits: Limits) -> Self {
+        let mut bench = Self::new(limits, &[0], 1);
+        bench.started(0, 0);
+        bench.open(0);
+        bench.began(0, 0, 1);
+        bench
+    }
+
+    fn event(&mut self, event: Event) {
+        let actions = self.state.handle(event, self.now);
+        self.emitted.extend(actions);
+    }
+
+    fn tick(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.event(Event::Tick);
+    }
+
+    fn open(&mut self, worker: u32) {
+        let text = String::new;
+        let said =
+            Said::Open { v: 1, worker: text(), pid: 1, host: text(), device: "cpu".into(), threads: 1, version: text() };
+        self.event(Event::Record(WorkerId(worker), said));
+    }
+
+    fn end(&mut self, worker: u32, run: RunIndex, a: u32, st: Outcome, n: u64) {
+        self.event(Event::Record(WorkerId(worker), Said::End { r: fingerprint(run), a, st, n, why: "why".into() }));
+    }
+
+    fn epoch(&mut self, worker: u32, run: RunIndex, a: u32) {
+        let said = Said::Epoch {
+            r: fingerprint(run),
+            a,
+            epoch: 1,
+            train_loss: 0.5,
+            val_loss: 0.25,
+            learning_rate: 0.1,
+            seconds: 1.0,
+            images_per_s: 1.0,
+        };
+        self.event(Event::Record(WorkerId(worker), said));
+    }
+
+    fn exit(&mut self, worker: u32, code: Option<i32>, signal: Option<i32>) {
+        self.event(Event::Exited(WorkerId(worker), Exit { code, signal, out_of_memory: false }));
+    }
+
+    fn next(&mut self) -> Action {
+        self.emitted.pop_front().expect("another action")
+    }
+
+    fn started(&mut self, worker: u32, slot: usize) {
+        assert_eq!(self.next(), Action::Start { worker: WorkerId(worker), slot });
+    }
+
+    /// Persist, act, tell.
+    fn began(&mut self, worker: u32, run: RunIndex, attempt: u32) {
+        let worker = WorkerId(worker);
+        assert_eq!(self.next(), Action::Begin { run, attempt, worker });
+        assert_eq!(self.next(), Action::Train { worker, run, attempt });
+        assert_eq!(self.next(), Action::Tell(News::Began { worker, run, attempt }));
+    }
+
+    fn succeeded(&mut self, worker: u32, run: RunIndex) {
+        assert_eq!(self.next(), Action::Tell(News::Succeeded { worker: WorkerId(worker), run }));
+    }
+
+    /// The verdict is stored before it is told.
+    fn failed(&mut self, worker: u32, run: RunIndex, attempt: u32, outcome: Outcome, retry: bool) {
+        let worker = WorkerId(worker);
+        let Action::End { why, .. } = self.emitted.front().cloned().expect("another action") else {
+            panic!("not an end: {:?}", self.emitted)
+        };
+        assert_eq!(self.next(), Action::End { run, attempt, worker, outcome, why: why.clone(), retry });
+        let news = if outcome == Outcome::Stopped {
+            News::Stopped { worker, run }
+        } else {
+            News::Failed { worker, run, outcome, why, retry }
+        };
+        assert_eq!(self.next(), Action::Tell(news));
+    }
+
+    fn stop(&mut self, worker: u32) {
+        assert_eq!(self.next(), Action::Stop { worker: WorkerId(worker) });
+    }
+
+    fn kill(&mut self, worker: u32) {
+        assert_eq!(self.next(), Action::Kill { worker: WorkerId(worker) });
+    }
+
+    fn stopping(&mut self) -> Halt {
+        match self.next() {
+            Action::Tell(News::Stopping { why }) => why,
+            other => panic!("not the end: {other:?}"),
+        }
+    }
+
+    fn no_start(&mut self, slot: usize, more: bool) {
+        match self.next() {
+            Action::Tell(News::NoStart { slot: at, again, .. }) => assert_eq!((at, again), (slot, more)),
+            other => panic!("not a failed start: {other:?}"),
+        }
+    }
+
+    fn nothing_else(self, finished: bool, succeeded: usize, failed: usize, queued: usize) {
+        assert_eq!(self.emitted, [], "nothing else was emitted");
+        assert_eq!(self.state.finished(), finished);
+        let tally = self.state.tally();
+        assert_eq!((tally.succeeded, tally.failed, tally.queued), (succeeded, failed, queued));
+    }
+}
+
+#[test]
+fn a_sweep_of_two_runs_on_one_worker() {
+    let mut bench = Bench::new(limits(), &[0, 0], 3);
+    bench.started(0, 0);
+    bench.started(1, 1);
+    bench.open(0);
+    bench.began(0, 0, 1);
+    bench.epoch(0, 0, 1);
+    assert!(matches!(bench.next(), Action::Tell(News::Epoch { epoch: 1, .. })));
+    bench.end(0, 0, 1, Outcome::Ok, 1);
+    bench.succeeded(0, 0);
+    bench.began(0, 1, 1);
+    bench.open(1);
+    bench.end(0, 1, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 1);
+    bench.stop(0);
+    bench.stop(1);
+    bench.exit(0, Some(0), None);
+    bench.exit(1, Some(0), None);
+    bench.nothing_else(true, 2, 0, 0);
+}
+
+#[test]
+fn nothing_to_do_is_finished_at_once() {
+    Bench::new(limits(), &[], 2).nothing_else(true, 0, 0, 0);
+}
+
+#[test]
+fn a_killed_worker_costs_one_attempt_and_is_replaced() {
+    let mut bench = Bench::busy(limits());
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Killed, true);
+    bench.started(1, 0);
+    bench.open(1);
+    bench.began(1, 0, 2);
+    bench.exit(1, None, Some(9));
+    bench.failed(1, 0, 2, Outcome::Killed, false);
+    bench.nothing_else(true, 0, 1, 0);
+}
+
+#[test]
+fn a_run_that_ended_before_its_worker_died_has_succeeded() {
+    let mut bench = Bench::busy(limits());
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.stop(0);
+    bench.exit(0, None, Some(9));
+    bench.nothing_else(true, 1, 0, 0);
+}
+
+#[test]
+fn divergence_is_not_retried_and_the_sweep_goes_on() {
+    let mut bench = Bench::new(limits(), &[0, 0], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.began(0, 0, 1);
+    bench.end(0, 0, 1, Outcome::Diverged, 0);
+    bench.failed(0, 0, 1, Outcome::Diverged, false);
+    bench.began(0, 1, 1);
+    bench.nothing_else(false, 0, 1, 0);
+}
+
+#[test]
+fn what_another_attempt_may_mend_is_tried_again_on_the_living_worker() {
+    let mut bench = Bench::busy(limits());
+    bench.end(0, 0, 1, Outcome::OutOfMemory, 0);
+    bench.failed(0, 0, 1, Outcome::OutOfMemory, true);
+    bench.began(0, 0, 2);
+    bench.nothing_else(false, 0, 0, 0);
+}
+
+#[test]
+fn missing_results_are_no_success() {
+    let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+    bench.end(0, 0, 1, Outcome::Ok, 3);
+    bench.failed(0, 0, 1, Outcome::Crashed, false);
+    bench.stop(0);
+    bench.nothing_else(false, 0, 1, 0);
+}
+
+#[test]
+fn records_of_a_superseded_attempt_change_nothing() {
+    let mut bench = Bench::busy(limits());
+    bench.end(0, 0, 7, Outcome::Ok, 0);
+    bench.end(0, 5, 1, Outcome::Ok, 0);
+    bench.epoch(0, 0, 2);
+    bench.end(9, 0, 1, Outcome::Ok, 0);
+    bench.nothing_else(false, 0, 0, 0);
+}
+
+#[test]
+fn a_silent_worker_is_killed_and_its_run_tried_again() {
+    let mut bench = Bench::busy(limits());
+    assert_eq!(bench.state.deadline(), Some(HUNG));
+    bench.tick(599);
+    bench.epoch(0, 0, 1);
+    bench.next();
+    assert_eq!(bench.state.deadline(), Some(HUNG + Duration::from_secs(599)));
+    bench.tick(1);
+    bench.tick(599);
+    bench.kill(0);
+    bench.tick(1000);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Hung, true);
+    bench.started(1, 0);
+    bench.nothing_else(false, 0, 0, 1);
+}
+
+#[test]
+fn a_run_has_its_own_time_limit() {
+    let mut bench = Bench::busy(Limits { timeout: Some(Duration::from_secs(60)), ..limits() });
+    assert_eq!(bench.state.deadline(), Some(Duration::from_secs(60)));
+    bench.tick(60);
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Timeout, false);
+    bench.nothing_else(true, 0, 1, 0);
+}
+
+#[test]
+fn a_run_that_ends_just_before_it_is_killed_has_succeeded() {
+    let mut bench = Bench::new(Limits { timeout: Some(Duration::from_secs(60)), ..limits() }, &[0, 0], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.began(0, 0, 1);
+    bench.tick(60);
+    bench.kill(0);
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.exit(0, None, Some(9));
+    bench.started(1, 0);
+    bench.nothing_else(false, 1, 0, 1);
+}
+
+#[test]
+fn a_worker_that_never_comes_up_is_given_up_after_three_tries() {
+    let mut bench = Bench::new(limits(), &[0], 1);
+    bench.started(0, 0);
+    bench.exit(0, Some(127), None);
+    bench.no_start(0, true);
+    assert_eq!(bench.state.deadline(), Some(Duration::from_millis(200)));
+    bench.tick(1);
+    bench.started(1, 0);
+    bench.event(Event::SpawnFailed(WorkerId(1), "no such file".into()));
+    bench.no_start(0, true);
+    bench.tick(1);
+    bench.started(2, 0);
+    bench.exit(2, Some(127), None);
+    bench.no_start(0, false);
+    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("code 127")));
+    bench.nothing_else(true, 0, 0, 1);
+}
+
+#[test]
+fn the_other_slots_carry_on_when_one_is_given_up() {
+    let mut bench = Bench::new(limits(), &[0, 0], 2);
+    bench.started(0, 0);
+    bench.started(1, 1);
+    bench.open(1);
+    bench.began(1, 0, 1);
+    for worker in [0, 2, 3] {
+        bench.exit(worker, Some(1), None);
+        bench.no_start(0, worker != 3);
+        bench.tick(1);
+        if worker != 3 {
+            bench.started(if worker == 0 { 2 } else { 3 }, 0);
+        }
+    }
+    bench.end(1, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(1, 0);
+    bench.began(1, 1, 1);
+    bench.nothing_else(false, 1, 0, 0);
+}
+
+#[test]
+fn the_first_interrupt_stops_after_the_epoch_the_second_at_once() {
+    let mut bench = Bench::new(limits(), &[0, 0, 0], 2);
+    bench.started(0, 0);
+    bench.started(1, 1);
+    bench.open(0);
+    bench.open(1);
+    bench.began(0, 0, 1);
+    bench.began(1, 1, 1);
+    bench.event(Event::Interrupt);
+    assert_eq!(bench.stopping(), Halt::Interrupted);
+    bench.stop(0);
+    bench.stop(1);
+    bench.end(0, 0, 1, Outcome::Stopped, 0);
+    bench.failed(0, 0, 1, Outcome::Stopped, true);
+    bench.exit(0, Some(0), None);
+    bench.event(Event::Interrupt);
+    assert_eq!(bench.stopping(), Halt::Killed);
+    bench.kill(1);
+    bench.event(Event::Interrupt);
+    assert_eq!(bench.stopping(), Halt::Killed);
+    bench.exit(1, None, Some(9));
+    bench.failed(1, 1, 1, Outcome::Stopped, true);
+    bench.nothing_else(true, 0, 0, 3);
+}
+
+#[test]
+fn a_worker_that_does_not_leave_is_killed() {
+    let mut bench = Bench::busy(limits());
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.stop(0);
+    bench.tick(10);
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.nothing_else(true, 1, 0, 0);
+}
+
+#[test]
+fn max_failures_stops_the_sweep() {
+    let mut bench = Bench::new(Limits { max_failures: Some(1), ..limits() }, &[0, 0, 0], 2);
+    bench.started(0, 0);
+    bench.started(1, 1);
+    bench.open(0);
+    bench.open(1);
+    bench.began(0, 0, 1);
+    bench.began(1, 1, 1);
+    bench.end(0, 0, 1, Outcome::Diverged, 0);
+    bench.failed(0, 0, 1, Outcome::Diverged, false);
+    assert_eq!(bench.stopping(), Halt::Failures(1));
+    bench.stop(0);
+    bench.stop(1);
+    bench.end(1, 1, 1, Outcome::Ok, 0);
+    bench.succeeded(1, 1);
+    bench.exit(0, Some(0), None);
+    bench.exit(1, Some(0), None);
+    bench.nothing_else(true, 1, 1, 1);
+}
+
+#[test]
+fn a_full_disk_stops_the_sweep_and_fails_no_run() {
+    let mut bench = Bench::busy(limits());
+    bench.end(0, 0, 1, Outcome::Io, 0);
+    bench.failed(0, 0, 1, Outcome::Io, true);
+    assert!(matches!(bench.stopping(), Halt::Fatal(_)));
+    bench.stop(0);
+    bench.exit(0, Some(0), None);
+    bench.nothing_else(true, 0, 0, 1);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_stops_the_sweep() {
+    let mut bench = Bench::busy(limits());
+    bench.exit(0, Some(74), None);
+    bench.failed(0, 0, 1, Outcome::Io, true);
+    assert!(matches!(bench.stopping(), Halt::Fatal(_)));
+    bench.nothing_else(true, 0, 0, 1);
+}
+
+#[test]
+fn a_worker_stays_with_its_data_and_others_take_other_data() {
+    let mut bench = Bench::new(limits(), &[0, 1, 0, 1], 2);
+    bench.started(0, 0);
+    bench.started(1, 1);
+    bench.open(0);
+    bench.open(1);
+    bench.began(0, 0, 1);
+    bench.began(1, 1, 1);
+    bench.end(1, 1, 1, Outcome::Ok, 0);
+    bench.succeeded(1, 1);
+    bench.began(1, 3, 1);
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.began(0, 2, 1);
+    bench.nothing_else(false, 2, 0, 0);
+}
+
+#[test]
+fn a_failure_of_an_earlier_session_counts() {
+    let queued = Queued { run: fingerprint(0), attempt: 2, failures: 1, data: 0 };
+    let mut bench = Bench {
+        state: State::new(limits(), vec![queued], 1),
+        now: Duration::ZERO,
+        emitted: VecDeque::new(),
+    };
+    bench.event(Event::Go);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.began(0, 0, 2);
+    bench.exit(0, Some(101), None);
+    bench.failed(0, 0, 2, Outcome::Crashed, false);
+    bench.nothing_else(true, 0, 1, 0);
+}
