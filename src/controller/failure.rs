@@ -2,24 +2,23 @@
 
 use std::time::Duration;
 
+use crate::launcher::Exit;
 use crate::protocol::Outcome;
-
-/// How a worker's process ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Exit {
-    /// Exit code, when it exited.
-    pub code: Option<i32>,
-    /// Signal, when it was killed.
-    pub signal: Option<i32>,
-    /// The kernel killed a process for lack of memory meanwhile.
-    pub out_of_memory: bool,
-}
 
 /// The code a worker exits with when it cannot write its journal.
 pub const JOURNAL_IO: i32 = 74;
 
-const SIGNALS: &[(i32, &str)] =
-    &[(1, "SIGHUP"), (2, "SIGINT"), (4, "SIGILL"), (6, "SIGABRT"), (7, "SIGBUS"), (8, "SIGFPE"), (9, "SIGKILL"), (11, "SIGSEGV"), (15, "SIGTERM")];
+const SIGNALS: &[(i32, &str)] = &[
+    (1, "SIGHUP"),
+    (2, "SIGINT"),
+    (4, "SIGILL"),
+    (6, "SIGABRT"),
+    (7, "SIGBUS"),
+    (8, "SIGFPE"),
+    (9, "SIGKILL"),
+    (11, "SIGSEGV"),
+    (15, "SIGTERM"),
+];
 
 /// The outcome of the attempt that a worker was on when its process ended.
 #[must_use]
@@ -33,7 +32,9 @@ pub fn verdict(exit: &Exit) -> (Outcome, String) {
             let outcome = if matches!(signal, 4 | 6 | 7 | 8 | 11) { Outcome::Crashed } else { Outcome::Killed };
             (outcome, format!("the worker was killed by signal {signal} ({name})"))
         }
-        (Some(JOURNAL_IO), None) => (Outcome::Io, "the worker could not write its journal: is the disk full or read-only?".to_owned()),
+        (Some(JOURNAL_IO), None) => {
+            (Outcome::Io, "the worker could not write its journal: is the disk full or read-only?".to_owned())
+        }
         (Some(0), None) => (Outcome::Crashed, "the worker left without ending its run".to_owned()),
         (Some(code), None) => (Outcome::Crashed, format!("the worker exited with code {code}")),
         (None, None) => (Outcome::Crashed, "the worker vanished".to_owned()),

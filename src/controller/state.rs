@@ -4,13 +4,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::failure::{self, Exit};
+use super::failure;
+use crate::launcher::{Exit, WorkerId};
 use crate::protocol::{Event as Said, Outcome};
 use crate::spec::Fingerprint;
-
-/// One incarnation of a worker; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkerId(pub u32);
 
 /// Index into the runs that the machine was given.
 pub type RunIndex = usize;
@@ -49,8 +46,8 @@ pub enum Event {
     Record(WorkerId, Said),
     /// A worker could not be started.
     SpawnFailed(WorkerId, String),
-    /// A worker's process is gone and its journal is read to the end.
-    Exited(WorkerId, Exit),
+    /// A worker's process is gone and its journal is read to the end; with the last line of its log.
+    Exited(WorkerId, Exit, String),
     /// [`State::deadline`] has passed.
     Tick,
     /// SIGINT or SIGTERM.
@@ -79,16 +76,50 @@ pub enum Action {
 /// What the user hears.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
-    Began { worker: WorkerId, run: RunIndex, attempt: u32 },
-    Beat { worker: WorkerId, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
-    Epoch { worker: WorkerId, epoch: usize, train_loss: f64, val_loss: f64 },
-    Succeeded { worker: WorkerId, run: RunIndex },
-    Failed { worker: WorkerId, run: RunIndex, outcome: Outcome, why: String, retry: bool },
+    Began {
+        worker: WorkerId,
+        run: RunIndex,
+        attempt: u32,
+    },
+    Beat {
+        worker: WorkerId,
+        epoch: usize,
+        step: usize,
+        steps: usize,
+        loss: f64,
+        images_per_s: f64,
+    },
+    Epoch {
+        worker: WorkerId,
+        epoch: usize,
+        train_loss: f64,
+        val_loss: f64,
+    },
+    Succeeded {
+        worker: WorkerId,
+        run: RunIndex,
+    },
+    Failed {
+        worker: WorkerId,
+        run: RunIndex,
+        outcome: Outcome,
+        why: String,
+        retry: bool,
+    },
     /// The run's worker has stopped it; it can be resumed.
-    Stopped { worker: WorkerId, run: RunIndex },
+    Stopped {
+        worker: WorkerId,
+        run: RunIndex,
+    },
     /// A slot's worker did not come up; `again` is false when the slot is given up.
-    NoStart { slot: usize, why: String, again: bool },
-    Stopping { why: Halt },
+    NoStart {
+        slot: usize,
+        why: String,
+        again: bool,
+    },
+    Stopping {
+        why: Halt,
+    },
 }
 
 /// Why no further run is begun.
@@ -120,11 +151,15 @@ const LEAVE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 enum Stage {
-    Starting { since: Duration },
+    Starting {
+        since: Duration,
+    },
     Idle,
     Busy(Busy),
     /// Told to stop with nothing to do.
-    Leaving { since: Duration },
+    Leaving {
+        since: Duration,
+    },
 }
 
 #[derive(Debug)]
@@ -234,7 +269,7 @@ impl State {
                     self.missed(slot, why, now, &mut out);
                 }
             }
-            Event::Exited(worker, exit) => self.exited(worker, &exit, now, &mut out),
+            Event::Exited(worker, exit, last_words) => self.exited(worker, &exit, &last_words, now, &mut out),
             Event::Interrupt => {
                 let why = if matches!(self.halt, None | Some(Halt::Failures(_) | Halt::Fatal(_))) {
                     Halt::Interrupted
@@ -292,14 +327,17 @@ impl State {
     }
 
     /// A process is gone: its run, if it had one, did not end by itself.
-    fn exited(&mut self, id: WorkerId, exit: &Exit, now: Duration, out: &mut Vec<Action>) {
+    fn exited(&mut self, id: WorkerId, exit: &Exit, last_words: &str, now: Duration, out: &mut Vec<Action>) {
         let Some(slot) = self.slot_of(id) else { return };
         let Some(worker) = self.slots[slot].worker.take() else { return };
         let killed = worker.killed.is_some();
         let (outcome, why) = worker.killed.unwrap_or_else(|| failure::verdict(exit));
         match worker.stage {
             Stage::Busy(busy) => self.ended(id, busy.run, busy.attempt, outcome, why, now, out),
-            Stage::Starting { .. } if self.halt.is_none() || !killed => self.missed(slot, why, now, out),
+            Stage::Starting { .. } if self.halt.is_none() || !killed => {
+                let why = if last_words.is_empty() { why } else { format!("{why}: {last_words}") };
+                self.missed(slot, why, now, out);
+            }
             Stage::Starting { .. } | Stage::Idle | Stage::Leaving { .. } => {}
         }
     }

@@ -49,8 +49,7 @@ impl Bench {
 
     fn open(&mut self, worker: u32) {
         let text = String::new;
-        let said =
-            Said::Open { v: 1, worker: text(), pid: 1, host: text(), device: "cpu".into(), threads: 1, version: text() };
+        let said = Said::Open { v: 1, worker: text(), pid: 1, host: text(), device: "cpu".into(), threads: 1, version: text() };
         self.event(Event::Record(WorkerId(worker), said));
     }
 
@@ -73,7 +72,7 @@ impl Bench {
     }
 
     fn exit(&mut self, worker: u32, code: Option<i32>, signal: Option<i32>) {
-        self.event(Event::Exited(WorkerId(worker), Exit { code, signal, out_of_memory: false }));
+        self.event(Event::Exited(WorkerId(worker), Exit { code, signal, out_of_memory: false }, "last words".into()));
     }
 
     fn next(&mut self) -> Action {
@@ -290,7 +289,7 @@ fn a_worker_that_never_comes_up_is_given_up_after_three_tries() {
     bench.started(2, 0);
     bench.exit(2, Some(127), None);
     bench.no_start(0, false);
-    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("code 127")));
+    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("code 127: last words")));
     bench.nothing_else(true, 0, 0, 1);
 }
 
@@ -415,11 +414,7 @@ fn a_worker_stays_with_its_data_and_others_take_other_data() {
 #[test]
 fn a_failure_of_an_earlier_session_counts() {
     let queued = Queued { run: fingerprint(0), attempt: 2, failures: 1, data: 0 };
-    let mut bench = Bench {
-        state: State::new(limits(), vec![queued], 1),
-        now: Duration::ZERO,
-        emitted: VecDeque::new(),
-    };
+    let mut bench = Bench { state: State::new(limits(), vec![queued], 1), now: Duration::ZERO, emitted: VecDeque::new() };
     bench.event(Event::Go);
     bench.started(0, 0);
     bench.open(0);

@@ -1,5 +1,6 @@
 //! The one process that writes.
 
+mod again;
 mod attempt;
 mod batch;
 mod ingest;

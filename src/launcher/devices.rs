@@ -1,0 +1,121 @@
+//! Devices → slots: where workers run and with how many threads. Looks at the driver's files, never links or calls CUDA.
+
+use std::fs;
+
+use crate::error::Error;
+
+/// A place for one worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// CPU threads of its worker.
+    pub threads: usize,
+}
+
+/// `per_device` slots on each of `devices`; `auto` is every CUDA device of a CUDA build, else the CPU.
+/// The cores are divided between the workers on the CPU; a CUDA worker gets its share of them for loading data.
+///
+/// # Errors
+/// A name that is no device, a CUDA device in a build without CUDA.
+pub fn slots(devices: &[String], per_device: usize) -> Result<Vec<Slot>, Error> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    divide(&named(devices, cfg!(feature = "cuda"), cuda_devices())?, per_device, cores)
+}
+
+fn named(devices: &[String], cuda_build: bool, present: usize) -> Result<Vec<String>, Error> {
+    let mut named = Vec::new();
+    for device in devices.iter().map(|device| device.trim()) {
+        match device {
+            "auto" if cuda_build && present > 0 => named.extend((0..present).map(|index| format!("cuda:{index}"))),
+            "auto" | "cpu" => named.push("cpu".to_owned()),
+            _ => {
+                let number = device.strip_prefix("cuda:").and_then(|number| number.parse::<usize>().ok());
+                let Some(number) = number else {
+                    return Err(Error::Usage(format!("device `{device}`: a device is cpu, cuda:N (N = 0, 1, ...) or auto")));
+                };
+                if !cuda_build {
+                    let words = "this sweep was built without CUDA; build it with `cargo build --release --features cuda`";
+                    return Err(Error::Usage(format!("device `{device}`: {words}")));
+                }
+                if number >= present {
+                    return Err(Error::Usage(format!("device `{device}`: this machine has {present} CUDA devices")));
+                }
+                named.push(format!("cuda:{number}"));
+            }
+        }
+    }
+    if named.is_empty() {
+        return Err(Error::Usage("no device: name cpu, cuda:N or auto".to_owned()));
+    }
+    Ok(named)
+}
+
+fn divide(devices: &[String], per_device: usize, cores: usize) -> Result<Vec<Slot>, Error> {
+    if per_device == 0 {
+        return Err(Error::Usage("workers.per_device must be at least 1".to_owned()));
+    }
+    let threads = (cores / (devices.len() * per_device)).max(1);
+    // The first worker of every device, then the second: few runs spread over all devices.
+    let slot = |device: &String| Slot { device: device.clone(), threads };
+    Ok((0..per_device).flat_map(|_| devices.iter().map(slot)).collect())
+}
+
+/// CUDA devices that a worker would see, by the driver's own listing.
+fn cuda_devices() -> usize {
+    let listed = fs::read_dir("/proc/driver/nvidia/gpus").map_or(0, |entries| entries.flatten().count());
+    let is_device =
+        |name: &str| name.strip_prefix("nvidia").is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
+    let nodes = || {
+        let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_str().is_some_and(is_device)).count()
+    };
+    let present = if listed > 0 { listed } else { nodes() };
+    match std::env::var("CUDA_VISIBLE_DEVICES") {
+        Ok(visible) => present.min(visible.split(',').filter(|name| !matches!(name.trim(), "" | "-1")).count()),
+        Err(_) => present,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(devices: &[&str]) -> Vec<String> {
+        devices.iter().map(|&device| device.to_owned()).collect()
+    }
+
+    #[test]
+    fn auto_is_every_cuda_device_else_the_cpu() {
+        assert_eq!(named(&list(&["auto"]), true, 2).unwrap(), ["cuda:0", "cuda:1"]);
+        assert_eq!(named(&list(&["auto"]), true, 0).unwrap(), ["cpu"]);
+        assert_eq!(named(&list(&["auto"]), false, 2).unwrap(), ["cpu"]);
+        assert_eq!(named(&list(&["cpu", "cuda:1"]), true, 2).unwrap(), ["cpu", "cuda:1"]);
+    }
+
+    #[test]
+    fn what_is_no_device_is_refused_with_what_would_be_right() {
+        for (device, build, present, expected) in [
+            ("gpu", true, 1, "cuda:N"),
+            ("cuda:x", true, 1, "cuda:N"),
+            ("cuda:0", false, 1, "--features cuda"),
+            ("cuda:1", true, 1, "1 CUDA devices"),
+        ] {
+            let message = named(&list(&[device]), build, present).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn cores_are_divided_and_never_none() {
+        let threads = |devices: usize, per_device, cores| {
+            let slots = divide(&vec!["cpu".to_owned(); devices], per_device, cores).unwrap();
+            assert_eq!(slots.len(), devices * per_device);
+            slots[0].threads
+        };
+        assert_eq!(threads(1, 1, 8), 8);
+        assert_eq!(threads(1, 3, 8), 2);
+        assert_eq!(threads(2, 4, 2), 1);
+        assert!(divide(&list(&["cpu"]), 0, 2).is_err());
+    }
+}
