@@ -5,8 +5,9 @@
 
 use std::io::Cursor;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::spec::ImageConfig;
@@ -119,12 +120,12 @@ fn resize(pixels: Vec<u8>, channels: usize, width: u32, height: u32, config: &Im
     let scaled = if (to_width, to_height) == (width, height) {
         pixels
     } else {
-        let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
-        let from = ImageRef::new(width, height, &pixels, kind).map_err(|error| error.to_string())?;
-        let mut to = Image::new(to_width, to_height, kind);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
-        Resizer::new().resize(&from, &mut to, &options).map_err(|error| error.to_string())?;
-        to.into_vec()
+        let mut scaled = vec![0; to_width as usize * to_height as usize * channels];
+        match channels {
+            1 => scale::<U8>((width, height), &pixels, (to_width, to_height), &mut scaled)?,
+            _ => scale::<U8x3>((width, height), &pixels, (to_width, to_height), &mut scaled)?,
+        }
+        scaled
     };
     if (to_width, to_height) == (size, size) {
         return Ok(scaled);
@@ -140,6 +141,14 @@ fn resize(pixels: Vec<u8>, channels: usize, width: u32, height: u32, config: &Im
         .flat_map(|row| &row[left * channels..left * channels + keep])
         .copied()
         .collect())
+}
+
+/// Antialiased bilinear, as Pillow's. Typed by pixel: the untyped call would compile the resizer for all of its dozen pixel formats.
+fn scale<P: PixelTrait>(from: (u32, u32), pixels: &[u8], to: (u32, u32), scaled: &mut [u8]) -> Result<(), String> {
+    let source = TypedImageRef::<P>::from_buffer(from.0, from.1, pixels).map_err(|error| error.to_string())?;
+    let mut target = TypedImage::<P>::from_buffer(to.0, to.1, scaled).map_err(|error| error.to_string())?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())
 }
 
 /// Interleaved → planes, grey repeated where more are wanted.
