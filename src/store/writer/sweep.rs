@@ -224,7 +224,7 @@ async fn missing(
     let rows = sqlx::query(
         "SELECT r.fingerprint, r.config, r.pos_weight, r.folder, w.bundle, r.state = 'failed',
                 coalesce((SELECT max(attempt) FROM attempts a WHERE a.run = r.id), 0) + 1,
-                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost'))
+                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost', 'io'))
          FROM sweep_runs w JOIN runs r ON r.id = w.run
          WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
          ORDER BY w.position",
