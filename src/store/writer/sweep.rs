@@ -88,9 +88,10 @@ impl Writer {
     }
 }
 
-/// The folder of the database: prepared data below it is stored relative to it, so that both can be moved together.
+/// The folder of the database, as a whole path: prepared data below it is stored relative to it, so that both can be moved together.
 fn base(db: &Path) -> PathBuf {
-    db.parent().map(Path::to_owned).unwrap_or_default()
+    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 /// `folder` as it is stored: relative to `base` where it lies below it, else absolute.
