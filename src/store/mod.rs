@@ -12,6 +12,7 @@ mod writer;
 pub use error::StoreError;
 pub use reader::{
     At, AttemptRow, EpochRow, FailedRun, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow, RunningAttempt, Status, SweepRow,
+    SweepRun,
 };
 pub use writer::{Missing, Writer};
 
