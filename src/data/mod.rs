@@ -1,6 +1,7 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
 mod decode;
+pub mod diagnosis;
 mod features;
 mod gather;
 mod glyph;
