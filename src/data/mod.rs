@@ -1,6 +1,7 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
 mod decode;
+pub mod diagnosis;
 mod features;
 mod gather;
 mod glyph;
@@ -229,7 +230,7 @@ fn learnable(names: &[String], train: &crate::strategy::LabelCounts) -> Result<(
     };
     let (never, always) = (named(&|n| n == 0), named(&|n| n == train.rows));
     let rows = train.rows;
-    let fix = "give it other rows, or list it in `data.columns.ignore`";
+    let fix = "give it other rows, or list it in `data.ignore_columns`";
     match (never.is_empty(), always.is_empty()) {
         (true, true) => Ok(()),
         (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", never.join(", "))),

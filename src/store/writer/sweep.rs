@@ -72,6 +72,26 @@ impl Writer {
         found.map_err(|source| StoreError::from_sqlite(&self.path, source))
     }
 
+    /// Marks a recorded sweep as running again: from now on it is the latest one, and its throughput is counted anew.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn continue_sweep(&mut self, sweep: SweepId) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE sweeps SET state = 'running', turn = (SELECT max(turn) + 1 FROM sweeps), begun_at = ?2, finished_at = NULL,
+                    version = ?3, host = ?4
+             WHERE id = ?1",
+        )
+        .bind(sweep)
+        .bind(now())
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(host())
+        .execute(&mut self.connection)
+        .await
+        .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
+        Ok(())
+    }
+
     /// Sets the sweep's state: `running`, `done`, `failed`, `interrupted`.
     ///
     /// # Errors
