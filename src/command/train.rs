@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::output::{self, counted};
 use crate::cli;
@@ -45,7 +46,7 @@ struct Ended {
     failures: Vec<FailedRun>,
     seconds: f64,
     /// Best epoch on val: a row a run and policy, the highest macro_f1 first.
-    leaderboard: Vec<ResultRow>,
+    leaderboard: Vec<Value>,
 }
 
 #[derive(Serialize)]
@@ -172,8 +173,17 @@ async fn ended(db: &Path, sweep: SweepId, runs: Runs, elapsed: Duration) -> Resu
         failures: reader.failures(sweep).await?,
         runs,
         seconds: elapsed.as_secs_f64(),
-        leaderboard,
+        leaderboard: leaderboard.iter().map(row).collect(),
     })
+}
+
+/// A row with its other axes as values instead of text.
+fn row(row: &ResultRow) -> Value {
+    let mut value = serde_json::to_value(row).unwrap_or_default();
+    if let Ok(params) = serde_json::from_str(&row.params) {
+        value["params"] = params;
+    }
+    value
 }
 
 /// What came out, as `sweep report` shows it.
