@@ -7,8 +7,10 @@ pub mod load;
 mod output;
 mod plan;
 mod preparing;
+pub mod report;
 mod resume;
 mod run;
+pub mod show;
 mod status;
 mod train;
 
@@ -29,16 +31,11 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Data(args) => data::run(&global, &args),
         Command::Resume(args) => wait(resume::run(&global, &args)),
         Command::Status(args) => wait(status::run(&global, &args)),
-        Command::Report(_args) => absent("report"), // wait(report::run(&global, &args))
-        Command::Show(_args) => absent("show"),     // wait(show::run(&global, &args))
+        Command::Report(args) => wait(report::run(&global, &args)),
+        Command::Show(args) => wait(show::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
-        Command::Worker(_args) => absent("worker"), // worker::run(&args)
+        Command::Worker(args) => crate::worker::run(&args),
     }
-}
-
-/// A command whose room is built elsewhere.
-fn absent(command: &str) -> Result<(), Error> {
-    Err(Error::Unexpected(format!("`sweep {command}` is not part of this build")))
 }
 
 /// Runs a command that waits: for processes, signals, the database.

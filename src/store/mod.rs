@@ -13,6 +13,7 @@ pub use error::StoreError;
 pub use lock::holder;
 pub use reader::{
     At, AttemptRow, EpochRow, FailedRun, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow, RunningAttempt, Status, SweepRow,
+    SweepRun,
 };
 pub use writer::{Missing, Writer};
 

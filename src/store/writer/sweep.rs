@@ -108,9 +108,10 @@ impl Writer {
     }
 }
 
-/// The folder of the database: prepared data below it is stored relative to it, so that both can be moved together.
+/// The folder of the database, as a whole path: prepared data below it is stored relative to it, so that both can be moved together.
 fn base(db: &Path) -> PathBuf {
-    db.parent().map(Path::to_owned).unwrap_or_default()
+    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 /// `folder` as it is stored: relative to `base` where it lies below it, else absolute.
@@ -244,7 +245,7 @@ async fn missing(
     let rows = sqlx::query(
         "SELECT r.fingerprint, r.config, r.pos_weight, r.folder, w.bundle, r.state = 'failed',
                 coalesce((SELECT max(attempt) FROM attempts a WHERE a.run = r.id), 0) + 1,
-                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost'))
+                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost', 'io'))
          FROM sweep_runs w JOIN runs r ON r.id = w.run
          WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
          ORDER BY w.position",
