@@ -84,10 +84,10 @@ pub fn run(global: &cli::Global, args: &cli::Data) -> Result<(), Error> {
     }
 }
 
-/// `letters, signal 2`, `images below photos`, `features x.npy`.
+/// `built-in letters (signal 2, seed 0)`, `images below photos`, `features x.npy`.
 pub fn source(config: &DataConfig) -> String {
     match &config.source {
-        Source::Letters { signal, seed, .. } => format!("letters (signal {signal}, seed {seed})"),
+        Source::Letters { signal, seed, .. } => format!("built-in letters (signal {signal}, seed {seed})"),
         Source::Images { root, .. } => format!("images below {}", root.display()),
         Source::Features { features, .. } => format!("features {}", features.display()),
     }

@@ -58,7 +58,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Slot], paces: &[Pace]) -> 
     if !computed.is_empty() {
         let archs = computed.into_iter().collect::<Vec<_>>().join(", ");
         basis.push(format!(
-            "the multiply-adds of {archs} at {:.0} thousand million a second a thread; recorded runs will tell better",
+            "the size of {archs} at {:.0} G multiply-adds a second a thread (an AMD EPYC core); the first recorded runs tell better",
             MACS_A_SECOND / 1e9
         ));
     }
