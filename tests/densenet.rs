@@ -1,5 +1,7 @@
 //! DenseNet-121 against torchvision's: logits, and the gradient of every parameter after one training step.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,8 @@
 //! `weights = "hf://owner/repository/file"`: the way from a hub's server to a model, and what is said when there is none. The hub is
 //! played by a server in this process; each case is this program again with the hub's environment variables set.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,7 @@
 //! `sweep report` and `sweep show` on a database that a sweep of made-up results has filled, and the queries of `reports/`.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,7 +47,7 @@ impl Bed {
         let folder = tempfile::tempdir().unwrap();
         let (file, db) = (folder.path().join("made-up.toml"), folder.path().join("sweep.db"));
         fs::write(&file, text).unwrap();
-        let loaded = sweep::command::load::load(&file, &[], &db, &|_, _, _| {}).unwrap();
+        let loaded = sweep::command::load::read(&file, &[]).unwrap().plan(&db, &|_, _, _| {}).unwrap();
         let mut writer = Writer::open(&db).await.unwrap();
         let folders = Folders::beside(&db).unwrap();
         let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, &loaded.text).await.unwrap();

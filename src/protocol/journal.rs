@@ -54,7 +54,15 @@ impl Journal {
         file.sync_all().map_err(failed)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), next: 0, durability: Durability::None, synced: Instant::now(), failed: false })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            buffer: Vec::new(),
+            next: 0,
+            durability: Durability::None,
+            synced: Instant::now(),
+            failed: false,
+        })
     }
 
     /// Adds a record to the lines that the next [`Self::flush`] writes.
