@@ -11,12 +11,15 @@ pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 use super::{Entry, LabelCounts, StrategyError};
 use crate::spec::Choice;
 
+/// A target that says nothing: its cell costs nothing and has no gradient.
+pub const IGNORED: u8 = 2;
+
 /// One batch, row-major `[rows, labels]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     pub labels: usize,
     pub logits: &'a [f32],
-    /// 0 or 1.
+    /// 0, 1 or [`IGNORED`].
     pub targets: &'a [u8],
     /// Zero-based epoch, for schedules such as deferred re-weighting.
     pub epoch: usize,
@@ -49,19 +52,22 @@ pub type Make = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
 pub struct Build {
     /// `false`: points that differ only in pos_weight are one run.
     pub reads_pos_weight: bool,
+    /// The simpler choice that these parameters make of the loss, equal to the last bit under every pos_weight. Two losses that
+    /// differ by a factor are not equal.
+    pub equal: fn(&Choice) -> Option<Choice>,
     pub make: Make,
 }
 
 /// Every loss.
 pub const REGISTRY: &[Entry<Build>] = &[bce::ENTRY, focal::ENTRY, focal_seed::ENTRY];
 
-/// The equal, simpler form of a loss, equal to the last bit under every pos_weight. Two losses that differ by a factor are not equal.
+/// The simplest choice that trains the same, to the last bit: `focal(gamma=0)` without alpha is `bce`. The identity for most.
 #[must_use]
 pub fn simplify(choice: Choice) -> Choice {
-    if choice.kind == focal::ENTRY.kind && choice.find("gamma") == Some(0.0) && choice.find("alpha").is_none() {
-        return Choice::plain(bce::ENTRY.kind);
+    match super::find(REGISTRY, &choice.kind).and_then(|entry| (entry.build.equal)(&choice)) {
+        Some(simpler) => simplify(simpler),
+        None => choice,
     }
-    choice
 }
 
 /// The loss `choice` names; the spec has validated kind and parameters.

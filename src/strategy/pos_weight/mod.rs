@@ -42,17 +42,7 @@ pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, Str
 
 /// `formula(positives, negatives)` of every label, as [`resolve`] wants it: each label has both.
 fn each_label(kind: &str, counts: &LabelCounts, formula: impl Fn(f64, f64) -> f64) -> Result<Vec<f64>, StrategyError> {
-    let weigh = |(label, &positives): (usize, &usize)| {
-        let negatives = counts.rows.saturating_sub(positives);
-        let missing = match (positives, negatives) {
-            (0, _) => "positive",
-            (_, 0) => "negative",
-            _ => return Ok(formula(positives as f64, negatives as f64)),
-        };
-        let rows = counts.rows;
-        Err(StrategyError(format!("pos_weight {kind}: label {label} (from 0) has no {missing} among the {rows} train rows")))
-    };
-    counts.positives.iter().enumerate().map(weigh).collect()
+    counts.each_label(&format!("pos_weight {kind}"), formula)
 }
 
 #[cfg(test)]
