@@ -1,10 +1,21 @@
-//! Losses on logits: mean over batch × labels, with closed-form gradients. One loss a file; each says its formula, its source and
-//! its LINK, the probability that a logit of its perfectly trained model stands for.
+//! Losses on logits, with closed-form gradients: the mean over batch × labels, unless a loss says that it compares cells. One loss a
+//! file; each says its formula, its source and its LINK, the probability that a logit of its perfectly trained model stands for.
 
+mod asl;
 mod bce;
+pub(super) mod class_balanced;
+mod db;
 mod focal;
 mod focal_seed;
+mod hill;
+mod ldam;
+mod logit_adjust;
 mod pointwise;
+mod poly1;
+mod soft_f1;
+mod splc;
+mod two_way;
+mod zlpr;
 
 pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 
@@ -37,7 +48,8 @@ pub struct Context {
 
 /// A loss over a batch of logits.
 pub trait Loss: Send + Sync + std::fmt::Debug {
-    /// The mean loss over batch × labels; writes its gradient by the logits to `gradient` (same shape as the logits).
+    /// The loss, a mean over batch × labels unless the loss's own file says otherwise; writes its gradient by the logits to
+    /// `gradient` (same shape as the logits).
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64;
 
     /// LINK: the probability P(y=1|x) that a perfectly trained model means by logit `z` of `label`; `None` where the loss has no link.
@@ -59,7 +71,22 @@ pub struct Build {
 }
 
 /// Every loss.
-pub const REGISTRY: &[Entry<Build>] = &[bce::ENTRY, focal::ENTRY, focal_seed::ENTRY];
+pub const REGISTRY: &[Entry<Build>] = &[
+    bce::ENTRY,
+    focal::ENTRY,
+    focal_seed::ENTRY,
+    class_balanced::ENTRY,
+    asl::ENTRY,
+    logit_adjust::ENTRY,
+    ldam::ENTRY,
+    db::ENTRY,
+    soft_f1::ENTRY,
+    poly1::ENTRY,
+    two_way::ENTRY,
+    zlpr::ENTRY,
+    hill::ENTRY,
+    splc::ENTRY,
+];
 
 /// The simplest choice that trains the same, to the last bit: `focal(gamma=0)` without alpha is `bce`. The identity for most.
 #[must_use]

@@ -79,9 +79,13 @@ pub(super) fn mean_over_cells(batch: Batch<'_>, gradient: &mut [f32], term: impl
 
 impl<P: Pointwise> Loss for P {
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
-        mean_over_cells(batch, gradient, |Cell { label, z, positive, .. }| {
-            if positive { self.positive(label, z) } else { self.negative(label, z) }
-        })
+        mean_over_cells(
+            batch,
+            gradient,
+            |Cell { label, z, positive, .. }| {
+                if positive { self.positive(label, z) } else { self.negative(label, z) }
+            },
+        )
     }
 
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64> {
