@@ -17,6 +17,9 @@ pub enum Error {
     /// The results database.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A worker's journal.
+    #[error(transparent)]
+    Journal(#[from] crate::protocol::journal::JournalError),
     /// A file outside the database.
     #[error("{path}: {source}", path = .path.display())]
     Io { path: PathBuf, source: std::io::Error },
@@ -39,6 +42,8 @@ impl Error {
             Self::Store(_) | Self::Io { .. } | Self::Unexpected(_) => 1,
             Self::Usage(_) | Self::Spec(_) => 2,
             Self::RunsFailed { .. } => 3,
+            // Between a worker and its controller only.
+            Self::Journal(_) => 74,
             Self::Data(_) => 4,
             Self::Interrupted => 130,
         }

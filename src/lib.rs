@@ -14,6 +14,7 @@
 //! | [`protocol`] | the messages and the journal |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
 //! | [`store`] | every SQL statement: one writer, read-only readers |
+//! | [`scores`] | the scores a run has kept beside the database |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`cli`], [`command`] | what was typed; one short file a command |
 
@@ -29,6 +30,7 @@ pub mod model;
 pub mod protocol;
 pub mod report;
 pub mod rng;
+pub mod scores;
 pub mod spec;
 pub mod store;
 pub mod strategy;

@@ -1,4 +1,5 @@
-//! From a sweep file to its plan: read, check, prepare the data, plan. `run`, `plan`, `data` and `resume` all come through here.
+//! From a sweep file to its plan: read, check, prepare the data, plan. `run`, `plan` and `data` come through here; `resume` reads
+//! the text that the database kept.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ pub struct File {
     pub path: PathBuf,
     /// The folder that the file's paths start from.
     pub base: PathBuf,
-    /// The file's text.
+    /// The file's text and the `--set` changes to it, as the database keeps them.
     pub text: String,
 }
 
@@ -38,8 +39,8 @@ pub fn cache_folder(db: &Path) -> PathBuf {
 /// # Errors
 /// A file that cannot be read, is not UTF-8, or is no sweep file.
 pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_owned(), source })?;
     let shown = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| Error::Usage(format!("the sweep file {shown} cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(valid).filter(|&&byte| byte == b'\n').count() + 1;
@@ -48,25 +49,45 @@ pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
     let sweep = spec::parse(&shown, &text, set)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    Ok(File { sweep, path, base, text })
+    Ok(File { sweep, path, base, text: recorded(text, set) })
 }
 
-/// Reads a sweep file, prepares its data in the cache beside `db` and plans. `progress` hears (configuration, done, total rows).
+/// What stands before a `--set` change in a recorded text: a comment of TOML, the change behind it as a JSON string.
+const SET: &str = "# --set ";
+
+/// The text that the database keeps: the file's, and a line for every `--set`.
+fn recorded(mut text: String, set: &[String]) -> String {
+    for change in set {
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&format!("{SET}{}\n", serde_json::Value::from(change.as_str())));
+    }
+    text
+}
+
+/// The sweep that [`recorded`] text describes. `file` is how errors call it.
 ///
 /// # Errors
-/// As [`read`]; data that cannot be used; weights that are not there.
-pub fn load(
-    path: &Path,
-    set: &[String],
-    db: &Path,
-    progress: &(dyn Fn(&DataConfig, usize, usize) + Sync),
-) -> Result<Loaded, Error> {
-    let File { sweep, path, base, text } = read(path, set)?;
-    // Weights first: a wrong path should not wait for a million pictures.
-    let weights = weight_files(&sweep, &base)?;
-    let facts = prepare(&sweep, &base, db, progress)?;
-    let plan = sweep.plan(&facts, &weights)?;
-    Ok(Loaded { sweep, plan, path, base, text })
+/// Text that this version of the program does not take for a sweep file.
+pub fn recall(file: &str, text: &str) -> Result<Sweep, SpecError> {
+    let changes = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix(SET)?).ok());
+    spec::parse(file, text, &changes.collect::<Vec<String>>())
+}
+
+impl File {
+    /// Prepares the data in the cache beside `db` and plans. `progress` hears (configuration, done, total rows).
+    ///
+    /// # Errors
+    /// Data that cannot be used; weights that are not there.
+    pub fn plan(self, db: &Path, progress: &(dyn Fn(&DataConfig, usize, usize) + Sync)) -> Result<Loaded, Error> {
+        let Self { sweep, path, base, text } = self;
+        // Weights first: a wrong path should not wait for a million pictures.
+        let weights = weight_files(&sweep, &base)?;
+        let facts = prepare(&sweep, &base, db, progress)?;
+        let plan = sweep.plan(&facts, &weights)?;
+        Ok(Loaded { sweep, plan, path, base, text })
+    }
 }
 
 /// Prepares each data configuration of the sweep, in order.
@@ -88,7 +109,8 @@ pub fn prepare(
 fn weight_files(sweep: &Sweep, base: &Path) -> Result<BTreeMap<String, WeightFile>, Error> {
     let hash = |typed: String| {
         let path = base.join(&typed);
-        let content = hash_file(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let content = hash_file(&path)
+            .map_err(|error| Error::Usage(format!("model.weights: {} cannot be read: {error}", path.display())))?;
         Ok((typed, WeightFile { path, content }))
     };
     sweep.weight_files().into_iter().map(hash).collect()
@@ -98,4 +120,19 @@ fn hash_file(path: &Path) -> std::io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(path)?)?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recorded_text_remembers_its_changes() {
+        let set =
+            ["data.kind=letters".to_owned(), "grid.loss=[\"bce\",\n\"focal\"]".to_owned(), "workers.per_device=3".to_owned()];
+        let text = recorded("name = \"x\"".to_owned(), &set);
+        let sweep = recall("x.toml", &text).unwrap();
+        assert_eq!((sweep.workers.per_device, sweep.points()), (3, 2));
+        assert!(recall("x.toml", "name = \"x\"").is_err(), "without the changes it is no sweep file");
+    }
 }

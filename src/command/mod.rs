@@ -1,6 +1,20 @@
 //! One short file a command.
 
+mod completions;
+mod data;
+mod estimate;
 pub mod load;
+mod output;
+mod plan;
+mod preparing;
+pub mod report;
+mod resume;
+mod run;
+pub mod show;
+mod status;
+mod train;
+
+use std::future::Future;
 
 use crate::cli::{Cli, Command};
 use crate::error::Error;
@@ -10,15 +24,22 @@ use crate::error::Error;
 /// # Errors
 /// Whatever ends the command early; [`Error::exit_code`] says how the process ends.
 pub fn run(cli: Cli) -> Result<(), Error> {
-    match cli.command {
-        Command::Run(_)
-        | Command::Plan(_)
-        | Command::Data(_)
-        | Command::Resume(_)
-        | Command::Status(_)
-        | Command::Report(_)
-        | Command::Show(_)
-        | Command::Completions(_)
-        | Command::Worker(_) => todo!(),
+    let Cli { global, command } = cli;
+    match command {
+        Command::Run(args) => wait(run::run(&global, &args)),
+        Command::Plan(args) => wait(plan::run(&global, &args)),
+        Command::Data(args) => data::run(&global, &args),
+        Command::Resume(args) => wait(resume::run(&global, &args)),
+        Command::Status(args) => wait(status::run(&global, &args)),
+        Command::Report(args) => wait(report::run(&global, &args)),
+        Command::Show(args) => wait(show::run(&global, &args)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Worker(args) => crate::worker::run(&args),
     }
+}
+
+/// Runs a command that waits: for processes, signals, the database.
+fn wait(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|error| Error::Unexpected(format!("cannot start the runtime: {error}")))?.block_on(command)
 }

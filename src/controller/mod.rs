@@ -35,7 +35,7 @@ impl Folders {
     /// A folder that cannot be made or written: better now than after the first epoch.
     pub fn beside(db: &Path) -> Result<Self, Error> {
         // Workers have their own ideas of the current folder: they get whole paths.
-        let folders = std::path::absolute(db.with_extension("runs")).map(|runs| Self { runs });
+        let folders = std::path::absolute(crate::scores::runs_folder(db)).map(|runs| Self { runs });
         let folders = folders.map_err(|source| Error::Io { path: db.to_owned(), source })?;
         let journals = folders.journals();
         let failed = |source| Error::Io { path: journals.clone(), source };

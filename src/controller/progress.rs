@@ -105,7 +105,7 @@ impl Progress {
             }
             News::Beat { worker, epoch, step, steps, loss, images_per_s } => {
                 if let Some(Work { run, epochs, line: Some(line) }) = self.workers.get(worker) {
-                    let speed = rate(*images_per_s);
+                    let (epoch, speed) = (epoch + 1, rate(*images_per_s));
                     line.set_message(format!(
                         "{run}  epoch {epoch}/{epochs}  step {step}/{steps}  loss {loss:.4}  {speed} images/s"
                     ));
@@ -113,6 +113,7 @@ impl Progress {
             }
             News::Epoch { worker, epoch, train_loss, val_loss } => {
                 if let Some(Work { run, epochs, line }) = self.workers.get(worker) {
+                    let epoch = epoch + 1;
                     let text = format!("{run}  epoch {epoch}/{epochs}  loss {train_loss:.4}  val loss {val_loss:.4}");
                     match line {
                         Some(line) => line.set_message(text),

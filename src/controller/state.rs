@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::failure;
 use crate::launcher::{Exit, WorkerId};
-use crate::protocol::{Event as Said, Outcome};
+use crate::protocol::{Event as Said, Outcome, VERSION};
 use crate::spec::Fingerprint;
 
 /// Index into the runs that the machine was given.
@@ -292,9 +292,15 @@ impl State {
     fn heard(&mut self, id: WorkerId, said: Said, now: Duration, out: &mut Vec<Action>) {
         let Some(slot) = self.slot_of(id) else { return };
         let Some(worker) = self.slots[slot].worker.as_mut() else { return };
-        if matches!(worker.stage, Stage::Starting { .. }) && matches!(said, Said::Open { .. }) {
-            worker.stage = Stage::Idle;
-            self.slots[slot].misses = 0;
+        if let (Stage::Starting { .. }, &Said::Open { v, .. }) = (&worker.stage, &said) {
+            if v == VERSION {
+                worker.stage = Stage::Idle;
+                self.slots[slot].misses = 0;
+            } else {
+                let why = format!("the worker speaks version {v} of the protocol, this program version {VERSION}");
+                worker.killed = Some((Outcome::Crashed, why));
+                out.push(Action::Kill { worker: id });
+            }
             return;
         }
         let Stage::Busy(busy) = &mut worker.stage else { return };

@@ -48,8 +48,12 @@ impl Bench {
     }
 
     fn open(&mut self, worker: u32) {
+        self.open_version(worker, VERSION);
+    }
+
+    fn open_version(&mut self, worker: u32, v: u32) {
         let text = String::new;
-        let said = Said::Open { v: 1, worker: text(), pid: 1, host: text(), device: "cpu".into(), threads: 1, version: text() };
+        let said = Said::Open { v, worker: text(), pid: 1, host: text(), device: "cpu".into(), threads: 1, version: text() };
         self.event(Event::Record(WorkerId(worker), said));
     }
 
@@ -290,6 +294,26 @@ fn a_worker_that_never_comes_up_is_given_up_after_three_tries() {
     bench.exit(2, Some(127), None);
     bench.no_start(0, false);
     assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("code 127: last words")));
+    bench.nothing_else(true, 0, 0, 1);
+}
+
+#[test]
+fn a_worker_of_another_protocol_version_gets_no_orders() {
+    let mut bench = Bench::new(limits(), &[0], 1);
+    bench.started(0, 0);
+    bench.open_version(0, VERSION + 1);
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.no_start(0, true);
+    for worker in [1, 2] {
+        bench.tick(1);
+        bench.started(worker, 0);
+        bench.open_version(worker, VERSION + 1);
+        bench.kill(worker);
+        bench.exit(worker, None, Some(9));
+        bench.no_start(0, worker == 1);
+    }
+    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("version 2 of the protocol, this program version 1")));
     bench.nothing_else(true, 0, 0, 1);
 }
 

@@ -57,7 +57,7 @@ pub fn all(cache: &Path, files: &[PathBuf], progress: &(dyn Fn(usize, usize) + S
             let mut hasher = blake3::Hasher::new();
             hasher.update_reader(File::open(&file)?)?;
             let count = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            if count % 1024 == 0 {
+            if count.is_multiple_of(1024) {
                 progress(count, files.len());
             }
             let settled = now - stamp.mtime.max(stamp.ctime) > SETTLED;

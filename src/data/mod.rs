@@ -1,6 +1,7 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
 mod decode;
+pub mod diagnosis;
 mod features;
 mod gather;
 mod glyph;
@@ -229,7 +230,7 @@ fn learnable(names: &[String], train: &crate::strategy::LabelCounts) -> Result<(
     };
     let (never, always) = (named(&|n| n == 0), named(&|n| n == train.rows));
     let rows = train.rows;
-    let fix = "give it other rows, or list it in `data.columns.ignore`";
+    let fix = "give it other rows, or list it in `data.ignore_columns`";
     match (never.is_empty(), always.is_empty()) {
         (true, true) => Ok(()),
         (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", never.join(", "))),
@@ -271,7 +272,9 @@ pub fn prepare(
             images::prepare(&root, &labels, image, table, &cache, progress)?
         }
     };
-    Ok(Dataset::open(&folder, config)?.facts(&folder))
+    let data = Dataset::open(&folder, config)?;
+    prepared::keep_split(&folder, &config.split, data.split())?;
+    Ok(data.facts(&folder))
 }
 
 /// The folder of `key` below `cache`: the one that is there, or what `make` writes. A damaged one is written anew.
@@ -334,6 +337,9 @@ mod tests {
         assert!(out.iter().all(|x| (0.0..=1.0).contains(x)) && out.iter().any(|x| *x > 0.0));
         assert_eq!(out[..256], out[512..]);
         assert_eq!(data.ids().unwrap()[400], "400");
+        for (row, number) in (0..).zip(std::fs::read(facts.folder.join("split-iterative-0-0.7-0.15-0.15.bin")).unwrap()) {
+            assert!([&data.split().train, &data.split().val, &data.split().test][usize::from(number)].contains(&row));
+        }
     }
 
     #[test]

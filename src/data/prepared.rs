@@ -8,6 +8,7 @@
 //! | `groups.bin` | little-endian u32 a row, equal where the group is, if the CSV has a group column |
 //! | `ids.json` | the rows' names, in row order |
 //! | `meta.json` | [`Meta`]: format version, shapes, lengths and checksums of all of it |
+//! | `split-*.bin` | u8 a row, as `splits.bin`: how one split configuration divides the rows ([`keep_split`]) |
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, InputShape, LabelMatrix};
+use super::{DataError, InputShape, LabelMatrix, Split};
+use crate::spec::SplitConfig;
 
 /// Version of the folder's format.
 const FORMAT: u32 = 1;
@@ -172,6 +174,28 @@ fn sweep_leftovers(cache: &Path) {
             tracing::debug!("{}: {error}", entry.path().display());
         }
     }
+}
+
+/// Keeps how `config` divides the rows beside them, for workers in other languages (docs/protocol.md); ours divide themselves.
+///
+/// # Errors
+/// A full disk.
+pub fn keep_split(folder: &Path, config: &SplitConfig, split: &Split) -> Result<(), DataError> {
+    let SplitConfig { train, val, test, method, seed } = config;
+    let path = folder.join(format!("split-{method}-{seed}-{train}-{val}-{test}.bin"));
+    let parts = [&split.train, &split.val, &split.test];
+    let mut numbers = vec![0; parts.iter().map(|rows| rows.len()).sum()];
+    for (number, rows) in (0u8..).zip(parts) {
+        rows.iter().for_each(|&row| numbers[row as usize] = number);
+    }
+    if fs::read(&path).is_ok_and(|kept| kept == numbers) {
+        return Ok(());
+    }
+    let error = cannot(&path, "cannot write the split");
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(&error)?;
+    file.write_all(&numbers).map_err(&error)?;
+    file.persist(&path).map_err(|failed| error(failed.error))?;
+    Ok(())
 }
 
 fn sync_folder(folder: &Path) -> std::io::Result<()> {

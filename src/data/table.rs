@@ -121,7 +121,7 @@ pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
                     "1" | "1.0" => table.labels.values.push(1),
                     _ if value.eq_ignore_ascii_case("false") => table.labels.values.push(0),
                     _ if value.eq_ignore_ascii_case("true") => table.labels.values.push(1),
-                    _ => return wrong(name, value, "0 or 1 (name columns that are no labels in `data.columns`)"),
+                    _ => return wrong(name, value, "0 or 1 (columns that are no labels belong in `data.ignore_columns`)"),
                 },
             }
         }
@@ -150,25 +150,25 @@ fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
             let near = names.iter().min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
             let near = near.filter(|name| strsim::normalized_damerau_levenshtein(name, wanted) >= 0.5);
             let hint = near.map_or_else(|| format!("the columns are {}", list(names)), |name| format!("did you mean `{name}`?"));
-            format!("there is no column `{wanted}`, which `data.columns.{key}` names; {hint}")
+            format!("there is no column `{wanted}`, which `data.{key}` names; {hint}")
         })
     };
     let mut roles = vec![Role::Label; names.len()];
     let mut give = |column: usize, role: Role| {
         if roles[column] != Role::Label {
-            return Err(format!("`data.columns` names the column `{}` twice", names[column]));
+            return Err(format!("the keys of [data] name the column `{}` twice", names[column]));
         }
         roles[column] = role;
         Ok(())
     };
     for name in &columns.ignore {
-        give(find("ignore", name)?, Role::Ignored)?;
+        give(find("ignore_columns", name)?, Role::Ignored)?;
     }
     if let Some(name) = &columns.group {
-        give(find("group", name)?, Role::Group)?;
+        give(find("group_column", name)?, Role::Group)?;
     }
     match &columns.split {
-        Some(name) => give(find("split", name)?, Role::Split)?,
+        Some(name) => give(find("split_column", name)?, Role::Split)?,
         None => {
             if let Some(column) =
                 names.iter().position(|name| *name == "split").filter(|_| columns.path.as_deref() != Some("split"))
@@ -181,11 +181,11 @@ fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
         }
     }
     match &columns.path {
-        Some(name) => give(find("path", name)?, Role::Path)?,
+        Some(name) => give(find("path_column", name)?, Role::Path)?,
         None if roles.first() == Some(&Role::Label) => roles[0] = Role::Path,
         None => {
             return Err(format!(
-                "the first column, `{}`, is no path or id: name that column in `data.columns.path`",
+                "the first column, `{}`, is no path or id: name that column in `data.path_column`",
                 names.first().unwrap_or(&"")
             ));
         }
@@ -267,7 +267,7 @@ mod tests {
         let error = parse("id,patient,A\na,x,1\n", &missing).unwrap_err();
         assert!(error.starts_with("FILE:1: there is no column `patent`") && error.contains("did you mean `patient`?"), "{error}");
         let twice = Columns { group: Some("A".to_owned()), ignore: vec!["A".to_owned()], ..Columns::default() };
-        assert!(parse("id,A,B\na,x,1\n", &twice).unwrap_err().contains("names the column `A` twice"));
+        assert!(parse("id,A,B\na,x,1\n", &twice).unwrap_err().contains("name the column `A` twice"));
     }
 
     #[test]

@@ -15,12 +15,14 @@ mod linear;
 mod matrix;
 mod pool;
 mod relu;
+mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
 pub use linear::linear;
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
+pub use update::{AdamStep, Blend, SgdStep};
 
 use candle_core::{DType, Result, Tensor};
 

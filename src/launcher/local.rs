@@ -64,6 +64,7 @@ impl Launcher for Local {
             .arg("--journal")
             .arg(&birth.journal)
             .env("RAYON_NUM_THREADS", &threads)
+            .env("CANDLE_NUM_THREADS", &threads)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&birth.log)?)

@@ -50,6 +50,9 @@ pub enum ModelError {
     /// An architecture that cannot take this input, or does not exist.
     #[error("{0}")]
     Input(String),
+    /// A file of ours that cannot be written.
+    #[error("{path}: cannot write: {source}", path = .path.display())]
+    Write { path: std::path::PathBuf, source: std::io::Error },
     /// Candle's own word.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

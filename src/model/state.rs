@@ -49,13 +49,13 @@ pub fn save_tensors(
     metadata: Option<HashMap<String, String>>,
     path: &Path,
 ) -> Result<(), ModelError> {
-    let failed = |what: &dyn std::fmt::Display| ModelError::Weights(format!("{}: cannot write: {what}", path.display()));
-    let bytes = safetensors::serialize(tensors, metadata).map_err(|error| failed(&error))?;
+    let failed = |source| ModelError::Write { path: path.to_owned(), source };
+    let bytes = safetensors::serialize(tensors, metadata).map_err(|error| failed(std::io::Error::other(error)))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".saving-").tempfile_in(folder).map_err(|error| failed(&error))?;
-    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(|error| failed(&error))?;
-    file.persist(path).map_err(|error| failed(&error.error))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
+    let mut file = tempfile::Builder::new().prefix(".saving-").tempfile_in(folder).map_err(failed)?;
+    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
 /// A safetensors file: tensors by name, and its text metadata.

@@ -1,1 +1,78 @@
-//! The comparison: load, summarise (pure), render.
+//! The comparison: load, summarise (pure), render. And one run, in the same three steps.
+
+mod baseline;
+mod cells;
+mod csv;
+mod fresh;
+mod group;
+mod labels;
+mod load;
+mod markdown;
+mod notes;
+mod question;
+mod rank;
+mod score;
+mod show;
+mod show_table;
+mod summary;
+mod table;
+
+pub use baseline::ALL_POSITIVE;
+pub use question::{Question, Split};
+pub use show::{EpochLine, Shown, show};
+pub use show_table::render as render_run;
+pub use summary::*;
+
+use crate::error::Error;
+use crate::store::{Reader, SweepRow};
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For people. `style`: bold and dim, for a terminal; `width`: columns that fit.
+    Table { style: bool, width: u16 },
+    /// One JSON value.
+    Json,
+    /// Long form: a line a row and label.
+    Csv,
+    /// Tables as GitHub renders them.
+    Markdown,
+}
+
+/// The answer to `question` about `sweep`.
+///
+/// # Errors
+/// The database; an epoch or a column that the sweep does not have; scores that cannot be read.
+pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Summary, Error> {
+    let loaded = load::load(reader, sweep, question).await?;
+    let columns = question::columns(&question.group_by, &loaded.keys)?;
+    let mut summary = rank::rank(&loaded, question, &columns);
+    let mut given = vec![0; summary.data.len()];
+    let detailed = summary.rows.iter().filter(|row| !row.baseline).filter(|row| {
+        given[row.data] += 1;
+        given[row.data] <= question.detailed
+    });
+    let members: std::collections::BTreeSet<(usize, usize)> = detailed.flat_map(|row| row.members.iter().copied()).collect();
+    let mut runs: Vec<usize> = members.iter().map(|(run, _)| *run).collect();
+    runs.dedup();
+    let mut labels = load::labels(reader, &loaded, question, &runs).await?;
+    labels.retain(|member, _| members.contains(member));
+    labels::describe(&mut summary, &labels);
+    Ok(summary)
+}
+
+/// The report as text, with a newline at its end.
+///
+/// # Errors
+/// None that a summary can cause; CSV and JSON writers have a type for it.
+pub fn render(summary: &Summary, form: Form) -> Result<String, Error> {
+    match form {
+        Form::Table { style, width } => Ok(table::render(summary, style, width)),
+        Form::Markdown => Ok(markdown::render(summary)),
+        Form::Csv => csv::render(summary).map_err(|error| Error::Unexpected(error.to_string())),
+        Form::Json => match serde_json::to_string_pretty(summary) {
+            Ok(json) => Ok(json + "\n"),
+            Err(error) => Err(Error::Unexpected(error.to_string())),
+        },
+    }
+}

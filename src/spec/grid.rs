@@ -42,6 +42,13 @@ pub(super) struct Grid {
     pub included: usize,
 }
 
+impl Axis {
+    /// Values in the product: without those that only `include` names.
+    pub fn listed(&self) -> usize {
+        self.listed
+    }
+}
+
 impl Grid {
     /// Expands the axes and rules of the file.
     pub fn new(layout: &Layout, place: &Place) -> Result<Self, SpecError> {

@@ -88,7 +88,6 @@ impl Node {
             #[expect(clippy::cast_precision_loss, reason = "a parameter beyond 2^53 has no use for its last digit")]
             Value::Integer(number) => Some(number as f64),
             Value::Number(number) => Some(number),
-            #[expect(clippy::float_cmp, reason = "the ends are literals")]
             Value::Boolean(flag) if range == (0.0, 1.0) => Some(f64::from(u8::from(flag))),
             _ => None,
         };

@@ -298,16 +298,19 @@ pub struct WorkersConfig {
     pub timeout: Option<Duration>,
 }
 
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        Self { devices: vec!["auto".to_owned()], per_device: 1, attempts: 2, timeout: None }
+    }
+}
+
 /// `[workers]`.
 pub(super) fn workers(keys: &Keys<'_>) -> Result<WorkersConfig, SpecError> {
-    let devices = match keys.get("workers.devices") {
-        None => vec!["auto".to_owned()],
-        Some(node) => devices(node)?,
-    };
-    let attempts = keys.integer("workers.attempts", 2, 1..=100)?;
+    let absent = WorkersConfig::default();
+    let attempts = keys.integer("workers.attempts", absent.attempts.into(), 1..=100)?;
     Ok(WorkersConfig {
-        devices,
-        per_device: keys.size("workers.per_device", 1, 1..=1024)?,
+        devices: keys.get("workers.devices").map_or(Ok(absent.devices), devices)?,
+        per_device: keys.size("workers.per_device", absent.per_device, 1..=1024)?,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         timeout: keys.get("workers.timeout").map(timeout).transpose()?,
     })

@@ -7,7 +7,7 @@ use super::keys::Keys;
 use super::layout::Layout;
 use super::parts::Parts;
 use super::tree::{self, Place};
-use super::{DataConfig, SpecError, WorkersConfig, schema};
+use super::{DataConfig, PosWeight, SpecError, WorkersConfig, schema};
 
 /// What a sweep file says.
 #[derive(Clone, Debug)]
@@ -62,6 +62,12 @@ impl Sweep {
         self.parts.data.distinct().map(|item| item.value.clone()).collect()
     }
 
+    /// The distinct `pos_weight` values of the grid, in order of first use.
+    #[must_use]
+    pub fn pos_weights(&self) -> Vec<PosWeight> {
+        self.parts.weight.distinct().map(|item| item.value.weight.clone()).collect()
+    }
+
     /// Weight files on this machine that the grid names, as typed: [`Sweep::plan`] wants the content hash of each.
     #[must_use]
     pub fn weight_files(&self) -> Vec<String> {
@@ -70,6 +76,13 @@ impl Sweep {
         files.sort_unstable();
         files.dedup();
         files
+    }
+
+    /// The axes of the product and how many values each has, in the order of the file.
+    #[must_use]
+    pub fn axes(&self) -> Vec<(String, usize)> {
+        let axes = self.grid.axes.iter().map(|axis| (axis.key.clone(), axis.listed()));
+        axes.filter(|(_, listed)| *listed > 0).collect()
     }
 
     /// Points after `exclude` and `include`.

@@ -8,6 +8,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
 
+/// How the text of a lock begins; the process number follows.
+const HOLDER: &str = "process ";
+
 /// Held as long as it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
@@ -48,13 +51,31 @@ impl Lock {
             }
             Err(error) => return Err(cannot("lock", error.into())),
         }
-        let holder = format!("process {} on {}, {}, since {}", std::process::id(), super::host(), command(), now_in_words());
+        let holder = format!("{HOLDER}{} on {}, {}, since {}", std::process::id(), super::host(), command(), now_in_words());
         file.set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(holder.as_bytes()))
             .map_err(|error| cannot("write", error))?;
         Ok(Self { _file: file })
     }
+}
+
+/// Who writes to `db`: `None` where nobody on this machine does, or where the kernel does not say. Only looks at the kernel's list:
+/// taking the lock to find out would turn away a sweep that starts in the same moment.
+#[must_use]
+pub fn holder(db: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let path = path_of(db);
+    let text = std::fs::read_to_string(&path).ok()?;
+    let process = text.strip_prefix(HOLDER)?.split(' ').next()?;
+    // Not by device: overlays and btrfs show programs another one than the list has.
+    let inode = format!(":{}", std::fs::metadata(&path).ok()?.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let held = |lock: &str| {
+        let words: Vec<&str> = lock.split_whitespace().collect();
+        words.contains(&"FLOCK") && words.contains(&process) && words.iter().any(|word| word.ends_with(&inode))
+    };
+    locks.lines().any(held).then(|| text.trim().to_owned())
 }
 
 /// `sweep run`: the program and its first argument, as typed.

@@ -10,8 +10,10 @@ mod tests;
 mod writer;
 
 pub use error::StoreError;
+pub use lock::holder;
 pub use reader::{
     At, AttemptRow, EpochRow, FailedRun, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow, RunningAttempt, Status, SweepRow,
+    SweepRun,
 };
 pub use writer::{Missing, Writer};
 

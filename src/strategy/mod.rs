@@ -7,7 +7,7 @@ pub mod pos_weight;
 pub mod sampler;
 pub mod threshold;
 
-pub use param::{Absent, Param, Takes, complete, parse};
+pub use param::{Absent, Param, Takes, complete, nearest, parse};
 
 use crate::spec::Choice;
 
@@ -66,7 +66,7 @@ pub fn find<'a, B>(registry: &'a [Entry<B>], kind: &str) -> Option<&'a Entry<B>>
 pub fn require<'a, B>(registry: &'a [Entry<B>], what: &str, kind: &str) -> Result<&'a Entry<B>, StrategyError> {
     find(registry, kind).ok_or_else(|| {
         let kinds: Vec<_> = registry.iter().map(|entry| entry.kind).collect();
-        StrategyError(format!("no {what} is called `{kind}`{}; there are {}", param::nearest(kind, &kinds), kinds.join(", ")))
+        StrategyError(format!("no {what} is called `{kind}`{}; there are {}", nearest(kind, &kinds), kinds.join(", ")))
     })
 }
 

@@ -128,7 +128,8 @@ pub fn parse<B>(registry: &[Entry<B>], what: &str, text: &str) -> Result<Choice,
 }
 
 /// ` (did you mean `focal`?)` where a name is near enough, else nothing.
-pub(super) fn nearest(typed: &str, names: &[&str]) -> String {
+#[must_use]
+pub fn nearest(typed: &str, names: &[&str]) -> String {
     names
         .iter()
         .map(|name| (strsim::damerau_levenshtein(typed, name), name))

@@ -1,1 +1,109 @@
-//! Training: optimizer, schedule, loop, checkpoint.
+//! One training, from a job to its records and files: optimizer, schedule, loop, evaluation, checkpoint. Knows no process and no
+//! journal: what it has to say goes to a [`Monitor`].
+//!
+//! A run depends on its job alone. Each epoch's randomness is named by (seed, epoch), sums run in an order that no number of threads
+//! changes, and the checkpoint holds all the rest; so an interrupted run goes on to the same last bit.
+
+mod checkpoint;
+mod evaluate;
+mod keep;
+pub mod optimizer;
+pub mod schedule;
+mod session;
+
+pub use keep::finished;
+pub use session::run;
+
+use crate::data::DataError;
+use crate::model::ModelError;
+use crate::protocol::journal::JournalError;
+use crate::protocol::{Event, Outcome};
+use crate::strategy::StrategyError;
+
+/// Whoever listens to a training and may stop it.
+pub trait Monitor {
+    /// The training begins; `from` is the number of epochs that a checkpoint spared it.
+    ///
+    /// # Errors
+    /// What the training has to say cannot be kept: it ends.
+    fn begin(&mut self, from: Option<usize>) -> Result<(), JournalError>;
+
+    /// A sign of life, as often as the training likes.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    fn beat(&mut self, beat: Beat) -> Result<(), JournalError>;
+
+    /// Results: they are safe when this returns.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    fn record(&mut self, events: Vec<Event>) -> Result<(), JournalError>;
+
+    /// Whether to stop after the current epoch.
+    fn stopping(&self) -> bool;
+}
+
+/// Where a training is.
+#[derive(Clone, Copy, Debug)]
+pub struct Beat {
+    /// From 0.
+    pub epoch: usize,
+    /// Steps done of the epoch, and all it has.
+    pub step: usize,
+    pub steps: usize,
+    /// Mean loss of the epoch so far.
+    pub loss: f64,
+    pub images_per_s: f64,
+}
+
+/// How a training ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    Done,
+    /// Asked to stop; the checkpoint is good.
+    Stopped,
+}
+
+/// What ends a training badly.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Loss, gradient or scores are no numbers any more.
+    #[error("{0}")]
+    Diverged(String),
+    /// Prepared data that cannot be read, or that the strategy cannot be built for.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Strategy(#[from] StrategyError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file of the run's folder.
+    #[error("{path}: {source}", path = .path.display())]
+    Io { path: std::path::PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl TrainError {
+    /// What the controller is told.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Diverged(_) => Outcome::Diverged,
+            Self::Data(_) | Self::Strategy(_) | Self::Model(ModelError::Weights(_) | ModelError::Input(_)) => Outcome::Data,
+            Self::Io { .. } | Self::Journal(_) | Self::Model(ModelError::Write { .. }) => Outcome::Io,
+            Self::Candle(error) | Self::Model(ModelError::Candle(error)) => {
+                // CUDA's CUDA_ERROR_OUT_OF_MEMORY, cuBLAS's and cuDNN's ALLOC_FAILED.
+                let words = error.to_string().to_lowercase();
+                let memory = ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|word| words.contains(word));
+                if memory { Outcome::OutOfMemory } else { Outcome::Crashed }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 pub use result::{At, LabelRow, METRICS, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
-pub use sweep::SweepRow;
+pub use sweep::{SweepRow, SweepRun};
 
 use super::{StoreError, open};
 use crate::spec::Fingerprint;
@@ -49,6 +49,15 @@ impl Reader {
         self.told(answer)
     }
 
+    /// Which of these runs have failed for good.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn failed(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        let answer = in_state(&mut self.connection, runs, "failed").await;
+        self.told(answer)
+    }
+
     /// SQLite's answer, its errors in our words.
     fn told<T>(&self, answer: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         answer.map_err(|source| StoreError::from_sqlite(&self.path, source))
@@ -63,10 +72,15 @@ pub(super) fn parse<T: DeserializeOwned>(row: &SqliteRow, column: usize) -> Resu
 
 /// Which of these runs have a complete result.
 pub(super) async fn recorded(connection: &mut SqliteConnection, runs: &[Fingerprint]) -> Result<Vec<bool>, sqlx::Error> {
+    in_state(connection, runs, "succeeded").await
+}
+
+async fn in_state(connection: &mut SqliteConnection, runs: &[Fingerprint], state: &str) -> Result<Vec<bool>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT coalesce((SELECT state = 'succeeded' FROM runs WHERE fingerprint = j.value), 0) FROM json_each(?) j ORDER BY j.key",
+        "SELECT coalesce((SELECT state = ?2 FROM runs WHERE fingerprint = j.value), 0) FROM json_each(?1) j ORDER BY j.key",
     )
     .bind(super::json(&runs))
+    .bind(state)
     .fetch_all(connection)
     .await
 }

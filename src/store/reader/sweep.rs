@@ -30,7 +30,40 @@ pub struct SweepRow {
     pub host: String,
 }
 
+/// A run as one sweep names it, whatever became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct SweepRun {
+    pub run: String,
+    /// `queued`, `running`, `succeeded` or `failed`.
+    pub state: String,
+    /// Row id of its data set; ids first appear in the order of [`Reader::data_facts`].
+    pub data: i64,
+    pub epochs: i64,
+    pub best_epoch: Option<i64>,
+    pub loss: String,
+    pub pos_weight: String,
+    pub gamma: Option<f64>,
+    pub sampler: String,
+    pub seed: i64,
+    /// JSON object of every other axis.
+    pub params: String,
+}
+
 impl Reader {
+    /// The sweep with this id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn sweep(&mut self, id: SweepId) -> Result<SweepRow, StoreError> {
+        let found = sqlx::query_as(
+            "SELECT id, name, title, state, file, text, points, created_at, begun_at, finished_at, version, host FROM sweeps WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&mut self.connection)
+        .await;
+        self.told(found)?.ok_or_else(|| StoreError::NotFound(format!("{} has no sweep with id {id}", self.path.display())))
+    }
+
     /// The sweep that `selector` means: `latest`, a name (the newest sweep that has it), `name#id` or an id.
     ///
     /// # Errors
@@ -90,6 +123,21 @@ impl Reader {
         .fetch_all(&mut self.connection)
         .await
         .and_then(|rows| rows.iter().map(|row| Ok((parse(row, 0)?, row.try_get(1)?))).collect());
+        self.told(rows)
+    }
+
+    /// The runs of the sweep, in the order of its plan.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sweep_runs(&mut self, sweep: SweepId) -> Result<Vec<SweepRun>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params
+             FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await;
         self.told(rows)
     }
 }

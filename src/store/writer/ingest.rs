@@ -226,7 +226,7 @@ impl Ingest<'_> {
         if outcome == Outcome::Ok {
             self.succeed(run.id, attempt, time).await
         } else if settled.flatten().is_none() {
-            settle(self.tx, run.id, outcome == Outcome::Stopped || outcome.may_retry(), time).await
+            settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await
         } else {
             Ok(())
         }

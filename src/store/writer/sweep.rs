@@ -72,6 +72,26 @@ impl Writer {
         found.map_err(|source| StoreError::from_sqlite(&self.path, source))
     }
 
+    /// Marks a recorded sweep as running again: from now on it is the latest one, and its throughput is counted anew.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn continue_sweep(&mut self, sweep: SweepId) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE sweeps SET state = 'running', turn = (SELECT max(turn) + 1 FROM sweeps), begun_at = ?2, finished_at = NULL,
+                    version = ?3, host = ?4
+             WHERE id = ?1",
+        )
+        .bind(sweep)
+        .bind(now())
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(host())
+        .execute(&mut self.connection)
+        .await
+        .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
+        Ok(())
+    }
+
     /// Sets the sweep's state: `running`, `done`, `failed`, `interrupted`.
     ///
     /// # Errors
@@ -88,9 +108,10 @@ impl Writer {
     }
 }
 
-/// The folder of the database: prepared data below it is stored relative to it, so that both can be moved together.
+/// The folder of the database, as a whole path: prepared data below it is stored relative to it, so that both can be moved together.
 fn base(db: &Path) -> PathBuf {
-    db.parent().map(Path::to_owned).unwrap_or_default()
+    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 /// `folder` as it is stored: relative to `base` where it lies below it, else absolute.
@@ -224,7 +245,7 @@ async fn missing(
     let rows = sqlx::query(
         "SELECT r.fingerprint, r.config, r.pos_weight, r.folder, w.bundle, r.state = 'failed',
                 coalesce((SELECT max(attempt) FROM attempts a WHERE a.run = r.id), 0) + 1,
-                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost'))
+                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost', 'io'))
          FROM sweep_runs w JOIN runs r ON r.id = w.run
          WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
          ORDER BY w.position",

@@ -1,0 +1,240 @@
+//! What commands put on stdout: text, one JSON value, tables. A reader that leaves early (`| head`) is no error.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Columns of a terminal that tables are made for.
+pub const WIDTH: usize = 100;
+/// Letters of a label's name in a table.
+const NAME: usize = 26;
+
+/// Writes to stdout and flushes. A closed pipe ends quietly; a full disk does not.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Io { path: PathBuf::from("stdout"), source }),
+        _ => Ok(()),
+    }
+}
+
+/// Writes one JSON value, indented.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Unexpected(error.to_string()))?;
+    print(&(text + "\n"))
+}
+
+/// A table without borders: a rule below the header, two blanks between columns, `left` columns of words, then numbers.
+pub struct Grid {
+    table: Table,
+    left: usize,
+}
+
+impl Grid {
+    /// An empty table with this header.
+    #[must_use]
+    pub fn new<S: AsRef<str>>(left: usize, header: impl IntoIterator<Item = S>) -> Self {
+        let mut table = Table::new();
+        table.load_style(TableStyle::new().header_separator(LineStyle::none().fill('─'))).force_no_tty();
+        let mut grid = Self { table, left };
+        let cells = grid.cells(header);
+        grid.table.set_header(cells);
+        grid
+    }
+
+    /// Adds a row.
+    pub fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
+        let cells = self.cells(cells);
+        self.table.add_row(cells);
+    }
+
+    fn cells<S: AsRef<str>>(&self, texts: impl IntoIterator<Item = S>) -> Vec<Cell> {
+        let align = |(at, text): (usize, S)| {
+            let side = if at < self.left { CellAlignment::Left } else { CellAlignment::Right };
+            Cell::new(text.as_ref()).set_alignment(side)
+        };
+        texts.into_iter().enumerate().map(align).collect()
+    }
+}
+
+impl std::fmt::Display for Grid {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for line in self.table.lines() {
+            // Words begin where the text around the table does.
+            writeln!(f, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows of numbers below names, in as many tables side by side as the width needs; each repeats the rows' names.
+/// `cells(row, column)` are the numbers.
+#[must_use]
+pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(usize, usize) -> String) -> String {
+    let names = rows.iter().map(|name| name.chars().count()).chain([corner.chars().count()]).max().unwrap_or(0);
+    let width = |column: usize| {
+        let numbers = (0..rows.len()).map(|row| cells(row, column).chars().count()).max().unwrap_or(0);
+        2 + numbers.max(columns[column].chars().count())
+    };
+    let (mut text, mut start) = (String::new(), 0);
+    while start < columns.len() {
+        let (mut end, mut total) = (start, names);
+        while end < columns.len() && (end == start || total + width(end) <= WIDTH) {
+            total += width(end);
+            end += 1;
+        }
+        let shown = start..end;
+        let mut grid = Grid::new(1, std::iter::once(corner).chain(columns[shown.clone()].iter().map(String::as_str)));
+        for (row, name) in rows.iter().enumerate() {
+            grid.row(std::iter::once(name.clone()).chain(shown.clone().map(|column| cells(row, column))));
+        }
+        if start > 0 {
+            text.push('\n');
+        }
+        text.push_str(&grid.to_string());
+        start = end;
+    }
+    text
+}
+
+/// Lines of `name  number  words`, the words wrapped under themselves: what a command has to say before its tables.
+#[derive(Default)]
+pub struct Facts {
+    lines: Vec<[String; 3]>,
+}
+
+impl Facts {
+    /// Adds a line; an empty name continues the subject of the line before.
+    pub fn add(&mut self, name: &str, number: impl Into<String>, words: impl Into<String>) {
+        self.lines.push([name.to_owned(), number.into(), words.into()]);
+    }
+}
+
+impl std::fmt::Display for Facts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = |at: usize| self.lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0);
+        let (names, numbers) = (width(0), width(1));
+        let indent = names + numbers + 4;
+        for [name, number, words] in &self.lines {
+            let mut lines = wrap(words, WIDTH - indent.min(WIDTH / 2)).into_iter();
+            let first = lines.next().unwrap_or_default();
+            writeln!(f, "{}", format!("{name:<names$}  {number:>numbers$}  {first}").trim_end())?;
+            for line in lines {
+                writeln!(f, "{:indent$}{line}", "")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `text` in lines of at most `width` letters, broken at blanks.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut length = 0;
+    for word in text.split(' ') {
+        let letters = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if length == 0 || length + 1 + letters <= width => {
+                if length > 0 {
+                    line.push(' ');
+                    length += 1;
+                }
+                line.push_str(word);
+                length += letters;
+            }
+            _ => {
+                lines.push(word.to_owned());
+                length = letters;
+            }
+        }
+    }
+    lines
+}
+
+/// A name that fits a column: a long one is cut in the middle, control characters are shown.
+#[must_use]
+pub fn fit(name: &str) -> String {
+    let letters: Vec<char> = name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
+    if letters.len() <= NAME {
+        return letters.into_iter().collect();
+    }
+    let (head, tail) = (NAME / 2, NAME - NAME / 2 - 1);
+    letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
+}
+
+/// `1,234,567`.
+#[must_use]
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 run`, `2 runs`.
+#[must_use]
+pub fn counted(number: usize, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_no_borders_and_aligns_numbers_right() {
+        let mut grid = Grid::new(1, ["label", "n"]);
+        grid.row(["A", "5"]);
+        grid.row(["a longer one", "1,234"]);
+        assert_eq!(grid.to_string(), "label             n\n────────────────────\nA                 5\na longer one  1,234\n");
+    }
+
+    #[test]
+    fn a_wide_matrix_is_cut_into_tables_that_fit() {
+        let names: Vec<String> = (0..30).map(|label| format!("label {label}")).collect();
+        let text = matrix("", &names, &names, |row, column| (row * column).to_string());
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("label 29")).count(), 3);
+        assert_eq!(text.lines().filter(|line| line.contains("─")).count(), 3);
+    }
+
+    #[test]
+    fn facts_are_aligned_and_wrapped() {
+        let mut facts = Facts::default();
+        facts.add("runs", "36", "of them none");
+        facts.add("", "1,000", "word ".repeat(40).trim_end());
+        let text = facts.to_string();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "runs     36  of them none");
+        assert!(lines[1].starts_with("      1,000  word word"));
+        assert!(lines[2].starts_with("             word"));
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert_eq!(text.matches("word").count(), 40);
+    }
+
+    #[test]
+    fn words_are_short_and_numbers_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([counted(1, "run"), counted(1000, "run")], ["1 run", "1,000 runs"]);
+        assert_eq!(fit("Pleural_Thickening"), "Pleural_Thickening");
+        let cut = fit("a very long label that never seems to come to an end");
+        assert_eq!(cut.chars().count(), NAME);
+        assert!(cut.starts_with("a very long") && cut.ends_with("an end"), "{cut}");
+    }
+}

@@ -1,0 +1,236 @@
+//! `sweep plan FILE`: what `run` would do, and what of it is done already.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::estimate::{Estimate, estimate};
+use super::output::{self, Facts, Grid, counted, fit, thousands};
+use super::preparing::Preparing;
+use super::{load, train};
+use crate::cli;
+use crate::controller::progress::{Voice, span};
+use crate::data::InputShape;
+use crate::error::Error;
+use crate::launcher::Slot;
+use crate::spec::{DataFacts, Fingerprint, Plan, RunName};
+use crate::store::Reader;
+
+/// Rows of the table of strategies.
+const SHOWN: usize = 30;
+
+/// Shows a plan.
+///
+/// # Errors
+/// As `sweep run`, before it trains.
+pub async fn run(global: &cli::Global, args: &cli::Plan) -> Result<(), Error> {
+    let workers = cli::Workers { devices: Vec::new(), per_device: None, on: cli::Launcher::Local, max_failures: None };
+    show(global, &args.file, &workers, args.format).await
+}
+
+/// All that is said of a plan.
+struct Seen {
+    plan: Plan,
+    file: String,
+    axes: Vec<(String, usize)>,
+    /// Of each run.
+    states: Vec<State>,
+    /// Places for workers, or why there are none here.
+    slots: Result<Vec<Slot>, String>,
+    /// `None`: nothing is left to train.
+    estimate: Option<Result<Estimate, String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    ToTrain,
+    Recorded,
+    /// For good: only `sweep resume --failed` tries it again.
+    Failed,
+}
+
+/// Plans a file and shows it, with what was typed about workers.
+///
+/// # Errors
+/// As [`run`].
+pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers, format: cli::Format) -> Result<(), Error> {
+    let typed = file.file.display().to_string();
+    let file = load::read(&file.file, &file.set)?;
+    let axes = file.sweep.axes();
+    // A plan is made anywhere, also where the devices are not.
+    let slots = train::slots(workers, &file.sweep.workers).map_err(|error| error.to_string());
+    let loaded = {
+        let preparing = Preparing::new(Voice::of(global.quiet));
+        file.plan(&global.db, &|config, done, total| preparing.tell(config, done, total))?
+    };
+    let plan = loaded.plan;
+    let (mut states, mut paces) = (vec![State::ToTrain; plan.runs.len()], Vec::new());
+    if global.db.exists() {
+        let mut reader = Reader::open(&global.db).await?;
+        let names: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
+        let (recorded, failed) = (reader.recorded(&names).await?, reader.failed(&names).await?);
+        for (state, (recorded, failed)) in states.iter_mut().zip(recorded.into_iter().zip(failed)) {
+            *state = if recorded {
+                State::Recorded
+            } else if failed {
+                State::Failed
+            } else {
+                State::ToTrain
+            };
+        }
+        paces = reader.paces().await?;
+    }
+    let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == State::ToTrain).collect();
+    let estimate = match &slots {
+        _ if todo.is_empty() => None,
+        Ok(slots) => Some(estimate(&plan, &todo, slots, &paces)),
+        Err(why) => Some(Err(why.clone())),
+    };
+    let seen = Seen { plan, file: typed, axes, states, slots, estimate };
+    match format {
+        cli::Format::Table => output::print(&seen.text()),
+        cli::Format::Json => output::print_json(&seen.json()),
+    }
+}
+
+impl Seen {
+    fn count(&self, state: State) -> usize {
+        self.states.iter().filter(|&&other| other == state).count()
+    }
+
+    fn text(&self) -> String {
+        let plan = &self.plan;
+        let axes: Vec<String> =
+            self.axes.iter().filter(|(_, values)| *values > 1).map(|(axis, values)| format!("{axis} {values}")).collect();
+        let mut facts = Facts::default();
+        let product = if axes.is_empty() { String::new() } else { format!("= {}", axes.join(" x ")) };
+        facts.add("grid", thousands(plan.product), product);
+        for (at, (rule, points)) in plan.excluded.iter().enumerate() {
+            facts.add(if at == 0 { "excluded" } else { "" }, format!("-{}", thousands(*points)), rule);
+        }
+        if plan.included > 0 {
+            facts.add("included", format!("+{}", thousands(plan.included)), "by [[grid.include]]");
+        }
+        if !plan.excluded.is_empty() || plan.included > 0 {
+            facts.add("points", thousands(plan.points.len()), "");
+        }
+        for (at, merged) in plan.merged.iter().enumerate() {
+            facts.add(if at == 0 { "merged" } else { "" }, format!("-{}", thousands(merged.points)), &merged.reason);
+        }
+        let (todo, recorded, failed) = (self.count(State::ToTrain), self.count(State::Recorded), self.count(State::Failed));
+        let mut states = vec![format!("{} to train", thousands(todo)), format!("{} recorded already", thousands(recorded))];
+        if failed > 0 {
+            states.push(format!("{} failed before (`sweep resume --failed` tries them again)", thousands(failed)));
+        }
+        facts.add("runs", thousands(plan.runs.len()), states.join(", "));
+        let largest = plan.bundles.iter().map(|bundle| bundle.runs.len()).max().unwrap_or(0);
+        let bundles = format!("of runs that share data, network, batch order and epochs; the largest has {}", thousands(largest));
+        facts.add("bundles", thousands(plan.bundles.len()), bundles);
+        let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
+        facts.add("policies", plan.policies.len().to_string(), format!("{}: computed from the scores", policies.join(", ")));
+        for (at, (config, data)) in plan.data.iter().enumerate() {
+            let name = if at == 0 { "data" } else { "" };
+            facts.add(name, "", format!("{}: {}", super::data::source(config), rows_in_words(data)));
+        }
+        match &self.slots {
+            Ok(slots) => facts.add("workers", slots.len().to_string(), train::in_words(slots)),
+            Err(why) => facts.add("workers", "", format!("not on this machine: {why}")),
+        }
+        facts.add(
+            "time",
+            "",
+            match &self.estimate {
+                None => "nothing to train".to_owned(),
+                Some(Ok(Estimate { seconds, basis })) => format!("about {}, from {basis}", span(*seconds)),
+                Some(Err(why)) => format!("unknown: {why}"),
+            },
+        );
+        format!("{}: {}\n\n{facts}\n{}", plan.name, self.file, self.strategies())
+    }
+
+    /// A row a strategy: runs that differ in their seed only are one.
+    fn strategies(&self) -> String {
+        let mut found: Vec<(RunName, Vec<u64>, usize)> = Vec::new();
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        for (run, state) in self.plan.runs.iter().zip(&self.states) {
+            let name = RunName { seed: 0, ..run.name.clone() };
+            let key = serde_json::to_string(&name).unwrap_or_default();
+            let at = *places.entry(key).or_insert_with(|| {
+                found.push((name, Vec::new(), 0));
+                found.len() - 1
+            });
+            let (_, seeds, recorded) = &mut found[at];
+            seeds.push(run.name.seed);
+            *recorded += usize::from(*state == State::Recorded);
+        }
+        let other = found.iter().any(|(name, ..)| !name.params.is_empty());
+        let header = ["loss", "pos_weight", "gamma", "sampler", "seeds", "recorded"].into_iter();
+        let mut grid = Grid::new(7, header.chain(other.then_some("other axes")));
+        for (name, seeds, recorded) in found.iter().take(SHOWN) {
+            let gamma = name.gamma.map_or_else(String::new, |gamma| gamma.to_string());
+            let params: Vec<String> = name.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let recorded = format!("{recorded} of {}", seeds.len());
+            let cells = [fit(&name.loss), fit(&name.pos_weight), gamma, fit(&name.sampler), some(seeds), recorded];
+            grid.row(cells.into_iter().chain(other.then(|| params.join(" "))));
+        }
+        let more = found.len().saturating_sub(SHOWN);
+        let more =
+            if more > 0 { format!("and {} more; --format json lists every run\n", thousands(more)) } else { String::new() };
+        format!("{grid}{more}")
+    }
+
+    fn json(&self) -> Value {
+        let plan = &self.plan;
+        let runs = plan.runs.iter().zip(&self.states).map(|(run, state)| {
+            json!({
+                "run": run.fingerprint, "state": state, "bundle": run.bundle, "data": run.data,
+                "loss": run.name.loss, "pos_weight": run.name.pos_weight, "gamma": run.name.gamma,
+                "sampler": run.name.sampler, "seed": run.name.seed, "params": run.name.params,
+                "weights": run.pos_weight,
+            })
+        });
+        json!({
+            "name": plan.name,
+            "file": self.file,
+            "axes": self.axes.iter().map(|(axis, values)| json!({ "axis": axis, "values": values })).collect::<Vec<_>>(),
+            "product": plan.product,
+            "excluded": plan.excluded.iter().map(|(rule, points)| json!({ "rule": rule, "points": points })).collect::<Vec<_>>(),
+            "included": plan.included,
+            "points": plan.points.len(),
+            "merged": plan.merged,
+            "distinct": plan.runs.len(),
+            "to_train": self.count(State::ToTrain),
+            "recorded": self.count(State::Recorded),
+            "failed": self.count(State::Failed),
+            "bundles": plan.bundles.len(),
+            "policies": plan.policies,
+            "data": plan.data.iter().map(|(config, facts)| json!({ "config": config, "facts": facts })).collect::<Vec<_>>(),
+            "workers": self.slots.as_ref().ok().map(|slots| {
+                slots.iter().map(|slot| json!({ "device": slot.device, "threads": slot.threads })).collect::<Vec<_>>()
+            }),
+            "estimate": self.estimate.as_ref().and_then(|estimate| estimate.as_ref().ok()),
+            "runs": runs.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// `4,000 rows (2,800 train, 600 val, 600 test), 4 labels, images 1 x 32 x 32`.
+fn rows_in_words(facts: &DataFacts) -> String {
+    let DataFacts { train, val, test, labels, input, .. } = facts;
+    let all = counted(train.rows + val.rows + test.rows, "row");
+    let splits = [train.rows, val.rows, test.rows].map(thousands);
+    let input = match input {
+        InputShape::Image { channels, height, width } => format!("images {channels} x {height} x {width}"),
+        InputShape::Features { width } => counted(*width, "feature"),
+    };
+    let [train, val, test] = splits;
+    format!("{all} ({train} train, {val} val, {test} test), {}, {input}", counted(labels.len(), "label"))
+}
+
+/// The first few of many numbers.
+fn some(numbers: &[u64]) -> String {
+    let shown: Vec<String> = numbers.iter().take(5).map(u64::to_string).collect();
+    if numbers.len() > 5 { format!("{} ... ({})", shown.join(" "), numbers.len()) } else { shown.join(" ") }
+}

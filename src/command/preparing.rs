@@ -1,0 +1,72 @@
+//! What the user hears while data is prepared: a bar on a terminal, a line now and then elsewhere, nothing where it is quick.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::output::thousands;
+use crate::controller::progress::{Voice, say};
+use crate::spec::{DataConfig, Source};
+
+/// Work that takes less is not worth a word.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// Between two plain lines.
+const PACE: Duration = Duration::from_secs(5);
+
+/// The teller; threads that decode call it at once.
+pub struct Preparing {
+    voice: Voice,
+    start: Instant,
+    told: Mutex<Told>,
+}
+
+#[derive(Default)]
+struct Told {
+    line: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Preparing {
+    #[must_use]
+    pub fn new(voice: Voice) -> Self {
+        Self { voice, start: Instant::now(), told: Mutex::default() }
+    }
+
+    /// `done` of `total` rows are read.
+    pub fn tell(&self, config: &DataConfig, done: usize, total: usize) {
+        if self.voice == Voice::Quiet || self.start.elapsed() < PATIENCE {
+            return;
+        }
+        let doing = match config.source {
+            Source::Letters { .. } => "drawing letters",
+            Source::Images { .. } => "decoding images",
+            Source::Features { .. } => "reading features",
+        };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.voice == Voice::Live {
+            let bar = told.bar.get_or_insert_with(|| bar(total));
+            bar.set_length(total as u64);
+            bar.set_message(doing);
+            bar.set_position(done as u64);
+        } else if told.line.is_none_or(|last| last.elapsed() >= PACE) {
+            told.line = Some(Instant::now());
+            say(&format!("{doing}: {} of {}", thousands(done), thousands(total)));
+        }
+    }
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        let told = self.told.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = told.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:24.cyan/dim} {human_pos}/{human_len} {msg}  {eta} left");
+    let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr_with_hz(8));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

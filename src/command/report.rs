@@ -1,0 +1,130 @@
+//! `sweep report`: the comparison.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use crate::cli::{self, Format, Global, ReportFormat};
+use crate::error::Error;
+use crate::report::{self, Form, Question, Summary};
+use crate::store::{Reader, SweepId};
+
+/// Rows whose labels are shown unless `--top` says how many.
+const DETAILED: usize = 10;
+/// Rows that `sweep run` shows when it has finished.
+const AFTER_RUN: usize = 10;
+
+/// Answers and prints, or writes to `--output`.
+///
+/// # Errors
+/// A wrong name; the database; a file that cannot be written.
+pub async fn run(global: &Global, args: &cli::Report) -> Result<(), Error> {
+    let mut question = Question::read(args)?;
+    if matches!(args.format, ReportFormat::Table | ReportFormat::Markdown) {
+        question.detailed = question.top.unwrap_or(DETAILED);
+    }
+    let mut reader = Reader::open(&global.db).await?;
+    let sweep = reader.find_sweep(&args.sweep).await?;
+    let summary = report::answer(&mut reader, sweep, &question).await?;
+    let form = match args.format {
+        ReportFormat::Table => table(args.output.is_none()),
+        ReportFormat::Json => Form::Json,
+        ReportFormat::Csv => Form::Csv,
+        ReportFormat::Markdown => Form::Markdown,
+    };
+    let text = report::render(&summary, form)?;
+    match &args.output {
+        Some(path) => write(path, &text).map_err(|source| Error::Io { path: path.clone(), source }),
+        None => print(&text),
+    }
+}
+
+/// The leaderboard as `sweep run` and `sweep resume` show it when they have finished: the best rows, and where to look next.
+///
+/// # Errors
+/// The database; a stdout that cannot be written.
+pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Result<(), Error> {
+    if format == Format::Json {
+        return print(&format!("{:#}\n", leaderboard_json(db, sweep).await?));
+    }
+    let summary = leaderboard(db, sweep, 1).await?;
+    let text = report::render(&summary, table(true))?;
+    print(&format!("\n{text}\n{}", next_steps(db, &summary)))
+}
+
+/// The same leaderboard as the value that `sweep report --top 10 --format json` prints.
+///
+/// # Errors
+/// The database.
+pub async fn leaderboard_json(db: &Path, sweep: SweepId) -> Result<serde_json::Value, Error> {
+    let summary = leaderboard(db, sweep, AFTER_RUN).await?;
+    serde_json::to_value(summary).map_err(|error| Error::Unexpected(error.to_string()))
+}
+
+async fn leaderboard(db: &Path, sweep: SweepId, detailed: usize) -> Result<Summary, Error> {
+    let mut reader = Reader::open(db).await?;
+    let sweep = reader.sweep(sweep).await?;
+    let question = Question { top: Some(AFTER_RUN), detailed, ..Question::default() };
+    report::answer(&mut reader, sweep, &question).await
+}
+
+/// Commands that tell more, ready to be pasted.
+fn next_steps(db: &Path, summary: &Summary) -> String {
+    let db = db.display().to_string();
+    let flag = if db == "sweep.db" { String::new() } else { format!(" --db {}", quoted(&db)) };
+    let mut lines = vec![
+        (format!("sweep report{flag}"), "every row with its labels"),
+        (format!("sweep report{flag} --split test"), "the same order, scored on test"),
+    ];
+    if let Some(run) = summary.rows.iter().find_map(|row| row.runs.first()) {
+        lines.push((
+            format!("sweep show {}{flag}", run.get(..8).unwrap_or(run)),
+            "one run of the best row: epochs, labels, configuration",
+        ));
+    }
+    lines.push((format!("sqlite3 -box {} 'SELECT * FROM leaderboard WHERE best_epoch LIMIT 5'", quoted(&db)), "anything else"));
+    let width = lines.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0).min(60);
+    lines.iter().map(|(command, what)| format!("  {command:<width$}  # {what}\n")).collect()
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || "._-/+:@%".contains(letter));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// A table for the stdout at hand: bold text on a terminal that wants it, else plain; 120 columns where there is no terminal.
+fn table(to_stdout: bool) -> Form {
+    let terminal = to_stdout && std::io::stdout().is_terminal();
+    let width = comfy_table::Table::new().width().filter(|_| terminal).map_or(120, |width| width.max(80));
+    Form::Table { style: terminal && styled(), width }
+}
+
+/// Whether a terminal may be sent escape codes (<https://no-color.org>).
+pub(super) fn styled() -> bool {
+    let off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Data to stdout. A reader that has seen enough (`| head`) is no error.
+pub(super) fn print(text: &str) -> Result<(), Error> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io { path: "stdout".into(), source }),
+        _ => Ok(()),
+    }
+}
+
+/// Beside, then renamed: nobody ever sees half a report. What is no regular file (`/dev/stderr`) is written as it is.
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return std::fs::write(path, text);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.prefix(".sweep-report").tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `sweep status [SWEEP]`: how far a sweep is. Reads only.
+
+use serde::Serialize;
+
+use super::output::{self, Facts, Grid, counted, fit};
+use crate::cli;
+use crate::controller::progress::span;
+use crate::error::Error;
+use crate::store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
+
+/// Failed runs in the table.
+const SHOWN: usize = 20;
+
+/// The one JSON value of `status`.
+#[derive(Serialize)]
+struct Seen {
+    sweep: SweepRow,
+    runs: Status,
+    /// Runs that ended a second since the sweep was last begun; `None` before the first.
+    runs_per_second: Option<f64>,
+    /// Until nothing is left, at that pace; `None` while nobody can tell.
+    seconds_left: Option<f64>,
+    /// Who works on the database, by its lock; `None`: nobody on this machine.
+    holder: Option<String>,
+    running: Vec<RunningAttempt>,
+    failures: Vec<FailedRun>,
+}
+
+/// Shows how far a sweep is.
+///
+/// # Errors
+/// A database that cannot be read; a sweep that is not there.
+pub async fn run(global: &cli::Global, args: &cli::Status) -> Result<(), Error> {
+    let mut reader = Reader::open(&global.db).await?;
+    let sweep = reader.find_sweep(&args.sweep).await?;
+    let runs = reader.status(sweep.id).await?;
+    let running = reader.running(sweep.id).await?;
+    let failures = reader.failures(sweep.id).await?;
+    let holder = store::holder(&global.db);
+    let ended = (runs.succeeded_now + runs.failed_now) as f64;
+    let until = sweep.finished_at.unwrap_or_else(now);
+    let runs_per_second = (ended > 0.0).then(|| ended / (until - sweep.begun_at).max(1e-3));
+    let left = (runs.queued + runs.running) as f64;
+    let seconds_left = runs_per_second.filter(|_| sweep.state == "running").map(|pace| left / pace);
+    let seen = Seen { sweep, runs, runs_per_second, seconds_left, holder, running, failures };
+    match args.format {
+        cli::Format::Table => output::print(&seen.text()),
+        cli::Format::Json => output::print_json(&seen),
+    }
+}
+
+impl Seen {
+    fn text(&self) -> String {
+        let Self { sweep, runs, .. } = self;
+        let mut facts = Facts::default();
+        let times = match (sweep.state.as_str(), sweep.finished_at, &self.holder) {
+            ("running", _, Some(holder)) => format!("by {holder}"),
+            ("running", ..) => "but nobody on this machine works on it: if it was killed, `sweep resume` goes on".to_owned(),
+            (_, Some(end), _) => format!("at {}, after {}", time_in_words(end), span(end - sweep.begun_at)),
+            _ => String::new(),
+        };
+        facts.add(&sweep.state, "", times);
+        for (name, count) in
+            [("succeeded", runs.succeeded), ("failed", runs.failed), ("running", runs.running), ("queued", runs.queued)]
+        {
+            facts.add(&format!("  {name}"), count.to_string(), "");
+        }
+        facts.add("  runs", runs.total.to_string(), self.pace());
+        let mut text = format!("{}: {}\n\n{facts}", sweep.title, sweep.file);
+        if !self.running.is_empty() {
+            text.push_str(&format!("\n{}", self.busy()));
+        }
+        if !self.failures.is_empty() {
+            text.push_str(&format!("\n{}", self.failed()));
+        }
+        text
+    }
+
+    /// `3.2 runs/min, about 4m 10s to go`.
+    fn pace(&self) -> String {
+        let Some(pace) = self.runs_per_second else { return String::new() };
+        let pace = if pace >= 1.0 { format!("{pace:.1} runs/s") } else { format!("{:.1} runs/min", pace * 60.0) };
+        match self.seconds_left {
+            Some(seconds) => format!("{pace}, about {} to go", span(seconds)),
+            None => pace,
+        }
+    }
+
+    fn busy(&self) -> Grid {
+        let mut grid = Grid::new(2, ["running", "device", "attempt", "epochs", "rows/s", "since"]);
+        for RunningAttempt { run, attempt, device, started_at, epochs_done, epochs, images_per_s } in &self.running {
+            let speed = images_per_s.map_or_else(String::new, |speed| format!("{speed:.0}"));
+            let (epochs, since) = (format!("{epochs_done} of {epochs}"), span(now() - started_at));
+            grid.row([short(run), device, &attempt.to_string(), &epochs, &speed, &since]);
+        }
+        grid
+    }
+
+    fn failed(&self) -> String {
+        let mut grid = Grid::new(5, ["failed", "strategy", "seed", "outcome", "why"]);
+        for FailedRun { run, loss, pos_weight, sampler, seed, outcome, why, attempts, .. } in self.failures.iter().take(SHOWN) {
+            let why = why.lines().next().unwrap_or_default();
+            let tries = if *attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
+            let strategy = fit(&format!("{loss} {pos_weight} {sampler}"));
+            grid.row([short(run), &strategy, &seed.to_string(), outcome, &format!("{why}{tries}")]);
+        }
+        let more = self.failures.len().saturating_sub(SHOWN);
+        let more =
+            if more > 0 { format!("and {}; --format json lists all\n", counted(more, "more failed run")) } else { String::new() };
+        format!("{grid}{more}")
+    }
+}
+
+fn short(run: &str) -> &str {
+    run.get(..8).unwrap_or(run)
+}
+
+/// Unix seconds.
+fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

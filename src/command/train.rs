@@ -1,0 +1,211 @@
+//! What `run` and `resume` have in common: train what is missing, keep how it ended, show what came out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::output::{self, counted};
+use crate::cli;
+use crate::controller::progress::{Voice, say, span};
+use crate::controller::{self, Folders, Halt, Interrupts, Limits, Settings, Summary};
+use crate::error::Error;
+use crate::launcher::{self, Slot};
+use crate::spec::WorkersConfig;
+use crate::store::{At, FailedRun, Reader, ResultRow, SweepId, SweepRow, Writer};
+
+/// A worker that says nothing for so long hangs: a step, a test of one epoch and the loading of weights all take less.
+const HUNG_AFTER: Duration = Duration::from_secs(600);
+/// Another such time, in seconds (for tests of hanging workers).
+const HUNG_VARIABLE: &str = "SWEEP_HUNG_SECONDS";
+
+/// What was typed about how to train.
+pub struct Orders<'a> {
+    pub global: &'a cli::Global,
+    pub workers: &'a cli::Workers,
+    pub format: cli::Format,
+    /// Also try runs again that failed for good.
+    pub failed: bool,
+}
+
+/// A sweep that the database has, ready to be trained.
+pub struct Ready {
+    pub writer: Writer,
+    pub folders: Folders,
+    pub sweep: SweepId,
+    pub slots: Vec<Slot>,
+    pub config: WorkersConfig,
+}
+
+/// The one JSON value of `run` and `resume`.
+#[derive(Serialize)]
+struct Ended {
+    sweep: SweepRow,
+    runs: Runs,
+    failures: Vec<FailedRun>,
+    seconds: f64,
+    /// Best epoch on val: a row a run and policy, the highest macro_f1 first.
+    leaderboard: Vec<ResultRow>,
+}
+
+#[derive(Serialize)]
+struct Runs {
+    total: i64,
+    /// Recorded by earlier sweeps, or by an earlier start of this one.
+    recorded: i64,
+    trained: usize,
+    failed: i64,
+    /// Neither trained nor failed: for `sweep resume`.
+    left: i64,
+}
+
+/// Places for workers: the flags', else the file's.
+///
+/// # Errors
+/// A device that is none, or is not here.
+pub fn slots(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Slot>, Error> {
+    let devices = if flags.devices.is_empty() { &config.devices } else { &flags.devices };
+    launcher::slots(devices, flags.per_device.unwrap_or(config.per_device))
+}
+
+/// `2 workers: 2 x cpu (1 thread each)`.
+pub fn in_words(slots: &[Slot]) -> String {
+    let mut kinds: Vec<(&Slot, usize)> = Vec::new();
+    for slot in slots {
+        match kinds.iter_mut().find(|(kind, _)| *kind == slot) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((slot, 1)),
+        }
+    }
+    let words = |(slot, count): &(&Slot, usize)| {
+        let times = if *count > 1 { format!("{count} x ") } else { String::new() };
+        let each = if *count > 1 { " each" } else { "" };
+        format!("{times}{} ({}{each})", slot.device, counted(slot.threads, "thread"))
+    };
+    kinds.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+/// Trains what is missing and ends the sweep: its state in the database, its leaderboard on stdout, its outcome as the exit code.
+///
+/// # Errors
+/// Failed runs, an interrupt, a database or a folder that cannot be used any more.
+pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
+    let Ready { mut writer, folders, sweep, slots, config } = ready;
+    let db = &orders.global.db;
+    let voice = Voice::of(orders.global.quiet);
+    let before = Reader::open(db).await?.status(sweep).await?;
+    let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
+    if voice != Voice::Quiet {
+        let title = Reader::open(db).await?.find_sweep(&sweep.to_string()).await?.title;
+        let words = in_words(&slots);
+        let left = if todo > 0 { format!("{todo} to train on {words}") } else { "nothing to train".to_owned() };
+        say(&format!("{title}: {}, {} recorded, {left}", counted(before.total as usize, "run"), before.succeeded));
+    }
+    let settings = Settings {
+        launcher: orders.workers.on,
+        slots,
+        limits: Limits {
+            attempts: config.attempts,
+            timeout: config.timeout,
+            hung_after: hung_after(),
+            max_failures: orders.workers.max_failures,
+        },
+        failed: orders.failed,
+        voice,
+        verbose: orders.global.verbose > 0,
+    };
+    let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
+    let trained = controller::train(&mut writer, sweep, &folders, settings, &mut interrupts).await;
+    let summary = match trained {
+        Ok(summary) => summary,
+        Err(error) => {
+            // The first error counts; whatever was recorded stays, and the next start marks the sweep as interrupted.
+            let _ = writer.set_sweep_state(sweep, "interrupted").await;
+            return Err(error);
+        }
+    };
+    let after = Reader::open(db).await?.status(sweep).await?;
+    let left = after.queued + after.running;
+    let ending = ending(&summary, left, after.failed, after.total);
+    let state = match &ending {
+        Ok(()) => "done",
+        Err(Error::RunsFailed { .. }) => "failed",
+        Err(_) => "interrupted",
+    };
+    writer.set_sweep_state(sweep, state).await?;
+    writer.close().await?;
+    if voice != Voice::Quiet {
+        let (trained, time) = (summary.tally.succeeded, span(summary.elapsed.as_secs_f64()));
+        let failed = if after.failed > 0 { format!(", {} failed", after.failed) } else { String::new() };
+        let rest = if left > 0 { format!(", {left} left") } else { String::new() };
+        say(&format!("{} of {} runs recorded{failed}{rest}; {trained} trained in {time}", after.succeeded, after.total));
+    }
+    match orders.format {
+        cli::Format::Table if left == 0 || matches!(ending, Err(Error::RunsFailed { .. })) => super::report::print_after_run(db, sweep, orders.format).await?,
+        cli::Format::Table => {}
+        cli::Format::Json => {
+            let recorded = before.succeeded;
+            let runs = Runs { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
+            output::print_json(&ended(db, sweep, runs, summary.elapsed).await?)?;
+        }
+    }
+    ending
+}
+
+/// How the process ends.
+fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), Error> {
+    let failures = || Error::RunsFailed { failed: failed as usize, total: total as usize };
+    match &summary.halt {
+        Some(Halt::Fatal(why)) => Err(Error::Unexpected(format!("{why}; `sweep resume` continues where it stopped"))),
+        Some(Halt::Interrupted | Halt::Killed) if left > 0 => Err(Error::Interrupted),
+        _ if failed > 0 => Err(failures()),
+        _ => Ok(()),
+    }
+}
+
+async fn ended(db: &Path, sweep: SweepId, runs: Runs, elapsed: Duration) -> Result<Ended, Error> {
+    let mut reader = Reader::open(db).await?;
+    let mut leaderboard = reader.results(sweep, "val", At::Best).await?;
+    leaderboard.sort_by(|a, b| b.macro_f1.unwrap_or(-1.0).total_cmp(&a.macro_f1.unwrap_or(-1.0)));
+    Ok(Ended {
+        sweep: reader.find_sweep(&sweep.to_string()).await?,
+        failures: reader.failures(sweep).await?,
+        runs,
+        seconds: elapsed.as_secs_f64(),
+        leaderboard,
+    })
+}
+
+fn hung_after() -> Duration {
+    let seconds = std::env::var(HUNG_VARIABLE).ok().and_then(|text| text.parse().ok());
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(HUNG_AFTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::state::Tally;
+
+    fn code(halt: Option<Halt>, left: i64, failed: i64) -> u8 {
+        let summary = Summary { tally: Tally::default(), halt, failures: Vec::new(), elapsed: Duration::ZERO };
+        ending(&summary, left, failed, 9).map_or_else(|error| error.exit_code(), |()| 0)
+    }
+
+    #[test]
+    fn each_end_has_its_exit_code() {
+        assert_eq!(code(None, 0, 0), 0);
+        assert_eq!(code(None, 0, 2), 3);
+        assert_eq!(code(Some(Halt::Failures(2)), 5, 2), 3);
+        assert_eq!(code(Some(Halt::Interrupted), 5, 2), 130);
+        assert_eq!(code(Some(Halt::Killed), 5, 0), 130);
+        assert_eq!(code(Some(Halt::Interrupted), 0, 0), 0, "the signal came after the last run");
+        assert_eq!(code(Some(Halt::Fatal("disk full".to_owned())), 5, 0), 1);
+    }
+
+    #[test]
+    fn slots_read_well() {
+        let slot = |device: &str, threads| Slot { device: device.to_owned(), threads };
+        assert_eq!(in_words(&[slot("cpu", 1), slot("cpu", 1)]), "2 x cpu (1 thread each)");
+        assert_eq!(in_words(&[slot("cuda:0", 8), slot("cuda:1", 8)]), "cuda:0 (8 threads), cuda:1 (8 threads)");
+    }
+}

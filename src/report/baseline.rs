@@ -1,0 +1,67 @@
+//! The trivial model that predicts every label for every row: what any strategy has to beat. From counts alone. Pure.
+
+use serde_json::Map;
+
+use super::group::counts;
+use super::labels::lines;
+use super::question::Question;
+use super::score;
+use super::summary::{DataSet, Row, Spread};
+use crate::metric::Counts;
+use crate::metric::average::mean_defined;
+use crate::spec::DataFacts;
+use crate::store::METRICS;
+use crate::strategy::LabelCounts;
+
+/// The policy of the baseline, in every format.
+pub const ALL_POSITIVE: &str = "all_positive";
+
+/// The counts of a model that predicts everything.
+fn all_positive(counts: &LabelCounts) -> Vec<Counts> {
+    counts.positives.iter().map(|&positives| Counts::all_positive(counts.rows, positives)).collect()
+}
+
+/// AP of a constant score: the prevalence (scikit-learn's, ties grouped); `None` without positives.
+fn constant_ap(counts: &[Counts]) -> Vec<Option<f64>> {
+    counts.iter().map(|counts| (counts.support() > 0).then(|| counts.prevalence())).collect()
+}
+
+/// What counts give; `samples_f1` and `subset_accuracy` need the rows themselves and stay empty.
+fn baseline_values(counts: &[Counts]) -> [Option<f64>; METRICS.len()] {
+    let both = counts.iter().map(|counts| (counts.support() > 0 && counts.support() < counts.rows()).then_some(0.5));
+    let (ap, auc) = (mean_defined(&constant_ap(counts)), mean_defined(&both.collect::<Vec<_>>()));
+    score::values(counts, |name| match name {
+        "macro_ap" => ap.map(|ap| ap.mean),
+        "macro_auc" => auc.map(|auc| auc.mean),
+        _ => None,
+    })
+}
+
+/// Its row; the rank is left to the order.
+#[must_use]
+pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Question) -> Row {
+    let exact = |value: Option<f64>| value.map(|mean| Spread { mean, sd: None, n: 1 });
+    let shown = all_positive(counts(facts, question.split));
+    let val = baseline_values(&all_positive(&facts.val));
+    let scores = score::label_scores(&shown, &constant_ap(&shown), &vec![0.0; shown.len()]);
+    Row {
+        rank: None,
+        data: index,
+        baseline: true,
+        strategy: Map::new(),
+        policy: ALL_POSITIVE.to_owned(),
+        n: 0,
+        of: 0,
+        metrics: METRICS
+            .into_iter()
+            .zip(baseline_values(&shown))
+            .filter_map(|(name, value)| Some((name, exact(value)?)))
+            .collect(),
+        val: exact(val[score::place(question.metric)]),
+        predicted_rate: exact(Some(score::predicted_rate(&shown))),
+        runs: vec![],
+        labels: lines(&[&scores], set),
+        val_ap: None,
+        members: vec![],
+    }
+}

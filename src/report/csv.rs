@@ -1,0 +1,71 @@
+//! A report in long form: a line a row and label, for pandas and spreadsheets.
+
+use super::cells::text;
+use super::summary::{LabelLine, Row, Summary};
+
+/// CSV with a header; a report without rows is the header alone. Values that are not defined are empty.
+///
+/// # Errors
+/// None: it is written to memory.
+pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let columns = summary.group_by.iter().map(String::as_str);
+    let before = ["sweep", "data", "split", "epoch", "rank"];
+    let after = [
+        "policy",
+        "n",
+        "runs",
+        "metric",
+        "mean",
+        "sd",
+        "macro_ap",
+        "label",
+        "ap",
+        "threshold",
+        "precision",
+        "recall",
+        "f1",
+        "prevalence",
+        "predicted_rate",
+    ];
+    writer.write_record(before.into_iter().chain(columns).chain(after))?;
+    for row in &summary.rows {
+        for label in &row.labels {
+            writer.write_record(line(summary, row, label))?;
+        }
+    }
+    let bytes = writer.into_inner().map_err(|error| ::csv::Error::from(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn line(summary: &Summary, row: &Row, label: &LabelLine) -> Vec<String> {
+    let optional = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let metric = row.metrics.get(summary.metric);
+    let mut cells = vec![
+        summary.sweep.clone(),
+        (row.data + 1).to_string(),
+        summary.split.name().to_owned(),
+        summary.epoch.clone(),
+        row.rank.map_or_else(String::new, |rank| rank.to_string()),
+    ];
+    let value = |name: &String| row.strategy.get(name).filter(|value| !value.is_null());
+    cells.extend(summary.group_by.iter().map(|name| value(name).map_or_else(String::new, |value| text(Some(value)))));
+    cells.extend([
+        row.policy.clone(),
+        row.n.to_string(),
+        row.of.to_string(),
+        summary.metric.to_owned(),
+        optional(metric.map(|spread| spread.mean)),
+        optional(metric.and_then(|spread| spread.sd)),
+        optional(row.metrics.get("macro_ap").map(|spread| spread.mean)),
+        label.label.clone(),
+        optional(label.ap),
+        label.threshold.to_string(),
+        label.precision.to_string(),
+        label.recall.to_string(),
+        label.f1.to_string(),
+        label.prevalence.to_string(),
+        label.predicted_rate.to_string(),
+    ]);
+    cells
+}

@@ -1,0 +1,120 @@
+//! Which runs make a row, and which data sets are comparable. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::load::Loaded;
+use super::question::{Column, Question, Split};
+use super::score::{Score, place};
+use super::summary::{Absent, DataSet, Row, Spread};
+use crate::spec::DataFacts;
+use crate::store::METRICS;
+use crate::strategy::LabelCounts;
+
+/// The counts of the split that is asked for.
+#[must_use]
+pub fn counts(facts: &DataFacts, split: Split) -> &LabelCounts {
+    match split {
+        Split::Val => &facts.val,
+        Split::Test => &facts.test,
+    }
+}
+
+/// The comparable data sets, and which of them each of `facts` belongs to.
+#[must_use]
+pub fn data_sets<'f>(facts: &'f [DataFacts], split: Split) -> (Vec<DataSet>, Vec<usize>) {
+    let mut first: Vec<&'f DataFacts> = Vec::new();
+    let mut sets: Vec<DataSet> = Vec::new();
+    let put = |facts: &'f DataFacts| {
+        let same = |other: &&DataFacts| (&other.labels, &other.val, &other.test) == (&facts.labels, &facts.val, &facts.test);
+        if let Some(at) = first.iter().position(same) {
+            sets[at].content.push(facts.content.clone());
+            return at;
+        }
+        let LabelCounts { rows, positives } = counts(facts, split).clone();
+        let prevalence = positives.iter().sum::<usize>() as f64 / (rows * positives.len()).max(1) as f64;
+        let (labels, content) = (facts.labels.clone(), vec![facts.content.clone()]);
+        first.push(facts);
+        sets.push(DataSet { content, labels, rows, positives, prevalence });
+        sets.len() - 1
+    };
+    let of = facts.iter().map(put).collect();
+    (sets, of)
+}
+
+/// The runs of each strategy, in the order of the plan.
+pub struct Groups {
+    strategies: Vec<(usize, Map<String, Value>, Vec<usize>)>,
+    /// Run → index into `strategies`.
+    of_run: Vec<usize>,
+}
+
+impl Groups {
+    /// Runs of one data set with equal values in `columns` are a group.
+    #[must_use]
+    pub fn new(loaded: &Loaded, columns: &[Column], of_facts: &[usize]) -> Self {
+        let mut known: HashMap<(usize, String), usize> = HashMap::new();
+        let (mut strategies, mut of_run) = (Vec::new(), Vec::with_capacity(loaded.runs.len()));
+        for (at, run) in loaded.runs.iter().enumerate() {
+            let strategy: Map<String, Value> =
+                columns.iter().map(|column| (column.name().to_owned(), column.value(&run.row, &run.params))).collect();
+            let data = of_facts.get(run.data).copied().unwrap_or(0);
+            let key = (data, Value::Object(strategy.clone()).to_string());
+            let group = *known.entry(key).or_insert_with(|| {
+                strategies.push((data, strategy, Vec::new()));
+                strategies.len() - 1
+            });
+            strategies[group].2.push(at);
+            of_run.push(group);
+        }
+        Self { strategies, of_run }
+    }
+
+    /// A row for each strategy and policy that has evaluations on the split that is shown, and the strategies that have none.
+    #[must_use]
+    pub fn rows(&self, loaded: &Loaded, question: &Question) -> (Vec<Row>, Vec<Absent>) {
+        let cells = |scores: &[Score]| {
+            let mut cells: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+            for (at, score) in scores.iter().enumerate() {
+                cells.entry((self.of_run[score.run], score.policy)).or_default().push(at);
+            }
+            cells
+        };
+        let shown = loaded.shown(question.split);
+        let (cells, on_val) = (cells(shown), cells(&loaded.val));
+        let (metric, ap) = (place(question.metric), place("macro_ap"));
+        let mut present = vec![false; self.strategies.len()];
+        let row = |(&(group, policy), members): (&(usize, usize), &Vec<usize>)| {
+            present[group] = true;
+            let (data, strategy, runs) = &self.strategies[group];
+            let spread = |metric: usize| Spread::of(members.iter().filter_map(|&at| shown[at].values[metric]));
+            let on_val = on_val.get(&(group, policy)).map_or(&[][..], Vec::as_slice);
+            let val = |metric: usize| Spread::of(on_val.iter().filter_map(|&at| loaded.val[at].values[metric]));
+            Row {
+                rank: None,
+                data: *data,
+                baseline: false,
+                strategy: strategy.clone(),
+                policy: loaded.policies[policy].clone(),
+                n: members.len(),
+                of: runs.len(),
+                metrics: METRICS.iter().enumerate().filter_map(|(at, name)| Some((*name, spread(at)?))).collect(),
+                val: val(metric),
+                predicted_rate: Spread::of(members.iter().filter_map(|&at| shown[at].predicted_rate)),
+                runs: members.iter().map(|&at| loaded.runs[shown[at].run].row.run.clone()).collect(),
+                labels: vec![],
+                val_ap: val(ap).map(|ap| ap.mean),
+                members: members.iter().map(|&at| (shown[at].run, policy)).collect(),
+            }
+        };
+        let rows = cells.iter().map(row).collect();
+        let absent = self.strategies.iter().zip(present).filter(|(_, present)| !present).map(|((_, strategy, runs), _)| {
+            let count =
+                |wanted: &[&str]| runs.iter().filter(|&&run| wanted.contains(&loaded.runs[run].row.state.as_str())).count();
+            let (failed, elsewhere) = (count(&["failed"]), count(&["succeeded"]));
+            Absent { strategy: strategy.clone(), failed, left: runs.len() - failed - elsewhere, elsewhere }
+        });
+        (rows, absent.collect())
+    }
+}

@@ -1,0 +1,140 @@
+//! From the database (and, for a policy that no grid asked for, from kept scores) to values in memory. Nothing is computed here
+//! that the views do not compute.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::fresh;
+use super::question::{Question, Split};
+use super::score::{LabelScore, Score};
+use crate::error::Error;
+use crate::spec::{DataFacts, Fingerprint};
+use crate::store::{At, METRICS, Reader, ResultRow, SweepRow, SweepRun};
+use crate::strategy::threshold::Policy;
+
+/// One run of the sweep, recorded or not.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub row: SweepRun,
+    pub params: Map<String, Value>,
+    /// Index into [`Loaded::data`].
+    pub data: usize,
+}
+
+/// Everything a report needs, label rows aside.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub sweep: SweepRow,
+    /// Names of the policies that are compared, in the order of the grid.
+    pub policies: Vec<String>,
+    pub data: Vec<DataFacts>,
+    pub runs: Vec<Run>,
+    /// Axes beside loss, pos_weight, gamma, sampler and seed, sorted.
+    pub keys: Vec<String>,
+    /// Evaluations on val, which rank.
+    pub val: Vec<Score>,
+    /// Evaluations on test, where test is shown.
+    pub test: Vec<Score>,
+    /// Runs that could not be evaluated under a new policy, and why.
+    pub lost: Vec<(String, String)>,
+}
+
+impl Loaded {
+    /// The evaluations on the split that is shown.
+    #[must_use]
+    pub fn shown(&self, split: Split) -> &[Score] {
+        match split {
+            Split::Val => &self.val,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+/// Asks the database.
+///
+/// # Errors
+/// The database; an epoch that no run has; kept scores of which not one run's can be read.
+pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Loaded, Error> {
+    let policies: Vec<String> = match &question.policy {
+        Some(policy) => vec![policy.to_string()],
+        None => reader.policies(sweep.id).await?.iter().map(Policy::to_string).collect(),
+    };
+    let data = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
+    let runs = named(reader.sweep_runs(sweep.id).await?);
+    if let At::Epoch(epoch) = question.at {
+        let last = runs.iter().map(|run| run.row.epochs - 1).max().unwrap_or(0);
+        if i64::from(epoch) > last {
+            return Err(Error::Usage(format!("--epoch {epoch}: no run has it; there are best, last and 0 to {last}")));
+        }
+    }
+    let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.params.keys()).collect();
+    let keys = keys.into_iter().cloned().collect();
+    let mut loaded = Loaded { sweep, policies, data, runs, keys, val: vec![], test: vec![], lost: vec![] };
+    loaded.val = scores(reader, &loaded, Split::Val, question.at).await?;
+    if question.split == Split::Test {
+        loaded.test = scores(reader, &loaded, Split::Test, question.at).await?;
+    }
+    if let Some(policy) = &question.policy {
+        fresh::evaluate(&mut loaded, reader.path(), policy, question)?;
+    }
+    Ok(loaded)
+}
+
+fn named(rows: Vec<SweepRun>) -> Vec<Run> {
+    let mut ids = Vec::new();
+    let mut place = |id| {
+        ids.iter().position(|known| *known == id).unwrap_or_else(|| {
+            ids.push(id);
+            ids.len() - 1
+        })
+    };
+    rows.into_iter()
+        .map(|row| {
+            // The table's check admits JSON only, the writer writes objects only.
+            let params = serde_json::from_str(&row.params).unwrap_or_default();
+            Run { data: place(row.data), params, row }
+        })
+        .collect()
+}
+
+async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, at: At) -> Result<Vec<Score>, Error> {
+    let index = by_name(loaded);
+    let score = |row: &ResultRow| {
+        let policy = loaded.policies.iter().position(|name| *name == row.policy)?;
+        let values = METRICS.map(|name| row.metric(name));
+        let run = *index.get(row.run.as_str())?;
+        Some(Score { run, policy, values, predicted_rate: row.predicted_rate, labels: vec![] })
+    };
+    let mut scores: Vec<Score> = reader.results(loaded.sweep.id, split.name(), at).await?.iter().filter_map(score).collect();
+    scores.sort_by_key(|score| (score.run, score.policy));
+    Ok(scores)
+}
+
+fn by_name(loaded: &Loaded) -> HashMap<&str, usize> {
+    loaded.runs.iter().enumerate().map(|(at, run)| (run.row.run.as_str(), at)).collect()
+}
+
+/// Labels of evaluations: (run, policy) → one entry a label, in the order of the data.
+pub type Labels = HashMap<(usize, usize), Vec<LabelScore>>;
+
+/// The label rows of these runs on the split that is shown.
+///
+/// # Errors
+/// The database.
+pub async fn labels(reader: &mut Reader, loaded: &Loaded, question: &Question, runs: &[usize]) -> Result<Labels, Error> {
+    let mut labels = Labels::new();
+    for score in loaded.shown(question.split).iter().filter(|score| !score.labels.is_empty()) {
+        labels.insert((score.run, score.policy), score.labels.clone());
+    }
+    let index = by_name(loaded);
+    let wanted: Vec<Fingerprint> = runs.iter().map(|&run| Fingerprint(loaded.runs[run].row.run.clone())).collect();
+    let rows = reader.label_results(loaded.sweep.id, question.split.name(), question.at, &wanted).await?;
+    for row in &rows {
+        let policy = loaded.policies.iter().position(|name| *name == row.policy);
+        if let (Some(policy), Some(&run)) = (policy, index.get(row.run.as_str())) {
+            labels.entry((run, policy)).or_default().push(LabelScore::from(row));
+        }
+    }
+    Ok(labels)
+}

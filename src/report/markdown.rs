@@ -1,0 +1,62 @@
+//! A report as GitHub renders it.
+
+use super::cells::{Grid, Layout};
+use super::summary::Summary;
+
+/// The report in GitHub-flavoured Markdown.
+#[must_use]
+pub fn render(summary: &Summary) -> String {
+    let layout = Layout::of(summary);
+    let mut title = layout.title().into_iter();
+    let mut text = format!("### {}\n", escape(&title.next().unwrap_or_default()));
+    for line in title {
+        text += &format!("\n{}\n", escape(&line));
+    }
+    for data in 0..summary.data.len() {
+        let (grid, rows) = layout.ranking(data);
+        if rows.is_empty() {
+            continue;
+        }
+        if let Some(title) = layout.data_title(data) {
+            text += &format!("\n#### {}\n", escape(&title));
+        }
+        text += &format!("\n{}", table(&grid));
+    }
+    let notes = layout.footnotes();
+    if !notes.is_empty() {
+        text += &format!("\n{}", notes.iter().map(|note| format!("- {}\n", escape(note))).collect::<String>());
+    }
+    for row in summary.rows.iter().filter(|row| !row.labels.is_empty()) {
+        let rank = row.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string());
+        text += &format!("\n**{rank}. {}**\n\n{}", escape(&layout.name(row)), table(&Layout::labels(row)));
+    }
+    text
+}
+
+fn table(grid: &Grid) -> String {
+    let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(grid.heads.iter().map(|head| escape(&head.title)).collect());
+    text += &line(grid.heads.iter().map(|head| if head.right { "---:" } else { ":---" }.to_owned()).collect());
+    for row in &grid.rows {
+        text += &line(row.iter().map(|cell| escape(cell.trim())).collect());
+    }
+    text
+}
+
+/// Text that stays text: labels may contain anything.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (at, letter) in text.char_indices() {
+        // An underscore inside a word is no emphasis.
+        let inside = |at: usize| text.get(at..).and_then(|rest| rest.chars().next()).is_some_and(char::is_alphanumeric);
+        let plain = letter == '_'
+            && at > 0
+            && text.get(..at).and_then(|start| start.chars().last()).is_some_and(char::is_alphanumeric)
+            && inside(at + 1);
+        if "\\|*<>[]`#_".contains(letter) && !plain && !(letter == '#' && text == "#") {
+            escaped.push('\\');
+        }
+        escaped.push(if letter.is_control() { ' ' } else { letter });
+    }
+    escaped
+}

@@ -1,0 +1,48 @@
+//! What a reader has to know to read the numbers right, in sentences. Pure.
+
+use super::load::Loaded;
+use super::question::{Question, Split};
+use super::summary::Summary;
+use crate::store::At;
+
+/// The notes of a report, most important first.
+#[must_use]
+pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<String> {
+    let mut notes = Vec::new();
+    let runs = summary.runs;
+    if summary.rows.is_empty() {
+        notes.push(if runs.recorded == 0 {
+            "no results yet: not one run is recorded".to_owned()
+        } else {
+            format!("no results on {} at epoch {} under these policies", question.split.name(), question.at)
+        });
+    }
+    if question.split == Split::Test {
+        notes.push(format!("the order and the ranks are those of {} on val: nothing is chosen on test", question.metric));
+        if let At::Epoch(epoch) = question.at {
+            notes.push(format!(
+                "test is scored at each run's best and last epoch only: runs without test rows at epoch {epoch} are missing"
+            ));
+        }
+    }
+    if let Some((run, why)) = loaded.lost.first() {
+        let run = run.get(..8).unwrap_or(run);
+        notes.push(format!(
+            "{} runs are missing, for their kept scores cannot be read; the first is {run}: {why}",
+            loaded.lost.len()
+        ));
+    }
+    if summary.data.len() > 1 {
+        notes.push(format!("{} data sets: compare within one, not across", summary.data.len()));
+    }
+    if runs.failed > 0 {
+        notes.push(format!(
+            "{} of {} runs failed; `sweep status` lists them, `sweep show RUN` has their logs",
+            runs.failed, runs.total
+        ));
+    }
+    if runs.left > 0 && summary.state != "running" {
+        notes.push(format!("{} of {} runs are not done; `sweep resume` continues", runs.left, runs.total));
+    }
+    notes
+}

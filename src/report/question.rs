@@ -1,0 +1,232 @@
+//! What is asked of a report: the flags, checked, as values. A wrong name is an error with the allowed ones and the nearest.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::cli;
+use crate::error::Error;
+use crate::store::{At, METRICS, SweepRun};
+use crate::strategy::nearest;
+use crate::strategy::threshold::{self, Policy};
+
+/// The splits that are reported. Strategies are ranked on val, whichever is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    Val,
+    Test,
+}
+
+impl Split {
+    /// As the database names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// A question to one sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    /// One of [`METRICS`].
+    pub metric: &'static str,
+    pub split: Split,
+    pub at: At,
+    /// The only policy, or those of the grid.
+    pub policy: Option<Policy>,
+    /// Columns as typed; empty: every identifying column but the seed.
+    pub group_by: Vec<String>,
+    /// Rows that are shown; all by default.
+    pub top: Option<usize>,
+    /// Shown rows that get their labels.
+    pub detailed: usize,
+}
+
+impl Default for Question {
+    fn default() -> Self {
+        Self {
+            metric: "macro_f1",
+            split: Split::Val,
+            at: At::Best,
+            policy: None,
+            group_by: Vec::new(),
+            top: None,
+            detailed: usize::MAX,
+        }
+    }
+}
+
+impl Question {
+    /// Reads the flags; `detailed` is left to whoever renders.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a name that does not exist.
+    pub fn read(args: &cli::Report) -> Result<Self, Error> {
+        if args.top == Some(0) {
+            return Err(Error::Usage("--top must be at least 1".to_owned()));
+        }
+        let policy = args.threshold.as_deref().map(threshold::parse).transpose();
+        Ok(Self {
+            metric: METRICS
+                .iter()
+                .find(|name| **name == args.metric)
+                .ok_or_else(|| unknown("--metric", &args.metric, &METRICS))?,
+            split: match args.split.as_str() {
+                "val" => Split::Val,
+                "test" => Split::Test,
+                other => return Err(unknown("--split", other, &["val", "test"])),
+            },
+            at: match (args.epoch.as_str(), args.epoch.parse()) {
+                ("best", _) => At::Best,
+                ("last", _) => At::Last,
+                (_, Ok(epoch)) => At::Epoch(epoch),
+                (other, _) => return Err(unknown("--epoch", other, &["best", "last", "a number from 0"])),
+            },
+            policy: policy.map_err(|error| Error::Usage(format!("--threshold: {error}")))?,
+            group_by: args.group_by.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
+            top: args.top,
+            detailed: usize::MAX,
+        })
+    }
+
+    /// Whether smaller values of the metric are better.
+    #[must_use]
+    pub fn lower_is_better(&self) -> bool {
+        self.metric == "hamming_loss"
+    }
+}
+
+/// `what` has no value `typed`.
+fn unknown(what: &str, typed: &str, allowed: &[&str]) -> Error {
+    Error::Usage(format!("{what} has no `{typed}`{}; there are {}", nearest(typed, allowed), allowed.join(", ")))
+}
+
+/// An identifying column of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Column {
+    Loss,
+    PosWeight,
+    Gamma,
+    Sampler,
+    Seed,
+    /// Any other axis: its dotted key.
+    Param(String),
+}
+
+impl Column {
+    /// As the views name it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Loss => "loss",
+            Self::PosWeight => "pos_weight",
+            Self::Gamma => "gamma",
+            Self::Sampler => "sampler",
+            Self::Seed => "seed",
+            Self::Param(key) => key,
+        }
+    }
+
+    /// The run's value, null where it has none.
+    #[must_use]
+    pub fn value(&self, run: &SweepRun, params: &Map<String, Value>) -> Value {
+        match self {
+            Self::Loss => run.loss.as_str().into(),
+            Self::PosWeight => run.pos_weight.as_str().into(),
+            Self::Gamma => run.gamma.into(),
+            Self::Sampler => run.sampler.as_str().into(),
+            Self::Seed => run.seed.into(),
+            Self::Param(key) => params.get(key).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// The columns that make a row: those of `--group-by`, or all but the seed. `keys` are the sweep's other axes. The policy is not
+/// among them because it always makes a row: averaging over policies would count each run several times.
+///
+/// # Errors
+/// [`Error::Usage`] for a column that the sweep does not have.
+pub fn columns(typed: &[String], keys: &[String]) -> Result<Vec<Column>, Error> {
+    let own = [Column::Loss, Column::PosWeight, Column::Gamma, Column::Sampler];
+    if typed.is_empty() {
+        return Ok(own.into_iter().chain(keys.iter().cloned().map(Column::Param)).collect());
+    }
+    let every: Vec<Column> = own.into_iter().chain([Column::Seed]).chain(keys.iter().cloned().map(Column::Param)).collect();
+    let mut found = Vec::new();
+    for name in typed.iter().filter(|name| !["policy", "threshold"].contains(&name.as_str())) {
+        // `learning_rate` will do for `train.learning_rate` where no other key ends so.
+        let mut ending = every.iter().filter(|column| column.name().rsplit('.').next() == Some(name));
+        let column =
+            every.iter().find(|column| column.name() == name).or_else(|| ending.next().filter(|_| ending.next().is_none()));
+        let Some(column) = column else {
+            let names: Vec<&str> = every.iter().map(Column::name).chain(["policy"]).collect();
+            return Err(unknown("--group-by", name, &names));
+        };
+        if !found.contains(column) {
+            found.push(column.clone());
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn read(flags: &str) -> Result<Question, String> {
+        let cli = cli::Cli::try_parse_from(["sweep", "report"].into_iter().chain(flags.split_whitespace())).unwrap();
+        let cli::Command::Report(args) = cli.command else { panic!() };
+        Question::read(&args).map_err(|error| {
+            assert_eq!(error.exit_code(), 2);
+            error.to_string()
+        })
+    }
+
+    #[test]
+    fn flags_are_read() {
+        assert_eq!(read("").unwrap(), Question::default());
+        let question =
+            read("--metric hamming_loss --split test --epoch 3 --threshold 0.30 --group-by loss,sampler --top 2").unwrap();
+        assert_eq!((question.metric, question.lower_is_better(), question.split), ("hamming_loss", true, Split::Test));
+        assert_eq!((question.at, question.policy, question.top), (At::Epoch(3), Some(Policy::Fixed(0.3)), Some(2)));
+        assert_eq!(question.group_by, ["loss", "sampler"]);
+        assert_eq!(read("--epoch last").unwrap().at, At::Last);
+    }
+
+    #[test]
+    fn wrong_names_are_told_with_the_right_ones() {
+        let error = read("--metric makro_f1").unwrap_err();
+        assert!(
+            error.starts_with("--metric has no `makro_f1` (did you mean `macro_f1`?); there are macro_f1, micro_f1,"),
+            "{error}"
+        );
+        assert_eq!(read("--split tset").unwrap_err(), "--split has no `tset` (did you mean `test`?); there are val, test");
+        assert_eq!(read("--split train").unwrap_err(), "--split has no `train`; there are val, test");
+        assert!(read("--epoch lasst").unwrap_err().contains("did you mean `last`?"));
+        assert!(read("--epoch 1.5").unwrap_err().contains("a number from 0"));
+        assert!(read("--threshold max_f2").unwrap_err().contains("did you mean `max_f1`?"));
+        assert!(read("--threshold 1.5").unwrap_err().contains("from 0 to 1"));
+        assert_eq!(read("--top 0").unwrap_err(), "--top must be at least 1");
+    }
+
+    #[test]
+    fn columns_are_found_by_their_names() {
+        let keys = ["data.seed".to_owned(), "train.learning_rate".to_owned()];
+        let names = |typed: &[&str]| {
+            let typed: Vec<String> = typed.iter().map(ToString::to_string).collect();
+            columns(&typed, &keys).map(|found| found.iter().map(|column| column.name().to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]).unwrap(), ["loss", "pos_weight", "gamma", "sampler", "data.seed", "train.learning_rate"]);
+        assert_eq!(names(&["learning_rate", "loss", "loss", "threshold"]).unwrap(), ["train.learning_rate", "loss"]);
+        // the run's own seed, not the data's
+        assert_eq!(names(&["seed"]).unwrap(), ["seed"]);
+        assert_eq!(names(&["policy"]).unwrap(), [""; 0]);
+        let error = names(&["samplr"]).unwrap_err().to_string();
+        assert!(error.contains("did you mean `sampler`?") && error.ends_with("train.learning_rate, policy"), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! From evaluations to ranked rows. Pure.
+
+use super::baseline::baseline;
+use super::group::{Groups, data_sets};
+use super::load::Loaded;
+use super::question::{Column, Question};
+use super::summary::{Row, Summary, Tally};
+
+/// Rows, ranked on val, cut to `--top`, without their labels.
+#[must_use]
+pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary {
+    let (data, of_facts) = data_sets(&loaded.data, question.split);
+    let groups = Groups::new(loaded, columns, &of_facts);
+    let (mut rows, without_results) = groups.rows(loaded, question);
+    let strategies = rows.len();
+    for (index, set) in data.iter().enumerate().filter(|_| strategies > 0) {
+        let facts = of_facts.iter().position(|&of| of == index).map(|at| &loaded.data[at]);
+        rows.extend(facts.map(|facts| baseline(index, set, facts, question)));
+    }
+    order(&mut rows, question);
+    if let Some(top) = question.top {
+        let mut kept = vec![0; data.len()];
+        rows.retain(|row| {
+            kept[row.data] += usize::from(!row.baseline);
+            row.baseline || kept[row.data] <= top
+        });
+    }
+    let mut runs = Tally { total: loaded.runs.len(), ..Tally::default() };
+    for run in &loaded.runs {
+        *match run.row.state.as_str() {
+            "succeeded" => &mut runs.recorded,
+            "failed" => &mut runs.failed,
+            _ => &mut runs.left,
+        } += 1;
+    }
+    let mut summary = Summary {
+        sweep: loaded.sweep.title.clone(),
+        state: loaded.sweep.state.clone(),
+        metric: question.metric,
+        lower_is_better: question.lower_is_better(),
+        split: question.split,
+        epoch: question.at.to_string(),
+        group_by: columns.iter().map(|column| column.name().to_owned()).collect(),
+        policies: loaded.policies.clone(),
+        runs,
+        data,
+        strategies,
+        rows,
+        without_results,
+        notes: vec![],
+    };
+    summary.notes = super::notes::notes(&summary, loaded, question);
+    summary
+}
+
+/// Best first within each data set, undefined last, equal values by macro_ap, then as planned. Sets the ranks.
+fn order(rows: &mut [Row], question: &Question) {
+    // Means that are equal but for the order of their sums differ after the twelfth digit at most.
+    let key = |row: &Row| {
+        let sign = if question.lower_is_better() { 1e12 } else { -1e12 };
+        row.val.map_or(f64::INFINITY, |val| (val.mean * sign).round())
+    };
+    let ap = |row: &Row| row.val_ap.map_or(f64::INFINITY, |ap| -ap);
+    rows.sort_by(|a, b| {
+        let by_value = a.data.cmp(&b.data).then(key(a).total_cmp(&key(b)));
+        by_value.then(a.baseline.cmp(&b.baseline)).then(ap(a).total_cmp(&ap(b)))
+    });
+    let (mut strategies, mut rank, mut last) = (0, 0, None);
+    for row in rows.iter_mut() {
+        let here = (row.data, key(row));
+        if last.is_none_or(|(data, _)| data != row.data) {
+            strategies = 0;
+        }
+        if last != Some(here) {
+            rank = strategies + 1;
+        }
+        strategies += usize::from(!row.baseline);
+        row.rank = row.val.is_some().then_some(rank);
+        last = Some(here);
+    }
+}

@@ -1,0 +1,53 @@
+//! One run: everything the database knows about it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::store::{AttemptRow, EpochRow, LabelRow, Reader, ResultRow, RunRow, StoreError};
+
+/// A run with its attempts, epochs and results; what `sweep show --format json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Shown {
+    #[serde(flatten)]
+    pub run: RunRow,
+    pub attempts: Vec<AttemptRow>,
+    pub epochs: Vec<EpochLine>,
+    /// Every evaluation: split, epoch, policy.
+    pub results: Vec<ResultRow>,
+    /// Split → policy → labels, at the best epoch.
+    pub labels: BTreeMap<String, BTreeMap<String, Vec<LabelRow>>>,
+}
+
+/// An epoch and how well it ranked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EpochLine {
+    #[serde(flatten)]
+    pub epoch: EpochRow,
+    /// On val, which chooses the best epoch.
+    pub macro_ap: Option<f64>,
+    pub best: bool,
+}
+
+/// The run that `prefix` names.
+///
+/// # Errors
+/// [`StoreError::NotFound`] where no run or more than one is named so; the database.
+pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError> {
+    let run = reader.find_run(prefix).await?;
+    let attempts = reader.attempts(&run.fingerprint).await?;
+    let results = reader.run_results(&run.fingerprint).await?;
+    let line = |epoch: EpochRow| {
+        let here = results.iter().find(|row| row.split == "val" && row.epoch == epoch.epoch);
+        let (macro_ap, best) = (here.and_then(|row| row.macro_ap), run.best_epoch == Some(epoch.epoch));
+        EpochLine { epoch, macro_ap, best }
+    };
+    let epochs = reader.epochs(&run.fingerprint).await?.into_iter().map(line).collect();
+    let mut labels: BTreeMap<String, BTreeMap<String, Vec<LabelRow>>> = BTreeMap::new();
+    for split in ["val", "test"] {
+        for row in reader.run_labels(&run.fingerprint, split).await? {
+            labels.entry(split.to_owned()).or_default().entry(row.policy.clone()).or_default().push(row);
+        }
+    }
+    Ok(Shown { run, attempts, epochs, results, labels })
+}

@@ -1,0 +1,210 @@
+//! One run for people.
+
+use serde_json::{Map, Value};
+
+use super::cells::{Grid, Head, NONE, number, percent, shorten, text};
+use super::show::{EpochLine, Shown};
+use super::table::{Weight, draw};
+use crate::spec::RunConfig;
+use crate::store::{AttemptRow, LabelRow, time_in_words};
+
+/// Columns that a line of the configuration may take.
+const WIDTH: usize = 100;
+/// Where the values of the configuration begin.
+const INDENT: usize = 12;
+
+/// Configuration, labels, attempts, epochs and the labels' metrics; `style`: bold text.
+#[must_use]
+pub fn render(shown: &Shown, style: bool) -> String {
+    let run = &shown.run;
+    let mut parts = vec![head(shown)];
+    parts.push(draw(&weights(shown), &[], style, None));
+    parts.push(attempts(&shown.attempts, style));
+    parts.push(epochs(&shown.epochs, style));
+    for (split, title) in [("val", "val"), ("test", "test")] {
+        for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
+            let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
+            let averages =
+                ["macro_f1", "micro_f1", "macro_precision", "macro_recall", "macro_ap", "hamming_loss", "subset_accuracy"];
+            let averages = averages.iter().filter_map(|name| Some((name, result?.metric(name)?)));
+            let averages: Vec<String> = averages.map(|(name, value)| format!("{name} {}", number(value))).collect();
+            let epoch = run.best_epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
+            parts.push(format!(
+                "{title}, best epoch{epoch}, threshold {policy}\n{}\n{}",
+                averages.join(", "),
+                draw(&labels(rows), &[], style, None)
+            ));
+        }
+    }
+    if shown.labels.is_empty() {
+        parts.push("no result yet".to_owned());
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n\n") + "\n"
+}
+
+fn head(shown: &Shown) -> String {
+    let run = &shown.run;
+    let mut lines = vec![format!("run {}  {}", run.fingerprint, run.state)];
+    let mut line = |name: &str, value: &str| lines.push(wrapped(name, value));
+    line("sweeps", &run.sweeps.join(", "));
+    let time = |time: Option<f64>| time.map(time_in_words);
+    let times =
+        [("asked for", Some(time_in_words(run.created_at))), ("begun", time(run.started_at)), ("ended", time(run.finished_at))];
+    let times: Vec<String> = times.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?))).collect();
+    line("times", &times.join(", "));
+    line("version", &run.version);
+    for (name, value) in config(&run.config) {
+        line(&name, &value);
+    }
+    lines.join("\n")
+}
+
+/// The configuration as (section, values in words).
+fn config(config: &RunConfig) -> Vec<(String, String)> {
+    let Ok(Value::Object(sections)) = serde_json::to_value(config) else { return Vec::new() };
+    let order = ["loss", "pos_weight", "sampler", "seed", "data", "model", "train"];
+    let section = |name: &&str| {
+        let value = sections.get(*name)?;
+        let words = match value {
+            Value::Object(keys) if !keys.contains_key("params") && keys.len() > 1 => {
+                let mut words = Vec::new();
+                flatten("", keys, &mut words);
+                words.join(", ")
+            }
+            value => word(value),
+        };
+        Some(((*name).to_owned(), words))
+    };
+    order.iter().filter_map(section).collect()
+}
+
+/// `split.train 0.7`, `optimizer adam(beta1=0.9)`; what is off is left out.
+fn flatten(prefix: &str, keys: &Map<String, Value>, words: &mut Vec<String>) {
+    for (key, value) in keys {
+        match value {
+            Value::Null => {}
+            Value::Array(values) if values.is_empty() => {}
+            Value::Object(inner) if !inner.contains_key("kind") => flatten(&format!("{prefix}{key}."), inner, words),
+            value => words.push(format!("{prefix}{key} {}", word(value))),
+        }
+    }
+}
+
+/// A choice as it is named, anything else as it is.
+fn word(value: &Value) -> String {
+    match serde_json::from_value::<crate::spec::Choice>(value.clone()) {
+        Ok(choice) if value.is_object() => choice.to_string(),
+        _ => text(Some(value)),
+    }
+}
+
+/// `name` and its value on lines that fit, broken after commas.
+fn wrapped(name: &str, value: &str) -> String {
+    let mut lines = vec![format!("{name:<INDENT$}")];
+    for (at, piece) in value.split_inclusive(", ").enumerate() {
+        let last = lines.last_mut();
+        let full = last.as_ref().is_some_and(|line| line.chars().count() + piece.trim_end().chars().count() > WIDTH);
+        match last {
+            Some(line) if at == 0 || !full => line.push_str(piece),
+            _ => lines.push(format!("{:INDENT$}{piece}", "")),
+        }
+    }
+    lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+/// The weight of each label beside what it is made from.
+fn weights(shown: &Shown) -> Grid {
+    let (facts, weights) = (&shown.run.facts, &shown.run.pos_weight);
+    let titles = ["pos_weight", "train positives", "train", "val", "test"];
+    let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
+    let line = |(at, label): (usize, &String)| {
+        let rate = |counts: &crate::strategy::LabelCounts| {
+            counts.positives.get(at).map_or_else(String::new, |&n| percent(n as f64 / counts.rows.max(1) as f64))
+        };
+        vec![
+            shorten(label, 40),
+            weights.get(at).map_or_else(String::new, |weight| format!("{weight:.4}")),
+            facts.train.positives.get(at).map_or_else(String::new, ToString::to_string),
+            rate(&facts.train),
+            rate(&facts.val),
+            rate(&facts.test),
+        ]
+    };
+    Grid { heads, rows: facts.labels.iter().enumerate().map(line).collect() }
+}
+
+fn attempts(attempts: &[AttemptRow], style: bool) -> String {
+    if attempts.is_empty() {
+        return "no attempt yet".to_owned();
+    }
+    let titles = [
+        ("attempt", true),
+        ("device", false),
+        ("worker", false),
+        ("begun", false),
+        ("seconds", true),
+        ("outcome", false),
+        ("why", false),
+    ];
+    let heads = titles.map(|(title, right)| Head::new(title, right)).to_vec();
+    let line = |attempt: &AttemptRow| {
+        let from = attempt.from_epoch.map_or_else(String::new, |epoch| format!(" (from epoch {epoch})"));
+        let host = attempt.host.as_deref().filter(|host| !host.is_empty()).map_or_else(String::new, |host| format!("@{host}"));
+        vec![
+            attempt.attempt.to_string(),
+            attempt.device.clone(),
+            format!("{}{host}", attempt.worker.as_deref().unwrap_or(NONE)),
+            format!("{}{from}", time_in_words(attempt.started_at)),
+            attempt.finished_at.map_or_else(|| NONE.to_owned(), |end| format!("{:.1}", end - attempt.started_at)),
+            attempt.outcome.clone().unwrap_or_else(|| "running".to_owned()),
+            shorten(&attempt.why, 60),
+        ]
+    };
+    let mut text = draw(&Grid { heads, rows: attempts.iter().map(line).collect() }, &[], style, None);
+    for attempt in attempts.iter().filter(|attempt| !attempt.log.trim().is_empty()) {
+        text += &format!("\n\nthe end of the log of attempt {}:", attempt.attempt);
+        for line in attempt.log.trim_end().lines() {
+            text += &format!("\n    {line}");
+        }
+    }
+    text
+}
+
+fn epochs(epochs: &[EpochLine], style: bool) -> String {
+    if epochs.is_empty() {
+        return String::new();
+    }
+    let titles = ["epoch", "train loss", "val loss", "learning rate", "seconds", "images/s", "val macro_ap", ""];
+    let heads = titles.map(|title| Head::new(title, !title.is_empty())).to_vec();
+    let line = |line: &EpochLine| {
+        let value =
+            |value: Option<f64>, digits: usize| value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.digits$}"));
+        let epoch = &line.epoch;
+        vec![
+            epoch.epoch.to_string(),
+            value(epoch.train_loss, 4),
+            value(epoch.val_loss, 4),
+            epoch.learning_rate.map_or_else(|| NONE.to_owned(), |rate| format!("{rate:.3e}")),
+            value(epoch.seconds, 2),
+            value(epoch.images_per_s, 0),
+            value(line.macro_ap, 4),
+            if line.best { "best" } else { "" }.to_owned(),
+        ]
+    };
+    let weights: Vec<Weight> = epochs.iter().map(|line| if line.best { Weight::Bold } else { Weight::Plain }).collect();
+    draw(&Grid { heads, rows: epochs.iter().map(line).collect() }, &weights, style, None)
+}
+
+fn labels(rows: &[LabelRow]) -> Grid {
+    let titles = ["ap", "auc", "precision", "recall", "f1", "threshold", "prevalence", "predicted", "tp", "fp", "fn", "tn"];
+    let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
+    let line = |row: &LabelRow| {
+        let optional = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), number);
+        let counts = [row.tp, row.fp, row.fn_, row.tn].map(|count| count.to_string());
+        let rates = [optional(row.ap), optional(row.auc), number(row.precision), number(row.recall), number(row.f1)];
+        let rest = [number(row.threshold), percent(row.prevalence), percent(row.predicted_rate)];
+        [shorten(&row.label, 40)].into_iter().chain(rates).chain(rest).chain(counts).collect()
+    };
+    Grid { heads, rows: rows.iter().map(line).collect() }
+}

@@ -1,0 +1,140 @@
+//! The view model of a report: what every format renders, and what `--format json` prints as it is.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::question::Split;
+
+/// A mean over runs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spread {
+    pub mean: f64,
+    /// Sample standard deviation (ddof = 1); `None` for one run.
+    pub sd: Option<f64>,
+    /// Runs for which the value is defined.
+    pub n: usize,
+}
+
+impl Spread {
+    /// `None` without values.
+    #[must_use]
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let values: Vec<f64> = values.into_iter().collect();
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let sd = (n > 1).then(|| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1) as f64).sqrt());
+        (n > 0).then_some(Self { mean, sd, n })
+    }
+}
+
+/// A report.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    pub sweep: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub state: String,
+    pub metric: &'static str,
+    pub lower_is_better: bool,
+    /// The split whose values are shown; the order is always that of val.
+    pub split: Split,
+    /// `best`, `last` or a number.
+    pub epoch: String,
+    /// The columns that make a row, besides the policy.
+    pub group_by: Vec<String>,
+    pub policies: Vec<String>,
+    pub runs: Tally,
+    pub data: Vec<DataSet>,
+    /// Strategies before `--top`.
+    pub strategies: usize,
+    /// By data set, then best first.
+    pub rows: Vec<Row>,
+    /// Strategies of which no run is recorded.
+    pub without_results: Vec<Absent>,
+    /// What a reader has to know to read the numbers right, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Where the sweep's runs stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    pub total: usize,
+    pub recorded: usize,
+    pub failed: usize,
+    /// Queued or running.
+    pub left: usize,
+}
+
+/// Data sets with the same labels and counts: what is comparable.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DataSet {
+    /// Hashes of their content.
+    pub content: Vec<String>,
+    pub labels: Vec<String>,
+    /// Rows of the split.
+    pub rows: usize,
+    /// Positives a label in the split.
+    pub positives: Vec<usize>,
+    /// Mean over labels.
+    pub prevalence: f64,
+}
+
+/// A strategy under one policy, averaged over its runs; or the all-positive baseline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// From 1, among the strategies of its data set on val; equal values share it. The baseline has the rank that it would have and
+    /// takes none from a strategy. `None` where the metric is undefined.
+    pub rank: Option<usize>,
+    /// Index into [`Summary::data`].
+    pub data: usize,
+    /// The trivial baseline: every label predicted for every row.
+    pub baseline: bool,
+    /// Column → value, null where a strategy has none; empty for the baseline.
+    pub strategy: Map<String, Value>,
+    /// `all_positive` for the baseline.
+    pub policy: String,
+    /// Runs that were averaged, and runs that the sweep asked for.
+    pub n: usize,
+    pub of: usize,
+    /// Every metric that is defined, on the split that is shown.
+    pub metrics: BTreeMap<&'static str, Spread>,
+    /// The ranking metric on val.
+    pub val: Option<Spread>,
+    pub predicted_rate: Option<Spread>,
+    /// Fingerprints.
+    pub runs: Vec<String>,
+    /// Means over the runs, a line a label; empty where labels were not asked for.
+    pub labels: Vec<LabelLine>,
+    /// Mean macro_ap on val, which orders equal rows.
+    #[serde(skip)]
+    pub val_ap: Option<f64>,
+    /// (run, policy) of its evaluations on the split that is shown.
+    #[serde(skip)]
+    pub members: Vec<(usize, usize)>,
+}
+
+/// A label of a row: means over its runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelLine {
+    pub label: String,
+    /// `None` without positives.
+    pub ap: Option<f64>,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub threshold: f64,
+    pub prevalence: f64,
+    pub predicted_rate: f64,
+}
+
+/// A strategy of which no run is recorded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Absent {
+    pub strategy: Map<String, Value>,
+    pub failed: usize,
+    /// Queued or running.
+    pub left: usize,
+    /// Recorded, but without values on this split, epoch and policy.
+    pub elsewhere: usize,
+}

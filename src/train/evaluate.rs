@@ -1,0 +1,124 @@
+//! A model's scores on a split, and what the records say of them.
+
+use candle_core::{Device, Tensor};
+
+use super::{Beat, Monitor, TrainError};
+use crate::data::{Dataset, InputShape, LabelMatrix};
+use crate::metric;
+use crate::model::Model;
+use crate::protocol::{Event, Job, SplitName};
+use crate::strategy::loss::{Batch, Loss, sigmoid};
+
+/// Rows of one forward pass at least: without gradients there is room for more than a training batch.
+const LEAST_BATCH: usize = 64;
+
+/// The inputs of `rows` as a tensor: `[batch, channels, height, width]` or `[batch, width]`.
+///
+/// # Errors
+/// Candle's.
+pub fn inputs(
+    data: &Dataset,
+    rows: &[u32],
+    augment: Option<(u64, usize)>,
+    device: &Device,
+) -> candle_core::Result<Tensor> {
+    let mut values = vec![0.0; rows.len() * data.shape().values()];
+    data.gather(rows, augment, &mut values);
+    match data.shape() {
+        InputShape::Image { channels, height, width } => {
+            Tensor::from_vec(values, (rows.len(), channels, height, width), &Device::Cpu)?.to_device(device)
+        }
+        InputShape::Features { width } => Tensor::from_vec(values, (rows.len(), width), &Device::Cpu)?.to_device(device),
+    }
+}
+
+/// Logits of `rows`, row-major `[rows, labels]`.
+///
+/// # Errors
+/// Candle's; the monitor's.
+pub fn logits(
+    model: &dyn Model,
+    data: &Dataset,
+    rows: &[u32],
+    batch: usize,
+    device: &Device,
+    (beat, monitor): (Beat, &mut dyn Monitor),
+) -> Result<Vec<f32>, TrainError> {
+    let mut all = Vec::with_capacity(rows.len() * data.labels().names.len());
+    for rows in rows.chunks(batch.max(LEAST_BATCH)) {
+        let batch = model.forward(&inputs(data, rows, None, device)?, None)?;
+        all.extend(batch.flatten_all()?.to_vec1::<f32>()?);
+        monitor.beat(beat)?;
+    }
+    Ok(all)
+}
+
+/// Probabilities of logits; an error where one is no number.
+///
+/// # Errors
+/// [`TrainError::Diverged`].
+pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>, TrainError> {
+    if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
+        let split = if split == SplitName::Val { "val" } else { "test" };
+        return Err(TrainError::Diverged(format!("a {split} logit is {} after epoch {}", logits[at], epoch + 1)));
+    }
+    Ok(logits.iter().map(|&logit| sigmoid(logit.into()) as f32).collect())
+}
+
+/// The loss over a whole split.
+///
+/// # Errors
+/// [`TrainError::Diverged`] where it is no number.
+pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) -> Result<f64, TrainError> {
+    let mut gradient = vec![0.0; logits.len()];
+    let value = loss.evaluate(Batch { labels: truth.names.len(), logits, targets: &truth.values, epoch }, &mut gradient);
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(TrainError::Diverged(format!("the val loss is {value} after epoch {}", epoch + 1)))
+    }
+}
+
+/// The scores of one epoch on val, and what the policies make of them there.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    pub epoch: usize,
+    /// One vector of thresholds a policy of the job.
+    thresholds: Vec<Vec<f32>>,
+    pub macro_ap: Option<f64>,
+}
+
+/// The records of one epoch's val scores, with the thresholds fitted on them.
+#[must_use]
+pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> (Fitted, Vec<Event>) {
+    let thresholds: Vec<Vec<f32>> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
+    let ranking = metric::rank(scores, truth);
+    let macro_ap = metric::average::mean_defined(&ranking.ap).map(|mean| mean.mean);
+    let fitted = Fitted { epoch, thresholds, macro_ap };
+    let events = records(job, &fitted, SplitName::Val, ranking, scores, truth);
+    (fitted, events)
+}
+
+/// The records of the test scores of the same epoch, under thresholds that were fitted before test was looked at.
+#[must_use]
+pub fn on_test(job: &Job, fitted: &Fitted, scores: &[f32], truth: &LabelMatrix) -> Vec<Event> {
+    records(job, fitted, SplitName::Test, metric::rank(scores, truth), scores, truth)
+}
+
+fn records(
+    job: &Job,
+    fitted: &Fitted,
+    split: SplitName,
+    ranking: metric::Ranking,
+    scores: &[f32],
+    truth: &LabelMatrix,
+) -> Vec<Event> {
+    let (r, a, epoch) = (&job.run, job.attempt, fitted.epoch);
+    let mut events = vec![Event::Rank { r: r.clone(), a, epoch, split, ranking }];
+    events.extend(job.policies.iter().zip(&fitted.thresholds).map(|(policy, thresholds)| {
+        let metric::Decisions { thresholds, counts, samples_f1, subset_accuracy } = metric::decide(scores, truth, thresholds);
+        let policy = policy.clone();
+        Event::Eval { r: r.clone(), a, epoch, split, policy, thresholds, counts, samples_f1, subset_accuracy }
+    }));
+    events
+}

@@ -1,0 +1,193 @@
+//! Real traffic: `sweep run` with workers that are listened to, and with a worker in another language. Both keep to docs/protocol.md
+//! and its schema, or these fail. (tests/protocol.rs checks the schema against the types.)
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use sweep::protocol::journal;
+use sweep::protocol::{Event, Outcome, SplitName};
+
+/// Stands between the controller and a worker: keeps the orders and, once the worker has left, its journal.
+const LISTENER: &str = r#"#!/bin/sh
+for word; do
+    if [ "$before" = --journal ]; then journal=$word; fi
+    before=$word
+done
+orders=$SWEEP_TEST_TRAFFIC/$(basename "$journal" .jsonl).orders
+while IFS= read -r line; do
+    printf '%s\n' "$line" >>"$orders"
+    printf '%s\n' "$line"
+    if [ "$line" = '{"k":"stop"}' ]; then break; fi
+done | "$SWEEP_TEST_WORKER" "$@"
+status=$?
+cp "$journal" "$SWEEP_TEST_TRAFFIC"
+exit $status
+"#;
+
+const FILE: &str = r#"
+[data]
+kind = "letters"
+samples = 200
+image_size = 16
+[model]
+arch = "linear"
+[train]
+epochs = 3
+optimizer = "sgd"
+learning_rate = 0.05
+[grid]
+pos_weight = ["none", "sqrt"]
+threshold = [0.5, 0.25]
+"#;
+
+fn schema(name: &str) -> jsonschema::Validator {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/protocol.schema.json");
+    let mut schema: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    schema["oneOf"] = serde_json::json!([{ "$ref": format!("#/$defs/{name}") }]);
+    jsonschema::draft202012::new(&schema).unwrap()
+}
+
+fn check_lines(path: &Path, schema: &jsonschema::Validator) -> usize {
+    let text = fs::read_to_string(path).unwrap();
+    for line in text.lines() {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let errors: Vec<_> = schema.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{}: {line}\n{}", path.display(), errors.join("\n"));
+    }
+    text.lines().count()
+}
+
+/// The order of records that the page prescribes, and the counts that `end` gives.
+fn check_order(path: &Path, epochs: usize, policies: usize) -> usize {
+    let read = journal::read(path, 0, 0).unwrap();
+    assert_eq!(read.problem, None, "{}", path.display());
+    let mut events = read.records.into_iter().map(|record| record.event).filter(|event| !matches!(event, Event::Hb { .. }));
+    assert!(matches!(events.next(), Some(Event::Open { .. })), "a journal starts with `open`");
+    let mut runs = 0;
+    loop {
+        let (run, attempt) = match events.next() {
+            Some(Event::Begin { r, a, from: None }) => (r, a),
+            Some(Event::Close { .. }) => break,
+            other => panic!("neither begin nor close: {other:?}"),
+        };
+        let (mut val, mut test, mut evals, mut records) = (Vec::new(), Vec::new(), 0, 0);
+        let mut last = None;
+        let n = loop {
+            let event = events.next().expect("no end");
+            match &event {
+                Event::Epoch { r, a, epoch, .. } => {
+                    assert_eq!((r, *a, *epoch), (&run, attempt, last.map_or(0, |last| last + 1)));
+                    last = Some(*epoch);
+                }
+                Event::Rank { r, a, epoch, split, .. } => {
+                    assert_eq!((r, *a), (&run, attempt));
+                    if *split == SplitName::Val { val.push(*epoch) } else { test.push(*epoch) }
+                }
+                Event::Eval { r, a, .. } => {
+                    assert_eq!((r, *a), (&run, attempt));
+                    evals += 1;
+                }
+                Event::End { r, a, st, n, why } => {
+                    assert_eq!((r, *a, *st), (&run, attempt, Outcome::Ok), "{why}");
+                    break *n;
+                }
+                other => panic!("{other:?} inside an attempt"),
+            }
+            records += 1;
+        };
+        assert_eq!(n, records, "`n` counts the records of the attempt");
+        assert_eq!((last, val), (Some(epochs - 1), (0..epochs).collect()), "each epoch once, ascending");
+        assert!(test.contains(&(epochs - 1)) && test.len() <= 2, "test rows of {test:?}");
+        assert_eq!(evals, policies * (epochs + test.len()));
+        runs += 1;
+    }
+    assert_eq!(events.next(), None, "nothing follows `close`");
+    runs
+}
+
+/// Runs the sweep with `worker` listened to and returns the folder that holds the traffic and the database.
+fn listened(worker: &Path) -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (listener, traffic) = (folder.path().join("listener.sh"), folder.path().join("traffic"));
+    fs::write(&listener, LISTENER).unwrap();
+    fs::set_permissions(&listener, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(&traffic).unwrap();
+    fs::write(folder.path().join("test.toml"), FILE).unwrap();
+    let output = assert_cmd::Command::cargo_bin("sweep")
+        .unwrap()
+        .current_dir(folder.path())
+        .args(["run", "test.toml", "--db", "test.db", "--devices", "cpu"])
+        .env("SWEEP_WORKER", listener)
+        .env("SWEEP_TEST_WORKER", worker)
+        .env("SWEEP_TEST_TRAFFIC", traffic)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    folder
+}
+
+/// Everything that went either way fits the schema and the order.
+fn check(folder: &Path) {
+    let (order, record) = (schema("order"), schema("record"));
+    let (mut ordered, mut recorded, mut runs) = (0, 0, 0);
+    for entry in fs::read_dir(folder.join("traffic")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "orders") {
+            ordered += check_lines(&path, &order);
+        } else {
+            recorded += check_lines(&path, &record);
+            runs += check_order(&path, 3, 2);
+        }
+    }
+    // Two runs and `stop`; a rank and two evals an epoch on val, and at least once on test.
+    assert_eq!((ordered, runs), (3, 2));
+    assert!(recorded >= 2 + 2 * (2 + 3 * 4 + 3), "only {recorded} records");
+    // What the page says a run's folder holds.
+    let mut folders = 0;
+    for entry in fs::read_dir(folder.join("test.runs")).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "journals")
+    {
+        let run = entry.unwrap().path();
+        let files = ["model.safetensors", "log.txt", "epochs/test-2.npy"].map(PathBuf::from);
+        let scores = ["val", "test"].into_iter().flat_map(|split| [format!("scores-{split}.npy"), format!("truth-{split}.npy")]);
+        let epochs = (0..3).map(|epoch| format!("epochs/val-{epoch}.npy"));
+        for file in files.into_iter().chain(scores.chain(epochs).map(PathBuf::from)) {
+            assert!(run.join(&file).is_file(), "{} is missing", file.display());
+        }
+        let left: Vec<_> = fs::read_dir(&run).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("checkpoint")), "{left:?}");
+        folders += 1;
+    }
+    assert_eq!(folders, 2);
+}
+
+/// Our own worker. (In a CUDA build workers are `sweep-worker`, which needs a GPU machine.)
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn our_worker_keeps_to_the_protocol() {
+    check(listened(Path::new(env!("CARGO_BIN_EXE_sweep"))).path());
+}
+
+/// The worker in another language that the page points at.
+#[test]
+fn a_worker_in_another_language_takes_its_place() {
+    let python = std::process::Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        println!("skipped: no python3 here");
+        return;
+    }
+    let folder = listened(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/worker.py"));
+    check(folder.path());
+    // A new policy is evaluated from the scores it kept, without any worker.
+    let text = fs::read_to_string(folder.path().join("test.toml")).unwrap().replace("0.25]", "\"max_f1\"]");
+    fs::write(folder.path().join("test.toml"), text).unwrap();
+    let output = assert_cmd::Command::cargo_bin("sweep")
+        .unwrap()
+        .current_dir(folder.path())
+        .args(["run", "test.toml", "--db", "test.db", "--devices", "cpu"])
+        .env("SWEEP_WORKER", "/nowhere/no-worker")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
