@@ -141,7 +141,9 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         say(&format!("{} of {} runs recorded{failed}{rest}; {trained} trained in {time}", after.succeeded, after.total));
     }
     match orders.format {
-        cli::Format::Table if left == 0 || matches!(ending, Err(Error::RunsFailed { .. })) => super::report::print_after_run(db, sweep, orders.format).await?,
+        cli::Format::Table if left == 0 || matches!(ending, Err(Error::RunsFailed { .. })) => {
+            super::report::print_after_run(db, sweep, orders.format).await?
+        }
         cli::Format::Table => {}
         cli::Format::Json => {
             let recorded = before.succeeded;

@@ -118,8 +118,7 @@ impl Folder {
     fn matrix<T: npyz::AutoSerialize + Copy>(&self, name: &str, labels: usize, values: &[T]) -> Result<(), TrainError> {
         let path = self.path.join(name);
         let write = || -> io::Result<()> {
-            let mut temporary =
-                tempfile::Builder::new().prefix(".saving-").tempfile_in(path.parent().unwrap_or(&self.path))?;
+            let mut temporary = tempfile::Builder::new().prefix(".saving-").tempfile_in(path.parent().unwrap_or(&self.path))?;
             let shape = [(values.len() / labels.max(1)) as u64, labels as u64];
             let mut bytes = BufWriter::new(temporary.as_file_mut());
             let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;

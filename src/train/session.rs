@@ -187,7 +187,8 @@ impl<'a> Session<'a> {
         let mut gradient = vec![0.0; values.len()];
         let batch = Batch { labels: self.val.names.len(), logits: &values, targets: &targets, epoch: step.epoch };
         let loss = self.loss.evaluate(batch, &mut gradient);
-        let diverged = |what: String| TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1));
+        let diverged =
+            |what: String| TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1));
         if !loss.is_finite() || gradient.iter().any(|slope| !slope.is_finite()) {
             return Err(diverged(format!("the loss is {loss}")));
         }

@@ -12,7 +12,7 @@ use crate::spec::Choice;
 use crate::strategy::{Absent, LabelCounts, Param, StrategyError, Takes};
 
 /// Of an effective number: below 1, where it would be the number itself.
-pub(super) const BETA: Takes = Takes::Number { min: 0.0, max: 0.999_999_999 };
+pub(in crate::strategy) const BETA: Takes = Takes::Number { min: 0.0, max: 0.999_999_999 };
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "class_balanced",
