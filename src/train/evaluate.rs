@@ -8,6 +8,7 @@ use crate::metric;
 use crate::model::Model;
 use crate::protocol::{Event, Job, SplitName};
 use crate::strategy::loss::{Batch, Loss, sigmoid};
+use crate::strategy::sampler::Draw;
 
 /// Rows of one forward pass at least: without gradients there is room for more than a training batch.
 const LEAST_BATCH: usize = 64;
@@ -19,11 +20,35 @@ const LEAST_BATCH: usize = 64;
 pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, device: &Device) -> candle_core::Result<Tensor> {
     let mut values = vec![0.0; rows.len() * data.shape().values()];
     data.gather(rows, augment, &mut values);
+    tensor(data, values, device)
+}
+
+/// The inputs of `draws` (indices into the train split) as [`inputs`] gives them, blends mixed.
+///
+/// # Errors
+/// Candle's.
+pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
+    let (train, width) = (&data.split().train, data.shape().values());
+    let rows: Vec<u32> = draws.iter().map(|draw| train[draw.row as usize]).collect();
+    let mut values = vec![0.0; rows.len() * width];
+    data.gather(&rows, Some(augment), &mut values);
+    let mut partner = vec![0.0; width];
+    for (draw, input) in draws.iter().zip(values.chunks_exact_mut(width)) {
+        if let Some(blend) = draw.blend {
+            data.gather(&[train[blend.partner as usize]], Some(augment), &mut partner);
+            blend.mix(input, &partner);
+        }
+    }
+    tensor(data, values, device)
+}
+
+fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Result<Tensor> {
+    let rows = values.len() / data.shape().values();
     match data.shape() {
         InputShape::Image { channels, height, width } => {
-            Tensor::from_vec(values, (rows.len(), channels, height, width), &Device::Cpu)?.to_device(device)
+            Tensor::from_vec(values, (rows, channels, height, width), &Device::Cpu)?.to_device(device)
         }
-        InputShape::Features { width } => Tensor::from_vec(values, (rows.len(), width), &Device::Cpu)?.to_device(device),
+        InputShape::Features { width } => Tensor::from_vec(values, (rows, width), &Device::Cpu)?.to_device(device),
     }
 }
 
