@@ -9,6 +9,7 @@ use crate::model::Model;
 use crate::protocol::{Event, Job, SplitName};
 use crate::strategy::loss::{Batch, Loss, sigmoid};
 use crate::strategy::sampler::Draw;
+use crate::strategy::threshold::Rule;
 
 /// Rows of one forward pass at least: without gradients there is room for more than a training batch.
 const LEAST_BATCH: usize = 64;
@@ -103,15 +104,15 @@ pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) 
 #[derive(Clone, Debug)]
 pub struct Fitted {
     pub epoch: usize,
-    /// One vector of thresholds a policy of the job.
-    thresholds: Vec<Vec<f32>>,
+    /// What each policy of the job came to.
+    thresholds: Vec<Rule>,
     pub macro_ap: Option<f64>,
 }
 
 /// The records of one epoch's val scores, with the thresholds fitted on them.
 #[must_use]
 pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> (Fitted, Vec<Event>) {
-    let thresholds: Vec<Vec<f32>> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
+    let thresholds: Vec<Rule> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
     let ranking = metric::rank(scores, truth);
     let macro_ap = metric::average::mean_defined(&ranking.ap).map(|mean| mean.mean);
     let fitted = Fitted { epoch, thresholds, macro_ap };
