@@ -1,6 +1,6 @@
 //! Metrics in f64, equal to scikit-learn's (strategies.md section 5). Pure: scores and truth in, numbers out.
 //!
-//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds, and [`average`]
+//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions, and [`average`]
 //! derives every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate (scikit-learn's `zero_division=0`).
 
 mod curve;
@@ -9,7 +9,7 @@ mod decide;
 pub mod average;
 
 pub use curve::{Curve, Step};
-pub use decide::decide;
+pub use decide::{Decide, decide};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,10 +36,10 @@ pub struct Ranking {
     pub mean_score: Vec<f64>,
 }
 
-/// Decisions under one set of thresholds, counted.
+/// Decisions of one rule, counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decisions {
-    /// One threshold a label: positive where score >= threshold.
+    /// One threshold a label: positive where score >= threshold. 0 where rows are decided as wholes.
     pub thresholds: Vec<f32>,
     pub counts: Vec<Counts>,
     /// Mean over rows of the row's F1; 0 where truth and prediction are both empty.
