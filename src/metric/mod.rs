@@ -3,13 +3,20 @@
 //! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds, and [`average`]
 //! derives every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate (scikit-learn's `zero_division=0`).
 
+pub mod average;
 mod curve;
 mod decide;
-
-pub mod average;
+mod probability;
+mod rates;
+mod samples;
+mod thresholds;
 
 pub use curve::{Curve, Step};
 pub use decide::decide;
+pub use probability::{Probability, probability};
+pub use rates::{Rate, ZeroDivision};
+pub use samples::{LabelRanking, RowMean, SampleRates, label_ranking, sample_rates};
+pub use thresholds::{Grid, counts_at};
 
 use serde::{Deserialize, Serialize};
 
