@@ -4,6 +4,8 @@
 //! derives every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate (scikit-learn's `zero_division=0`).
 
 pub mod average;
+pub mod calibration;
+mod check;
 mod curve;
 mod decide;
 mod probability;
@@ -11,6 +13,7 @@ mod rates;
 mod samples;
 mod thresholds;
 
+pub use check::{ScoreError, check_scores};
 pub use curve::{Curve, Step};
 pub use decide::decide;
 pub use probability::{Probability, probability};

@@ -21,7 +21,7 @@ impl Lcg {
 }
 
 #[derive(Deserialize)]
-struct Recipe {
+pub(super) struct Recipe {
     rows: usize,
     bits: u32,
     rate: f64,
@@ -29,7 +29,7 @@ struct Recipe {
 }
 
 impl Recipe {
-    fn cells(&self, labels: usize) -> (Vec<f32>, Vec<u8>) {
+    pub(super) fn cells(&self, labels: usize) -> (Vec<f32>, Vec<u8>) {
         let mut lcg = Lcg(self.seed);
         let mut cell = |i: usize| {
             let score = lcg.share(self.bits);
@@ -152,7 +152,8 @@ fn rates_of_labels_equal_scikit_learn() {
             all_close(&format!("{}, {name}", case.name), &ours, theirs);
         }
         for counts in &counts {
-            let both = (counts.support() > 0 && counts.support() < counts.rows()).then(|| counts.balanced_accuracy_sklearn().unwrap());
+            let both =
+                (counts.support() > 0 && counts.support() < counts.rows()).then(|| counts.balanced_accuracy_sklearn().unwrap());
             assert_eq!(Rate::BalancedAccuracy.of(counts), both, "{}: undefined with one class", case.name);
         }
     }
