@@ -5,6 +5,7 @@
 
 pub mod average;
 pub mod calibration;
+pub mod certainty;
 mod check;
 mod curve;
 mod decide;
