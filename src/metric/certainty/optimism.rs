@@ -3,7 +3,7 @@
 
 use crate::data::LabelMatrix;
 use crate::metric::average::{Average, average};
-use crate::metric::{Counts, Rate, ZeroDivision, decide};
+use crate::metric::{Counts, Decide, Rate, ZeroDivision, decide};
 use crate::rng::Rng;
 
 /// Counts under fitted thresholds, on the rows they were fitted on and on rows they were not.
@@ -32,17 +32,17 @@ impl CrossFit {
     }
 }
 
-/// Fits thresholds with `fit` (scores `[rows, labels]` row-major and truth in, one threshold a label out) on all rows, and on each
+/// Fits thresholds with `fit` (scores `[rows, labels]` row-major and truth in, a rule out) on all rows, and on each
 /// `folds` - 1 of `folds` parts, dealt at random under `seed`, groups whole. Held-out rates are unbiased for thresholds fitted on that
 /// smaller share of rows, so the optimism is, if anything, a little overstated. `folds` is at least 2; 5 or 10 are usual.
 #[must_use]
-pub fn cross_fit(
+pub fn cross_fit<D: Decide>(
     scores: &[f32],
     truth: &LabelMatrix,
     groups: Option<&[u32]>,
     folds: usize,
     seed: u64,
-    fit: impl Fn(&[f32], &LabelMatrix) -> Vec<f32>,
+    fit: impl Fn(&[f32], &LabelMatrix) -> D,
 ) -> CrossFit {
     let (labels, folds) = (truth.names.len(), folds.max(2));
     let fold = deal(truth.rows(), groups, folds, seed);
@@ -58,7 +58,7 @@ pub fn cross_fit(
         let fitted = fit(&fit_scores, &fit_truth);
         let counts = decide(&scores, &truth, &fitted).counts;
         held_out.iter_mut().zip(counts).for_each(|(sum, counts)| *sum = *sum + counts);
-        thresholds.push(fitted);
+        thresholds.push(fitted.thresholds(labels));
     }
     CrossFit { in_sample: decide(scores, truth, &fit(scores, truth)).counts, held_out, thresholds }
 }

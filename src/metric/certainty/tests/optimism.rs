@@ -1,7 +1,7 @@
 use super::super::*;
 use super::Letters;
 use crate::metric::average::Average;
-use crate::metric::{Rate, decide};
+use crate::metric::{Decide, Rate, decide};
 use crate::rng::Rng;
 use crate::strategy::threshold;
 
@@ -39,7 +39,7 @@ fn the_table_of_optimism_is_reproduced() {
         let (mut optimism, mut of_a, mut regret) = (Mean(Vec::new()), Mean(Vec::new()), Mean(Vec::new()));
         for time in 0..(400_000 / rows).min(1000) as u64 {
             let (scores, truth) = letters.draw(rows, &mut Rng::new(time, "optimism", &[rows as u64]));
-            let thresholds = policy.fit(&scores, &truth);
+            let thresholds = policy.fit(&scores, &truth).thresholds(4);
             let promised: Vec<f64> = decide(&scores, &truth, &thresholds).counts.iter().map(|counts| counts.f1()).collect();
             let worth: Vec<f64> = letters.limits.iter().zip(&thresholds).map(|(curve, &t)| curve.decide(t.into()).f1).collect();
             let mean = |values: &[f64]| values.iter().sum::<f64>() / 4.0;
@@ -63,7 +63,7 @@ fn cross_fitting_estimates_the_optimism() {
         let (scores, truth) = letters.draw(1000, &mut Rng::new(time, "cross_fit", &[]));
         let fitted = cross_fit(&scores, &truth, None, 10, time, |scores, truth| policy.fit(scores, truth));
         estimated.0.push(fitted.optimism(Rate::F(1.0), Average::Macro));
-        let thresholds = policy.fit(&scores, &truth);
+        let thresholds = policy.fit(&scores, &truth).thresholds(4);
         let worth = letters.limits.iter().zip(&thresholds).map(|(curve, &t)| curve.decide(t.into()).f1).sum::<f64>() / 4.0;
         held_out.0.push((0..4).map(|label| fitted.held_out[label].f1()).sum::<f64>() / 4.0 - worth);
         assert_eq!((fitted.thresholds.len(), fitted.thresholds[0].len()), (10, 4));
