@@ -43,6 +43,10 @@ pub enum Command {
     Status(Status),
     /// The comparison: which strategy wins, by how much
     Report(Report),
+    /// Two runs, or groups of runs: paired differences, and how sure they are
+    Compare(Compare),
+    /// Why: what each strategy changed against plain bce, what to choose, and what went wrong
+    Explain(Explain),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
     Show(Show),
     /// Shell completions
@@ -187,6 +191,64 @@ pub enum ReportFormat {
     Table,
     Json,
     Csv,
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Two runs (fingerprints, or the starts of them), or groups such as loss=bce loss=asl,sampler=shuffle; the others are compared
+    /// with the first
+    #[arg(required = true, num_args = 2.., value_name = "RUN|GROUP")]
+    pub what: Vec<String>,
+    /// The sweep that groups are taken from: name, id or `latest`
+    #[arg(long, default_value = "latest")]
+    pub sweep: String,
+    /// Only this column of the `leaderboard` view; macro_ap, macro_f1 and micro_f1 otherwise
+    #[arg(long)]
+    pub metric: Option<String>,
+    /// Only val or test; both otherwise
+    #[arg(long)]
+    pub split: Option<String>,
+    /// Only this threshold policy (a number, max_f1, ...); 0.5 and max_f1 otherwise
+    #[arg(long, value_name = "POLICY")]
+    pub threshold: Option<String>,
+    /// Differences up to this mean nothing in practice
+    #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
+    pub rope: f64,
+    /// Resamples of the rows, for the intervals of two runs
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub replicates: usize,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Name, id or `latest`
+    #[arg(default_value = "latest")]
+    pub sweep: String,
+    /// Differences of AP up to this mean nothing in practice
+    #[arg(long, default_value_t = 0.005, value_name = "SIZE")]
+    pub rope_ap: f64,
+    /// Differences of F1 up to this mean nothing in practice
+    #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
+    pub rope_f1: f64,
+    /// Resamples of the rows, for intervals
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub replicates: usize,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ExplainFormat,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Formats of `explain`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    #[default]
+    Table,
+    Json,
     Markdown,
 }
 

@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::report::wrap;
 
 /// Columns of a terminal that tables are made for.
 pub const WIDTH: usize = 100;
@@ -138,31 +139,6 @@ impl std::fmt::Display for Facts {
         }
         Ok(())
     }
-}
-
-/// `text` in lines of at most `width` letters, broken at blanks.
-#[must_use]
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut length = 0;
-    for word in text.split(' ') {
-        let letters = word.chars().count();
-        match lines.last_mut() {
-            Some(line) if length == 0 || length + 1 + letters <= width => {
-                if length > 0 {
-                    line.push(' ');
-                    length += 1;
-                }
-                line.push_str(word);
-                length += letters;
-            }
-            _ => {
-                lines.push(word.to_owned());
-                length = letters;
-            }
-        }
-    }
-    lines
 }
 
 /// A name that fits a column: a long one is cut in the middle, control characters are shown.

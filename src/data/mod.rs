@@ -158,6 +158,12 @@ impl Dataset {
         &self.split
     }
 
+    /// The group of each row, where the data has groups: rows of a group are not independent of each other.
+    #[must_use]
+    pub fn groups(&self) -> Option<&[u32]> {
+        self.opened.groups.as_deref()
+    }
+
     /// Rows that were left out because of `on_bad_image = "skip"`.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {

@@ -293,3 +293,28 @@ fn distinct(texts: &BTreeSet<String>) -> usize {
         .find(|&width| texts.iter().map(|text| shorten(text, width)).collect::<BTreeSet<_>>().len() == texts.len())
         .unwrap_or(longest.max(LONG))
 }
+
+/// `text` in lines of at most `width` letters, broken at blanks.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut length = 0;
+    for word in text.split(' ') {
+        let letters = word.chars().count();
+        match lines.last_mut() {
+            Some(line) if length == 0 || length + 1 + letters <= width => {
+                if length > 0 {
+                    line.push(' ');
+                    length += 1;
+                }
+                line.push_str(word);
+                length += letters;
+            }
+            _ => {
+                lines.push(word.to_owned());
+                length = letters;
+            }
+        }
+    }
+    lines
+}

@@ -81,7 +81,9 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
     Ok(loaded)
 }
 
-fn named(rows: Vec<SweepRun>) -> Vec<Run> {
+/// Runs with their axes read and their data sets counted.
+#[must_use]
+pub fn named(rows: Vec<SweepRun>) -> Vec<Run> {
     let mut ids = Vec::new();
     let mut place = |id| {
         ids.iter().position(|known| *known == id).unwrap_or_else(|| {

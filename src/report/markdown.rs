@@ -1,6 +1,7 @@
 //! A report as GitHub renders it.
 
 use super::cells::{Grid, Layout};
+use super::explain;
 use super::summary::Summary;
 
 /// The report in GitHub-flavoured Markdown.
@@ -30,10 +31,16 @@ pub fn render(summary: &Summary) -> String {
         let rank = row.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string());
         text += &format!("\n**{rank}. {}**\n\n{}", escape(&layout.name(row)), table(&Layout::labels(row)));
     }
+    if let Some(why) = &summary.why {
+        text += "\n**Why**\n\n";
+        text += &explain::lines(why).iter().map(|line| format!("- {}\n", escape(line))).collect::<String>();
+    }
     text
 }
 
-fn table(grid: &Grid) -> String {
+/// A table.
+#[must_use]
+pub fn table(grid: &Grid) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(grid.heads.iter().map(|head| escape(&head.title)).collect());
     text += &line(grid.heads.iter().map(|head| if head.right { "---:" } else { ":---" }.to_owned()).collect());
@@ -44,7 +51,8 @@ fn table(grid: &Grid) -> String {
 }
 
 /// Text that stays text: labels may contain anything.
-fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, letter) in text.char_indices() {
         // An underscore inside a word is no emphasis.

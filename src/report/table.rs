@@ -4,7 +4,8 @@ use comfy_table::{
     Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as Line, Table, TableStyle, Width,
 };
 
-use super::cells::{Grid, Layout};
+use super::cells::{Grid, Layout, wrap};
+use super::explain;
 use super::summary::Summary;
 
 /// A rule below the heads, two blanks between columns.
@@ -41,6 +42,12 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
     }
     for data in 0..summary.data.len() {
         text += &labels(&layout, summary, data);
+    }
+    if let Some(why) = &summary.why {
+        text += "\nwhy\n";
+        for line in explain::lines(why) {
+            text += &(wrap(&line, usize::from(width.min(120)) - 4).join("\n    ") + "\n");
+        }
     }
     text
 }

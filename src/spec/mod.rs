@@ -9,6 +9,8 @@ mod layout;
 mod merge;
 mod parts;
 mod plan;
+mod recorded;
+mod schedule;
 mod schema;
 mod sweep;
 #[cfg(test)]
@@ -17,6 +19,8 @@ mod tree;
 
 pub use config::*;
 pub use plan::*;
+pub use recorded::{recall, recorded};
+pub use schedule::Schedule;
 pub use schema::WorkersConfig;
 pub use sweep::{Sweep, WeightFile, parse};
 

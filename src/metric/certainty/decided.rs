@@ -3,7 +3,8 @@
 use super::resampling::{LANES, Weights};
 use super::statistic::Statistic;
 use crate::data::LabelMatrix;
-use crate::metric::{Counts, Rate};
+use crate::metric::average::{Average, average};
+use crate::metric::{Counts, Decide, Rate, ZeroDivision};
 
 /// Decisions under thresholds held fixed: which rows of each label are hits, false alarms and misses.
 #[derive(Clone, Debug)]
@@ -17,23 +18,26 @@ pub struct Decided {
 pub struct DecidedRate<'a> {
     decided: &'a Decided,
     rate: Rate,
-    micro: bool,
+    how: Average,
 }
 
 impl Decided {
-    /// Decides `scores` (`[rows, labels]` row-major) under `thresholds`, one a label.
+    /// Decides `scores` (`[rows, labels]` row-major) by `rule`, such as a threshold a label.
     #[must_use]
-    pub fn new(scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> Self {
+    pub fn new<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R) -> Self {
         let labels = truth.names.len();
-        debug_assert!(scores.len() == truth.values.len() && thresholds.len() == labels);
+        debug_assert_eq!(scores.len(), truth.values.len(), "one score a cell");
         let mut lists = vec![[const { Vec::new() }; 3]; labels];
-        for (cell, (&score, &y)) in scores.iter().zip(&truth.values).enumerate() {
-            let (row, label) = ((cell / labels) as u32, cell % labels);
-            match (score >= thresholds[label], y == 1) {
-                (true, true) => lists[label][0].push(row),
-                (true, false) => lists[label][1].push(row),
-                (false, true) => lists[label][2].push(row),
-                (false, false) => {}
+        let mut predicted = vec![false; labels];
+        for (row, scores) in scores.chunks_exact(labels.max(1)).enumerate() {
+            rule.row(scores, &mut predicted);
+            for ((lists, &predicted), &y) in lists.iter_mut().zip(&predicted).zip(truth.row(row)) {
+                match (predicted, y == 1) {
+                    (true, true) => lists[0].push(row as u32),
+                    (true, false) => lists[1].push(row as u32),
+                    (false, true) => lists[2].push(row as u32),
+                    (false, false) => {}
+                }
             }
         }
         Self { labels: lists }
@@ -43,13 +47,19 @@ impl Decided {
     /// label drops out of that weighting's mean.
     #[must_use]
     pub fn rate(&self, rate: Rate) -> DecidedRate<'_> {
-        DecidedRate { decided: self, rate, micro: false }
+        DecidedRate { decided: self, rate, how: Average::Macro }
     }
 
     /// `rate` of the counts summed over labels: one number, such as micro-F1.
     #[must_use]
     pub fn micro(&self, rate: Rate) -> DecidedRate<'_> {
-        DecidedRate { decided: self, rate, micro: true }
+        DecidedRate { decided: self, rate, how: Average::Micro }
+    }
+
+    /// The mean of `rate` over labels, weighted by support: one number, such as weighted F1.
+    #[must_use]
+    pub fn weighted(&self, rate: Rate) -> DecidedRate<'_> {
+        DecidedRate { decided: self, rate, how: Average::Weighted }
     }
 
     fn counts(&self, label: usize, weights: &Weights) -> [Counts; LANES] {
@@ -75,19 +85,20 @@ fn sum(rows: &[u32], weights: &[[u8; LANES]]) -> [u32; LANES] {
 
 impl Statistic for DecidedRate<'_> {
     fn labels(&self) -> usize {
-        if self.micro { 1 } else { self.decided.labels.len() }
+        if self.how == Average::Macro { self.decided.labels.len() } else { 1 }
     }
 
     fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES] {
-        if self.micro {
-            let mut all = [Counts::default(); LANES];
-            for label in 0..self.decided.labels.len() {
-                let counts = self.decided.counts(label, weights);
-                all.iter_mut().zip(counts).for_each(|(sum, counts)| *sum = *sum + counts);
-            }
-            return all.map(|counts| self.rate.of(&counts).unwrap_or(0.0));
+        if self.how == Average::Macro {
+            let defined = |counts: &Counts| counts.support() > 0 || self.rate == Rate::PredictedRate;
+            let counts = self.decided.counts(label, weights);
+            return counts.map(|counts| if defined(&counts) { counts.rate(self.rate) } else { f64::NAN });
         }
-        let defined = |counts: &Counts| counts.support() > 0 || self.rate == Rate::PredictedRate;
-        self.decided.counts(label, weights).map(|counts| if defined(&counts) { counts.rate(self.rate) } else { f64::NAN })
+        let labels: Vec<[Counts; LANES]> =
+            (0..self.decided.labels.len()).map(|label| self.decided.counts(label, weights)).collect();
+        std::array::from_fn(|lane| {
+            let counts: Vec<Counts> = labels.iter().map(|lanes| lanes[lane]).collect();
+            average(&counts, self.rate, self.how, ZeroDivision::Zero).unwrap_or(0.0)
+        })
     }
 }

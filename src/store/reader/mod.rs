@@ -14,7 +14,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 pub use result::{At, LabelRow, METRICS, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
-pub use sweep::{SweepRow, SweepRun};
+pub use sweep::{SweepConfig, SweepRow, SweepRun};
 
 use super::{StoreError, open};
 use crate::spec::Fingerprint;

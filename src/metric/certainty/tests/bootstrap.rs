@@ -2,6 +2,7 @@ use super::super::resampling::Plan;
 use super::super::*;
 use super::{Letters, RATES, matrix};
 use crate::data::LabelMatrix;
+use crate::metric::average::Averages;
 use crate::metric::{Counts, Curve, Rate, decide, probability};
 use crate::rng::Rng;
 
@@ -61,6 +62,7 @@ fn weights_stand_for_repeated_rows() {
                 same(brier.lanes(label, &weights)[lane], Some(probability(&scores, &truth)[label].brier));
             }
             same(decided.micro(Rate::F(1.0)).lanes(0, &weights)[lane], Some(counts.iter().copied().sum::<Counts>().f1()));
+            same(decided.weighted(Rate::F(1.0)).lanes(0, &weights)[lane], Some(Averages::of(&counts).weighted_f1));
         }
     }
     assert!(without > 0, "some resample has no positive of the rare label");
