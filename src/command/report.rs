@@ -81,7 +81,7 @@ fn next_steps(db: &Path, summary: &Summary) -> String {
             "one run of the best row: epochs, labels, configuration",
         ));
     }
-    lines.push((format!("sqlite3 -box {} 'SELECT * FROM leaderboard WHERE best_epoch LIMIT 5'", quoted(&db)), "anything else"));
+    lines.push((format!("sqlite3 -box {}", quoted(&db)), "anything else: the views leaderboard and label_metrics"));
     let width = lines.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0).min(60);
     lines.iter().map(|(command, what)| format!("  {command:<width$}  # {what}\n")).collect()
 }

@@ -9,7 +9,7 @@ use crate::spec::RunConfig;
 use crate::store::{AttemptRow, LabelRow, time_in_words};
 
 /// Columns that a line of the configuration may take.
-const WIDTH: usize = 100;
+const WIDTH: usize = 110;
 /// Where the values of the configuration begin.
 const INDENT: usize = 12;
 
@@ -81,7 +81,9 @@ fn config(config: &RunConfig) -> Vec<(String, String)> {
 
 /// `split.train 0.7`, `optimizer adam(beta1=0.9)`; what is off is left out.
 fn flatten(prefix: &str, keys: &Map<String, Value>, words: &mut Vec<String>) {
-    for (key, value) in keys {
+    // What it is comes first; the rest in the order of the alphabet.
+    let (kind, rest): (Vec<_>, Vec<_>) = keys.iter().partition(|(key, _)| ["kind", "arch"].contains(&key.as_str()));
+    for (key, value) in kind.into_iter().chain(rest) {
         match value {
             Value::Null => {}
             Value::Array(values) if values.is_empty() => {}
@@ -91,8 +93,15 @@ fn flatten(prefix: &str, keys: &Map<String, Value>, words: &mut Vec<String>) {
     }
 }
 
-/// A choice as it is named, anything else as it is.
+/// A choice as it is named, pairs as `name=value`, anything else as it is.
 fn word(value: &Value) -> String {
+    if let Value::Array(values) = value {
+        let item = |value: &Value| match value.as_array().map(Vec::as_slice) {
+            Some([name @ Value::String(_), value]) => format!("{}={}", text(Some(name)), text(Some(value))),
+            _ => text(Some(value)),
+        };
+        return format!("[{}]", values.iter().map(item).collect::<Vec<_>>().join(" "));
+    }
     match serde_json::from_value::<crate::spec::Choice>(value.clone()) {
         Ok(choice) if value.is_object() => choice.to_string(),
         _ => text(Some(value)),
@@ -156,7 +165,7 @@ fn attempts(attempts: &[AttemptRow], style: bool) -> String {
             attempt.device.clone(),
             format!("{}{host}", attempt.worker.as_deref().unwrap_or(NONE)),
             format!("{}{from}", time_in_words(attempt.started_at)),
-            attempt.finished_at.map_or_else(|| NONE.to_owned(), |end| format!("{:.1}", end - attempt.started_at)),
+            attempt.finished_at.map_or_else(|| NONE.to_owned(), |end| format!("{:.1}", (end - attempt.started_at).max(0.0))),
             attempt.outcome.clone().unwrap_or_else(|| "running".to_owned()),
             shorten(&attempt.why, 60),
         ]
