@@ -1,6 +1,8 @@
 //! The whole program, from the words that were typed to its exit code: one JSON value on stdout, everything else on stderr.
 //! Workers are fake ones, which record made-up results at once, except where a result matters.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 mod common;
 
 #[path = "cli/bad_data.rs"]
@@ -83,6 +85,15 @@ impl Said {
 fn first_run(run: &Value) -> &str {
     let rows = run["leaderboard"]["rows"].as_array().expect("rows");
     rows.iter().find_map(|row| row["runs"][0].as_str()).expect("a row with runs")
+}
+
+/// Waits until something has happened.
+fn wait_for(ready: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !ready() {
+        assert!(start.elapsed().as_secs() < 60, "it does not happen");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 impl Place {

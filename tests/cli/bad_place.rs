@@ -6,7 +6,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection, Executor};
 
 use crate::common::Place;
-use crate::{GRID, Said};
+use crate::{GRID, wait_for};
 
 /// Changes the database behind the program's back.
 fn sql(place: &Place, statement: &'static str) {
@@ -108,14 +108,6 @@ fn two_sweeps_on_one_database_do_not_meet() {
     assert!(!place.rows().is_empty());
 }
 
-fn wait_for(ready: impl Fn() -> bool) {
-    let start = std::time::Instant::now();
-    while !ready() {
-        assert!(start.elapsed().as_secs() < 60, "it does not happen");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-}
-
 /// A file system of 300 KiB, where this machine lets a test have one.
 #[test]
 fn a_full_disk_ends_the_sweep_which_goes_on_once_there_is_room() {
@@ -155,6 +147,5 @@ fn prepared_data_that_is_gone_can_be_had_again() {
     assert!(killed.out.contains("nobody on this machine works on it"), "{}", killed.out);
     std::fs::remove_dir_all(place.path("sweep.cache")).unwrap();
     place.sweep(&["resume", "--on", "fake"]).fails(4, &["sweep.cache", "is gone", "sweep run", "sweep.toml"]);
-    let said: Said = place.fake(&[]);
-    assert_eq!(said.json()["runs"]["left"], 0);
+    assert_eq!(place.fake(&[]).json()["runs"]["left"], 0);
 }

@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 
 use crate::common::Place;
-use crate::{GRID, Said};
+use crate::{GRID, Said, wait_for};
 
 /// A sweep whose epochs take a while; it has begun.
 fn started(place: &Place, arguments: &[&str], seconds: &str) -> Child {
@@ -11,16 +11,12 @@ fn started(place: &Place, arguments: &[&str], seconds: &str) -> Child {
     all.extend(arguments);
     let mut command = place.command(&all);
     let child = command.env("SWEEP_FAKE_EPOCH_SECONDS", seconds).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let start = std::time::Instant::now();
-    loop {
+    wait_for(|| {
         let status = place.run(&["status", "--format", "json"]);
         let value: Option<serde_json::Value> = serde_json::from_slice(&status.stdout).ok();
-        if value.is_some_and(|value| value["runs"]["running"].as_i64() > Some(0)) {
-            return child;
-        }
-        assert!(start.elapsed().as_secs() < 60, "the sweep does not begin");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+        value.is_some_and(|value| value["runs"]["running"].as_i64() > Some(0))
+    });
+    child
 }
 
 fn interrupt(child: &Child) {
