@@ -1,5 +1,7 @@
 //! Keeps the walls of the house (docs/architecture.md, "What must never be") by reading the source.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! `sweep report` and `sweep show` on a database that a sweep of made-up results has filled, and the queries of `reports/`.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 mod common;
 
 use std::fs::{self, File};

@@ -70,9 +70,8 @@ pub fn read(folder: &Folder, run: &Fingerprint) -> Option<Checkpoint> {
     if !path.exists() {
         return None;
     }
-    let (tensors, metadata) = model::load_tensors(&path, &Device::Cpu)
-        .inspect_err(|error| tracing::warn!("{error}; the run starts anew"))
-        .ok()?;
+    let (tensors, metadata) =
+        model::load_tensors(&path, &Device::Cpu).inspect_err(|error| tracing::warn!("{error}; the run starts anew")).ok()?;
     let header: Header = serde_json::from_str(metadata.get(HEADER)?).ok()?;
     let ours = header.format == FORMAT && header.run == *run;
     ours.then_some(Checkpoint { epochs: header.epochs, steps: header.steps, tensors })

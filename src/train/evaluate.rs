@@ -16,12 +16,7 @@ const LEAST_BATCH: usize = 64;
 ///
 /// # Errors
 /// Candle's.
-pub fn inputs(
-    data: &Dataset,
-    rows: &[u32],
-    augment: Option<(u64, usize)>,
-    device: &Device,
-) -> candle_core::Result<Tensor> {
+pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, device: &Device) -> candle_core::Result<Tensor> {
     let mut values = vec![0.0; rows.len() * data.shape().values()];
     data.gather(rows, augment, &mut values);
     match data.shape() {

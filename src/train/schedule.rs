@@ -51,7 +51,10 @@ mod tests {
 
     fn close(found: impl IntoIterator<Item = f64>, wanted: &[f64]) {
         let found: Vec<f64> = found.into_iter().collect();
-        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12) && found.len() == wanted.len(), "{found:?} {wanted:?}");
+        assert!(
+            found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12) && found.len() == wanted.len(),
+            "{found:?} {wanted:?}"
+        );
     }
 
     /// torch.optim.lr_scheduler.StepLR(step_size=2, gamma=0.1), and the question's own: x0.1 each epoch.

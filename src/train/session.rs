@@ -18,6 +18,9 @@ use crate::strategy::LabelCounts;
 use crate::strategy::loss::{self, Batch, Context, Loss};
 use crate::strategy::sampler::{self, Sampler};
 
+/// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
+const WORTH_A_WAIT: f64 = 1.0;
+
 /// A run under way.
 struct Session<'a> {
     job: &'a Job,
@@ -148,14 +151,16 @@ impl<'a> Session<'a> {
         let val_loss = evaluate::loss(&*self.loss, &logits, &self.val, epoch)?;
         let (fitted, events) = evaluate::on_val(self.job, epoch, &scores, &self.val);
         // The order is what makes a kill at any moment harmless: files that a record stands for come before the record, and the
-        // checkpoint, which makes the epoch done, comes last. An epoch that is done again gives the same files and records.
+        // checkpoint, which makes the epoch done, comes last. An epoch that is done again gives the same files and records, and an
+        // attempt that goes on from a checkpoint records the epochs before it again.
         self.folder.scores("val", epoch, self.val.names.len(), &scores)?;
         if self.ranked(fitted) {
             self.folder.keep_model(self.model.state(), epoch)?;
         }
         let seconds = start.elapsed().as_secs_f64();
         self.report(epoch, EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s }, events)?;
-        checkpoint::save(&self.folder, &self.job.run, self.model.state(), &self.optimizer, &self.epochs)
+        checkpoint::save(&self.folder, &self.job.run, self.model.state(), &self.optimizer, &self.epochs)?;
+        if seconds > WORTH_A_WAIT { self.folder.settle() } else { Ok(()) }
     }
 
     /// The steps of an epoch: mean loss over its draws, the last learning rate, and how many draws there were.
@@ -187,7 +192,8 @@ impl<'a> Session<'a> {
         let mut gradient = vec![0.0; values.len()];
         let batch = Batch { labels: self.val.names.len(), logits: &values, targets: &targets, epoch: step.epoch };
         let loss = self.loss.evaluate(batch, &mut gradient);
-        let diverged = |what: String| TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1));
+        let diverged =
+            |what: String| TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1));
         if !loss.is_finite() || gradient.iter().any(|slope| !slope.is_finite()) {
             return Err(diverged(format!("the loss is {loss}")));
         }
@@ -240,6 +246,7 @@ impl<'a> Session<'a> {
             source: std::io::Error::other("the val scores beside it were changed by somebody else"),
         })?;
         self.folder.best_scores("val", labels, &val)?;
+        self.folder.settle()?;
         self.monitor.record(events)?;
         Ok(())
     }

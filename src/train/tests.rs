@@ -202,13 +202,17 @@ fn threads_do_not_change_a_bit() {
 fn seeds_and_strategies_matter() {
     let (_, one) = place(&[]).train(None);
     for change in ["grid.seed=1", "grid.sampler=\"shuffle\"", "grid.pos_weight=\"none\"", "train.prior_bias=false"] {
-        assert!(macro_ap(&place(&[change]).train(None).1.events, SplitName::Val) != macro_ap(&one.events, SplitName::Val), "{change}");
+        assert!(
+            macro_ap(&place(&[change]).train(None).1.events, SplitName::Val) != macro_ap(&one.events, SplitName::Val),
+            "{change}"
+        );
     }
 }
 
 #[test]
 fn a_loss_that_is_no_number_ends_the_training_as_diverged() {
-    let place = place(&["train.optimizer.kind=\"sgd\"", "train.learning_rate=900.0", "train.schedule=\"constant\"", "train.epochs=40"]);
+    let place =
+        place(&["train.optimizer.kind=\"sgd\"", "train.learning_rate=900.0", "train.schedule=\"constant\"", "train.epochs=40"]);
     let mut job = place.job.clone();
     job.config.train.learning_rate = 1e38;
     job.config.train.grad_clip = None;

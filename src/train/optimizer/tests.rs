@@ -70,7 +70,9 @@ fn a_restored_optimizer_goes_on_as_if_it_had_never_stopped() {
         walk(&mut first, 0..3);
         let mut second = Optimizer::new(&choice(case), &broken).unwrap();
         assert!(!second.restore(&BTreeMap::new(), 3).unwrap());
-        assert!(second.restore(&first.state().iter().map(|(name, tensor)| (name.clone(), tensor)).collect(), first.steps()).unwrap());
+        assert!(
+            second.restore(&first.state().iter().map(|(name, tensor)| (name.clone(), tensor)).collect(), first.steps()).unwrap()
+        );
         walk(&mut second, 3..6);
         assert_eq!(values(&whole), values(&broken), "{case}");
     }
