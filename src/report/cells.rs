@@ -115,9 +115,9 @@ impl<'s> Layout<'s> {
         heads.extend(["predicted", "prevalence", "n"].map(|title| Head::new(title, true)));
         let value = |row: &Row| row.metrics.get(metric).copied();
         let ap = |row: &Row| row.metrics.get("macro_ap").copied();
-        let spread = |of: &dyn Fn(&Row) -> Option<Spread>, row: &Row| {
-            spread(of(row), rows.iter().any(|row| of(row).is_some_and(|s| s.sd.is_some())))
-        };
+        let padded =
+            |of: &dyn Fn(&Row) -> Option<Spread>| rows.iter().any(|row| of(row).is_some_and(|spread| spread.sd.is_some()));
+        let (pad, pad_ap) = (padded(&value), padded(&ap));
         let line = |row: &&Row| {
             let rank = row.rank.map_or_else(|| NONE.to_owned(), |rank| rank.to_string());
             let mut cells = vec![if row.baseline { format!("({rank})") } else { rank }];
@@ -128,9 +128,9 @@ impl<'s> Layout<'s> {
                 cells.extend(self.varying.iter().zip(&self.cut).map(|(name, &cut)| shorten(&text(row.strategy.get(*name)), cut)));
                 cells.extend(self.policy.then(|| row.policy.clone()));
             }
-            cells.push(spread(&value, row));
+            cells.push(spread(value(row), pad));
             cells.extend(on_test.then(|| row.val.map_or_else(|| NONE.to_owned(), |val| number(val.mean))));
-            cells.extend((metric != "macro_ap").then(|| spread(&ap, row)));
+            cells.extend((metric != "macro_ap").then(|| spread(ap(row), pad_ap)));
             cells.push(row.predicted_rate.map_or_else(|| NONE.to_owned(), |rate| percent(rate.mean)));
             cells.push(percent(self.summary.data[row.data].prevalence));
             cells.push(match row {
