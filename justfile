@@ -10,4 +10,4 @@ letters:
 
 # Fixtures of the oracles (needs Python with tests/oracle/requirements.txt)
 oracle:
-    for script in tests/oracle/*.py; do python3 "$script"; done
+    for name in densenet images losses metrics; do python3 "tests/oracle/$name.py"; done

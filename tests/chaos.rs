@@ -1,6 +1,8 @@
 //! kill -9 at any moment: nothing that was finished is lost, nothing is recorded twice, and a resumed sweep equals one that nobody
 //! disturbed, to the last bit. `SWEEP_CHAOS=10` kills ten times instead of three.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 mod common;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! docs/protocol.schema.json against what the code writes: every kind of order and record, and the traffic of a real plan. Each key
 //! is then renamed in turn, and the schema must notice.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;

@@ -1,6 +1,8 @@
 //! Real traffic: `sweep run` with workers that are listened to, and with a worker in another language. Both keep to docs/protocol.md
 //! and its schema, or these fail. (tests/protocol.rs checks the schema against the types.)
 
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

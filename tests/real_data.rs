@@ -1,5 +1,7 @@
 //! Real data sets, where they are (`../shared/data`; not part of the repository): every run, epoch, label and policy is recorded.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, its helpers too")]
+
 use std::path::Path;
 
 use serde_json::Value;

@@ -77,8 +77,8 @@ impl std::fmt::Display for Grid {
     }
 }
 
-/// Rows of numbers below names, in as many tables side by side as the width needs; each repeats the rows' names.
-/// `cells(row, column)` are the numbers.
+/// Rows of numbers below names, in as many tables below each other as the width needs, about equally wide; each repeats the rows'
+/// names. `cells(row, column)` are the numbers.
 #[must_use]
 pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(usize, usize) -> String) -> String {
     let names = rows.iter().map(|name| name.chars().count()).chain([corner.chars().count()]).max().unwrap_or(0);
@@ -86,11 +86,14 @@ pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(
         let numbers = (0..rows.len()).map(|row| cells(row, column).chars().count()).max().unwrap_or(0);
         2 + numbers.max(columns[column].chars().count())
     };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let tables = widths.iter().sum::<usize>().div_ceil(WIDTH.saturating_sub(names).max(1)).max(1);
     let (mut text, mut start) = (String::new(), 0);
     while start < columns.len() {
+        let most = columns.len().div_ceil(tables);
         let (mut end, mut total) = (start, names);
-        while end < columns.len() && (end == start || total + width(end) <= WIDTH) {
-            total += width(end);
+        while end < columns.len() && (end == start || end - start < most && total + widths[end] <= WIDTH) {
+            total += widths[end];
             end += 1;
         }
         let shown = start..end;

@@ -11,7 +11,6 @@ use super::preparing::Preparing;
 use super::{load, train};
 use crate::cli;
 use crate::controller::progress::{Voice, span};
-use crate::data::InputShape;
 use crate::error::Error;
 use crate::launcher::Slot;
 use crate::spec::{DataFacts, Fingerprint, Plan, RunName};
@@ -221,10 +220,7 @@ fn rows_in_words(facts: &DataFacts) -> String {
     let DataFacts { train, val, test, labels, input, .. } = facts;
     let all = counted(train.rows + val.rows + test.rows, "row");
     let splits = [train.rows, val.rows, test.rows].map(thousands);
-    let input = match input {
-        InputShape::Image { channels, height, width } => format!("images {channels} x {height} x {width}"),
-        InputShape::Features { width } => counted(*width, "feature"),
-    };
+    let input = super::data::input(*input);
     let [train, val, test] = splits;
     format!("{all} ({train} train, {val} val, {test} test), {}, {input}", counted(labels.len(), "label"))
 }

@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use super::output::print;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
 use crate::report::{self, Form, Question, Summary};
@@ -81,7 +82,7 @@ fn next_steps(db: &Path, summary: &Summary) -> String {
             "one run of the best row: epochs, labels, configuration",
         ));
     }
-    lines.push((format!("sqlite3 -box {} 'SELECT * FROM leaderboard WHERE best_epoch LIMIT 5'", quoted(&db)), "anything else"));
+    lines.push((format!("sqlite3 -box {}", quoted(&db)), "anything else: the views leaderboard and label_metrics"));
     let width = lines.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0).min(60);
     lines.iter().map(|(command, what)| format!("  {command:<width$}  # {what}\n")).collect()
 }
@@ -103,15 +104,6 @@ fn table(to_stdout: bool) -> Form {
 pub(super) fn styled() -> bool {
     let off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-/// Data to stdout. A reader that has seen enough (`| head`) is no error.
-pub(super) fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io { path: "stdout".into(), source }),
-        _ => Ok(()),
-    }
 }
 
 /// Beside, then renamed: nobody ever sees half a report. What is no regular file (`/dev/stderr`) is written as it is.

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::output::{self, counted};
+use super::report;
 use crate::cli;
 use crate::controller::progress::{Voice, say, span};
 use crate::controller::{self, Folders, Halt, Interrupts, Limits, Settings, Summary};
 use crate::error::Error;
 use crate::launcher::{self, Slot};
 use crate::spec::WorkersConfig;
-use crate::store::{At, FailedRun, Reader, ResultRow, SweepId, SweepRow, Writer};
+use crate::store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
 /// A worker that says nothing for so long hangs: a step, a test of one epoch and the loading of weights all take less.
 const HUNG_AFTER: Duration = Duration::from_secs(600);
@@ -44,8 +46,8 @@ struct Ended {
     runs: Runs,
     failures: Vec<FailedRun>,
     seconds: f64,
-    /// Best epoch on val: a row a run and policy, the highest macro_f1 first.
-    leaderboard: Vec<ResultRow>,
+    /// What `sweep report --top 10 --format json` prints.
+    leaderboard: Value,
 }
 
 #[derive(Serialize)]
@@ -96,7 +98,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
     if voice != Voice::Quiet {
-        let title = Reader::open(db).await?.find_sweep(&sweep.to_string()).await?.title;
+        let title = Reader::open(db).await?.sweep(sweep).await?.title;
         let words = in_words(&slots);
         let left = if todo > 0 { format!("{todo} to train on {words}") } else { "nothing to train".to_owned() };
         say(&format!("{title}: {}, {} recorded, {left}", counted(before.total as usize, "run"), before.succeeded));
@@ -142,7 +144,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     }
     match orders.format {
         cli::Format::Table if left == 0 || matches!(ending, Err(Error::RunsFailed { .. })) => {
-            super::report::print_after_run(db, sweep, orders.format).await?
+            report::print_after_run(db, sweep, orders.format).await?
         }
         cli::Format::Table => {}
         cli::Format::Json => {
@@ -167,14 +169,12 @@ fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), E
 
 async fn ended(db: &Path, sweep: SweepId, runs: Runs, elapsed: Duration) -> Result<Ended, Error> {
     let mut reader = Reader::open(db).await?;
-    let mut leaderboard = reader.results(sweep, "val", At::Best).await?;
-    leaderboard.sort_by(|a, b| b.macro_f1.unwrap_or(-1.0).total_cmp(&a.macro_f1.unwrap_or(-1.0)));
     Ok(Ended {
-        sweep: reader.find_sweep(&sweep.to_string()).await?,
+        sweep: reader.sweep(sweep).await?,
         failures: reader.failures(sweep).await?,
         runs,
         seconds: elapsed.as_secs_f64(),
-        leaderboard,
+        leaderboard: report::leaderboard_json(db, sweep).await?,
     })
 }
 

@@ -82,7 +82,7 @@ fn work(
     journal.append(Event::Open { v: VERSION, worker, pid: 0, host: String::new(), device, threads, version })?;
     wake(&mut journal)?;
     let mut stopped = false;
-    while let (false, Ok(Order::Train(job))) = (stopped, orders.recv()) {
+    while !stopped && let Ok(Order::Train(job)) = orders.recv() {
         journal.append(Event::Begin { r: job.run.clone(), a: job.attempt, from: None })?;
         let mut events = made_up(&job);
         let mut n = 0;

@@ -39,8 +39,8 @@ pub fn save(state: &State, path: &Path) -> Result<(), ModelError> {
     save_tensors(&state.tensors(), None, path)
 }
 
-/// Writes `tensors` and text `metadata` to the safetensors file `path`: a temporary file beside it, synced, then renamed, so
-/// that `path` is complete or untouched whenever the machine stops.
+/// Writes `tensors` and text `metadata` to the safetensors file `path`: a temporary file beside it, then renamed, so that `path` is
+/// complete or untouched whenever the program stops. It does not wait for the disk.
 ///
 /// # Errors
 /// What the file system said, with the path.
@@ -53,9 +53,9 @@ pub fn save_tensors(
     let bytes = safetensors::serialize(tensors, metadata).map_err(|error| failed(std::io::Error::other(error)))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".saving-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.write_all(&bytes).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    Ok(())
 }
 
 /// A safetensors file: tensors by name, and its text metadata.

@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
+use hf_hub::api::sync::{ApiBuilder, ApiError};
 
 use super::state::{assign, load_tensors};
 use super::{ModelError, State};
 
 /// The stem that sees the picture's channels.
 const STEM: &str = "features.conv0.weight";
+
+/// How long another worker may take to download the same file.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Sets `state` from `source`: all keys must fit, except that counters of batches are ignored, a head for another number of labels
 /// is replaced by the new one, and a stem for three channels is summed over them for grey pictures.
@@ -71,17 +76,36 @@ fn hub_address(source: &str) -> Option<Result<(String, String), ModelError>> {
 fn fetch(source: &str) -> Result<PathBuf, ModelError> {
     let Some(address) = hub_address(source) else { return Ok(PathBuf::from(source)) };
     let (repo, file) = address?;
-    hf_hub::api::sync::ApiBuilder::from_env()
-        .with_progress(false)
-        .with_retries(2)
-        .build()
-        .and_then(|api| api.model(repo.clone()).get(&file))
-        .map_err(|error| {
-            ModelError::Weights(format!(
-                "{source}: cannot fetch it from the Hugging Face hub ({error}); without network, download `{file}` of `{repo}` \
-                 elsewhere and give its path as `weights`"
-            ))
-        })
+    let failed = |error: ApiError| {
+        ModelError::Weights(format!(
+            "{source}: cannot fetch it from the Hugging Face hub ({}); without network, download `{file}` of `{repo}` elsewhere and \
+             give its path as `weights`",
+            causes(&error)
+        ))
+    };
+    let api = ApiBuilder::from_env().with_progress(false).with_retries(2).build().map_err(failed)?.model(repo.clone());
+    let start = Instant::now();
+    loop {
+        match api.get(&file) {
+            // Another worker is downloading it; the hub's client itself waits a few seconds only.
+            Err(ApiError::LockAcquisition(_)) if start.elapsed() < PATIENCE => {}
+            fetched => return fetched.map_err(failed),
+        }
+    }
+}
+
+/// An error and what it comes from, without repetitions.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Event, Record};
 
@@ -36,8 +36,10 @@ pub struct Journal {
     /// Whole lines that are not in the file yet.
     buffer: Vec<u8>,
     next: u64,
-    /// Whether the buffer holds a record that must survive a crash of the machine.
-    durable: bool,
+    /// What the records in the buffer ask for.
+    durability: Durability,
+    /// When the disk was last waited for.
+    synced: Instant,
     failed: bool,
 }
 
@@ -52,7 +54,15 @@ impl Journal {
         file.sync_all().map_err(failed)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file, buffer: Vec::new(), next: 0, durable: false, failed: false })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            buffer: Vec::new(),
+            next: 0,
+            durability: Durability::None,
+            synced: Instant::now(),
+            failed: false,
+        })
     }
 
     /// Adds a record to the lines that the next [`Self::flush`] writes.
@@ -60,7 +70,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::TooLong`]; the record is not added.
     pub fn append(&mut self, event: Event) -> Result<(), JournalError> {
-        let durable = is_durable(&event);
+        let durability = durability(&event);
         let t = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1e3);
         let line = encode(&Record { s: self.next, t, event });
         if line.len() > MAX_LINE {
@@ -68,12 +78,13 @@ impl Journal {
         }
         self.buffer.extend_from_slice(&line);
         self.next += 1;
-        self.durable |= durable;
+        self.durability = self.durability.max(durability);
         Ok(())
     }
 
     /// Writes the lines added since the last flush, in one write, and waits for the disk where one of them must survive a crash
-    /// of the machine (open, begin, epoch, end, close).
+    /// of the machine: for open, end and close always, for begin and epoch at most once a second. An attempt that goes on after a
+    /// crash tells its epochs again, so that what the disk did not keep costs a second of work and no row.
     ///
     /// # Errors
     /// [`JournalError::Io`]; after it every further flush fails, so that nothing is written behind a hole.
@@ -81,11 +92,17 @@ impl Journal {
         let written = if self.failed {
             Err(io::Error::other("an earlier write failed"))
         } else {
-            self.file.write_all(&self.buffer).and_then(|()| if self.durable { self.file.sync_data() } else { Ok(()) })
+            let wait = match self.durability {
+                Durability::None => false,
+                Durability::Soon => self.synced.elapsed() >= SOON,
+                Durability::Now => true,
+            };
+            self.synced = if wait { Instant::now() } else { self.synced };
+            self.file.write_all(&self.buffer).and_then(|()| if wait { self.file.sync_data() } else { Ok(()) })
         };
         self.failed = written.is_err();
         self.buffer.clear();
-        self.durable = false;
+        self.durability = Durability::None;
         written.map_err(|source| JournalError::Io { path: self.path.clone(), source })
     }
 
@@ -96,11 +113,23 @@ impl Journal {
     }
 }
 
-/// Records whose loss would cost work or mislead the next start.
-fn is_durable(event: &Event) -> bool {
+/// Longest time that the records of an epoch may wait for the disk.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Whether the loss of a record in a crash of the machine would cost work or mislead the next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Durability {
+    None,
+    /// A second's work at most.
+    Soon,
+    Now,
+}
+
+fn durability(event: &Event) -> Durability {
     match event {
-        Event::Open { .. } | Event::Begin { .. } | Event::Epoch { .. } | Event::End { .. } | Event::Close { .. } => true,
-        Event::Hb { .. } | Event::Rank { .. } | Event::Eval { .. } => false,
+        Event::Open { .. } | Event::End { .. } | Event::Close { .. } => Durability::Now,
+        Event::Begin { .. } | Event::Epoch { .. } => Durability::Soon,
+        Event::Hb { .. } | Event::Rank { .. } | Event::Eval { .. } => Durability::None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::summary::{Row, Spread, Summary};
 use crate::store::At;
@@ -109,7 +109,7 @@ impl<'s> Layout<'s> {
         let mut heads = vec![Head::new("#", true)];
         heads.extend(self.varying.iter().map(|name| Head::new(self.short(name), self.numeric(name))));
         heads.extend(self.policy.then(|| Head::new("policy", false)));
-        heads.push(Head::new(if on_test { format!("test {metric}") } else { metric.to_owned() }, true));
+        heads.push(Head::new(metric, true));
         heads.extend(on_test.then(|| Head::new("on val", true)));
         heads.extend((metric != "macro_ap").then(|| Head::new("macro_ap", true)));
         heads.extend(["predicted", "prevalence", "n"].map(|title| Head::new(title, true)));
@@ -129,7 +129,7 @@ impl<'s> Layout<'s> {
                 cells.extend(self.policy.then(|| row.policy.clone()));
             }
             cells.push(spread(&value, row));
-            cells.extend(on_test.then(|| spread(&|row| row.val, row)));
+            cells.extend(on_test.then(|| row.val.map_or_else(|| NONE.to_owned(), |val| number(val.mean))));
             cells.extend((metric != "macro_ap").then(|| spread(&ap, row)));
             cells.push(row.predicted_rate.map_or_else(|| NONE.to_owned(), |rate| percent(rate.mean)));
             cells.push(percent(self.summary.data[row.data].prevalence));
@@ -170,12 +170,15 @@ impl<'s> Layout<'s> {
         if row.baseline {
             return "all-positive".to_owned();
         }
-        let varying = self.varying.iter().zip(&self.cut).filter_map(|(name, &cut)| {
-            let value = shorten(&text(row.strategy.get(*name)), cut);
-            let named = !["loss", "pos_weight", "sampler"].contains(name);
-            (value != NONE).then(|| if named { format!("{} {value}", self.short(name)) } else { value })
-        });
-        varying.chain(self.policy.then(|| format!("threshold {}", row.policy))).collect::<Vec<_>>().join(", ")
+        let words = self.varying.iter().zip(&self.cut).filter_map(|(name, &cut)| self.word(&row.strategy, name, cut));
+        words.chain(self.policy.then(|| format!("threshold {}", row.policy))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `sqrt`, `gamma 2`; nothing where a strategy has no such value.
+    fn word(&self, strategy: &Map<String, Value>, name: &str, cut: usize) -> Option<String> {
+        let value = shorten(&text(strategy.get(name)), cut);
+        let named = !["loss", "pos_weight", "sampler"].contains(&name);
+        (value != NONE).then(|| if named { format!("{} {value}", self.short(name)) } else { value })
     }
 
     /// How the numbers are to be read.
@@ -199,7 +202,7 @@ impl<'s> Layout<'s> {
         }
         for absent in self.summary.without_results.iter().take(5) {
             let name: Vec<String> =
-                absent.strategy.iter().map(|(_, value)| text(Some(value))).filter(|value| value != NONE).collect();
+                self.summary.group_by.iter().filter_map(|name| self.word(&absent.strategy, name, LONG)).collect();
             let states = [(absent.failed, "failed"), (absent.left, "to be done"), (absent.elsewhere, "without rows here")];
             let states: Vec<String> = states.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
             notes.push(format!("no result: {} ({})", name.join(", "), states.join(", ")));

@@ -1,6 +1,6 @@
 //! Which runs make a row, and which data sets are comparable. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -11,6 +11,9 @@ use super::summary::{Absent, DataSet, Row, Spread};
 use crate::spec::DataFacts;
 use crate::store::METRICS;
 use crate::strategy::LabelCounts;
+
+/// The column that numbers data sets where no other column tells them apart.
+pub const PREPARED: &str = "prepared";
 
 /// The counts of the split that is asked for.
 #[must_use]
@@ -48,6 +51,8 @@ pub struct Groups {
     strategies: Vec<(usize, Map<String, Value>, Vec<usize>)>,
     /// Run → index into `strategies`.
     of_run: Vec<usize>,
+    /// Whether it takes [`PREPARED`] to tell strategies apart: nothing is averaged across data sets.
+    pub alike: bool,
 }
 
 impl Groups {
@@ -55,20 +60,27 @@ impl Groups {
     #[must_use]
     pub fn new(loaded: &Loaded, columns: &[Column], of_facts: &[usize]) -> Self {
         let mut known: HashMap<(usize, String), usize> = HashMap::new();
+        let (mut seen, mut alike) = (HashSet::new(), false);
         let (mut strategies, mut of_run) = (Vec::new(), Vec::with_capacity(loaded.runs.len()));
         for (at, run) in loaded.runs.iter().enumerate() {
             let strategy: Map<String, Value> =
                 columns.iter().map(|column| (column.name().to_owned(), column.value(&run.row, &run.params))).collect();
             let data = of_facts.get(run.data).copied().unwrap_or(0);
-            let key = (data, Value::Object(strategy.clone()).to_string());
-            let group = *known.entry(key).or_insert_with(|| {
+            let text = Value::Object(strategy.clone()).to_string();
+            let group = *known.entry((run.data, text.clone())).or_insert_with(|| {
+                alike |= !seen.insert((data, text));
                 strategies.push((data, strategy, Vec::new()));
                 strategies.len() - 1
             });
             strategies[group].2.push(at);
             of_run.push(group);
         }
-        Self { strategies, of_run }
+        if alike {
+            for (_, strategy, runs) in &mut strategies {
+                strategy.insert(PREPARED.to_owned(), (loaded.runs[runs[0]].data + 1).into());
+            }
+        }
+        Self { strategies, of_run, alike }
     }
 
     /// A row for each strategy and policy that has evaluations on the split that is shown, and the strategies that have none.

@@ -53,7 +53,7 @@ fn escape(text: &str) -> String {
             && at > 0
             && text.get(..at).and_then(|start| start.chars().last()).is_some_and(char::is_alphanumeric)
             && inside(at + 1);
-        if "\\|*<>[]`#_".contains(letter) && !plain && !(letter == '#' && text == "#") {
+        if "\\|*<>[]#_".contains(letter) && !plain && !(letter == '#' && text == "#") {
             escaped.push('\\');
         }
         escaped.push(if letter.is_control() { ' ' } else { letter });

@@ -76,3 +76,6 @@ pub fn render(summary: &Summary, form: Form) -> Result<String, Error> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! From evaluations to ranked rows. Pure.
 
 use super::baseline::baseline;
-use super::group::{Groups, data_sets};
+use super::group::{Groups, PREPARED, data_sets};
 use super::load::Loaded;
 use super::question::{Column, Question};
 use super::summary::{Row, Summary, Tally};
@@ -25,6 +25,8 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
             row.baseline || kept[row.data] <= top
         });
     }
+    let names = columns.iter().map(Column::name).chain(groups.alike.then_some(PREPARED));
+    let group_by = names.map(str::to_owned).collect();
     let mut runs = Tally { total: loaded.runs.len(), ..Tally::default() };
     for run in &loaded.runs {
         *match run.row.state.as_str() {
@@ -40,7 +42,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
         lower_is_better: question.lower_is_better(),
         split: question.split,
         epoch: question.at.to_string(),
-        group_by: columns.iter().map(|column| column.name().to_owned()).collect(),
+        group_by,
         policies: loaded.policies.clone(),
         runs,
         data,

@@ -9,7 +9,9 @@ use crate::spec::RunConfig;
 use crate::store::{AttemptRow, LabelRow, time_in_words};
 
 /// Columns that a line of the configuration may take.
-const WIDTH: usize = 100;
+const WIDTH: usize = 110;
+/// Letters of a label's name.
+const NAME: usize = 26;
 /// Where the values of the configuration begin.
 const INDENT: usize = 12;
 
@@ -24,8 +26,7 @@ pub fn render(shown: &Shown, style: bool) -> String {
     for (split, title) in [("val", "val"), ("test", "test")] {
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
-            let averages =
-                ["macro_f1", "micro_f1", "macro_precision", "macro_recall", "macro_ap", "hamming_loss", "subset_accuracy"];
+            let averages = ["macro_f1", "micro_f1", "macro_ap", "macro_auc", "hamming_loss", "subset_accuracy"];
             let averages = averages.iter().filter_map(|name| Some((name, result?.metric(name)?)));
             let averages: Vec<String> = averages.map(|(name, value)| format!("{name} {}", number(value))).collect();
             let epoch = run.best_epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
@@ -81,7 +82,9 @@ fn config(config: &RunConfig) -> Vec<(String, String)> {
 
 /// `split.train 0.7`, `optimizer adam(beta1=0.9)`; what is off is left out.
 fn flatten(prefix: &str, keys: &Map<String, Value>, words: &mut Vec<String>) {
-    for (key, value) in keys {
+    // What it is comes first; the rest in the order of the alphabet.
+    let (kind, rest): (Vec<_>, Vec<_>) = keys.iter().partition(|(key, _)| ["kind", "arch"].contains(&key.as_str()));
+    for (key, value) in kind.into_iter().chain(rest) {
         match value {
             Value::Null => {}
             Value::Array(values) if values.is_empty() => {}
@@ -91,8 +94,15 @@ fn flatten(prefix: &str, keys: &Map<String, Value>, words: &mut Vec<String>) {
     }
 }
 
-/// A choice as it is named, anything else as it is.
+/// A choice as it is named, pairs as `name=value`, anything else as it is.
 fn word(value: &Value) -> String {
+    if let Value::Array(values) = value {
+        let item = |value: &Value| match value.as_array().map(Vec::as_slice) {
+            Some([name @ Value::String(_), value]) => format!("{}={}", text(Some(name)), text(Some(value))),
+            _ => text(Some(value)),
+        };
+        return format!("[{}]", values.iter().map(item).collect::<Vec<_>>().join(" "));
+    }
     match serde_json::from_value::<crate::spec::Choice>(value.clone()) {
         Ok(choice) if value.is_object() => choice.to_string(),
         _ => text(Some(value)),
@@ -123,7 +133,7 @@ fn weights(shown: &Shown) -> Grid {
             counts.positives.get(at).map_or_else(String::new, |&n| percent(n as f64 / counts.rows.max(1) as f64))
         };
         vec![
-            shorten(label, 40),
+            shorten(label, NAME),
             weights.get(at).map_or_else(String::new, |weight| format!("{weight:.4}")),
             facts.train.positives.get(at).map_or_else(String::new, ToString::to_string),
             rate(&facts.train),
@@ -156,7 +166,7 @@ fn attempts(attempts: &[AttemptRow], style: bool) -> String {
             attempt.device.clone(),
             format!("{}{host}", attempt.worker.as_deref().unwrap_or(NONE)),
             format!("{}{from}", time_in_words(attempt.started_at)),
-            attempt.finished_at.map_or_else(|| NONE.to_owned(), |end| format!("{:.1}", end - attempt.started_at)),
+            attempt.finished_at.map_or_else(|| NONE.to_owned(), |end| format!("{:.1}", (end - attempt.started_at).max(0.0))),
             attempt.outcome.clone().unwrap_or_else(|| "running".to_owned()),
             shorten(&attempt.why, 60),
         ]
@@ -204,7 +214,7 @@ fn labels(rows: &[LabelRow]) -> Grid {
         let counts = [row.tp, row.fp, row.fn_, row.tn].map(|count| count.to_string());
         let rates = [optional(row.ap), optional(row.auc), number(row.precision), number(row.recall), number(row.f1)];
         let rest = [number(row.threshold), percent(row.prevalence), percent(row.predicted_rate)];
-        [shorten(&row.label, 40)].into_iter().chain(rates).chain(rest).chain(counts).collect()
+        [shorten(&row.label, NAME)].into_iter().chain(rates).chain(rest).chain(counts).collect()
     };
     Grid { heads, rows: rows.iter().map(line).collect() }
 }

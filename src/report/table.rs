@@ -1,17 +1,14 @@
 //! A report for people: the ranking, then the labels of each shown row.
 
 use comfy_table::{
-    Attribute, Cell, CellAlignment, ContentArrangement, ContentLineStyle, LineStyle, Row as Line, Table, TableStyle,
+    Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as Line, Table, TableStyle, Width,
 };
 
 use super::cells::{Grid, Layout};
 use super::summary::Summary;
 
 /// A rule below the heads, two blanks between columns.
-const STYLE: TableStyle = TableStyle::new()
-    .header_lines(ContentLineStyle::none())
-    .header_separator(LineStyle::new('─', '─', '─', '─'))
-    .content_lines(ContentLineStyle::none());
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
 /// How a line stands out on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +86,7 @@ fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
     }
     let left = summary.rows.iter().filter(|row| row.data == data && row.labels.is_empty()).count();
     if left > 0 {
-        text += &format!("labels of the other {left} rows: --top N, --format json or --format csv\n");
+        text += &format!("labels of the other {left} rows: `sweep report` with --top N, --format csv or --format json\n");
     }
     text
 }
@@ -122,6 +119,11 @@ pub fn draw(grid: &Grid, weights: &[Weight], style: bool, width: Option<u16>) ->
         let weight = weights.get(at).copied().unwrap_or(Weight::Plain);
         table.add_row(Line::from(row.iter().zip(&grid.heads).map(|(text, head)| cell(text, head.right, weight))));
     }
+    // Numbers are never broken: only words give way where the width is short.
+    table.set_constraints(grid.heads.iter().filter(|_| width.is_some()).map(|head| match head.right {
+        true => ColumnConstraint::ContentWidth,
+        false => ColumnConstraint::LowerBoundary(Width::Fixed(6)),
+    }));
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
     }

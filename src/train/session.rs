@@ -18,6 +18,9 @@ use crate::strategy::LabelCounts;
 use crate::strategy::loss::{self, Batch, Context, Loss};
 use crate::strategy::sampler::{self, Draw, Sampler, Train};
 
+/// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
+const WORTH_A_WAIT: f64 = 1.0;
+
 /// A run under way.
 struct Session<'a> {
     job: &'a Job,
@@ -160,14 +163,16 @@ impl<'a> Session<'a> {
         let val_loss = evaluate::loss(&*self.loss, &logits, &self.val, epoch)?;
         let (fitted, events) = evaluate::on_val(self.job, epoch, &scores, &self.val);
         // The order is what makes a kill at any moment harmless: files that a record stands for come before the record, and the
-        // checkpoint, which makes the epoch done, comes last. An epoch that is done again gives the same files and records.
+        // checkpoint, which makes the epoch done, comes last. An epoch that is done again gives the same files and records, and an
+        // attempt that goes on from a checkpoint records the epochs before it again.
         self.folder.scores("val", epoch, self.val.names.len(), &scores)?;
         if self.ranked(fitted) {
             self.folder.keep_model(self.model.state(), epoch)?;
         }
         let seconds = start.elapsed().as_secs_f64();
         self.report(epoch, EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s }, events)?;
-        checkpoint::save(&self.folder, &self.job.run, self.model.state(), &self.optimizer, &self.epochs)
+        checkpoint::save(&self.folder, &self.job.run, self.model.state(), &self.optimizer, &self.epochs)?;
+        if seconds > WORTH_A_WAIT { self.folder.settle() } else { Ok(()) }
     }
 
     /// The steps of an epoch: mean loss over its draws, the last learning rate, and how many draws there were.
@@ -252,6 +257,7 @@ impl<'a> Session<'a> {
             source: std::io::Error::other("the val scores beside it were changed by somebody else"),
         })?;
         self.folder.best_scores("val", labels, &val)?;
+        self.folder.settle()?;
         self.monitor.record(events)?;
         Ok(())
     }

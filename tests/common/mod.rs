@@ -1,6 +1,6 @@
 //! The real program on a small built-in data set, and what it recorded as text that two databases can be compared by.
 
-#![expect(dead_code, reason = "each test file takes what it needs")]
+#![allow(dead_code, reason = "each test file takes what it needs")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

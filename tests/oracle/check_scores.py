@@ -23,6 +23,8 @@ db = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
 db.row_factory = sqlite3.Row
 compared = worst = 0
 problems = []
+LABELS = "SELECT l.name FROM runs r JOIN labels l ON l.data = r.data WHERE r.fingerprint = ? ORDER BY l.position"
+EPOCHS = "SELECT e.epoch FROM runs r JOIN epochs e ON e.run = r.id WHERE r.fingerprint = ? ORDER BY e.epoch"
 
 
 def check(where, name, ours, theirs):
@@ -60,7 +62,7 @@ for board in db.execute("SELECT * FROM leaderboard WHERE best_epoch = 1"):
     assert len(names) == len(set(order)) == truth.shape[1], where
     # Column of a label: its position in the run's label list.
     position = {name: i for i, name in enumerate(
-        row[0] for row in db.execute("SELECT name FROM labels WHERE run = ? ORDER BY position", (run,)))}
+        row[0] for row in db.execute(LABELS, (run,)))}
     predicted = np.zeros_like(truth)
     for row in labels:
         k = position[row["label"]]
@@ -86,10 +88,10 @@ for board in db.execute("SELECT * FROM leaderboard WHERE best_epoch = 1"):
 # Completeness: epochs x labels x policies for val, {best, last} for test.
 rows = 0
 for sweep, run in db.execute("SELECT DISTINCT sweep, run FROM leaderboard"):
-    epochs = [row[0] for row in db.execute("SELECT epoch FROM epochs WHERE run = ? ORDER BY epoch", (run,))]
+    epochs = [row[0] for row in db.execute(EPOCHS, (run,))]
     best = {row[0] for row in db.execute("SELECT DISTINCT epoch FROM leaderboard WHERE run = ? AND best_epoch = 1", (run,))}
     policies = {row[0] for row in db.execute("SELECT DISTINCT policy FROM leaderboard WHERE run = ?", (run,))}
-    labels = db.execute("SELECT count(*) FROM labels WHERE run = ?", (run,)).fetchone()[0]
+    labels = len(db.execute(LABELS, (run,)).fetchall())
     for split, expected in [("val", set(epochs)), ("test", best | {max(epochs)})]:
         for epoch in expected:
             found = db.execute(

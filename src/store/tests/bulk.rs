@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::fixture::{self, Journal};
+use crate::report::{self, Form, Question};
 use crate::spec::Fingerprint;
 use crate::store::{At, Reader, Writer};
 use crate::strategy::threshold::Policy;
@@ -65,6 +66,20 @@ async fn ten_thousand_runs() {
     let clock = Instant::now();
     assert_eq!(reader.paces().await.unwrap().len(), 1);
     times.push(("paces", clock.elapsed()));
+    for (what, detailed) in [("report", 10), ("report with every label", usize::MAX)] {
+        let clock = Instant::now();
+        let named = reader.sweep(sweep).await.unwrap();
+        // a row a run: the most that a report can have
+        let question = Question { detailed, group_by: vec!["loss".to_owned(), "seed".to_owned()], ..Question::default() };
+        let summary = report::answer(&mut reader, named, &question).await.unwrap();
+        let answered = clock.elapsed();
+        let text = report::render(&summary, Form::Json).unwrap();
+        assert!(summary.rows.len() == 30_001 && text.len() > 1_000_000);
+        println!("{what}: answered in {answered:?}, as JSON in {:?}", clock.elapsed());
+        if detailed == 10 {
+            times.push((what, answered));
+        }
+    }
     println!("begin {begun:?}, missing {listed:?}, ingest {ingested:?} (a run: first {first:?}, last {last:?}), {times:?}");
     assert!(*last < *first * 3, "ingest slows down as the database grows");
     for (what, time) in times {

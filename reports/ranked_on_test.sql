@@ -1,0 +1,17 @@
+-- How do the strategies do on test? Epoch and threshold policy are chosen on val; mean, worst and best seed on test.
+WITH strategies AS (
+    SELECT loss, pos_weight, gamma, sampler, params, policy, count(DISTINCT run) AS runs,
+           avg(macro_f1) FILTER (WHERE split = 'val') AS val_f1,
+           avg(macro_f1) FILTER (WHERE split = 'test') AS test_f1,
+           min(macro_f1) FILTER (WHERE split = 'test') AS worst,
+           max(macro_f1) FILTER (WHERE split = 'test') AS best,
+           avg(macro_ap) FILTER (WHERE split = 'test') AS test_ap
+    FROM leaderboard
+    WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1) AND best_epoch
+    GROUP BY loss, pos_weight, gamma, sampler, params, policy
+)
+SELECT loss, pos_weight, gamma, sampler, policy, round(max(val_f1), 3) AS val_f1, round(test_f1, 3) AS test_f1,
+       round(worst, 3) AS worst_seed, round(best, 3) AS best_seed, round(test_ap, 3) AS test_macro_ap, runs
+FROM strategies
+GROUP BY loss, pos_weight, gamma, sampler, params
+ORDER BY val_f1 DESC;

@@ -1,0 +1,336 @@
+//! Summaries of hand-made evaluations.
+
+use serde_json::{Map, Value, json};
+
+use super::load::{Labels, Loaded, Run};
+use super::question::{Question, Split, columns};
+use super::score::{LabelScore, Score, place};
+use super::summary::{Row, Spread, Summary};
+use super::{Form, baseline::ALL_POSITIVE, labels, rank, render};
+use crate::data::InputShape;
+use crate::spec::DataFacts;
+use crate::store::{METRICS, SweepRow, SweepRun};
+use crate::strategy::LabelCounts;
+
+/// Two labels: a tenth and a half of 100 val rows, two and five tenths of 50 test rows.
+fn facts() -> DataFacts {
+    let counts = |rows: usize, positives: [usize; 2]| LabelCounts { rows, positives: positives.to_vec() };
+    DataFacts {
+        content: "c0ffee0123".to_owned(),
+        labels: vec!["rare".to_owned(), "a|b, \"c\"".to_owned()],
+        input: InputShape::Features { width: 3 },
+        train: counts(500, [50, 250]),
+        val: counts(100, [10, 50]),
+        test: counts(50, [10, 25]),
+        folder: "".into(),
+    }
+}
+
+fn empty() -> Loaded {
+    let sweep = SweepRow {
+        id: 1,
+        name: "hand".to_owned(),
+        title: "hand".to_owned(),
+        state: "done".to_owned(),
+        file: String::new(),
+        text: String::new(),
+        points: 0,
+        created_at: 0.0,
+        begun_at: 0.0,
+        finished_at: None,
+        version: String::new(),
+        host: String::new(),
+    };
+    let policies = vec!["0.5".to_owned(), "max_f1".to_owned()];
+    Loaded { sweep, policies, data: vec![facts()], runs: vec![], keys: vec![], val: vec![], test: vec![], lost: vec![] }
+}
+
+/// Adds a run of each seed; `macro_f1` on val under policy 0, a seed each.
+fn add(loaded: &mut Loaded, loss: &str, pos_weight: &str, macro_f1: &[f64]) {
+    for (seed, &value) in macro_f1.iter().enumerate() {
+        let run = add_run(loaded, loss, pos_weight, seed as i64, "succeeded");
+        loaded.val.push(score(run, 0, value, 0.5));
+    }
+}
+
+fn add_run(loaded: &mut Loaded, loss: &str, pos_weight: &str, seed: i64, state: &str) -> usize {
+    let row = SweepRun {
+        run: format!("{:032x}", loaded.runs.len() + 0xab00_0000),
+        state: state.to_owned(),
+        data: 1,
+        epochs: 4,
+        best_epoch: Some(3),
+        loss: loss.to_owned(),
+        pos_weight: pos_weight.to_owned(),
+        gamma: (loss == "focal").then_some(2.0),
+        sampler: "shuffle".to_owned(),
+        seed,
+        params: "{}".to_owned(),
+    };
+    loaded.runs.push(Run { row, params: Map::new(), data: 0 });
+    loaded.runs.len() - 1
+}
+
+fn score(run: usize, policy: usize, macro_f1: f64, macro_ap: f64) -> Score {
+    let mut values = [None; METRICS.len()];
+    values[place("macro_f1")] = Some(macro_f1);
+    values[place("macro_ap")] = Some(macro_ap);
+    values[place("hamming_loss")] = Some(1.0 - macro_f1);
+    Score { run, policy, values, predicted_rate: Some(0.3), labels: vec![] }
+}
+
+fn ranked(loaded: &Loaded, question: &Question) -> Summary {
+    rank::rank(loaded, question, &columns(&question.group_by, &loaded.keys).unwrap())
+}
+
+/// (rank, loss or policy of the baseline, pos_weight), a row each.
+fn order(summary: &Summary) -> Vec<(Option<usize>, String)> {
+    let name = |row: &Row| match row.strategy.get("loss") {
+        _ if row.baseline => ALL_POSITIVE.to_owned(),
+        Some(Value::String(loss)) => {
+            format!("{loss} {}", row.strategy["pos_weight"].as_str().unwrap_or_default()).trim_end().to_owned()
+        }
+        _ => row.policy.clone(),
+    };
+    summary.rows.iter().map(|row| (row.rank, name(row))).collect()
+}
+
+fn names(expected: &[(usize, &str)]) -> Vec<(Option<usize>, String)> {
+    expected.iter().map(|(rank, name)| (Some(*rank), (*name).to_owned())).collect()
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-12
+}
+
+#[test]
+fn rows_are_means_over_seeds_best_first() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.70, 0.72, 0.74]);
+    add(&mut loaded, "bce", "sqrt", &[0.80]);
+    add(&mut loaded, "focal", "none", &[0.60, 0.90]);
+    let summary = ranked(&loaded, &Question::default());
+    // all-positive: F1 of 10 in 100 is 2/11, of 50 in 100 is 2/3
+    assert_eq!(order(&summary), names(&[(1, "bce sqrt"), (2, "focal none"), (3, "bce none"), (4, ALL_POSITIVE)]));
+    let spread = |row: usize| summary.rows[row].metrics["macro_f1"];
+    assert_eq!(spread(0), Spread { mean: 0.8, sd: None, n: 1 });
+    assert!(close(spread(1).mean, 0.75) && close(spread(1).sd.unwrap(), 0.15 * 2f64.sqrt()));
+    assert!(close(spread(2).mean, 0.72) && close(spread(2).sd.unwrap(), 0.02) && spread(2).n == 3);
+    assert_eq!((summary.rows[2].n, summary.rows[2].of, summary.strategies), (3, 3, 3));
+    assert!(close(spread(3).mean, (2.0 / 11.0 + 2.0 / 3.0) / 2.0));
+    assert_eq!(summary.rows[1].strategy["gamma"], json!(2.0));
+    assert_eq!(summary.rows[2].strategy["gamma"], Value::Null);
+}
+
+#[test]
+fn less_is_better_where_it_is() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.70]);
+    add(&mut loaded, "bce", "sqrt", &[0.90]);
+    let summary = ranked(&loaded, &Question { metric: "hamming_loss", ..Question::default() });
+    // all-positive errs on 90 + 50 of 200 cells
+    assert_eq!(order(&summary), names(&[(1, "bce sqrt"), (2, "bce none"), (3, ALL_POSITIVE)]));
+    assert!(close(summary.rows[2].metrics["hamming_loss"].mean, 0.7));
+}
+
+#[test]
+fn equal_rows_share_a_rank_and_stand_by_macro_ap() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.1, 0.2, 0.3]);
+    add(&mut loaded, "bce", "sqrt", &[0.3, 0.1, 0.2]);
+    add(&mut loaded, "focal", "none", &[0.05]);
+    add(&mut loaded, "focal", "sqrt", &[0.9]);
+    for score in &mut loaded.val[3..6] {
+        score.values[place("macro_ap")] = Some(0.6);
+    }
+    let summary = ranked(&loaded, &Question::default());
+    assert_eq!(
+        order(&summary),
+        names(&[(1, "focal sqrt"), (2, ALL_POSITIVE), (2, "bce sqrt"), (2, "bce none"), (4, "focal none")])
+    );
+}
+
+#[test]
+fn the_baseline_has_its_place_and_stays_when_rows_are_cut() {
+    let mut loaded = empty();
+    add(&mut loaded, "a", "none", &[0.9]);
+    add(&mut loaded, "b", "none", &[0.5]);
+    add(&mut loaded, "c", "none", &[0.3]);
+    let base = (2.0 / 11.0 + 2.0 / 3.0) / 2.0;
+    add(&mut loaded, "d", "none", &[base]);
+    let all = ranked(&loaded, &Question::default());
+    assert_eq!(order(&all), names(&[(1, "a none"), (2, "b none"), (3, "d none"), (3, ALL_POSITIVE), (4, "c none")]));
+    let cut = ranked(&loaded, &Question { top: Some(1), ..Question::default() });
+    assert_eq!(order(&cut), names(&[(1, "a none"), (3, ALL_POSITIVE)]));
+    assert_eq!(cut.strategies, 4);
+    let baseline = &cut.rows[1];
+    assert!(close(baseline.metrics["macro_ap"].mean, 0.3) && close(baseline.metrics["macro_auc"].mean, 0.5));
+    assert!(close(baseline.metrics["macro_recall"].mean, 1.0) && close(baseline.metrics["macro_precision"].mean, 0.3));
+    assert!(close(baseline.metrics["micro_f1"].mean, 120.0 / 260.0));
+    assert!(close(baseline.predicted_rate.unwrap().mean, 1.0));
+    assert!(!baseline.metrics.contains_key("samples_f1"), "counts cannot tell it");
+    let lines: Vec<(f64, f64)> = baseline.labels.iter().map(|line| (line.prevalence, line.recall)).collect();
+    assert_eq!(lines, [(0.1, 1.0), (0.5, 1.0)]);
+    // where it has no value it comes last, without a rank
+    for score in &mut loaded.val {
+        score.values[place("samples_f1")] = Some(0.01);
+    }
+    let samples = ranked(&loaded, &Question { metric: "samples_f1", ..Question::default() });
+    assert_eq!(order(&samples).last().unwrap(), &(None, ALL_POSITIVE.to_owned()));
+}
+
+#[test]
+fn nothing_is_chosen_on_test() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.8, 0.8]);
+    add(&mut loaded, "bce", "sqrt", &[0.6, 0.6]);
+    add(&mut loaded, "focal", "none", &[0.6, 0.6]);
+    // better on test, worse on val; and of two that are equal on val, the planned order stays
+    loaded.test = vec![score(0, 0, 0.1, 0.1), score(1, 0, 0.2, 0.1), score(2, 0, 0.9, 0.1), score(4, 0, 0.95, 0.9)];
+    let test = ranked(&loaded, &Question { split: Split::Test, ..Question::default() });
+    let val = ranked(&loaded, &Question::default());
+    assert_eq!(order(&test), order(&val));
+    assert_eq!(order(&test), names(&[(1, "bce none"), (2, "bce sqrt"), (2, "focal none"), (4, ALL_POSITIVE)]));
+    assert!(close(test.rows[0].metrics["macro_f1"].mean, 0.15) && close(test.rows[0].val.unwrap().mean, 0.8));
+    assert_eq!((test.rows[1].n, test.rows[1].of), (1, 2));
+    // the baseline is shown as it is on test: 10 and 25 of 50
+    assert!(close(test.rows[3].metrics["macro_f1"].mean, (1.0 / 3.0 + 2.0 / 3.0) / 2.0) && close(test.data[0].prevalence, 0.35));
+    assert!(test.notes[0].contains("nothing is chosen on test"), "{:?}", test.notes);
+}
+
+#[test]
+fn failed_seeds_are_told() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.8, 0.9]);
+    add_run(&mut loaded, "bce", "none", 2, "failed");
+    add_run(&mut loaded, "focal", "none", 0, "failed");
+    add_run(&mut loaded, "focal", "none", 1, "queued");
+    let summary = ranked(&loaded, &Question::default());
+    assert_eq!((summary.rows[0].n, summary.rows[0].of), (2, 3));
+    assert_eq!((summary.runs.total, summary.runs.recorded, summary.runs.failed, summary.runs.left), (5, 2, 2, 1));
+    let absent = &summary.without_results[0];
+    assert_eq!((&absent.strategy["loss"], absent.failed, absent.left), (&json!("focal"), 1, 1));
+    let text = render(&summary, Form::Table { style: false, width: 110 }).unwrap();
+    assert!(text.contains("2/3") && text.contains("no result: focal, none, gamma 2, shuffle (1 failed, 1 to be done)"), "{text}");
+}
+
+#[test]
+fn other_columns_make_other_rows_but_a_policy_always_does() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.7, 0.8]);
+    add(&mut loaded, "bce", "sqrt", &[0.9]);
+    for run in 0..3 {
+        loaded.val.push(score(run, 1, 0.5, 0.5));
+    }
+    let by = |names: &[&str]| {
+        let group_by = names.iter().map(ToString::to_string).collect();
+        let summary = ranked(&loaded, &Question { group_by, ..Question::default() });
+        summary
+            .rows
+            .iter()
+            .filter(|row| !row.baseline)
+            .map(|row| (row.policy.clone(), row.n, row.strategy.len()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(by(&["loss"]), [("0.5".to_owned(), 3, 1), ("max_f1".to_owned(), 3, 1)]);
+    assert_eq!(by(&["policy"]), [("0.5".to_owned(), 3, 0), ("max_f1".to_owned(), 3, 0)]);
+    assert_eq!(by(&["pos_weight", "seed"]).len(), 6);
+}
+
+#[test]
+fn data_sets_are_never_averaged() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.7, 0.8]);
+    loaded.runs[1].data = 1;
+    loaded.runs[1].row.seed = 0;
+    // the same rows and labels in another size: one ranking, two rows, told apart
+    loaded.data.push(DataFacts { content: "decaf".to_owned(), ..facts() });
+    let summary = ranked(&loaded, &Question::default());
+    assert_eq!(order(&summary), names(&[(1, "bce none"), (2, "bce none"), (3, ALL_POSITIVE)]));
+    assert_eq!((&summary.rows[0].strategy["prepared"], &summary.rows[1].strategy["prepared"]), (&json!(2), &json!(1)));
+    assert_eq!(summary.data[0].content, ["c0ffee0123", "decaf"]);
+    // other labels: another ranking with a baseline of its own
+    loaded.data[1].labels[0] = "other".to_owned();
+    let summary = ranked(&loaded, &Question::default());
+    assert_eq!(order(&summary), names(&[(1, "bce none"), (2, ALL_POSITIVE), (1, "bce none"), (2, ALL_POSITIVE)]));
+    assert_eq!(summary.rows.iter().map(|row| row.data).collect::<Vec<_>>(), [0, 0, 1, 1]);
+    let text = render(&summary, Form::Table { style: false, width: 110 }).unwrap();
+    assert!(text.contains("data set 2 (decaf): 100 val rows, 2 labels") && text.contains("compare within one"), "{text}");
+}
+
+/// One strategy of two runs with its labels.
+fn described() -> Summary {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "[10.79,2.446]", &[0.7, 0.8]);
+    let mut summary = ranked(&loaded, &Question::default());
+    let label = |ap, threshold, f1| LabelScore { ap, threshold, precision: f1, recall: f1, f1, predicted_rate: 0.25 };
+    let mut read = Labels::new();
+    read.insert((0, 0), vec![label(Some(0.25), 0.1, 0.5), label(None, 0.5, 0.0)]);
+    read.insert((1, 0), vec![label(Some(0.75), 0.3, 1.0), label(None, 0.5, 0.5)]);
+    labels::describe(&mut summary, &read);
+    summary
+}
+
+#[test]
+fn labels_are_means_over_runs() {
+    let summary = described();
+    let [rare, other] = &summary.rows[0].labels[..] else { panic!() };
+    assert_eq!((rare.ap, rare.threshold, rare.f1, rare.prevalence), (Some(0.5), 0.2, 0.75, 0.1));
+    assert_eq!((other.ap, other.f1, other.predicted_rate), (None, 0.25, 0.25));
+}
+
+#[test]
+fn csv_is_long_and_quotes_what_it_must() {
+    let text = render(&described(), Form::Csv).unwrap();
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let heads = reader.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(rows.len(), 4, "two rows of two labels");
+    let cell = |row: usize, name: &str| rows[row].get(heads.iter().position(|head| head == name).unwrap()).unwrap();
+    assert_eq!((cell(0, "pos_weight"), cell(0, "policy"), cell(0, "n"), cell(0, "gamma")), ("[10.79,2.446]", "0.5", "2", ""));
+    assert_eq!((cell(1, "label"), cell(1, "ap"), cell(1, "f1"), cell(1, "metric")), ("a|b, \"c\"", "", "0.25", "macro_f1"));
+    assert_eq!((cell(2, "policy"), cell(2, "loss"), cell(2, "recall")), (ALL_POSITIVE, "", "1"));
+    let mean: f64 = cell(0, "mean").parse().unwrap();
+    assert!(close(mean, 0.75));
+}
+
+#[test]
+fn every_format_says_when_there_is_nothing() {
+    let mut loaded = empty();
+    add_run(&mut loaded, "bce", "none", 0, "queued");
+    let summary = ranked(&loaded, &Question::default());
+    assert_eq!((summary.rows.len(), summary.without_results.len()), (0, 1));
+    for form in [Form::Table { style: false, width: 100 }, Form::Markdown, Form::Json] {
+        let text = render(&summary, form).unwrap();
+        assert!(text.contains("no results yet"), "{text}");
+    }
+    assert_eq!(render(&summary, Form::Csv).unwrap().lines().count(), 1);
+    let json: Value = serde_json::from_str(&render(&summary, Form::Json).unwrap()).unwrap();
+    assert_eq!(json["rows"], json!([]));
+}
+
+#[test]
+fn the_table_fits_and_escapes_only_on_request() {
+    let mut loaded = empty();
+    for (at, weight) in ["none", "neg_over_pos", "inverse_share", "power(exponent=0.5)"].into_iter().enumerate() {
+        add(&mut loaded, "class_balanced(beta=0.9999,of=focal)", weight, &[0.5 + at as f64 / 100.0, 0.6]);
+        add(&mut loaded, "focal", weight, &[0.4 + at as f64 / 100.0, 0.6]);
+    }
+    let summary = ranked(&loaded, &Question::default());
+    for width in [100, 120] {
+        let text = render(&summary, Form::Table { style: false, width }).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{a0}'), "{text}");
+        assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "a line a row and the footnote: {text}");
+    }
+    assert!(render(&summary, Form::Table { style: true, width: 120 }).unwrap().contains('\u{1b}'));
+}
+
+#[test]
+fn markdown_cells_stay_cells() {
+    let text = render(&described(), Form::Markdown).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+    let pipes = |line: &str| line.replace("\\|", "").matches('|').count();
+    assert_eq!(pipes(lines[0]), pipes(lines[2]), "{text}");
+    assert!(text.contains("| a\\|b, \"c\" |") && text.contains("macro_f1"), "{text}");
+}
