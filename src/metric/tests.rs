@@ -219,6 +219,38 @@ fn probabilities_are_judged_as_scikit_learn_judges_columns() {
     }
 }
 
+/// strategies.md 5: the toy, with its three conventions for rows that are empty in truth and prediction.
+#[test]
+fn the_toy_keeps_its_golden_values() {
+    let truth = matrix(3, vec![1, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0]);
+    let scores = [1., 0., 0., 0., 0., 1., 0., 0., 0., 0., 0., 0.];
+    let decisions = decide(&scores, &truth, &[0.5; 3]);
+    let of = |how| average(&decisions.counts, Rate::F(1.0), how, ZeroDivision::Zero).unwrap();
+    let near = |name: &str, ours: f64, golden: f64| assert!((ours - golden).abs() < 5e-5, "{name}: {ours} is not {golden}");
+    let golden = [(Average::Macro, 0.2222), (Average::Micro, 0.3333), (Average::Weighted, 0.3333)];
+    golden.iter().for_each(|&(how, golden)| near("F1", of(how), golden));
+    let rows = sample_rates(&scores, &truth, &[0.5; 3]);
+    let conventions = [(ZeroDivision::Zero, 0.25), (ZeroDivision::One, 0.5), (ZeroDivision::Undefined, 0.3333)];
+    conventions.iter().for_each(|&(convention, golden)| near("samples F1", rows.f1.mean(convention).unwrap(), golden));
+    near("samples Jaccard", rows.jaccard.mean(ZeroDivision::Zero).unwrap(), 0.25);
+    // A precision that is undefined does not leak into F1: one false alarm, no positives.
+    let alarm = Counts { tp: 0, fp: 0, fn_: 1, tn: 2 };
+    assert_eq!((Rate::Precision.of(&alarm), Rate::F(1.0).of(&alarm)), (None, Some(0.0)));
+    // One class only: scikit-learn's balanced accuracy is the specificity alone.
+    let absent = Counts { tp: 0, fp: 1, fn_: 0, tn: 2 };
+    near("balanced accuracy", absent.balanced_accuracy_sklearn().unwrap(), 0.6667);
+    assert_eq!(Rate::BalancedAccuracy.of(&absent), None);
+}
+
+#[test]
+fn scores_from_elsewhere_are_checked() {
+    let truth = LabelMatrix { names: Arc::new(["cat".to_owned(), "dog".to_owned()]), values: vec![0, 1, 1, 0] };
+    assert_eq!(check_scores(&[0.1, -3.0, 1e30, 0.0], &truth), Ok(()));
+    let error = |scores: &[f32]| check_scores(scores, &truth).unwrap_err().to_string();
+    assert_eq!(error(&[0.1, 0.2, 0.3, f32::NAN]), "the score of label dog in row 2 is NaN: scores must be finite numbers");
+    assert_eq!(error(&[0.1; 6]), "6 scores do not fit 2 rows of 2 labels, which need 4");
+}
+
 /// Every threshold that tells scores apart, repeated, unsorted, infinite and out of range: the same as deciding one by one.
 #[test]
 fn counts_at_many_thresholds_equal_decisions_one_by_one() {

@@ -15,11 +15,13 @@
 mod bayes;
 mod bootstrap;
 mod corrected_t;
+mod decided;
 mod design;
 mod friedman;
 mod interval;
 mod optimism;
 mod paired;
+mod ranked;
 mod resampling;
 mod sign_flip;
 pub mod special;
@@ -29,14 +31,16 @@ mod wilcoxon;
 pub use bayes::{Posterior, signed_rank_posterior};
 pub use bootstrap::{Estimates, bootstrap};
 pub use corrected_t::{StudentTest, corrected_t};
+pub use decided::{Decided, DecidedRate};
 pub use design::{Design, holm};
 pub use friedman::{Friedman, friedman};
 pub use interval::{Estimate, Interval, Method};
 pub use optimism::{CrossFit, cross_fit};
 pub use paired::Paired;
+pub use ranked::{Ranked, RankedMetric};
 pub use resampling::{LANES, Resampling, Weights};
 pub use sign_flip::sign_flip;
-pub use statistic::{Decided, DecidedRate, Ranked, RankedMetric, RowValues, Statistic};
+pub use statistic::{RowValues, Statistic};
 pub use wilcoxon::{SignedRank, wilcoxon};
 
 #[cfg(test)]

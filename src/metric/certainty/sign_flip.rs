@@ -28,7 +28,7 @@ pub fn sign_flip(differences: &[f64], seed: u64) -> f64 {
     let mut draw = || {
         let mut bits = 0;
         let signed = differences.iter().enumerate().map(|(place, difference)| {
-            bits = if place % 32 == 0 { rng.next_u32() } else { bits >> 1 };
+            bits = if place.is_multiple_of(32) { rng.next_u32() } else { bits >> 1 };
             if bits & 1 == 1 { *difference } else { -difference }
         });
         signed.sum::<f64>().abs() >= reached

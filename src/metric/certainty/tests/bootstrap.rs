@@ -47,7 +47,7 @@ fn weights_stand_for_repeated_rows() {
         for lane in (0..LANES).filter(|lane| batch * LANES + lane < plan.weightings()) {
             let (scores, truth) = materialise(&scores, &truth, &weights, lane);
             let counts = decide(&scores, &truth, &thresholds).counts;
-            for label in 0..4 {
+            for (label, counts) in counts.iter().enumerate() {
                 let curve = Curve::of(&scores, &truth, label);
                 let ap = ranked.metric(RankedMetric::AveragePrecision).lanes(label, &weights)[lane];
                 same(ap, curve.average_precision());
@@ -55,9 +55,9 @@ fn weights_stand_for_repeated_rows() {
                 let positives = curve.positives > 0;
                 without += usize::from(!positives && label != 3);
                 for rate in [Rate::F(1.0), Rate::F(2.0), Rate::Recall, Rate::Precision, Rate::Mcc, Rate::Specificity] {
-                    same(decided.rate(rate).lanes(label, &weights)[lane], positives.then(|| counts[label].rate(rate)));
+                    same(decided.rate(rate).lanes(label, &weights)[lane], positives.then(|| counts.rate(rate)));
                 }
-                same(decided.rate(Rate::PredictedRate).lanes(label, &weights)[lane], Some(counts[label].predicted_rate()));
+                same(decided.rate(Rate::PredictedRate).lanes(label, &weights)[lane], Some(counts.predicted_rate()));
                 same(brier.lanes(label, &weights)[lane], Some(probability(&scores, &truth)[label].brier));
             }
             same(decided.micro(Rate::F(1.0)).lanes(0, &weights)[lane], Some(counts.iter().copied().sum::<Counts>().f1()));
