@@ -16,7 +16,8 @@ use sweep::rng::Rng;
 fn cells(folder: Option<&Path>, rows: usize, labels: usize) -> Result<(Vec<f32>, LabelMatrix), std::io::Error> {
     let (scores, values): (Vec<f32>, Vec<u8>) = if let Some(folder) = folder {
         let read = |kind: &str| std::fs::read(folder.join(format!("{rows}x{labels}.{kind}")));
-        let scores = read("scores")?.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+        let scores =
+            read("scores")?.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
         (scores, read("truth")?)
     } else {
         let mut rng = Rng::new(0, "metrics_speed", &[]);
