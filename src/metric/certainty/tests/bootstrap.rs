@@ -2,7 +2,7 @@ use super::super::resampling::Plan;
 use super::super::*;
 use super::{Letters, RATES, matrix};
 use crate::data::LabelMatrix;
-use crate::metric::{Counts, Curve, Rate, decide, probability};
+use crate::metric::{Counts, Curve, Decide, Rate, decide, probability};
 use crate::rng::Rng;
 
 fn resampling(rows: usize, replicates: usize) -> Resampling<'static> {
@@ -198,10 +198,10 @@ fn refitting_adds_what_validation_would_have_changed() {
     };
     let refitted = |policy: &str| {
         let policy = crate::strategy::threshold::parse(policy).unwrap();
-        bootstrap_refitted(val, test, 300, 5, Rate::F(1.0), |scores, truth| policy.fit(scores, truth))
+        bootstrap_refitted(val, test, 300, 5, Rate::F(1.0), |scores, truth| policy.fit(scores, truth).thresholds(4))
     };
     assert_eq!(refitted("0.25"), under(&[0.25; 4]));
-    let tuned = crate::strategy::threshold::parse("max_f1").unwrap().fit(&val_scores, &val_truth);
+    let tuned = crate::strategy::threshold::parse("max_f1").unwrap().fit(&val_scores, &val_truth).thresholds(4);
     let (pipeline, conditional) = (refitted("max_f1"), under(&tuned));
     assert_eq!(pipeline.mean.point, conditional.mean.point);
     let (wide, narrow) = (pipeline.labels[0].standard_error(), conditional.labels[0].standard_error());
