@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use super::output::print;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
 use crate::report::{self, Form, Question, Summary};
@@ -103,15 +104,6 @@ fn table(to_stdout: bool) -> Form {
 pub(super) fn styled() -> bool {
     let off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     !off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-}
-
-/// Data to stdout. A reader that has seen enough (`| head`) is no error.
-pub(super) fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io { path: "stdout".into(), source }),
-        _ => Ok(()),
-    }
 }
 
 /// Beside, then renamed: nobody ever sees half a report. What is no regular file (`/dev/stderr`) is written as it is.

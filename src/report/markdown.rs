@@ -1,6 +1,7 @@
 //! A report as GitHub renders it.
 
-use super::cells::{Grid, Layout};
+use super::cells::Grid;
+use super::layout::Layout;
 use super::summary::Summary;
 
 /// The report in GitHub-flavoured Markdown.

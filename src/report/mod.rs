@@ -6,6 +6,7 @@ mod csv;
 mod fresh;
 mod group;
 mod labels;
+mod layout;
 mod load;
 mod markdown;
 mod notes;

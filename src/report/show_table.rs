@@ -10,6 +10,8 @@ use crate::store::{AttemptRow, LabelRow, time_in_words};
 
 /// Columns that a line of the configuration may take.
 const WIDTH: usize = 110;
+/// Letters of a label's name.
+const NAME: usize = 26;
 /// Where the values of the configuration begin.
 const INDENT: usize = 12;
 
@@ -24,8 +26,7 @@ pub fn render(shown: &Shown, style: bool) -> String {
     for (split, title) in [("val", "val"), ("test", "test")] {
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
-            let averages =
-                ["macro_f1", "micro_f1", "macro_precision", "macro_recall", "macro_ap", "hamming_loss", "subset_accuracy"];
+            let averages = ["macro_f1", "micro_f1", "macro_ap", "macro_auc", "hamming_loss", "subset_accuracy"];
             let averages = averages.iter().filter_map(|name| Some((name, result?.metric(name)?)));
             let averages: Vec<String> = averages.map(|(name, value)| format!("{name} {}", number(value))).collect();
             let epoch = run.best_epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
@@ -132,7 +133,7 @@ fn weights(shown: &Shown) -> Grid {
             counts.positives.get(at).map_or_else(String::new, |&n| percent(n as f64 / counts.rows.max(1) as f64))
         };
         vec![
-            shorten(label, 40),
+            shorten(label, NAME),
             weights.get(at).map_or_else(String::new, |weight| format!("{weight:.4}")),
             facts.train.positives.get(at).map_or_else(String::new, ToString::to_string),
             rate(&facts.train),
@@ -213,7 +214,7 @@ fn labels(rows: &[LabelRow]) -> Grid {
         let counts = [row.tp, row.fp, row.fn_, row.tn].map(|count| count.to_string());
         let rates = [optional(row.ap), optional(row.auc), number(row.precision), number(row.recall), number(row.f1)];
         let rest = [number(row.threshold), percent(row.prevalence), percent(row.predicted_rate)];
-        [shorten(&row.label, 40)].into_iter().chain(rates).chain(rest).chain(counts).collect()
+        [shorten(&row.label, NAME)].into_iter().chain(rates).chain(rest).chain(counts).collect()
     };
     Grid { heads, rows: rows.iter().map(line).collect() }
 }
