@@ -15,6 +15,7 @@ mod run;
 pub mod show;
 mod status;
 mod train;
+mod worker;
 
 use std::future::Future;
 
@@ -38,7 +39,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Explain(args) => wait(explain::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
-        Command::Worker(args) => crate::worker::run(&args),
+        Command::Worker(args) => worker::run(&args),
     }
 }
 

@@ -1,7 +1,8 @@
 //! A report as GitHub renders it.
 
-use super::cells::{Grid, Layout};
+use super::cells::Grid;
 use super::explain;
+use super::layout::Layout;
 use super::summary::Summary;
 
 /// The report in GitHub-flavoured Markdown.

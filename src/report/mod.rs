@@ -10,6 +10,7 @@ pub mod explain;
 mod fresh;
 mod group;
 mod labels;
+mod layout;
 pub mod lint;
 mod load;
 mod markdown;

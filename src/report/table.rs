@@ -4,8 +4,9 @@ use comfy_table::{
     Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as Line, Table, TableStyle, Width,
 };
 
-use super::cells::{Grid, Layout, wrap};
+use super::cells::{Grid, percent, wrap};
 use super::explain;
+use super::layout::Layout;
 use super::summary::Summary;
 
 /// A rule below the heads, two blanks between columns.
@@ -30,11 +31,15 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
             continue;
         }
         let weights: Vec<Weight> = rows.iter().map(|row| weight(row.baseline, row.rank)).collect();
-        text += &format!(
-            "\n{}{}\n",
-            layout.data_title(data).map_or_else(String::new, |title| title + "\n"),
-            draw(&grid, &weights, style, Some(width))
-        );
+        let mut title: Vec<String> = layout.data_title(data).into_iter().collect();
+        // Where the screen is narrow, the column that is the same in every row goes first.
+        let narrow = grid.width() > usize::from(width);
+        let grid = if narrow { grid.without("prevalence") } else { grid };
+        if narrow {
+            title.push(format!("prevalence {}, mean over labels", percent(summary.data[data].prevalence)));
+        }
+        title.push(draw(&grid, &weights, style, Some(width)));
+        text += &format!("\n{}\n", title.join("\n"));
     }
     let notes = layout.footnotes();
     if !notes.is_empty() {

@@ -323,6 +323,8 @@ fn the_table_fits_and_escapes_only_on_request() {
         assert!(!text.contains('\u{1b}') && !text.contains('\u{a0}'), "{text}");
         assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "a line a row and the footnote: {text}");
     }
+    let narrow = render(&summary, Form::Table { style: false, width: 92 }).unwrap();
+    assert!(narrow.contains("\nprevalence 30.0%, mean over labels\n") && narrow.contains("predicted"), "{narrow}");
     assert!(render(&summary, Form::Table { style: true, width: 120 }).unwrap().contains('\u{1b}'));
 }
 

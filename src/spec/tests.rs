@@ -434,6 +434,14 @@ fn losses_that_compare_cells_fold_pos_weight_and_equal_losses_are_one_run() {
 }
 
 #[test]
+fn batches_too_small_for_their_sampler_are_refused() {
+    let text = format!("{MINIMAL}[train]\nbatch_size = 8\n[grid]\nsampler = ['shuffle', {{ kind = 'balanced_batch', min = 3 }}]");
+    let message = parse("f", &text, &[]).unwrap().plan(&[facts()], &BTreeMap::new()).unwrap_err().to_string();
+    let expected = "sampler balanced_batch(min=3) needs train.batch_size to be 12 or more with 4 labels, not 8";
+    assert!(message.starts_with("f:6:23: ") && message.ends_with(expected), "{message}");
+}
+
+#[test]
 fn a_sampler_that_mixes_features_is_refused_for_images() {
     let message = error(&format!("{MINIMAL}[grid]\nsampler = ['shuffle', 'mlsmote']"), &[]);
     assert!(message.starts_with("dir/f.toml:4:23: "), "{message}");

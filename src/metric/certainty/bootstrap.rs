@@ -45,7 +45,7 @@ pub fn bootstrap(resampling: &Resampling<'_>, statistics: &[&dyn Statistic]) -> 
 }
 
 /// `columns`: a label's values, weighting by weighting.
-fn estimates(plan: &Plan, columns: Vec<Vec<f64>>) -> Estimates {
+pub(super) fn estimates(plan: &Plan, columns: Vec<Vec<f64>>) -> Estimates {
     // NaN where no label is defined.
     let mean = |weighting: usize| {
         let defined = || columns.iter().map(|column| column[weighting]).filter(|value| !value.is_nan());

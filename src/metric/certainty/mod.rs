@@ -2,12 +2,13 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | how far would this number move on another test set of this size? | [`bootstrap`] with thresholds held fixed, [`Estimate::percentile`], [`Estimate::bca`] |
-//! | is run A better than run B on these rows? | [`bootstrap`] of both, [`Estimate::minus`]: the same resampled rows for both |
-//! | is strategy A better than B over seeds? | [`Paired`], [`sign_flip`], [`wilcoxon`], [`signed_rank_posterior`] (the headline) |
+//! | how far would this number move on another test set of this size? | [`bootstrap()`] with thresholds held fixed, [`Estimate::percentile`], [`Estimate::bca`] |
+//! | ... and had the thresholds been fitted on another validation set? | [`bootstrap_refitted`] |
+//! | is run A better than run B on these rows? | [`bootstrap()`] of both, [`Estimate::minus`]: the same resampled rows for both |
+//! | is strategy A better than B over seeds? | [`Paired`], [`sign_flip()`], [`wilcoxon()`], [`signed_rank_posterior`] (the headline) |
 //! | ... among many contrasts? | [`holm`], and before that [`Design`]: could it be said at all with so few seeds? |
-//! | ... over overlapping splits of one data set? | [`corrected_t`] |
-//! | ... over several data sets? | [`friedman`] |
+//! | ... over overlapping splits of one data set? | [`corrected_t()`] |
+//! | ... over several data sets? | [`friedman()`] |
 //! | how much of a tuned F1 is luck of the validation set? | [`cross_fit`] |
 //!
 //! Every draw comes from [`crate::rng::Rng`]: one seed, one answer, on any number of threads.
@@ -22,6 +23,7 @@ mod interval;
 mod optimism;
 mod paired;
 mod ranked;
+mod refit;
 mod resampling;
 mod sign_flip;
 pub mod special;
@@ -38,6 +40,7 @@ pub use interval::{Estimate, Interval, Method};
 pub use optimism::{CrossFit, cross_fit};
 pub use paired::Paired;
 pub use ranked::{Ranked, RankedMetric};
+pub use refit::{Split, bootstrap_refitted};
 pub use resampling::{LANES, Resampling, Weights};
 pub use sign_flip::sign_flip;
 pub use statistic::{RowValues, Statistic};

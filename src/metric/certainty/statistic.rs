@@ -4,7 +4,7 @@ use super::resampling::{LANES, Weights};
 use crate::data::LabelMatrix;
 use crate::metric::curve::column;
 
-/// What [`super::bootstrap`] can resample.
+/// What [`super::bootstrap()`] can resample.
 pub trait Statistic: Sync {
     /// Labels it has a value for; 1 if it is one number for all.
     fn labels(&self) -> usize;

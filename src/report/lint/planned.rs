@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use super::super::difference::Power;
 use super::super::explain::arms::{Case, Setting};
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
-use crate::spec::{Choice, DataFacts, PosWeight, Schedule};
+use crate::spec::{DataFacts, PosWeight, Schedule};
+use crate::strategy::loss::class_weights;
 use crate::strategy::pos_weight;
+use crate::strategy::sampler::label_factors;
 
 /// Weights whose largest and smallest differ by less than this are one.
 const EQUAL: f64 = 1e-3;
@@ -50,8 +52,8 @@ fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     }
     if config.loss.kind == "class_balanced" {
         let beta = config.loss.get("beta");
-        let class = Choice::plain("effective_number").with("beta", beta).with("form", "class");
-        equal_formula(&PosWeight::Formula(class), facts, &case.name, lints);
+        let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
+        equal_weights(&weights, beta, facts, &case.name, lints);
     }
     equal_formula(&config.pos_weight, facts, &case.name, lints);
     if config.sampler.kind == "repeat_factor" {
@@ -77,17 +79,21 @@ fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
 fn equal_formula(weight: &PosWeight, facts: &DataFacts, about: &str, lints: &mut Lints) {
     let PosWeight::Formula(choice) = weight else { return };
     let Some(beta) = choice.find("beta").filter(|_| choice.kind == "effective_number") else { return };
-    let Ok(weights) = pos_weight::resolve(weight, &facts.train) else { return };
+    equal_weights(&pos_weight::resolve(weight, &facts.train).unwrap_or_default(), beta, facts, about, lints);
+}
+
+fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lints: &mut Lints) {
     let (low, high) = weights.iter().fold((f64::INFINITY, 0.0f64), |(low, high), &w| (low.min(w), high.max(w)));
     let rarest = facts.train.positives.iter().copied().min().unwrap_or(0);
-    if high / low - 1.0 < EQUAL {
+    let made_for = 1.0 / (1.0 - beta);
+    // Labels that are equally frequent weigh the same under any beta, and rightly so.
+    if !weights.is_empty() && high / low - 1.0 < EQUAL && made_for < rarest as f64 {
         lints.add(
             Kind::EqualWeights,
             about,
             format!(
-                "weights by effective number with beta = {beta} are all one here: beta is made for labels of about {:.0} rows, and the rarest \
+                "weights by effective number with beta = {beta} are all one here: beta is made for labels of about {made_for:.0} rows, and the rarest \
                  has {rarest} in train; nothing is weighed, so leave it out or take a beta from {:.6} on",
-                1.0 / (1.0 - beta),
                 1.0 - 1.0 / rarest.max(2) as f64
             ),
         );
@@ -96,10 +102,9 @@ fn equal_formula(weight: &PosWeight, facts: &DataFacts, about: &str, lints: &mut
 
 fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     let t = case.config.sampler.get("t");
-    let rows = facts.train.rows as f64;
     let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
-    let Some((label, frequency)) = rarest.map(|(label, &n)| (label, n as f64 / rows)) else { return };
-    if t <= frequency {
+    let Some((label, frequency)) = rarest.map(|(label, &n)| (label, n as f64 / facts.train.rows as f64)) else { return };
+    if label_factors(t, &facts.train).iter().all(|factor| *factor <= 1.0) {
         lints.add(
             Kind::NothingRepeated,
             &case.name,
@@ -151,6 +156,8 @@ fn few_seeds(cases: &[Case], setting: &Setting, lints: &mut Lints) {
 
 #[cfg(test)]
 mod tests {
+    use crate::spec::Choice;
+
     use super::super::super::explain::arms::settings;
     use super::super::super::explain::testing::{cases, facts};
     use super::*;

@@ -22,6 +22,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     }],
     build: Build {
         needs_features: false,
+        least_batch: |choice, labels| labels * choice.get("min") as usize,
         make: |choice, train| {
             let least = choice.get("min") as usize;
             // Rarest first; a label without positives is nobody's duty.

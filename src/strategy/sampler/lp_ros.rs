@@ -21,6 +21,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     }],
     build: Build {
         needs_features: false,
+        least_batch: |_, _| 1,
         make: |choice, train| {
             Ok(Box::new(LpRos { percent: choice.get("percent"), bags: lp::bags(train.labels), rows: train.labels.rows() }))
         },

@@ -15,6 +15,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     params: &[PERCENT],
     build: Build {
         needs_features: false,
+        least_batch: |_, _| 1,
         make: |choice, train| {
             Ok(Box::new(LpRus { percent: choice.get("percent"), bags: lp::bags(train.labels), rows: train.labels.rows() }))
         },

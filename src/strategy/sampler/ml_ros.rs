@@ -23,6 +23,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     }],
     build: Build {
         needs_features: false,
+        least_batch: |_, _| 1,
         make: |choice, train| Ok(Box::new(MlRos { percent: choice.get("percent"), train: train.labels.clone() })),
     },
 };

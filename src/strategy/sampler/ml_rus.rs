@@ -32,6 +32,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build {
         needs_features: false,
+        least_batch: |_, _| 1,
         make: |choice, train| {
             let protect = choice.get("protect") == 1.0;
             if train.labels.rows() == 0 {

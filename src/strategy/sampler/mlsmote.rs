@@ -34,6 +34,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build {
         needs_features: true,
+        least_batch: |_, _| 1,
         make: |choice, train| {
             let Some(features) = (train.features)() else {
                 return Err(StrategyError(

@@ -18,6 +18,7 @@ mod weighted;
 
 pub use draw::{Blend, Draw};
 pub use realised::{Realised, realised};
+pub use repeat_factor::label_factors;
 
 use super::{Entry, StrategyError};
 use crate::data::LabelMatrix;
@@ -55,6 +56,8 @@ pub type Make = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, StrategyErro
 pub struct Build {
     /// `true`: it mixes inputs, which has no meaning for images.
     pub needs_features: bool,
+    /// The smallest `batch_size` that it can promise anything for, given the number of labels.
+    pub least_batch: fn(&Choice, labels: usize) -> usize,
     pub make: Make,
 }
 

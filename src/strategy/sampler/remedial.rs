@@ -24,6 +24,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     }],
     build: Build {
         needs_features: false,
+        least_batch: |_, _| 1,
         make: |choice, train| {
             let removed = if choice.word("removed") == "zero" { 0 } else { IGNORED };
             Ok(Box::new(Remedial { rows: train.labels.rows(), split: split(train.labels, removed) }))

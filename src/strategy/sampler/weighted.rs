@@ -26,6 +26,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build {
         needs_features: false,
+        least_batch: |_, _| 1,
         make: |choice, train| {
             let weights = weights(choice.word("by"), choice.get("empty"), train.labels);
             if weights.iter().sum::<f64>() <= 0.0 {
