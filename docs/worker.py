@@ -106,6 +106,12 @@ def npy(path, kind, values, labels):
     put(path, b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + values.tobytes())
 
 
+def kept(path):
+    with open(path, "rb") as file:
+        content = file.read()
+    return array.array("f", content[10 + struct.unpack("<H", content[8:10])[0]:])
+
+
 def safetensors(path, model):
     width = len(model[0]) - 1
     flat = array.array("f", [w for row in model for w in row[:-1]] + [row[-1] for row in model])
@@ -158,8 +164,8 @@ def attempt(job, journal, stopping):
         rate = [sum(y[row][k] for row in parts[0]) / len(parts[0]) for k in range(labels)]
         bias = [math.log(p / (1 - p)) if train["prior_bias"] else 0.0 for p in rate]
         model = [[draw.uniform(-bound, bound) for _ in range(width)] + [bias[k]] for k in range(labels)]
-        state = {"done": 0, "model": model, "speed": [[0.0] * (width + 1) for _ in model], "best": None}
-    journal.add("begin", r=run, a=a, **{"from": state["done"] or None})
+        state = {"epochs": [], "model": model, "speed": [[0.0] * (width + 1) for _ in model], "best": None}
+    journal.add("begin", r=run, a=a, **{"from": len(state["epochs"]) or None})
     journal.flush()
     beat = time.monotonic()
 
@@ -194,7 +200,10 @@ def attempt(job, journal, stopping):
 
     os.makedirs(folder + "/epochs", exist_ok=True)
     model = state["model"]
-    for epoch in range(state["done"], train["epochs"]):
+    for epoch, facts in enumerate(state["epochs"]):  # an attempt tells the whole story
+        add("epoch", epoch=epoch, **facts)
+        tell(epoch, "val", kept(f"{folder}/epochs/val-{epoch}.npy"), parts[1])
+    for epoch in range(len(state["epochs"]), train["epochs"]):
         start, total, rows = time.monotonic(), 0, parts[0][:]
         random.Random(f"shuffle {seed} {epoch}").shuffle(rows)
         batches = [rows[i:i + train["batch_size"]] for i in range(0, len(rows), train["batch_size"])]
@@ -221,28 +230,29 @@ def attempt(job, journal, stopping):
         seconds = time.monotonic() - start
         val = scores(model, parts[1])
         val_loss = sum(loss(logits(model, x[row]), row) for row in parts[1]) / len(parts[1])
-        add("epoch", epoch=epoch, train_loss=total / len(rows), val_loss=val_loss, learning_rate=train["learning_rate"], seconds=seconds,
-            images_per_s=len(rows) / max(seconds, 1e-9))
+        facts = dict(train_loss=total / len(rows), val_loss=val_loss, learning_rate=train["learning_rate"], seconds=seconds,
+                     images_per_s=len(rows) / max(seconds, 1e-9))
+        add("epoch", epoch=epoch, **facts)
         ap = tell(epoch, "val", val, parts[1])
         npy(f"{folder}/epochs/val-{epoch}.npy", "<f4", val, labels)
         if state["best"] is None or ap > state["best"]["ap"]:
             state["best"] = {"epoch": epoch, "ap": ap, "model": [weights[:] for weights in model]}
-        if epoch + 1 == train["epochs"]:
-            for number, weights in {state["best"]["epoch"]: state["best"]["model"], epoch: model}.items():
-                test = scores(weights, parts[2])
-                tell(number, "test", test, parts[2])
-                npy(f"{folder}/epochs/test-{number}.npy", "<f4", test, labels)
-        journal.flush()  # before the checkpoint says that the epoch is done
-        state["done"] = epoch + 1
+        journal.flush()
+        state["epochs"].append(facts)
         put(checkpoint, json.dumps(state).encode())
         if stopping.is_set() and epoch + 1 < train["epochs"]:
             raise Stopped
+    last = train["epochs"] - 1
+    for epoch, weights in {state["best"]["epoch"]: state["best"]["model"], last: model}.items():
+        test = scores(weights, parts[2])
+        tell(epoch, "test", test, parts[2])
+        npy(f"{folder}/epochs/test-{epoch}.npy", "<f4", test, labels)
     for part, name in ((1, "val"), (2, "test")):
         npy(f"{folder}/truth-{name}.npy", "|u1", array.array("B", [t for row in parts[part] for t in y[row]]), labels)
         npy(f"{folder}/scores-{name}.npy", "<f4", scores(state["best"]["model"], parts[part]), labels)
     safetensors(folder + "/model.safetensors", state["best"]["model"])
+    journal.flush()
     put(folder + "/log.txt", f"attempt {a}: best epoch {state['best']['epoch']}, val macro AP {state['best']['ap']:.4f}\n".encode())
-    os.remove(checkpoint)
 
 
 def main():
@@ -284,6 +294,8 @@ def main():
                 journal.add("begin", r=job["run"], a=job["attempt"], **{"from": None})
         journal.add("end", r=job["run"], a=job["attempt"], st=st, n=journal.results, why=why)
         journal.flush()
+        if st == "ok":
+            os.remove(job["folder"] + "/checkpoint.json")
     journal.add("close", why="stopped" if stopping.is_set() else "finished")
     journal.flush()
 

@@ -17,6 +17,7 @@
 //! | [`scores`] | the scores a run has kept beside the database |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`cli`], [`command`] | what was typed; one short file a command |
+//! | [`logs`] | words on stderr |
 
 pub mod cli;
 pub mod command;
@@ -25,6 +26,7 @@ pub mod data;
 pub mod error;
 pub mod kernel;
 pub mod launcher;
+pub mod logs;
 pub mod metric;
 pub mod model;
 pub mod protocol;

@@ -66,7 +66,7 @@ fn recorded(mut text: String, set: &[String]) -> String {
     text
 }
 
-/// The sweep that [`recorded`] text describes. `file` is how errors call it.
+/// The sweep that `recorded` text describes. `file` is how errors call it.
 ///
 /// # Errors
 /// Text that this version of the program does not take for a sweep file.

@@ -13,6 +13,7 @@ mod run;
 pub mod show;
 mod status;
 mod train;
+mod worker;
 
 use std::future::Future;
 
@@ -34,7 +35,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Report(args) => wait(report::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
-        Command::Worker(args) => crate::worker::run(&args),
+        Command::Worker(args) => worker::run(&args),
     }
 }
 

@@ -70,8 +70,9 @@ impl Grid {
 impl std::fmt::Display for Grid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for line in self.table.lines() {
-            // Words begin where the text around the table does.
-            writeln!(f, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+            // Words begin where the text around the table does, and the rule ends where they end.
+            let line = line.strip_prefix([' ', '─']).unwrap_or(&line);
+            writeln!(f, "{}", line.strip_suffix('─').unwrap_or(line).trim_end())?;
         }
         Ok(())
     }
@@ -205,7 +206,7 @@ mod tests {
         let mut grid = Grid::new(1, ["label", "n"]);
         grid.row(["A", "5"]);
         grid.row(["a longer one", "1,234"]);
-        assert_eq!(grid.to_string(), "label             n\n────────────────────\nA                 5\na longer one  1,234\n");
+        assert_eq!(grid.to_string(), "label             n\n───────────────────\nA                 5\na longer one  1,234\n");
     }
 
     #[test]
@@ -213,8 +214,12 @@ mod tests {
         let names: Vec<String> = (0..30).map(|label| format!("label {label}")).collect();
         let text = matrix("", &names, &names, |row, column| (row * column).to_string());
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("label 29")).count(), 3);
-        assert_eq!(text.lines().filter(|line| line.contains("─")).count(), 3);
+        let begin = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
+        assert_eq!((begin("label 29"), begin("─")), (4, 4));
+        // 30 numbers, once each.
+        let last = text.lines().filter(|line| line.starts_with("label 29"));
+        let numbers: Vec<&str> = last.flat_map(|line| line.split_whitespace().skip(2)).collect();
+        assert_eq!(numbers, (0..30).map(|column| (29 * column).to_string()).collect::<Vec<_>>());
     }
 
     #[test]

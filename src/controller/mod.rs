@@ -103,6 +103,8 @@ pub async fn train(
     let dispatcher =
         dispatcher::Dispatcher::new(writer, (launcher, signals), folders, settings.slots, settings.limits, missing, progress);
     let summary = dispatcher.run(interrupts).await?;
+    // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
+    ingest::leftovers(writer, &folders.journals()).await?;
     // Runs that went on from a checkpoint were not evaluated under policies that are newer than it.
     if summary.halt.is_none() {
         refill(writer, sweep, folders, settings.voice).await?;

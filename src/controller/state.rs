@@ -326,6 +326,10 @@ impl State {
                 self.ended(id, run, attempt, outcome, why, now, out);
                 if self.halt.is_some() {
                     self.leave(slot, now);
+                } else if outcome == Outcome::Crashed {
+                    // Nobody knows what state it is in; it may have left already. Another one takes its place.
+                    self.leave(slot, now);
+                    out.push(Action::Stop { worker: id });
                 }
             }
             _ => {}

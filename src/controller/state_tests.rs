@@ -215,6 +215,23 @@ fn what_another_attempt_may_mend_is_tried_again_on_the_living_worker() {
     bench.nothing_else(false, 0, 0, 0);
 }
 
+/// A worker that reports a crash leaves: no other run may be on it when it does.
+#[test]
+fn a_worker_that_has_crashed_gets_no_further_run() {
+    let mut bench = Bench::new(limits(), &[0, 0], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.began(0, 0, 1);
+    bench.end(0, 0, 1, Outcome::Crashed, 0);
+    bench.failed(0, 0, 1, Outcome::Crashed, true);
+    bench.stop(0);
+    bench.exit(0, Some(0), None);
+    bench.started(1, 0);
+    bench.open(1);
+    bench.began(1, 1, 1);
+    bench.nothing_else(false, 0, 0, 1);
+}
+
 #[test]
 fn missing_results_are_no_success() {
     let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });

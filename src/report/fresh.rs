@@ -14,7 +14,7 @@ use crate::metric;
 use crate::metric::average::mean_defined;
 use crate::scores::{Kept, runs_folder};
 use crate::store::At;
-use crate::strategy::threshold::Policy;
+use crate::strategy::threshold::{Policy, Rule};
 
 /// Adds to `loaded` the evaluations under its one policy that the database lacks.
 ///
@@ -78,7 +78,7 @@ fn one(run: usize, folder: &Path, epoch: usize, policy: &Policy, split: Split) -
     Ok((evaluation(run, &val, &kept.val_truth, &thresholds), test))
 }
 
-fn evaluation(run: usize, scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> Score {
+fn evaluation(run: usize, scores: &[f32], truth: &LabelMatrix, thresholds: &Rule) -> Score {
     let ranking = metric::rank(scores, truth);
     let decisions = metric::decide(scores, truth, thresholds);
     let (ap, auc) = (mean_defined(&ranking.ap), mean_defined(&ranking.auc));

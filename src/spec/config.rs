@@ -218,7 +218,7 @@ pub struct TrainConfig {
     /// `adam` (beta1, beta2, eps, weight_decay: L2), `adamw` (the same, decoupled), `sgd` (momentum, nesterov, weight_decay).
     pub optimizer: Choice,
     pub learning_rate: f64,
-    /// `constant`, `step` (every [epochs], factor), `cosine` (final_factor); each with `warmup` [epochs].
+    /// `constant`, `step` (every (epochs), factor), `cosine` (final_factor); each with `warmup` (epochs).
     pub schedule: Choice,
     /// Largest L2 norm of the whole gradient; none by default.
     pub grad_clip: Option<f64>,
