@@ -1,5 +1,6 @@
 //! A policy that was not in the grid: every recorded run's kept scores under it, in memory. The database is not written.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -43,10 +44,11 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
         .par_iter()
         .map(|&(run, epoch)| (run, one(run, &folder.join(&loaded.runs[run].row.run), epoch, policy, question.split)))
         .collect();
+    let again: HashSet<usize> = made.iter().filter(|(_, result)| result.is_ok()).map(|(run, _)| *run).collect();
+    loaded.val.retain(|score| !again.contains(&score.run));
     for (run, result) in made {
         match result {
             Ok((val, test)) => {
-                loaded.val.retain(|score| score.run != run);
                 loaded.val.push(val);
                 loaded.test.extend(test);
             }
