@@ -3,6 +3,7 @@
 mod completions;
 mod data;
 mod estimate;
+mod import;
 pub mod load;
 mod output;
 mod plan;
@@ -33,6 +34,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Status(args) => wait(status::run(&global, &args)),
         Command::Report(args) => wait(report::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
+        Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => crate::worker::run(&args),
     }

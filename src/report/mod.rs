@@ -11,6 +11,7 @@ mod markdown;
 mod notes;
 mod question;
 mod rank;
+mod samplers;
 mod score;
 mod show;
 mod show_table;
@@ -19,6 +20,7 @@ mod table;
 
 pub use baseline::ALL_POSITIVE;
 pub use question::{Question, Split};
+pub use samplers::SamplerLine;
 pub use show::{EpochLine, Shown, show};
 pub use show_table::render as render_run;
 pub use summary::*;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::question::Split;
+use super::samplers::SamplerLine;
 
 /// A mean over runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -50,6 +51,8 @@ pub struct Summary {
     pub strategies: usize,
     /// By data set, then best first.
     pub rows: Vec<Row>,
+    /// What the samplers showed, by data set.
+    pub samplers: Vec<SamplerLine>,
     /// Strategies of which no run is recorded.
     pub without_results: Vec<Absent>,
     /// What a reader has to know to read the numbers right, in sentences.

@@ -5,6 +5,7 @@ use comfy_table::{
 };
 
 use super::cells::{Grid, Layout};
+use super::samplers;
 use super::summary::Summary;
 
 /// A rule below the heads, two blanks between columns.
@@ -40,6 +41,10 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         text += &format!("\n{}\n", notes.join("\n"));
     }
     for data in 0..summary.data.len() {
+        if let Some(grid) = samplers::grid(summary, data) {
+            let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
+            text += &format!("\n{}{set}\n{}\n", samplers::TITLE, draw(&grid, &[], style, None));
+        }
         text += &labels(&layout, summary, data);
     }
     text

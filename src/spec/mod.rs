@@ -18,7 +18,7 @@ mod tree;
 pub use config::*;
 pub use plan::*;
 pub use schema::WorkersConfig;
-pub use sweep::{Sweep, WeightFile, parse};
+pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
 /// Raise it when a change of code changes the numbers of a run.
