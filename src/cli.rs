@@ -49,6 +49,8 @@ pub enum Command {
     Explain(Explain),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
     Show(Show),
+    /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
+    Import(Import),
     /// Shell completions
     Completions(Completions),
     /// A worker process; what launchers start
@@ -256,6 +258,43 @@ pub enum ExplainFormat {
 pub struct Show {
     /// Fingerprint of a run, or the start of one
     pub run: String,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Validation scores, probabilities unless --logits: .npy or .safetensors, [rows, labels]. With a split column in the labels
+    /// also those of every row, test included
+    #[arg(long, value_name = "FILE")]
+    pub scores: PathBuf,
+    /// CSV with an id, one 0/1 column a label in the order of the scores, and perhaps a column `split` (train, val, test)
+    #[arg(long, value_name = "CSV")]
+    pub labels: PathBuf,
+    /// Test scores, where they are a file of their own
+    #[arg(long, value_name = "FILE")]
+    pub test_scores: Option<PathBuf>,
+    /// CSV of the test scores, where it is not the one of --labels
+    #[arg(long, value_name = "CSV", requires = "test_scores")]
+    pub test_labels: Option<PathBuf>,
+    /// What reports call it, e.g. pytorch-densenet
+    #[arg(long)]
+    pub name: String,
+    /// The scores are logits: their sigmoid is taken
+    #[arg(long)]
+    pub logits: bool,
+    /// Threshold policies, instead of 0.5, max_f1 and prior_match (repeatable)
+    #[arg(long = "threshold", value_name = "POLICY")]
+    pub thresholds: Vec<String>,
+    /// Column of the CSV that names the rows, if not the first
+    #[arg(long, value_name = "COLUMN")]
+    pub path_column: Option<String>,
+    /// Column of the CSV that says train, val or test, if not `split`
+    #[arg(long, value_name = "COLUMN")]
+    pub split_column: Option<String>,
+    /// Columns of the CSV that are no labels
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub ignore_columns: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -4,6 +4,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::load;
@@ -15,7 +16,8 @@ use crate::data::diagnosis::{Diagnosis, diagnose};
 use crate::data::oracle::{Oracle, limits};
 use crate::data::{Dataset, InputShape, Skipped};
 use crate::error::Error;
-use crate::spec::{DataConfig, DataFacts, PosWeight, Source};
+use crate::spec::{Choice, DataConfig, DataFacts, PosWeight, Source};
+use crate::strategy::sampler::{self, Realised, Train, realised};
 use crate::strategy::{self, LabelCounts, pos_weight};
 
 /// The one JSON value of `data`.
@@ -36,6 +38,7 @@ struct Set {
     /// Of all rows.
     diagnosis: Diagnosis,
     weights: Vec<Weights>,
+    samplers: Vec<Drawing>,
     skipped: Vec<Skipped>,
     /// Of `letters`: what the best possible scores reach.
     limits: Option<Vec<Oracle>>,
@@ -58,6 +61,14 @@ struct Weights {
     half: Vec<f64>,
 }
 
+/// What one sampler would show in an epoch (the first one of seed 0).
+#[derive(Serialize)]
+struct Drawing {
+    sampler: String,
+    #[serde(flatten)]
+    drawn: Realised,
+}
+
 /// Shows every data configuration of a sweep file.
 ///
 /// # Errors
@@ -70,7 +81,8 @@ pub fn run(global: &cli::Global, args: &cli::Data) -> Result<(), Error> {
     };
     let configs = sweep.data_configs();
     let typed = sweep.pos_weights();
-    let sets = configs.into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &typed));
+    let samplers = (sweep.samplers(), sweep.batch_size());
+    let sets = configs.into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &typed, &samplers));
     let seen = Seen { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
     match args.format {
         cli::Format::Json => output::print_json(&seen),
@@ -87,6 +99,7 @@ pub fn source(config: &DataConfig) -> String {
         Source::Letters { signal, seed, .. } => format!("built-in letters (signal {signal}, seed {seed})"),
         Source::Images { root, .. } => format!("images below {}", root.display()),
         Source::Features { features, .. } => format!("features {}", features.display()),
+        Source::Imported { scores, .. } => format!("imported scores {}", scores.display()),
     }
 }
 
@@ -99,7 +112,12 @@ pub fn input(shape: InputShape) -> String {
 }
 
 impl Set {
-    fn new(config: DataConfig, facts: DataFacts, typed: &[PosWeight]) -> Result<Self, Error> {
+    fn new(
+        config: DataConfig,
+        facts: DataFacts,
+        typed: &[PosWeight],
+        (samplers, batch_size): &(Vec<Choice>, usize),
+    ) -> Result<Self, Error> {
         let data = Dataset::open(&facts.folder, &config)?;
         let limits = match &config.source {
             Source::Letters { signal, label_rates, .. } => Some(limits(*signal, label_rates)),
@@ -108,6 +126,7 @@ impl Set {
         Ok(Self {
             diagnosis: diagnose(data.labels()),
             weights: weights(&facts.train, typed),
+            samplers: drawings(&data, samplers, *batch_size),
             skipped: data.skipped().to_vec(),
             labels: facts.labels,
             input: facts.input,
@@ -116,6 +135,25 @@ impl Set {
             limits,
         })
     }
+}
+
+/// Every sampler of the registry that needs labels only, as it is without parameters, and every sampler of the grid. One that cannot
+/// be built for this data, `run` and `plan` refuse with its place in the file.
+fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing> {
+    let labels = data.labels().select(&data.split().train);
+    let plain = sampler::REGISTRY.iter().filter(|entry| !entry.build.needs_features);
+    let mut all: Vec<Choice> = plain.filter_map(|entry| strategy::complete(entry, BTreeMap::new()).ok()).collect();
+    for choice in typed {
+        if !all.contains(choice) {
+            all.push(choice.clone());
+        }
+    }
+    let draw = |choice: &Choice| {
+        let train = Train { labels: &labels, batch_size, features: &|| data.train_features() };
+        let draws = sampler::build(choice, &train).ok()?.draws(0, 0);
+        Some(Drawing { sampler: choice.to_string(), drawn: realised(&draws, &labels) })
+    };
+    all.par_iter().filter_map(draw).collect()
 }
 
 /// Every formula of the registry that needs no parameter, and every weight of the grid.

@@ -5,6 +5,7 @@ mod completions;
 mod data;
 mod estimate;
 mod explain;
+mod import;
 pub mod load;
 mod output;
 mod plan;
@@ -38,6 +39,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Compare(args) => wait(compare::run(&global, &args)),
         Command::Explain(args) => wait(explain::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
+        Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(&args),
     }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub use dispatcher::Summary;
 pub use interrupt::Interrupts;
 use progress::{Progress, Voice};
+pub use refill::evaluate;
 pub use state::{Halt, Limits};
 
 use crate::error::Error;
@@ -116,7 +117,7 @@ pub async fn train(
 async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, voice: Voice) -> Result<(), Error> {
     let (mut refilled, mut again) = (0, Vec::new());
     for (run, policies) in writer.unevaluated(sweep).await? {
-        match refill::evaluate(&run, &folders.run(&run), &policies) {
+        match evaluate(&run, &folders.run(&run), &policies) {
             Ok(events) => {
                 writer.record(&events).await?;
                 refilled += 1;

@@ -7,7 +7,9 @@ mod gather;
 mod glyph;
 mod hashes;
 mod images;
-mod letters;
+mod imported;
+pub mod letters;
+mod matrix;
 pub mod oracle;
 mod prepared;
 pub mod split;
@@ -16,6 +18,7 @@ mod table;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use imported::{Files, Imported, Scored};
 pub use prepared::Skipped;
 
 use crate::spec::{DataConfig, DataFacts, Source};
@@ -187,6 +190,15 @@ impl Dataset {
         self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, out);
     }
 
+    /// The inputs of the train rows, `[rows, width]`, where they are features: what some samplers look at.
+    #[must_use]
+    pub fn train_features(&self) -> Option<Vec<f32>> {
+        let InputShape::Features { width } = self.shape() else { return None };
+        let mut values = vec![0.0; self.split.train.len() * width];
+        self.gather(&self.split.train, None, &mut values);
+        Some(values)
+    }
+
     /// What a plan must know.
     fn facts(&self, folder: &Path) -> DataFacts {
         let labels = self.labels();
@@ -216,7 +228,9 @@ impl Dataset {
 fn place_of(config: &DataConfig) -> String {
     match &config.source {
         Source::Letters { .. } => "data kind `letters`".to_owned(),
-        Source::Images { labels, .. } | Source::Features { labels, .. } => labels.display().to_string(),
+        Source::Images { labels, .. } | Source::Features { labels, .. } | Source::Imported { labels, .. } => {
+            labels.display().to_string()
+        }
     }
 }
 
@@ -276,6 +290,10 @@ pub fn prepare(
                 );
             }
             images::prepare(&root, &labels, image, table, &cache, progress)?
+        }
+        Source::Imported { .. } => {
+            let message = "imported scores have no inputs: nothing can be trained on them".to_owned();
+            return Err(DataError { place: place_of(config), message });
         }
     };
     let data = Dataset::open(&folder, config)?;

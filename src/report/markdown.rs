@@ -1,9 +1,9 @@
 //! A report as GitHub renders it.
 
 use super::cells::Grid;
-use super::explain;
 use super::layout::Layout;
 use super::summary::Summary;
+use super::{explain, samplers};
 
 /// The report in GitHub-flavoured Markdown.
 #[must_use]
@@ -27,6 +27,12 @@ pub fn render(summary: &Summary) -> String {
     let notes = layout.footnotes();
     if !notes.is_empty() {
         text += &format!("\n{}", notes.iter().map(|note| format!("- {}\n", escape(note))).collect::<String>());
+    }
+    for data in 0..summary.data.len() {
+        if let Some(grid) = samplers::grid(summary, data) {
+            let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
+            text += &format!("\n**{}{}**\n\n{}", samplers::TITLE, escape(&set), table(&grid));
+        }
     }
     for row in summary.rows.iter().filter(|row| !row.labels.is_empty()) {
         let rank = row.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string());

@@ -42,6 +42,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
         data,
         strategies,
         rows,
+        samplers: super::samplers::lines(loaded, &of_facts),
         without_results,
         notes: vec![],
         why: None,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::explain::Why;
 use super::question::Split;
+use super::samplers::SamplerLine;
 
 /// A mean over runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -51,6 +52,8 @@ pub struct Summary {
     pub strategies: usize,
     /// By data set, then best first.
     pub rows: Vec<Row>,
+    /// What the samplers showed, by data set.
+    pub samplers: Vec<SamplerLine>,
     /// Strategies of which no run is recorded.
     pub without_results: Vec<Absent>,
     /// What a reader has to know to read the numbers right, in sentences.

@@ -5,9 +5,9 @@ use comfy_table::{
 };
 
 use super::cells::{Grid, percent, wrap};
-use super::explain;
 use super::layout::Layout;
 use super::summary::Summary;
+use super::{explain, samplers};
 
 /// A rule below the heads, two blanks between columns.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -46,6 +46,10 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         text += &format!("\n{}\n", notes.join("\n"));
     }
     for data in 0..summary.data.len() {
+        if let Some(grid) = samplers::grid(summary, data) {
+            let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
+            text += &format!("\n{}{set}\n{}\n", samplers::TITLE, draw(&grid, &[], style, None));
+        }
         text += &labels(&layout, summary, data);
     }
     if let Some(why) = &summary.why {

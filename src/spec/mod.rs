@@ -22,7 +22,7 @@ pub use plan::*;
 pub use recorded::{recall, recorded};
 pub use schedule::Schedule;
 pub use schema::WorkersConfig;
-pub use sweep::{Sweep, WeightFile, parse};
+pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
 /// Raise it when a change of code changes the numbers of a run.

@@ -10,13 +10,13 @@ use super::evaluate::{self, Fitted};
 use super::keep::Folder;
 use super::optimizer::{self, Optimizer};
 use super::{Beat, Finish, Monitor, TrainError};
-use crate::data::{Dataset, InputShape, LabelMatrix};
+use crate::data::{Dataset, LabelMatrix};
 use crate::model::{self, Model, Step};
 use crate::protocol::{Event, Job, SplitName};
 use crate::spec::Schedule;
 use crate::strategy::LabelCounts;
 use crate::strategy::loss::{self, Batch, Context, Loss};
-use crate::strategy::sampler::{self, Draw, Sampler, Train};
+use crate::strategy::sampler::{self, Draw, Sampler, Train, realised};
 
 /// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
 const WORTH_A_WAIT: f64 = 1.0;
@@ -66,14 +66,6 @@ fn prior_logits(train: &LabelCounts) -> Vec<f64> {
     train.positives.iter().map(logit).collect()
 }
 
-/// The inputs of the train rows, `[rows, width]`, where they are features.
-fn features(data: &Dataset) -> Option<Vec<f32>> {
-    let InputShape::Features { width } = data.shape() else { return None };
-    let mut values = vec![0.0; data.split().train.len() * width];
-    data.gather(&data.split().train, None, &mut values);
-    Some(values)
-}
-
 impl<'a> Session<'a> {
     fn new(job: &'a Job, data: &'a Dataset, device: &'a Device, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
         let config = &job.config;
@@ -83,7 +75,7 @@ impl<'a> Session<'a> {
         let labels = train.names.len();
         let model = model::build(&config.model, data.shape(), labels, prior.as_deref(), config.seed, device)?;
         let context = Context { pos_weight: job.pos_weight.clone(), counts, epochs: config.train.epochs };
-        let sampling = Train { labels: &train, batch_size: config.train.batch_size, features: &|| features(data) };
+        let sampling = Train { labels: &train, batch_size: config.train.batch_size, features: &|| data.train_features() };
         Ok(Self {
             folder: Folder::open(&job.folder)?,
             optimizer: Optimizer::new(&config.train.optimizer, &model.state().parameters)?,
@@ -135,7 +127,13 @@ impl<'a> Session<'a> {
     fn report(&mut self, epoch: usize, facts: EpochFacts, events: Vec<Event>) -> Result<(), TrainError> {
         let EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s } = facts;
         let (r, a) = (self.job.run.clone(), self.job.attempt);
+        // Drawn once more for the record: nothing beside an epoch of training.
+        let drawn = (epoch == 0).then(|| {
+            let drawn = realised(&self.sampler.draws(self.job.config.seed, epoch), &self.truth);
+            Event::Drawn { r: r.clone(), a, drawn }
+        });
         let mut all = vec![Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s }];
+        all.extend(drawn);
         all.extend(events);
         self.monitor.record(all)?;
         self.epochs.push(facts);

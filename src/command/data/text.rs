@@ -1,11 +1,12 @@
 //! What `sweep data` says to people.
 
-use super::{Set, Splits, Weights};
+use super::{Drawing, Set, Splits, Weights};
 use crate::command::output::{Facts, Grid, WIDTH, counted, fit, matrix, thousands};
 use crate::data::Skipped;
 use crate::data::diagnosis::{Diagnosis, Pattern};
 use crate::data::oracle::Oracle;
 use crate::strategy::LabelCounts;
+use crate::strategy::sampler::Realised;
 
 /// Labels that tables show; JSON has all.
 const LABELS: usize = 40;
@@ -19,6 +20,7 @@ pub fn render(set: &Set) -> String {
     let mut parts = vec![heading(set), positives(set), facts(&set.diagnosis).to_string()];
     parts.extend(company(set));
     parts.push(weights(set));
+    parts.push(samplers(set));
     parts.extend(set.limits.as_deref().map(best_possible));
     parts.extend(left_out(&set.skipped));
     parts.join("\n")
@@ -133,6 +135,32 @@ fn by_formula(set: &Set, corner: &str, values: fn(&Weights) -> &[f64]) -> String
     } else {
         matrix(corner, &labels, &formulas, |label, formula| cell(formula, label))
     }
+}
+
+/// What each sampler would show: the labels that it is meant for, and those that come along.
+fn samplers(set: &Set) -> String {
+    let labels = shown(set);
+    let train = |label: usize| set.splits.train.positives[label] as f64 / set.splits.train.rows.max(1) as f64;
+    let names: Vec<String> =
+        std::iter::once("(train)".to_owned()).chain(set.samplers.iter().map(|drawing| fit(&drawing.sampler))).collect();
+    let cell = |sampler: usize, label: usize| match sampler.checked_sub(1) {
+        None => percent(train(label)),
+        Some(sampler) => percent(set.samplers[sampler].drawn.prevalence[label]),
+    };
+    let corner = "prevalence shown by";
+    let prevalences = if labels.len() <= ACROSS {
+        matrix(corner, &names, &labels, cell)
+    } else {
+        matrix(corner, &labels, &names, |label, sampler| cell(sampler, label))
+    };
+    let mut grid = Grid::new(1, ["an epoch of", "rows", "drawn again", "never drawn", "made up"]);
+    for Drawing { sampler, drawn } in &set.samplers {
+        let Realised { draws, duplicates, never_drawn, made_up, .. } = drawn;
+        let shares = [*duplicates, *never_drawn, *made_up].map(percent);
+        grid.row([fit(sampler), thousands(*draws)].into_iter().chain(shares));
+    }
+    let note = "Rows are drawn whole, so drawing more rows of one label moves all of its companions too.\n";
+    format!("{prevalences}\n{grid}{note}")
 }
 
 /// The closed-form limits of `letters`.

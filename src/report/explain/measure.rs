@@ -138,8 +138,8 @@ pos_weight = ["none", "neg_over_pos"]"#,
         let weights = cases[1].weights.clone();
         let plain = measure(&cases[0], &facts(), &evidence(1, |_, u, _| sigmoid(u)), None);
         let weighted = measure(&cases[1], &facts(), &evidence(1, |label, u, _| sigmoid(u + weights[label].ln())), None);
-        for label in 0..2 {
-            assert!((weighted.eta[label].unwrap() - 1.0 / (1.0 + weights[label])).abs() < 1e-12);
+        for (label, weight) in weights.iter().enumerate() {
+            assert!((weighted.eta[label].unwrap() - 1.0 / (1.0 + weight)).abs() < 1e-12);
             assert!((weighted.stands_for[label] - weighted.eta[label].unwrap()).abs() < 0.02, "{:?}", weighted.stands_for);
             assert!((plain.test.ap[label].unwrap() - weighted.test.ap[label].unwrap()).abs() < 1e-6);
         }

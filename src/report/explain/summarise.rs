@@ -28,12 +28,18 @@ pub struct Findings {
 /// What a metric of one run is.
 type Metric = fn(&Measured) -> Option<f64>;
 
+/// Where its resamples are.
+type Place = fn(&Resampled) -> &Estimate;
+
+/// Runs of an arm, and their pairs with the baseline.
+type Paired<'a> = (&'a Vec<usize>, &'a Vec<(usize, usize)>);
+
 fn macro_ap(ap: &[Option<f64>]) -> Option<f64> {
     mean_defined(ap).map(|mean| mean.mean)
 }
 
 /// The metrics that are compared, and where their resamples are.
-const METRICS: [(Metric, fn(&Resampled) -> &Estimate); 4] = [
+const METRICS: [(Metric, Place); 4] = [
     (|run| macro_ap(&run.test.ap), |resampled| &resampled.ap),
     (|run| Some(macro_f1(&run.test.half)), |resampled| &resampled.f1_half),
     (|run| Some(macro_f1(&run.test.tuned)), |resampled| &resampled.f1_tuned),
@@ -129,7 +135,7 @@ fn changes(
     let estimates = |pairs: &[(usize, usize)]| -> Option<Bounds> {
         over_rows(pairs.iter().filter_map(|(_, ours)| findings.resampled.get(ours)).map(resampled))
     };
-    let change = |((runs, pairs), difference): ((&Vec<usize>, &Vec<(usize, usize)>), Option<Difference>)| Change {
+    let change = |((runs, pairs), difference): (Paired<'_>, Option<Difference>)| Change {
         value: Spread::of(runs.iter().filter_map(of)),
         difference,
         over_rows: estimates(pairs),

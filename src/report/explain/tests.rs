@@ -180,7 +180,7 @@ fn what_learns_nothing_is_told_first() {
 #[test]
 fn every_form_has_the_same_answer() {
     let view = explained("loss = [\"bce\", \"focal\"]\npos_weight = [\"none\", \"sqrt\"]\nseed = [0, 1]", weighted);
-    let explanation = whole(vec![view.clone()]);
+    let explanation = whole(vec![view]);
     let text = render(&explanation, 100);
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     assert!(

@@ -164,7 +164,7 @@ mod tests {
 
     fn found(grid: &str, facts: &DataFacts) -> Vec<Lint> {
         let cases = cases(grid);
-        planned(&cases, &settings(&cases), &[facts.clone()], &[], true)
+        planned(&cases, &settings(&cases), std::slice::from_ref(facts), &[], true)
     }
 
     fn of(kind: Kind, lints: &[Lint]) -> Lint {

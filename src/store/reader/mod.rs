@@ -1,5 +1,6 @@
 //! Read-only questions to the database: never blocks a sweep, never creates a file. One small file a subject, one function a question.
 
+mod draws;
 mod result;
 mod run;
 mod status;

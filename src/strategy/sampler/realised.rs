@@ -7,6 +7,8 @@ use crate::strategy::loss::IGNORED;
 /// What an epoch's draws came to.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Realised {
+    /// Rows that the epoch shows.
+    pub draws: usize,
     /// Share of the draws that carry each label, of those that say anything about it.
     pub prevalence: Vec<f64>,
     /// Mean over the labels of the absolute difference between that and the prevalence in train.
@@ -41,6 +43,7 @@ pub fn realised(draws: &[Draw], train: &LabelMatrix) -> Realised {
     let before = train.counts().positives.into_iter().map(|count| share(count, train.rows()));
     let shift = prevalence.iter().zip(before).map(|(now, before)| (now - before).abs()).sum::<f64>();
     Realised {
+        draws: draws.len(),
         shift: shift / prevalence.len().max(1) as f64,
         prevalence,
         duplicates: share(again, draws.len()),

@@ -154,7 +154,8 @@ fn realised_counts_by_hand() {
     let train = matrix(&["a", "b"], vec![1, 0, 0, 1, 1, 1, 0, 0]);
     let plain = [0, 0, 2, 3, 0].map(Draw::plain);
     let realised = |draws: &[Draw]| realised(draws, &train);
-    let expected = Realised { prevalence: vec![0.8, 0.2], shift: 0.3, duplicates: 0.4, never_drawn: 0.25, made_up: 0.0 };
+    let expected =
+        Realised { draws: 5, prevalence: vec![0.8, 0.2], shift: 0.3, duplicates: 0.4, never_drawn: 0.25, made_up: 0.0 };
     let ours = realised(&plain);
     assert!((ours.shift - 0.3).abs() < 1e-15);
     assert_eq!(Realised { shift: 0.3, ..ours }, expected);
