@@ -70,7 +70,7 @@ fn scale(what: &str, counts: &LabelCounts, beta: f64) -> Result<f64, StrategyErr
 ///
 /// # Errors
 /// A label without positives or without negatives.
-pub(in crate::strategy) fn weights(what: &str, counts: &LabelCounts, beta: f64) -> Result<Vec<f64>, StrategyError> {
+pub fn weights(what: &str, counts: &LabelCounts, beta: f64) -> Result<Vec<f64>, StrategyError> {
     let scale = scale(what, counts, beta)?;
     counts.each_label(what, |positives, _| scale / effective(beta, positives))
 }

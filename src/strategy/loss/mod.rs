@@ -17,6 +17,7 @@ mod splc;
 mod two_way;
 mod zlpr;
 
+pub use class_balanced::weights as class_weights;
 pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 
 use super::{Entry, LabelCounts, StrategyError};

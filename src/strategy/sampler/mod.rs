@@ -18,6 +18,7 @@ mod weighted;
 
 pub use draw::{Blend, Draw};
 pub use realised::{Realised, realised};
+pub use repeat_factor::label_factors;
 
 use super::{Entry, StrategyError};
 use crate::data::LabelMatrix;

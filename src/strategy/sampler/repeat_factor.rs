@@ -8,7 +8,7 @@
 use super::{Build, Entry, Sampler};
 use crate::data::LabelMatrix;
 use crate::rng::Rng;
-use crate::strategy::{Absent, Param, Takes};
+use crate::strategy::{Absent, LabelCounts, Param, Takes};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "repeat_factor",
@@ -26,16 +26,17 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     },
 };
 
-/// r of every label; 1 where it has no positives.
-pub(super) fn label_factors(t: f64, train: &LabelMatrix) -> Vec<f64> {
-    let rows = train.rows() as f64;
-    let factor = |&positives: &usize| if positives == 0 { 1.0 } else { (t * rows / positives as f64).sqrt().max(1.0) };
-    train.counts().positives.iter().map(factor).collect()
+/// r of every label; 1 where it has no positives. Where all are 1, the sampler is a shuffle.
+#[must_use]
+pub fn label_factors(t: f64, train: &LabelCounts) -> Vec<f64> {
+    let factor =
+        |&positives: &usize| if positives == 0 { 1.0 } else { (t * train.rows as f64 / positives as f64).sqrt().max(1.0) };
+    train.positives.iter().map(factor).collect()
 }
 
 /// r of every row.
 pub(super) fn factors(t: f64, train: &LabelMatrix) -> Vec<f64> {
-    let labels = label_factors(t, train);
+    let labels = label_factors(t, &train.counts());
     let factor = |row: &[u8]| row.iter().zip(&labels).filter(|(y, _)| **y == 1).fold(1.0, |most: f64, (_, r)| most.max(*r));
     (0..train.rows()).map(|row| factor(train.row(row))).collect()
 }
