@@ -156,21 +156,24 @@ fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing>
     all.par_iter().filter_map(draw).collect()
 }
 
-/// Every formula of the registry that needs no parameter, and every weight of the grid.
+/// Every formula of the registry with its defaults, and every other weight of the grid. What one cannot be on this data is left
+/// out: `run` and `plan` say why, with its place in the file.
 fn weights(train: &LabelCounts, typed: &[PosWeight]) -> Vec<Weights> {
-    let formulas = pos_weight::REGISTRY.iter().filter_map(|entry| strategy::complete(entry, BTreeMap::new()).ok());
-    let mut all: Vec<PosWeight> = formulas.map(PosWeight::Formula).collect();
+    let plain = |entry: &strategy::Entry<pos_weight::Build>| {
+        let choice = strategy::complete(entry, BTreeMap::new()).ok()?;
+        Some((entry.kind.to_owned(), PosWeight::Formula(choice)))
+    };
+    let mut all: Vec<(String, PosWeight)> = pos_weight::REGISTRY.iter().filter_map(plain).collect();
     for weight in typed {
-        if !all.contains(weight) {
-            all.push(weight.clone());
+        if !all.iter().any(|(_, known)| known == weight) {
+            let name = match weight {
+                PosWeight::Formula(choice) => choice.to_string(),
+                PosWeight::Explicit(numbers) => format!("{numbers:?}"),
+            };
+            all.push((name, weight.clone()));
         }
     }
-    let name = |weight: &PosWeight| match weight {
-        PosWeight::Formula(choice) => choice.to_string(),
-        PosWeight::Explicit(numbers) => format!("[{}]", numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
-    };
-    // What the grid's weights cannot be on this data, `run` and `plan` say with their place in the file.
-    let resolved = all.iter().filter_map(|weight| Some((name(weight), pos_weight::resolve(weight, train).ok()?)));
+    let resolved = all.into_iter().filter_map(|(name, weight)| Some((name, pos_weight::resolve(&weight, train).ok()?)));
     resolved
         .map(|(pos_weight, weights)| Weights {
             pos_weight,

@@ -7,9 +7,7 @@ use crate::{GRID, Said, wait_for};
 
 /// A sweep whose epochs take a while; it has begun.
 fn started(place: &Place, arguments: &[&str], seconds: &str) -> Child {
-    let mut all = vec!["run", "sweep.toml", "--on", "fake"];
-    all.extend(arguments);
-    let mut command = place.command(&all);
+    let mut command = place.command(&[&["run", "sweep.toml"], arguments].concat());
     let child = command.env("SWEEP_FAKE_EPOCH_SECONDS", seconds).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(|| {
         let status = place.run(&["status", "--format", "json"]);
@@ -27,7 +25,7 @@ fn interrupt(child: &Child) {
 #[test]
 fn an_interrupted_sweep_says_so_and_is_resumed_from_the_database_alone() {
     let place = Place::new(GRID);
-    let child = started(&place, &["--format", "json"], "0.2");
+    let child = started(&place, &["--on", "fake", "--format", "json"], "0.2");
     interrupt(&child);
     let said = Said::new(&child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(130), "{}", said.err);
@@ -49,8 +47,26 @@ fn an_interrupted_sweep_says_so_and_is_resumed_from_the_database_alone() {
 #[test]
 fn an_interrupted_sweep_shows_no_leaderboard_to_people() {
     let place = Place::new(GRID);
-    let child = started(&place, &[], "0.2");
+    let child = started(&place, &["--on", "fake"], "0.2");
     interrupt(&child);
     let said = Said::new(&child.wait_with_output().unwrap());
     assert_eq!((said.code, said.out.as_str()), (Some(130), ""), "{}", said.err);
+}
+
+/// Real workers, in an epoch that takes far longer than this test may.
+#[test]
+fn the_second_interrupt_ends_a_sweep_at_once_and_leaves_no_worker() {
+    let place = Place::new(&GRID.replace("samples = 200\nimage_size = 16", "samples = 4000\nimage_size = 96"));
+    let child = started(&place, &["--per-device", "2"], "");
+    interrupt(&child);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let start = std::time::Instant::now();
+    interrupt(&child);
+    let said = Said::new(&child.wait_with_output().unwrap());
+    assert!(start.elapsed().as_secs() < 5, "it took {:?}", start.elapsed());
+    assert_eq!((said.code, said.out.as_str()), (Some(130), ""), "{}", said.err);
+    assert!(said.err.contains("stopping after the current epoch") && said.err.contains("stopping at once"), "{}", said.err);
+    assert_eq!(place.processes(), []);
+    let status = place.sweep(&["status", "--format", "json"]).json();
+    assert_eq!((&status["sweep"]["state"], &status["runs"]["queued"]), (&"interrupted".into(), &10.into()));
 }

@@ -128,7 +128,9 @@ fn weights(set: &Set) -> String {
 /// Formulas and labels: the few of them across.
 fn by_formula(set: &Set, corner: &str, values: fn(&Weights) -> &[f64]) -> String {
     let labels = shown(set);
-    let formulas: Vec<String> = set.weights.iter().map(|weights| fit(&weights.pos_weight)).collect();
+    // Names of formulas differ anywhere, so they are whole; a vector may be as long as there are labels.
+    let name = |name: &String| if name.starts_with('[') { fit(name) } else { name.clone() };
+    let formulas: Vec<String> = set.weights.iter().map(|weights| name(&weights.pos_weight)).collect();
     let cell = |formula: usize, label: usize| ratio(values(&set.weights[formula]).get(label).copied());
     if labels.len() <= ACROSS {
         matrix(corner, &formulas, &labels, cell)
