@@ -20,7 +20,7 @@ class Journal:
         except OSError as error:
             self.fail(error)
         self.next, self.lines = 0, []
-        self.results = self.waiting = 0  # epoch, rank and eval records of the attempt: in the file, and in the next flush
+        self.results = self.waiting = 0  # epoch, drawn, rank and eval records of the attempt: in the file, and in the next flush
 
     def add(self, kind, **fields):
         body = json.dumps({"s": self.next, "t": time.time(), "k": kind, **fields}, allow_nan=False, separators=(",", ":"))
@@ -28,7 +28,7 @@ class Journal:
         self.lines.append(head + b',"c":"%08x"}\n' % zlib.crc32(head))
         self.next += 1
         self.results = 0 if kind == "begin" else self.results
-        self.waiting += kind in ("epoch", "rank", "eval")
+        self.waiting += kind in ("epoch", "drawn", "rank", "eval")
 
     def flush(self, durable=True):
         try:
@@ -233,6 +233,9 @@ def attempt(job, journal, stopping):
         facts = dict(train_loss=total / len(rows), val_loss=val_loss, learning_rate=train["learning_rate"], seconds=seconds,
                      images_per_s=len(rows) / max(seconds, 1e-9))
         add("epoch", epoch=epoch, **facts)
+        if epoch == 0:  # a shuffle shows what there is
+            add("drawn", draws=len(rows), prevalence=[sum(y[row][k] for row in rows) / len(rows) for k in range(labels)], shift=0, duplicates=0,
+                never_drawn=0, made_up=0)
         ap = tell(epoch, "val", val, parts[1])
         npy(f"{folder}/epochs/val-{epoch}.npy", "<f4", val, labels)
         if state["best"] is None or ap > state["best"]["ap"]:

@@ -43,8 +43,14 @@ pub enum Command {
     Status(Status),
     /// The comparison: which strategy wins, by how much
     Report(Report),
+    /// Two runs, or groups of runs: paired differences, and how sure they are
+    Compare(Compare),
+    /// Why: what each strategy changed against plain bce, what to choose, and what went wrong
+    Explain(Explain),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
     Show(Show),
+    /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
+    Import(Import),
     /// Shell completions
     Completions(Completions),
     /// A worker process; what launchers start
@@ -191,9 +197,104 @@ pub enum ReportFormat {
 }
 
 #[derive(Debug, Args)]
+pub struct Compare {
+    /// Two runs (fingerprints, or the starts of them), or groups such as loss=bce loss=asl,sampler=shuffle; the others are compared
+    /// with the first
+    #[arg(required = true, num_args = 2.., value_name = "RUN|GROUP")]
+    pub what: Vec<String>,
+    /// The sweep that groups are taken from: name, id or `latest`
+    #[arg(long, default_value = "latest")]
+    pub sweep: String,
+    /// Only this column of the `leaderboard` view; macro_ap, macro_f1 and micro_f1 otherwise
+    #[arg(long)]
+    pub metric: Option<String>,
+    /// Only val or test; both otherwise
+    #[arg(long)]
+    pub split: Option<String>,
+    /// Only this threshold policy (a number, max_f1, ...); 0.5 and max_f1 otherwise
+    #[arg(long, value_name = "POLICY")]
+    pub threshold: Option<String>,
+    /// Differences up to this mean nothing in practice
+    #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
+    pub rope: f64,
+    /// Resamples of the rows, for the intervals of two runs
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub replicates: usize,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Name, id or `latest`
+    #[arg(default_value = "latest")]
+    pub sweep: String,
+    /// Differences of AP up to this mean nothing in practice
+    #[arg(long, default_value_t = 0.005, value_name = "SIZE")]
+    pub rope_ap: f64,
+    /// Differences of F1 up to this mean nothing in practice
+    #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
+    pub rope_f1: f64,
+    /// Resamples of the rows, for intervals
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub replicates: usize,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ExplainFormat,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Formats of `explain`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    #[default]
+    Table,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Args)]
 pub struct Show {
     /// Fingerprint of a run, or the start of one
     pub run: String,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Validation scores, probabilities unless --logits: .npy or .safetensors, [rows, labels]. With a split column in the labels
+    /// also those of every row, test included
+    #[arg(long, value_name = "FILE")]
+    pub scores: PathBuf,
+    /// CSV with an id, one 0/1 column a label in the order of the scores, and perhaps a column `split` (train, val, test)
+    #[arg(long, value_name = "CSV")]
+    pub labels: PathBuf,
+    /// Test scores, where they are a file of their own
+    #[arg(long, value_name = "FILE")]
+    pub test_scores: Option<PathBuf>,
+    /// CSV of the test scores, where it is not the one of --labels
+    #[arg(long, value_name = "CSV", requires = "test_scores")]
+    pub test_labels: Option<PathBuf>,
+    /// What reports call it, e.g. pytorch-densenet
+    #[arg(long)]
+    pub name: String,
+    /// The scores are logits: their sigmoid is taken
+    #[arg(long)]
+    pub logits: bool,
+    /// Threshold policies, instead of 0.5, max_f1 and prior_match (repeatable)
+    #[arg(long = "threshold", value_name = "POLICY")]
+    pub thresholds: Vec<String>,
+    /// Column of the CSV that names the rows, if not the first
+    #[arg(long, value_name = "COLUMN")]
+    pub path_column: Option<String>,
+    /// Column of the CSV that says train, val or test, if not `split`
+    #[arg(long, value_name = "COLUMN")]
+    pub split_column: Option<String>,
+    /// Columns of the CSV that are no labels
+    #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
+    pub ignore_columns: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

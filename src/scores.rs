@@ -1,10 +1,12 @@
-//! The scores that a finished run has kept beside the database: where they lie and how they are read. A policy never trains, so
-//! whoever wants the rows of a new one (the controller for a sweep, the report for a question) reads these.
+//! The scores that a finished run has kept beside the database: where they lie, how they are written and read. A policy never
+//! trains, so whoever wants the rows of a new one (the controller for a sweep, the report for a question) reads these.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use npyz::WriterBuilder;
 
 use crate::data::LabelMatrix;
 
@@ -12,6 +14,49 @@ use crate::data::LabelMatrix;
 #[must_use]
 pub fn runs_folder(db: &Path) -> PathBuf {
     db.with_extension("runs")
+}
+
+/// Writes a `[rows, labels]` matrix in C order: complete at its place, or not there.
+///
+/// # Errors
+/// The disk's word.
+pub fn write_matrix<T: npyz::AutoSerialize + Copy>(path: &Path, labels: usize, values: &[T]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new().prefix(".saving-").tempfile_in(folder)?;
+    let shape = [(values.len() / labels.max(1)) as u64, labels as u64];
+    let mut bytes = BufWriter::new(temporary.as_file_mut());
+    let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
+    writer.extend(values.iter().copied())?;
+    writer.finish()?;
+    bytes.flush()?;
+    drop(bytes);
+    temporary.persist(path)?;
+    Ok(())
+}
+
+/// Fills a run's own folder as a worker does after a run of one epoch. Without test there are no test scores, and the truth of
+/// test has no rows.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn keep(folder: &Path, val: (&[f32], &LabelMatrix), test: Option<(&[f32], &LabelMatrix)>) -> io::Result<()> {
+    let labels = val.1.names.len();
+    fs::create_dir_all(folder.join("epochs"))?;
+    for (split, part) in [("val", Some(val)), ("test", test)] {
+        let truth: &[u8] = part.map_or(&[], |(_, truth)| &truth.values);
+        write_matrix(&folder.join(format!("truth-{split}.npy")), labels, truth)?;
+        if let Some((scores, _)) = part {
+            write_matrix(&folder.join(format!("scores-{split}.npy")), labels, scores)?;
+            write_matrix(&folder.join(format!("epochs/{split}-0.npy")), labels, scores)?;
+        }
+    }
+    for folder in [&folder.join("epochs"), folder] {
+        for entry in fs::read_dir(folder)? {
+            File::open(entry?.path())?.sync_all()?;
+        }
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The kept scores of one run.
@@ -107,17 +152,11 @@ fn damaged(path: &Path, what: &str) -> io::Error {
 /// A folder as a worker leaves it, for tests.
 #[cfg(test)]
 pub mod testing {
-    use npyz::WriterBuilder;
-
     use super::*;
 
     /// Writes `values` as a matrix of `labels` columns.
-    pub fn write<T: npyz::AutoSerialize + Copy>(path: &Path, labels: u64, values: &[T]) {
-        let shape = [values.len() as u64 / labels, labels];
-        let mut writer =
-            npyz::WriteOptions::new().default_dtype().shape(&shape).writer(File::create(path).unwrap()).begin_nd().unwrap();
-        writer.extend(values.iter().copied()).unwrap();
-        writer.finish().unwrap();
+    pub fn write<T: npyz::AutoSerialize + Copy>(path: &Path, labels: usize, values: &[T]) {
+        write_matrix(path, labels, values).unwrap();
     }
 
     /// Two labels, two rows of val and one of test, two epochs; test scores of the last one only.
@@ -145,6 +184,18 @@ mod tests {
         assert_eq!(kept.val(1).unwrap(), [0.9, 0.2, 0.4, 0.6]);
         assert_eq!(kept.test(1).unwrap(), [0.3, 0.7]);
         assert_eq!((kept.val_truth.values, kept.test_truth.values), (vec![1, 0, 0, 1], vec![1, 1]));
+    }
+
+    #[test]
+    fn what_is_kept_without_test_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let truth = LabelMatrix { names: ["0", "1"].map(str::to_owned).into(), values: vec![1, 0, 0, 1] };
+        keep(folder.path(), (&[0.9, 0.2, 0.4, 0.1], &truth), None).unwrap();
+        let kept = Kept::open(folder.path()).unwrap();
+        assert_eq!((kept.epochs().unwrap(), kept.has_test(0), kept.test_truth.rows()), (1, false, 0));
+        assert_eq!((kept.val(0).unwrap(), &kept.val_truth), (vec![0.9, 0.2, 0.4, 0.1], &truth));
+        keep(folder.path(), (&[0.9, 0.2, 0.4, 0.1], &truth), Some((&[0.5, 0.6, 0.7, 0.8], &truth))).unwrap();
+        assert_eq!(Kept::open(folder.path()).unwrap().test(0).unwrap(), [0.5, 0.6, 0.7, 0.8]);
     }
 
     #[test]

@@ -220,7 +220,7 @@ struct Voice<'a> {
     stop: &'a AtomicBool,
     log: Option<File>,
     spoke: Option<Instant>,
-    /// Epoch, Rank and Eval records so far.
+    /// Epoch, Drawn, Rank and Eval records so far.
     results: u64,
 }
 

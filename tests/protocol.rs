@@ -13,6 +13,7 @@ use sweep::protocol::journal::encode;
 use sweep::protocol::{Event, Job, Order, Outcome, Record, SplitName, VERSION};
 use sweep::spec::{self, Choice, Fingerprint, Plan};
 use sweep::strategy::LabelCounts;
+use sweep::strategy::sampler::Realised;
 use sweep::strategy::threshold::Policy;
 
 /// A validator for the lines that `#/$defs/NAME` describes.
@@ -98,6 +99,7 @@ fn events() -> Vec<Event> {
         samples_f1: 0.7,
         subset_accuracy: 0.0,
     };
+    let drawn = Realised { draws: 9, prevalence: vec![0.25, 1.0], shift: 0.1, duplicates: 0.5, never_drawn: 0.0, made_up: 0.125 };
     let mut events = vec![
         Event::Open { v: VERSION, worker, pid: 7, host, device, threads: 2, version },
         Event::Begin { r: r.clone(), a: 1, from: None },
@@ -114,6 +116,7 @@ fn events() -> Vec<Event> {
             seconds: 0.1,
             images_per_s: 1.0,
         },
+        Event::Drawn { r: r.clone(), a: 1, drawn },
         Event::Rank { r: r.clone(), a: 1, epoch: 0, split: SplitName::Test, ranking },
         eval(SplitName::Val, Policy::Fixed(0.5)),
         eval(SplitName::Test, Policy::Fitted(Choice::plain("max_f1"))),

@@ -73,7 +73,7 @@ fn check_order(path: &Path, epochs: usize, policies: usize) -> usize {
             Some(Event::Close { .. }) => break,
             other => panic!("neither begin nor close: {other:?}"),
         };
-        let (mut val, mut test, mut evals, mut records) = (Vec::new(), Vec::new(), 0, 0);
+        let (mut val, mut test, mut evals, mut shown, mut records) = (Vec::new(), Vec::new(), 0, 0, 0);
         let mut last = None;
         let n = loop {
             let event = events.next().expect("no end");
@@ -81,6 +81,11 @@ fn check_order(path: &Path, epochs: usize, policies: usize) -> usize {
                 Event::Epoch { r, a, epoch, .. } => {
                     assert_eq!((r, *a, *epoch), (&run, attempt, last.map_or(0, |last| last + 1)));
                     last = Some(*epoch);
+                }
+                Event::Drawn { r, a, drawn } => {
+                    assert_eq!((r, *a, last), (&run, attempt, Some(0)), "it belongs to the first epoch");
+                    assert_eq!((drawn.draws, drawn.duplicates, drawn.prevalence.len()), (140, 0.0, 4), "a shuffle");
+                    shown += 1;
                 }
                 Event::Rank { r, a, epoch, split, .. } => {
                     assert_eq!((r, *a), (&run, attempt));
@@ -101,6 +106,7 @@ fn check_order(path: &Path, epochs: usize, policies: usize) -> usize {
         assert_eq!(n, records, "`n` counts the records of the attempt");
         assert_eq!((last, val), (Some(epochs - 1), (0..epochs).collect()), "each epoch once, ascending");
         assert!(test.contains(&(epochs - 1)) && test.len() <= 2, "test rows of {test:?}");
+        assert_eq!(shown, 1, "what the sampler showed, once");
         assert_eq!(evals, policies * (epochs + test.len()));
         runs += 1;
     }

@@ -2,17 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod common;
 
+use std::fs::{self, File};
+use std::path::Path;
+
+use common::Place;
 use npyz::WriterBuilder;
 use serde_json::Value;
-use sweep::controller::progress::Voice;
-use sweep::controller::{self, Folders, Interrupts, Limits, Settings};
-use sweep::launcher::Slot;
+use sweep::command::load;
 use sweep::protocol::Outcome;
-use sweep::spec::{Fingerprint, Plan};
+use sweep::spec::Fingerprint;
 use sweep::store::Writer;
 
 /// 2 losses (one with 2 gammas) x 2 weights x 3 seeds, two policies.
@@ -34,60 +34,39 @@ threshold = [0.5, "max_f1"]
 seed = [0, 1, 2]
 "#;
 
-/// A folder with a database; the process's own files lie elsewhere.
+/// A sweep with a database.
 struct Bed {
-    folder: tempfile::TempDir,
-    plan: Plan,
+    place: Place,
+    /// As planned.
+    runs: Vec<Fingerprint>,
     sweep: i64,
 }
 
 impl Bed {
-    /// Plans `text`, begins it, and lets `failing` runs fail; trains the rest with made-up results if `train`.
-    async fn new(text: &str, failing: usize, train: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, db) = (folder.path().join("made-up.toml"), folder.path().join("sweep.db"));
-        fs::write(&file, text).unwrap();
-        let loaded = sweep::command::load::read(&file, &[]).unwrap().plan(&db, &|_, _, _| {}).unwrap();
+    /// Plans, begins, and lets the first `failing` runs fail; trains the rest with made-up results if `train`.
+    async fn new(failing: usize, train: bool) -> Self {
+        let place = Place::new(SWEEP);
+        let db = place.path("sweep.db");
+        let loaded = load::read(&place.path("sweep.toml"), &[]).unwrap().plan(&db, &|_, _, _| {}).unwrap();
         let mut writer = Writer::open(&db).await.unwrap();
-        let folders = Folders::beside(&db).unwrap();
         let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, &loaded.text).await.unwrap();
-        for run in &loaded.plan.runs[..failing] {
-            let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
-            writer
-                .end_attempt(&run.fingerprint, attempt, Outcome::Diverged, "the loss is NaN", "step 12: loss NaN", false)
-                .await
-                .unwrap();
-        }
-        if train {
-            let settings = Settings {
-                launcher: sweep::cli::Launcher::Fake,
-                slots: vec![Slot { device: "cpu".to_owned(), threads: 1 }],
-                limits: Limits { attempts: 1, timeout: None, hung_after: Duration::from_secs(60), max_failures: None },
-                failed: false,
-                voice: Voice::Quiet,
-                verbose: false,
-            };
-            let mut interrupts = Interrupts::listen().unwrap();
-            controller::train(&mut writer, sweep, &folders, settings, &mut interrupts).await.unwrap();
-            writer.set_sweep_state(sweep, if failing > 0 { "failed" } else { "done" }).await.unwrap();
+        let runs: Vec<Fingerprint> = loaded.plan.runs.into_iter().map(|run| run.fingerprint).collect();
+        for run in &runs[..failing] {
+            let attempt = writer.begin_attempt(run, "cpu").await.unwrap();
+            writer.end_attempt(run, attempt, Outcome::Diverged, "the loss is NaN", "step 12: loss NaN", false).await.unwrap();
         }
         writer.close().await.unwrap();
-        Self { folder, plan: loaded.plan, sweep }
-    }
-
-    fn db(&self) -> PathBuf {
-        self.folder.path().join("sweep.db")
+        let bed = Self { place, runs, sweep };
+        if train {
+            let (code, _, stderr) = bed.sweep(&["run", "sweep.toml", "--on", "fake", "--devices", "cpu"]);
+            assert_eq!(code, if failing > 0 { 3 } else { 0 }, "{stderr}");
+        }
+        bed
     }
 
     /// Exit status, stdout and stderr of `sweep ARGUMENTS`.
     fn sweep(&self, arguments: &[&str]) -> (i32, String, String) {
-        let output = assert_cmd::Command::cargo_bin("sweep")
-            .unwrap()
-            .current_dir(self.folder.path())
-            .args(arguments)
-            .env_remove("SWEEP_DB")
-            .output()
-            .unwrap();
+        let output = self.place.run(arguments);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
@@ -126,7 +105,7 @@ fn write<T: npyz::AutoSerialize + Copy>(path: &Path, values: &[T]) {
 
 /// Writes the folder of `run` as a worker leaves it: 3 epochs, test scores of all.
 fn keep(bed: &Bed, run: &Fingerprint) {
-    let folder = bed.folder.path().join("sweep.runs").join(&run.0);
+    let folder = bed.place.path("sweep.runs").join(&run.0);
     fs::create_dir_all(folder.join("epochs")).unwrap();
     for split in ["val", "test"] {
         write(&folder.join(format!("truth-{split}.npy")), &truth(30));
@@ -149,7 +128,7 @@ fn macro_f1(scores: &[f32], truth: &[u8], threshold: f32) -> f64 {
 
 #[tokio::test]
 async fn the_report_has_every_strategy_in_every_format() {
-    let bed = Bed::new(SWEEP, 2, true).await;
+    let bed = Bed::new(2, true).await;
     let json = bed.json(&["report", "made up", "--format", "json"]);
     let rows = json["rows"].as_array().unwrap();
     assert_eq!((rows.len(), json["strategies"].as_u64()), (6 * 2 + 1, Some(12)));
@@ -183,21 +162,21 @@ async fn the_report_has_every_strategy_in_every_format() {
     let first = bed.json(&["report", "--epoch", "0", "--split", "test", "--format", "json"]);
     assert_eq!(first["rows"].as_array().unwrap().len(), 0, "test is scored at the best and the last epoch");
     assert_eq!(
-        sweep::command::report::leaderboard_json(&bed.db(), bed.sweep).await.unwrap(),
+        sweep::command::report::leaderboard_json(&bed.place.path("sweep.db"), bed.sweep).await.unwrap(),
         bed.json(&["report", "--top", "10", "--format", "json"])
     );
 }
 
 #[tokio::test]
 async fn a_policy_that_was_not_in_the_grid_is_evaluated_from_kept_scores() {
-    let bed = Bed::new(SWEEP, 0, true).await;
-    let before = fs::read(bed.db()).unwrap();
+    let bed = Bed::new(0, true).await;
+    let before = fs::read(bed.place.path("sweep.db")).unwrap();
     let (code, _, stderr) = bed.sweep(&["report", "--threshold", "0.25"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("policy 0.25 was not in the grid") && stderr.contains("truth-val.npy"), "{stderr}");
     // one run's scores stay lost
-    for run in &bed.plan.runs[1..] {
-        keep(&bed, &run.fingerprint);
+    for run in &bed.runs[1..] {
+        keep(&bed, run);
     }
     let report =
         |split: &str| bed.json(&["report", "--threshold", "0.25", "--split", split, "--format", "json", "--epoch", "last"]);
@@ -206,7 +185,7 @@ async fn a_policy_that_was_not_in_the_grid_is_evaluated_from_kept_scores() {
         assert_eq!(report["policies"], serde_json::json!(["0.25"]));
         let rows: Vec<&Value> = report["rows"].as_array().unwrap().iter().filter(|row| row["baseline"] == false).collect();
         assert_eq!(rows.len(), 6);
-        assert!(report["notes"].to_string().contains("1 runs are missing"), "{}", report["notes"]);
+        assert!(report["notes"].to_string().contains("kept scores of 1 of 18 recorded runs"), "{}", report["notes"]);
         for row in rows {
             let runs = row["runs"].as_array().unwrap();
             let f1 = runs.iter().map(|run| {
@@ -222,12 +201,12 @@ async fn a_policy_that_was_not_in_the_grid_is_evaluated_from_kept_scores() {
     let fitted = bed.json(&["report", "--threshold", "prior_match", "--format", "json"]);
     assert_eq!(fitted["strategies"], 6);
     assert_eq!(bed.json(&["report", "--threshold", "max_f1", "--format", "json"])["runs"]["recorded"], 18);
-    assert_eq!(fs::read(bed.db()).unwrap(), before, "the database is not written");
+    assert_eq!(fs::read(bed.place.path("sweep.db")).unwrap(), before, "the database is not written");
 }
 
 #[tokio::test]
 async fn wrong_names_end_with_2_and_the_right_ones() {
-    let bed = Bed::new(SWEEP, 0, false).await;
+    let bed = Bed::new(0, false).await;
     for (flags, told) in [
         (["--metric", "macro_f2"], "did you mean `macro_f1`?"),
         (["--split", "valid"], "did you mean `val`?"),
@@ -245,7 +224,7 @@ async fn wrong_names_end_with_2_and_the_right_ones() {
 
 #[tokio::test]
 async fn a_sweep_without_results_has_an_empty_report() {
-    let bed = Bed::new(SWEEP, 0, false).await;
+    let bed = Bed::new(0, false).await;
     assert!(bed.said(&["report"]).contains("no results yet"));
     assert!(bed.said(&["report", "--format", "markdown"]).contains("no results yet"));
     assert_eq!(bed.json(&["report", "--format", "json"])["rows"], serde_json::json!([]));
@@ -257,21 +236,21 @@ async fn a_sweep_without_results_has_an_empty_report() {
 
 #[tokio::test]
 async fn output_goes_to_a_file_and_only_there() {
-    let bed = Bed::new(SWEEP, 0, true).await;
+    let bed = Bed::new(0, true).await;
     assert_eq!(bed.said(&["report", "--format", "csv", "--output", "report.csv"]), "");
-    let written = fs::read_to_string(bed.folder.path().join("report.csv")).unwrap();
+    let written = fs::read_to_string(bed.place.path("report.csv")).unwrap();
     assert_eq!(written, bed.said(&["report", "--format", "csv"]));
     let (code, _, stderr) = bed.sweep(&["report", "--output", "no/such/folder/report.csv"]);
     assert_eq!(code, 1);
     assert!(stderr.contains("no/such/folder/report.csv"), "{stderr}");
-    let left: Vec<_> = fs::read_dir(bed.folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let left: Vec<_> = fs::read_dir(bed.place.folder.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".sweep-report")), "{left:?}");
 }
 
 #[tokio::test]
 async fn show_tells_one_run() {
-    let bed = Bed::new(SWEEP, 1, true).await;
-    let (failed, run) = (&bed.plan.runs[0].fingerprint, &bed.plan.runs[5].fingerprint);
+    let bed = Bed::new(1, true).await;
+    let (failed, run) = (&bed.runs[0], &bed.runs[5]);
     let text = bed.said(&["show", run.short()]);
     for part in [
         run.0.as_str(),
@@ -309,8 +288,8 @@ async fn query(db: &Path, name: &str) -> Vec<sqlx::sqlite::SqliteRow> {
 #[tokio::test]
 async fn the_queries_of_the_readme_have_answers() {
     use sqlx::Row;
-    let bed = Bed::new(SWEEP, 2, true).await;
-    let rows = query(&bed.db(), "best_per_label.sql").await;
+    let bed = Bed::new(2, true).await;
+    let rows = query(&bed.place.path("sweep.db"), "best_per_label.sql").await;
     let labels: Vec<String> = rows.iter().map(|row| row.get("label")).collect();
     assert_eq!(labels.len(), 4, "{labels:?}");
     // the best row of a label is the best of the report's
@@ -322,18 +301,18 @@ async fn the_queries_of_the_readme_have_answers() {
         let best = lines.map(|line| line["f1"].as_f64().unwrap()).fold(0.0, f64::max);
         assert!((f1 - best).abs() <= 0.0005 + 1e-12, "{label}: {f1} {best}");
     }
-    let rows = query(&bed.db(), "epochs_of_one_run.sql").await;
+    let rows = query(&bed.place.path("sweep.db"), "epochs_of_one_run.sql").await;
     assert_eq!(rows.iter().map(|row| row.get::<i64, _>("epoch")).collect::<Vec<_>>(), [0, 1, 2]);
-    let rows = query(&bed.db(), "ranked_on_test.sql").await;
+    let rows = query(&bed.place.path("sweep.db"), "ranked_on_test.sql").await;
     assert_eq!(rows.len(), 6, "a row a strategy, under its best policy");
     let best: f64 = rows[0].get("val_f1");
     let reported = report["rows"][0]["val"]["mean"].as_f64().unwrap();
     assert!((best - reported).abs() <= 0.0005 + 1e-12, "{best} {reported}");
-    let rows = query(&bed.db(), "overprediction.sql").await;
+    let rows = query(&bed.place.path("sweep.db"), "overprediction.sql").await;
     assert_eq!(rows.len(), 6 * 4);
     let ratios: Vec<f64> = rows.iter().map(|row| row.get("ratio")).collect();
     assert!(ratios.is_sorted_by(|a, b| a >= b), "{ratios:?}");
-    let rows = query(&bed.db(), "slow_and_failed.sql").await;
+    let rows = query(&bed.place.path("sweep.db"), "slow_and_failed.sql").await;
     let states: Vec<String> = rows.iter().map(|row| row.get("outcome")).collect();
     assert_eq!((rows.len(), &states[..3]), (18, &["diverged", "diverged", "ok"].map(str::to_owned)[..]));
     let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("reports")).unwrap().count();
@@ -341,24 +320,11 @@ async fn the_queries_of_the_readme_have_answers() {
 }
 
 #[tokio::test]
-#[ignore = "prints"]
-async fn look() {
-    let bed = Bed::new(SWEEP, 2, true).await;
-    for arguments in [
-        &["report"][..],
-        &["report", "--split", "test", "--top", "3", "--metric", "hamming_loss"],
-        &["report", "--group-by", "loss", "--threshold", "0.5"],
-        &["report", "--format", "markdown", "--top", "2"],
-        &["report", "--format", "csv", "--top", "1"],
-        &["report", "--metric", "macro_pa"],
-        &["show", &bed.plan.runs[0].fingerprint.0[..6]],
-        &["show", &bed.plan.runs[5].fingerprint.0[..6]],
-    ] {
-        println!("$ sweep {}", arguments.join(" "));
-        let (code, stdout, stderr) = bed.sweep(arguments);
-        println!("{stdout}{stderr}[{code}]\n");
-    }
-    println!("{}", bed.said(&["report", "--top", "1", "--format", "json"]));
-    let db = bed.db();
-    sweep::command::report::print_after_run(&db, bed.sweep, sweep::cli::Format::Table).await.unwrap();
+async fn a_finished_sweep_says_where_to_look_next() {
+    let bed = Bed::new(0, false).await;
+    let (code, stdout, stderr) = bed.sweep(&["run", "sweep.toml", "--on", "fake", "--devices", "cpu"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("best 10 of 12 rows") && stdout.contains("sqlite3 -box sweep.db"), "{stdout}");
+    let command = stdout.lines().find_map(|line| line.trim().strip_prefix("sweep show ")).unwrap();
+    assert!(bed.said(&["show", &command[..8]]).contains("succeeded"));
 }

@@ -8,6 +8,8 @@ use crate::data;
 use crate::error::Error;
 use crate::spec::{self, DataConfig, DataFacts, Plan, SpecError, Sweep, WeightFile};
 
+pub use crate::spec::recall;
+
 /// A sweep file as it was read.
 pub struct File {
     pub sweep: Sweep,
@@ -49,30 +51,7 @@ pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
     let sweep = spec::parse(&shown, &text, set)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    Ok(File { sweep, path, base, text: recorded(text, set) })
-}
-
-/// What stands before a `--set` change in a recorded text: a comment of TOML, the change behind it as a JSON string.
-const SET: &str = "# --set ";
-
-/// The text that the database keeps: the file's, and a line for every `--set`.
-fn recorded(mut text: String, set: &[String]) -> String {
-    for change in set {
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(&format!("{SET}{}\n", serde_json::Value::from(change.as_str())));
-    }
-    text
-}
-
-/// The sweep that [`recorded`] text describes. `file` is how errors call it.
-///
-/// # Errors
-/// Text that this version of the program does not take for a sweep file.
-pub fn recall(file: &str, text: &str) -> Result<Sweep, SpecError> {
-    let changes = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix(SET)?).ok());
-    spec::parse(file, text, &changes.collect::<Vec<String>>())
+    Ok(File { sweep, path, base, text: spec::recorded(text, set) })
 }
 
 impl File {
@@ -120,19 +99,4 @@ fn hash_file(path: &Path) -> std::io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(std::fs::File::open(path)?)?;
     Ok(hasher.finalize().to_hex().to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn recorded_text_remembers_its_changes() {
-        let set =
-            ["data.kind=letters".to_owned(), "grid.loss=[\"bce\",\n\"focal\"]".to_owned(), "workers.per_device=3".to_owned()];
-        let text = recorded("name = \"x\"".to_owned(), &set);
-        let sweep = recall("x.toml", &text).unwrap();
-        assert_eq!((sweep.workers.per_device, sweep.points()), (3, 2));
-        assert!(recall("x.toml", "name = \"x\"").is_err(), "without the changes it is no sweep file");
-    }
 }

@@ -1,8 +1,11 @@
 //! One short file a command.
 
+mod compare;
 mod completions;
 mod data;
 mod estimate;
+mod explain;
+mod import;
 pub mod load;
 mod output;
 mod plan;
@@ -33,7 +36,10 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Resume(args) => wait(resume::run(&global, &args)),
         Command::Status(args) => wait(status::run(&global, &args)),
         Command::Report(args) => wait(report::run(&global, &args)),
+        Command::Compare(args) => wait(compare::run(&global, &args)),
+        Command::Explain(args) => wait(explain::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
+        Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(&args),
     }

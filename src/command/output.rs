@@ -7,6 +7,7 @@ use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::report::wrap;
 
 /// Columns of a terminal that tables are made for.
 pub const WIDTH: usize = 100;
@@ -70,15 +71,16 @@ impl Grid {
 impl std::fmt::Display for Grid {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for line in self.table.lines() {
-            // Words begin where the text around the table does.
-            writeln!(f, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+            // Words begin where the text around the table does, and the rule ends where they end.
+            let line = line.strip_prefix([' ', '─']).unwrap_or(&line);
+            writeln!(f, "{}", line.strip_suffix('─').unwrap_or(line).trim_end())?;
         }
         Ok(())
     }
 }
 
-/// Rows of numbers below names, in as many tables side by side as the width needs; each repeats the rows' names.
-/// `cells(row, column)` are the numbers.
+/// Rows of numbers below names, in as many tables below each other as the width needs, about equally wide; each repeats the rows'
+/// names. `cells(row, column)` are the numbers.
 #[must_use]
 pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(usize, usize) -> String) -> String {
     let names = rows.iter().map(|name| name.chars().count()).chain([corner.chars().count()]).max().unwrap_or(0);
@@ -86,11 +88,14 @@ pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(
         let numbers = (0..rows.len()).map(|row| cells(row, column).chars().count()).max().unwrap_or(0);
         2 + numbers.max(columns[column].chars().count())
     };
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    let tables = widths.iter().sum::<usize>().div_ceil(WIDTH.saturating_sub(names).max(1)).max(1);
     let (mut text, mut start) = (String::new(), 0);
     while start < columns.len() {
+        let most = columns.len().div_ceil(tables);
         let (mut end, mut total) = (start, names);
-        while end < columns.len() && (end == start || total + width(end) <= WIDTH) {
-            total += width(end);
+        while end < columns.len() && (end == start || end - start < most && total + widths[end] <= WIDTH) {
+            total += widths[end];
             end += 1;
         }
         let shown = start..end;
@@ -137,31 +142,6 @@ impl std::fmt::Display for Facts {
     }
 }
 
-/// `text` in lines of at most `width` letters, broken at blanks.
-#[must_use]
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let mut length = 0;
-    for word in text.split(' ') {
-        let letters = word.chars().count();
-        match lines.last_mut() {
-            Some(line) if length == 0 || length + 1 + letters <= width => {
-                if length > 0 {
-                    line.push(' ');
-                    length += 1;
-                }
-                line.push_str(word);
-                length += letters;
-            }
-            _ => {
-                lines.push(word.to_owned());
-                length = letters;
-            }
-        }
-    }
-    lines
-}
-
 /// A name that fits a column: a long one is cut in the middle, control characters are shown.
 #[must_use]
 pub fn fit(name: &str) -> String {
@@ -202,7 +182,7 @@ mod tests {
         let mut grid = Grid::new(1, ["label", "n"]);
         grid.row(["A", "5"]);
         grid.row(["a longer one", "1,234"]);
-        assert_eq!(grid.to_string(), "label             n\n────────────────────\nA                 5\na longer one  1,234\n");
+        assert_eq!(grid.to_string(), "label             n\n───────────────────\nA                 5\na longer one  1,234\n");
     }
 
     #[test]
@@ -210,8 +190,12 @@ mod tests {
         let names: Vec<String> = (0..30).map(|label| format!("label {label}")).collect();
         let text = matrix("", &names, &names, |row, column| (row * column).to_string());
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("label 29")).count(), 3);
-        assert_eq!(text.lines().filter(|line| line.contains("─")).count(), 3);
+        let begin = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
+        assert_eq!((begin("label 29"), begin("─")), (4, 4));
+        // 30 numbers, once each.
+        let last = text.lines().filter(|line| line.starts_with("label 29"));
+        let numbers: Vec<&str> = last.flat_map(|line| line.split_whitespace().skip(2)).collect();
+        assert_eq!(numbers, (0..30).map(|column| (29 * column).to_string()).collect::<Vec<_>>());
     }
 
     #[test]

@@ -11,11 +11,12 @@ use super::preparing::Preparing;
 use super::{load, train};
 use crate::cli;
 use crate::controller::progress::{Voice, span};
-use crate::data::InputShape;
 use crate::error::Error;
 use crate::launcher::Slot;
-use crate::spec::{DataFacts, Fingerprint, Plan, RunName};
+use crate::report::{explain, lint};
+use crate::spec::{DataFacts, Fingerprint, Plan, PosWeight, RunName};
 use crate::store::Reader;
+use crate::strategy::threshold::Policy;
 
 /// Rows of the table of strategies.
 const SHOWN: usize = 30;
@@ -36,6 +37,8 @@ struct Seen {
     axes: Vec<(String, usize)>,
     /// Of each run.
     states: Vec<State>,
+    /// What looks like a mistake.
+    warnings: Vec<lint::Lint>,
     /// Places for workers, or why there are none here.
     slots: Result<Vec<Slot>, String>,
     /// `None`: nothing is left to train.
@@ -58,7 +61,7 @@ enum State {
 pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers, format: cli::Format) -> Result<(), Error> {
     let typed = file.file.display().to_string();
     let file = load::read(&file.file, &file.set)?;
-    let axes = file.sweep.axes();
+    let (axes, weights) = (file.sweep.axes(), file.sweep.pos_weights());
     // A plan is made anywhere, also where the devices are not.
     let slots = train::slots(workers, &file.sweep.workers).map_err(|error| error.to_string());
     let loaded = {
@@ -88,11 +91,20 @@ pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers
         Ok(slots) => Some(estimate(&plan, &todo, slots, &paces)),
         Err(why) => Some(Err(why.clone())),
     };
-    let seen = Seen { plan, file: typed, axes, states, slots, estimate };
+    let warnings = warnings(&plan, &weights);
+    let seen = Seen { plan, file: typed, axes, states, warnings, slots, estimate };
     match format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen.json()),
     }
+}
+
+/// What can be seen to go wrong before anything trains.
+fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
+    let cases: Vec<explain::Case> = plan.runs.iter().map(explain::Case::planned).collect();
+    let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
+    let tunes = plan.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_)));
+    lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
 }
 
 impl Seen {
@@ -147,6 +159,10 @@ impl Seen {
                 Some(Err(why)) => format!("unknown: {why}"),
             },
         );
+        for (at, lint) in self.warnings.iter().enumerate() {
+            let about = if lint.about.is_empty() { String::new() } else { format!("{}: ", lint::listed(&lint.about)) };
+            facts.add(if at == 0 { "warnings" } else { "" }, "", format!("{about}{}", lint.sentence));
+        }
         format!("{}: {}\n\n{facts}\n{}", plan.name, self.file, self.strategies())
     }
 
@@ -210,6 +226,7 @@ impl Seen {
             "workers": self.slots.as_ref().ok().map(|slots| {
                 slots.iter().map(|slot| json!({ "device": slot.device, "threads": slot.threads })).collect::<Vec<_>>()
             }),
+            "warnings": self.warnings,
             "estimate": self.estimate.as_ref().and_then(|estimate| estimate.as_ref().ok()),
             "runs": runs.collect::<Vec<_>>(),
         })
@@ -221,10 +238,7 @@ fn rows_in_words(facts: &DataFacts) -> String {
     let DataFacts { train, val, test, labels, input, .. } = facts;
     let all = counted(train.rows + val.rows + test.rows, "row");
     let splits = [train.rows, val.rows, test.rows].map(thousands);
-    let input = match input {
-        InputShape::Image { channels, height, width } => format!("images {channels} x {height} x {width}"),
-        InputShape::Features { width } => counted(*width, "feature"),
-    };
+    let input = super::data::input(*input);
     let [train, val, test] = splits;
     format!("{all} ({train} train, {val} val, {test} test), {}, {input}", counted(labels.len(), "label"))
 }

@@ -42,6 +42,7 @@ impl Preparing {
             Source::Letters { .. } => "drawing letters",
             Source::Images { .. } => "decoding images",
             Source::Features { .. } => "reading features",
+            Source::Imported { .. } => "reading scores",
         };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if self.voice == Voice::Live {

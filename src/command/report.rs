@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
+use super::output::print;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
 use crate::report::{self, Form, Question, Summary};
@@ -72,6 +73,7 @@ fn next_steps(db: &Path, summary: &Summary) -> String {
     let db = db.display().to_string();
     let flag = if db == "sweep.db" { String::new() } else { format!(" --db {}", quoted(&db)) };
     let mut lines = vec![
+        (format!("sweep explain{flag}"), "what each strategy changed, the numbers, and warnings"),
         (format!("sweep report{flag}"), "every row with its labels"),
         (format!("sweep report{flag} --split test"), "the same order, scored on test"),
     ];
@@ -92,11 +94,16 @@ fn quoted(word: &str) -> String {
     if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// A table for the stdout at hand: bold text on a terminal that wants it, else plain; 120 columns where there is no terminal.
-fn table(to_stdout: bool) -> Form {
+/// Columns for the stdout at hand: a terminal's own, 120 where there is none.
+pub(super) fn width(to_stdout: bool) -> u16 {
     let terminal = to_stdout && std::io::stdout().is_terminal();
-    let width = comfy_table::Table::new().width().filter(|_| terminal).map_or(120, |width| width.max(80));
-    Form::Table { style: terminal && styled(), width }
+    comfy_table::Table::new().width().filter(|_| terminal).map_or(120, |width| width.max(80))
+}
+
+/// A table for the stdout at hand: bold text on a terminal that wants it, else plain.
+pub(super) fn table(to_stdout: bool) -> Form {
+    let terminal = to_stdout && std::io::stdout().is_terminal();
+    Form::Table { style: terminal && styled(), width: width(to_stdout) }
 }
 
 /// Whether a terminal may be sent escape codes (<https://no-color.org>).
@@ -105,17 +112,8 @@ pub(super) fn styled() -> bool {
     !off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Data to stdout. A reader that has seen enough (`| head`) is no error.
-pub(super) fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Io { path: "stdout".into(), source }),
-        _ => Ok(()),
-    }
-}
-
 /// Beside, then renamed: nobody ever sees half a report. What is no regular file (`/dev/stderr`) is written as it is.
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return std::fs::write(path, text);
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::import;
 use super::load;
 use super::train::{self, Orders, Ready};
 use crate::cli;
@@ -25,6 +26,10 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
     let folders = Folders::beside(&global.db)?;
     controller::recover(&mut writer, &folders).await?;
     let row = Reader::open(&global.db).await?.find_sweep(&args.sweep).await?;
+    if import::was_imported(&row) {
+        let message = format!("`{}` was imported: it has nothing to train; `sweep report {0}` shows it", row.title);
+        return Err(Error::Usage(message));
+    }
     let config = workers(&row);
     let slots = train::slots(&args.workers, &config)?;
     prepared(&writer.missing(row.id, args.failed).await?, &row)?;

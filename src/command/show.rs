@@ -2,7 +2,8 @@
 
 use std::io::IsTerminal;
 
-use super::report::{print, styled};
+use super::output::{print, print_json};
+use super::report::styled;
 use crate::cli::{self, Format, Global};
 use crate::error::Error;
 use crate::report;
@@ -15,11 +16,8 @@ use crate::store::Reader;
 pub async fn run(global: &Global, args: &cli::Show) -> Result<(), Error> {
     let mut reader = Reader::open(&global.db).await?;
     let shown = report::show(&mut reader, &args.run).await?;
-    print(&match args.format {
-        Format::Table => report::render_run(&shown, std::io::stdout().is_terminal() && styled()),
-        Format::Json => match serde_json::to_string_pretty(&shown) {
-            Ok(json) => json + "\n",
-            Err(error) => return Err(Error::Unexpected(error.to_string())),
-        },
-    })
+    match args.format {
+        Format::Table => print(&report::render_run(&shown, std::io::stdout().is_terminal() && styled())),
+        Format::Json => print_json(&shown),
+    }
 }

@@ -73,11 +73,13 @@ pub fn log_of(journal: &Path) -> PathBuf {
 /// See [`Journal::pull`]; a worker that does not end.
 pub async fn leftovers(writer: &mut Writer, folder: &Path) -> Result<usize, Error> {
     let failed = |path: &Path, source| Error::Io { path: path.to_owned(), source };
-    let mut paths = Vec::new();
+    let (mut paths, mut logs) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
         let path = entry.map_err(|source| failed(folder, source))?.path();
-        if path.extension().is_some_and(|extension| extension == "jsonl") {
-            paths.push(path);
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("jsonl") => paths.push(path),
+            Some("log") => logs.push(path),
+            _ => {}
         }
     }
     paths.sort();
@@ -95,6 +97,10 @@ pub async fn leftovers(writer: &mut Writer, folder: &Path) -> Result<usize, Erro
     }
     for (journal, path) in journals.into_iter().zip(&paths) {
         journal.remove(&log_of(path));
+    }
+    // Of workers that died before they had a journal.
+    for log in logs {
+        let _ = fs::remove_file(log);
     }
     Ok(paths.len())
 }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub use dispatcher::Summary;
 pub use interrupt::Interrupts;
 use progress::{Progress, Voice};
+pub use refill::evaluate;
 pub use state::{Halt, Limits};
 
 use crate::error::Error;
@@ -103,6 +104,8 @@ pub async fn train(
     let dispatcher =
         dispatcher::Dispatcher::new(writer, (launcher, signals), folders, settings.slots, settings.limits, missing, progress);
     let summary = dispatcher.run(interrupts).await?;
+    // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
+    ingest::leftovers(writer, &folders.journals()).await?;
     // Runs that went on from a checkpoint were not evaluated under policies that are newer than it.
     if summary.halt.is_none() {
         refill(writer, sweep, folders, settings.voice).await?;
@@ -114,7 +117,7 @@ pub async fn train(
 async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, voice: Voice) -> Result<(), Error> {
     let (mut refilled, mut again) = (0, Vec::new());
     for (run, policies) in writer.unevaluated(sweep).await? {
-        match refill::evaluate(&run, &folders.run(&run), &policies) {
+        match evaluate(&run, &folders.run(&run), &policies) {
             Ok(events) => {
                 writer.record(&events).await?;
                 refilled += 1;

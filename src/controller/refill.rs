@@ -12,7 +12,8 @@ use crate::spec::Fingerprint;
 use crate::strategy::threshold::Policy;
 
 /// Evaluations of a recorded run under `policies`, from its folder: val at every epoch, test where its scores were kept.
-/// `Eval` events of attempt 0, as [`crate::store::Writer::record`] takes them.
+/// `Eval` events of attempt 0, as [`crate::store::Writer::record`] takes them. A run without test rows (scores that were imported)
+/// has none there.
 ///
 /// # Errors
 /// Kept scores are missing or damaged: the run has to be trained again.
@@ -22,7 +23,8 @@ pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Re
     let mut events = Vec::new();
     for epoch in 0..epochs {
         let val = kept.val(epoch)?;
-        let test = if kept.has_test(epoch) || epoch + 1 == epochs { Some(kept.test(epoch)?) } else { None };
+        let wanted = kept.has_test(epoch) || epoch + 1 == epochs && kept.test_truth.rows() > 0;
+        let test = if wanted { Some(kept.test(epoch)?) } else { None };
         for policy in policies {
             let thresholds = policy.fit(&val, &kept.val_truth);
             let mut add = |split, scores: &[f32], truth: &LabelMatrix| {

@@ -168,7 +168,7 @@ struct Busy {
     attempt: u32,
     since: Duration,
     heard: Duration,
-    /// Epoch, Rank and Eval records so far.
+    /// Epoch, Drawn, Rank and Eval records so far.
     records: u64,
 }
 
@@ -314,7 +314,7 @@ impl State {
                 busy.records += 1;
                 out.push(Action::Tell(News::Epoch { worker: id, epoch, train_loss, val_loss }));
             }
-            Said::Rank { r, a, .. } | Said::Eval { r, a, .. } if current(&r, a) => busy.records += 1,
+            Said::Drawn { r, a, .. } | Said::Rank { r, a, .. } | Said::Eval { r, a, .. } if current(&r, a) => busy.records += 1,
             Said::End { r, a, st, n, why } if current(&r, a) => {
                 let (outcome, why) = if st == Outcome::Ok && n != busy.records {
                     (Outcome::Crashed, format!("the worker reports {n} results, its journal holds {}", busy.records))

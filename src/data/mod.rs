@@ -7,7 +7,9 @@ mod gather;
 mod glyph;
 mod hashes;
 mod images;
-mod letters;
+mod imported;
+pub mod letters;
+mod matrix;
 pub mod oracle;
 mod prepared;
 pub mod split;
@@ -16,6 +18,7 @@ mod table;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use imported::{Files, Imported, Scored};
 pub use prepared::Skipped;
 
 use crate::spec::{DataConfig, DataFacts, Source};
@@ -158,6 +161,12 @@ impl Dataset {
         &self.split
     }
 
+    /// The group of each row, where the data has groups: rows of a group are not independent of each other.
+    #[must_use]
+    pub fn groups(&self) -> Option<&[u32]> {
+        self.opened.groups.as_deref()
+    }
+
     /// Rows that were left out because of `on_bad_image = "skip"`.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
@@ -179,6 +188,15 @@ impl Dataset {
     /// `out` of another length, or a row that does not exist: bugs of the caller.
     pub fn gather(&self, rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
         self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, out);
+    }
+
+    /// The inputs of the train rows, `[rows, width]`, where they are features: what some samplers look at.
+    #[must_use]
+    pub fn train_features(&self) -> Option<Vec<f32>> {
+        let InputShape::Features { width } = self.shape() else { return None };
+        let mut values = vec![0.0; self.split.train.len() * width];
+        self.gather(&self.split.train, None, &mut values);
+        Some(values)
     }
 
     /// What a plan must know.
@@ -210,7 +228,9 @@ impl Dataset {
 fn place_of(config: &DataConfig) -> String {
     match &config.source {
         Source::Letters { .. } => "data kind `letters`".to_owned(),
-        Source::Images { labels, .. } | Source::Features { labels, .. } => labels.display().to_string(),
+        Source::Images { labels, .. } | Source::Features { labels, .. } | Source::Imported { labels, .. } => {
+            labels.display().to_string()
+        }
     }
 }
 
@@ -270,6 +290,10 @@ pub fn prepare(
                 );
             }
             images::prepare(&root, &labels, image, table, &cache, progress)?
+        }
+        Source::Imported { .. } => {
+            let message = "imported scores have no inputs: nothing can be trained on them".to_owned();
+            return Err(DataError { place: place_of(config), message });
         }
     };
     let data = Dataset::open(&folder, config)?;

@@ -6,14 +6,18 @@ use crate::spec::SplitConfig;
 
 /// Names of the splits, by number.
 pub const NAMES: [&str; 3] = ["train", "val", "test"];
+/// Their numbers.
+pub const TRAIN: u8 = 0;
+pub const VAL: u8 = 1;
+pub const TEST: u8 = 2;
 
 /// The number of a split's name as found in a CSV.
 #[must_use]
 pub fn parse(name: &str) -> Option<u8> {
     match name.trim().to_ascii_lowercase().as_str() {
-        "train" | "training" => Some(0),
-        "val" | "valid" | "validation" => Some(1),
-        "test" | "testing" => Some(2),
+        "train" | "training" => Some(TRAIN),
+        "val" | "valid" | "validation" => Some(VAL),
+        "test" | "testing" => Some(TEST),
         _ => None,
     }
 }

@@ -1,61 +1,37 @@
-//! Rates and averages of counts, as scikit-learn defines them with `zero_division=0`. The views of the database derive the same by
-//! the same formulas; what is stored is counts.
+//! Averages of rates over labels, as scikit-learn defines them. The views of the database derive the same by the same formulas;
+//! what is stored is counts.
 
-use super::Counts;
+use super::{Counts, Rate, ZeroDivision};
 
-/// `part / whole`, 0 where the whole is.
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+/// How the rates of several labels become one: scikit-learn's `average`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Average {
+    /// The mean of the labels' rates: every label counts alike.
+    Macro,
+    /// The rate of the summed counts: every cell counts alike.
+    Micro,
+    /// The mean weighted by support; where there is no support at all, the plain mean.
+    Weighted,
 }
 
-impl Counts {
-    /// The counts of a model that predicts the label for every row: the trivial baseline.
-    #[must_use]
-    pub fn all_positive(rows: usize, positives: usize) -> Self {
-        Self { tp: positives as u64, fp: rows.saturating_sub(positives) as u64, fn_: 0, tn: 0 }
+/// `rate` averaged over labels; `None` where nothing defined is left to average, which needs [`ZeroDivision::Undefined`] or no label.
+/// (scikit-learn accepts `zero_division=nan` for precision, recall and F-beta only; here it means the same for every rate.)
+#[must_use]
+pub fn average(counts: &[Counts], rate: Rate, average: Average, zero_division: ZeroDivision) -> Option<f64> {
+    if average == Average::Micro {
+        return if counts.is_empty() { None } else { zero_division.settle(rate.of(&counts.iter().copied().sum())) };
     }
-
-    /// Rows: tp + fp + fn + tn.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.tp + self.fp + self.fn_ + self.tn
+    let (mut sum, mut weighted, mut labels, mut support) = (0.0, 0.0, 0.0, 0.0);
+    for label in counts {
+        if let Some(value) = zero_division.settle(rate.of(label)) {
+            sum += value;
+            labels += 1.0;
+            weighted += value * label.support() as f64;
+            support += label.support() as f64;
+        }
     }
-
-    /// Positives in truth: tp + fn.
-    #[must_use]
-    pub fn support(&self) -> u64 {
-        self.tp + self.fn_
-    }
-
-    /// (tp + fn) / rows.
-    #[must_use]
-    pub fn prevalence(&self) -> f64 {
-        ratio(self.support(), self.rows())
-    }
-
-    /// (tp + fp) / rows.
-    #[must_use]
-    pub fn predicted_rate(&self) -> f64 {
-        ratio(self.tp + self.fp, self.rows())
-    }
-
-    /// tp / (tp + fp).
-    #[must_use]
-    pub fn precision(&self) -> f64 {
-        ratio(self.tp, self.tp + self.fp)
-    }
-
-    /// tp / (tp + fn).
-    #[must_use]
-    pub fn recall(&self) -> f64 {
-        ratio(self.tp, self.tp + self.fn_)
-    }
-
-    /// 2 tp / (2 tp + fp + fn).
-    #[must_use]
-    pub fn f1(&self) -> f64 {
-        ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn_)
-    }
+    let mean = if average == Average::Weighted && support > 0.0 { weighted / support } else { sum / labels };
+    (labels > 0.0).then_some(mean)
 }
 
 /// The averages over labels, named as the columns of the view `leaderboard`.
@@ -79,28 +55,20 @@ impl Averages {
     /// The averages of one evaluation, given the counts of each label; zeros without labels.
     #[must_use]
     pub fn of(counts: &[Counts]) -> Self {
-        let mean = |rate: fn(&Counts) -> f64| counts.iter().map(rate).sum::<f64>() / counts.len().max(1) as f64;
-        let mut all = Counts::default();
-        let mut weighted = 0.0;
-        for label in counts {
-            all.tp += label.tp;
-            all.fp += label.fp;
-            all.fn_ += label.fn_;
-            all.tn += label.tn;
-            weighted += label.support() as f64 * label.f1();
-        }
+        let of = |rate, how| average(counts, rate, how, ZeroDivision::Zero).unwrap_or(0.0);
+        let all: Counts = counts.iter().copied().sum();
         Self {
-            macro_f1: mean(Counts::f1),
-            micro_f1: all.f1(),
-            weighted_f1: if all.support() == 0 { 0.0 } else { weighted / all.support() as f64 },
-            macro_precision: mean(Counts::precision),
-            macro_recall: mean(Counts::recall),
-            hamming_loss: ratio(all.fp + all.fn_, all.rows()),
+            macro_f1: of(Rate::F(1.0), Average::Macro),
+            micro_f1: of(Rate::F(1.0), Average::Micro),
+            weighted_f1: of(Rate::F(1.0), Average::Weighted),
+            macro_precision: of(Rate::Precision, Average::Macro),
+            macro_recall: of(Rate::Recall, Average::Macro),
+            hamming_loss: if all.rows() == 0 { 0.0 } else { (all.fp + all.fn_) as f64 / all.rows() as f64 },
         }
     }
 }
 
-/// A mean over those labels for which a ranking metric is defined.
+/// A mean over those labels (or rows) for which a metric is defined.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct MeanDefined {
     pub mean: f64,

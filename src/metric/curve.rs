@@ -1,5 +1,6 @@
 //! One label's decisions at every possible cut of its scores: what average precision, ROC-AUC and fitted thresholds are read off.
 
+use super::Counts;
 use crate::data::LabelMatrix;
 
 /// The decisions if every row with this score or a higher one is predicted.
@@ -20,24 +21,52 @@ pub struct Curve {
     pub positives: u64,
 }
 
+/// Score and truth packed into integers that sort like the score, highest first.
+pub(super) fn sorted(cells: impl Iterator<Item = (f32, u8)>, into: &mut Vec<u64>) {
+    into.clear();
+    into.extend(cells.map(|(score, y)| u64::from(ordered(score)) << 1 | u64::from(y)));
+    into.sort_unstable_by(|a, b| b.cmp(a));
+}
+
+/// The steps of [`sorted`] cells, one a distinct score.
+pub(super) fn steps(cells: &[u64], into: &mut Vec<Step>) {
+    into.clear();
+    let (mut predicted, mut tp) = (0, 0);
+    for group in cells.chunk_by(|a, b| a >> 1 == b >> 1) {
+        predicted += group.len() as u64;
+        tp += group.iter().map(|cell| cell & 1).sum::<u64>();
+        into.push(Step { score: disordered((group[0] >> 1) as u32), predicted, tp });
+    }
+}
+
 impl Curve {
     /// The curve of column `label` of `scores` (`[rows, labels]` row-major, finite). One sort: O(n log n).
     #[must_use]
     pub fn of(scores: &[f32], truth: &LabelMatrix, label: usize) -> Self {
-        let labels = truth.names.len();
-        debug_assert_eq!(scores.len(), truth.values.len(), "one score a cell");
-        let column = scores.iter().skip(label).step_by(labels).zip(truth.values.iter().skip(label).step_by(labels));
-        // Score and truth packed into one integer that sorts like the score.
-        let mut cells: Vec<u64> = column.map(|(&score, &y)| u64::from(ordered(score)) << 1 | u64::from(y)).collect();
-        cells.sort_unstable_by(|a, b| b.cmp(a));
-        let (mut predicted, mut tp) = (0, 0);
-        let mut steps = Vec::new();
-        for group in cells.chunk_by(|a, b| a >> 1 == b >> 1) {
-            predicted += group.len() as u64;
-            tp += group.iter().map(|cell| cell & 1).sum::<u64>();
-            steps.push(Step { score: disordered((group[0] >> 1) as u32), predicted, tp });
-        }
-        Self { steps, rows: predicted, positives: tp }
+        Self::new(column(scores, truth, label))
+    }
+
+    /// The curve of all cells as if they were one label: what micro averages of ranking metrics are read off.
+    #[must_use]
+    pub fn of_all(scores: &[f32], truth: &LabelMatrix) -> Self {
+        Self::new(scores.iter().copied().zip(truth.values.iter().copied()))
+    }
+
+    fn new(cells: impl Iterator<Item = (f32, u8)>) -> Self {
+        let (mut order, mut groups) = (Vec::new(), Vec::new());
+        sorted(cells, &mut order);
+        steps(&order, &mut groups);
+        let (rows, positives) = groups.last().map_or((0, 0), |last| (last.predicted, last.tp));
+        Self { steps: groups, rows, positives }
+    }
+
+    /// The counts of "positive where score >= threshold". One binary search: O(log n).
+    #[must_use]
+    pub fn counts(&self, threshold: f32) -> Counts {
+        let groups = self.steps.partition_point(|step| step.score >= threshold);
+        let (predicted, tp) = if groups == 0 { (0, 0) } else { (self.steps[groups - 1].predicted, self.steps[groups - 1].tp) };
+        let (fp, fn_) = (predicted - tp, self.positives - tp);
+        Counts { tp, fp, fn_, tn: self.rows - tp - fp - fn_ }
     }
 
     /// Rows predicted if the `groups` highest distinct scores are.
@@ -87,8 +116,16 @@ impl Curve {
     }
 }
 
+/// Scores and truth of one label, row by row.
+pub(super) fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
+    let labels = truth.names.len();
+    debug_assert_eq!(scores.len(), truth.values.len(), "one score a cell");
+    let of_label = |cells: usize| (label..cells).step_by(labels);
+    of_label(scores.len()).map(|cell| (scores[cell], truth.values[cell]))
+}
+
 /// An integer that sorts like the score; -0 is 0.
-fn ordered(score: f32) -> u32 {
+pub(super) fn ordered(score: f32) -> u32 {
     debug_assert!(score.is_finite(), "scores are finite");
     let bits = (score + 0.0).to_bits();
     if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }

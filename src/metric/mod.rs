@@ -1,16 +1,30 @@
 //! Metrics in f64, equal to scikit-learn's (strategies.md section 5). Pure: scores and truth in, numbers out.
 //!
-//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds, and [`average`]
-//! derives every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate (scikit-learn's `zero_division=0`).
-
-mod curve;
-mod decide;
+//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds and [`counts_at`] under
+//! many at once; [`Rate`] and [`average::average`] derive every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate
+//! (scikit-learn's `zero_division=0`), unless [`ZeroDivision`] says otherwise. [`samples`] averages over rows, [`calibration`] is about
+//! scores as probabilities, [`certainty`] about how far any of these numbers can be trusted.
 
 pub mod average;
+pub mod calibration;
+pub mod certainty;
+mod check;
+mod curve;
+mod decide;
+mod probability;
+mod rates;
+pub mod samples;
+mod thresholds;
 
+pub use check::{ScoreError, check_scores};
 pub use curve::{Curve, Step};
-pub use decide::decide;
+pub use decide::{Decide, decide};
+pub use probability::{Probability, probability};
+pub use rates::{Rate, ZeroDivision};
+pub use samples::{LabelRanking, RowMean, SampleRates, label_ranking, sample_rates};
+pub use thresholds::{Grid, counts_at};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::LabelMatrix;
@@ -36,10 +50,10 @@ pub struct Ranking {
     pub mean_score: Vec<f64>,
 }
 
-/// Decisions under one set of thresholds, counted.
+/// Decisions of one rule, counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decisions {
-    /// One threshold a label: positive where score >= threshold.
+    /// One threshold a label: positive where score >= threshold. 0 where rows are decided as wholes.
     pub thresholds: Vec<f32>,
     pub counts: Vec<Counts>,
     /// Mean over rows of the row's F1; 0 where truth and prediction are both empty.
@@ -52,7 +66,7 @@ pub struct Decisions {
 #[must_use]
 pub fn rank(scores: &[f32], truth: &LabelMatrix) -> Ranking {
     let labels = truth.names.len();
-    let curves: Vec<_> = (0..labels).map(|label| Curve::of(scores, truth, label)).collect();
+    let curves: Vec<_> = (0..labels).into_par_iter().map(|label| Curve::of(scores, truth, label)).collect();
     let mut mean_score = vec![0.0; labels];
     for row in scores.chunks_exact(labels.max(1)) {
         for (sum, &score) in mean_score.iter_mut().zip(row) {

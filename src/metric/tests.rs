@@ -1,8 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::average::{Averages, mean_defined};
+use super::average::{Average, Averages, average, mean_defined};
 use super::*;
 
 fn matrix(labels: usize, values: Vec<u8>) -> LabelMatrix {
@@ -20,7 +21,7 @@ impl Lcg {
 }
 
 #[derive(Deserialize)]
-struct Recipe {
+pub(super) struct Recipe {
     rows: usize,
     bits: u32,
     rate: f64,
@@ -28,7 +29,7 @@ struct Recipe {
 }
 
 impl Recipe {
-    fn cells(&self, labels: usize) -> (Vec<f32>, Vec<u8>) {
+    pub(super) fn cells(&self, labels: usize) -> (Vec<f32>, Vec<u8>) {
         let mut lcg = Lcg(self.seed);
         let mut cell = |i: usize| {
             let score = lcg.share(self.bits);
@@ -49,11 +50,18 @@ struct Case {
     recipe: Option<Recipe>,
     thresholds: Vec<f32>,
     counts: Vec<[u64; 4]>,
-    rates: std::collections::BTreeMap<String, f64>,
+    rates: BTreeMap<String, f64>,
     ap: Vec<Option<f64>>,
     auc: Vec<Option<f64>>,
     mean_score: Vec<f64>,
     max_f1: Vec<Option<f64>>,
+    label_rates: BTreeMap<String, Vec<Option<f64>>>,
+    probability: BTreeMap<String, Vec<f64>>,
+    micro_ap: Option<f64>,
+    #[serde(default)]
+    averages: BTreeMap<String, BTreeMap<String, Vec<Option<f64>>>>,
+    #[serde(default)]
+    label_ranking: BTreeMap<String, Option<f64>>,
 }
 
 impl Case {
@@ -110,6 +118,160 @@ fn decisions_equal_scikit_learn() {
                 name => averages[name].as_f64().unwrap(),
             };
             close(&format!("{}, {rate}", case.name), ours, theirs);
+        }
+    }
+}
+
+fn rate(name: &str) -> Rate {
+    match name {
+        "precision" => Rate::Precision,
+        "recall" => Rate::Recall,
+        "specificity" => Rate::Specificity,
+        "f1" => Rate::F(1.0),
+        "f2" => Rate::F(2.0),
+        "f_half" => Rate::F(0.5),
+        "f_0" => Rate::F(0.0),
+        "f_inf" => Rate::F(f64::INFINITY),
+        "jaccard" => Rate::Jaccard,
+        "mcc" => Rate::Mcc,
+        "predicted_rate" => Rate::PredictedRate,
+        other => panic!("no rate {other}"),
+    }
+}
+
+#[test]
+fn rates_of_labels_equal_scikit_learn() {
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        let counts = decide(&scores, &truth, &case.thresholds).counts;
+        for (name, theirs) in &case.label_rates {
+            let ours: Vec<_> = match name.as_str() {
+                "balanced_accuracy_sklearn" => counts.iter().map(Counts::balanced_accuracy_sklearn).collect(),
+                name => counts.iter().map(|counts| rate(name).of(counts)).collect(),
+            };
+            all_close(&format!("{}, {name}", case.name), &ours, theirs);
+        }
+        for counts in &counts {
+            let both =
+                (counts.support() > 0 && counts.support() < counts.rows()).then(|| counts.balanced_accuracy_sklearn().unwrap());
+            assert_eq!(Rate::BalancedAccuracy.of(counts), both, "{}: undefined with one class", case.name);
+        }
+    }
+}
+
+#[test]
+fn averages_equal_scikit_learn_under_every_zero_division() {
+    let conventions = [ZeroDivision::Zero, ZeroDivision::One, ZeroDivision::Undefined];
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        let counts = decide(&scores, &truth, &case.thresholds).counts;
+        let rows = sample_rates(&scores, &truth, &case.thresholds);
+        for (name, averages) in &case.averages {
+            for (how, theirs) in averages {
+                let over_rows = match (how.as_str(), name.as_str()) {
+                    ("samples", "precision") => Some(rows.precision),
+                    ("samples", "recall") => Some(rows.recall),
+                    ("samples", "f1") => Some(rows.f1),
+                    ("samples", "jaccard") => Some(rows.jaccard),
+                    ("samples", _) => continue,
+                    _ => None,
+                };
+                let ours = conventions.map(|zero_division| match (over_rows, how.as_str()) {
+                    (Some(rows), _) => rows.mean(zero_division),
+                    (None, "macro") => average(&counts, rate(name), Average::Macro, zero_division),
+                    (None, "micro") => average(&counts, rate(name), Average::Micro, zero_division),
+                    (None, _) => average(&counts, rate(name), Average::Weighted, zero_division),
+                });
+                all_close(&format!("{}, {how} {name}", case.name), &ours[..theirs.len()], theirs);
+            }
+        }
+    }
+}
+
+#[test]
+fn rankings_within_rows_and_over_all_cells_equal_scikit_learn() {
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        all_close(&case.name, &[Curve::of_all(&scores, &truth).average_precision()], &[case.micro_ap]);
+        let ours = label_ranking(&scores, &truth);
+        for (name, &theirs) in &case.label_ranking {
+            let ours = match name.as_str() {
+                "coverage_error" => Some(ours.coverage_error),
+                "ranking_loss" => Some(ours.ranking_loss),
+                "ranking_average_precision" => Some(ours.ranking_average_precision),
+                "samples_ap" => ours.average_precision.mean(ZeroDivision::Zero),
+                _ => ours.average_precision.mean(ZeroDivision::Undefined),
+            };
+            all_close(&format!("{}, {name}", case.name), &[ours], &[theirs]);
+        }
+    }
+}
+
+#[test]
+fn probabilities_are_judged_as_scikit_learn_judges_columns() {
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        for (label, ours) in probability(&scores, &truth).into_iter().enumerate() {
+            close(&case.name, ours.brier, case.probability["brier"][label]);
+            close(&case.name, ours.nll, case.probability["nll"][label]);
+            close(&case.name, ours.gap, case.probability["gap"][label]);
+        }
+    }
+}
+
+/// strategies.md 5: the toy, with its three conventions for rows that are empty in truth and prediction.
+#[test]
+fn the_toy_keeps_its_golden_values() {
+    let truth = matrix(3, vec![1, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0]);
+    let scores = [1., 0., 0., 0., 0., 1., 0., 0., 0., 0., 0., 0.];
+    let decisions = decide(&scores, &truth, &[0.5; 3]);
+    let of = |how| average(&decisions.counts, Rate::F(1.0), how, ZeroDivision::Zero).unwrap();
+    let near = |name: &str, ours: f64, golden: f64| assert!((ours - golden).abs() < 5e-5, "{name}: {ours} is not {golden}");
+    let golden = [(Average::Macro, 0.2222), (Average::Micro, 0.3333), (Average::Weighted, 0.3333)];
+    golden.iter().for_each(|&(how, golden)| near("F1", of(how), golden));
+    let rows = sample_rates(&scores, &truth, &[0.5; 3]);
+    let conventions = [(ZeroDivision::Zero, 0.25), (ZeroDivision::One, 0.5), (ZeroDivision::Undefined, 0.3333)];
+    conventions.iter().for_each(|&(convention, golden)| near("samples F1", rows.f1.mean(convention).unwrap(), golden));
+    near("samples Jaccard", rows.jaccard.mean(ZeroDivision::Zero).unwrap(), 0.25);
+    // A precision that is undefined does not leak into F1: one false alarm, no positives.
+    let alarm = Counts { tp: 0, fp: 0, fn_: 1, tn: 2 };
+    assert_eq!((Rate::Precision.of(&alarm), Rate::F(1.0).of(&alarm)), (None, Some(0.0)));
+    // One class only: scikit-learn's balanced accuracy is the specificity alone.
+    let absent = Counts { tp: 0, fp: 1, fn_: 0, tn: 2 };
+    near("balanced accuracy", absent.balanced_accuracy_sklearn().unwrap(), 0.6667);
+    assert_eq!(Rate::BalancedAccuracy.of(&absent), None);
+}
+
+#[test]
+fn scores_from_elsewhere_are_checked() {
+    let truth = LabelMatrix { names: Arc::new(["cat".to_owned(), "dog".to_owned()]), values: vec![0, 1, 1, 0] };
+    assert_eq!(check_scores(&[0.1, -3.0, 1e30, 0.0], &truth), Ok(()));
+    let error = |scores: &[f32]| check_scores(scores, &truth).unwrap_err().to_string();
+    assert_eq!(error(&[0.1, 0.2, 0.3, f32::NAN]), "the score of label dog in row 2 is NaN: scores must be finite numbers");
+    assert_eq!(error(&[0.1; 6]), "6 scores do not fit 2 rows of 2 labels, which need 4");
+}
+
+/// Every threshold that tells scores apart, repeated, unsorted, infinite and out of range: the same as deciding one by one.
+#[test]
+fn counts_at_many_thresholds_equal_decisions_one_by_one() {
+    for case in Case::all() {
+        let (scores, truth) = case.cells();
+        let spread: Vec<f32> = (0..=100).rev().map(|cent| cent as f32 / 100.0).collect();
+        let tight: Vec<f32> = (0..7).map(|ulps| f32::from_bits(0.5f32.to_bits() + ulps)).collect();
+        let odd = vec![0.3, f32::NEG_INFINITY, -1.0, f32::INFINITY, 0.3, 2.0, 1e-45, -0.0, 0.25];
+        let own: Vec<f32> = scores.iter().copied().step_by(scores.len().div_ceil(50)).collect();
+        for thresholds in [spread, tight, odd, own, vec![0.5; 3], vec![f32::INFINITY], Vec::new()] {
+            let grid = counts_at(&scores, &truth, &thresholds);
+            for (place, &threshold) in thresholds.iter().enumerate() {
+                let one_by_one = decide(&scores, &truth, &vec![threshold; case.labels]).counts;
+                let ours: Vec<_> = grid.counts.iter().map(|label| label[place]).collect();
+                assert_eq!(ours, one_by_one, "{}, {threshold}", case.name);
+            }
+            for (label, counts) in grid.counts.iter().enumerate() {
+                let curve = Curve::of(&scores, &truth, label);
+                let read: Vec<_> = thresholds.iter().map(|&threshold| curve.counts(threshold)).collect();
+                assert_eq!(&read, counts, "{}, read off the curve", case.name);
+            }
         }
     }
 }

@@ -129,7 +129,7 @@ fn durability(event: &Event) -> Durability {
     match event {
         Event::Open { .. } | Event::End { .. } | Event::Close { .. } => Durability::Now,
         Event::Begin { .. } | Event::Epoch { .. } => Durability::Soon,
-        Event::Hb { .. } | Event::Rank { .. } | Event::Eval { .. } => Durability::None,
+        Event::Hb { .. } | Event::Drawn { .. } | Event::Rank { .. } | Event::Eval { .. } => Durability::None,
     }
 }
 

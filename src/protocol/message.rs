@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metric::{Counts, Ranking};
 use crate::spec::{Fingerprint, RunConfig};
+use crate::strategy::sampler::Realised;
 use crate::strategy::threshold::Policy;
 
 /// Version of the protocol; a worker refuses jobs of another, a controller journals of another.
@@ -70,6 +71,13 @@ pub enum Event {
         seconds: f64,
         images_per_s: f64,
     },
+    /// What the sampler showed in the first epoch; among that epoch's records, once an attempt. A worker may leave it out.
+    Drawn {
+        r: Fingerprint,
+        a: u32,
+        #[serde(flatten)]
+        drawn: Realised,
+    },
     /// Ranking of one split at one epoch.
     Rank {
         r: Fingerprint,
@@ -91,7 +99,7 @@ pub enum Event {
         samples_f1: f64,
         subset_accuracy: f64,
     },
-    /// The attempt is over. `n` counts its Epoch, Rank and Eval records in this journal.
+    /// The attempt is over. `n` counts its Epoch, Drawn, Rank and Eval records in this journal.
     End { r: Fingerprint, a: u32, st: Outcome, n: u64, why: String },
     /// Last record of a journal.
     Close { why: String },

@@ -1,5 +1,6 @@
 //! A policy that was not in the grid: every recorded run's kept scores under it, in memory. The database is not written.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -13,7 +14,7 @@ use crate::metric;
 use crate::metric::average::mean_defined;
 use crate::scores::{Kept, runs_folder};
 use crate::store::At;
-use crate::strategy::threshold::Policy;
+use crate::strategy::threshold::{Policy, Rule};
 
 /// Adds to `loaded` the evaluations under its one policy that the database lacks.
 ///
@@ -43,10 +44,11 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
         .par_iter()
         .map(|&(run, epoch)| (run, one(run, &folder.join(&loaded.runs[run].row.run), epoch, policy, question.split)))
         .collect();
+    let again: HashSet<usize> = made.iter().filter(|(_, result)| result.is_ok()).map(|(run, _)| *run).collect();
+    loaded.val.retain(|score| !again.contains(&score.run));
     for (run, result) in made {
         match result {
             Ok((val, test)) => {
-                loaded.val.retain(|score| score.run != run);
                 loaded.val.push(val);
                 loaded.test.extend(test);
             }
@@ -76,7 +78,7 @@ fn one(run: usize, folder: &Path, epoch: usize, policy: &Policy, split: Split) -
     Ok((evaluation(run, &val, &kept.val_truth, &thresholds), test))
 }
 
-fn evaluation(run: usize, scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> Score {
+fn evaluation(run: usize, scores: &[f32], truth: &LabelMatrix, thresholds: &Rule) -> Score {
     let ranking = metric::rank(scores, truth);
     let decisions = metric::decide(scores, truth, thresholds);
     let (ap, auc) = (mean_defined(&ranking.ap), mean_defined(&ranking.auc));

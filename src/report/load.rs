@@ -11,6 +11,7 @@ use super::score::{LabelScore, Score};
 use crate::error::Error;
 use crate::spec::{DataFacts, Fingerprint};
 use crate::store::{At, METRICS, Reader, ResultRow, SweepRow, SweepRun};
+use crate::strategy::sampler::Realised;
 use crate::strategy::threshold::Policy;
 
 /// One run of the sweep, recorded or not.
@@ -36,6 +37,8 @@ pub struct Loaded {
     pub val: Vec<Score>,
     /// Evaluations on test, where test is shown.
     pub test: Vec<Score>,
+    /// Run → what its sampler showed, of those that said so.
+    pub drawn: HashMap<usize, Realised>,
     /// Runs that could not be evaluated under a new policy, and why.
     pub lost: Vec<(String, String)>,
 }
@@ -70,7 +73,10 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
     }
     let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.params.keys()).collect();
     let keys = keys.into_iter().cloned().collect();
-    let mut loaded = Loaded { sweep, policies, data, runs, keys, val: vec![], test: vec![], lost: vec![] };
+    let mut loaded = Loaded { sweep, policies, data, runs, keys, val: vec![], test: vec![], drawn: HashMap::new(), lost: vec![] };
+    let index = by_name(&loaded);
+    let draws = reader.draws(loaded.sweep.id).await?.into_iter();
+    loaded.drawn = draws.filter_map(|(run, drawn)| Some((*index.get(run.as_str())?, drawn))).collect();
     loaded.val = scores(reader, &loaded, Split::Val, question.at).await?;
     if question.split == Split::Test {
         loaded.test = scores(reader, &loaded, Split::Test, question.at).await?;
@@ -81,7 +87,9 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
     Ok(loaded)
 }
 
-fn named(rows: Vec<SweepRun>) -> Vec<Run> {
+/// Runs with their axes read and their data sets counted.
+#[must_use]
+pub fn named(rows: Vec<SweepRun>) -> Vec<Run> {
     let mut ids = Vec::new();
     let mut place = |id| {
         ids.iter().position(|known| *known == id).unwrap_or_else(|| {

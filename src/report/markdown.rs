@@ -1,7 +1,9 @@
 //! A report as GitHub renders it.
 
-use super::cells::{Grid, Layout};
+use super::cells::Grid;
+use super::layout::Layout;
 use super::summary::Summary;
+use super::{explain, samplers};
 
 /// The report in GitHub-flavoured Markdown.
 #[must_use]
@@ -26,14 +28,26 @@ pub fn render(summary: &Summary) -> String {
     if !notes.is_empty() {
         text += &format!("\n{}", notes.iter().map(|note| format!("- {}\n", escape(note))).collect::<String>());
     }
+    for data in 0..summary.data.len() {
+        if let Some(grid) = samplers::grid(summary, data) {
+            let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
+            text += &format!("\n**{}{}**\n\n{}", samplers::TITLE, escape(&set), table(&grid));
+        }
+    }
     for row in summary.rows.iter().filter(|row| !row.labels.is_empty()) {
         let rank = row.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string());
         text += &format!("\n**{rank}. {}**\n\n{}", escape(&layout.name(row)), table(&Layout::labels(row)));
     }
+    if let Some(why) = &summary.why {
+        text += "\n**Why**\n\n";
+        text += &explain::lines(why).iter().map(|line| format!("- {}\n", escape(line))).collect::<String>();
+    }
     text
 }
 
-fn table(grid: &Grid) -> String {
+/// A table.
+#[must_use]
+pub fn table(grid: &Grid) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(grid.heads.iter().map(|head| escape(&head.title)).collect());
     text += &line(grid.heads.iter().map(|head| if head.right { "---:" } else { ":---" }.to_owned()).collect());
@@ -44,7 +58,8 @@ fn table(grid: &Grid) -> String {
 }
 
 /// Text that stays text: labels may contain anything.
-fn escape(text: &str) -> String {
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, letter) in text.char_indices() {
         // An underscore inside a word is no emphasis.

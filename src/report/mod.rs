@@ -2,15 +2,23 @@
 
 mod baseline;
 mod cells;
+pub mod compare;
 mod csv;
+mod difference;
+mod evidence;
+pub mod explain;
 mod fresh;
 mod group;
 mod labels;
+mod layout;
+pub mod lint;
 mod load;
 mod markdown;
+mod naming;
 mod notes;
 mod question;
 mod rank;
+mod samplers;
 mod score;
 mod show;
 mod show_table;
@@ -18,13 +26,15 @@ mod summary;
 mod table;
 
 pub use baseline::ALL_POSITIVE;
+pub use cells::wrap;
 pub use question::{Question, Split};
+pub use samplers::SamplerLine;
 pub use show::{EpochLine, Shown, show};
 pub use show_table::render as render_run;
 pub use summary::*;
 
 use crate::error::Error;
-use crate::store::{Reader, SweepRow};
+use crate::store::{At, Reader, SweepRow};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +55,12 @@ pub enum Form {
 /// The database; an epoch or a column that the sweep does not have; scores that cannot be read.
 pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Summary, Error> {
     let loaded = load::load(reader, sweep, question).await?;
+    let why = if question.why && question.at == At::Best && explain::is_quick(reader.path(), &loaded) {
+        // A report is a report without its reasons, too.
+        explain::explain(reader, &loaded.sweep, &explain::Ask::default()).await.ok().and_then(|found| explain::why(&found))
+    } else {
+        None
+    };
     let columns = question::columns(&question.group_by, &loaded.keys)?;
     let mut summary = rank::rank(&loaded, question, &columns);
     let mut given = vec![0; summary.data.len()];
@@ -58,6 +74,7 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     let mut labels = load::labels(reader, &loaded, question, &runs).await?;
     labels.retain(|member, _| members.contains(member));
     labels::describe(&mut summary, &labels);
+    summary.why = why;
     Ok(summary)
 }
 

@@ -27,10 +27,8 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
     }
     if let Some((run, why)) = loaded.lost.first() {
         let run = run.get(..8).unwrap_or(run);
-        notes.push(format!(
-            "{} runs are missing, for their kept scores cannot be read; the first is {run}: {why}",
-            loaded.lost.len()
-        ));
+        let (lost, succeeded) = (loaded.lost.len(), runs.recorded);
+        notes.push(format!("the kept scores of {lost} of {succeeded} recorded runs cannot be read; the first is {run}: {why}"));
     }
     if summary.data.len() > 1 {
         notes.push(format!("{} data sets: compare within one, not across", summary.data.len()));

@@ -43,6 +43,8 @@ pub struct Question {
     pub top: Option<usize>,
     /// Shown rows that get their labels.
     pub detailed: usize,
+    /// Whether to say why in brief.
+    pub why: bool,
 }
 
 impl Default for Question {
@@ -55,6 +57,7 @@ impl Default for Question {
             group_by: Vec::new(),
             top: None,
             detailed: usize::MAX,
+            why: true,
         }
     }
 }
@@ -89,6 +92,7 @@ impl Question {
             group_by: args.group_by.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
             top: args.top,
             detailed: usize::MAX,
+            why: args.format != cli::ReportFormat::Csv,
         })
     }
 
@@ -100,7 +104,7 @@ impl Question {
 }
 
 /// `what` has no value `typed`.
-fn unknown(what: &str, typed: &str, allowed: &[&str]) -> Error {
+pub(super) fn unknown(what: &str, typed: &str, allowed: &[&str]) -> Error {
     Error::Usage(format!("{what} has no `{typed}`{}; there are {}", nearest(typed, allowed), allowed.join(", ")))
 }
 
@@ -154,22 +158,36 @@ pub fn columns(typed: &[String], keys: &[String]) -> Result<Vec<Column>, Error> 
     if typed.is_empty() {
         return Ok(own.into_iter().chain(keys.iter().cloned().map(Column::Param)).collect());
     }
-    let every: Vec<Column> = own.into_iter().chain([Column::Seed]).chain(keys.iter().cloned().map(Column::Param)).collect();
     let mut found = Vec::new();
     for name in typed.iter().filter(|name| !["policy", "threshold"].contains(&name.as_str())) {
-        // `learning_rate` will do for `train.learning_rate` where no other key ends so.
-        let mut ending = every.iter().filter(|column| column.name().rsplit('.').next() == Some(name));
-        let column =
-            every.iter().find(|column| column.name() == name).or_else(|| ending.next().filter(|_| ending.next().is_none()));
-        let Some(column) = column else {
-            let names: Vec<&str> = every.iter().map(Column::name).chain(["policy"]).collect();
-            return Err(unknown("--group-by", name, &names));
-        };
-        if !found.contains(column) {
-            found.push(column.clone());
+        let column = column(name, keys).map_err(|mut names| {
+            names.push("policy".to_owned());
+            unknown("--group-by", name, &names.iter().map(String::as_str).collect::<Vec<_>>())
+        })?;
+        if !found.contains(&column) {
+            found.push(column);
         }
     }
     Ok(found)
+}
+
+/// Every column of a sweep's runs; `keys` are its axes without a column of their own.
+#[must_use]
+pub fn every_column(keys: &[String]) -> Vec<Column> {
+    let own = [Column::Loss, Column::PosWeight, Column::Gamma, Column::Sampler, Column::Seed];
+    own.into_iter().chain(keys.iter().cloned().map(Column::Param)).collect()
+}
+
+/// The column `name`; `learning_rate` will do for `train.learning_rate` where no other key ends so.
+///
+/// # Errors
+/// No such column: the names there are.
+pub fn column(name: &str, keys: &[String]) -> Result<Column, Vec<String>> {
+    let every = every_column(keys);
+    let mut ending = every.iter().filter(|column| column.name().rsplit('.').next() == Some(name));
+    let exact = every.iter().find(|column| column.name() == name);
+    let found = exact.or_else(|| ending.next().filter(|_| ending.next().is_none()));
+    found.cloned().ok_or_else(|| every.iter().map(|column| column.name().to_owned()).collect())
 }
 
 #[cfg(test)]

@@ -28,13 +28,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
     let names = columns.iter().map(Column::name).chain(groups.alike.then_some(PREPARED));
     let group_by = names.map(str::to_owned).collect();
     let mut runs = Tally { total: loaded.runs.len(), ..Tally::default() };
-    for run in &loaded.runs {
-        *match run.row.state.as_str() {
-            "succeeded" => &mut runs.recorded,
-            "failed" => &mut runs.failed,
-            _ => &mut runs.left,
-        } += 1;
-    }
+    loaded.runs.iter().for_each(|run| runs.count(&run.row.state));
     let mut summary = Summary {
         sweep: loaded.sweep.title.clone(),
         state: loaded.sweep.state.clone(),
@@ -48,8 +42,10 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
         data,
         strategies,
         rows,
+        samplers: super::samplers::lines(loaded, &of_facts),
         without_results,
         notes: vec![],
+        why: None,
     };
     summary.notes = super::notes::notes(&summary, loaded, question);
     summary

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::store::{AttemptRow, EpochRow, LabelRow, Reader, ResultRow, RunRow, StoreError};
+use crate::strategy::sampler::Realised;
 
 /// A run with its attempts, epochs and results; what `sweep show --format json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -13,6 +14,8 @@ pub struct Shown {
     pub run: RunRow,
     pub attempts: Vec<AttemptRow>,
     pub epochs: Vec<EpochLine>,
+    /// What the sampler showed in the first epoch; `None` where it did not say.
+    pub drawn: Option<Realised>,
     /// Every evaluation: split, epoch, policy.
     pub results: Vec<ResultRow>,
     /// Split → policy → labels, at the best epoch.
@@ -49,5 +52,6 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
             labels.entry(split.to_owned()).or_default().entry(row.policy.clone()).or_default().push(row);
         }
     }
-    Ok(Shown { run, attempts, epochs, results, labels })
+    let drawn = reader.run_draws(&run.fingerprint).await?;
+    Ok(Shown { run, attempts, epochs, drawn, results, labels })
 }

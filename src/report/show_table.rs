@@ -5,11 +5,14 @@ use serde_json::{Map, Value};
 use super::cells::{Grid, Head, NONE, number, percent, shorten, text};
 use super::show::{EpochLine, Shown};
 use super::table::{Weight, draw};
-use crate::spec::RunConfig;
+use crate::spec::{RunConfig, Source};
 use crate::store::{AttemptRow, LabelRow, time_in_words};
+use crate::strategy::sampler::Realised;
 
 /// Columns that a line of the configuration may take.
 const WIDTH: usize = 110;
+/// Letters of a label's name.
+const NAME: usize = 26;
 /// Where the values of the configuration begin.
 const INDENT: usize = 12;
 
@@ -18,14 +21,16 @@ const INDENT: usize = 12;
 pub fn render(shown: &Shown, style: bool) -> String {
     let run = &shown.run;
     let mut parts = vec![head(shown)];
-    parts.push(draw(&weights(shown), &[], style, None));
-    parts.push(attempts(&shown.attempts, style));
+    let drawn = shown.drawn.as_ref().map_or_else(String::new, |drawn| format!("\n{}", sampled(drawn)));
+    parts.push(draw(&weights(shown), &[], style, None) + &drawn);
+    if !imported(&run.config) {
+        parts.push(attempts(&shown.attempts, style));
+    }
     parts.push(epochs(&shown.epochs, style));
     for (split, title) in [("val", "val"), ("test", "test")] {
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
-            let averages =
-                ["macro_f1", "micro_f1", "macro_precision", "macro_recall", "macro_ap", "hamming_loss", "subset_accuracy"];
+            let averages = ["macro_f1", "micro_f1", "macro_ap", "macro_auc", "hamming_loss", "subset_accuracy"];
             let averages = averages.iter().filter_map(|name| Some((name, result?.metric(name)?)));
             let averages: Vec<String> = averages.map(|(name, value)| format!("{name} {}", number(value))).collect();
             let epoch = run.best_epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
@@ -60,10 +65,17 @@ fn head(shown: &Shown) -> String {
     lines.join("\n")
 }
 
+/// Whether the scores came from elsewhere.
+fn imported(config: &RunConfig) -> bool {
+    matches!(config.data.source, Source::Imported { .. })
+}
+
 /// The configuration as (section, values in words).
 fn config(config: &RunConfig) -> Vec<(String, String)> {
     let Ok(Value::Object(sections)) = serde_json::to_value(config) else { return Vec::new() };
-    let order = ["loss", "pos_weight", "sampler", "seed", "data", "model", "train"];
+    // How imported scores came about, nobody knows.
+    let order: &[&str] =
+        if imported(config) { &["data"] } else { &["loss", "pos_weight", "sampler", "seed", "data", "model", "train"] };
     let section = |name: &&str| {
         let value = sections.get(*name)?;
         let words = match value {
@@ -122,20 +134,37 @@ fn wrapped(name: &str, value: &str) -> String {
     lines.iter().map(|line| line.trim_end()).collect::<Vec<_>>().join("\n")
 }
 
+/// `shown: 2,800 rows in the first epoch; ...`, below the prevalences.
+fn sampled(drawn: &Realised) -> String {
+    let Realised { draws, duplicates, never_drawn, made_up, shift, .. } = drawn;
+    let made_up = if *made_up > 0.0 { format!(", {} of them made up", percent(*made_up)) } else { String::new() };
+    format!(
+        "shown: what the sampler drew in the first epoch, {draws} rows{made_up}; {} had been drawn before, {} of the train rows were not drawn;\n       \
+         prevalences moved by {} on average",
+        percent(*duplicates),
+        percent(*never_drawn),
+        number(*shift)
+    )
+}
+
 /// The weight of each label beside what it is made from.
 fn weights(shown: &Shown) -> Grid {
     let (facts, weights) = (&shown.run.facts, &shown.run.pos_weight);
-    let titles = ["pos_weight", "train positives", "train", "val", "test"];
+    let titles = ["pos_weight", "train positives", "train", "shown", "val", "test"];
     let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
+    let drawn = shown.drawn.as_ref();
     let line = |(at, label): (usize, &String)| {
+        // A split without rows is one that nobody told of.
+        let positives = |counts: &crate::strategy::LabelCounts| counts.positives.get(at).copied().filter(|_| counts.rows > 0);
         let rate = |counts: &crate::strategy::LabelCounts| {
-            counts.positives.get(at).map_or_else(String::new, |&n| percent(n as f64 / counts.rows.max(1) as f64))
+            positives(counts).map_or_else(|| NONE.to_owned(), |n| percent(n as f64 / counts.rows as f64))
         };
         vec![
-            shorten(label, 40),
-            weights.get(at).map_or_else(String::new, |weight| format!("{weight:.4}")),
-            facts.train.positives.get(at).map_or_else(String::new, ToString::to_string),
+            shorten(label, NAME),
+            weights.get(at).map_or_else(|| NONE.to_owned(), |weight| format!("{weight:.4}")),
+            positives(&facts.train).map_or_else(|| NONE.to_owned(), |n| n.to_string()),
             rate(&facts.train),
+            drawn.and_then(|drawn| drawn.prevalence.get(at)).map_or_else(|| NONE.to_owned(), |&share| percent(share)),
             rate(&facts.val),
             rate(&facts.test),
         ]
@@ -213,7 +242,7 @@ fn labels(rows: &[LabelRow]) -> Grid {
         let counts = [row.tp, row.fp, row.fn_, row.tn].map(|count| count.to_string());
         let rates = [optional(row.ap), optional(row.auc), number(row.precision), number(row.recall), number(row.f1)];
         let rest = [number(row.threshold), percent(row.prevalence), percent(row.predicted_rate)];
-        [shorten(&row.label, 40)].into_iter().chain(rates).chain(rest).chain(counts).collect()
+        [shorten(&row.label, NAME)].into_iter().chain(rates).chain(rest).chain(counts).collect()
     };
     Grid { heads, rows: rows.iter().map(line).collect() }
 }

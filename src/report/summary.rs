@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::explain::Why;
 use super::question::Split;
+use super::samplers::SamplerLine;
 
 /// A mean over runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -50,10 +52,15 @@ pub struct Summary {
     pub strategies: usize,
     /// By data set, then best first.
     pub rows: Vec<Row>,
+    /// What the samplers showed, by data set.
+    pub samplers: Vec<SamplerLine>,
     /// Strategies of which no run is recorded.
     pub without_results: Vec<Absent>,
     /// What a reader has to know to read the numbers right, in sentences.
     pub notes: Vec<String>,
+    /// Which strategies rank alike, and what to choose; `None` where it was not asked for, where scores are not kept, or where it
+    /// would take long.
+    pub why: Option<Why>,
 }
 
 /// Where the sweep's runs stand.
@@ -64,6 +71,17 @@ pub struct Tally {
     pub failed: usize,
     /// Queued or running.
     pub left: usize,
+}
+
+impl Tally {
+    /// Counts a run in this state of the database.
+    pub fn count(&mut self, state: &str) {
+        *match state {
+            "succeeded" => &mut self.recorded,
+            "failed" => &mut self.failed,
+            _ => &mut self.left,
+        } += 1;
+    }
 }
 
 /// Data sets with the same labels and counts: what is comparable.

@@ -4,8 +4,10 @@ use comfy_table::{
     Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as Line, Table, TableStyle, Width,
 };
 
-use super::cells::{Grid, Layout};
+use super::cells::{Grid, percent, wrap};
+use super::layout::Layout;
 use super::summary::Summary;
+use super::{explain, samplers};
 
 /// A rule below the heads, two blanks between columns.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -29,18 +31,32 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
             continue;
         }
         let weights: Vec<Weight> = rows.iter().map(|row| weight(row.baseline, row.rank)).collect();
-        text += &format!(
-            "\n{}{}\n",
-            layout.data_title(data).map_or_else(String::new, |title| title + "\n"),
-            draw(&grid, &weights, style, Some(width))
-        );
+        let mut title: Vec<String> = layout.data_title(data).into_iter().collect();
+        // Where the screen is narrow, the column that is the same in every row goes first.
+        let narrow = grid.width() > usize::from(width);
+        let grid = if narrow { grid.without("prevalence") } else { grid };
+        if narrow {
+            title.push(format!("prevalence {}, mean over labels", percent(summary.data[data].prevalence)));
+        }
+        title.push(draw(&grid, &weights, style, Some(width)));
+        text += &format!("\n{}\n", title.join("\n"));
     }
     let notes = layout.footnotes();
     if !notes.is_empty() {
         text += &format!("\n{}\n", notes.join("\n"));
     }
     for data in 0..summary.data.len() {
+        if let Some(grid) = samplers::grid(summary, data) {
+            let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
+            text += &format!("\n{}{set}\n{}\n", samplers::TITLE, draw(&grid, &[], style, None));
+        }
         text += &labels(&layout, summary, data);
+    }
+    if let Some(why) = &summary.why {
+        text += "\nwhy\n";
+        for line in explain::lines(why) {
+            text += &(wrap(&line, usize::from(width.min(120)) - 4).join("\n    ") + "\n");
+        }
     }
     text
 }

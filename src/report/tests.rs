@@ -1,5 +1,7 @@
 //! Summaries of hand-made evaluations.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
 use super::load::{Labels, Loaded, Run};
@@ -11,6 +13,7 @@ use crate::data::InputShape;
 use crate::spec::DataFacts;
 use crate::store::{METRICS, SweepRow, SweepRun};
 use crate::strategy::LabelCounts;
+use crate::strategy::sampler::Realised;
 
 /// Two labels: a tenth and a half of 100 val rows, two and five tenths of 50 test rows.
 fn facts() -> DataFacts {
@@ -42,7 +45,17 @@ fn empty() -> Loaded {
         host: String::new(),
     };
     let policies = vec!["0.5".to_owned(), "max_f1".to_owned()];
-    Loaded { sweep, policies, data: vec![facts()], runs: vec![], keys: vec![], val: vec![], test: vec![], lost: vec![] }
+    Loaded {
+        sweep,
+        policies,
+        data: vec![facts()],
+        runs: vec![],
+        keys: vec![],
+        val: vec![],
+        test: vec![],
+        drawn: HashMap::new(),
+        lost: vec![],
+    }
 }
 
 /// Adds a run of each seed; `macro_f1` on val under policy 0, a seed each.
@@ -323,6 +336,8 @@ fn the_table_fits_and_escapes_only_on_request() {
         assert!(!text.contains('\u{1b}') && !text.contains('\u{a0}'), "{text}");
         assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "a line a row and the footnote: {text}");
     }
+    let narrow = render(&summary, Form::Table { style: false, width: 92 }).unwrap();
+    assert!(narrow.contains("\nprevalence 30.0%, mean over labels\n") && narrow.contains("predicted"), "{narrow}");
     assert!(render(&summary, Form::Table { style: true, width: 120 }).unwrap().contains('\u{1b}'));
 }
 
@@ -333,4 +348,39 @@ fn markdown_cells_stay_cells() {
     let pipes = |line: &str| line.replace("\\|", "").matches('|').count();
     assert_eq!(pipes(lines[0]), pipes(lines[2]), "{text}");
     assert!(text.contains("| a\\|b, \"c\" |") && text.contains("macro_f1"), "{text}");
+}
+
+fn realised(draws: usize, prevalence: [f64; 2]) -> Realised {
+    Realised { draws, prevalence: prevalence.to_vec(), shift: 0.2, duplicates: 0.4, never_drawn: 0.3, made_up: 0.0 }
+}
+
+#[test]
+fn what_samplers_showed_is_told_once_a_sampler() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.7, 0.7]);
+    add(&mut loaded, "bce", "sqrt", &[0.8]);
+    for (run, drawn) in [(0, realised(500, [0.1, 0.5])), (1, realised(500, [0.1, 0.5])), (2, realised(500, [0.1, 0.5]))] {
+        loaded.drawn.insert(run, drawn);
+    }
+    let summary = ranked(&loaded, &Question::default());
+    assert_eq!((summary.samplers.len(), summary.samplers[0].runs), (1, 3));
+    let table = render(&summary, Form::Table { style: false, width: 120 }).unwrap();
+    assert!(!table.contains("samplers showed"), "shuffles are not worth a table:\n{table}");
+    for (seed, prevalence) in [[0.3, 0.5], [0.4, 0.7]].into_iter().enumerate() {
+        let run = add_run(&mut loaded, "bce", "none", seed as i64, "succeeded");
+        loaded.runs[run].row.sampler = "class_aware".to_owned();
+        loaded.val.push(score(run, 0, 0.6, 0.5));
+        loaded.drawn.insert(run, realised(600, prevalence));
+    }
+    let summary = ranked(&loaded, &Question::default());
+    let line = &summary.samplers[1];
+    assert_eq!((line.sampler.as_str(), line.runs, line.rows), ("class_aware", 2, 500));
+    assert!(close(line.prevalence[0], 0.35) && close(line.prevalence[1], 0.6) && close(line.draws, 600.0));
+    assert_eq!(line.train_prevalence, [0.1, 0.5]);
+    let table = render(&summary, Form::Table { style: false, width: 120 }).unwrap();
+    let row = table.lines().find(|line| line.trim_start().starts_with("class_aware ") && line.contains("600")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells, ["class_aware", "600", "35.0%", "60.0%", "0.200", "40.0%", "30.0%", "0.0%"], "{table}");
+    assert!(render(&summary, Form::Markdown).unwrap().contains("| class_aware | 600 | 35.0% | 60.0% |"));
+    assert!(render(&summary, Form::Json).unwrap().contains("\"never_drawn\": 0.3"));
 }

@@ -123,7 +123,7 @@ pub struct DataConfig {
     pub split: SplitConfig,
 }
 
-/// The three kinds of data.
+/// The three kinds of data that a sweep file may name, and scores that `sweep import` brought.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Source {
@@ -147,6 +147,15 @@ pub enum Source {
         columns: Columns,
         /// Subtract the train mean and divide by the train deviation, column by column.
         standardize: bool,
+    },
+    /// Scores of a model that was trained elsewhere: nothing can be trained on them.
+    Imported {
+        scores: PathBuf,
+        labels: PathBuf,
+        test_scores: Option<PathBuf>,
+        test_labels: Option<PathBuf>,
+        /// The files held logits.
+        logits: bool,
     },
 }
 
@@ -218,7 +227,7 @@ pub struct TrainConfig {
     /// `adam` (beta1, beta2, eps, weight_decay: L2), `adamw` (the same, decoupled), `sgd` (momentum, nesterov, weight_decay).
     pub optimizer: Choice,
     pub learning_rate: f64,
-    /// `constant`, `step` (every [epochs], factor), `cosine` (final_factor); each with `warmup` [epochs].
+    /// `constant`, `step` (every (epochs), factor), `cosine` (final_factor); each with `warmup` (epochs).
     pub schedule: Choice,
     /// Largest L2 norm of the whole gradient; none by default.
     pub grad_clip: Option<f64>,

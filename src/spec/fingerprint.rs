@@ -69,6 +69,7 @@ pub(super) fn preprocessing(config: &DataConfig) -> String {
             "crop_padding": image.crop_padding,
         }),
         Source::Features { standardize, .. } => serde_json::json!({ "kind": "features", "standardize": standardize }),
+        Source::Imported { .. } => serde_json::json!({ "kind": "imported" }),
     };
     canonical(&json)
 }

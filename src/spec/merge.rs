@@ -12,7 +12,7 @@ use super::sweep::{Sweep, WeightFile};
 use super::{
     Bundle, Choice, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, PosWeight, RunConfig, RunName, SpecError, schema,
 };
-use crate::strategy::pos_weight;
+use crate::strategy::{pos_weight, sampler};
 
 /// All that decides a run's result, as identities.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,6 +138,7 @@ impl<'a> Planner<'a> {
                     run
                 }
                 None => {
+                    self.batches(data, ids)?;
                     let train = &parts.train.get(ids.train).value;
                     let bundle =
                         bundles.id((key.data, key.model, key.sampler, key.seed, train.batch_size, train.epochs)) as usize;
@@ -184,6 +185,23 @@ impl<'a> Planner<'a> {
         #[expect(clippy::float_cmp, reason = "weights of exactly one change nothing")]
         let unit = numbers.iter().all(|&number| number == 1.0);
         self.vectors.insert(key, Vector { numbers, text, identity, unit });
+        Ok(())
+    }
+
+    /// Whether the batches can hold what the sampler promises.
+    fn batches(&self, data: u32, ids: &Ids) -> Result<(), SpecError> {
+        let parts = &self.sweep.parts;
+        let (sampler, size) = (&parts.sampler.get(ids.sampler).value, parts.train.get(ids.train).value.batch_size);
+        let (kind, labels) = (&sampler.choice.kind, self.facts[data as usize].labels.len());
+        let least =
+            crate::strategy::find(sampler::REGISTRY, kind).map_or(1, |entry| (entry.build.least_batch)(&sampler.choice, labels));
+        if size < least {
+            let message = format!(
+                "sampler {} needs train.batch_size to be {least} or more with {labels} labels, not {size}",
+                sampler.choice
+            );
+            return Err(super::tree::fault(&sampler.place, message));
+        }
         Ok(())
     }
 

@@ -9,6 +9,8 @@ mod layout;
 mod merge;
 mod parts;
 mod plan;
+mod recorded;
+mod schedule;
 mod schema;
 mod sweep;
 #[cfg(test)]
@@ -17,8 +19,10 @@ mod tree;
 
 pub use config::*;
 pub use plan::*;
+pub use recorded::{recall, recorded};
+pub use schedule::Schedule;
 pub use schema::WorkersConfig;
-pub use sweep::{Sweep, WeightFile, parse};
+pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
 /// Raise it when a change of code changes the numbers of a run.

@@ -11,9 +11,9 @@ use super::grid::{ABSENT, Grid};
 use super::keys::Keys;
 use super::layout::{Layout, Part, loose_family};
 use super::tree::{Node, Place};
-use super::{Choice, DataConfig, ModelConfig, PosWeight, SpecError, TrainConfig, schema};
-use crate::strategy::loss;
+use super::{Choice, DataConfig, ModelConfig, PosWeight, Source, SpecError, TrainConfig, schema};
 use crate::strategy::threshold::Policy;
+use crate::strategy::{loss, sampler};
 
 /// One value of a part, and its canonical text.
 #[derive(Clone, Debug)]
@@ -123,6 +123,8 @@ pub(super) struct SamplerPart {
     pub choice: Choice,
     #[serde(skip)]
     pub label: String,
+    #[serde(skip)]
+    pub place: Place,
 }
 
 /// The parts of one point, as ids of items.
@@ -184,6 +186,7 @@ impl Parts {
                     None => 0,
                 },
             };
+            feeds(&parts.sampler.get(ids.sampler).value, &parts.data.get(ids.data).value)?;
             if fitting.insert((ids.data, ids.model)) {
                 let over = grid.axes.iter().zip(point).filter(|(axis, index)| axis.part == Part::Data && **index != ABSENT);
                 let over = over.map(|(axis, &index)| (axis.key.as_str(), &axis.values[index as usize])).collect();
@@ -203,6 +206,17 @@ impl Parts {
         }
         Ok(parts)
     }
+}
+
+/// Whether the sampler can work on the data.
+fn feeds(sampler: &SamplerPart, data: &DataConfig) -> Result<(), SpecError> {
+    let kind = &sampler.choice.kind;
+    let needs = crate::strategy::find(sampler::REGISTRY, kind).is_some_and(|entry| entry.build.needs_features);
+    if needs && !matches!(data.source, Source::Features { .. }) {
+        let message = format!("sampler {kind} mixes features and means nothing to images: data.kind must be \"features\"");
+        return Err(super::tree::fault(&sampler.place, message));
+    }
+    Ok(())
 }
 
 /// The typed choice of `key`, its place, and the loose values beside it (their names without the key).
@@ -249,6 +263,6 @@ fn weight_part(values: &[(&str, &Node)], top: &Place) -> Result<WeightPart, Spec
 }
 
 fn sampler_part(values: &[(&str, &Node)], top: &Place) -> Result<SamplerPart, SpecError> {
-    let (typed, choice, _) = read("sampler", values, top)?;
-    Ok(SamplerPart { choice, label: typed.to_string() })
+    let (typed, choice, place) = read("sampler", values, top)?;
+    Ok(SamplerPart { choice, label: typed.to_string(), place })
 }

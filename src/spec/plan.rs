@@ -28,6 +28,7 @@ impl std::fmt::Display for Fingerprint {
 }
 
 /// What a plan must know about one data configuration: all of it comes from the prepared data set (`data::prepare`).
+/// Imported scores have no inputs (`Features` of width 0) and no folder; splits that nobody knows of have 0 rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataFacts {
     /// Hash of the rows' content, labels and split; paths and times do not enter.

@@ -233,7 +233,7 @@ pub(super) fn fits(data: &DataConfig, model: &ModelConfig, keys: &Keys<'_>) -> R
     let edge = match &data.source {
         Source::Letters { image_size, .. } => *image_size,
         Source::Images { image, .. } => image.size,
-        Source::Features { .. } => return Ok(()),
+        Source::Features { .. } | Source::Imported { .. } => return Ok(()),
     };
     if model.arch == "densenet121" && edge < DENSENET_EDGE {
         let message = format!("densenet121 needs at least {DENSENET_EDGE} pixels, not {edge}");

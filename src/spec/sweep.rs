@@ -7,7 +7,7 @@ use super::keys::Keys;
 use super::layout::Layout;
 use super::parts::Parts;
 use super::tree::{self, Place};
-use super::{DataConfig, PosWeight, SpecError, WorkersConfig, schema};
+use super::{Choice, DataConfig, PosWeight, SpecError, WorkersConfig, schema};
 
 /// What a sweep file says.
 #[derive(Clone, Debug)]
@@ -46,13 +46,20 @@ fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {
     let stem = || Path::new(file).file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let name = keys.text("name")?.unwrap_or_else(stem);
     let place = keys.get("name").map_or(top, |node| &node.place);
-    if name == "latest" {
-        return Err(tree::fault(place, "`name` cannot be \"latest\": commands use that word for the newest sweep"));
+    match unusable_name(&name) {
+        Some(why) => Err(tree::fault(place, format!("`name` {why}"))),
+        None => Ok(name),
     }
-    if name.chars().any(char::is_control) {
-        return Err(tree::fault(place, "`name` must be one line of text"));
+}
+
+/// Why no sweep can be called so; `None` for a name that will do.
+#[must_use]
+pub fn unusable_name(name: &str) -> Option<&'static str> {
+    match name {
+        "latest" => Some("cannot be \"latest\": commands use that word for the newest sweep"),
+        _ if name.chars().any(char::is_control) => Some("must be one line of text"),
+        _ => None,
     }
-    Ok(name)
 }
 
 impl Sweep {
@@ -66,6 +73,18 @@ impl Sweep {
     #[must_use]
     pub fn pos_weights(&self) -> Vec<PosWeight> {
         self.parts.weight.distinct().map(|item| item.value.weight.clone()).collect()
+    }
+
+    /// The distinct samplers of the grid, every parameter filled in, in order of first use.
+    #[must_use]
+    pub fn samplers(&self) -> Vec<Choice> {
+        self.parts.sampler.distinct().map(|item| item.value.choice.clone()).collect()
+    }
+
+    /// Rows of a training batch at the first point.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        self.parts.train.distinct().next().map_or(1, |item| item.value.batch_size)
     }
 
     /// Weight files on this machine that the grid names, as typed: [`Sweep::plan`] wants the content hash of each.

@@ -345,6 +345,109 @@ fn the_fingerprint_knows_content_and_not_paths_names_or_spelling() {
     assert_ne!(base, print(&images("a", ""), &other));
 }
 
+/// A value that the parameter allows, as TOML and as a setting: not its default where there is another.
+fn some_value(param: &crate::strategy::Param) -> (String, Setting) {
+    use crate::strategy::Takes;
+    match param.takes {
+        Takes::Number { min, max } => {
+            let value = min + 0.3 * (max.min(min + 1.0) - min);
+            (format!("{value:?}"), value.into())
+        }
+        Takes::Whole { min, max } => (max.min(min + 1).to_string(), f64::from(max.min(min + 1)).into()),
+        Takes::Word(words) => (format!("'{}'", words[words.len() - 1]), words[words.len() - 1].into()),
+    }
+}
+
+const FEATURES: &str = "[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[model]\narch = 'mlp'\n";
+
+#[test]
+fn every_registered_strategy_can_be_typed_by_name_and_with_each_parameter() {
+    use crate::strategy::{Absent, Entry, Param, loss, pos_weight, sampler, threshold};
+    fn rows<B>(registry: &'static [Entry<B>]) -> Vec<(&'static str, &'static [Param])> {
+        registry.iter().map(|entry| (entry.kind, entry.params)).collect()
+    }
+    let families = [
+        ("loss", rows(loss::REGISTRY)),
+        ("pos_weight", rows(pos_weight::REGISTRY)),
+        ("sampler", rows(sampler::REGISTRY)),
+        ("threshold", rows(threshold::REGISTRY)),
+    ];
+    for (family, kinds) in families {
+        for (kind, params) in kinds {
+            let typed = |params: &[&Param]| {
+                let params: Vec<_> = params.iter().map(|param| format!(", {} = {}", param.name, some_value(param).0)).collect();
+                format!("{FEATURES}[grid]\n{family} = [{{ kind = '{kind}'{} }}]", params.concat())
+            };
+            let chosen = |text: &str| -> Choice {
+                let plan = planned(text);
+                let config = &plan.runs[0].config;
+                match (family, &config.pos_weight, &plan.policies[0]) {
+                    ("loss", ..) => config.loss.clone(),
+                    ("sampler", ..) => config.sampler.clone(),
+                    ("pos_weight", PosWeight::Formula(choice), _) => choice.clone(),
+                    ("threshold", _, threshold::Policy::Fitted(choice)) => choice.clone(),
+                    other => panic!("{other:?}"),
+                }
+            };
+            let required: Vec<&Param> = params.iter().filter(|param| param.absent == Absent::Error).collect();
+            let plain = chosen(&typed(&required));
+            assert_eq!(plain.kind, kind);
+            if required.is_empty() {
+                assert_eq!(chosen(&format!("{FEATURES}[grid]\n{family} = '{kind}'")), plain);
+            } else {
+                let message = error(&format!("{FEATURES}[grid]\n{family} = '{kind}'"), &[]);
+                assert!(message.contains(&format!("{kind} needs `{}`", required[0].name)), "{message}");
+            }
+            for param in params {
+                let mut given = required.clone();
+                given.retain(|known| known.name != param.name);
+                given.push(param);
+                let choice = chosen(&typed(&given));
+                // A weight that comes to 1 for every label here is `none`: effective_number(beta=0.3), cost(fn=0.3,fp=0.3).
+                if choice.kind == kind || family != "pos_weight" {
+                    assert_eq!(choice.params.get(param.name), Some(&some_value(param).1), "{family} {kind}, {}", param.name);
+                }
+            }
+            let message = error(&format!("{FEATURES}[grid]\n{family} = [{{ kind = '{kind}', nonsense = 1 }}]"), &[]);
+            assert!(message.contains("nonsense"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn losses_that_compare_cells_fold_pos_weight_and_equal_losses_are_one_run() {
+    let plan = grid("loss = ['soft_f1', 'two_way', 'zlpr']\npos_weight = ['none', 'neg_over_pos']");
+    assert_eq!(plan.runs.len(), 3);
+    let expected = ["soft_f1", "two_way", "zlpr"].map(|kind| format!("`pos_weight` means nothing to {kind}"));
+    assert_eq!(merged(&plan), expected.each_ref().map(|reason| (reason.as_str(), 1)));
+    let plan = grid(
+        "loss = ['bce', { kind = 'asl', gamma_neg = 0, gamma_pos = 0, clip = 0 }, { kind = 'logit_adjust', tau = 0 }, 'asl']\n\
+         pos_weight = ['none', 'sqrt']",
+    );
+    assert_eq!(plan.runs.len(), 4);
+    let names: Vec<_> = plan.runs.iter().map(|run| run.name.loss.as_str()).collect();
+    assert_eq!(names, ["bce", "bce", "asl", "asl"]);
+    assert_eq!(
+        merged(&plan),
+        [("`asl(clip=0,detach=0,gamma_neg=0,gamma_pos=0)` is `bce`", 2), ("`logit_adjust(tau=0)` is `bce`", 2)]
+    );
+}
+
+#[test]
+fn batches_too_small_for_their_sampler_are_refused() {
+    let text = format!("{MINIMAL}[train]\nbatch_size = 8\n[grid]\nsampler = ['shuffle', {{ kind = 'balanced_batch', min = 3 }}]");
+    let message = parse("f", &text, &[]).unwrap().plan(&[facts()], &BTreeMap::new()).unwrap_err().to_string();
+    let expected = "sampler balanced_batch(min=3) needs train.batch_size to be 12 or more with 4 labels, not 8";
+    assert!(message.starts_with("f:6:23: ") && message.ends_with(expected), "{message}");
+}
+
+#[test]
+fn a_sampler_that_mixes_features_is_refused_for_images() {
+    let message = error(&format!("{MINIMAL}[grid]\nsampler = ['shuffle', 'mlsmote']"), &[]);
+    assert!(message.starts_with("dir/f.toml:4:23: "), "{message}");
+    assert!(message.contains("mlsmote mixes features and means nothing to images: data.kind must be \"features\""), "{message}");
+}
+
 #[test]
 fn weights_are_known_by_their_content() {
     let plan = |content: &str, folder: &str| {

@@ -19,6 +19,26 @@ pub struct LabelCounts {
     pub positives: Vec<usize>,
 }
 
+impl LabelCounts {
+    /// `formula(positives, negatives)` of every label; `what` names the strategy in the error.
+    ///
+    /// # Errors
+    /// A label without positives or without negatives: nothing can be weighed against nothing.
+    pub(crate) fn each_label(&self, what: &str, formula: impl Fn(f64, f64) -> f64) -> Result<Vec<f64>, StrategyError> {
+        let weigh = |(label, &positives): (usize, &usize)| {
+            let negatives = self.rows.saturating_sub(positives);
+            let missing = match (positives, negatives) {
+                (0, _) => "positive",
+                (_, 0) => "negative",
+                _ => return Ok(formula(positives as f64, negatives as f64)),
+            };
+            let rows = self.rows;
+            Err(StrategyError(format!("{what}: label {label} (from 0) has no {missing} among the {rows} train rows")))
+        };
+        self.positives.iter().enumerate().map(weigh).collect()
+    }
+}
+
 /// A strategy that cannot be built for this data.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]

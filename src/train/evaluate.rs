@@ -8,6 +8,8 @@ use crate::metric;
 use crate::model::Model;
 use crate::protocol::{Event, Job, SplitName};
 use crate::strategy::loss::{Batch, Loss, sigmoid};
+use crate::strategy::sampler::Draw;
+use crate::strategy::threshold::Rule;
 
 /// Rows of one forward pass at least: without gradients there is room for more than a training batch.
 const LEAST_BATCH: usize = 64;
@@ -19,11 +21,35 @@ const LEAST_BATCH: usize = 64;
 pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, device: &Device) -> candle_core::Result<Tensor> {
     let mut values = vec![0.0; rows.len() * data.shape().values()];
     data.gather(rows, augment, &mut values);
+    tensor(data, values, device)
+}
+
+/// The inputs of `draws` (indices into the train split) as [`inputs`] gives them, blends mixed.
+///
+/// # Errors
+/// Candle's.
+pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
+    let (train, width) = (&data.split().train, data.shape().values());
+    let rows: Vec<u32> = draws.iter().map(|draw| train[draw.row as usize]).collect();
+    let mut values = vec![0.0; rows.len() * width];
+    data.gather(&rows, Some(augment), &mut values);
+    let mut partner = vec![0.0; width];
+    for (draw, input) in draws.iter().zip(values.chunks_exact_mut(width)) {
+        if let Some(blend) = draw.blend {
+            data.gather(&[train[blend.partner as usize]], Some(augment), &mut partner);
+            blend.mix(input, &partner);
+        }
+    }
+    tensor(data, values, device)
+}
+
+fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Result<Tensor> {
+    let rows = values.len() / data.shape().values();
     match data.shape() {
         InputShape::Image { channels, height, width } => {
-            Tensor::from_vec(values, (rows.len(), channels, height, width), &Device::Cpu)?.to_device(device)
+            Tensor::from_vec(values, (rows, channels, height, width), &Device::Cpu)?.to_device(device)
         }
-        InputShape::Features { width } => Tensor::from_vec(values, (rows.len(), width), &Device::Cpu)?.to_device(device),
+        InputShape::Features { width } => Tensor::from_vec(values, (rows, width), &Device::Cpu)?.to_device(device),
     }
 }
 
@@ -78,15 +104,15 @@ pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) 
 #[derive(Clone, Debug)]
 pub struct Fitted {
     pub epoch: usize,
-    /// One vector of thresholds a policy of the job.
-    thresholds: Vec<Vec<f32>>,
+    /// What each policy of the job came to.
+    thresholds: Vec<Rule>,
     pub macro_ap: Option<f64>,
 }
 
 /// The records of one epoch's val scores, with the thresholds fitted on them.
 #[must_use]
 pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> (Fitted, Vec<Event>) {
-    let thresholds: Vec<Vec<f32>> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
+    let thresholds: Vec<Rule> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
     let ranking = metric::rank(scores, truth);
     let macro_ap = metric::average::mean_defined(&ranking.ap).map(|mean| mean.mean);
     let fitted = Fitted { epoch, thresholds, macro_ap };

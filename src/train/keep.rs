@@ -13,15 +13,15 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use npyz::WriterBuilder;
 
 use super::TrainError;
 use crate::data::LabelMatrix;
 use crate::model::{self, State};
+use crate::scores;
 
 /// The epoch of a kept model, in its metadata.
 const EPOCH: &str = "epoch";
@@ -139,18 +139,6 @@ impl Folder {
 
     fn matrix<T: npyz::AutoSerialize + Copy>(&self, name: &str, labels: usize, values: &[T]) -> Result<(), TrainError> {
         let path = self.path.join(name);
-        let write = || -> io::Result<()> {
-            let mut temporary = tempfile::Builder::new().prefix(".saving-").tempfile_in(path.parent().unwrap_or(&self.path))?;
-            let shape = [(values.len() / labels.max(1)) as u64, labels as u64];
-            let mut bytes = BufWriter::new(temporary.as_file_mut());
-            let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
-            writer.extend(values.iter().copied())?;
-            writer.finish()?;
-            bytes.flush()?;
-            drop(bytes);
-            temporary.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|source| TrainError::Io { path: path.clone(), source })
+        scores::write_matrix(&path, labels, values).map_err(|source| TrainError::Io { path, source })
     }
 }

@@ -8,7 +8,6 @@ mod checkpoint;
 mod evaluate;
 mod keep;
 pub mod optimizer;
-pub mod schedule;
 mod session;
 
 pub use keep::finished;

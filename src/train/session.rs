@@ -9,14 +9,14 @@ use super::checkpoint::{self, EpochFacts};
 use super::evaluate::{self, Fitted};
 use super::keep::Folder;
 use super::optimizer::{self, Optimizer};
-use super::schedule::Schedule;
 use super::{Beat, Finish, Monitor, TrainError};
 use crate::data::{Dataset, LabelMatrix};
 use crate::model::{self, Model, Step};
 use crate::protocol::{Event, Job, SplitName};
+use crate::spec::Schedule;
 use crate::strategy::LabelCounts;
 use crate::strategy::loss::{self, Batch, Context, Loss};
-use crate::strategy::sampler::{self, Sampler};
+use crate::strategy::sampler::{self, Draw, Sampler, Train, realised};
 
 /// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
 const WORTH_A_WAIT: f64 = 1.0;
@@ -33,6 +33,8 @@ struct Session<'a> {
     schedule: Schedule,
     loss: Box<dyn Loss>,
     sampler: Box<dyn Sampler>,
+    /// Labels of the train rows.
+    truth: LabelMatrix,
     val: LabelMatrix,
     epochs: Vec<EpochFacts>,
     /// The epoch with the highest val macro AP, the earliest on ties.
@@ -73,13 +75,15 @@ impl<'a> Session<'a> {
         let labels = train.names.len();
         let model = model::build(&config.model, data.shape(), labels, prior.as_deref(), config.seed, device)?;
         let context = Context { pos_weight: job.pos_weight.clone(), counts, epochs: config.train.epochs };
+        let sampling = Train { labels: &train, batch_size: config.train.batch_size, features: &|| data.train_features() };
         Ok(Self {
             folder: Folder::open(&job.folder)?,
             optimizer: Optimizer::new(&config.train.optimizer, &model.state().parameters)?,
             schedule: Schedule::new(&config.train),
             loss: loss::build(&config.loss, &context)?,
-            sampler: sampler::build(&config.sampler, &train)?,
+            sampler: sampler::build(&config.sampler, &sampling)?,
             val: data.labels().select(&data.split().val),
+            truth: train,
             epochs: Vec::new(),
             best: None,
             last: None,
@@ -123,7 +127,13 @@ impl<'a> Session<'a> {
     fn report(&mut self, epoch: usize, facts: EpochFacts, events: Vec<Event>) -> Result<(), TrainError> {
         let EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s } = facts;
         let (r, a) = (self.job.run.clone(), self.job.attempt);
+        // Drawn once more for the record: nothing beside an epoch of training.
+        let drawn = (epoch == 0).then(|| {
+            let drawn = realised(&self.sampler.draws(self.job.config.seed, epoch), &self.truth);
+            Event::Drawn { r: r.clone(), a, drawn }
+        });
         let mut all = vec![Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s }];
+        all.extend(drawn);
         all.extend(events);
         self.monitor.record(all)?;
         self.epochs.push(facts);
@@ -167,15 +177,14 @@ impl<'a> Session<'a> {
     fn train(&mut self, epoch: usize) -> Result<(f64, f64, usize), TrainError> {
         let config = &self.job.config.train;
         let seed = self.job.config.seed;
-        let train = &self.data.split().train;
-        let draws: Vec<u32> = self.sampler.epoch(seed, epoch).into_iter().map(|draw| train[draw as usize]).collect();
+        let draws = self.sampler.draws(seed, epoch);
         let steps = draws.len().div_ceil(config.batch_size);
         let (start, mut sum, mut done, mut rate) = (Instant::now(), 0.0, 0, 0.0);
-        for (step, rows) in draws.chunks(config.batch_size).enumerate() {
+        for (step, draws) in draws.chunks(config.batch_size).enumerate() {
             rate = self.schedule.rate(epoch, step, steps);
-            let loss = self.step(rows, Step { seed, epoch, step }, rate)?;
-            sum += loss * rows.len() as f64;
-            done += rows.len();
+            let loss = self.step(draws, Step { seed, epoch, step }, rate)?;
+            sum += loss * draws.len() as f64;
+            done += draws.len();
             let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9);
             self.beat = Beat { epoch, step: step + 1, steps, loss: sum / done as f64, images_per_s };
             self.monitor.beat(self.beat)?;
@@ -184,10 +193,10 @@ impl<'a> Session<'a> {
     }
 
     /// One step; returns the batch's loss.
-    fn step(&mut self, rows: &[u32], step: Step, rate: f64) -> Result<f64, TrainError> {
-        let inputs = evaluate::inputs(self.data, rows, Some((step.seed, step.epoch)), self.device)?;
+    fn step(&mut self, draws: &[Draw], step: Step, rate: f64) -> Result<f64, TrainError> {
+        let inputs = evaluate::drawn(self.data, draws, (step.seed, step.epoch), self.device)?;
         let logits = self.model.forward(&inputs, Some(step))?;
-        let targets: Vec<u8> = rows.iter().flat_map(|&row| self.data.labels().row(row as usize)).copied().collect();
+        let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth)).copied().collect();
         let values = logits.flatten_all()?.to_vec1::<f32>()?;
         let mut gradient = vec![0.0; values.len()];
         let batch = Batch { labels: self.val.names.len(), logits: &values, targets: &targets, epoch: step.epoch };

@@ -49,6 +49,57 @@ def rates(y, p):
         subset_accuracy=m.accuracy_score(y, p), hamming_loss=m.hamming_loss(y, p))
 
 
+def defined(function, y, p, **kw):
+    """Each label's rate, null where it is 0/0: where zero_division=nan gives nan."""
+    out = [function(y[:, k], p[:, k], zero_division=np.nan, **kw) for k in range(y.shape[1])]
+    return [None if np.isnan(x) else float(x) for x in out]
+
+
+def label_rates(y, p):
+    """Rates label by label, by the names of Rate."""
+    per = dict(precision=defined(m.precision_score, y, p), recall=defined(m.recall_score, y, p),
+               specificity=defined(m.recall_score, y, p, pos_label=0), f1=defined(m.f1_score, y, p),
+               f2=defined(m.fbeta_score, y, p, beta=2), f_half=defined(m.fbeta_score, y, p, beta=.5),
+               f_0=defined(m.fbeta_score, y, p, beta=0), f_inf=defined(m.fbeta_score, y, p, beta=np.inf))
+    columns = [(y[:, k], p[:, k]) for k in range(y.shape[1])]
+    per["jaccard"] = [m.jaccard_score(a, b, zero_division=0) if (a | b).any() else None for a, b in columns]
+    per["balanced_accuracy_sklearn"] = [m.balanced_accuracy_score(a, b) for a, b in columns]
+    per["mcc"] = [m.matthews_corrcoef(a, b) for a, b in columns]
+    per["predicted_rate"] = [float(b.mean()) for _, b in columns]
+    return per
+
+
+def averages(y, p):
+    """rate -> average -> [zero_division 0, 1, nan]; jaccard takes no nan."""
+    functions = dict(precision=m.precision_score, recall=m.recall_score, f1=m.f1_score, f2=lambda *a, **k: m.fbeta_score(*a, beta=2, **k))
+    out = {}
+    for name, function in functions.items():
+        out[name] = {}
+        for average in ("macro", "micro", "weighted", "samples"):
+            each = [float(function(y, p, average=average, zero_division=zd)) for zd in (0, 1, np.nan)]
+            out[name][average] = [None if np.isnan(x) else x for x in each]
+    out["jaccard"] = {average: [float(m.jaccard_score(y, p, average=average, zero_division=zd)) for zd in (0, 1)]
+                      for average in ("macro", "micro", "weighted", "samples")}
+    return out
+
+
+def label_ranking(y, scores):
+    with_labels = [row.any() for row in y]
+    samples = [m.average_precision_score(a, b) for a, b, any_label in zip(y, scores, with_labels) if any_label]
+    return dict(coverage_error=m.coverage_error(y, scores), ranking_loss=m.label_ranking_loss(y, scores),
+                ranking_average_precision=m.label_ranking_average_precision_score(y, scores),
+                samples_ap=m.average_precision_score(y, scores, average="samples"),
+                samples_ap_defined=float(np.mean(samples)) if samples else None)
+
+
+def probability(y, scores):
+    """Column by column: scikit-learn takes a 2-D array for multiclass."""
+    s = scores.astype(np.float64)
+    return dict(brier=[m.brier_score_loss(y[:, k], s[:, k], labels=[0, 1]) for k in range(y.shape[1])],
+                nll=[m.log_loss(y[:, k], s[:, k], labels=[0, 1]) for k in range(y.shape[1])],
+                gap=list(s.mean(axis=0) - y.mean(axis=0)))
+
+
 def answers(scores, y, thresholds):
     out = dict(thresholds=[float(t) for t in thresholds])
     p = (scores >= np.asarray(thresholds, np.float32)).astype(np.uint8)
@@ -67,6 +118,12 @@ def answers(scores, y, thresholds):
         both = precision + recall
         best.append(float(np.max(np.where(both > 0, 2 * precision * recall / np.where(both > 0, both, 1), 0))))
     out["max_f1"] = best
+    out["label_rates"] = label_rates(y, p)
+    out["probability"] = probability(y, scores)
+    out["micro_ap"] = m.average_precision_score(y.ravel(), scores.ravel()) if y.any() else None
+    if y.shape[1] > 1:  # scikit-learn would call one column "binary"
+        out["averages"] = averages(y, p)
+        out["label_ranking"] = label_ranking(y, scores)
     return out
 
 

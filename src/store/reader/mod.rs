@@ -1,5 +1,6 @@
 //! Read-only questions to the database: never blocks a sweep, never creates a file. One small file a subject, one function a question.
 
+mod draws;
 mod result;
 mod run;
 mod status;
@@ -14,7 +15,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 pub use result::{At, LabelRow, METRICS, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
-pub use sweep::{SweepRow, SweepRun};
+pub use sweep::{SweepConfig, SweepRow, SweepRun};
 
 use super::{StoreError, open};
 use crate::spec::Fingerprint;

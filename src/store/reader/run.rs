@@ -1,5 +1,7 @@
 //! One run: what it was, how it went.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 use sqlx::Row;
 
@@ -17,6 +19,9 @@ pub struct RunRow {
     /// Resolved positive weights, one a label.
     pub pos_weight: Vec<f64>,
     pub facts: DataFacts,
+    /// Of the prepared data set, which may be gone.
+    #[serde(skip)]
+    pub folder: PathBuf,
     pub best_epoch: Option<i64>,
     pub created_at: f64,
     pub started_at: Option<f64>,
@@ -68,11 +73,12 @@ impl Reader {
                 "`{prefix}` names no run: a run is named by the first hex digits of its fingerprint"
             )));
         }
+        let base = self.path.parent().unwrap_or_else(|| Path::new("")).to_owned();
         // The last bound is above every continuation of the prefix: `g` follows the hex digits.
         let rows = sqlx::query(
             "SELECT r.fingerprint, r.config, r.pos_weight, d.facts, r.state, r.best_epoch, r.created_at, r.started_at, r.finished_at,
                     r.version, (SELECT json_group_array(title) FROM (SELECT s.title FROM sweep_runs w JOIN sweeps s ON s.id = w.sweep
-                                WHERE w.run = r.id ORDER BY s.turn DESC))
+                                WHERE w.run = r.id ORDER BY s.turn DESC)), r.folder
              FROM runs r JOIN datasets d ON d.id = r.data WHERE r.fingerprint >= ?1 AND r.fingerprint < ?1 || 'g' ORDER BY 1 LIMIT 11",
         )
         .bind(&prefix)
@@ -93,6 +99,7 @@ impl Reader {
                         finished_at: row.try_get(8)?,
                         version: row.try_get(9)?,
                         sweeps: parse(row, 10)?,
+                        folder: base.join(row.try_get::<&str, _>(11)?),
                     })
                 })
                 .collect::<Result<Vec<_>, _>>()

@@ -1,10 +1,12 @@
 //! Which sweep is meant, and what it asked for.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 use sqlx::Row;
 
 use super::{Reader, parse};
-use crate::spec::DataFacts;
+use crate::spec::{DataFacts, RunConfig};
 use crate::store::{StoreError, SweepId};
 use crate::strategy::threshold::Policy;
 
@@ -47,6 +49,16 @@ pub struct SweepRun {
     pub seed: i64,
     /// JSON object of every other axis.
     pub params: String,
+}
+
+/// What decides a run of a sweep, as it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweepConfig {
+    pub config: RunConfig,
+    /// Resolved positive weights, one a label.
+    pub pos_weight: Vec<f64>,
+    /// Of the prepared data set, which may be gone.
+    pub folder: PathBuf,
 }
 
 impl Reader {
@@ -138,6 +150,28 @@ impl Reader {
         .bind(sweep)
         .fetch_all(&mut self.connection)
         .await;
+        self.told(rows)
+    }
+
+    /// The configurations of the sweep's runs, in the order of [`Self::sweep_runs`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sweep_configs(&mut self, sweep: SweepId) -> Result<Vec<SweepConfig>, StoreError> {
+        let base = self.path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        let rows = sqlx::query(
+            "SELECT r.config, r.pos_weight, r.folder FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await
+        .and_then(|rows| {
+            let config = |row| {
+                let folder = base.join(Row::try_get::<String, _>(row, 2)?);
+                Ok(SweepConfig { config: parse(row, 0)?, pos_weight: parse(row, 1)?, folder })
+            };
+            rows.iter().map(config).collect()
+        });
         self.told(rows)
     }
 }

@@ -8,6 +8,7 @@ use crate::protocol::{Event, Outcome, Record, SplitName};
 use crate::rng::Rng;
 use crate::spec::*;
 use crate::strategy::LabelCounts;
+use crate::strategy::sampler::Realised;
 use crate::strategy::threshold::Policy;
 
 pub const LABELS: [&str; 4] = ["A", "label, with \"quotes\"", "N/A", "D/d-d d"];
@@ -138,6 +139,9 @@ impl Journal {
                 seconds: 0.5,
                 images_per_s: 1400.0,
             });
+            if epoch == 0 {
+                self.push(Event::Drawn { r: r.clone(), a, drawn: drawn() });
+            }
             self.evaluate(&r, a, epoch, SplitName::Val, policies);
         }
         let best = best_epoch(&r, epochs);
@@ -155,6 +159,11 @@ impl Journal {
             self.push(evaluation(r, a, epoch, split, policy));
         }
     }
+}
+
+pub fn drawn() -> Realised {
+    let prevalence = vec![0.3, 0.4, 0.35, 0.5];
+    Realised { draws: 700, prevalence, shift: 0.1, duplicates: 0.375, never_drawn: 0.25, made_up: 0.0 }
 }
 
 fn rng(r: &Fingerprint, epoch: usize, what: &str) -> Rng {

@@ -250,3 +250,52 @@ async fn a_policy_added_later_is_asked_for_and_recorded() {
     assert_eq!(writer.unevaluated(second).await.unwrap(), []);
     assert_eq!(writer.unevaluated(first).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn what_samplers_showed_is_kept_until_the_run_is_forgotten() {
+    let plan = fixture::plan("letters", &["bce"], 2, 2);
+    let (_folder, db) = folder();
+    let mut writer = Writer::open(&db).await.unwrap();
+    let sweep = begin(&mut writer, &plan).await;
+    let mut journal = Journal::new();
+    let (first, second) = (&plan.runs[0], &plan.runs[1]);
+    writer.begin_attempt(&first.fingerprint, "cpu").await.unwrap();
+    journal.attempt(first, 1, 0, &plan.policies);
+    ingest(&mut writer, "w0.jsonl", &journal).await;
+    let mut reader = crate::store::Reader::open(&db).await.unwrap();
+    assert_eq!(reader.run_draws(&first.fingerprint).await.unwrap(), Some(fixture::drawn()));
+    assert_eq!(reader.run_draws(&second.fingerprint).await.unwrap(), None);
+    assert_eq!(reader.draws(sweep).await.unwrap(), [(first.fingerprint.0.clone(), fixture::drawn())]);
+    writer.forget(&first.fingerprint).await.unwrap();
+    assert_eq!(reader.draws(sweep).await.unwrap(), []);
+}
+
+/// A database as the first version left it: readers say what to do, a writer brings it up to date and loses nothing.
+#[tokio::test]
+async fn an_older_database_is_brought_up_to_date() {
+    use sqlx::{Connection, Executor};
+    let (_folder, db) = folder();
+    let plan = fixture::plan("letters", &["bce"], 1, 2);
+    let mut writer = Writer::open(&db).await.unwrap();
+    begin(&mut writer, &plan).await;
+    let attempt = writer.begin_attempt(&plan.runs[0].fingerprint, "cpu").await.unwrap();
+    let mut journal = Journal::new();
+    journal.attempt(&plan.runs[0], attempt, 0, &plan.policies);
+    ingest(&mut writer, "w0.jsonl", &journal).await;
+    writer.close().await.unwrap();
+    let before = rows(&db).await;
+    let mut old = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
+    old.execute(
+        "DROP TABLE label_draws; DROP TABLE draws; DELETE FROM _sqlx_migrations WHERE version = 2; PRAGMA user_version = 1;",
+    )
+    .await
+    .unwrap();
+    old.close().await.unwrap();
+    let error = crate::store::Reader::open(&db).await.err().unwrap().to_string();
+    assert!(error.contains("schema 1, this one needs 2") && error.contains("brings it up to date"), "{error}");
+    let writer = Writer::open(&db).await.unwrap();
+    writer.close().await.unwrap();
+    assert_eq!(rows(&db).await, before);
+    let mut reader = crate::store::Reader::open(&db).await.unwrap();
+    assert_eq!(reader.run_draws(&plan.runs[0].fingerprint).await.unwrap(), None);
+}

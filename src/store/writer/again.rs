@@ -18,6 +18,7 @@ impl Writer {
                     "DELETE FROM evaluations WHERE run = ?",
                     "DELETE FROM rankings WHERE run = ?",
                     "DELETE FROM epochs WHERE run = ?",
+                    "DELETE FROM draws WHERE run = ?",
                     "UPDATE runs SET state = 'queued', best_epoch = NULL, winner = NULL, finished_at = NULL WHERE id = ?",
                 ] {
                     sqlx::query(statement).bind(run.id).execute(&mut *tx).await?;

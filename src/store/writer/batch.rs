@@ -1,5 +1,7 @@
 //! Rows waiting for their multi-row inserts: a call of `ingest` costs a handful of statements, however many records it brings.
 
+use std::sync::Arc;
+
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
@@ -7,6 +9,7 @@ use super::KnownRun;
 use crate::metric::{Counts, Ranking};
 use crate::protocol::{Event, SplitName};
 use crate::store::word;
+use crate::strategy::sampler::Realised;
 
 /// Most values SQLite binds in one statement (SQLITE_MAX_VARIABLE_NUMBER).
 const VARIABLES: usize = 32_766;
@@ -15,6 +18,7 @@ const VARIABLES: usize = 32_766;
 #[derive(Default)]
 pub(super) struct Batch {
     epochs: Vec<EpochRow>,
+    draws: Vec<DrawnRow>,
     rankings: Vec<RankingRow>,
     label_rankings: Vec<LabelRankingRow>,
     evaluations: Vec<EvaluationRow>,
@@ -29,6 +33,13 @@ struct EpochRow {
     attempt: u32,
     numbers: [f64; 5],
     time: f64,
+}
+
+struct DrawnRow {
+    run: i64,
+    attempt: u32,
+    drawn: Realised,
+    labels: Arc<[i64]>,
 }
 
 struct RankingRow {
@@ -75,13 +86,21 @@ fn mean(values: &[Option<f64>]) -> Option<f64> {
 }
 
 impl Batch {
-    /// Adds an `Epoch`, `Rank` or `Eval`; `false` where its vectors do not have one value a label. `policy` is the row id of an `Eval`'s policy.
+    /// Adds an `Epoch`, `Drawn`, `Rank` or `Eval`; `false` where its vectors do not have one value a label. `policy` is the row id of an `Eval`'s policy.
     pub fn add(&mut self, run: &KnownRun, event: &Event, policy: i64, time: f64) -> bool {
         match event {
             Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, .. } => {
                 let numbers = [*train_loss, *val_loss, *learning_rate, *seconds, *images_per_s];
                 self.epochs.push(EpochRow { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time });
                 true
+            }
+            Event::Drawn { a, drawn, .. } => {
+                let (drawn, labels) = (drawn.clone(), Arc::clone(&run.labels));
+                let whole = drawn.prevalence.len() == labels.len();
+                if whole {
+                    self.draws.push(DrawnRow { run: run.id, attempt: *a, drawn, labels });
+                }
+                whole
             }
             Event::Rank { a, epoch, split, ranking, .. } => self.add_ranking(run, *a, *epoch, *split, ranking),
             Event::Eval { a, epoch, split, thresholds, counts, samples_f1, subset_accuracy, .. } => {
@@ -142,6 +161,7 @@ impl Batch {
             })
             .await?;
         }
+        flush_draws(tx, &batch.draws).await?;
         for chunk in batch.rankings.chunks(VARIABLES / 6) {
             insert(tx, "INSERT OR REPLACE INTO rankings (run, epoch, split, attempt, macro_ap, macro_auc) ", chunk, |row, to| {
                 to.push_bind(row.run).push_bind(row.epoch).push_bind(word(&row.split));
@@ -174,6 +194,29 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+async fn flush_draws(tx: &mut SqliteConnection, draws: &[DrawnRow]) -> Result<(), sqlx::Error> {
+    for chunk in draws.chunks(VARIABLES / 7) {
+        let into = "INSERT OR REPLACE INTO draws (run, attempt, draws, duplicates, never_drawn, made_up, shift) ";
+        insert(tx, into, chunk, |row, to| {
+            let Realised { draws, duplicates, never_drawn, made_up, shift, .. } = row.drawn;
+            to.push_bind(row.run).push_bind(row.attempt).push_bind(draws as i64).push_bind(duplicates);
+            to.push_bind(never_drawn).push_bind(made_up).push_bind(shift);
+        })
+        .await?;
+    }
+    let of = |row: &DrawnRow| -> Vec<(i64, i64, f64)> {
+        row.labels.iter().zip(&row.drawn.prevalence).map(|(&label, &prevalence)| (row.run, label, prevalence)).collect()
+    };
+    let labels: Vec<_> = draws.iter().flat_map(of).collect();
+    for chunk in labels.chunks(VARIABLES / 3) {
+        insert(tx, "INSERT OR REPLACE INTO label_draws (run, label, prevalence) ", chunk, |(run, label, prevalence), to| {
+            to.push_bind(*run).push_bind(*label).push_bind(*prevalence);
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Evaluations get their row ids here: there is one writer, so the next free ones are known.

@@ -80,7 +80,7 @@ impl Writer {
 struct Arriving {
     /// Whether its rows are taken.
     taken: bool,
-    /// Epoch, Rank and Eval records that arrived and are not yet counted in the database.
+    /// Epoch, Drawn, Rank and Eval records that arrived and are not yet counted in the database.
     records: i64,
 }
 
@@ -126,7 +126,7 @@ impl Ingest<'_> {
                 .execute(&mut *self.tx)
                 .await?;
             }
-            Event::Epoch { r, a, .. } | Event::Rank { r, a, .. } | Event::Eval { r, a, .. } => {
+            Event::Epoch { r, a, .. } | Event::Drawn { r, a, .. } | Event::Rank { r, a, .. } | Event::Eval { r, a, .. } => {
                 let Some(run) = self.run(r).await? else { return Ok(()) };
                 let taken = {
                     let arriving = self.arriving(&run, *a).await?;

@@ -3,6 +3,7 @@
 mod again;
 mod attempt;
 mod batch;
+mod import;
 mod ingest;
 mod sweep;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::{Missing, Writer, transaction};
+use super::{Known, Missing, Writer, transaction};
 use crate::protocol::{Job, VERSION};
 use crate::spec::{DataFacts, Fingerprint, Plan, PlannedRun};
 use crate::store::{StoreError, SweepId, host, json, now};
@@ -20,29 +20,38 @@ impl Writer {
     /// See [`StoreError`].
     pub async fn begin_sweep(&mut self, plan: &Plan, file: &Path, text: &str) -> Result<SweepId, StoreError> {
         let base = base(&self.path);
-        transaction!(self, |tx, known| {
-            let sweep = upsert_sweep(tx, plan, file, text).await?;
-            let mut data = Vec::with_capacity(plan.data.len());
-            for (_, facts) in &plan.data {
-                let folder = portable(&facts.folder, &base).to_string_lossy().into_owned();
-                data.push((upsert_data(tx, facts).await?, folder));
-            }
-            sqlx::query("DELETE FROM sweep_policies WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
-            for (position, policy) in plan.policies.iter().enumerate() {
-                let id = Self::policy(known, tx, policy).await?;
-                sqlx::query("INSERT INTO sweep_policies (sweep, policy, position) VALUES (?, ?, ?)")
-                    .bind(sweep)
-                    .bind(id)
-                    .bind(position as i64)
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            sqlx::query("DELETE FROM sweep_runs WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
-            for (position, run) in plan.runs.iter().enumerate() {
-                insert_run(tx, run, &data[run.data], sweep, position).await?;
-            }
-            sweep
-        })
+        transaction!(self, |tx, known| Self::insert_sweep(known, tx, plan, (file, text), &base).await?)
+    }
+
+    /// The rows of [`Self::begin_sweep`]; `base` is the folder of the database.
+    pub(super) async fn insert_sweep(
+        known: &mut Known,
+        tx: &mut SqliteConnection,
+        plan: &Plan,
+        (file, text): (&Path, &str),
+        base: &Path,
+    ) -> Result<SweepId, sqlx::Error> {
+        let sweep = upsert_sweep(tx, plan, file, text).await?;
+        let mut data = Vec::with_capacity(plan.data.len());
+        for (_, facts) in &plan.data {
+            let folder = portable(&facts.folder, base).to_string_lossy().into_owned();
+            data.push((upsert_data(tx, facts).await?, folder));
+        }
+        sqlx::query("DELETE FROM sweep_policies WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
+        for (position, policy) in plan.policies.iter().enumerate() {
+            let id = Self::policy(known, tx, policy).await?;
+            sqlx::query("INSERT INTO sweep_policies (sweep, policy, position) VALUES (?, ?, ?)")
+                .bind(sweep)
+                .bind(id)
+                .bind(position as i64)
+                .execute(&mut *tx)
+                .await?;
+        }
+        sqlx::query("DELETE FROM sweep_runs WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
+        for (position, run) in plan.runs.iter().enumerate() {
+            insert_run(tx, run, &data[run.data], sweep, position).await?;
+        }
+        Ok(sweep)
     }
 
     /// Which of these runs are recorded with a complete result.
@@ -109,7 +118,7 @@ impl Writer {
 }
 
 /// The folder of the database, as a whole path: prepared data below it is stored relative to it, so that both can be moved together.
-fn base(db: &Path) -> PathBuf {
+pub(super) fn base(db: &Path) -> PathBuf {
     let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
@@ -275,14 +284,14 @@ async fn missing(
 
 async fn unevaluated(connection: &mut SqliteConnection, sweep: SweepId) -> Result<Vec<(Fingerprint, Vec<Policy>)>, sqlx::Error> {
     let policies = policies(connection, sweep).await?;
-    // val rows of every epoch, and test rows of the best and the last one
+    // val rows of every epoch, and test rows of the best and the last one (imported scores may have no test)
     let rows = sqlx::query(
         "SELECT r.fingerprint, p.policy
-         FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN sweep_policies p ON p.sweep = w.sweep
+         FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN datasets d ON d.id = r.data JOIN sweep_policies p ON p.sweep = w.sweep
          WHERE w.sweep = ? AND r.state = 'succeeded'
            AND (SELECT count(*) FROM evaluations e WHERE e.run = r.id AND e.policy = p.policy
                 AND (e.split = 'val' OR (e.split = 'test' AND e.epoch IN (r.best_epoch, r.epochs - 1))))
-             < r.epochs + CASE WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END
+             < r.epochs + CASE WHEN d.facts ->> '$.test.rows' = 0 THEN 0 WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END
          ORDER BY w.position, p.position",
     )
     .bind(sweep)

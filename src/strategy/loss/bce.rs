@@ -10,7 +10,11 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "bce",
     summary: "binary cross-entropy; pos_weight multiplies the positive term",
     params: &[],
-    build: Build { reads_pos_weight: true, make: |_, context| Ok(Box::new(Bce { weight: context.pos_weight.clone() })) },
+    build: Build {
+        reads_pos_weight: true,
+        equal: |_| None,
+        make: |_, context| Ok(Box::new(Bce { weight: context.pos_weight.clone() })),
+    },
 };
 
 #[derive(Debug)]

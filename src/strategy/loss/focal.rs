@@ -5,7 +5,8 @@
 //! is `(1-a) / (1-a + w a)` for every gamma (1/2 without alpha and weight): gamma squeezes probabilities towards there, alpha moves them.
 
 use super::pointwise::{Pointwise, Term, sigmoid, softplus};
-use super::{Build, Entry};
+use super::{Build, Entry, bce};
+use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
 pub(super) const GAMMA: Takes = Takes::Number { min: 0.0, max: 20.0 };
@@ -29,6 +30,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     ],
     build: Build {
         reads_pos_weight: true,
+        equal: |choice| (choice.get("gamma") == 0.0 && choice.find("alpha").is_none()).then(|| Choice::plain(bce::ENTRY.kind)),
         make: |choice, context| {
             let (positive, negative) = choice.find("alpha").map_or((1.0, 1.0), |alpha| (alpha, 1.0 - alpha));
             let weight = context.pos_weight.iter().map(|weight| weight * positive).collect();

@@ -21,6 +21,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     }],
     build: Build {
         reads_pos_weight: true,
+        equal: |_| None,
         make: |choice, context| {
             let weight = context.pos_weight.iter().map(|&weight| weight as f32).collect();
             Ok(Box::new(FocalSeed { gamma: choice.get("gamma") as f32, weight }))

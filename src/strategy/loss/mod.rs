@@ -1,22 +1,37 @@
-//! Losses on logits: mean over batch × labels, with closed-form gradients. One loss a file; each says its formula, its source and
-//! its LINK, the probability that a logit of its perfectly trained model stands for.
+//! Losses on logits, with closed-form gradients: the mean over batch × labels, unless a loss says that it compares cells. One loss a
+//! file; each says its formula, its source and its LINK, the probability that a logit of its perfectly trained model stands for.
 
+mod asl;
 mod bce;
+pub(super) mod class_balanced;
+mod db;
 mod focal;
 mod focal_seed;
+mod hill;
+mod ldam;
+mod logit_adjust;
 mod pointwise;
+mod poly1;
+mod soft_f1;
+mod splc;
+mod two_way;
+mod zlpr;
 
+pub use class_balanced::weights as class_weights;
 pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 
 use super::{Entry, LabelCounts, StrategyError};
 use crate::spec::Choice;
+
+/// A target that says nothing: its cell costs nothing and has no gradient.
+pub const IGNORED: u8 = 2;
 
 /// One batch, row-major `[rows, labels]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     pub labels: usize,
     pub logits: &'a [f32],
-    /// 0 or 1.
+    /// 0, 1 or [`IGNORED`].
     pub targets: &'a [u8],
     /// Zero-based epoch, for schedules such as deferred re-weighting.
     pub epoch: usize,
@@ -34,7 +49,8 @@ pub struct Context {
 
 /// A loss over a batch of logits.
 pub trait Loss: Send + Sync + std::fmt::Debug {
-    /// The mean loss over batch × labels; writes its gradient by the logits to `gradient` (same shape as the logits).
+    /// The loss, a mean over batch × labels unless the loss's own file says otherwise; writes its gradient by the logits to
+    /// `gradient` (same shape as the logits).
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64;
 
     /// LINK: the probability P(y=1|x) that a perfectly trained model means by logit `z` of `label`; `None` where the loss has no link.
@@ -49,19 +65,37 @@ pub type Make = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
 pub struct Build {
     /// `false`: points that differ only in pos_weight are one run.
     pub reads_pos_weight: bool,
+    /// The simpler choice that these parameters make of the loss, equal to the last bit under every pos_weight. Two losses that
+    /// differ by a factor are not equal.
+    pub equal: fn(&Choice) -> Option<Choice>,
     pub make: Make,
 }
 
 /// Every loss.
-pub const REGISTRY: &[Entry<Build>] = &[bce::ENTRY, focal::ENTRY, focal_seed::ENTRY];
+pub const REGISTRY: &[Entry<Build>] = &[
+    bce::ENTRY,
+    focal::ENTRY,
+    focal_seed::ENTRY,
+    class_balanced::ENTRY,
+    asl::ENTRY,
+    logit_adjust::ENTRY,
+    ldam::ENTRY,
+    db::ENTRY,
+    soft_f1::ENTRY,
+    poly1::ENTRY,
+    two_way::ENTRY,
+    zlpr::ENTRY,
+    hill::ENTRY,
+    splc::ENTRY,
+];
 
-/// The equal, simpler form of a loss, equal to the last bit under every pos_weight. Two losses that differ by a factor are not equal.
+/// The simplest choice that trains the same, to the last bit: `focal(gamma=0)` without alpha is `bce`. The identity for most.
 #[must_use]
 pub fn simplify(choice: Choice) -> Choice {
-    if choice.kind == focal::ENTRY.kind && choice.find("gamma") == Some(0.0) && choice.find("alpha").is_none() {
-        return Choice::plain(bce::ENTRY.kind);
+    match super::find(REGISTRY, &choice.kind).and_then(|entry| (entry.build.equal)(&choice)) {
+        Some(simpler) => simplify(simpler),
+        None => choice,
     }
-    choice
 }
 
 /// The loss `choice` names; the spec has validated kind and parameters.

@@ -1,6 +1,9 @@
 //! Losses that are a mean over cells (row × label): two terms with their derivatives make a [`Loss`].
+//!
+//! A loss whose terms look at the label and the logit alone is a [`Pointwise`]. One that also weighs rows or changes with the epoch
+//! walks the cells itself, with [`mean_over_cells`].
 
-use super::{Batch, Loss};
+use super::{Batch, IGNORED, Loss};
 
 /// A term of a loss at one logit: its value and its derivative by the logit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,27 +36,56 @@ pub trait Pointwise: Send + Sync + std::fmt::Debug {
 
     /// LINK (strategies.md F1): where eta l+'(z) + (1-eta) l-'(z) = 0. Override it where there is a closed form.
     fn link(&self, label: usize, z: f64) -> Option<f64> {
-        let (positive, negative) = (self.positive(label, z).slope, self.negative(label, z).slope);
-        let eta = negative / (negative - positive);
-        eta.is_finite().then_some(eta)
+        link(self.positive(label, z), self.negative(label, z))
     }
+}
+
+/// LINK from the two terms at one logit; `None` where both slopes have vanished.
+pub(super) fn link(positive: Term, negative: Term) -> Option<f64> {
+    let eta = negative.slope / (negative.slope - positive.slope);
+    eta.is_finite().then_some(eta)
+}
+
+/// A cell of a batch that counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cell {
+    pub row: usize,
+    pub label: usize,
+    pub z: f64,
+    pub positive: bool,
+}
+
+/// The mean of `term` over batch × labels; writes its gradient. A cell that is [`IGNORED`] costs nothing, and the mean still divides
+/// by all cells: ignoring some changes nothing for the others.
+pub(super) fn mean_over_cells(batch: Batch<'_>, gradient: &mut [f32], term: impl Fn(Cell) -> Term) -> f64 {
+    let Batch { labels, logits, targets, .. } = batch;
+    debug_assert!(logits.len() == targets.len() && logits.len() == gradient.len(), "one target and one gradient a logit");
+    let share = 1.0 / logits.len() as f64;
+    let mut sum = 0.0;
+    let rows = logits.chunks_exact(labels).zip(targets.chunks_exact(labels)).zip(gradient.chunks_exact_mut(labels));
+    for (row, ((logits, targets), gradient)) in rows.enumerate() {
+        for (label, ((&z, &y), slope)) in logits.iter().zip(targets).zip(gradient).enumerate() {
+            if y == IGNORED {
+                *slope = 0.0;
+                continue;
+            }
+            let term = term(Cell { row, label, z: z.into(), positive: y == 1 });
+            sum += term.value;
+            *slope = (term.slope * share) as f32;
+        }
+    }
+    sum * share
 }
 
 impl<P: Pointwise> Loss for P {
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
-        let Batch { labels, logits, targets, .. } = batch;
-        debug_assert!(logits.len() == targets.len() && logits.len() == gradient.len(), "one target and one gradient a logit");
-        let share = 1.0 / logits.len() as f64;
-        let mut sum = 0.0;
-        let rows = logits.chunks_exact(labels).zip(targets.chunks_exact(labels)).zip(gradient.chunks_exact_mut(labels));
-        for ((logits, targets), gradient) in rows {
-            for (label, ((&z, &y), slope)) in logits.iter().zip(targets).zip(gradient).enumerate() {
-                let term = if y == 1 { self.positive(label, z.into()) } else { self.negative(label, z.into()) };
-                sum += term.value;
-                *slope = (term.slope * share) as f32;
-            }
-        }
-        sum * share
+        mean_over_cells(
+            batch,
+            gradient,
+            |Cell { label, z, positive, .. }| {
+                if positive { self.positive(label, z) } else { self.negative(label, z) }
+            },
+        )
     }
 
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64> {

@@ -1,10 +1,23 @@
 //! pos_weight formulas (strategies.md section 2): one weight a label, from the train split's counts.
+//!
+//! A formula that weighs by counts refuses a label without positives (timm takes it for one positive, and the weight becomes the number
+//! of rows) or without negatives (the weight would be 0: its positives would teach nothing).
 
+mod capped;
+mod cost;
+mod effective_number;
+mod inv_freq;
 mod inverse_share;
+mod log1p;
+mod max_over_pos;
+mod median_over_pos;
+mod n_over_pos;
 mod neg_over_pos;
 mod none;
 mod power;
+mod prior_target;
 mod sqrt;
+mod threshold_target;
 
 use super::{Entry, LabelCounts, StrategyError};
 use crate::spec::{Choice, PosWeight};
@@ -13,7 +26,23 @@ use crate::spec::{Choice, PosWeight};
 pub type Build = fn(&Choice, &LabelCounts) -> Result<Vec<f64>, StrategyError>;
 
 /// Every formula.
-pub const REGISTRY: &[Entry<Build>] = &[none::ENTRY, neg_over_pos::ENTRY, inverse_share::ENTRY, sqrt::ENTRY, power::ENTRY];
+pub const REGISTRY: &[Entry<Build>] = &[
+    none::ENTRY,
+    neg_over_pos::ENTRY,
+    inverse_share::ENTRY,
+    sqrt::ENTRY,
+    power::ENTRY,
+    n_over_pos::ENTRY,
+    log1p::ENTRY,
+    max_over_pos::ENTRY,
+    median_over_pos::ENTRY,
+    capped::ENTRY,
+    effective_number::ENTRY,
+    inv_freq::ENTRY,
+    prior_target::ENTRY,
+    cost::ENTRY,
+    threshold_target::ENTRY,
+];
 
 /// The weights, one a label.
 ///
@@ -42,17 +71,7 @@ pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, Str
 
 /// `formula(positives, negatives)` of every label, as [`resolve`] wants it: each label has both.
 fn each_label(kind: &str, counts: &LabelCounts, formula: impl Fn(f64, f64) -> f64) -> Result<Vec<f64>, StrategyError> {
-    let weigh = |(label, &positives): (usize, &usize)| {
-        let negatives = counts.rows.saturating_sub(positives);
-        let missing = match (positives, negatives) {
-            (0, _) => "positive",
-            (_, 0) => "negative",
-            _ => return Ok(formula(positives as f64, negatives as f64)),
-        };
-        let rows = counts.rows;
-        Err(StrategyError(format!("pos_weight {kind}: label {label} (from 0) has no {missing} among the {rows} train rows")))
-    };
-    counts.positives.iter().enumerate().map(weigh).collect()
+    counts.each_label(&format!("pos_weight {kind}"), formula)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! samplers, and starts from fresh shuffles, so that it depends on (seed, epoch) alone. Rows without labels are never drawn, and a
 //! label without positives gives no draws.
 
+use super::ml_ros::bag;
 use super::{Build, Entry, Sampler, StrategyError};
 use crate::rng::Rng;
 
@@ -12,14 +13,17 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "class_aware",
     summary: "draw a label, then one of its positive rows (Shen 2016); rows without labels are never drawn",
     params: &[],
-    build: |_, train| {
-        let members = |label| (0..train.rows() as u32).filter(|&row| train.row(row as usize)[label] == 1).collect();
-        let mut positives: Vec<Vec<u32>> = (0..train.names.len()).map(members).collect();
-        positives.retain(|members| !members.is_empty());
-        if positives.is_empty() {
-            return Err(StrategyError("sampler class_aware: no train row has a label".to_owned()));
-        }
-        Ok(Box::new(ClassAware { positives, rows: train.rows() }))
+    build: Build {
+        needs_features: false,
+        least_batch: |_, _| 1,
+        make: |_, train| {
+            let mut positives: Vec<Vec<u32>> = (0..train.labels.names.len()).map(|label| bag(train.labels, label)).collect();
+            positives.retain(|members| !members.is_empty());
+            if positives.is_empty() {
+                return Err(StrategyError("sampler class_aware: no train row has a label".to_owned()));
+            }
+            Ok(Box::new(ClassAware { positives, rows: train.labels.rows() }))
+        },
     },
 };
 

@@ -7,7 +7,11 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "shuffle",
     summary: "every row once, in random order",
     params: &[],
-    build: |_, train| Ok(Box::new(Shuffle { rows: train.rows() as u32 })),
+    build: Build {
+        needs_features: false,
+        least_batch: |_, _| 1,
+        make: |_, train| Ok(Box::new(Shuffle { rows: train.labels.rows() as u32 })),
+    },
 };
 
 #[derive(Debug)]

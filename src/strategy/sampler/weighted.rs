@@ -24,14 +24,18 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Number(1.0),
         },
     ],
-    build: |choice, train| {
-        let weights = weights(choice.word("by"), choice.get("empty"), train);
-        if weights.iter().sum::<f64>() <= 0.0 {
-            return Err(StrategyError(
-                "sampler weighted: no train row has a label and `empty` is 0, so nothing can be drawn".to_owned(),
-            ));
-        }
-        Ok(Box::new(Weighted::new(&weights)))
+    build: Build {
+        needs_features: false,
+        least_batch: |_, _| 1,
+        make: |choice, train| {
+            let weights = weights(choice.word("by"), choice.get("empty"), train.labels);
+            if weights.iter().sum::<f64>() <= 0.0 {
+                return Err(StrategyError(
+                    "sampler weighted: no train row has a label and `empty` is 0, so nothing can be drawn".to_owned(),
+                ));
+            }
+            Ok(Box::new(Weighted::new(&weights)))
+        },
     },
 };
 

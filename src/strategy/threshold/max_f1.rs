@@ -1,37 +1,34 @@
 //! SCut on F1 (Yang, "A study of thresholding strategies for text categorization", SIGIR 2001): per label, the cut of the
 //! validation scores with the largest F1. On calibrated scores it lies at half the F1 it reaches (Lipton et al. 2014).
 //!
-//! Cuts lie only between distinct scores; candidates are compared exactly, as fractions. Of several equally good cuts the median
-//! one is taken (the higher threshold of the middle two): it varies least. A label without positives in validation has no F1 to
-//! be maximised and keeps the threshold [`UNFITTED`].
+//! A label without positives in validation has no F1 to be maximised and keeps the threshold [`UNFITTED`]; one with fewer than
+//! `min_positives` takes the cut of `prior_match`, which needs only a count.
 
-use super::{Build, Entry, each_label};
+use super::cut::largest_f;
+use super::{Build, Entry, FOLDS, UNFITTED, each_label, prior_match};
 use crate::metric::Curve;
+use crate::spec::Choice;
+use crate::strategy::{Absent, Param, Takes};
+
+pub(super) const MIN_POSITIVES: Param = Param {
+    name: "min_positives",
+    help: "labels with fewer positives in validation take the threshold of prior_match; off by default (20 is usual)",
+    takes: Takes::Whole { min: 1, max: 1_000_000 },
+    absent: Absent::Off,
+};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "max_f1",
     summary: "per label, the threshold with the largest F1 on validation (SCut)",
-    params: &[],
-    build: |_, scores, truth| each_label(scores, truth, fit),
+    params: &[MIN_POSITIVES, FOLDS],
+    build: |choice, scores, truth| each_label(choice, scores, truth, |curve| fit(choice, curve, 1.0)),
 };
 
-/// The threshold of a label that validation says nothing about.
-const UNFITTED: f32 = 0.5;
-
-fn fit(curve: &Curve) -> f32 {
-    // F1 = 2 tp / (predicted + positives), as the fraction (tp, predicted + positives).
-    let f1 = |cut: usize| (curve.steps[cut].tp, curve.steps[cut].predicted + curve.positives);
-    let above = |a: (u64, u64), b: (u64, u64)| u128::from(a.0) * u128::from(b.1) > u128::from(b.0) * u128::from(a.1);
-    let mut best = Vec::new();
-    for cut in 0..curve.steps.len() {
-        match best.first() {
-            Some(&held) if above(f1(held), f1(cut)) => {}
-            Some(&held) if !above(f1(cut), f1(held)) => best.push(cut),
-            _ => best = vec![cut],
-        }
+/// The threshold with the largest F-beta.
+pub(super) fn fit(choice: &Choice, curve: &Curve, beta: f64) -> f32 {
+    match largest_f(curve, beta) {
+        None => UNFITTED,
+        Some(_) if (curve.positives as f64) < choice.find("min_positives").unwrap_or(0.0) => prior_match::fit(curve),
+        Some((groups, _)) => curve.threshold(groups),
     }
-    if curve.positives == 0 || best.is_empty() {
-        return UNFITTED;
-    }
-    curve.threshold(best[(best.len() - 1) / 2] + 1)
 }

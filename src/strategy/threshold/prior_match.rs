@@ -4,17 +4,17 @@
 //! The prior is validation's own, which stratification makes train's up to one row: on one split the two sides of the match are
 //! then counts of the same rows. Where tied scores allow no exact match, the nearest count is taken, of two the smaller one.
 
-use super::{Build, Entry, each_label};
+use super::{Build, Entry, FOLDS, each_label};
 use crate::metric::Curve;
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "prior_match",
     summary: "per label, the threshold that predicts as many validation rows as are positive (PCut)",
-    params: &[],
-    build: |_, scores, truth| each_label(scores, truth, fit),
+    params: &[FOLDS],
+    build: |choice, scores, truth| each_label(choice, scores, truth, fit),
 };
 
-fn fit(curve: &Curve) -> f32 {
+pub(super) fn fit(curve: &Curve) -> f32 {
     // `groups` highest distinct scores are predicted, 0 ..= all.
     let off = |groups: usize| curve.predicted(groups).abs_diff(curve.positives);
     let groups = (0..=curve.steps.len()).min_by_key(|&groups| off(groups)).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! The learning rate of each step: a schedule's factor times a linear warm-up.
 
-use crate::spec::{Choice, TrainConfig};
+use super::{Choice, TrainConfig};
 
 /// Learning rates over a training.
 #[derive(Clone, Debug)]
@@ -39,6 +39,15 @@ impl Schedule {
         let rise = if risen < warmup { risen / warmup } else { 1.0 };
         self.base * factor * rise
     }
+
+    /// The share of the learning rate, summed over all steps, that the first epoch gets: .9 and more if it falls tenfold each epoch.
+    #[must_use]
+    pub fn first_epoch_share(&self) -> f64 {
+        /// Steps of a stand-in epoch: the sums of the smooth parts are exact to a thousandth.
+        const STEPS: usize = 200;
+        let sum = |epoch: usize| (0..STEPS).map(|step| self.rate(epoch, step, STEPS)).sum::<f64>();
+        sum(0) / (0..self.epochs as usize).map(sum).sum::<f64>()
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +82,18 @@ mod tests {
         close((0..4).map(|k| cosine.rate(k / 2, k % 2, 2)), &[0.1, 0.05 * (1.0 + root), 0.05, 0.05 * (1.0 - root)]);
         let floor = schedule(Choice::plain("cosine").with("final_factor", 0.5).with("warmup", 0.0), 1_000_000);
         close([floor.rate(1_000_000, 0, 1)], &[0.05]);
+    }
+
+    /// strategies.md 8.2: x0.1 an epoch spends 90.01 % in the first of four; M7.
+    #[test]
+    fn a_schedule_knows_what_its_first_epoch_spends() {
+        let step = schedule(Choice::plain("step").with("every", 1.0).with("factor", 0.1).with("warmup", 0.0), 4);
+        assert!((step.first_epoch_share() - 1.0 / 1.111).abs() < 1e-12);
+        let constant = schedule(Choice::plain("constant").with("warmup", 0.0), 5);
+        assert!((constant.first_epoch_share() - 0.2).abs() < 1e-12);
+        // the integral of (1 + cos) / 2 over the first half: 1/2 + 1/pi of the whole
+        let cosine = schedule(Choice::plain("cosine").with("final_factor", 0.0).with("warmup", 0.0), 2);
+        assert!((cosine.first_epoch_share() - (0.5 + std::f64::consts::FRAC_1_PI)).abs() < 2e-3);
     }
 
     #[test]

@@ -1,0 +1,30 @@
+//! `sweep explain`: why the strategies differ, and what to choose.
+
+use super::output::print;
+use super::report::{width, write};
+use crate::cli::{self, ExplainFormat, Global};
+use crate::error::Error;
+use crate::report::explain::{self, Ask};
+use crate::store::Reader;
+
+/// Explains and prints, or writes to `--output`.
+///
+/// # Errors
+/// A number out of range; the database; scores that cannot be read; a file that cannot be written.
+pub async fn run(global: &Global, args: &cli::Explain) -> Result<(), Error> {
+    let ask = Ask::read(args)?;
+    let mut reader = Reader::open(&global.db).await?;
+    let sweep = reader.find_sweep(&args.sweep).await?;
+    let explanation = explain::explain(&mut reader, &sweep, &ask).await?;
+    let text = match args.format {
+        ExplainFormat::Table => explain::render(&explanation, width(args.output.is_none())),
+        ExplainFormat::Markdown => explain::markdown(&explanation),
+        ExplainFormat::Json => {
+            serde_json::to_string_pretty(&explanation).map_err(|error| Error::Unexpected(error.to_string()))? + "\n"
+        }
+    };
+    match &args.output {
+        Some(path) => write(path, &text).map_err(|source| Error::Io { path: path.clone(), source }),
+        None => print(&text),
+    }
+}

@@ -1,0 +1,205 @@
+//! `sweep import`: scores of a model that was trained in any other framework, as a run that everything but training works on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::output::{self, counted, thousands};
+use super::report;
+use crate::cli;
+use crate::controller::progress::{Voice, say};
+use crate::controller::{self, Folders};
+use crate::data::{Files, Imported, Scored};
+use crate::error::Error;
+use crate::metric;
+use crate::protocol::{Event, SplitName};
+use crate::scores;
+use crate::spec::{
+    self, Bundle, Choice, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, Point, PosWeight, RunConfig, RunName,
+    Source, SplitConfig, TrainConfig,
+};
+use crate::store::{Reader, SweepRow, Writer};
+use crate::strategy::threshold::{self, Policy};
+
+/// What every column says that nobody told us about.
+const UNKNOWN: &str = "imported";
+/// The recorded text of an import begins so: no sweep file does.
+const MARK: &str = "# sweep import ";
+
+/// The one JSON value of `import`.
+#[derive(Serialize)]
+struct Told {
+    sweep: SweepRow,
+    run: Fingerprint,
+    /// `false`: the database had all of it.
+    new: bool,
+    /// Rows of validation and test.
+    rows: [usize; 2],
+    /// What `sweep report --top 10 --format json` prints.
+    leaderboard: serde_json::Value,
+}
+
+/// Whether the sweep is an import.
+#[must_use]
+pub fn was_imported(sweep: &SweepRow) -> bool {
+    sweep.text.starts_with(MARK)
+}
+
+/// Reads, checks, keeps and records the scores, and shows what they come to.
+///
+/// # Errors
+/// Files that cannot be used, with the place of the first fault; a name or a policy that is none; the database.
+pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> {
+    if let Some(why) = spec::unusable_name(&args.name) {
+        return Err(Error::Usage(format!("--name {why}")));
+    }
+    let policies = policies(&args.thresholds)?;
+    let columns = Columns {
+        path: args.path_column.clone(),
+        split: args.split_column.clone(),
+        group: None,
+        ignore: args.ignore_columns.clone(),
+    };
+    let imported = Imported::read(&Files {
+        scores: &args.scores,
+        labels: &args.labels,
+        test_scores: args.test_scores.as_deref(),
+        test_labels: args.test_labels.as_deref(),
+        columns: &columns,
+        logits: args.logits,
+    })?;
+    imported.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    let plan = plan(args, &imported, policies);
+    let run = plan.runs[0].fingerprint.clone();
+    let mut writer = Writer::open(&global.db).await?;
+    let folder = Folders::beside(&global.db)?.run(&run);
+    let kept = scores::keep(&folder, imported.val.view(), imported.test.as_ref().map(Scored::view));
+    let events = kept.and_then(|()| results(&run, &folder, &imported, &plan.policies));
+    let events = events.map_err(|source| Error::Io { path: folder, source })?;
+    let (sweep, new) = writer.import(&plan, &absolute(&args.labels), &text(args), &events).await?;
+    writer.close().await?;
+    let rows = [imported.val.truth.rows(), imported.test.as_ref().map_or(0, |test| test.truth.rows())];
+    if Voice::of(global.quiet) != Voice::Quiet {
+        let (labels, what) = (imported.val.truth.names.len(), if new { "recorded as" } else { "was recorded already as" });
+        let [val, test] = rows.map(thousands);
+        say(&format!(
+            "{}: {val} val and {test} test rows of {}, {what} run {}",
+            args.name,
+            counted(labels, "label"),
+            run.short()
+        ));
+    }
+    match args.format {
+        cli::Format::Table => report::print_after_run(&global.db, sweep, args.format).await,
+        cli::Format::Json => {
+            let leaderboard = report::leaderboard_json(&global.db, sweep).await?;
+            let sweep = Reader::open(&global.db).await?.sweep(sweep).await?;
+            output::print_json(&Told { sweep, run, new, rows, leaderboard })
+        }
+    }
+}
+
+fn policies(typed: &[String]) -> Result<Vec<Policy>, Error> {
+    if typed.is_empty() {
+        return Ok(vec![Policy::Fixed(0.5), fitted("max_f1")?, fitted("prior_match")?]);
+    }
+    let mut policies: Vec<Policy> = Vec::new();
+    for text in typed {
+        let policy = fitted(text)?;
+        if !policies.contains(&policy) {
+            policies.push(policy);
+        }
+    }
+    Ok(policies)
+}
+
+fn fitted(text: &str) -> Result<Policy, Error> {
+    threshold::parse(text).map_err(|error| Error::Usage(format!("--threshold: {error}")))
+}
+
+/// Rankings, and decisions under every policy: thresholds are fitted on validation before test is looked at.
+fn results(run: &Fingerprint, folder: &Path, imported: &Imported, policies: &[Policy]) -> std::io::Result<Vec<Event>> {
+    let mut events = controller::evaluate(run, folder, policies)?;
+    let parts = [(SplitName::Val, Some(&imported.val)), (SplitName::Test, imported.test.as_ref())];
+    for (split, part) in parts.into_iter().filter_map(|(split, part)| Some((split, part?))) {
+        let ranking = metric::rank(&part.scores, &part.truth);
+        events.push(Event::Rank { r: run.clone(), a: 0, epoch: 0, split, ranking });
+    }
+    Ok(events)
+}
+
+/// The plan of one run of one epoch. What is not known is called [`UNKNOWN`] or is 0.
+fn plan(args: &cli::Import, imported: &Imported, policies: Vec<Policy>) -> Plan {
+    let facts = imported.facts();
+    let source = Source::Imported {
+        scores: absolute(&args.scores),
+        labels: absolute(&args.labels),
+        test_scores: args.test_scores.as_deref().map(absolute),
+        test_labels: args.test_labels.as_deref().map(absolute),
+        logits: args.logits,
+    };
+    let [train, val, test] = [&facts.train, &facts.val, &facts.test].map(|counts| counts.rows as f64);
+    let share = |rows: f64| rows / (train + val + test).max(1.0);
+    let split = SplitConfig { train: share(train), val: share(val), test: share(test), method: UNKNOWN.to_owned(), seed: 0 };
+    let data = DataConfig { source, split };
+    let config = RunConfig {
+        data: data.clone(),
+        model: ModelConfig { arch: UNKNOWN.to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None },
+        train: TrainConfig {
+            epochs: 1,
+            batch_size: 0,
+            optimizer: Choice::plain(UNKNOWN),
+            learning_rate: 0.0,
+            schedule: Choice::plain(UNKNOWN),
+            grad_clip: None,
+            precision: UNKNOWN.to_owned(),
+            prior_bias: false,
+        },
+        loss: Choice::plain(UNKNOWN),
+        pos_weight: PosWeight::Formula(Choice::plain(UNKNOWN)),
+        sampler: Choice::plain(UNKNOWN),
+        seed: 0,
+    };
+    let name = RunName {
+        loss: UNKNOWN.to_owned(),
+        pos_weight: UNKNOWN.to_owned(),
+        gamma: None,
+        sampler: UNKNOWN.to_owned(),
+        seed: 0,
+        params: BTreeMap::new(),
+    };
+    let run = PlannedRun { fingerprint: imported.fingerprint(&facts), config, data: 0, pos_weight: Vec::new(), name, bundle: 0 };
+    let points = policies.iter().map(|policy| {
+        let value = serde_json::to_value(policy).unwrap_or_default();
+        Point { values: BTreeMap::from([("threshold".to_owned(), value)]), run: 0 }
+    });
+    Plan {
+        name: args.name.clone(),
+        product: policies.len(),
+        excluded: Vec::new(),
+        included: 0,
+        points: points.collect(),
+        runs: vec![run],
+        merged: Vec::new(),
+        bundles: vec![Bundle { runs: vec![0] }],
+        policies,
+        data: vec![(data, facts)],
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What was typed, for the database.
+fn text(args: &cli::Import) -> String {
+    let mut words = vec![("--scores", Some(args.scores.display().to_string()))];
+    words.push(("--labels", Some(args.labels.display().to_string())));
+    words.push(("--test-scores", args.test_scores.as_ref().map(|path| path.display().to_string())));
+    words.push(("--test-labels", args.test_labels.as_ref().map(|path| path.display().to_string())));
+    words.push(("--name", Some(args.name.clone())));
+    words.extend(args.thresholds.iter().map(|policy| ("--threshold", Some(policy.clone()))));
+    let words: Vec<String> = words.into_iter().filter_map(|(flag, value)| Some(format!("{flag} {:?}", value?))).collect();
+    format!("{MARK}{}{}\n", words.join(" "), if args.logits { " --logits" } else { "" })
+}

@@ -1,0 +1,127 @@
+//! Two runs on the same rows: paired differences with bootstrap intervals over the rows, thresholds held fixed. Pure but for what
+//! is handed in.
+
+use serde::Serialize;
+
+use super::super::difference::LEVEL;
+use super::super::evidence::{Evidence, Groups};
+use super::super::question::Split;
+use super::ask::Ask;
+use super::statistics::{Judged, is_of_rankings};
+use crate::metric::certainty::{Estimate, bootstrap};
+use crate::strategy::threshold::Policy;
+
+/// Two runs compared; `difference` is always the second minus the first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Runs {
+    pub first: Named,
+    pub second: Named,
+    /// What tells their configurations apart: key, first, second.
+    pub differ: Vec<[String; 3]>,
+    pub labels: Vec<String>,
+    /// Nominal coverage of the intervals.
+    pub level: f64,
+    pub replicates: usize,
+    pub splits: Vec<OnSplit>,
+    pub notes: Vec<String>,
+}
+
+/// A run by its fingerprint and in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Named {
+    pub run: String,
+    pub name: String,
+    pub seed: u64,
+}
+
+/// One split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OnSplit {
+    pub split: Split,
+    pub rows: usize,
+    /// Groups that were resampled whole, if the rows have any.
+    pub groups: Option<usize>,
+    pub measures: Vec<Measure>,
+}
+
+/// A metric of both.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Measure {
+    pub metric: &'static str,
+    /// `None` for metrics that need no threshold.
+    pub policy: Option<String>,
+    pub lower_is_better: bool,
+    #[serde(flatten)]
+    pub all: Paired,
+    /// Share of the resamples in which the second run is better, ties counting half.
+    pub second_better: f64,
+    /// Label by label, in the order of the data; empty for metrics of all labels at once.
+    pub labels: Vec<Paired>,
+    /// (label, resample) pairs without a positive, which were left out of the mean.
+    pub left_out: usize,
+}
+
+/// Two values and their difference; `None` where undefined.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Paired {
+    pub first: Option<f64>,
+    pub second: Option<f64>,
+    pub difference: Option<f64>,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+}
+
+impl Paired {
+    fn of(first: &Estimate, second: &Estimate) -> Self {
+        let defined = |value: f64| (!value.is_nan()).then_some(value);
+        let difference = second.minus(first);
+        let interval = difference.interval(LEVEL);
+        Self {
+            first: defined(first.point),
+            second: defined(second.point),
+            difference: defined(difference.point),
+            low: interval.map(|interval| interval.low),
+            high: interval.map(|interval| interval.high),
+        }
+    }
+}
+
+/// The measures of two runs on one split. Rules are fitted on each run's own val scores.
+#[must_use]
+pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Option<&Groups>, ask: &Ask) -> OnSplit {
+    let rows = first.on(split).truth.rows();
+    let groups = groups.and_then(|groups| groups.of(split, rows));
+    let policies: Vec<(Option<&Policy>, Vec<&'static str>)> = std::iter::once((None, &ask.metrics))
+        .chain(ask.policies.iter().map(|policy| (Some(policy), &ask.metrics)))
+        .map(|(policy, metrics)| {
+            (policy, metrics.iter().copied().filter(|metric| is_of_rankings(metric) == policy.is_none()).collect())
+        })
+        .collect();
+    let judged: Vec<[Judged; 2]> =
+        policies.iter().map(|(policy, _)| [first, second].map(|evidence| Judged::new(evidence, split, *policy))).collect();
+    let asked = policies.iter().zip(&judged).flat_map(|((policy, metrics), judged)| {
+        metrics.iter().map(move |metric| (*metric, policy.map(ToString::to_string), judged))
+    });
+    let asked: Vec<_> = asked.collect();
+    let statistics: Vec<_> =
+        asked.iter().flat_map(|(metric, _, judged)| judged.iter().map(|judged| judged.statistic(metric))).collect();
+    let references: Vec<_> = statistics.iter().map(AsRef::as_ref).collect();
+    let estimates = bootstrap(&ask.resampling(rows, groups), &references);
+    let measures = asked.iter().zip(estimates.chunks_exact(2)).map(|((metric, policy, _), pair)| {
+        let [first, second] = pair else { unreachable!("chunks of two") };
+        let lower_is_better = *metric == "hamming_loss";
+        let above = second.mean.minus(&first.mean).share_above(0.0);
+        let labels = first.labels.iter().zip(&second.labels).map(|(first, second)| Paired::of(first, second));
+        Measure {
+            metric,
+            policy: policy.clone(),
+            lower_is_better,
+            all: Paired::of(&first.mean, &second.mean),
+            second_better: if lower_is_better { 1.0 - above } else { above },
+            labels: if first.labels.len() > 1 { labels.collect() } else { Vec::new() },
+            left_out: first.dropped,
+        }
+    });
+    let count = |groups: &[u32]| groups.iter().collect::<std::collections::BTreeSet<_>>().len();
+    OnSplit { split, rows, groups: groups.map(count), measures: measures.collect() }
+}

@@ -1,0 +1,153 @@
+//! A comparison for people.
+
+use super::super::cells::{Grid, Head, NONE, number, percent, shorten};
+use super::super::difference::probability;
+use super::super::table::draw;
+use super::Comparison;
+use super::groups::{Family, Groups};
+use super::runs::{Measure, OnSplit, Paired, Runs};
+
+/// The comparison as text, tables of at most `width` columns.
+#[must_use]
+pub fn render(comparison: &Comparison, width: u16) -> String {
+    match comparison {
+        Comparison::Runs(runs) => two_runs(runs, width),
+        Comparison::Groups(groups) => groups_of_runs(groups, width),
+    }
+}
+
+/// `+0.012`; what rounds to nothing has no sign.
+#[must_use]
+pub fn signed(value: f64) -> String {
+    if value.abs() < 0.0005 { "0.000".to_owned() } else { format!("{value:+.3}") }
+}
+
+/// `[-0.002, +0.008]`.
+#[must_use]
+pub fn interval(bounds: Option<(f64, f64)>) -> String {
+    bounds.map_or_else(|| NONE.to_owned(), |(low, high)| format!("[{}, {}]", signed(low), signed(high)))
+}
+
+/// `macro_f1 at max_f1`.
+fn measured(metric: &str, policy: Option<&String>, lower_is_better: bool) -> String {
+    let better = if lower_is_better { " (lower is better)" } else { "" };
+    policy.map_or_else(|| format!("{metric}{better}"), |policy| format!("{metric} at {policy}{better}"))
+}
+
+fn two_runs(runs: &Runs, width: u16) -> String {
+    let short = |run: &str| run.get(..8).unwrap_or(run).to_owned();
+    let (first, second) = (short(&runs.first.run), short(&runs.second.run));
+    let mut text = format!("{first}  {}\n{second}  {}\n", runs.first.name, runs.second.name);
+    let differ: Vec<String> =
+        runs.differ.iter().map(|[key, a, b]| format!("{key} ({} | {})", shorten(a, 40), shorten(b, 40))).collect();
+    text += &format!("they differ in {}\n", differ.join(", "));
+    for split in &runs.splits {
+        let groups = split.groups.map_or_else(String::new, |groups| format!(" in {groups} groups"));
+        text += &format!(
+            "\n{}, {} rows{groups}\n{}\n",
+            split.split.name(),
+            split.rows,
+            split_table(runs, split, [&first, &second], width)
+        );
+    }
+    text += &format!(
+        "\nchange: {second} minus {first}. Intervals of {}: {} resamples of the rows, the same for both runs, thresholds held fixed.\n\
+         better: share of the resamples in which {second} is better. Two runs say nothing about other seeds: compare groups for that.\n",
+        percent(runs.level),
+        runs.replicates
+    );
+    text + &notes(&runs.notes)
+}
+
+fn split_table(runs: &Runs, split: &OnSplit, names: [&str; 2], width: u16) -> String {
+    let heads = ["metric", names[0], names[1], "change", "interval", "better"];
+    let heads = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();
+    let mut grid = Grid { heads, rows: Vec::new() };
+    let value = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), number);
+    let cells = |name: String, paired: &Paired, better: String| {
+        let change = paired.difference.map_or_else(|| NONE.to_owned(), signed);
+        vec![name, value(paired.first), value(paired.second), change, interval(paired.low.zip(paired.high)), better]
+    };
+    for measure in &split.measures {
+        let Measure { metric, policy, lower_is_better, all, second_better, labels, .. } = measure;
+        grid.rows.push(cells(measured(metric, policy.as_ref(), *lower_is_better), all, percent(*second_better)));
+        for (label, paired) in runs.labels.iter().zip(labels) {
+            grid.rows.push(cells(format!("\u{a0}\u{a0}{}", shorten(label, 30)), paired, String::new()));
+        }
+    }
+    let left_out: usize = split.measures.iter().map(|measure| measure.left_out).max().unwrap_or(0);
+    let drawn = draw(&grid, &[], false, Some(width));
+    if left_out == 0 {
+        return drawn;
+    }
+    format!("{drawn}\n{left_out} times a label had no positive in a resample and was left out of that mean")
+}
+
+fn groups_of_runs(groups: &Groups, width: u16) -> String {
+    let pairs: Vec<String> = groups.groups.iter().map(|side| format!("{} ({} pairs)", side.group, side.pairs.len())).collect();
+    let mut text = format!("{}: {} against {}; best epoch\n", groups.sweep, pairs.join(", "), groups.first);
+    let tested = groups.families.iter().flat_map(|family| &family.lines);
+    let tested = tested.filter_map(|line| line.difference.as_ref()).any(|difference| difference.tests.is_some());
+    for split in [super::Split::Val, super::Split::Test] {
+        let families: Vec<&Family> = groups.families.iter().filter(|family| family.split == split).collect();
+        if !families.is_empty() {
+            text += &format!("\n{}\n{}\n", split.name(), families_table(groups, &families, tested, width));
+        }
+    }
+    let of = if tested { "; p: sign-flip and Wilcoxon test of the pairs, then both after Holm" } else { "" };
+    text += &format!(
+        "\nchange: the group minus {}, mean over pairs of equal seed and other axes, with Student's interval of {}.\n\
+         worse, same, better: probability of a change below -{rope}, within it, above {rope} (Bayesian signed-rank){of}.\n",
+        groups.first,
+        percent(groups.level),
+        rope = groups.rope,
+    );
+    if let Some(sentence) = groups.power.as_ref().and_then(|power| power.sentence.as_ref()) {
+        text += &format!("{sentence}\n");
+    }
+    text + &notes(&groups.notes)
+}
+
+fn families_table(groups: &Groups, families: &[&Family], tested: bool, width: u16) -> String {
+    let mut heads = vec!["metric", "first", "group", "change", "interval", "sd", "n", "worse", "same", "better"];
+    heads.extend(tested.then_some(["p flip", "p rank", "Holm flip", "Holm rank"]).iter().flatten());
+    let heads = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();
+    let mut grid = Grid { heads, rows: Vec::new() };
+    let optional = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| NONE.to_owned(), text);
+    for family in families {
+        for line in &family.lines {
+            let several = groups.groups.len() > 1;
+            let metric = measured(family.metric, family.policy.as_ref(), family.lower_is_better);
+            let name = if several { format!("{metric}: {}", shorten(&line.group, 40)) } else { metric };
+            let difference = line.difference.as_ref();
+            let effect = difference.map(|difference| difference.effect);
+            let posterior = difference.and_then(|difference| difference.posterior);
+            let mut cells = vec![
+                name,
+                optional(line.first_mean, number),
+                optional(line.mean, number),
+                optional(effect.map(|effect| effect.mean), signed),
+                interval(effect.and_then(|effect| effect.low.zip(effect.high))),
+                optional(effect.and_then(|effect| effect.sd), number),
+                line.differences.len().to_string(),
+            ];
+            let share = |pick: fn(&crate::metric::certainty::Posterior) -> f64| {
+                posterior.as_ref().map_or_else(|| NONE.to_owned(), |posterior| percent(pick(posterior)))
+            };
+            cells.extend([share(|p| p.worse), share(|p| p.same), share(|p| p.better)]);
+            if tested {
+                let tests = difference.and_then(|difference| difference.tests);
+                let p = |pick: fn(&super::super::difference::Tests) -> f64| {
+                    tests.as_ref().map_or_else(|| NONE.to_owned(), |tests| probability(pick(tests)))
+                };
+                cells.extend([p(|t| t.sign_flip), p(|t| t.wilcoxon), p(|t| t.sign_flip_holm), p(|t| t.wilcoxon_holm)]);
+            }
+            grid.rows.push(cells);
+        }
+    }
+    draw(&grid, &[], false, Some(width))
+}
+
+fn notes(notes: &[String]) -> String {
+    notes.iter().map(|note| format!("note: {note}\n")).collect()
+}

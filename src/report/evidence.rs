@@ -1,0 +1,112 @@
+//! What runs have kept: their scores at the best epoch, with the truth beside them. From these come intervals, calibration and
+//! explanations; nothing trains.
+
+use std::io;
+use std::path::Path;
+
+use super::question::Split;
+use crate::data::{Dataset, LabelMatrix};
+use crate::scores::Kept;
+use crate::spec::{DataConfig, Source};
+
+/// One split as one run sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// `[rows, labels]` row-major float32 probabilities.
+    pub scores: Vec<f32>,
+    pub truth: LabelMatrix,
+}
+
+/// Both splits that are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    pub val: Rows,
+    pub test: Rows,
+}
+
+impl Evidence {
+    /// Reads the scores that the run of `folder` kept at `epoch`, its best one.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    pub fn read(folder: &Path, epoch: usize) -> io::Result<Self> {
+        let kept = Kept::open(folder)?;
+        let (val, test) = (kept.val(epoch)?, kept.test(epoch)?);
+        Ok(Self { val: Rows { scores: val, truth: kept.val_truth }, test: Rows { scores: test, truth: kept.test_truth } })
+    }
+
+    /// The rows of `split`.
+    #[must_use]
+    pub fn on(&self, split: Split) -> &Rows {
+        match split {
+            Split::Val => &self.val,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// Whether both were judged on the same rows: their scores can be paired row by row.
+    #[must_use]
+    pub fn same_rows(&self, other: &Self) -> bool {
+        self.val.truth == other.val.truth && self.test.truth == other.test.truth
+    }
+}
+
+/// The group of each row, in the order of kept scores.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Groups {
+    val: Vec<u32>,
+    test: Vec<u32>,
+}
+
+impl Groups {
+    /// The groups of prepared data; `None` where it has none. Without a group column nothing is opened.
+    ///
+    /// # Errors
+    /// The prepared data is gone or damaged, in words.
+    pub fn read(folder: &Path, config: &DataConfig) -> Result<Option<Self>, String> {
+        let (Source::Images { columns, .. } | Source::Features { columns, .. }) = &config.source else { return Ok(None) };
+        if columns.group.is_none() {
+            return Ok(None);
+        }
+        let data = Dataset::open(folder, config).map_err(|error| error.to_string())?;
+        let pick = |groups: &[u32], rows: &[u32]| rows.iter().map(|&row| groups[row as usize]).collect();
+        Ok(data.groups().map(|groups| Self { val: pick(groups, &data.split().val), test: pick(groups, &data.split().test) }))
+    }
+
+    /// The groups of a split with so many rows; `None` if they are not of these rows.
+    #[must_use]
+    pub fn of(&self, split: Split, rows: usize) -> Option<&[u32]> {
+        let groups = match split {
+            Split::Val => &self.val,
+            Split::Test => &self.test,
+        };
+        (groups.len() == rows).then_some(groups)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scores::testing::{fill, write};
+
+    #[test]
+    fn kept_scores_are_read_for_both_splits() {
+        let folder = tempfile::tempdir().unwrap();
+        fill(folder.path());
+        let evidence = Evidence::read(folder.path(), 1).unwrap();
+        assert_eq!((evidence.on(Split::Val).scores.len(), evidence.on(Split::Test).scores.as_slice()), (4, &[0.3f32, 0.7][..]));
+        assert!(Evidence::read(folder.path(), 0).is_err(), "test is kept at the best and the last epoch only");
+        let other = tempfile::tempdir().unwrap();
+        fill(other.path());
+        assert!(evidence.same_rows(&Evidence::read(other.path(), 1).unwrap()));
+        write(&other.path().join("truth-test.npy"), 2, &[0u8, 1]);
+        assert!(!evidence.same_rows(&Evidence::read(other.path(), 1).unwrap()));
+    }
+
+    #[test]
+    fn groups_belong_to_their_rows() {
+        let groups = Groups { val: vec![1, 1, 2], test: vec![3] };
+        assert_eq!(groups.of(Split::Val, 3), Some(&[1, 1, 2][..]));
+        assert_eq!(groups.of(Split::Test, 2), None);
+    }
+}

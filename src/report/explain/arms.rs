@@ -1,0 +1,235 @@
+//! Which runs are one strategy, and which strategy the others are compared with. Pure.
+//!
+//! A setting is everything that is no strategy: data, network, training loop. Within one, an arm is a loss, a pos_weight and a
+//! sampler; its runs differ in their seeds only. The baseline is plain bce: no weights, shuffled rows.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::super::naming;
+use crate::spec::{Choice, PlannedRun, PosWeight, RunConfig, RunName};
+use crate::store::{SweepConfig, SweepRun};
+
+/// A run, asked for or recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// Fingerprint.
+    pub run: String,
+    pub config: RunConfig,
+    /// Resolved positive weights, one a label.
+    pub weights: Vec<f64>,
+    /// Index into the facts of the data sets.
+    pub data: usize,
+    /// The best one of a recorded run.
+    pub epoch: Option<usize>,
+    /// The strategy in words.
+    pub name: String,
+    /// Axes that are no part of the strategy.
+    pub setting: Vec<(String, String)>,
+}
+
+impl Case {
+    /// A run of a sweep; `data` counts the sweep's data sets.
+    #[must_use]
+    pub fn recorded(row: &SweepRun, params: &Map<String, Value>, data: usize, config: SweepConfig) -> Self {
+        let best = row.best_epoch.filter(|_| row.state == "succeeded");
+        Self {
+            run: row.run.clone(),
+            config: config.config,
+            weights: config.pos_weight,
+            data,
+            epoch: best.and_then(|epoch| usize::try_from(epoch).ok()),
+            name: naming::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
+            setting: naming::setting(params),
+        }
+    }
+
+    /// A run of a plan.
+    #[must_use]
+    pub fn planned(run: &PlannedRun) -> Self {
+        let RunName { loss, pos_weight, gamma, sampler, params, .. } = &run.name;
+        let params = params.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        Self {
+            run: run.fingerprint.0.clone(),
+            config: run.config.clone(),
+            weights: run.pos_weight.clone(),
+            data: run.data,
+            epoch: None,
+            name: naming::strategy(loss, pos_weight, *gamma, sampler, &params),
+            setting: naming::setting(&params),
+        }
+    }
+
+    /// Whether positives are weighted.
+    #[must_use]
+    pub fn weighted(&self) -> bool {
+        self.weights.iter().any(|weight| (weight - 1.0).abs() > 1e-9)
+    }
+
+    fn plain_bce(&self) -> bool {
+        self.config.loss == Choice::plain("bce")
+    }
+
+    fn shuffled(&self) -> bool {
+        self.config.sampler.kind == "shuffle"
+    }
+}
+
+/// Strategies that share data, network and training loop.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// What tells it from the sweep's other settings; empty if there are none.
+    pub name: String,
+    pub data: usize,
+    /// In the order of the plan.
+    pub arms: Vec<Arm>,
+    pub baseline: Option<Baseline>,
+}
+
+/// One strategy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arm {
+    pub name: String,
+    /// Indices of cases, one a seed.
+    pub cases: Vec<usize>,
+}
+
+/// What the other arms are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    pub arm: usize,
+    /// Whether it is plain bce, or only the nearest to it that the sweep has.
+    pub exact: bool,
+}
+
+/// The settings of a sweep's runs.
+#[must_use]
+pub fn settings(cases: &[Case]) -> Vec<Setting> {
+    let text = |config: &RunConfig| serde_json::to_string(config).unwrap_or_default();
+    let mut keys: Vec<(usize, String)> = Vec::new();
+    let mut arm_keys: Vec<Vec<String>> = Vec::new();
+    let mut settings: Vec<Setting> = Vec::new();
+    for (at, case) in cases.iter().enumerate() {
+        let arm_config = RunConfig { seed: 0, ..case.config.clone() };
+        let plain = RunConfig {
+            loss: Choice::plain("bce"),
+            pos_weight: PosWeight::Formula(Choice::plain("none")),
+            sampler: Choice::plain("shuffle"),
+            ..arm_config.clone()
+        };
+        let key = (case.data, text(&plain));
+        let setting = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
+            keys.push(key);
+            arm_keys.push(Vec::new());
+            settings.push(Setting { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
+            settings.len() - 1
+        });
+        let arm = text(&arm_config);
+        let known = &mut arm_keys[setting];
+        let arm = known.iter().position(|other| *other == arm).unwrap_or_else(|| {
+            known.push(arm);
+            settings[setting].arms.push(Arm { name: case.name.clone(), cases: Vec::new() });
+            known.len() - 1
+        });
+        settings[setting].arms[arm].cases.push(at);
+    }
+    let names = names(cases, &settings);
+    for (setting, name) in settings.iter_mut().zip(names) {
+        setting.name = name;
+        setting.baseline = baseline(cases, &setting.arms);
+    }
+    settings
+}
+
+/// The axes in which settings differ; a number where none does.
+fn names(cases: &[Case], settings: &[Setting]) -> Vec<String> {
+    let of =
+        |setting: &Setting| setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting);
+    let all: Vec<&[(String, String)]> = settings.iter().map(of).collect();
+    let differs = |pair: &(String, String)| all.iter().any(|other| !other.contains(pair));
+    let words = |pairs: &&[(String, String)]| {
+        let words: Vec<String> = pairs.iter().filter(|pair| differs(pair)).map(|(key, value)| format!("{key} {value}")).collect();
+        words.join(", ")
+    };
+    let mut names: Vec<String> = all.iter().map(words).collect();
+    if settings.len() > 1 && names.iter().collect::<BTreeSet<_>>().len() < names.len() {
+        names.iter_mut().enumerate().for_each(|(at, name)| *name = format!("setting {} {name}", at + 1).trim_end().to_owned());
+    }
+    names
+}
+
+/// Plain bce, else bce with weights, else another loss without, else bce with another sampler; recorded arms before others.
+fn baseline(cases: &[Case], arms: &[Arm]) -> Option<Baseline> {
+    let closeness = |arm: &Arm| {
+        let case = &cases[*arm.cases.first()?];
+        let recorded = arm.cases.iter().filter(|&&case| cases[case].epoch.is_some()).count();
+        let class = match (case.plain_bce(), case.weighted(), case.shuffled()) {
+            (true, false, true) => 4,
+            (true, true, true) => 3,
+            (false, false, true) => 2,
+            (true, false, false) => 1,
+            _ => return None,
+        };
+        Some((recorded > 0, class, recorded))
+    };
+    let found = arms.iter().enumerate().filter_map(|(at, arm)| Some((closeness(arm)?, std::cmp::Reverse(at))));
+    found.max().map(|((_, class, _), std::cmp::Reverse(arm))| Baseline { arm, exact: class == 4 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::cases;
+    use super::*;
+
+    #[test]
+    fn seeds_are_pooled_and_plain_bce_is_the_baseline() {
+        let cases = cases(
+            r#"loss = ["focal", "bce"]
+pos_weight = ["none", "sqrt"]
+seed = [0, 1, 2]"#,
+        );
+        let found = settings(&cases);
+        assert_eq!((found.len(), found[0].name.as_str()), (1, ""));
+        let names: Vec<&str> = found[0].arms.iter().map(|arm| arm.name.as_str()).collect();
+        assert_eq!(names, ["focal(gamma=2)", "focal(gamma=2) + sqrt", "bce", "bce + sqrt"]);
+        assert!(found[0].arms.iter().all(|arm| arm.cases.len() == 3));
+        assert_eq!(found[0].baseline, Some(Baseline { arm: 2, exact: true }));
+    }
+
+    #[test]
+    fn every_setting_has_its_own_baseline() {
+        let cases = cases(
+            r#"loss = ["bce", "focal"]
+"train.prior_bias" = [false, true]"#,
+        );
+        let found = settings(&cases);
+        assert_eq!(
+            found.iter().map(|setting| setting.name.as_str()).collect::<Vec<_>>(),
+            ["train.prior_bias false", "train.prior_bias true"]
+        );
+        assert!(found.iter().all(|setting| setting.baseline.is_some_and(|baseline| baseline.exact)));
+    }
+
+    #[test]
+    fn without_plain_bce_the_nearest_is_taken_and_without_a_near_one_none() {
+        let nearest = |grid: &str| {
+            let cases = cases(grid);
+            let setting = settings(&cases).remove(0);
+            setting.baseline.map(|baseline| (setting.arms[baseline.arm].name.clone(), baseline.exact))
+        };
+        let found = nearest(
+            r#"loss = ["bce", "focal"]
+pos_weight = ["sqrt", "neg_over_pos"]"#,
+        );
+        assert_eq!(found, Some(("bce + sqrt".to_owned(), false)));
+        assert_eq!(nearest(r#"loss = ["focal", "asl"]"#), Some(("focal(gamma=2)".to_owned(), false)));
+        assert_eq!(
+            nearest(
+                r#"loss = ["focal"]
+pos_weight = ["sqrt"]"#
+            ),
+            None
+        );
+    }
+}

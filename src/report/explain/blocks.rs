@@ -1,0 +1,247 @@
+//! An explanation as blocks of text and tables, which the formats write each in its way. The answer comes first, then what each
+//! strategy did, then the numbers, then warnings, then how to read them. Pure.
+
+use super::super::cells::{Grid, Head, NONE, number, percent, shorten};
+use super::super::compare::table::{interval, signed};
+use super::super::difference::{LEVEL, probability};
+use super::super::lint::{Lint, listed};
+use super::measure::Repair;
+use super::verdict::SEEDS;
+use super::view::{Arm, Change, Explanation, Setting, Verdict};
+use super::words::point;
+
+/// Labels that get a column; the others are in the JSON form.
+const LABELS: usize = 6;
+/// Characters of a strategy's name.
+const NAME: usize = 44;
+
+/// A piece of an explanation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Block {
+    Title(String),
+    Heading(String),
+    Text(String),
+    /// What something is called, and what is said of it.
+    Item(String, String),
+    Table(Grid),
+}
+
+/// All of an explanation.
+#[must_use]
+pub fn blocks(explanation: &Explanation) -> Vec<Block> {
+    let Explanation { sweep, runs, settings, .. } = explanation;
+    let mut blocks = vec![Block::Title(format!(
+        "{sweep}: what the strategies changed, and why; best epoch (by val macro_ap), {} of {} runs recorded",
+        runs.recorded, runs.total
+    ))];
+    for setting in settings {
+        blocks.extend(of_setting(setting));
+    }
+    if !explanation.warnings.is_empty() {
+        blocks.push(Block::Heading("Warnings".to_owned()));
+        blocks.extend(explanation.warnings.iter().map(|lint| Block::Item(about(lint), lint.sentence.clone())));
+    }
+    if settings.iter().any(|setting| !setting.arms.is_empty()) {
+        blocks.push(Block::Heading("How to read this".to_owned()));
+        blocks.extend(legend(explanation).into_iter().map(Block::Text));
+    }
+    blocks.extend(explanation.notes.iter().map(|note| Block::Text(format!("note: {note}"))));
+    blocks
+}
+
+fn about(lint: &Lint) -> String {
+    if lint.about.is_empty() { "all".to_owned() } else { listed(&lint.about) }
+}
+
+fn of_setting(setting: &Setting) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if !setting.setting.is_empty() {
+        blocks.push(Block::Title(setting.setting.clone()));
+    }
+    blocks.push(Block::Heading("What to do".to_owned()));
+    blocks.extend(setting.recommendation.sentences.iter().cloned().map(Block::Text));
+    if setting.arms.is_empty() {
+        return blocks;
+    }
+    blocks.push(Block::Heading(match &setting.baseline {
+        Some(baseline) => format!("What each strategy did, against {}", baseline.arm),
+        None => "Each strategy by itself".to_owned(),
+    }));
+    match &setting.baseline {
+        Some(baseline) if !baseline.exact => blocks.push(Block::Text(format!(
+            "The sweep has no plain bce (pos_weight none, sampler shuffle): {} is the nearest to it.",
+            baseline.arm
+        ))),
+        None => blocks.push(Block::Text(
+            "The sweep has no plain bce (pos_weight none, sampler shuffle) and nothing near it: there are no differences."
+                .to_owned(),
+        )),
+        _ => {}
+    }
+    blocks.extend(setting.arms.iter().map(|arm| Block::Item(arm.arm.clone(), arm.sentence.clone())));
+    blocks.push(Block::Heading(format!("Ranking on {} test rows: average precision, mean over labels", setting.rows.test)));
+    blocks.push(Block::Table(effects(setting)));
+    let left_out: usize = setting.arms.iter().map(|arm| arm.left_out).sum();
+    if left_out > 0 {
+        let words = format!("{left_out} times a label had no positive in a resample and was left out of that mean");
+        blocks.push(Block::Text(words));
+    }
+    blocks.push(Block::Heading(format!(
+        "Decisions: macro F1 on test, where predicting every label for every row gives {}; and how much tuning flatters val",
+        number(setting.all_positive)
+    )));
+    blocks.push(Block::Table(decisions(setting)));
+    blocks.push(Block::Heading("What a score of 0.5 stands for / share of rows predicted at 0.5".to_owned()));
+    blocks.push(Block::Table(points(setting)));
+    if setting.labels.len() > LABELS {
+        blocks.push(Block::Text(format!("the {LABELS} rarest of {} labels; --format json has all", setting.labels.len())));
+    }
+    blocks.push(Block::Heading("Scores as probabilities: calibration on test".to_owned()));
+    blocks.push(Block::Table(calibrations(setting)));
+    if let Some(sentence) = setting.power.as_ref().and_then(|power| power.sentence.as_ref()) {
+        blocks.push(Block::Text(sentence.clone()));
+    }
+    if !setting.missing.is_empty() {
+        blocks.push(Block::Text(format!("no result yet: {}", setting.missing.join("; "))));
+    }
+    blocks
+}
+
+fn name(arm: &Arm) -> String {
+    shorten(&arm.arm, NAME)
+}
+
+fn value(change: &Change) -> String {
+    change.value.map_or_else(|| NONE.to_owned(), |value| number(value.mean))
+}
+
+fn changed(change: &Change) -> String {
+    change.difference.as_ref().map_or_else(String::new, |difference| signed(difference.effect.mean))
+}
+
+fn effects(setting: &Setting) -> Grid {
+    let several = setting.arms.iter().any(|arm| arm.ap.difference.as_ref().is_some_and(|d| d.effect.low.is_some()));
+    let tested = setting.arms.iter().any(|arm| arm.ap.difference.as_ref().is_some_and(|d| d.tests.is_some()));
+    let mut heads = vec!["strategy", "seeds", "AP", "change"];
+    heads.extend(several.then_some("over seeds"));
+    heads.extend(["over rows", "ranking"]);
+    heads.extend(tested.then_some("p (Holm)"));
+    let row = |arm: &Arm| {
+        let difference = arm.ap.difference.as_ref();
+        let bounds = |low: Option<f64>, high: Option<f64>| low.zip(high).map_or_else(String::new, |b| interval(Some(b)));
+        let runs = if arm.runs.len() == arm.of { arm.of.to_string() } else { format!("{}/{}", arm.runs.len(), arm.of) };
+        let mut cells = vec![name(arm), runs, value(&arm.ap), changed(&arm.ap)];
+        cells.extend(several.then(|| bounds(difference.and_then(|d| d.effect.low), difference.and_then(|d| d.effect.high))));
+        cells.push(bounds(arm.ap.over_rows.map(|b| b.low), arm.ap.over_rows.map(|b| b.high)));
+        cells.push(ranking(arm));
+        let p = difference.and_then(|d| d.tests).map_or_else(String::new, |tests| probability(tests.sign_flip_holm));
+        cells.extend(tested.then_some(p));
+        cells
+    };
+    grid(&heads, setting.arms.iter().map(row).collect())
+}
+
+fn decisions(setting: &Setting) -> Grid {
+    let heads = ["strategy", "F1 at 0.5", "change", "F1 tuned", "change", "val F1 tuned", "held out", "optimism"];
+    let row = |arm: &Arm| {
+        vec![
+            name(arm),
+            value(&arm.f1_half),
+            changed(&arm.f1_half),
+            value(&arm.f1_tuned),
+            changed(&arm.f1_tuned),
+            number(arm.val_f1_held_out + arm.optimism),
+            number(arm.val_f1_held_out),
+            signed(arm.optimism),
+        ]
+    };
+    grid(&heads, setting.arms.iter().map(row).collect())
+}
+
+/// `same 93 %`: the verdict, and its posterior probability where there is one.
+fn ranking(arm: &Arm) -> String {
+    let seeds = arm.ap.difference.as_ref().filter(|difference| difference.effect.runs >= SEEDS);
+    let posterior = seeds.and_then(|difference| difference.posterior);
+    let (word, share) = match arm.ranking {
+        None => return if arm.baseline { "baseline".to_owned() } else { String::new() },
+        Some(Verdict::Better) => ("better", posterior.map(|posterior| posterior.better)),
+        Some(Verdict::Same) => ("same", posterior.map(|posterior| posterior.same)),
+        Some(Verdict::Worse) => ("worse", posterior.map(|posterior| posterior.worse)),
+        Some(Verdict::Unknown) => ("unknown", None),
+    };
+    share.map_or_else(|| word.to_owned(), |share| format!("{word} {:.0}%", 100.0 * share))
+}
+
+/// The rarest labels, in the order of the data.
+fn shown(setting: &Setting) -> Vec<usize> {
+    let mut all: Vec<usize> = (0..setting.labels.len()).collect();
+    all.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    all.truncate(LABELS);
+    all.sort_unstable();
+    all
+}
+
+fn points(setting: &Setting) -> Grid {
+    let shown = shown(setting);
+    let head = |&at: &usize| format!("{} ({})", shorten(&setting.labels[at].label, 16), percent(setting.labels[at].prevalence));
+    let heads: Vec<String> = std::iter::once("strategy".to_owned()).chain(shown.iter().map(head)).collect();
+    let row = |arm: &Arm| {
+        let cell = |&at: &usize| {
+            let label = &arm.labels[at];
+            let about = if label.eta.is_some() { "" } else { "~" };
+            format!("{about}{} / {}", point(label.decision_point()), percent(label.predicted_rate))
+        };
+        std::iter::once(name(arm)).chain(shown.iter().map(cell)).collect()
+    };
+    grid(&heads.iter().map(String::as_str).collect::<Vec<_>>(), setting.arms.iter().map(row).collect())
+}
+
+fn calibrations(setting: &Setting) -> Grid {
+    let heads = ["strategy", "ECE", "largest gap", "on", "repaired by", "ECE then"];
+    let row = |arm: &Arm| {
+        let calibration = &arm.calibration;
+        let by = match calibration.repaired_by {
+            Repair::Link => "formula",
+            Repair::Platt => "Platt",
+        };
+        vec![
+            name(arm),
+            number(calibration.ece),
+            signed(calibration.worst_gap),
+            arm.labels.get(calibration.worst_label).map_or_else(String::new, |label| shorten(&label.label, 16)),
+            by.to_owned(),
+            number(calibration.repaired_ece),
+        ]
+    };
+    grid(&heads, setting.arms.iter().map(row).collect())
+}
+
+fn grid(heads: &[&str], rows: Vec<Vec<String>>) -> Grid {
+    Grid { heads: heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect(), rows }
+}
+
+fn legend(explanation: &Explanation) -> Vec<String> {
+    let rope = explanation.rope;
+    vec![
+        "Ranking (AP) asks whether rows with a label get higher scores than rows without; no threshold can change it. F1 asks about decisions, \
+         and a threshold changes them without any training."
+            .to_owned(),
+        "Decision point: how likely a label has to be before its score reaches 0.5. Plain bce has 0.5; a weight w moves it to 1 / (1 + w). \
+         `~`: measured on val, for a loss or sampler without a formula."
+            .to_owned(),
+        format!(
+            "Intervals cover {:.0} %: over seeds (other trainings; Student), over rows (other test rows; {} resamples, thresholds held fixed). \
+             Differences up to {} AP and {} F1 mean nothing in practice.",
+            100.0 * LEVEL,
+            explanation.replicates,
+            rope.ap,
+            rope.f1
+        ),
+        "F1 tuned: thresholds with the largest F1 on val, applied to test as they are. Held out: val in ten parts, each under thresholds of the \
+         other nine. ECE: mean distance between a score and how often the label is really there."
+            .to_owned(),
+        "Strategies are chosen on val; test is only quoted. The best of many strategies looks better than it is: by about 1.2 standard deviations \
+         of a seed among five, 1.6 among twelve."
+            .to_owned(),
+    ]
+}

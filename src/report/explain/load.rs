@@ -1,0 +1,171 @@
+//! From the database and kept scores to an explanation: a seed at a time, so that memory holds the scores of one seed's runs only.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::super::difference::LEVEL;
+use super::super::evidence::{Evidence, Groups};
+use super::super::lint;
+use super::super::load::{Loaded, Run, named};
+use super::super::question::Split;
+use super::super::summary::Tally;
+use super::Ask;
+use super::arms::{self, Case, settings};
+use super::effect::resample;
+use super::measure::{macro_f1, measure};
+use super::summarise::{Findings, summarise};
+use super::view::Explanation;
+use crate::error::Error;
+use crate::metric::Counts;
+use crate::scores::runs_folder;
+use crate::spec::{self, DataFacts};
+use crate::store::{Reader, SweepRow};
+
+/// Everything the database says of a sweep's runs.
+struct Field {
+    cases: Vec<Case>,
+    /// Of each case, the prepared data.
+    folders: Vec<PathBuf>,
+    facts: Vec<DataFacts>,
+    /// Folder of all runs' folders.
+    kept: PathBuf,
+    notes: Vec<String>,
+}
+
+/// Explains a sweep.
+///
+/// # Errors
+/// The database; no run at all whose kept scores can be read, though some are recorded.
+pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result<Explanation, Error> {
+    let facts: Vec<DataFacts> = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
+    let runs = named(reader.sweep_runs(sweep.id).await?);
+    let mut tally = Tally { total: runs.len(), ..Tally::default() };
+    runs.iter().for_each(|run| tally.count(&run.row.state));
+    let configs = reader.sweep_configs(sweep.id).await?;
+    let folders = configs.iter().map(|config| config.folder.clone()).collect();
+    let cases = runs.iter().zip(configs).map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config));
+    let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), notes: Vec::new() };
+    let settings = settings(&field.cases);
+    // Weights that come to plain 1 have no run of their own: the file knows them. One that no version can read any more has none.
+    let typed = spec::recall(&sweep.file, &sweep.text).map(|sweep| sweep.pos_weights()).unwrap_or_default();
+    let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
+    let (mut views, mut seen) = (Vec::new(), 0);
+    for setting in &settings {
+        let findings = field.find(setting, ask.replicates);
+        seen += findings.measured.len();
+        warnings.extend(field.trained(setting, &findings));
+        views.push(summarise(setting, &field.cases, &field.facts[setting.data], &findings, ask.rope));
+    }
+    if let (0, Some(why)) = (seen, field.notes.first()) {
+        return Err(Error::Unexpected(format!("nothing can be explained without kept scores: {why}")));
+    }
+    Ok(Explanation {
+        sweep: sweep.title.clone(),
+        state: sweep.state.clone(),
+        runs: tally,
+        rope: ask.rope,
+        level: LEVEL,
+        replicates: ask.replicates,
+        settings: views,
+        warnings: lint::merged(warnings),
+        notes: field.notes,
+    })
+}
+
+impl Field {
+    /// Judges the runs of a setting, seed by seed.
+    fn find(&mut self, setting: &arms::Setting, replicates: usize) -> Findings {
+        let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
+        let Some(&first) = cases.first() else { return Findings::default() };
+        let groups = Groups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
+            self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
+            None
+        });
+        let mut seeds: Vec<u64> = cases.iter().map(|&case| self.cases[case].config.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        let baseline = setting.baseline.map(|baseline| &setting.arms[baseline.arm].cases);
+        let mut findings = Findings::default();
+        for seed in seeds {
+            let here = cases.iter().copied().filter(|&case| self.cases[case].config.seed == seed).collect::<Vec<_>>();
+            let evidence = self.read(&here);
+            let facts = &self.facts[setting.data];
+            let judged = evidence.par_iter().map(|(case, evidence)| {
+                let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
+                (*case, measure(&self.cases[*case], facts, evidence, groups))
+            });
+            findings.measured.extend(judged.collect::<Vec<_>>());
+            let first = evidence.iter().find(|(case, _)| baseline.is_some_and(|baseline| baseline.contains(case)));
+            if let Some((baseline, first)) = first {
+                let others: Vec<&(usize, Evidence)> = evidence.iter().filter(|(case, _)| case != baseline).collect();
+                let arms: Vec<&Evidence> = others.iter().map(|(_, evidence)| evidence).collect();
+                let resampled = resample(first, &arms, groups.as_ref(), replicates);
+                findings.resampled.extend(others.iter().map(|(case, _)| *case).zip(resampled));
+            }
+        }
+        findings
+    }
+
+    /// What recorded cases kept. One that cannot be read, or that was judged on other rows, is noted and left out.
+    fn read(&mut self, cases: &[usize]) -> Vec<(usize, Evidence)> {
+        let recorded = cases.iter().filter_map(|&case| Some((case, self.cases[case].epoch?)));
+        let read = |(case, epoch): (usize, usize)| (case, Evidence::read(&self.kept.join(&self.cases[case].run), epoch));
+        let read: Vec<_> = recorded.collect::<Vec<_>>().into_par_iter().map(read).collect();
+        let mut found: Vec<(usize, Evidence)> = Vec::new();
+        for (case, evidence) in read {
+            let facts = &self.facts[self.cases[case].data];
+            let why = match evidence {
+                Ok(evidence) if evidence.val.truth.names.len() != facts.labels.len() => "it has other labels".to_owned(),
+                Ok(evidence) if found.first().is_some_and(|(_, first)| !first.same_rows(&evidence)) => {
+                    "it was judged on other rows than the others".to_owned()
+                }
+                Ok(evidence) => {
+                    found.push((case, evidence));
+                    continue;
+                }
+                Err(why) => why.to_string(),
+            };
+            let run = &self.cases[case].run;
+            self.notes.push(format!("run {} is left out: {why}", run.get(..8).unwrap_or(run)));
+        }
+        found
+    }
+
+    fn trained(&self, setting: &arms::Setting, findings: &Findings) -> Vec<lint::Lint> {
+        let facts = &self.facts[setting.data];
+        let everything = facts.test.positives.iter().map(|&n| Counts::all_positive(facts.test.rows, n));
+        let all_positive = macro_f1(&everything.collect::<Vec<_>>());
+        let of_arm = |arm: &arms::Arm| arm.cases.clone();
+        let cases = setting.arms.iter().flat_map(of_arm).filter_map(|case| Some((case, findings.measured.get(&case)?)));
+        let runs: Vec<lint::Trained<'_>> = cases
+            .map(|(case, measured)| lint::Trained {
+                name: &self.cases[case].name,
+                labels: &facts.labels,
+                health: &measured.health,
+                f1_half: macro_f1(&measured.test.half),
+                f1_tuned: macro_f1(&measured.test.tuned),
+                all_positive,
+                optimism: measured.optimism,
+                label_optimism: &measured.label_optimism,
+            })
+            .collect();
+        lint::trained(&runs)
+    }
+}
+
+/// Cells (row x label) of kept scores that are explained in a second or two.
+const QUICK: usize = 1_500_000;
+
+/// Whether a report may stop to explain: scores are there, and not too many.
+#[must_use]
+pub fn is_quick(db: &Path, loaded: &Loaded) -> bool {
+    let folder = runs_folder(db);
+    let recorded: Vec<&Run> = loaded.runs.iter().filter(|run| run.row.state == "succeeded").collect();
+    let cells = |run: &&Run| {
+        let facts = &loaded.data[run.data];
+        (facts.val.rows + facts.test.rows) * facts.labels.len()
+    };
+    let kept = recorded.iter().any(|run| folder.join(&run.row.run).join("truth-test.npy").exists());
+    kept && recorded.iter().map(cells).sum::<usize>() <= QUICK
+}

@@ -1,0 +1,167 @@
+//! One run, judged: ranking, decisions at 0.5 and at tuned thresholds, calibration, and how far tuned thresholds flatter it. Pure.
+//! Rules and calibrators are fitted on val; what they do is read on test.
+
+use super::super::difference::SEED;
+use super::super::evidence::{Evidence, Rows};
+use super::super::lint;
+use super::arms::Case;
+use crate::metric::average::{Average, average};
+use crate::metric::calibration::{Calibration, Platt, invert_link, judge, recalibrate};
+use crate::metric::certainty::{CrossFit, cross_fit};
+use crate::metric::{Counts, Rate, ZeroDivision, decide, rank};
+use crate::spec::{Choice, DataFacts};
+use crate::strategy::loss::{self, Context, Loss};
+use crate::strategy::threshold::Policy;
+
+/// Parts of val for the optimism of tuned thresholds.
+const FOLDS: usize = 10;
+
+/// The numbers of one run; vectors have an entry a label.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The true probability that a score of 0.5 stands for, if the loss is trained to its optimum; `None` where the loss has no
+    /// closed form, or where the sampler moves it.
+    pub eta: Vec<Option<f64>>,
+    /// The same as the scores say it: Platt's line of val at 0.5.
+    pub stands_for: Vec<f64>,
+    /// With the largest F1 on val.
+    pub thresholds: Vec<f32>,
+    pub test: OnSplit,
+    pub val: OnSplit,
+    /// Of the macro F1 of tuned thresholds on val: in sample minus held out.
+    pub optimism: f64,
+    pub label_optimism: Vec<f64>,
+    /// On test.
+    pub calibration: Vec<Calibration>,
+    /// On test, after scores were turned back into probabilities.
+    pub repaired: Vec<Calibration>,
+    pub repair: Repair,
+    pub health: lint::Health,
+}
+
+/// What does not depend on calibration, on one split.
+#[derive(Clone, Debug)]
+pub struct OnSplit {
+    pub ap: Vec<Option<f64>>,
+    /// Decisions at 0.5.
+    pub half: Vec<Counts>,
+    /// Decisions at the tuned thresholds. On val they are held out: each tenth under thresholds that did not see it.
+    pub tuned: Vec<Counts>,
+}
+
+/// How scores are turned back into probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repair {
+    /// By the loss's own formula, without data.
+    Link,
+    /// By a line fitted on val.
+    Platt,
+}
+
+/// Mean over labels of F1.
+#[must_use]
+pub fn macro_f1(counts: &[Counts]) -> f64 {
+    average(counts, Rate::F(1.0), Average::Macro, ZeroDivision::Zero).unwrap_or(0.0)
+}
+
+/// The loss of a run, if it can be built on its own.
+#[must_use]
+pub fn loss_of(case: &Case, facts: &DataFacts) -> Option<Box<dyn Loss>> {
+    let context = Context { pos_weight: case.weights.clone(), counts: facts.train.clone(), epochs: case.config.train.epochs };
+    loss::build(&case.config.loss, &context).ok()
+}
+
+/// The policy that every strategy is tuned with.
+#[must_use]
+pub fn tuning() -> Policy {
+    Policy::Fitted(Choice::plain("max_f1"))
+}
+
+/// Judges the run of `case` by what it kept. `groups` are those of the val rows.
+#[must_use]
+pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>) -> Measured {
+    let Evidence { val, test } = evidence;
+    let labels = val.truth.names.len();
+    let policy = tuning();
+    let fitted = cross_fit(&val.scores, &val.truth, groups, FOLDS, SEED, |scores, truth| policy.fit(scores, truth));
+    let rule = policy.fit(&val.scores, &val.truth);
+    let tuned = decide(&test.scores, &test.truth, &rule);
+    // Without val rows of both classes it still is a line: Platt's targets are tame.
+    let lines: Vec<Option<Platt>> = (0..labels).map(|label| Platt::fit(&column(val, label))).collect();
+    let platt = |label: usize, score: f32| lines[label].as_ref().map_or(f64::from(score), |line| line.apply(score));
+    let loss = loss_of(case, facts).filter(|_| !lint::moves_prevalence(&case.config.sampler.kind));
+    let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
+    let inverted = invert_link(&test.scores, labels, link);
+    let repair = if inverted.is_some() { Repair::Link } else { Repair::Platt };
+    let probabilities = inverted.unwrap_or_else(|| recalibrate(&test.scores, labels, platt));
+    Measured {
+        eta: (0..labels).map(|label| link(label, 0.0)).collect(),
+        stands_for: (0..labels).map(|label| platt(label, 0.5)).collect(),
+        test: OnSplit { tuned: tuned.counts, ..on_split(test) },
+        val: OnSplit { tuned: fitted.held_out.clone(), ..on_split(val) },
+        thresholds: tuned.thresholds,
+        optimism: fitted.optimism(Rate::F(1.0), Average::Macro),
+        label_optimism: (0..labels).map(|label| CrossFit::of_label(&fitted, label, Rate::F(1.0))).collect(),
+        calibration: judge(&test.scores, &test.truth),
+        repaired: judge(&probabilities, &test.truth),
+        repair,
+        health: lint::Health::of(val),
+    }
+}
+
+fn on_split(rows: &Rows) -> OnSplit {
+    let half = decide(&rows.scores, &rows.truth, &vec![0.5f32; rows.truth.names.len()]);
+    OnSplit { ap: rank(&rows.scores, &rows.truth).ap, half: half.counts, tuned: Vec::new() }
+}
+
+/// (score, truth) of one label.
+fn column(rows: &Rows, label: usize) -> Vec<(f32, u8)> {
+    let labels = rows.truth.names.len();
+    let cells = rows.scores.iter().zip(&rows.truth.values).skip(label).step_by(labels);
+    cells.map(|(&score, &y)| (score, y)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{cases, evidence, facts};
+    use super::*;
+    use crate::strategy::loss::sigmoid;
+
+    /// Weighted bce at its optimum: q = w p / (w p + 1 - p). Its decision point is 1 / (1 + w), and LINK repairs it.
+    #[test]
+    fn weights_move_the_decision_point_and_link_moves_it_back() {
+        let cases = cases(
+            r#"loss = ["bce"]
+pos_weight = ["none", "neg_over_pos"]"#,
+        );
+        let weights = cases[1].weights.clone();
+        let plain = measure(&cases[0], &facts(), &evidence(1, |_, u, _| sigmoid(u)), None);
+        let weighted = measure(&cases[1], &facts(), &evidence(1, |label, u, _| sigmoid(u + weights[label].ln())), None);
+        for (label, weight) in weights.iter().enumerate() {
+            assert!((weighted.eta[label].unwrap() - 1.0 / (1.0 + weight)).abs() < 1e-12);
+            assert!((weighted.stands_for[label] - weighted.eta[label].unwrap()).abs() < 0.02, "{:?}", weighted.stands_for);
+            assert!((plain.test.ap[label].unwrap() - weighted.test.ap[label].unwrap()).abs() < 1e-6);
+        }
+        assert_eq!((weighted.repair, plain.eta[0]), (Repair::Link, Some(0.5)));
+        assert!(weighted.calibration[0].gap > 0.2 && weighted.repaired[0].gap.abs() < 0.02);
+        assert!(weighted.calibration[0].ece > 0.2 && weighted.repaired[0].ece < 0.02);
+        // the same decisions at tuned thresholds, many more at 0.5
+        assert!((macro_f1(&plain.test.tuned) - macro_f1(&weighted.test.tuned)).abs() < 0.005);
+        assert!(weighted.test.half[0].predicted_rate() > 5.0 * plain.test.half[0].predicted_rate());
+        assert!(plain.optimism > -0.01 && plain.optimism < 0.03, "{}", plain.optimism);
+    }
+
+    /// A sampler moves the scores, and no formula says where to: val does.
+    #[test]
+    fn a_sampler_is_measured_on_val() {
+        let cases = cases(
+            r#"loss = ["bce"]
+sampler = ["class_aware"]"#,
+        );
+        let found = measure(&cases[0], &facts(), &evidence(1, |_, u, _| sigmoid(u + 1.0)), None);
+        assert_eq!((found.eta.as_slice(), found.repair), (&[None, None][..], Repair::Platt));
+        assert!((found.stands_for[1] - sigmoid(-1.0)).abs() < 0.03, "{:?}", found.stands_for);
+        assert!(found.repaired[1].ece < 0.03);
+    }
+}

@@ -1,0 +1,78 @@
+//! The short form of an explanation, for the end of a report: which strategies rank alike, and what to do.
+
+use serde::Serialize;
+
+use super::view::{Explanation, Recommendation, Verdict};
+
+/// Why the strategies of a report differ, in brief; `sweep explain` has the numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Why {
+    pub settings: Vec<WhySetting>,
+    pub warnings: usize,
+}
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WhySetting {
+    /// What tells it from the others; empty if there is one.
+    pub setting: String,
+    pub baseline: Option<String>,
+    /// Strategies by how they rank on test, against the baseline.
+    pub better: Vec<String>,
+    pub same: Vec<String>,
+    pub worse: Vec<String>,
+    pub unknown: Vec<String>,
+    pub recommendation: Recommendation,
+}
+
+/// The short form; `None` where nothing is recorded.
+#[must_use]
+pub fn why(explanation: &Explanation) -> Option<Why> {
+    let settings = explanation.settings.iter().filter(|setting| !setting.arms.is_empty()).map(|setting| {
+        let ranked = |verdict: Verdict| {
+            let arms = setting.arms.iter().filter(|arm| arm.ranking == Some(verdict));
+            arms.map(|arm| arm.arm.clone()).collect::<Vec<_>>()
+        };
+        WhySetting {
+            setting: setting.setting.clone(),
+            baseline: setting.baseline.as_ref().map(|baseline| baseline.arm.clone()),
+            better: ranked(Verdict::Better),
+            same: ranked(Verdict::Same),
+            worse: ranked(Verdict::Worse),
+            unknown: ranked(Verdict::Unknown),
+            recommendation: setting.recommendation.clone(),
+        }
+    });
+    let settings: Vec<WhySetting> = settings.collect();
+    (!settings.is_empty()).then_some(Why { settings, warnings: explanation.warnings.len() })
+}
+
+/// The lines of a report: (indented, text).
+#[must_use]
+pub fn lines(why: &Why) -> Vec<String> {
+    let mut lines = Vec::new();
+    for setting in &why.settings {
+        if !setting.setting.is_empty() {
+            lines.push(format!("{}:", setting.setting));
+        }
+        lines.extend(setting.recommendation.sentences.iter().cloned());
+        let Some(baseline) = &setting.baseline else { continue };
+        for (word, arms) in [
+            ("ranks better than", &setting.better),
+            ("ranks as", &setting.same),
+            ("ranks worse than", &setting.worse),
+            ("cannot be told from", &setting.unknown),
+        ] {
+            if !arms.is_empty() {
+                lines.push(format!("{word} {baseline}: {}", arms.join("; ")));
+            }
+        }
+    }
+    let warnings = match why.warnings {
+        0 => String::new(),
+        1 => " and 1 warning".to_owned(),
+        many => format!(" and {many} warnings"),
+    };
+    lines.push(format!("`sweep explain` has what each strategy did, the numbers{warnings}"));
+    lines
+}

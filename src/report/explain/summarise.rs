@@ -1,0 +1,219 @@
+//! From the numbers of single runs to the view of a setting: means over seeds, differences, verdicts, sentences. Pure.
+
+use std::collections::BTreeMap;
+
+use super::super::difference::{Difference, Power, family};
+use super::super::lint;
+use super::super::summary::Spread;
+use super::advice::{SEEDS_NEEDED, advise};
+use super::arms::{self, Case};
+use super::effect::{Bounds, Resampled, over_rows};
+use super::measure::{Measured, macro_f1};
+use super::verdict::verdict;
+use super::view::{Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, Rows, Rule, Setting};
+use super::words::{Known, sentence};
+use crate::metric::Counts;
+use crate::metric::average::{Averages, mean_defined};
+use crate::metric::certainty::Estimate;
+use crate::spec::DataFacts;
+
+/// What is known of the runs: by case.
+#[derive(Default)]
+pub struct Findings {
+    pub measured: BTreeMap<usize, Measured>,
+    /// Of every case that has a partner: against the baseline's run of the same seed.
+    pub resampled: BTreeMap<usize, Resampled>,
+}
+
+/// What a metric of one run is.
+type Metric = fn(&Measured) -> Option<f64>;
+
+/// Where its resamples are.
+type Place = fn(&Resampled) -> &Estimate;
+
+/// Runs of an arm, and their pairs with the baseline.
+type Paired<'a> = (&'a Vec<usize>, &'a Vec<(usize, usize)>);
+
+fn macro_ap(ap: &[Option<f64>]) -> Option<f64> {
+    mean_defined(ap).map(|mean| mean.mean)
+}
+
+/// The metrics that are compared, and where their resamples are.
+const METRICS: [(Metric, Place); 4] = [
+    (|run| macro_ap(&run.test.ap), |resampled| &resampled.ap),
+    (|run| Some(macro_f1(&run.test.half)), |resampled| &resampled.f1_half),
+    (|run| Some(macro_f1(&run.test.tuned)), |resampled| &resampled.f1_tuned),
+    (|run| macro_ap(&run.val.ap), |resampled| &resampled.val_ap),
+];
+
+/// The view of a setting.
+#[must_use]
+pub fn summarise(setting: &arms::Setting, cases: &[Case], facts: &DataFacts, findings: &Findings, rope: Rope) -> Setting {
+    let order = order(setting);
+    let recorded = |arm: usize| -> Vec<usize> {
+        setting.arms[arm].cases.iter().copied().filter(|case| findings.measured.contains_key(case)).collect()
+    };
+    let present: Vec<usize> = order.iter().copied().filter(|&arm| !recorded(arm).is_empty()).collect();
+    let baseline = setting.baseline.filter(|baseline| present.contains(&baseline.arm));
+    let pairs = |arm: usize| -> Vec<(usize, usize)> {
+        let Some(baseline) = baseline.filter(|baseline| baseline.arm != arm) else { return Vec::new() };
+        let seed = |case: usize| cases[case].config.seed;
+        let theirs = recorded(baseline.arm);
+        let partner = |ours: usize| theirs.iter().copied().find(|&theirs| seed(theirs) == seed(ours));
+        recorded(arm).into_iter().filter_map(|ours| Some((partner(ours)?, ours))).collect()
+    };
+    let pairs: Vec<Vec<(usize, usize)>> = present.iter().map(|&arm| pairs(arm)).collect();
+    let changes: Vec<Vec<Change>> = METRICS
+        .iter()
+        .enumerate()
+        .map(|(at, metric)| {
+            let rope = if at == 0 || at == 3 { rope.ap } else { rope.f1 };
+            changes(*metric, &present.iter().map(|&arm| recorded(arm)).collect::<Vec<_>>(), &pairs, findings, rope)
+        })
+        .collect();
+    let mut arms: Vec<Arm> = Vec::new();
+    for (at, &place) in present.iter().enumerate() {
+        let own: [Change; 4] = std::array::from_fn(|metric| changes[metric][at].clone());
+        let is_baseline = baseline.is_some_and(|baseline| baseline.arm == place);
+        let (runs, facts) = (recorded(place), (facts, rope));
+        arms.push(arm(&setting.arms[place], is_baseline, &runs, own, cases, findings, facts));
+    }
+    let first = baseline.and_then(|_| arms.first().cloned());
+    for (arm, &place) in arms.iter_mut().zip(&present) {
+        let case = &cases[setting.arms[place].cases[0]];
+        let plain = case.config.loss.kind == "bce" && !lint::moves_prevalence(&case.config.sampler.kind);
+        let known = Known { weights: plain.then_some(case.weights.as_slice()), test_rows: facts.test.rows, rope_f1: rope.f1 };
+        arm.sentence = sentence(arm, first.as_ref(), known);
+    }
+    let power = Power::of(&pairs.iter().map(Vec::len).collect::<Vec<_>>());
+    let everything = facts.test.positives.iter().map(|&n| Counts::all_positive(facts.test.rows, n));
+    let missing = order.iter().filter(|arm| !present.contains(arm)).map(|&arm| setting.arms[arm].name.clone());
+    let mut view = Setting {
+        setting: setting.name.clone(),
+        content: facts.content.clone(),
+        rows: Rows { train: facts.train.rows, val: facts.val.rows, test: facts.test.rows },
+        labels: labels(facts),
+        baseline: baseline.map(|baseline| Reference { arm: setting.arms[baseline.arm].name.clone(), exact: baseline.exact }),
+        all_positive: Averages::of(&everything.collect::<Vec<_>>()).macro_f1,
+        seeds_needed: power.as_ref().map_or(SEEDS_NEEDED, |power| power.pairs_needed.max(SEEDS_NEEDED)),
+        power,
+        recommendation: Recommendation { rule: Rule::NothingToCompare, arm: None, candidate: None, sentences: Vec::new() },
+        arms,
+        missing: missing.collect(),
+    };
+    view.recommendation = advise(&view, rope);
+    view
+}
+
+/// The arms, the baseline first.
+fn order(setting: &arms::Setting) -> Vec<usize> {
+    let first = setting.baseline.map(|baseline| baseline.arm);
+    first.into_iter().chain((0..setting.arms.len()).filter(|arm| Some(*arm) != first)).collect()
+}
+
+fn labels(facts: &DataFacts) -> Vec<Label> {
+    let label = |(at, label): (usize, &String)| Label {
+        label: label.clone(),
+        prevalence: facts.test.positives[at] as f64 / facts.test.rows.max(1) as f64,
+        val_positives: facts.val.positives[at],
+    };
+    facts.labels.iter().enumerate().map(label).collect()
+}
+
+/// One metric of every arm: its mean, and how it differs from the baseline's; the arms are one family of comparisons.
+fn changes(
+    (value, resampled): (Metric, fn(&Resampled) -> &Estimate),
+    runs: &[Vec<usize>],
+    pairs: &[Vec<(usize, usize)>],
+    findings: &Findings,
+    rope: f64,
+) -> Vec<Change> {
+    let of = |case: &usize| findings.measured.get(case).and_then(value);
+    let differ = |(theirs, ours): &(usize, usize)| Some(of(ours)? - of(theirs)?);
+    let differences: Vec<Vec<f64>> = pairs.iter().map(|pairs| pairs.iter().filter_map(differ).collect()).collect();
+    let tested: Vec<Option<Difference>> = family(&differences, rope, false);
+    let estimates = |pairs: &[(usize, usize)]| -> Option<Bounds> {
+        over_rows(pairs.iter().filter_map(|(_, ours)| findings.resampled.get(ours)).map(resampled))
+    };
+    let change = |((runs, pairs), difference): (Paired<'_>, Option<Difference>)| Change {
+        value: Spread::of(runs.iter().filter_map(of)),
+        difference,
+        over_rows: estimates(pairs),
+    };
+    runs.iter().zip(pairs).zip(tested).map(change).collect()
+}
+
+fn arm(
+    arm: &arms::Arm,
+    baseline: bool,
+    runs: &[usize],
+    [ap, f1_half, f1_tuned, val_ap]: [Change; 4],
+    cases: &[Case],
+    findings: &Findings,
+    (facts, rope): (&DataFacts, Rope),
+) -> Arm {
+    let measured: Vec<&Measured> = runs.iter().map(|case| &findings.measured[case]).collect();
+    let mean =
+        |value: &dyn Fn(&Measured) -> f64| measured.iter().map(|run| value(run)).sum::<f64>() / measured.len().max(1) as f64;
+    let resampled: Vec<&Resampled> = runs.iter().filter_map(|case| findings.resampled.get(case)).collect();
+    let labels: Vec<ArmLabel> = (0..facts.labels.len()).map(|at| label(at, &facts.labels[at], &measured, &resampled)).collect();
+    let worst = (0..labels.len()).max_by(|&a, &b| labels[a].gap.abs().total_cmp(&labels[b].gap.abs())).unwrap_or(0);
+    let over_labels = |pick: fn(&ArmLabel) -> f64| labels.iter().map(pick).sum::<f64>() / labels.len().max(1) as f64;
+    let said = |change: &Change, rope: f64| change.difference.as_ref().map(|d| verdict(Some(d), change.over_rows, rope));
+    Arm {
+        arm: arm.name.clone(),
+        baseline,
+        runs: runs.iter().map(|&case| cases[case].run.clone()).collect(),
+        of: arm.cases.len(),
+        ranking: said(&ap, rope.ap),
+        val_ranking: said(&val_ap, rope.ap),
+        tuned: said(&f1_tuned, rope.f1),
+        val_f1_held_out: mean(&|run| macro_f1(&run.val.tuned)),
+        optimism: mean(&|run| run.optimism),
+        calibration: Calibration {
+            ece: over_labels(|label| label.ece),
+            ece_equal_mass: mean(&|run| {
+                run.calibration.iter().map(|label| label.ece_equal_mass).sum::<f64>() / run.calibration.len().max(1) as f64
+            }),
+            worst_label: worst,
+            worst_gap: labels.get(worst).map_or(0.0, |label| label.gap),
+            repaired_ece: over_labels(|label| label.repaired_ece),
+            repaired_by: measured.first().map_or(super::measure::Repair::Platt, |run| run.repair),
+        },
+        ap,
+        f1_half,
+        f1_tuned,
+        val_ap,
+        labels,
+        left_out: resampled.iter().map(|run| run.dropped).sum(),
+        sentence: String::new(),
+    }
+}
+
+fn label(at: usize, name: &str, runs: &[&Measured], resampled: &[&Resampled]) -> ArmLabel {
+    let mean = |value: &dyn Fn(&Measured) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len().max(1) as f64;
+    let some = |value: &dyn Fn(&Measured) -> Option<f64>| Spread::of(runs.iter().filter_map(|run| value(run))).map(|s| s.mean);
+    let changes = Spread::of(resampled.iter().map(|run| run.label_ap[at].point).filter(|point| !point.is_nan()));
+    ArmLabel {
+        label: name.to_owned(),
+        // The same for every seed; one without a closed form anywhere has none.
+        eta: runs.iter().map(|run| run.eta[at]).collect::<Option<Vec<f64>>>().and_then(|eta| eta.first().copied()),
+        stands_for: mean(&|run| run.stands_for[at]),
+        ap: some(&|run| run.test.ap[at]),
+        ap_change: changes.map(|spread| spread.mean),
+        ap_change_over_rows: over_rows(resampled.iter().map(|run| &run.label_ap[at])),
+        prevalence: mean(&|run| run.test.half[at].prevalence()),
+        predicted_rate: mean(&|run| run.test.half[at].predicted_rate()),
+        predicted_rate_tuned: mean(&|run| run.test.tuned[at].predicted_rate()),
+        f1_half: mean(&|run| run.test.half[at].f1()),
+        f1_tuned: mean(&|run| run.test.tuned[at].f1()),
+        precision_tuned: mean(&|run| run.test.tuned[at].precision()),
+        recall_tuned: mean(&|run| run.test.tuned[at].recall()),
+        threshold: mean(&|run| f64::from(run.thresholds[at])),
+        optimism: mean(&|run| run.label_optimism[at]),
+        ece: mean(&|run| run.calibration[at].ece),
+        gap: mean(&|run| run.calibration[at].gap),
+        slope: some(&|run| run.calibration[at].line.map(|line| line.slope)),
+        repaired_ece: mean(&|run| run.repaired[at].ece),
+    }
+}

@@ -1,0 +1,216 @@
+//! The view model of an explanation: what every format renders, and what `--format json` prints as it is. Every number that a
+//! sentence quotes is a field.
+
+use serde::Serialize;
+
+use super::super::difference::{Difference, Power};
+use super::super::lint::Lint;
+use super::super::summary::{Spread, Tally};
+use super::effect::Bounds;
+use super::measure::Repair;
+
+/// Why the strategies of a sweep differ.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    pub sweep: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub state: String,
+    pub runs: Tally,
+    pub rope: Rope,
+    /// Nominal coverage of every interval.
+    pub level: f64,
+    /// Resamples of the rows.
+    pub replicates: usize,
+    pub settings: Vec<Setting>,
+    pub warnings: Vec<Lint>,
+    pub notes: Vec<String>,
+}
+
+/// Differences up to these mean nothing in practice.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Rope {
+    pub ap: f64,
+    pub f1: f64,
+}
+
+/// Strategies that share data, network and training loop.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setting {
+    /// What tells it from the sweep's other settings; empty if there are none.
+    pub setting: String,
+    /// Hash of the data's content.
+    pub content: String,
+    pub rows: Rows,
+    pub labels: Vec<Label>,
+    pub baseline: Option<Reference>,
+    /// Macro F1 on test of predicting every label for every row.
+    pub all_positive: f64,
+    /// Whether tests over the seeds could find anything; `None` without pairs.
+    pub power: Option<Power>,
+    /// Seeds with which a better ranking is believed.
+    pub seeds_needed: usize,
+    pub recommendation: Recommendation,
+    /// In the order of the plan, the baseline first.
+    pub arms: Vec<Arm>,
+    /// Strategies without a recorded run.
+    pub missing: Vec<String>,
+}
+
+/// Rows of each split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Rows {
+    pub train: usize,
+    pub val: usize,
+    pub test: usize,
+}
+
+/// A label and how often it is there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Label {
+    pub label: String,
+    /// On test.
+    pub prevalence: f64,
+    pub val_positives: usize,
+}
+
+/// What the others are compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reference {
+    pub arm: String,
+    /// Whether it is plain bce; else it is the nearest to it that the sweep has.
+    pub exact: bool,
+}
+
+/// One strategy; means are over its seeds, on test unless it says val.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Arm {
+    pub arm: String,
+    pub baseline: bool,
+    /// Fingerprints of its recorded runs, and the runs that were asked for.
+    pub runs: Vec<String>,
+    pub of: usize,
+    /// Ranking: macro AP.
+    pub ap: Change,
+    /// Macro F1 at 0.5.
+    pub f1_half: Change,
+    /// Macro F1 at thresholds with the largest F1 on val.
+    pub f1_tuned: Change,
+    /// Macro AP on val: strategies are chosen there.
+    pub val_ap: Change,
+    /// Macro F1 of tuned thresholds on val rows that they were not tuned on, and how much higher it is on those that they were.
+    pub val_f1_held_out: f64,
+    pub optimism: f64,
+    /// Of the ranking, on test and on val; `None` for the baseline or without one.
+    pub ranking: Option<Verdict>,
+    pub val_ranking: Option<Verdict>,
+    /// Of the F1 at tuned thresholds.
+    pub tuned: Option<Verdict>,
+    /// Means over labels.
+    pub calibration: Calibration,
+    pub labels: Vec<ArmLabel>,
+    /// (label, resample) pairs without a positive, which were left out of the resampled means.
+    pub left_out: usize,
+    /// What the strategy did, in words.
+    pub sentence: String,
+}
+
+/// A metric of a strategy, and how it differs from the baseline's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    pub value: Option<Spread>,
+    /// Over pairs of equal seed; `None` for the baseline or without pairs.
+    pub difference: Option<Difference>,
+    /// The same difference on other rows, for these trainings.
+    pub over_rows: Option<Bounds>,
+}
+
+/// What is said of a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Better,
+    Same,
+    Worse,
+    /// The runs do not tell.
+    Unknown,
+}
+
+/// How far scores are from probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Calibration {
+    /// Expected calibration error, and over bins of equal mass.
+    pub ece: f64,
+    pub ece_equal_mass: f64,
+    /// The label whose mean score is furthest from its prevalence, and by how much.
+    pub worst_label: usize,
+    pub worst_gap: f64,
+    /// After `repaired_by`.
+    pub repaired_ece: f64,
+    pub repaired_by: Repair,
+}
+
+/// One label of a strategy.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArmLabel {
+    pub label: String,
+    /// The true probability that a score of 0.5 stands for, by the loss's formula; `None` where there is none.
+    pub eta: Option<f64>,
+    /// The same as measured on val.
+    pub stands_for: f64,
+    pub ap: Option<f64>,
+    pub ap_change: Option<f64>,
+    pub ap_change_over_rows: Option<Bounds>,
+    pub prevalence: f64,
+    /// Share of the rows that are predicted at 0.5, and at the tuned threshold.
+    pub predicted_rate: f64,
+    pub predicted_rate_tuned: f64,
+    pub f1_half: f64,
+    pub f1_tuned: f64,
+    pub precision_tuned: f64,
+    pub recall_tuned: f64,
+    /// Tuned on val.
+    pub threshold: f64,
+    pub optimism: f64,
+    pub ece: f64,
+    /// Mean score minus prevalence.
+    pub gap: f64,
+    /// Slope of the truth on the scores' logits: below 1 is overconfident. `None` where no run has one.
+    pub slope: Option<f64>,
+    pub repaired_ece: f64,
+}
+
+impl ArmLabel {
+    /// What a score of 0.5 stands for: by formula if there is one, else as measured.
+    #[must_use]
+    pub fn decision_point(&self) -> f64 {
+        self.eta.unwrap_or(self.stands_for)
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Recommendation {
+    pub rule: Rule,
+    /// The strategy that is recommended; `None` where there is nothing to compare.
+    pub arm: Option<String>,
+    /// The strategy that may be better, were there more seeds.
+    pub candidate: Option<String>,
+    /// In words, most important first.
+    pub sentences: Vec<String>,
+}
+
+/// Why it is recommended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Rankings are equal: choose by operating point.
+    OperatingPoint,
+    /// One ranks better, and enough seeds say so.
+    RanksBetter,
+    /// One may rank better; more seeds would tell.
+    MoreSeeds,
+    /// Some rankings cannot be told apart from the baseline's, and none is seen to be better.
+    Undecided,
+    /// There is no baseline, or nothing but it.
+    NothingToCompare,
+}

@@ -1,0 +1,172 @@
+//! One strategy in a plain sentence: what it moved, whether it ranks better, what tuned bce does. Pure.
+
+use super::super::cells::{number, percent};
+use super::super::compare::table::{interval, signed};
+use super::measure::Repair;
+use super::verdict::SEEDS;
+use super::view::{Arm, ArmLabel, Change, Verdict};
+
+/// A decision point that differs by less has not moved.
+const MOVED: f64 = 0.03;
+/// A mean score that is further from the prevalence is told.
+const UNCALIBRATED: f64 = 0.05;
+
+/// What is known of an arm besides its numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// One a label, where the loss is plain bce and the sampler leaves prevalences alone: its formula can be told.
+    pub weights: Option<&'a [f64]>,
+    pub test_rows: usize,
+    /// Differences of F1 up to this mean nothing.
+    pub rope_f1: f64,
+}
+
+/// What `arm` did to `baseline`.
+#[must_use]
+pub fn sentence(arm: &Arm, baseline: Option<&Arm>, known: Known<'_>) -> String {
+    let Some(baseline) = baseline.filter(|_| !arm.baseline) else { return alone(arm) };
+    if arm.ap.difference.is_none() {
+        return format!("has no run with a seed of {}: it cannot be compared. {}", baseline.arm, alone(arm));
+    }
+    let mut text = format!("{}; {}; {}.", decision(arm, baseline, known.rope_f1), ranking(arm, known), tuned(arm, baseline));
+    for more in [prediction(arm), calibration(arm, known)].into_iter().flatten() {
+        text += &format!(" {more}.");
+    }
+    text
+}
+
+/// An arm that is compared with nothing.
+fn alone(arm: &Arm) -> String {
+    let first = if arm.baseline { "is what the others are compared with: " } else { "" };
+    let gap = match &arm.labels.get(arm.calibration.worst_label) {
+        Some(label) if arm.calibration.worst_gap.abs() > UNCALIBRATED => {
+            format!("its mean score is {} off the prevalence on {}", signed(arm.calibration.worst_gap), label.label)
+        }
+        _ => format!("its mean scores are within {UNCALIBRATED} of the prevalences"),
+    };
+    format!(
+        "{first}AP {}, macro F1 {} at 0.5 and {} at tuned thresholds; {gap} (ECE {}).",
+        value(&arm.ap),
+        value(&arm.f1_half),
+        value(&arm.f1_tuned),
+        number(arm.calibration.ece)
+    )
+}
+
+fn value(change: &Change) -> String {
+    change.value.map_or_else(|| "undefined".to_owned(), |value| number(value.mean))
+}
+
+/// `0.5`, `0.085`.
+#[must_use]
+pub fn point(value: f64) -> String {
+    number(value).trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The label whose decision point moved furthest, from where, to where, and whether a formula says so.
+#[must_use]
+pub fn furthest<'a>(arm: &'a Arm, baseline: &Arm) -> Option<(&'a ArmLabel, f64, f64, bool)> {
+    let pair = |(ours, theirs): (&'a ArmLabel, &ArmLabel)| match (theirs.eta, ours.eta) {
+        (Some(from), Some(to)) => (ours, from, to, true),
+        _ => (ours, theirs.stands_for, ours.stands_for, false),
+    };
+    let pairs = arm.labels.iter().zip(&baseline.labels).map(pair);
+    pairs.max_by(|a, b| (a.2 - a.1).abs().total_cmp(&(b.2 - b.1).abs()))
+}
+
+fn decision(arm: &Arm, baseline: &Arm, rope: f64) -> String {
+    let change = arm.f1_half.difference.as_ref().map_or(0.0, |difference| difference.effect.mean);
+    let (before, after) = (value(&baseline.f1_half), value(&arm.f1_half));
+    let f1 = |joint: &str| match change.abs() > rope {
+        true => format!("{joint} macro F1 at 0.5 went from {before} to {after}"),
+        false if before == after => format!("{joint} macro F1 at 0.5 stayed {after}"),
+        false => format!("{joint} macro F1 at 0.5 hardly changed ({before}, {after})"),
+    };
+    match furthest(arm, baseline) {
+        Some((label, from, to, formula)) if (to - from).abs() >= MOVED => {
+            let about = if formula { "" } else { "about " };
+            let measured = if formula { "" } else { ", measured on val" };
+            let joint = if change.abs() > rope { ", so" } else { ", but" };
+            format!(
+                "moved the decision point of {} to {about}{} ({}: {}{measured}){}",
+                label.label,
+                point(to),
+                baseline.arm,
+                point(from),
+                f1(joint)
+            )
+        }
+        _ => format!("left the decision point where {} has it{}", baseline.arm, f1(",")),
+    }
+}
+
+/// `AP +0.003 [-0.002, +0.008] over 3 seeds`.
+#[must_use]
+pub fn effect(what: &str, change: &Change, test_rows: usize) -> String {
+    let Some(difference) = &change.difference else { return format!("{what} unknown") };
+    let effect = difference.effect;
+    let (bounds, over) = match effect.low.zip(effect.high).filter(|_| effect.runs >= SEEDS) {
+        Some(bounds) => (Some(bounds), format!("over {} seeds", effect.runs)),
+        None => (change.over_rows.map(|bounds| (bounds.low, bounds.high)), format!("over the {test_rows} test rows")),
+    };
+    format!("{what} {} {} {over}", signed(effect.mean), interval(bounds))
+}
+
+fn ranking(arm: &Arm, known: Known<'_>) -> String {
+    let effect = effect("AP", &arm.ap, known.test_rows);
+    let seeds = arm.ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
+    let few = if seeds < SEEDS { ", for these trainings" } else { "" };
+    match arm.ranking {
+        Some(Verdict::Same) => format!("ranking unchanged ({effect}{few})"),
+        Some(Verdict::Better) => format!("it ranks better ({effect}{few})"),
+        Some(Verdict::Worse) => format!("it ranks worse ({effect}{few})"),
+        _ => format!("whether the ranking changed cannot be told ({effect})"),
+    }
+}
+
+fn tuned(arm: &Arm, baseline: &Arm) -> String {
+    let (ours, theirs, name) = (value(&arm.f1_tuned), value(&baseline.f1_tuned), &baseline.arm);
+    let calibrated = |arm: &Arm| arm.calibration.worst_gap.abs() <= UNCALIBRATED;
+    let stays = if calibrated(baseline) && !calibrated(arm) { " and stays calibrated" } else { "" };
+    match arm.tuned {
+        Some(Verdict::Same) => format!("tuned {name} gives the same F1 ({theirs} against {ours}){stays}"),
+        Some(Verdict::Better) => format!("with tuned thresholds its F1 is better than {name}'s ({ours} against {theirs})"),
+        Some(Verdict::Worse) => format!("tuned {name} gives a better F1 ({theirs} against {ours}){stays}"),
+        _ => format!("at tuned thresholds its F1 is {ours} and {name}'s {theirs}, which these runs cannot tell apart"),
+    }
+}
+
+/// The label that is predicted most out of proportion.
+fn prediction(arm: &Arm) -> Option<String> {
+    let ratio = |label: &ArmLabel| {
+        let (rate, prevalence) = (label.predicted_rate.max(1e-6), label.prevalence.max(1e-6));
+        (rate / prevalence).ln().abs()
+    };
+    let label = arm.labels.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b)))?;
+    (ratio(label) > 0.2).then(|| {
+        format!(
+            "At 0.5 it predicts {} on {} of the rows, and {} have it",
+            label.label,
+            percent(label.predicted_rate),
+            percent(label.prevalence)
+        )
+    })
+}
+
+fn calibration(arm: &Arm, known: Known<'_>) -> Option<String> {
+    let label = arm.labels.get(arm.calibration.worst_label).filter(|label| label.gap.abs() > UNCALIBRATED)?;
+    let high = if label.gap > 0.0 { "high" } else { "low" };
+    let weight = known.weights.and_then(|weights| weights.get(arm.calibration.worst_label));
+    let by = match (arm.calibration.repaired_by, weight) {
+        (Repair::Link, Some(weight)) => format!("q / (q + {weight:.3} (1 - q)) turns them back"),
+        (Repair::Link, None) => "the loss's own formula turns them back".to_owned(),
+        (Repair::Platt, _) => "a line fitted on val (Platt) turns them back".to_owned(),
+    };
+    Some(format!(
+        "Its scores are no probabilities: on {} they are {:.2} too {high}; {by} (ECE {} to {})",
+        label.label,
+        label.gap.abs(),
+        number(label.ece),
+        number(label.repaired_ece)
+    ))
+}

@@ -1,0 +1,214 @@
+//! Which columns of a summary are worth showing, and what is said above and below them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::cells::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
+use super::summary::{Row, Spread, Summary};
+use crate::store::At;
+
+/// Which of the identifying columns differ between rows: only those are worth a column.
+pub struct Layout<'s> {
+    summary: &'s Summary,
+    varying: Vec<&'s str>,
+    policy: bool,
+    /// Width to which the values of each varying column are cut, so that different ones stay different.
+    cut: Vec<usize>,
+}
+
+impl<'s> Layout<'s> {
+    /// The layout that suits the rows.
+    #[must_use]
+    pub fn of(summary: &'s Summary) -> Self {
+        let strategies = || summary.rows.iter().filter(|row| !row.baseline);
+        let texts = |column: &str| strategies().map(|row| text(row.strategy.get(column))).collect::<BTreeSet<String>>();
+        let policies: BTreeSet<&str> = strategies().map(|row| row.policy.as_str()).collect();
+        let one = strategies().count() == 1;
+        let names = summary.group_by.iter().map(String::as_str);
+        // A lone strategy shows what it has.
+        let varying: Vec<&str> =
+            names.filter(|name| if one { texts(name) != [NONE.to_owned()].into() } else { texts(name).len() > 1 }).collect();
+        let cut = varying.iter().map(|name| distinct(&texts(name))).collect();
+        Self { summary, varying, policy: policies.len() > 1 || one, cut }
+    }
+
+    /// What is shown, in two or three lines.
+    #[must_use]
+    pub fn title(&self) -> Vec<String> {
+        let Summary { sweep, metric, split, runs, strategies, .. } = self.summary;
+        let better = if self.summary.lower_is_better { " (lower is better)" } else { "" };
+        let shown = self.summary.rows.iter().filter(|row| !row.baseline).count();
+        let of = if shown < *strategies { format!("best {shown} of {strategies}") } else { format!("{strategies}") };
+        let rows = if *strategies == 1 { "row" } else { "rows" };
+        let (epoch, split) = (epoch(&self.summary.epoch), split.name());
+        let Some(first) = self.summary.rows.iter().find(|row| !row.baseline) else {
+            return vec![format!(
+                "{sweep}: {metric}{better} on {split}, {epoch}; {} of {} runs recorded",
+                runs.recorded, runs.total
+            )];
+        };
+        let mut lines = vec![format!(
+            "{sweep}: {metric}{better} on {split}, {epoch}; {of} {rows}, {} of {} runs recorded",
+            runs.recorded, runs.total
+        )];
+        let fixed = self.summary.group_by.iter().filter(|name| !self.varying.contains(&name.as_str()));
+        let fixed = fixed.map(|name| (name.as_str(), text(first.strategy.get(name)))).filter(|(_, value)| value != NONE);
+        let fixed = fixed.chain((!self.policy).then(|| ("policy", first.policy.clone())));
+        let fixed: Vec<String> = fixed.map(|(name, value)| format!("{name} {value}")).collect();
+        if !fixed.is_empty() {
+            lines.push(format!("every row: {}", fixed.join(", ")));
+        }
+        lines
+    }
+
+    /// A line above the table of a data set, where there are several.
+    #[must_use]
+    pub fn data_title(&self, data: usize) -> Option<String> {
+        let set = &self.summary.data[data];
+        let content: Vec<&str> = set.content.iter().map(|hash| hash.get(..8).unwrap_or(hash)).collect();
+        let (number, split) = (data + 1, self.summary.split.name());
+        (self.summary.data.len() > 1).then(|| {
+            format!("data set {number} ({}): {} {split} rows, {} labels", content.join(", "), set.rows, set.labels.len())
+        })
+    }
+
+    /// The ranking of one data set, and its rows in the same order.
+    #[must_use]
+    pub fn ranking(&self, data: usize) -> (Grid, Vec<&'s Row>) {
+        let rows: Vec<&Row> = self.summary.rows.iter().filter(|row| row.data == data).collect();
+        let (metric, split) = (self.summary.metric, self.summary.split.name());
+        let on_test = split == "test";
+        let mut heads = vec![Head::new("#", true)];
+        heads.extend(self.varying.iter().map(|name| Head::new(self.short(name), self.numeric(name))));
+        heads.extend(self.policy.then(|| Head::new("policy", false)));
+        heads.push(Head::new(metric, true));
+        heads.extend(on_test.then(|| Head::new("on val", true)));
+        heads.extend((metric != "macro_ap").then(|| Head::new("macro_ap", true)));
+        heads.extend(["predicted", "prevalence", "n"].map(|title| Head::new(title, true)));
+        let value = |row: &Row| row.metrics.get(metric).copied();
+        let ap = |row: &Row| row.metrics.get("macro_ap").copied();
+        let padded =
+            |of: &dyn Fn(&Row) -> Option<Spread>| rows.iter().any(|row| of(row).is_some_and(|spread| spread.sd.is_some()));
+        let (pad, pad_ap) = (padded(&value), padded(&ap));
+        let line = |row: &&Row| {
+            let rank = row.rank.map_or_else(|| NONE.to_owned(), |rank| rank.to_string());
+            let mut cells = vec![if row.baseline { format!("({rank})") } else { rank }];
+            if row.baseline {
+                let width = self.varying.len() + usize::from(self.policy);
+                cells.extend((0..width).map(|at| if at == 0 { "all-positive".to_owned() } else { String::new() }));
+            } else {
+                cells.extend(self.varying.iter().zip(&self.cut).map(|(name, &cut)| shorten(&text(row.strategy.get(*name)), cut)));
+                cells.extend(self.policy.then(|| row.policy.clone()));
+            }
+            cells.push(spread(value(row), pad));
+            cells.extend(on_test.then(|| row.val.map_or_else(|| NONE.to_owned(), |val| number(val.mean))));
+            cells.extend((metric != "macro_ap").then(|| spread(ap(row), pad_ap)));
+            cells.push(row.predicted_rate.map_or_else(|| NONE.to_owned(), |rate| percent(rate.mean)));
+            cells.push(percent(self.summary.data[row.data].prevalence));
+            cells.push(match row {
+                row if row.baseline => String::new(),
+                row if row.n == row.of => row.n.to_string(),
+                row => format!("{}/{}", row.n, row.of),
+            });
+            cells
+        };
+        let grid = Grid { heads, rows: rows.iter().map(line).collect() };
+        (grid, rows)
+    }
+
+    /// The labels of one row.
+    #[must_use]
+    pub fn labels(row: &Row) -> Grid {
+        let titles = ["ap", "precision", "recall", "f1", "threshold", "prevalence", "predicted"];
+        let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
+        let line = |line: &super::summary::LabelLine| {
+            vec![
+                shorten(&line.label, 40),
+                line.ap.map_or_else(|| NONE.to_owned(), number),
+                number(line.precision),
+                number(line.recall),
+                number(line.f1),
+                number(line.threshold),
+                percent(line.prevalence),
+                percent(line.predicted_rate),
+            ]
+        };
+        Grid { heads, rows: row.labels.iter().map(line).collect() }
+    }
+
+    /// The row in words: what tells it from the others.
+    #[must_use]
+    pub fn name(&self, row: &Row) -> String {
+        if row.baseline {
+            return "all-positive".to_owned();
+        }
+        let words = self.varying.iter().zip(&self.cut).filter_map(|(name, &cut)| self.word(&row.strategy, name, cut));
+        words.chain(self.policy.then(|| format!("threshold {}", row.policy))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `sqrt`, `gamma 2`; nothing where a strategy has no such value.
+    fn word(&self, strategy: &Map<String, Value>, name: &str, cut: usize) -> Option<String> {
+        let value = shorten(&text(strategy.get(name)), cut);
+        let named = !["loss", "pos_weight", "sampler"].contains(&name);
+        (value != NONE).then(|| if named { format!("{} {value}", self.short(name)) } else { value })
+    }
+
+    /// How the numbers are to be read.
+    #[must_use]
+    pub fn footnotes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = self.summary.notes.clone();
+        let rows = || self.summary.rows.iter().filter(|row| !row.baseline);
+        if rows().any(|row| row.n > 1) {
+            let seeds = if self.summary.group_by.iter().any(|name| name == "seed") { "runs" } else { "seeds" };
+            let seeds = if self.averages_only_seeds() { seeds } else { "runs" };
+            notes.push(format!("mean ± standard deviation over n {seeds} (ddof 1)"));
+        }
+        if rows().any(|row| row.n < row.of) {
+            notes.push("n 2/3: two of the three runs have a result".to_owned());
+        }
+        if self.summary.rows.iter().any(|row| row.baseline) {
+            notes.push("all-positive predicts every label for every row; its rank is the one it would have".to_owned());
+        }
+        if self.policy && rows().count() > 1 {
+            notes.push("macro_ap needs no threshold: where it is equal, only the decision point differs".to_owned());
+        }
+        for absent in self.summary.without_results.iter().take(5) {
+            let name: Vec<String> =
+                self.summary.group_by.iter().filter_map(|name| self.word(&absent.strategy, name, LONG)).collect();
+            let states = [(absent.failed, "failed"), (absent.left, "to be done"), (absent.elsewhere, "without rows here")];
+            let states: Vec<String> = states.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+            notes.push(format!("no result: {} ({})", name.join(", "), states.join(", ")));
+        }
+        if self.summary.without_results.len() > 5 {
+            notes.push(format!("no result: {} strategies more", self.summary.without_results.len() - 5));
+        }
+        notes
+    }
+
+    /// Whether rows are averages over seeds and nothing else: every other column makes a row.
+    fn averages_only_seeds(&self) -> bool {
+        let names = &self.summary.group_by;
+        ["loss", "pos_weight", "gamma", "sampler"].iter().all(|name| names.iter().any(|other| other == name))
+    }
+
+    /// The last part of a dotted key, where no other column ends so.
+    fn short<'n>(&self, name: &'n str) -> &'n str {
+        let last = |name: &'n str| name.rsplit('.').next().unwrap_or(name);
+        let alike = self.summary.group_by.iter().filter(|other| other.rsplit('.').next() == Some(last(name))).count();
+        if alike > 1 { name } else { last(name) }
+    }
+
+    fn numeric(&self, name: &str) -> bool {
+        self.summary.rows.iter().filter_map(|row| row.strategy.get(name)).all(|value| value.is_number() || value.is_null())
+    }
+}
+
+/// `best` in words.
+fn epoch(epoch: &str) -> String {
+    match epoch {
+        epoch if epoch == At::Best.to_string() => "best epoch (by val macro_ap)".to_owned(),
+        epoch if epoch == At::Last.to_string() => "last epoch".to_owned(),
+        number => format!("epoch {number}"),
+    }
+}

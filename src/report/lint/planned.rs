@@ -1,0 +1,233 @@
+//! What can be seen before anything trains: configurations and counts.
+
+use std::collections::BTreeSet;
+
+use super::super::difference::Power;
+use super::super::explain::arms::{Case, Setting};
+use super::{Kind, Lint, Lints, listed, moves_prevalence};
+use crate::spec::{DataFacts, PosWeight, Schedule};
+use crate::strategy::loss::class_weights;
+use crate::strategy::pos_weight;
+use crate::strategy::sampler::label_factors;
+
+/// Weights whose largest and smallest differ by less than this are one.
+const EQUAL: f64 = 1e-3;
+/// Positives in val below which a tuned threshold is mostly luck.
+pub const FEW: usize = 20;
+/// More of the learning rate than this in the first epoch leaves the others without any.
+const SPENT: f64 = 0.85;
+
+/// The warnings of runs before they train. `typed` are the pos_weight values of the sweep file: those that come to plain 1 have no
+/// run of their own. `tunes`: whether thresholds will be fitted on val.
+#[must_use]
+pub fn planned(cases: &[Case], settings: &[Setting], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
+    let mut lints = Lints::default();
+    for case in cases {
+        one_run(case, &facts[case.data], &mut lints);
+    }
+    for facts in facts {
+        for weight in typed {
+            equal_formula(weight, facts, "", &mut lints);
+        }
+        if tunes {
+            few_positives(facts, &mut lints);
+        }
+    }
+    for setting in settings {
+        few_seeds(cases, setting, &mut lints);
+    }
+    lints.sorted()
+}
+
+fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
+    let config = &case.config;
+    if moves_prevalence(&config.sampler.kind) && case.weighted() {
+        let largest = case.weights.iter().copied().fold(1.0, f64::max);
+        let what = format!(
+            "a sampler and positive weights correct the same imbalance twice: the sampler {} shows rare labels oftener and each of \
+             their positives still counts up to {largest:.1} times, so the two multiply and everything rare is over-predicted; use one of them",
+            config.sampler.kind
+        );
+        lints.add(Kind::DoubleCorrection, &case.name, what);
+    }
+    if config.loss.kind == "class_balanced" {
+        let beta = config.loss.get("beta");
+        let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
+        equal_weights(&weights, beta, facts, &case.name, lints);
+    }
+    equal_formula(&config.pos_weight, facts, &case.name, lints);
+    if config.sampler.kind == "repeat_factor" {
+        nothing_repeated(case, facts, lints);
+    }
+    let share = Schedule::new(&config.train).first_epoch_share();
+    if config.train.epochs > 1 && share > SPENT {
+        lints.add(
+            Kind::ScheduleSpent,
+            &case.name,
+            format!(
+                "{:.0} % of the learning rate is spent in the first of {} epochs ({}): the others hardly train, which costs rare labels most; \
+                 try schedule = \"cosine\" or \"constant\"",
+                100.0 * share,
+                config.train.epochs,
+                config.train.schedule
+            ),
+        );
+    }
+}
+
+/// Effective numbers that say the same of every label.
+fn equal_formula(weight: &PosWeight, facts: &DataFacts, about: &str, lints: &mut Lints) {
+    let PosWeight::Formula(choice) = weight else { return };
+    let Some(beta) = choice.find("beta").filter(|_| choice.kind == "effective_number") else { return };
+    equal_weights(&pos_weight::resolve(weight, &facts.train).unwrap_or_default(), beta, facts, about, lints);
+}
+
+fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lints: &mut Lints) {
+    let (low, high) = weights.iter().fold((f64::INFINITY, 0.0f64), |(low, high), &w| (low.min(w), high.max(w)));
+    let rarest = facts.train.positives.iter().copied().min().unwrap_or(0);
+    let made_for = 1.0 / (1.0 - beta);
+    // Labels that are equally frequent weigh the same under any beta, and rightly so.
+    if !weights.is_empty() && high / low - 1.0 < EQUAL && made_for < rarest as f64 {
+        lints.add(
+            Kind::EqualWeights,
+            about,
+            format!(
+                "weights by effective number with beta = {beta} are all one here: beta is made for labels of about {made_for:.0} rows, and the rarest \
+                 has {rarest} in train; nothing is weighed, so leave it out or take a beta from {:.6} on",
+                1.0 - 1.0 / rarest.max(2) as f64
+            ),
+        );
+    }
+}
+
+fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
+    let t = case.config.sampler.get("t");
+    let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
+    let Some((label, frequency)) = rarest.map(|(label, &n)| (label, n as f64 / facts.train.rows as f64)) else { return };
+    if label_factors(t, &facts.train).iter().all(|factor| *factor <= 1.0) {
+        lints.add(
+            Kind::NothingRepeated,
+            &case.name,
+            format!(
+                "repeat_factor with t = {t} repeats nothing: every label is on at least {:.1} % of the rows ({label}), and only rarer ones than t \
+                 are repeated; take t above {frequency:.3}, or leave it out",
+                100.0 * frequency
+            ),
+        );
+    }
+}
+
+fn few_positives(facts: &DataFacts, lints: &mut Lints) {
+    let few = facts.labels.iter().zip(&facts.val.positives).filter(|(_, n)| **n < FEW);
+    let few: Vec<String> = few.map(|(label, n)| format!("{label} ({n})")).collect();
+    if !few.is_empty() {
+        lints.add(
+            Kind::FewPositives,
+            "",
+            format!(
+                "too few positives in val to tune a threshold: {}; below {FEW} the best threshold is mostly luck, so give val more rows, \
+                 or take a fixed threshold or prior_match for these labels",
+                listed(&few)
+            ),
+        );
+    }
+}
+
+fn few_seeds(cases: &[Case], setting: &Setting, lints: &mut Lints) {
+    let seeds = |at: &usize| setting.arms[*at].cases.iter().map(|&case| cases[case].config.seed).collect::<BTreeSet<_>>();
+    let Some(baseline) = setting.baseline.map(|baseline| seeds(&baseline.arm)) else { return };
+    let baseline_arm = setting.baseline.map(|baseline| baseline.arm);
+    let others = (0..setting.arms.len()).filter(|at| Some(*at) != baseline_arm);
+    let pairs: Vec<usize> = others.map(|at| seeds(&at).intersection(&baseline).count()).collect();
+    let Some(power) = Power::of(&pairs).filter(|power| !power.can_reject) else { return };
+    let seeds = if power.pairs == 1 { "1 seed".to_owned() } else { format!("{} seeds", power.pairs) };
+    let comparisons = if power.contrasts == 1 { "1 comparison".to_owned() } else { format!("{} comparisons", power.contrasts) };
+    lints.add(
+        Kind::FewSeeds,
+        "",
+        format!(
+            "{seeds} cannot make any difference significant: {comparisons} with the baseline need {} (smallest possible p now {}); \
+             what is said of so few seeds is about these trainings",
+            power.pairs_needed,
+            super::super::difference::probability(power.smallest_p)
+        ),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::Choice;
+
+    use super::super::super::explain::arms::settings;
+    use super::super::super::explain::testing::{cases, facts};
+    use super::*;
+
+    fn found(grid: &str, facts: &DataFacts) -> Vec<Lint> {
+        let cases = cases(grid);
+        planned(&cases, &settings(&cases), std::slice::from_ref(facts), &[], true)
+    }
+
+    fn of(kind: Kind, lints: &[Lint]) -> Lint {
+        lints.iter().find(|lint| lint.kind == kind).unwrap_or_else(|| panic!("no {kind:?} in {lints:?}")).clone()
+    }
+
+    #[test]
+    fn a_clean_plan_has_no_warnings() {
+        let clean = "loss = [\"bce\", \"focal\"]\n\"train.schedule\" = [\"cosine\"]\nseed = [0, 1, 2, 3, 4, 5]";
+        assert_eq!(found(clean, &facts()), []);
+    }
+
+    #[test]
+    fn two_corrections_at_once_are_told() {
+        let lints = found(
+            "loss = [\"bce\"]\npos_weight = [\"none\", \"neg_over_pos\"]\nsampler = [\"shuffle\", \"class_aware\", \"balanced_batch\"]",
+            &facts(),
+        );
+        let lint = of(Kind::DoubleCorrection, &lints);
+        assert_eq!(lint.about, ["bce + neg_over_pos, class_aware"]);
+        assert!(lint.sentence.contains("up to 10.8 times") && lint.sentence.contains("use one of them"), "{}", lint.sentence);
+    }
+
+    #[test]
+    fn effective_numbers_that_say_nothing_are_told() {
+        let lints =
+            found("loss = [{ kind = \"class_balanced\", beta = 0.99 }, { kind = \"class_balanced\", beta = 0.99999 }]", &facts());
+        let lint = of(Kind::EqualWeights, &lints);
+        assert_eq!(lint.about, ["class_balanced(beta=0.99)"]);
+        assert!(lint.sentence.contains("about 100 rows") && lint.sentence.contains("has 848"), "{}", lint.sentence);
+        // weights that are 1 to the last bit have no run of their own, but the sweep file has them
+        let typed = [PosWeight::Formula(Choice::plain("effective_number").with("beta", 0.9).with("form", "ratio"))];
+        let cases = cases("loss = [\"bce\"]");
+        of(Kind::EqualWeights, &planned(&cases, &settings(&cases), &[facts()], &typed, false));
+    }
+
+    #[test]
+    fn repeat_factors_of_one_are_told() {
+        let grid = |t: f64| format!("loss = [\"bce\"]\nsampler = [{{ kind = \"repeat_factor\", t = {t} }}]");
+        let lint = of(Kind::NothingRepeated, &found(&grid(0.001), &facts()));
+        assert!(lint.sentence.contains("8.5 % of the rows (A)"), "{}", lint.sentence);
+        assert!(!found(&grid(0.3), &facts()).iter().any(|lint| lint.kind == Kind::NothingRepeated));
+    }
+
+    #[test]
+    fn a_spent_schedule_is_told_once_for_all() {
+        let grid = "loss = [\"bce\", \"focal\"]\n\"train.schedule\" = [{ kind = \"step\", every = 1, factor = 0.1 }]";
+        let lint = of(Kind::ScheduleSpent, &found(grid, &facts()));
+        assert_eq!(lint.about.len(), 2);
+        assert!(lint.sentence.starts_with("90 % of the learning rate"), "{}", lint.sentence);
+    }
+
+    #[test]
+    fn few_positives_and_few_seeds_are_told() {
+        let mut facts = facts();
+        facts.val.positives[0] = 19;
+        let lints = found("loss = [\"bce\", \"focal\", \"asl\"]\nseed = [0, 1, 2]", &facts);
+        assert!(of(Kind::FewPositives, &lints).sentence.contains("A (19)"));
+        let lint = of(Kind::FewSeeds, &lints);
+        assert!(
+            lint.sentence.starts_with("3 seeds cannot") && lint.sentence.contains("2 comparisons with the baseline need 7"),
+            "{}",
+            lint.sentence
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! What only scores can show.
+
+use serde::Serialize;
+
+use super::super::evidence::Rows;
+use super::{Kind, Lint, Lints, listed};
+
+/// A larger share of scores that are exactly 0 or 1 than this is told.
+const RIM: f64 = 0.01;
+/// Optimism of macro F1 beyond this is told.
+const OPTIMISTIC: f64 = 0.02;
+
+/// How scores look, whatever they are worth.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Health {
+    pub lowest: f32,
+    pub highest: f32,
+    /// Share of scores that are exactly 0 or 1.
+    pub rim: f64,
+    /// Labels (by position) with one score for every row.
+    pub constant: Vec<usize>,
+}
+
+impl Health {
+    /// Of a split's scores.
+    #[must_use]
+    pub fn of(rows: &Rows) -> Self {
+        let (scores, labels) = (&rows.scores, rows.truth.names.len());
+        let rim = scores.iter().filter(|score| **score == 0.0 || **score == 1.0).count();
+        let constant = |label: &usize| {
+            let mut column = scores.iter().skip(*label).step_by(labels.max(1));
+            column.next().is_some_and(|first| column.all(|score| score == first))
+        };
+        Self {
+            lowest: scores.iter().copied().fold(f32::INFINITY, f32::min),
+            highest: scores.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            rim: rim as f64 / scores.len().max(1) as f64,
+            constant: (0..labels).filter(constant).collect(),
+        }
+    }
+}
+
+/// What trained lints look at, of one run.
+pub struct Trained<'a> {
+    /// The strategy.
+    pub name: &'a str,
+    pub labels: &'a [String],
+    /// Of its val scores.
+    pub health: &'a Health,
+    /// Macro F1 on test at 0.5 and at tuned thresholds, and of predicting everything.
+    pub f1_half: f64,
+    pub f1_tuned: f64,
+    pub all_positive: f64,
+    /// Of the tuned macro F1 on val.
+    pub optimism: f64,
+    pub label_optimism: &'a [f64],
+}
+
+/// The warnings of runs that have trained.
+#[must_use]
+pub fn trained(runs: &[Trained<'_>]) -> Vec<Lint> {
+    let mut lints = Lints::default();
+    for run in runs {
+        scores(run, &mut lints);
+    }
+    below(runs, &mut lints);
+    optimism(runs, &mut lints);
+    lints.sorted()
+}
+
+fn scores(run: &Trained<'_>, lints: &mut Lints) {
+    let health = run.health;
+    if health.lowest >= 0.5 {
+        let what = "no score is below 0.5, so every label is predicted for every row and precision is the prevalence: this is what a \
+                    sigmoid applied twice looks like; look for one in the model and one in the loss or the evaluation";
+        lints.add(Kind::DoubleSigmoid, run.name, what.to_owned());
+    }
+    for &label in &health.constant {
+        let label = run.labels.get(label).map_or("?", String::as_str);
+        let what =
+            format!("{label} has one score for every row: the model has learnt nothing about it, its AP is its prevalence");
+        lints.add(Kind::ConstantLabel, run.name, what);
+    }
+    if health.rim > RIM {
+        let what = "more than 1 % of the scores are exactly 0 or 1: float32 has rounded them and their order is lost; the logits are too large";
+        lints.add(Kind::RimScores, run.name, what.to_owned());
+    }
+}
+
+/// Strategies whose mean F1 is below that of predicting everything.
+fn below(runs: &[Trained<'_>], lints: &mut Lints) {
+    let mut names: Vec<&str> = runs.iter().map(|run| run.name).collect();
+    names.dedup();
+    for (where_, f1) in [("0.5", (|run| run.f1_half) as fn(&Trained<'_>) -> f64), ("tuned thresholds", |run| run.f1_tuned)] {
+        let below: Vec<String> = names
+            .iter()
+            .filter(|name| {
+                let of: Vec<f64> = runs.iter().filter(|run| run.name == **name).map(|run| f1(run) - run.all_positive).collect();
+                of.iter().sum::<f64>() < 0.0
+            })
+            .map(|name| (*name).to_owned())
+            .collect();
+        let Some(all_positive) = runs.first().map(|run| run.all_positive).filter(|_| !below.is_empty()) else { continue };
+        let what = format!(
+            "at {where_} worse than predicting every label for every row (macro F1 {all_positive:.3}): nothing that scores below that is worth its training; \
+             move the threshold first, then look at the data"
+        );
+        for name in below {
+            lints.add(Kind::WorseThanAllPositive, &name, what.clone());
+        }
+    }
+}
+
+/// One sentence for all: optimism is about val, not about a strategy.
+fn optimism(runs: &[Trained<'_>], lints: &mut Lints) {
+    let Some(worst) = runs.iter().max_by(|a, b| a.optimism.total_cmp(&b.optimism)) else { return };
+    if worst.optimism <= OPTIMISTIC {
+        return;
+    }
+    let mut labels: Vec<(&String, f64)> = worst.labels.iter().zip(worst.label_optimism.iter().copied()).collect();
+    labels.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let labels: Vec<String> =
+        labels.iter().filter(|label| label.1 > OPTIMISTIC).map(|(name, o)| format!("{name} by {o:.2}")).collect();
+    let of = if labels.is_empty() { String::new() } else { format!(" ({})", listed(&labels)) };
+    lints.add(
+        Kind::Optimism,
+        "",
+        format!(
+            "thresholds tuned on val flatter it: held-out F1 is up to {:.3} lower{of}; believe the test column, or give val more rows",
+            worst.optimism
+        ),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::explain::testing::evidence;
+    use super::*;
+    use crate::strategy::loss::sigmoid;
+
+    fn kinds(health: &Health, f1: [f64; 2], optimism: f64) -> Vec<Kind> {
+        let labels = ["A", "D"].map(str::to_owned);
+        let run = Trained {
+            name: "bce",
+            labels: &labels,
+            health,
+            f1_half: f1[0],
+            f1_tuned: f1[1],
+            all_positive: 0.4,
+            optimism,
+            label_optimism: &[optimism * 2.0, 0.0],
+        };
+        trained(&[run]).iter().map(|lint| lint.kind).collect()
+    }
+
+    #[test]
+    fn a_sigmoid_applied_twice_is_seen() {
+        let twice = Health::of(&evidence(0, |_, u, _| sigmoid(sigmoid(u))).val);
+        assert!(twice.lowest >= 0.5 && twice.highest < 0.732);
+        assert_eq!(kinds(&twice, [0.5, 0.5], 0.0), [Kind::DoubleSigmoid]);
+        let once = Health::of(&evidence(0, |_, u, _| sigmoid(u)).val);
+        assert_eq!(kinds(&once, [0.5, 0.5], 0.0), []);
+    }
+
+    #[test]
+    fn constant_and_rounded_scores_are_seen() {
+        let constant = Health::of(&evidence(0, |label, u, _| if label == 0 { 0.3 } else { sigmoid(u) }).val);
+        assert_eq!((constant.constant.as_slice(), kinds(&constant, [0.5, 0.5], 0.0)), (&[0][..], vec![Kind::ConstantLabel]));
+        let rim = Health::of(&evidence(0, |_, u, _| sigmoid(40.0 * u)).val);
+        assert_eq!(kinds(&rim, [0.5, 0.5], 0.0), [Kind::RimScores]);
+    }
+
+    #[test]
+    fn what_is_worse_than_nothing_and_what_is_too_good_is_seen() {
+        let fine = Health::of(&evidence(0, |_, u, _| sigmoid(u)).val);
+        assert_eq!(kinds(&fine, [0.3, 0.5], 0.0), [Kind::WorseThanAllPositive]);
+        assert_eq!(kinds(&fine, [0.3, 0.3], 0.03), [Kind::WorseThanAllPositive, Kind::WorseThanAllPositive, Kind::Optimism]);
+    }
+}

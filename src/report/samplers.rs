@@ -1,0 +1,115 @@
+//! What each sampler showed the networks in the first epoch, beside what train holds: resampling rows for one label moves the
+//! others too. Pure.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::cells::{Grid, Head, number, percent, shorten, text};
+use super::load::Loaded;
+use super::summary::{Spread, Summary};
+
+/// Labels that have a column; JSON has all.
+const LABELS: usize = 8;
+
+/// One sampler on one data set: means over its runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SamplerLine {
+    /// Index into [`Summary::data`].
+    pub data: usize,
+    pub sampler: String,
+    /// Axes that are parameters of it.
+    pub params: Map<String, Value>,
+    pub runs: usize,
+    /// Rows that an epoch shows, and rows of train.
+    pub draws: f64,
+    pub rows: usize,
+    /// What the network saw of each label, and what train holds.
+    pub prevalence: Vec<f64>,
+    pub train_prevalence: Vec<f64>,
+    /// Mean over the labels of the absolute difference between the two.
+    pub shift: f64,
+    /// Share of the draws that had been drawn before in the epoch.
+    pub duplicates: f64,
+    /// Share of the train rows that were not drawn.
+    pub never_drawn: f64,
+    /// Share of the draws with an input or labels that no row has.
+    pub made_up: f64,
+}
+
+/// Data set, sampler, its parameters, runs.
+type Group<'a> = (usize, &'a str, Map<String, Value>, Vec<usize>);
+
+/// The samplers of the runs that said what they drew, in the order of the plan; `of_facts` as [`super::group::data_sets`] gives it.
+#[must_use]
+pub fn lines(loaded: &Loaded, of_facts: &[usize]) -> Vec<SamplerLine> {
+    let mut known: HashMap<(usize, String), usize> = HashMap::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for (at, run) in loaded.runs.iter().enumerate().filter(|(at, _)| loaded.drawn.contains_key(at)) {
+        let params: Map<String, Value> = run
+            .params
+            .iter()
+            .filter(|(key, _)| key.starts_with("sampler."))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let data = of_facts.get(run.data).copied().unwrap_or(0);
+        let name = format!("{} {}", run.row.sampler, Value::Object(params.clone()));
+        let group = *known.entry((data, name)).or_insert_with(|| {
+            groups.push((data, &run.row.sampler, params, Vec::new()));
+            groups.len() - 1
+        });
+        groups[group].3.push(at);
+    }
+    let line = |(data, sampler, params, runs): (usize, &str, Map<String, Value>, Vec<usize>)| {
+        let drawn = || runs.iter().filter_map(|run| loaded.drawn.get(run));
+        let mean = |values: &mut dyn Iterator<Item = f64>| Spread::of(values).map_or(0.0, |spread| spread.mean);
+        let train = &loaded.data[loaded.runs[runs[0]].data].train;
+        let prevalence = |label: usize| mean(&mut drawn().filter_map(|drawn| drawn.prevalence.get(label).copied()));
+        SamplerLine {
+            data,
+            sampler: sampler.to_owned(),
+            params,
+            runs: runs.len(),
+            draws: mean(&mut drawn().map(|drawn| drawn.draws as f64)),
+            rows: train.rows,
+            prevalence: (0..train.positives.len()).map(prevalence).collect(),
+            train_prevalence: train.positives.iter().map(|&n| n as f64 / train.rows.max(1) as f64).collect(),
+            shift: mean(&mut drawn().map(|drawn| drawn.shift)),
+            duplicates: mean(&mut drawn().map(|drawn| drawn.duplicates)),
+            never_drawn: mean(&mut drawn().map(|drawn| drawn.never_drawn)),
+            made_up: mean(&mut drawn().map(|drawn| drawn.made_up)),
+        }
+    };
+    groups.into_iter().map(line).collect()
+}
+
+/// The samplers of one data set as a table; `None` where none does more than shuffle.
+#[must_use]
+pub fn grid(summary: &Summary, data: usize) -> Option<Grid> {
+    let lines: Vec<&SamplerLine> = summary.samplers.iter().filter(|line| line.data == data).collect();
+    if lines.iter().all(|line| line.sampler == "shuffle") {
+        return None;
+    }
+    let labels: Vec<&String> = summary.data[data].labels.iter().take(LABELS).collect();
+    let mut heads = vec![Head::new("sampler", false), Head::new("draws", true)];
+    heads.extend(labels.iter().map(|label| Head::new(shorten(label, 12), true)));
+    heads.extend(["shift", "drawn again", "never drawn", "made up"].map(|title| Head::new(title, true)));
+    let row = |name: String, draws: f64, prevalence: &[f64], shares: [String; 4]| {
+        let prevalences = prevalence.iter().take(labels.len()).map(|&share| percent(share));
+        [name, format!("{draws:.0}")].into_iter().chain(prevalences).chain(shares).collect::<Vec<_>>()
+    };
+    let first = lines.first()?;
+    let none = || String::new();
+    let mut rows = vec![row("(train)".to_owned(), first.rows as f64, &first.train_prevalence, [none(), none(), none(), none()])];
+    rows.extend(lines.iter().map(|line| {
+        let params =
+            line.params.iter().map(|(key, value)| format!(" {}={}", key.trim_start_matches("sampler."), text(Some(value))));
+        let shares = [number(line.shift), percent(line.duplicates), percent(line.never_drawn), percent(line.made_up)];
+        row(format!("{}{}", line.sampler, params.collect::<String>()), line.draws, &line.prevalence, shares)
+    }));
+    Some(Grid { heads, rows })
+}
+
+/// The line above that table.
+pub const TITLE: &str = "what the samplers showed in an epoch: prevalence of each label, and how often the same rows";

@@ -1,0 +1,186 @@
+//! `sweep import` through the real program: scores that a run of ours has kept, imported, come to what that run came to, bit by bit.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Place, SWEEP};
+use serde_json::Value;
+
+fn json(place: &Place, arguments: &[&str]) -> Value {
+    serde_json::from_slice(&place.succeed(arguments).stdout).unwrap()
+}
+
+/// Truth of a kept split as CSV lines, with `split` where that is a column.
+fn lines(run: &Path, split: &str, column: bool) -> String {
+    let truth = npyz::NpyFile::new(fs::File::open(run.join(format!("truth-{split}.npy"))).unwrap()).unwrap();
+    let truth: Vec<u8> = truth.into_vec().unwrap();
+    let line = |(at, row): (usize, &[u8])| {
+        let cells: Vec<String> = row.iter().map(ToString::to_string).collect();
+        format!("{split} {at},{}{}\n", if column { format!("{split},") } else { String::new() }, cells.join(","))
+    };
+    truth.chunks(3).enumerate().map(line).collect()
+}
+
+const LABELS: &str = "A,\"B/b, \"\"b\"\"\",N/A\n";
+
+/// A trained sweep, and one run of it with what a PyTorch user would have: two files of scores, two of labels.
+fn trained() -> (Place, PathBuf, String) {
+    let place = Place::new(SWEEP);
+    place.succeed(&["run", "sweep.toml", "--set", "grid.seed=[0]", "--quiet"]);
+    let report = json(&place, &["report", "--format", "json"]);
+    let run = report["rows"][0]["runs"][0].as_str().unwrap().to_owned();
+    let folder = place.path("sweep.runs").join(&run);
+    for split in ["val", "test"] {
+        fs::copy(folder.join(format!("scores-{split}.npy")), place.path(&format!("{split}.npy"))).unwrap();
+        fs::write(place.path(&format!("{split}.csv")), format!("id,{LABELS}{}", lines(&folder, split, false))).unwrap();
+    }
+    fs::write(
+        place.path("both.csv"),
+        format!("id,split,{LABELS}{}{}", lines(&folder, "val", true), lines(&folder, "test", true)),
+    )
+    .unwrap();
+    (place, folder, run)
+}
+
+const IMPORT: [&str; 11] = [
+    "import",
+    "--scores",
+    "val.npy",
+    "--labels",
+    "val.csv",
+    "--test-scores",
+    "test.npy",
+    "--test-labels",
+    "test.csv",
+    "--name",
+    "pytorch",
+];
+
+/// Metrics and label rows of `run` in a report, by policy.
+fn results(place: &Place, sweep: &str, split: &str, run: &str) -> Vec<(String, Value, Value)> {
+    let report = json(place, &["report", sweep, "--split", split, "--group-by", "loss,pos_weight", "--format", "json"]);
+    let rows = report["rows"].as_array().unwrap().iter().filter(|row| row["runs"][0] == run);
+    let mut found: Vec<_> =
+        rows.map(|row| (row["policy"].as_str().unwrap().to_owned(), row["metrics"].clone(), row["labels"].clone())).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+#[test]
+fn imported_scores_come_to_what_their_run_came_to() {
+    let (place, folder, run) = trained();
+    let told = json(&place, &[&IMPORT[..], &["--format", "json"]].concat());
+    let imported = told["run"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (told["new"].as_bool(), &told["sweep"]["state"], told["rows"][0].as_u64()),
+        (Some(true), &Value::from("done"), Some(75))
+    );
+    assert_ne!(imported, run);
+    for split in ["val", "test"] {
+        let (theirs, ours) = (results(&place, "small", split, &run), results(&place, "pytorch", split, &imported));
+        assert_eq!(ours.len(), 3, "0.5, max_f1, prior_match");
+        assert_eq!(ours, theirs);
+    }
+    let kept = place.path("sweep.runs").join(&imported);
+    for file in ["scores-val.npy", "scores-test.npy", "truth-val.npy", "truth-test.npy"] {
+        assert_eq!(fs::read(kept.join(file)).unwrap(), fs::read(folder.join(file)).unwrap(), "{file}");
+    }
+    // A policy that was not asked for, from the kept scores.
+    let fresh = json(&place, &["report", "pytorch", "--threshold", "youden", "--split", "test", "--format", "json"]);
+    assert!(fresh["rows"][0]["metrics"]["macro_f1"]["mean"].as_f64().unwrap() > 0.0, "{fresh}");
+    let shown = place.succeed(&["show", &imported[..10]]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("kind imported") && shown.contains("val.npy") && shown.contains("macro_f1"), "{shown}");
+    for made_up in ["no attempt", "optimizer", "learning_rate", "pos_weight  imported"] {
+        assert!(!shown.contains(made_up), "{made_up}: {shown}");
+    }
+    let resumed = place.run(&["resume", "pytorch"]);
+    assert_eq!(resumed.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&resumed.stderr).contains("was imported: it has nothing to train"));
+    let status = json(&place, &["status", "pytorch", "--format", "json"]);
+    assert_eq!((status["runs"]["succeeded"].as_i64(), status["runs"]["total"].as_i64()), (Some(1), Some(1)));
+}
+
+#[test]
+fn importing_twice_changes_nothing() {
+    let (place, _, _) = trained();
+    let arguments = [&IMPORT[..], &["--format", "json"]].concat();
+    let first = json(&place, &arguments);
+    let rows = place.rows();
+    let second = json(&place, &arguments);
+    assert_eq!(
+        (second["new"].as_bool(), &second["run"], &second["sweep"]["id"]),
+        (Some(false), &first["run"], &first["sweep"]["id"])
+    );
+    assert_eq!(place.rows(), rows);
+    // The same scores by another way: one CSV that says which rows are whose. Then one more policy.
+    let by_split = [
+        "import",
+        "--scores",
+        "val.npy",
+        "--labels",
+        "both.csv",
+        "--test-scores",
+        "test.npy",
+        "--name",
+        "again",
+        "--format",
+        "json",
+    ];
+    let third = json(&place, &by_split);
+    assert_eq!((third["new"].as_bool(), &third["run"]), (Some(false), &first["run"]));
+    let more = json(&place, &[&by_split[..], &["--threshold", "max_f1", "--threshold", "max_fbeta(beta=2)"]].concat());
+    assert_eq!((more["new"].as_bool(), &more["run"]), (Some(true), &first["run"]));
+    let policies = more["leaderboard"]["policies"].as_array().unwrap();
+    assert_eq!((policies.len(), policies[0].as_str()), (2, Some("max_f1")));
+}
+
+#[test]
+fn without_test_there_are_no_test_results() {
+    let (place, _, _) = trained();
+    let told = json(&place, &["import", "--scores", "val.npy", "--labels", "val.csv", "--name", "val only", "--format", "json"]);
+    assert_eq!(told["rows"][1].as_u64(), Some(0));
+    let report = json(&place, &["report", "val only", "--split", "test", "--format", "json"]);
+    assert_eq!(report["rows"].as_array().unwrap().len(), 0, "no invented zeros: {report}");
+    assert_eq!(json(&place, &["report", "val only", "--format", "json"])["runs"]["recorded"].as_i64(), Some(1));
+    let shown = place.succeed(&["show", told["run"].as_str().unwrap(), "--format", "json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((shown["facts"]["train"]["rows"].as_i64(), shown["facts"]["test"]["rows"].as_i64()), (Some(0), Some(0)));
+    // A database whose only sweep is an import is still one that sweeps can use.
+    place.succeed(&["run", "sweep.toml", "--set", "grid.seed=[0]", "--quiet"]);
+}
+
+#[test]
+fn bad_imports_are_refused_before_anything_is_written() {
+    let (place, folder, _) = trained();
+    let rows = place.rows();
+    fs::write(place.path("logits.npy"), {
+        let mut bytes = fs::read(folder.join("scores-val.npy")).unwrap();
+        let end = bytes.len();
+        bytes[end - 4..].copy_from_slice(&(-3.5f32).to_le_bytes());
+        bytes
+    })
+    .unwrap();
+    let fails = |arguments: &[&str], code: i32, message: &str| {
+        let output = place.run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.contains(message) && error.lines().count() == 1, "{error}");
+    };
+    let import = ["import", "--labels", "val.csv", "--scores"];
+    fails(
+        &[&import[..], &["logits.npy", "--name", "x"]].concat(),
+        4,
+        "row 74, column 2 (both from 0; label `N/A`, line 76 of val.csv, `val 74`) is -3.5: a probability lies between 0 and 1. Are these logits? Then use --logits",
+    );
+    fails(&[&import[..], &["test.csv", "--name", "x"]].concat(), 4, "test.csv: scores must be a .npy or .safetensors file");
+    fails(&[&import[..], &["val.npy", "--name", "latest"]].concat(), 2, "--name cannot be \"latest\"");
+    fails(&[&import[..], &["val.npy", "--name", "x", "--threshold", "max_f2"]].concat(), 2, "did you mean `max_f1`?");
+    assert_eq!(place.rows(), rows);
+    let logits = json(&place, &[&import[..], &["logits.npy", "--name", "x", "--logits", "--format", "json"]].concat());
+    assert_eq!(logits["new"].as_bool(), Some(true));
+}

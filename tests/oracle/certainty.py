@@ -1,0 +1,137 @@
+"""scipy's and baycomp's word on certainty: python tests/oracle/certainty.py writes certainty.json beside itself."""
+import json
+import pathlib
+import warnings
+
+import numpy as np
+from baycomp import SignedRankTest
+from scipy import special, stats
+from scipy.stats import _resampling
+
+rng = np.random.default_rng(0)
+UNLIMITED = 2**60
+
+
+def functions():
+    p = [0., 1e-300, 1e-16, 1e-5, .01, .025, .3, .5, .7, .975, .999, 1 - 1e-10, 1.]
+    z = [-38., -8., -2., -.3, 0., .7, 3., 9.]
+    t = [(x, df) for x in (-30., -2.5, -.1, 0., 1., 2.262, 12.) for df in (1., 2., 9., 30., 1000.)]
+    quantiles = [(q, df) for q in (.01, .3, .5, .9, .975, .9999) for df in (1., 2., 9., 30., 1000.)]
+    tails = [(x, df) for x in (0., .1, 1., 3.84, 20., 200.) for df in (1., 2., 5., 19., 100.)]
+    fisher = [(x, a, b) for x in (0., .3, 1., 4., 50.) for a, b in ((1., 4.), (3., 12.), (11., 99.))]
+    beta = [(x, a, b) for x in (1e-8, .1, .5, .93) for a, b in ((.5, .5), (2., 7.), (400., 30.))]
+    return dict(
+        normal_quantile=[[x, None if np.isinf(special.ndtri(x)) else special.ndtri(x)] for x in p],
+        normal_cdf=[[x, special.ndtr(x)] for x in z],
+        student_cdf=[[x, df, stats.t.cdf(x, df)] for x, df in t], student_quantile=[[q, df, stats.t.ppf(q, df)] for q, df in quantiles],
+        chi_squared_tail=[[x, df, stats.chi2.sf(x, df)] for x, df in tails],
+        fisher_tail=[[x, a, b, stats.f.sf(x, a, b)] for x, a, b in fisher],
+        incomplete_beta=[[x, a, b, special.betainc(a, b, x)] for x, a, b in beta])
+
+
+def differences():
+    """Random, tied, with zeros, one-sided, empty-handed."""
+    named = [[.03], [.01, .02], [0., 0., 0.], [.1, -.1], [.02, .03, .01, .04, .05], [-.02, -.03, -.01, -.04, -.05, -.06],
+             [.5, 0., -.25, .25, 0., 1.], [1., 1., 1., -1.], [1., 2., 3., 4., 5., 6., 7., 8., 9.]]
+    for n in (3, 5, 8, 9, 10, 12, 13):
+        named.append(list(rng.normal(.01, .02, n)))
+        named.append(list(np.round(rng.normal(.5, 2, n)) / 4))  # multiples of a quarter: ties and zeros without rounding
+    return [[float(x) for x in d] for d in named]
+
+
+def wilcoxon(d):
+    d = np.asarray(d)
+    left = d[d != 0]
+    if len(left) == 0:
+        return dict(differences=list(d), plus=0., minus=0., p=1., exact=True)
+    ranks = stats.rankdata(abs(left))
+    plus, minus = float(ranks[left > 0].sum()), float(ranks[left < 0].sum())
+    ties = len(set(abs(left))) < len(left)
+    if len(left) > 50:
+        p, exact = stats.wilcoxon(d, method="asymptotic").pvalue, False
+    elif ties and len(left) > 13:  # scipy would approximate: enumerate
+        exact = True
+        p = stats.permutation_test((left,), lambda x: (stats.rankdata(abs(x)) * (x > 0)).sum(), permutation_type="samples", vectorized=False, n_resamples=UNLIMITED).pvalue
+    elif ties or (d == 0).any():
+        exact = True
+        p = stats.wilcoxon(left, method=stats.PermutationMethod(n_resamples=UNLIMITED)).pvalue
+        if len(d) <= 13:
+            assert np.isclose(p, stats.wilcoxon(d).pvalue)
+    else:
+        p, exact = stats.wilcoxon(d).pvalue, True
+    return dict(differences=[float(x) for x in d], plus=plus, minus=minus, p=float(p), exact=exact)
+
+
+def sign_flip(d):
+    p = stats.permutation_test((np.asarray(d),), np.mean, permutation_type="samples", n_resamples=UNLIMITED).pvalue if len(d) > 1 else 1.
+    return dict(differences=d, p=float(p))
+
+
+def holm(p):
+    """As the definition has it: strategies.md 4.5."""
+    p, m = np.asarray(p), len(p)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(m)
+    for i in range(m):
+        adjusted[order[i]] = max(min(1, (m - j) * p[order[j]]) for j in range(i + 1))
+    return dict(p=list(p), adjusted=list(adjusted))
+
+
+def posterior(d, rope):
+    probabilities = SignedRankTest.probs(np.zeros(len(d)), np.asarray(d), rope, nsamples=100_000, random_state=1)
+    left, equal, right = probabilities if rope > 0 else (probabilities[0], 0., probabilities[1])
+    return dict(differences=list(d), rope=rope, worse=left, same=equal, better=right)
+
+
+def corrected_t(d, test_share):
+    d = np.asarray(d)
+    t = d.mean() / np.sqrt((1 / len(d) + test_share) * d.var(ddof=1))
+    if test_share == 0:
+        assert np.isclose(t, stats.ttest_1samp(d, 0).statistic)
+    return dict(differences=list(d), test_share=test_share, t=t, p=2 * stats.t.sf(abs(t), len(d) - 1))
+
+
+def friedman(scores):
+    scores = np.asarray(scores)
+    n, k = scores.shape
+    chi, p = stats.friedmanchisquare(*scores.T)
+    f = (n - 1) * chi / (n * (k - 1) - chi)
+    q = stats.studentized_range.ppf(.95, k, np.inf) / np.sqrt(2)
+    return dict(scores=scores.tolist(), ranks=list(stats.rankdata(-scores, axis=1).mean(axis=0)), chi_squared=chi, p=p,
+                p_iman_davenport=stats.f.sf(f, k - 1, (k - 1) * (n - 1)), critical_difference=q * np.sqrt(k * (k + 1) / (6 * n)))
+
+
+def intervals(n, skew, level):
+    """Intervals of a mean (of squares, if skewed) from given replicates, percentile and BCa."""
+    data = rng.normal(size=n)**2 if skew else rng.normal(size=n)
+    replicates = data[rng.integers(0, n, (300, n))].mean(axis=1)
+    jackknife = np.array([np.delete(data, i).mean() for i in range(n)])
+    tail = (1 - level) / 2
+    statistic = lambda x, axis=-1: np.mean(x, axis=axis)
+    low, high, _ = _resampling._bca_interval((data,), statistic, -1, tail, replicates, None, np)
+    return dict(point=data.mean(), replicates=list(replicates), jackknife=list(jackknife), level=level,
+                percentile=list(np.quantile(replicates, [tail, 1 - tail])),
+                bca=[float(np.quantile(replicates, np.asarray(x).item())) for x in (low, high)])
+
+
+def encode(x):
+    if isinstance(x, (np.floating, np.integer)):
+        return x.item()
+    raise TypeError(type(x))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    every = differences()
+    large = [list(rng.normal(.3, 1, n)) for n in (14, 30, 50, 51, 80)] + [list(np.round(rng.normal(1, 4, n)) / 4) for n in (16, 70)]
+    seeds = list(rng.normal(.02, .01, 10))
+    fixture = dict(
+        functions=functions(), wilcoxon=[wilcoxon(d) for d in every + large], sign_flip=[sign_flip(d) for d in every],
+        holm=[holm(p) for p in ([.001, .01, .02, .04, .2], [.04, .001, .2, .01, .02], [.5, .9], [.03, .03, .03], [1.], list(rng.uniform(0, .1, 11)))],
+        posterior=[posterior(d, rope) for d in (seeds, [-x for x in seeds], list(rng.normal(.01, .01, 5)), [.001, -.002, .003]) for rope in (0., .01, .02)],
+        corrected_t=[corrected_t(d, share) for d in (seeds, list(rng.normal(0, 1, 5))) for share in (0., 1 / 9, .25)],
+        friedman=[friedman(rng.normal(size=(n, k)) + np.arange(k) * .3) for n, k in ((5, 3), (8, 6), (12, 20))]
+        + [friedman(np.round(rng.normal(size=(9, 4)) * 2))],
+        intervals=[intervals(*case) for case in ((25, False, .95), (25, True, .95), (40, True, .8))])
+    text = ",\n".join(f"{json.dumps(name)}: {json.dumps(value, default=encode)}" for name, value in fixture.items())
+    (pathlib.Path(__file__).parent / "certainty.json").write_text("{" + text + "}\n")
