@@ -76,7 +76,7 @@ seed = [0, 1, 2]"#,
     let said = &weights.sentence;
     assert!(said.starts_with("moved the decision point of A to 0.085 (bce: 0.5), so macro F1 at 0.5 went from 0."), "{said}");
     for part in [
-        "ranking unchanged (AP +0.0",
+        "ranking unchanged (AP 0.000 [",
         "over 3 seeds)",
         "tuned bce gives the same F1",
         "and stays calibrated.",
