@@ -146,12 +146,12 @@ fn trivial(setting: &Setting, rope: Rope) -> Option<String> {
     })
 }
 
-/// For whoever cannot move the threshold.
+/// For whoever cannot move the threshold: chosen on val, its worth told on test.
 fn at_half(baseline: &Arm, others: &[&Arm], rope: Rope) -> Option<String> {
-    let most = others.iter().map(|arm| mean(&arm.f1_half)).fold(f64::NEG_INFINITY, f64::max);
+    let most = others.iter().map(|arm| arm.val_f1_half).fold(f64::NEG_INFINITY, f64::max);
     // The first of those that are as good: the plainer one, as sweep files are written.
-    let best = others.iter().find(|arm| most - mean(&arm.f1_half) < 1e-3)?;
-    (mean(&best.f1_half) > rope.f1).then(|| {
+    let best = others.iter().find(|arm| most - arm.val_f1_half < 1e-3)?;
+    (best.val_f1_half - baseline.val_f1_half > rope.f1).then(|| {
         let label = best.labels.get(best.calibration.worst_label);
         let price = label.filter(|label| label.gap.abs() > 0.05).map_or_else(String::new, |label| {
             format!("; the price is that its scores are no probabilities ({} off on {})", signed(label.gap), label.label)
@@ -159,7 +159,7 @@ fn at_half(baseline: &Arm, others: &[&Arm], rope: Rope) -> Option<String> {
         let tuned =
             baseline.f1_tuned.value.map_or_else(String::new, |value| format!(", tuned {} {}", baseline.arm, point(value.mean)));
         format!(
-            "If the threshold has to stay at 0.5, {} has the best F1 there: {} ({} {}{tuned}){price}.",
+            "If the threshold has to stay at 0.5, {} has the best F1 there on val: {} on test ({} {}{tuned}){price}.",
             best.arm,
             value(&best.f1_half),
             baseline.arm,

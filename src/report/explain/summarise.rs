@@ -169,6 +169,7 @@ fn arm(
         val_ranking: said(&val_ap, rope.ap),
         tuned: said(&f1_tuned, rope.f1),
         val_f1_held_out: mean(&|run| macro_f1(&run.val.tuned)),
+        val_f1_half: mean(&|run| macro_f1(&run.val.half)),
         optimism: mean(&|run| run.optimism),
         calibration: Calibration {
             ece: over_labels(|label| label.ece),

@@ -99,6 +99,8 @@ pub struct Arm {
     pub val_ap: Change,
     /// Macro F1 of tuned thresholds on val rows that they were not tuned on, and how much higher it is on those that they were.
     pub val_f1_held_out: f64,
+    /// Macro F1 at 0.5 on val: whoever keeps that threshold chooses by it.
+    pub val_f1_half: f64,
     pub optimism: f64,
     /// Of the ranking, on test and on val; `None` for the baseline or without one.
     pub ranking: Option<Verdict>,
