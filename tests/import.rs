@@ -25,12 +25,13 @@ fn lines(run: &Path, split: &str, column: bool) -> String {
     truth.chunks(3).enumerate().map(line).collect()
 }
 
+const RUN: [&str; 7] = ["run", "sweep.toml", "--set", "grid.seed=[0]", "--set", "model.arch='linear'", "--quiet"];
 const LABELS: &str = "A,\"B/b, \"\"b\"\"\",N/A\n";
 
 /// A trained sweep, and one run of it with what a PyTorch user would have: two files of scores, two of labels.
 fn trained() -> (Place, PathBuf, String) {
     let place = Place::new(SWEEP);
-    place.succeed(&["run", "sweep.toml", "--set", "grid.seed=[0]", "--quiet"]);
+    place.succeed(&RUN);
     let report = json(&place, &["report", "--format", "json"]);
     let run = report["rows"][0]["runs"][0].as_str().unwrap().to_owned();
     let folder = place.path("sweep.runs").join(&run);
@@ -151,7 +152,7 @@ fn without_test_there_are_no_test_results() {
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!((shown["facts"]["train"]["rows"].as_i64(), shown["facts"]["test"]["rows"].as_i64()), (Some(0), Some(0)));
     // A database whose only sweep is an import is still one that sweeps can use.
-    place.succeed(&["run", "sweep.toml", "--set", "grid.seed=[0]", "--quiet"]);
+    place.succeed(&RUN);
 }
 
 #[test]
