@@ -1,5 +1,7 @@
 //! What a strategy comes to on the letters in closed form (strategies.md 8.1, `sweep::data::oracle`), beside what a report measured.
 
+#![allow(dead_code, reason = "the example and the test each read their part of it")]
+
 use serde_json::Value;
 use sweep::data::oracle::{Curve, Decision};
 use sweep::spec::PosWeight;
