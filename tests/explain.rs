@@ -90,9 +90,9 @@ fn row<'j>(report: &'j Value, strategy: [&str; 3], policy: &str) -> &'j Value {
 
 const ARMS: [(&str, [&str; 3]); 5] = [
     ("bce", ["bce", "none", "shuffle"]),
-    ("bce, class_aware", ["bce", "none", "class_aware"]),
+    ("bce + class_aware", ["bce", "none", "class_aware"]),
     ("bce + neg_over_pos", ["bce", "neg_over_pos", "shuffle"]),
-    ("bce + neg_over_pos, class_aware", ["bce", "neg_over_pos", "class_aware"]),
+    ("bce + neg_over_pos + class_aware", ["bce", "neg_over_pos", "class_aware"]),
     ("focal(gamma=2)", ["focal", "none", "shuffle"]),
 ];
 
@@ -169,7 +169,7 @@ fn sentences_say_what_the_numbers_say() {
     assert!(
         arm(&explanation, "focal(gamma=2)")["sentence"].as_str().unwrap().starts_with("left the decision point where bce has it")
     );
-    let sampler = arm(&explanation, "bce, class_aware");
+    let sampler = arm(&explanation, "bce + class_aware");
     assert!(sampler["labels"][0]["eta"].is_null() && sampler["calibration"]["repaired_by"] == "platt", "{sampler}");
     // with two seeds nothing is significant, and the recommendation does not pretend
     let power = &explanation["settings"][0]["power"];
@@ -222,12 +222,12 @@ fn mistakes_are_told_before_and_after() {
         assert!(before.iter().any(|known| known == kind), "{kind}: {before:?}");
     }
     let double = &plan["warnings"].as_array().unwrap().iter().find(|lint| lint["kind"] == "double_correction").unwrap();
-    assert_eq!(double["about"], serde_json::json!(["bce + neg_over_pos, class_aware"]));
+    assert_eq!(double["about"], serde_json::json!(["bce + neg_over_pos + class_aware"]));
     let after = kinds(&json(&["explain"])["warnings"]);
     assert!(before.iter().all(|kind| after.contains(kind)), "{before:?} {after:?}");
     let text = said(&["plan", "sweep.toml"]);
     assert!(
-        unwrapped(&text).contains("warnings bce + neg_over_pos, class_aware: a sampler and positive weights correct"),
+        unwrapped(&text).contains("warnings bce + neg_over_pos + class_aware: a sampler and positive weights correct"),
         "{text}"
     );
 }

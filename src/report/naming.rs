@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::cells::text;
 
-/// `bce`, `bce + sqrt`, `focal(gamma=2), class_aware`: the loss, what weights its positives, and the sampler where it is not plain
+/// `bce`, `bce + sqrt`, `focal(gamma=2) + class_aware`: the loss, what weights its positives, and the sampler where it is not plain
 /// shuffling. `params` are a run's other axes; those of the data, the network and the training loop are no part of a strategy.
 #[must_use]
 pub fn strategy(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str, params: &Map<String, Value>) -> String {
@@ -21,7 +21,7 @@ pub fn strategy(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str,
     let weight = with(pos_weight, own("pos_weight"));
     let sampler = with(sampler, own("sampler"));
     let weight = if weight == "none" { String::new() } else { format!(" + {weight}") };
-    let sampler = if sampler == "shuffle" { String::new() } else { format!(", {sampler}") };
+    let sampler = if sampler == "shuffle" { String::new() } else { format!(" + {sampler}") };
     format!("{loss}{weight}{sampler}")
 }
 
@@ -51,7 +51,7 @@ mod tests {
     fn names_say_what_is_not_plain() {
         let none = Map::new();
         assert_eq!(strategy("bce", "none", None, "shuffle", &none), "bce");
-        assert_eq!(strategy("bce", "sqrt", None, "class_aware", &none), "bce + sqrt, class_aware");
+        assert_eq!(strategy("bce", "sqrt", None, "class_aware", &none), "bce + sqrt + class_aware");
         assert_eq!(strategy("focal", "none", Some(2.0), "shuffle", &none), "focal(gamma=2)");
         assert_eq!(strategy("focal(alpha=0.25)", "none", Some(1.5), "shuffle", &none), "focal(alpha=0.25,gamma=1.5)");
         assert_eq!(strategy("poly1", "none", Some(0.0), "shuffle", &none), "poly1");
@@ -60,7 +60,7 @@ mod tests {
         };
         assert_eq!(
             strategy("asl", "power", None, "repeat_factor", &params),
-            "asl(clip=0.05) + power(exponent=0.5), repeat_factor(t=0.3)"
+            "asl(clip=0.05) + power(exponent=0.5) + repeat_factor(t=0.3)"
         );
         assert_eq!(setting(&params), [("train.epochs".to_owned(), "3".to_owned())]);
     }

@@ -1,11 +1,12 @@
 //! A comparison for people.
 
-use super::super::cells::{Grid, Head, NONE, number, percent, shorten};
-use super::super::difference::probability;
+use super::super::cells::{Grid, Head, NONE, number, percent, shorten, wrap};
+use super::super::difference::{Tests, probability};
 use super::super::table::draw;
 use super::Comparison;
-use super::groups::{Family, Groups};
+use super::groups::{Family, Groups, Line};
 use super::runs::{Measure, OnSplit, Paired, Runs};
+use crate::metric::certainty::Posterior;
 
 /// The comparison as text, tables of at most `width` columns.
 #[must_use]
@@ -40,7 +41,7 @@ fn two_runs(runs: &Runs, width: u16) -> String {
     let mut text = format!("{first}  {}\n{second}  {}\n", runs.first.name, runs.second.name);
     let differ: Vec<String> =
         runs.differ.iter().map(|[key, a, b]| format!("{key} ({} | {})", shorten(a, 40), shorten(b, 40))).collect();
-    text += &format!("they differ in {}\n", differ.join(", "));
+    text += &lines(&format!("they differ in {}", differ.join(", ")), width);
     for split in &runs.splits {
         let groups = split.groups.map_or_else(String::new, |groups| format!(" in {groups} groups"));
         text += &format!(
@@ -50,13 +51,19 @@ fn two_runs(runs: &Runs, width: u16) -> String {
             split_table(runs, split, [&first, &second], width)
         );
     }
-    text += &format!(
-        "\nchange: {second} minus {first}. Intervals of {}: {} resamples of the rows, the same for both runs, thresholds held fixed.\n\
-         better: share of the resamples in which {second} is better. Two runs say nothing about other seeds: compare groups for that.\n",
-        percent(runs.level),
-        runs.replicates
+    text.push('\n');
+    text += &lines(
+        &format!(
+            "change: {second} minus {first}, with an interval of {:.0} % from {} resamples of the rows, the same for both runs, thresholds held fixed",
+            100.0 * runs.level,
+            runs.replicates
+        ),
+        width,
     );
-    text + &notes(&runs.notes)
+    let better = format!(
+        "better: share of the resamples in which {second} is better; two runs say nothing about other seeds, compare groups for that"
+    );
+    text + &lines(&better, width) + &notes(&runs.notes, width)
 }
 
 fn split_table(runs: &Runs, split: &OnSplit, names: [&str; 2], width: u16) -> String {
@@ -85,69 +92,89 @@ fn split_table(runs: &Runs, split: &OnSplit, names: [&str; 2], width: u16) -> St
 
 fn groups_of_runs(groups: &Groups, width: u16) -> String {
     let pairs: Vec<String> = groups.groups.iter().map(|side| format!("{} ({} pairs)", side.group, side.pairs.len())).collect();
-    let mut text = format!("{}: {} against {}; best epoch\n", groups.sweep, pairs.join(", "), groups.first);
+    let mut text = lines(&format!("{}: {} against {}; best epoch", groups.sweep, pairs.join(", "), groups.first), width);
     let tested = groups.families.iter().flat_map(|family| &family.lines);
     let tested = tested.filter_map(|line| line.difference.as_ref()).any(|difference| difference.tests.is_some());
     for split in [super::Split::Val, super::Split::Test] {
         let families: Vec<&Family> = groups.families.iter().filter(|family| family.split == split).collect();
         if !families.is_empty() {
-            text += &format!("\n{}\n{}\n", split.name(), families_table(groups, &families, tested, width));
+            text +=
+                &format!("\n{}\n{}\n", split.name(), draw(&families_grid(groups, &families, tested), &[], false, Some(width)));
         }
     }
-    let of = if tested { "; p: sign-flip and Wilcoxon test of the pairs, then both after Holm" } else { "" };
-    text += &format!(
-        "\nchange: the group minus {}, mean over pairs of equal seed and other axes, with Student's interval of {}.\n\
-         worse, same, better: probability of a change below -{rope}, within it, above {rope} (Bayesian signed-rank){of}.\n",
-        groups.first,
-        percent(groups.level),
-        rope = groups.rope,
+    text.push('\n');
+    text += &lines(
+        &format!(
+            "change: the group minus {}, mean over pairs of equal seed and other axes, with Student's interval of {:.0} %",
+            groups.first,
+            100.0 * groups.level
+        ),
+        width,
+    );
+    let of = if tested { "; p of the sign-flip and of Wilcoxon's test, and both after Holm" } else { "" };
+    text += &lines(
+        &format!(
+            "worse, same, better: probability of a change beyond {rope} for the worse, within {rope}, beyond it for the better (Bayesian signed-rank){of}",
+            rope = groups.rope
+        ),
+        width,
     );
     if let Some(sentence) = groups.power.as_ref().and_then(|power| power.sentence.as_ref()) {
-        text += &format!("{sentence}\n");
+        text += &lines(sentence, width);
     }
-    text + &notes(&groups.notes)
+    text + &notes(&groups.notes, width)
 }
 
-fn families_table(groups: &Groups, families: &[&Family], tested: bool, width: u16) -> String {
+/// A line a metric; where there are several groups, the metric stands above a line a group.
+fn families_grid(groups: &Groups, families: &[&Family], tested: bool) -> Grid {
     let mut heads = vec!["metric", "first", "group", "change", "interval", "sd", "n", "worse", "same", "better"];
     heads.extend(tested.then_some(["p flip", "p rank", "Holm flip", "Holm rank"]).iter().flatten());
-    let heads = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();
-    let mut grid = Grid { heads, rows: Vec::new() };
-    let optional = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| NONE.to_owned(), text);
+    let heads: Vec<Head> = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();
+    let mut rows = Vec::new();
     for family in families {
+        let metric = measured(family.metric, family.policy.as_ref(), family.lower_is_better);
+        let several = groups.groups.len() > 1;
+        if several {
+            rows.push(std::iter::once(metric.clone()).chain((1..heads.len()).map(|_| String::new())).collect());
+        }
         for line in &family.lines {
-            let several = groups.groups.len() > 1;
-            let metric = measured(family.metric, family.policy.as_ref(), family.lower_is_better);
-            let name = if several { format!("{metric}: {}", shorten(&line.group, 40)) } else { metric };
-            let difference = line.difference.as_ref();
-            let effect = difference.map(|difference| difference.effect);
-            let posterior = difference.and_then(|difference| difference.posterior);
-            let mut cells = vec![
-                name,
-                optional(line.first_mean, number),
-                optional(line.mean, number),
-                optional(effect.map(|effect| effect.mean), signed),
-                interval(effect.and_then(|effect| effect.low.zip(effect.high))),
-                optional(effect.and_then(|effect| effect.sd), number),
-                line.differences.len().to_string(),
-            ];
-            let share = |pick: fn(&crate::metric::certainty::Posterior) -> f64| {
-                posterior.as_ref().map_or_else(|| NONE.to_owned(), |posterior| percent(pick(posterior)))
-            };
-            cells.extend([share(|p| p.worse), share(|p| p.same), share(|p| p.better)]);
-            if tested {
-                let tests = difference.and_then(|difference| difference.tests);
-                let p = |pick: fn(&super::super::difference::Tests) -> f64| {
-                    tests.as_ref().map_or_else(|| NONE.to_owned(), |tests| probability(pick(tests)))
-                };
-                cells.extend([p(|t| t.sign_flip), p(|t| t.wilcoxon), p(|t| t.sign_flip_holm), p(|t| t.wilcoxon_holm)]);
-            }
-            grid.rows.push(cells);
+            let name = if several { format!("\u{a0}\u{a0}{}", shorten(&line.group, 44)) } else { metric.clone() };
+            rows.push(std::iter::once(name).chain(numbers(line, tested)).collect());
         }
     }
-    draw(&grid, &[], false, Some(width))
+    Grid { heads, rows }
 }
 
-fn notes(notes: &[String]) -> String {
-    notes.iter().map(|note| format!("note: {note}\n")).collect()
+fn numbers(line: &Line, tested: bool) -> Vec<String> {
+    let optional = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| NONE.to_owned(), text);
+    let difference = line.difference.as_ref();
+    let effect = difference.map(|difference| difference.effect);
+    let posterior = difference.and_then(|difference| difference.posterior);
+    let share = |pick: fn(&Posterior) -> f64| posterior.as_ref().map_or_else(|| NONE.to_owned(), |p| percent(pick(p)));
+    let mut cells = vec![
+        optional(line.first_mean, number),
+        optional(line.mean, number),
+        optional(effect.map(|effect| effect.mean), signed),
+        interval(effect.and_then(|effect| effect.low.zip(effect.high))),
+        optional(effect.and_then(|effect| effect.sd), number),
+        line.differences.len().to_string(),
+        share(|posterior| posterior.worse),
+        share(|posterior| posterior.same),
+        share(|posterior| posterior.better),
+    ];
+    let tests = difference.and_then(|difference| difference.tests);
+    let p = |pick: fn(&Tests) -> f64| tests.as_ref().map_or_else(|| NONE.to_owned(), |tests| probability(pick(tests)));
+    if tested {
+        cells.extend([p(|t| t.sign_flip), p(|t| t.wilcoxon), p(|t| t.sign_flip_holm), p(|t| t.wilcoxon_holm)]);
+    }
+    cells
+}
+
+fn notes(notes: &[String], width: u16) -> String {
+    notes.iter().map(|note| lines(&format!("note: {note}"), width)).collect()
+}
+
+/// Text of at most `width` columns, each line ended.
+fn lines(text: &str, width: u16) -> String {
+    wrap(text, width.min(120).into()).into_iter().map(|line| line + "\n").collect()
 }

@@ -142,7 +142,9 @@ sampler = ["shuffle", "class_aware"]"#,
     );
     let said = &view.arms[1].sentence;
     assert!(
-        said.contains("moved the decision point of") && said.contains("to about 0.") && said.contains(", measured on val)"),
+        said.contains("moved the decision point of")
+            && said.contains("to about 0.")
+            && said.contains(", as measured on val (bce: 0.5)"),
         "{said}"
     );
     assert!(said.contains("it ranks worse (AP -0.") && said.contains("over the 4000 test rows, for these trainings"), "{said}");

@@ -63,15 +63,18 @@ pub fn point(value: f64) -> String {
     number(value).trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The label whose decision point moved furthest, from where, to where, and whether a formula says so.
+/// The label whose decision point moved furthest, from where, and to where. Where no formula says so, it is the label whose
+/// predicted rate changed most: a measured point far from all scores is a guess.
 #[must_use]
-pub fn furthest<'a>(arm: &'a Arm, baseline: &Arm) -> Option<(&'a ArmLabel, f64, f64, bool)> {
-    let pair = |(ours, theirs): (&'a ArmLabel, &ArmLabel)| match (theirs.eta, ours.eta) {
-        (Some(from), Some(to)) => (ours, from, to, true),
-        _ => (ours, theirs.stands_for, ours.stands_for, false),
+pub fn furthest<'a>(arm: &'a Arm, baseline: &Arm) -> Option<(&'a ArmLabel, f64, f64)> {
+    let formula = arm.labels.iter().all(|label| label.eta.is_some());
+    let pair = |(ours, theirs): (&'a ArmLabel, &ArmLabel)| {
+        let (from, to) = (theirs.decision_point(), ours.decision_point());
+        let moved = if formula { to - from } else { ours.predicted_rate - theirs.predicted_rate };
+        (ours, from, to, moved.abs())
     };
-    let pairs = arm.labels.iter().zip(&baseline.labels).map(pair);
-    pairs.max_by(|a, b| (a.2 - a.1).abs().total_cmp(&(b.2 - b.1).abs()))
+    let furthest = arm.labels.iter().zip(&baseline.labels).map(pair).max_by(|a, b| a.3.total_cmp(&b.3));
+    furthest.map(|(label, from, to, _)| (label, from, to))
 }
 
 fn decision(arm: &Arm, baseline: &Arm, rope: f64) -> String {
@@ -83,12 +86,11 @@ fn decision(arm: &Arm, baseline: &Arm, rope: f64) -> String {
         false => format!("{joint} macro F1 at 0.5 hardly changed ({before}, {after})"),
     };
     match furthest(arm, baseline) {
-        Some((label, from, to, formula)) if (to - from).abs() >= MOVED => {
-            let about = if formula { "" } else { "about " };
-            let measured = if formula { "" } else { ", measured on val" };
+        Some((label, from, to)) if (to - from).abs() >= MOVED => {
+            let (about, measured) = if label.eta.is_some() { ("", "") } else { ("about ", ", as measured on val") };
             let joint = if change.abs() > rope { ", so" } else { ", but" };
             format!(
-                "moved the decision point of {} to {about}{} ({}: {}{measured}){}",
+                "moved the decision point of {} to {about}{}{measured} ({}: {}){}",
                 label.label,
                 point(to),
                 baseline.arm,
@@ -132,18 +134,15 @@ fn tuned(arm: &Arm, baseline: &Arm) -> String {
         Some(Verdict::Same) => format!("tuned {name} gives the same F1 ({theirs} against {ours}){stays}"),
         Some(Verdict::Better) => format!("with tuned thresholds its F1 is better than {name}'s ({ours} against {theirs})"),
         Some(Verdict::Worse) => format!("tuned {name} gives a better F1 ({theirs} against {ours}){stays}"),
-        _ => format!("at tuned thresholds its F1 is {ours} and {name}'s {theirs}, which these runs cannot tell apart"),
+        _ => format!("tuned, its F1 {ours} and {name}'s {theirs} cannot be told apart"),
     }
 }
 
 /// The label that is predicted most out of proportion.
 fn prediction(arm: &Arm) -> Option<String> {
-    let ratio = |label: &ArmLabel| {
-        let (rate, prevalence) = (label.predicted_rate.max(1e-6), label.prevalence.max(1e-6));
-        (rate / prevalence).ln().abs()
-    };
-    let label = arm.labels.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b)))?;
-    (ratio(label) > 0.2).then(|| {
+    let off = |label: &ArmLabel| (label.predicted_rate - label.prevalence).abs();
+    let label = arm.labels.iter().max_by(|a, b| off(a).total_cmp(&off(b)))?;
+    (off(label) > MOVED).then(|| {
         format!(
             "At 0.5 it predicts {} on {} of the rows, and {} have it",
             label.label,
@@ -158,12 +157,12 @@ fn calibration(arm: &Arm, known: Known<'_>) -> Option<String> {
     let high = if label.gap > 0.0 { "high" } else { "low" };
     let weight = known.weights.and_then(|weights| weights.get(arm.calibration.worst_label));
     let by = match (arm.calibration.repaired_by, weight) {
-        (Repair::Link, Some(weight)) => format!("q / (q + {weight:.3} (1 - q)) turns them back"),
-        (Repair::Link, None) => "the loss's own formula turns them back".to_owned(),
-        (Repair::Platt, _) => "a line fitted on val (Platt) turns them back".to_owned(),
+        (Repair::Link, Some(weight)) => format!("q / (q + {} (1 - q)) repairs them", point(*weight)),
+        (Repair::Link, None) => "the loss's own formula repairs them".to_owned(),
+        (Repair::Platt, _) => "a line fitted on val (Platt) repairs them".to_owned(),
     };
     Some(format!(
-        "Its scores are no probabilities: on {} they are {:.2} too {high}; {by} (ECE {} to {})",
+        "As probabilities its scores on {} are {:.2} too {high}; {by} (ECE {} to {})",
         label.label,
         label.gap.abs(),
         number(label.ece),

@@ -22,6 +22,7 @@ const SPENT: f64 = 0.85;
 #[must_use]
 pub fn planned(cases: &[Case], settings: &[Setting], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
     let mut lints = Lints::default();
+    double_correction(cases, &mut lints);
     for case in cases {
         one_run(case, &facts[case.data], &mut lints);
     }
@@ -39,17 +40,18 @@ pub fn planned(cases: &[Case], settings: &[Setting], facts: &[DataFacts], typed:
     lints.sorted()
 }
 
+fn double_correction(cases: &[Case], lints: &mut Lints) {
+    let twice = || cases.iter().filter(|case| moves_prevalence(&case.config.sampler.kind) && case.weighted());
+    let largest = twice().flat_map(|case| &case.weights).copied().fold(1.0, f64::max);
+    let what = format!(
+        "a sampler and positive weights correct the same imbalance twice: the sampler shows rare labels oftener, and each of their \
+         positives counts up to {largest:.1} times on top, so the two multiply and everything rare is over-predicted; use one of them"
+    );
+    twice().for_each(|case| lints.add(Kind::DoubleCorrection, &case.name, what.clone()));
+}
+
 fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     let config = &case.config;
-    if moves_prevalence(&config.sampler.kind) && case.weighted() {
-        let largest = case.weights.iter().copied().fold(1.0, f64::max);
-        let what = format!(
-            "a sampler and positive weights correct the same imbalance twice: the sampler {} shows rare labels oftener and each of \
-             their positives still counts up to {largest:.1} times, so the two multiply and everything rare is over-predicted; use one of them",
-            config.sampler.kind
-        );
-        lints.add(Kind::DoubleCorrection, &case.name, what);
-    }
     if config.loss.kind == "class_balanced" {
         let beta = config.loss.get("beta");
         let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
@@ -185,7 +187,7 @@ mod tests {
             &facts(),
         );
         let lint = of(Kind::DoubleCorrection, &lints);
-        assert_eq!(lint.about, ["bce + neg_over_pos, class_aware"]);
+        assert_eq!(lint.about, ["bce + neg_over_pos + class_aware"]);
         assert!(lint.sentence.contains("up to 10.8 times") && lint.sentence.contains("use one of them"), "{}", lint.sentence);
     }
 
