@@ -1,5 +1,6 @@
 //! From the database and kept scores to an explanation: a seed at a time, so that memory holds the scores of one seed's runs only.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -21,6 +22,7 @@ use crate::metric::Counts;
 use crate::scores::runs_folder;
 use crate::spec::{self, DataFacts};
 use crate::store::{Reader, SweepRow};
+use crate::strategy::sampler::Realised;
 
 /// Everything the database says of a sweep's runs.
 struct Field {
@@ -30,6 +32,8 @@ struct Field {
     facts: Vec<DataFacts>,
     /// Folder of all runs' folders.
     kept: PathBuf,
+    /// What the samplers showed: by run.
+    drawn: HashMap<String, Realised>,
     notes: Vec<String>,
 }
 
@@ -43,9 +47,10 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     let mut tally = Tally { total: runs.len(), ..Tally::default() };
     runs.iter().for_each(|run| tally.count(&run.row.state));
     let configs = reader.sweep_configs(sweep.id).await?;
+    let drawn = reader.draws(sweep.id).await?.into_iter().collect();
     let folders = configs.iter().map(|config| config.folder.clone()).collect();
     let cases = runs.iter().zip(configs).map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config));
-    let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), notes: Vec::new() };
+    let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let settings = settings(&field.cases);
     // Weights that come to plain 1 have no run of their own: the file knows them. One that no version can read any more has none.
     let typed = spec::recall(&sweep.file, &sweep.text).map(|sweep| sweep.pos_weights()).unwrap_or_default();
@@ -87,6 +92,8 @@ impl Field {
         seeds.dedup();
         let baseline = setting.baseline.map(|baseline| &setting.arms[baseline.arm].cases);
         let mut findings = Findings::default();
+        let drawn = cases.iter().filter_map(|&case| Some((case, self.drawn.get(&self.cases[case].run)?.clone())));
+        findings.drawn.extend(drawn);
         for seed in seeds {
             let here = cases.iter().copied().filter(|&case| self.cases[case].config.seed == seed).collect::<Vec<_>>();
             let evidence = self.read(&here);

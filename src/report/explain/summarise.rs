@@ -16,6 +16,7 @@ use crate::metric::Counts;
 use crate::metric::average::{Averages, mean_defined};
 use crate::metric::certainty::Estimate;
 use crate::spec::DataFacts;
+use crate::strategy::sampler::Realised;
 
 /// What is known of the runs: by case.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub struct Findings {
     pub measured: BTreeMap<usize, Measured>,
     /// Of every case that has a partner: against the baseline's run of the same seed.
     pub resampled: BTreeMap<usize, Resampled>,
+    /// What the samplers of cases showed.
+    pub drawn: BTreeMap<usize, Realised>,
 }
 
 /// What a metric of one run is.
@@ -156,7 +159,8 @@ fn arm(
     let mean =
         |value: &dyn Fn(&Measured) -> f64| measured.iter().map(|run| value(run)).sum::<f64>() / measured.len().max(1) as f64;
     let resampled: Vec<&Resampled> = runs.iter().filter_map(|case| findings.resampled.get(case)).collect();
-    let labels: Vec<ArmLabel> = (0..facts.labels.len()).map(|at| label(at, &facts.labels[at], &measured, &resampled)).collect();
+    let drawn: Vec<&Realised> = runs.iter().filter_map(|case| findings.drawn.get(case)).collect();
+    let labels = (0..facts.labels.len()).map(|at| label(at, facts, &measured, &resampled, &drawn)).collect::<Vec<ArmLabel>>();
     let worst = (0..labels.len()).max_by(|&a, &b| labels[a].gap.abs().total_cmp(&labels[b].gap.abs())).unwrap_or(0);
     let over_labels = |pick: fn(&ArmLabel) -> f64| labels.iter().map(pick).sum::<f64>() / labels.len().max(1) as f64;
     let said = |change: &Change, rope: f64| change.difference.as_ref().map(|d| verdict(Some(d), change.over_rows, rope));
@@ -191,18 +195,20 @@ fn arm(
     }
 }
 
-fn label(at: usize, name: &str, runs: &[&Measured], resampled: &[&Resampled]) -> ArmLabel {
+fn label(at: usize, facts: &DataFacts, runs: &[&Measured], resampled: &[&Resampled], drawn: &[&Realised]) -> ArmLabel {
     let mean = |value: &dyn Fn(&Measured) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len().max(1) as f64;
     let some = |value: &dyn Fn(&Measured) -> Option<f64>| Spread::of(runs.iter().filter_map(|run| value(run))).map(|s| s.mean);
     let changes = Spread::of(resampled.iter().map(|run| run.label_ap[at].point).filter(|point| !point.is_nan()));
     ArmLabel {
-        label: name.to_owned(),
+        label: facts.labels[at].clone(),
         // The same for every seed; one without a closed form anywhere has none.
         eta: runs.iter().map(|run| run.eta[at]).collect::<Option<Vec<f64>>>().and_then(|eta| eta.first().copied()),
         stands_for: mean(&|run| run.stands_for[at]),
         ap: some(&|run| run.test.ap[at]),
         ap_change: changes.map(|spread| spread.mean),
         ap_change_over_rows: over_rows(resampled.iter().map(|run| &run.label_ap[at])),
+        shown: Spread::of(drawn.iter().filter_map(|drawn| drawn.prevalence.get(at).copied())).map(|spread| spread.mean),
+        train_prevalence: facts.train.positives[at] as f64 / facts.train.rows.max(1) as f64,
         prevalence: mean(&|run| run.test.half[at].prevalence()),
         predicted_rate: mean(&|run| run.test.half[at].predicted_rate()),
         predicted_rate_tuned: mean(&|run| run.test.tuned[at].predicted_rate()),

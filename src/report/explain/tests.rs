@@ -9,6 +9,7 @@ use super::summarise::{Findings, summarise};
 use super::testing::{cases, evidence, facts};
 use super::*;
 use crate::strategy::loss::sigmoid;
+use crate::strategy::sampler::Realised;
 
 /// What a run makes of `(label, u, noise)`, u being the logit of the truth.
 type Scores = fn(&Case, usize, f64, f64) -> f64;
@@ -22,6 +23,10 @@ fn explained(grid: &str, score: Scores) -> Setting {
     let mut findings = Findings::default();
     for (at, case) in cases.iter().enumerate() {
         findings.measured.insert(at, measure(case, &facts, &kept(case), None));
+        let even = case.config.sampler.kind != "shuffle";
+        let prevalence = if even { vec![0.5, 0.55] } else { vec![0.085, 0.469] };
+        let drawn = Realised { draws: 10_000, prevalence, shift: 0.0, duplicates: 0.0, never_drawn: 0.0, made_up: 0.0 };
+        findings.drawn.insert(at, drawn);
     }
     if let Some(baseline) = setting.baseline {
         let baseline: &arms::Arm = &setting.arms[baseline.arm];
@@ -148,6 +153,7 @@ sampler = ["shuffle", "class_aware"]"#,
         "{said}"
     );
     assert!(said.contains("it ranks worse (AP -0.") && said.contains("over the 4000 test rows, for these trainings"), "{said}");
+    assert!(said.contains("Its sampler shows A in 50.0% of its draws, 8.5% of the train rows have it."), "{said}");
     assert!(said.contains("tuned bce gives a better F1") && said.contains("(Platt)"), "{said}");
     assert_eq!(view.recommendation.rule, Rule::OperatingPoint);
     assert!(view.recommendation.sentences[0].starts_with("No strategy ranks better than bce"));

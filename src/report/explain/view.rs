@@ -162,6 +162,10 @@ pub struct ArmLabel {
     pub ap: Option<f64>,
     pub ap_change: Option<f64>,
     pub ap_change_over_rows: Option<Bounds>,
+    /// Share of the draws of the first epoch that carried it, and of the train rows; `None` where no run recorded its draws.
+    pub shown: Option<f64>,
+    pub train_prevalence: f64,
+    /// On test.
     pub prevalence: f64,
     /// Share of the rows that are predicted at 0.5, and at the tuned threshold.
     pub predicted_rate: f64,

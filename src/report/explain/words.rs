@@ -29,7 +29,7 @@ pub fn sentence(arm: &Arm, baseline: Option<&Arm>, known: Known<'_>) -> String {
         return format!("has no run with a seed of {}: it cannot be compared. {}", baseline.arm, alone(arm));
     }
     let mut text = format!("{}; {}; {}.", decision(arm, baseline, known.rope_f1), ranking(arm, known), tuned(arm, baseline));
-    for more in [prediction(arm), calibration(arm, known)].into_iter().flatten() {
+    for more in [sampled(arm), prediction(arm), calibration(arm, known)].into_iter().flatten() {
         text += &format!(" {more}.");
     }
     text
@@ -136,6 +136,20 @@ fn tuned(arm: &Arm, baseline: &Arm) -> String {
         Some(Verdict::Worse) => format!("tuned {name} gives a better F1 ({theirs} against {ours}){stays}"),
         _ => format!("tuned, its F1 {ours} and {name}'s {theirs} cannot be told apart"),
     }
+}
+
+/// The label that the sampler shows most out of proportion.
+fn sampled(arm: &Arm) -> Option<String> {
+    let off = |label: &ArmLabel| label.shown.map_or(0.0, |shown| (shown - label.train_prevalence).abs());
+    let label = arm.labels.iter().max_by(|a, b| off(a).total_cmp(&off(b)))?;
+    label.shown.filter(|_| off(label) > MOVED).map(|shown| {
+        format!(
+            "Its sampler shows {} in {} of its draws, {} of the train rows have it",
+            label.label,
+            percent(shown),
+            percent(label.train_prevalence)
+        )
+    })
 }
 
 /// The label that is predicted most out of proportion.
