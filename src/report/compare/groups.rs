@@ -223,6 +223,10 @@ mod tests {
         assert_eq!(difference.tests.unwrap().sign_flip_holm, 1.0 / 128.0);
         assert_eq!(found.power.clone().unwrap().sentence, None);
         assert!(found.notes.iter().any(|note| note.contains("fitted on val")), "{:?}", found.notes);
+        let text = super::super::render(&super::super::Comparison::Groups(found.clone()), 120);
+        assert!(text.lines().all(|line| line.chars().count() <= 120) && !text.contains("cannot reject"), "{text}");
+        let line = text.lines().find(|line| line.trim_start().starts_with("loss=better ")).unwrap();
+        assert!(line.contains("+0.054") && line.matches("0.0078").count() == 2, "{line}");
         assert_eq!(found.groups[0].pairs[3], Pair { first: "bce3".to_owned(), run: "better3".to_owned(), seed: 3 });
     }
 

@@ -111,7 +111,11 @@ fn groups_of_runs(groups: &Groups, width: u16) -> String {
         ),
         width,
     );
-    let of = if tested { "; p of the sign-flip and of Wilcoxon's test, and both after Holm" } else { "" };
+    let of = match (tested, groups.groups.len()) {
+        (false, _) => "",
+        (true, 1) => "; p of the sign-flip and of Wilcoxon's signed-rank test",
+        (true, _) => "; p of the sign-flip and of Wilcoxon's signed-rank test, both after Holm",
+    };
     text += &lines(
         &format!(
             "worse, same, better: probability of a change beyond {rope} for the worse, within {rope}, beyond it for the better (Bayesian signed-rank){of}",
@@ -128,7 +132,7 @@ fn groups_of_runs(groups: &Groups, width: u16) -> String {
 /// A line a metric; where there are several groups, the metric stands above a line a group.
 fn families_grid(groups: &Groups, families: &[&Family], tested: bool) -> Grid {
     let mut heads = vec!["metric", "first", "group", "change", "interval", "sd", "n", "worse", "same", "better"];
-    heads.extend(tested.then_some(["p flip", "p rank", "Holm flip", "Holm rank"]).iter().flatten());
+    heads.extend(tested.then_some(["p flip", "p rank"]).iter().flatten());
     let heads: Vec<Head> = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();
     let mut rows = Vec::new();
     for family in families {
@@ -165,7 +169,8 @@ fn numbers(line: &Line, tested: bool) -> Vec<String> {
     let tests = difference.and_then(|difference| difference.tests);
     let p = |pick: fn(&Tests) -> f64| tests.as_ref().map_or_else(|| NONE.to_owned(), |tests| probability(pick(tests)));
     if tested {
-        cells.extend([p(|t| t.sign_flip), p(|t| t.wilcoxon), p(|t| t.sign_flip_holm), p(|t| t.wilcoxon_holm)]);
+        // For a single comparison Holm's correction changes nothing.
+        cells.extend([p(|tests| tests.sign_flip_holm), p(|tests| tests.wilcoxon_holm)]);
     }
     cells
 }
