@@ -4,6 +4,7 @@ use serde_json::Map;
 
 use super::group::counts;
 use super::labels::lines;
+use super::load::Part;
 use super::question::Question;
 use super::score;
 use super::summary::{DataSet, Row, Spread};
@@ -60,7 +61,7 @@ pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Quest
         val: exact(val[score::place(question.metric)]),
         predicted_rate: exact(Some(score::predicted_rate(&shown))),
         runs: vec![],
-        labels: lines(&[&scores], set),
+        labels: lines(&[Part { evaluations: 1, labels: scores }], set),
         val_ap: None,
         members: vec![],
     }

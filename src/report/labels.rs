@@ -1,35 +1,46 @@
 //! The labels of a row: means over its runs. Pure.
 
-use super::load::Labels;
-use super::score::LabelScore;
-use super::summary::{DataSet, LabelLine, Spread, Summary};
+use std::collections::HashMap;
 
-/// Gives their labels to the rows that have evaluations in `labels`.
-pub fn describe(summary: &mut Summary, labels: &Labels) {
-    for row in &mut summary.rows {
-        let members: Vec<&Vec<LabelScore>> = row.members.iter().filter_map(|member| labels.get(member)).collect();
-        if !members.is_empty() {
-            row.labels = lines(&members, &summary.data[row.data]);
+use super::load::Part;
+use super::score::LabelScore;
+use super::summary::{DataSet, LabelLine, Summary};
+
+/// Gives their labels to the rows that have parts.
+pub fn describe(summary: &mut Summary, parts: &HashMap<usize, Vec<Part>>) {
+    for (place, row) in summary.rows.iter_mut().enumerate() {
+        if let Some(parts) = parts.get(&place) {
+            row.labels = lines(parts, &summary.data[row.data]);
         }
     }
 }
 
 /// Means over evaluations, a line a label of the data.
 #[must_use]
-pub fn lines(members: &[&Vec<LabelScore>], set: &DataSet) -> Vec<LabelLine> {
+pub fn lines(parts: &[Part], set: &DataSet) -> Vec<LabelLine> {
     let line = |(at, label): (usize, &String)| {
-        let values = || members.iter().filter_map(|labels| labels.get(at));
-        let mean = |value: fn(&LabelScore) -> f64| Spread::of(values().map(value)).map_or(0.0, |spread| spread.mean);
+        // A label's AP is defined in all evaluations of a data set or in none.
+        let ap = mean(parts, |part| part.labels.get(at).and_then(|score| score.ap));
+        let of = |value: fn(&LabelScore) -> f64| mean(parts, |part| part.labels.get(at).map(value)).unwrap_or(0.0);
         LabelLine {
             label: label.clone(),
-            ap: Spread::of(values().filter_map(|score| score.ap)).map(|spread| spread.mean),
-            precision: mean(|score| score.precision),
-            recall: mean(|score| score.recall),
-            f1: mean(|score| score.f1),
-            threshold: mean(|score| score.threshold),
+            ap,
+            precision: of(|score| score.precision),
+            recall: of(|score| score.recall),
+            f1: of(|score| score.f1),
+            threshold: of(|score| score.threshold),
             prevalence: set.positives[at] as f64 / set.rows.max(1) as f64,
-            predicted_rate: mean(|score| score.predicted_rate),
+            predicted_rate: of(|score| score.predicted_rate),
         }
     };
     set.labels.iter().enumerate().map(line).collect()
+}
+
+/// Weighted by evaluations; `None` without values.
+fn mean(parts: &[Part], value: impl Fn(&Part) -> Option<f64>) -> Option<f64> {
+    let (sum, n) = parts
+        .iter()
+        .filter_map(|part| Some((value(part)?, part.evaluations as f64)))
+        .fold((0.0, 0.0), |(sum, n), (value, weight)| (sum + value * weight, n + weight));
+    (n > 0.0).then(|| sum / n)
 }

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use super::fresh;
 use super::question::{Question, Split};
 use super::score::{LabelScore, Score};
+use super::summary::Summary;
 use crate::error::Error;
-use crate::spec::{DataFacts, Fingerprint};
-use crate::store::{At, METRICS, Reader, ResultRow, SweepRow, SweepRun};
+use crate::spec::DataFacts;
+use crate::store::{At, Evaluated, LabelMeans, Reader, SweepRow, SweepRun};
 use crate::strategy::sampler::Realised;
 use crate::strategy::threshold::Policy;
 
@@ -108,11 +109,10 @@ pub fn named(rows: Vec<SweepRun>) -> Vec<Run> {
 
 async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, at: At) -> Result<Vec<Score>, Error> {
     let index = by_name(loaded);
-    let score = |row: &ResultRow| {
+    let score = |row: &Evaluated| {
         let policy = loaded.policies.iter().position(|name| *name == row.policy)?;
-        let values = METRICS.map(|name| row.metric(name));
         let run = *index.get(row.run.as_str())?;
-        Some(Score { run, policy, values, predicted_rate: row.predicted_rate, labels: vec![] })
+        Some(Score { run, policy, values: row.values, predicted_rate: row.predicted_rate, labels: vec![] })
     };
     let mut scores: Vec<Score> = reader.results(loaded.sweep.id, split.name(), at).await?.iter().filter_map(score).collect();
     scores.sort_by_key(|score| (score.run, score.policy));
@@ -123,26 +123,53 @@ fn by_name(loaded: &Loaded) -> HashMap<&str, usize> {
     loaded.runs.iter().enumerate().map(|(at, run)| (run.row.run.as_str(), at)).collect()
 }
 
-/// Labels of evaluations: (run, policy) → one entry a label, in the order of the data.
-pub type Labels = HashMap<(usize, usize), Vec<LabelScore>>;
+/// Some evaluations of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    pub evaluations: usize,
+    /// Their means: one entry a label, in the order of the data.
+    pub labels: Vec<LabelScore>,
+}
 
-/// The label rows of these runs on the split that is shown.
+/// The labels of some of the summary's rows on the split that is shown: the row's place → parts that make it up, in one piece if all are recorded.
 ///
 /// # Errors
 /// The database.
-pub async fn labels(reader: &mut Reader, loaded: &Loaded, question: &Question, runs: &[usize]) -> Result<Labels, Error> {
-    let mut labels = Labels::new();
-    for score in loaded.shown(question.split).iter().filter(|score| !score.labels.is_empty()) {
-        labels.insert((score.run, score.policy), score.labels.clone());
-    }
-    let index = by_name(loaded);
-    let wanted: Vec<Fingerprint> = runs.iter().map(|&run| Fingerprint(loaded.runs[run].row.run.clone())).collect();
-    let rows = reader.label_results(loaded.sweep.id, question.split.name(), question.at, &wanted).await?;
-    for row in &rows {
-        let policy = loaded.policies.iter().position(|name| *name == row.policy);
-        if let (Some(policy), Some(&run)) = (policy, index.get(row.run.as_str())) {
-            labels.entry((run, policy)).or_default().push(LabelScore::from(row));
+pub async fn labels(
+    reader: &mut Reader,
+    loaded: &Loaded,
+    question: &Question,
+    summary: &Summary,
+    places: &[usize],
+) -> Result<HashMap<usize, Vec<Part>>, Error> {
+    let mut parts: HashMap<usize, Vec<Part>> = HashMap::new();
+    let fresh: HashMap<(usize, usize), &Score> = loaded
+        .shown(question.split)
+        .iter()
+        .filter(|score| !score.labels.is_empty())
+        .map(|score| ((score.run, score.policy), score))
+        .collect();
+    let mut recorded = Vec::new();
+    for (place, row) in places.iter().map(|&place| (place, &summary.rows[place])) {
+        for member in &row.members {
+            match fresh.get(member) {
+                Some(score) => parts.entry(place).or_default().push(Part { evaluations: 1, labels: score.labels.clone() }),
+                None => recorded.push((loaded.runs[member.0].row.run.as_str(), row.policy.as_str(), place)),
+            }
         }
     }
-    Ok(labels)
+    let mut means: HashMap<(usize, String), LabelMeans> = HashMap::new();
+    for mean in reader.label_means(loaded.sweep.id, question.split.name(), question.at, &recorded).await? {
+        // places were ours
+        means.insert((usize::try_from(mean.place).unwrap_or(usize::MAX), mean.label.clone()), mean);
+    }
+    for (place, row) in places.iter().map(|&place| (place, &summary.rows[place])) {
+        let found: Option<Vec<LabelMeans>> =
+            summary.data[row.data].labels.iter().map(|label| means.remove(&(place, label.clone()))).collect();
+        if let Some(found) = found.filter(|found| !found.is_empty()) {
+            let evaluations = usize::try_from(found[0].evaluations).unwrap_or(0);
+            parts.entry(place).or_default().push(Part { evaluations, labels: found.iter().map(LabelScore::from).collect() });
+        }
+    }
+    Ok(parts)
 }

@@ -64,16 +64,13 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     let columns = question::columns(&question.group_by, &loaded.keys)?;
     let mut summary = rank::rank(&loaded, question, &columns);
     let mut given = vec![0; summary.data.len()];
-    let detailed = summary.rows.iter().filter(|row| !row.baseline).filter(|row| {
-        given[row.data] += 1;
-        given[row.data] <= question.detailed
-    });
-    let members: std::collections::BTreeSet<(usize, usize)> = detailed.flat_map(|row| row.members.iter().copied()).collect();
-    let mut runs: Vec<usize> = members.iter().map(|(run, _)| *run).collect();
-    runs.dedup();
-    let mut labels = load::labels(reader, &loaded, question, &runs).await?;
-    labels.retain(|member, _| members.contains(member));
-    labels::describe(&mut summary, &labels);
+    let detailed = |(place, row): (usize, &Row)| {
+        given[row.data] += usize::from(!row.baseline);
+        (!row.baseline && given[row.data] <= question.detailed).then_some(place)
+    };
+    let places: Vec<usize> = summary.rows.iter().enumerate().filter_map(detailed).collect();
+    let parts = load::labels(reader, &loaded, question, &summary, &places).await?;
+    labels::describe(&mut summary, &parts);
     summary.why = why;
     Ok(summary)
 }

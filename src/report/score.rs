@@ -2,7 +2,7 @@
 
 use crate::metric::Counts;
 use crate::metric::average::Averages;
-use crate::store::{LabelRow, METRICS};
+use crate::store::{LabelMeans, METRICS};
 
 /// One evaluation: a run on one split at one epoch under one policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +18,7 @@ pub struct Score {
     pub labels: Vec<LabelScore>,
 }
 
-/// One label of an evaluation.
+/// One label of an evaluation, or its means over several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelScore {
     pub ap: Option<f64>,
@@ -35,9 +35,9 @@ pub fn place(metric: &str) -> usize {
     METRICS.iter().position(|name| *name == metric).unwrap_or(0)
 }
 
-impl From<&LabelRow> for LabelScore {
-    fn from(row: &LabelRow) -> Self {
-        let LabelRow { ap, threshold, precision, recall, f1, predicted_rate, .. } = *row;
+impl From<&LabelMeans> for LabelScore {
+    fn from(means: &LabelMeans) -> Self {
+        let LabelMeans { ap, threshold, precision, recall, f1, predicted_rate, .. } = *means;
         Self { ap, threshold, precision, recall, f1, predicted_rate }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use super::load::{Labels, Loaded, Run};
+use super::load::{Loaded, Part, Run};
 use super::question::{Question, Split, columns};
 use super::score::{LabelScore, Score, place};
 use super::summary::{Row, Spread, Summary};
@@ -277,10 +277,11 @@ fn described() -> Summary {
     add(&mut loaded, "bce", "[10.79,2.446]", &[0.7, 0.8]);
     let mut summary = ranked(&loaded, &Question::default());
     let label = |ap, threshold, f1| LabelScore { ap, threshold, precision: f1, recall: f1, f1, predicted_rate: 0.25 };
-    let mut read = Labels::new();
-    read.insert((0, 0), vec![label(Some(0.25), 0.1, 0.5), label(None, 0.5, 0.0)]);
-    read.insert((1, 0), vec![label(Some(0.75), 0.3, 1.0), label(None, 0.5, 0.5)]);
-    labels::describe(&mut summary, &read);
+    let parts = vec![
+        Part { evaluations: 1, labels: vec![label(Some(0.25), 0.1, 0.5), label(None, 0.5, 0.0)] },
+        Part { evaluations: 3, labels: vec![label(Some(0.75), 0.3, 1.0), label(None, 0.5, 0.5)] },
+    ];
+    labels::describe(&mut summary, &HashMap::from([(0, parts)]));
     summary
 }
 
@@ -288,8 +289,8 @@ fn described() -> Summary {
 fn labels_are_means_over_runs() {
     let summary = described();
     let [rare, other] = &summary.rows[0].labels[..] else { panic!() };
-    assert_eq!((rare.ap, rare.threshold, rare.f1, rare.prevalence), (Some(0.5), 0.2, 0.75, 0.1));
-    assert_eq!((other.ap, other.f1, other.predicted_rate), (None, 0.25, 0.25));
+    assert_eq!((rare.ap, rare.threshold, rare.f1, rare.prevalence), (Some(0.625), 0.25, 0.875, 0.1));
+    assert_eq!((other.ap, other.f1, other.predicted_rate), (None, 0.375, 0.25));
 }
 
 #[test]
@@ -301,7 +302,7 @@ fn csv_is_long_and_quotes_what_it_must() {
     assert_eq!(rows.len(), 4, "two rows of two labels");
     let cell = |row: usize, name: &str| rows[row].get(heads.iter().position(|head| head == name).unwrap()).unwrap();
     assert_eq!((cell(0, "pos_weight"), cell(0, "policy"), cell(0, "n"), cell(0, "gamma")), ("[10.79,2.446]", "0.5", "2", ""));
-    assert_eq!((cell(1, "label"), cell(1, "ap"), cell(1, "f1"), cell(1, "metric")), ("a|b, \"c\"", "", "0.25", "macro_f1"));
+    assert_eq!((cell(1, "label"), cell(1, "ap"), cell(1, "f1"), cell(1, "metric")), ("a|b, \"c\"", "", "0.375", "macro_f1"));
     assert_eq!((cell(2, "policy"), cell(2, "loss"), cell(2, "recall")), (ALL_POSITIVE, "", "1"));
     let mean: f64 = cell(0, "mean").parse().unwrap();
     assert!(close(mean, 0.75));

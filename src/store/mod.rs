@@ -12,8 +12,8 @@ mod writer;
 pub use error::StoreError;
 pub use lock::holder;
 pub use reader::{
-    At, AttemptRow, EpochRow, FailedRun, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow, RunningAttempt, Status, SweepConfig,
-    SweepRow, SweepRun,
+    At, AttemptRow, EpochRow, Evaluated, FailedRun, LabelMeans, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow,
+    RunningAttempt, Status, SweepConfig, SweepRow, SweepRun,
 };
 pub use writer::{Missing, Writer};
 

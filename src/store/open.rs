@@ -72,6 +72,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(10))
+        // SQLite's thread hands rows over one by one; with sqlx's 50 the two threads mostly wait for each other.
+        .row_buffer_size(4096)
+        // What a query keeps to itself needs no room on a disk that may be full.
+        .pragma("temp_store", "memory")
         .pragma("cache_size", "-65536")
 }
 

@@ -1,6 +1,8 @@
 //! Rows of the two views, as the reports need them.
 
 use serde::Serialize;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 
 use super::Reader;
 use crate::spec::Fingerprint;
@@ -101,6 +103,44 @@ impl ResultRow {
     }
 }
 
+/// The values of one evaluation: what a report ranks by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    pub run: String,
+    pub policy: String,
+    /// In the order of [`METRICS`]; `None` where undefined.
+    pub values: [Option<f64>; METRICS.len()],
+    /// Mean over labels.
+    pub predicted_rate: Option<f64>,
+}
+
+impl sqlx::FromRow<'_, SqliteRow> for Evaluated {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let mut values = [None; METRICS.len()];
+        for (at, value) in values.iter_mut().enumerate() {
+            *value = row.try_get(2 + at)?;
+        }
+        Ok(Self { run: row.try_get(0)?, policy: row.try_get(1)?, values, predicted_rate: row.try_get(2 + METRICS.len())? })
+    }
+}
+
+/// One label's means over the evaluations of a group.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct LabelMeans {
+    /// Which group.
+    pub place: i64,
+    pub label: String,
+    /// Evaluations that were averaged.
+    pub evaluations: i64,
+    /// `None` without positives.
+    pub ap: Option<f64>,
+    pub threshold: f64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub predicted_rate: f64,
+}
+
 /// A row of `label_metrics`.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct LabelRow {
@@ -126,15 +166,15 @@ pub struct LabelRow {
 }
 
 impl Reader {
-    /// The leaderboard of the sweep's succeeded runs on one split: a row a run and policy.
+    /// The evaluations of the sweep's succeeded runs on one split: one a run and policy.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn results(&mut self, sweep: SweepId, split: &str, at: At) -> Result<Vec<ResultRow>, StoreError> {
+    pub async fn results(&mut self, sweep: SweepId, split: &str, at: At) -> Result<Vec<Evaluated>, StoreError> {
         let (which, epoch) = at.bound();
         let rows = sqlx::query_as(
-            "SELECT run, loss, pos_weight, gamma, sampler, seed, params, epoch, split, policy, macro_f1, micro_f1, weighted_f1, samples_f1,
-                    macro_precision, macro_recall, macro_ap, macro_auc, hamming_loss, subset_accuracy, best_epoch, predicted_rate
+            "SELECT run, policy, macro_f1, micro_f1, weighted_f1, samples_f1, macro_precision, macro_recall, macro_ap, macro_auc,
+                    hamming_loss, subset_accuracy, predicted_rate
              FROM leaderboard
              WHERE sweep_id = ?1 AND run_state = 'succeeded' AND split = ?2
                AND CASE ?3 WHEN 'best' THEN best_epoch WHEN 'last' THEN last_epoch ELSE epoch = ?4 END",
@@ -148,32 +188,54 @@ impl Reader {
         self.told(rows)
     }
 
-    /// The label rows of some of the sweep's runs on one split, labels in the order of the data.
+    /// Means of the label rows of groups of the sweep's evaluations on one split. `groups` are (run, policy, place), each run and
+    /// policy in one group only; a row for each place that has evaluations, and each label of their data.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn label_results(
+    pub async fn label_means(
         &mut self,
         sweep: SweepId,
         split: &str,
         at: At,
-        runs: &[Fingerprint],
-    ) -> Result<Vec<LabelRow>, StoreError> {
+        groups: &[(&str, &str, usize)],
+    ) -> Result<Vec<LabelMeans>, StoreError> {
+        let means = self.means(sweep, split, at, groups).await;
+        self.told(means)
+    }
+
+    async fn means(
+        &mut self,
+        sweep: SweepId,
+        split: &str,
+        at: At,
+        groups: &[(&str, &str, usize)],
+    ) -> Result<Vec<LabelMeans>, sqlx::Error> {
+        // A table of this connection, with a key: a join with the JSON itself would read it once for each evaluation.
+        sqlx::query("CREATE TEMP TABLE wanted (run TEXT, policy TEXT, place INTEGER, PRIMARY KEY (run, policy)) WITHOUT ROWID")
+            .execute(&mut self.connection)
+            .await?;
+        sqlx::query("INSERT INTO temp.wanted SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)")
+            .bind(crate::store::json(&groups))
+            .execute(&mut self.connection)
+            .await?;
         let (which, epoch) = at.bound();
-        let rows = sqlx::query_as(
-            "SELECT run, policy, label, threshold, support, tp, fp, fn, tn, precision, recall, f1, ap, auc, mean_score, prevalence, predicted_rate
-             FROM label_metrics
-             WHERE sweep_id = ?1 AND run IN (SELECT value FROM json_each(?5)) AND split = ?2
-               AND CASE ?3 WHEN 'best' THEN best_epoch WHEN 'last' THEN last_epoch ELSE epoch = ?4 END",
+        let means = sqlx::query_as(
+            "SELECT place, label, count(*) AS evaluations, avg(ap) AS ap, avg(threshold) AS threshold, avg(precision) AS precision,
+                    avg(recall) AS recall, avg(f1) AS f1, avg(predicted_rate) AS predicted_rate
+             FROM label_metrics m CROSS JOIN temp.wanted w ON w.run = m.run AND w.policy = m.policy
+             WHERE sweep_id = ?1 AND split = ?2
+               AND CASE ?3 WHEN 'best' THEN best_epoch WHEN 'last' THEN last_epoch ELSE epoch = ?4 END
+             GROUP BY place, label",
         )
         .bind(sweep)
         .bind(split)
         .bind(which)
         .bind(epoch)
-        .bind(crate::store::json(&runs))
         .fetch_all(&mut self.connection)
-        .await;
-        self.told(rows)
+        .await?;
+        sqlx::query("DROP TABLE temp.wanted").execute(&mut self.connection).await?;
+        Ok(means)
     }
 
     /// Every leaderboard row of one run, as the newest of its sweeps names it: by split, epoch and policy.

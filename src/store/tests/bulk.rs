@@ -55,11 +55,18 @@ async fn ten_thousand_runs() {
     assert_eq!(reader.results(sweep, "val", At::Best).await.unwrap().len(), 30_000);
     times.push(("results", clock.elapsed()));
     let clock = Instant::now();
-    assert_eq!(reader.label_results(sweep, "val", At::Best, &runs[..60]).await.unwrap().len(), 60 * 3 * 4);
-    times.push(("labels of 60 runs", clock.elapsed()));
-    let clock = Instant::now();
-    assert_eq!(reader.label_results(sweep, "val", At::Best, &runs).await.unwrap().len(), 120_000);
-    times.push(("labels of all runs", clock.elapsed()));
+    let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
+    for (what, members) in [("labels of 60 runs", &runs[..60]), ("labels of all runs", &runs[..])] {
+        let groups: Vec<(&str, &str, usize)> = members
+            .iter()
+            .flat_map(|run| policies.iter().enumerate().map(|(place, policy)| (run.0.as_str(), policy.as_str(), place)))
+            .collect();
+        let clock = Instant::now();
+        let means = reader.label_means(sweep, "val", At::Best, &groups).await.unwrap();
+        times.push((what, clock.elapsed()));
+        assert_eq!(means.len(), 3 * 4);
+        assert!(means.iter().all(|mean| mean.evaluations == members.len() as i64));
+    }
     let clock = Instant::now();
     assert_eq!(reader.recorded(&runs).await.unwrap().len(), 10_000);
     times.push(("recorded", clock.elapsed()));

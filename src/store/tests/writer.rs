@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::fixture::{self, Journal};
 use crate::protocol::{Event, Outcome};
 use crate::spec::{Fingerprint, Plan};
-use crate::store::{Writer, open};
+use crate::store::{At, LabelRow, Reader, Writer, open};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -298,4 +298,57 @@ async fn an_older_database_is_brought_up_to_date() {
     assert_eq!(rows(&db).await, before);
     let mut reader = crate::store::Reader::open(&db).await.unwrap();
     assert_eq!(reader.run_draws(&plan.runs[0].fingerprint).await.unwrap(), None);
+}
+
+/// Groups over two runs and two policies, one of them a run short, against the rows of the view.
+#[tokio::test]
+async fn means_of_labels_are_those_of_the_view() {
+    let plan = fixture::plan("letters", &["bce", "focal"], 1, 2);
+    let (_folder, db) = folder();
+    let mut writer = Writer::open(&db).await.unwrap();
+    let sweep = begin(&mut writer, &plan).await;
+    let mut journal = Journal::new();
+    for run in &plan.runs {
+        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        journal.attempt(run, attempt, 0, &plan.policies);
+    }
+    ingest(&mut writer, "w0.jsonl", &journal).await;
+    writer.close().await.unwrap();
+
+    let runs = fingerprints(&plan);
+    let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
+    let member = |run: usize, policy: usize, place: usize| (runs[run].0.as_str(), policies[policy].as_str(), place);
+    let mut reader = Reader::open(&db).await.unwrap();
+    let groups = [member(0, 0, 7), member(1, 0, 7), member(1, 1, 2)];
+    let means = reader.label_means(sweep, "val", At::Last, &groups).await.unwrap();
+    // twice over one connection, and nothing for nobody
+    assert_eq!(reader.label_means(sweep, "val", At::Last, &groups).await.unwrap(), means);
+    assert_eq!(reader.label_means(sweep, "val", At::Last, &[]).await.unwrap(), []);
+    let mut rows = Vec::new();
+    for (run, policy, place) in groups {
+        let found = sqlx::query_as::<_, LabelRow>(
+            "SELECT * FROM label_metrics WHERE run = ?1 AND policy = ?2 AND split = 'val' AND last_epoch AND sweep_id = ?3",
+        );
+        let found = found.bind(run).bind(policy).bind(sweep).fetch_all(&mut open::for_reading(&db).await.unwrap()).await.unwrap();
+        rows.extend(found.into_iter().map(|row| (place as i64, row)));
+    }
+    assert_eq!(means.iter().map(|mean| mean.place).collect::<std::collections::BTreeSet<_>>(), [2, 7].into());
+    for mean in &means {
+        let of: Vec<&LabelRow> =
+            rows.iter().filter(|(place, row)| (*place, &row.label) == (mean.place, &mean.label)).map(|(_, row)| row).collect();
+        let average = |value: fn(&LabelRow) -> f64| of.iter().map(|row| value(row)).sum::<f64>() / of.len() as f64;
+        assert_eq!((mean.evaluations, of.len()), (if mean.place == 7 { 2 } else { 1 }, mean.evaluations as usize));
+        for (found, expected) in [
+            (mean.f1, average(|row| row.f1)),
+            (mean.precision, average(|row| row.precision)),
+            (mean.recall, average(|row| row.recall)),
+            (mean.threshold, average(|row| row.threshold)),
+            (mean.predicted_rate, average(|row| row.predicted_rate)),
+            (mean.ap.unwrap(), average(|row| row.ap.unwrap())),
+        ] {
+            assert!((found - expected).abs() < 1e-12, "{mean:?} {expected}");
+        }
+    }
+    let labels = rows.iter().filter(|(place, _)| *place == 2).count();
+    assert_eq!(means.len(), 2 * labels);
 }
