@@ -54,7 +54,6 @@ async fn ten_thousand_runs() {
     let clock = Instant::now();
     assert_eq!(reader.results(sweep, "val", At::Best).await.unwrap().len(), 30_000);
     times.push(("results", clock.elapsed()));
-    let clock = Instant::now();
     let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
     for (what, members) in [("labels of 60 runs", &runs[..60]), ("labels of all runs", &runs[..])] {
         let groups: Vec<(&str, &str, usize)> = members

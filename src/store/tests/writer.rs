@@ -262,7 +262,7 @@ async fn what_samplers_showed_is_kept_until_the_run_is_forgotten() {
     writer.begin_attempt(&first.fingerprint, "cpu").await.unwrap();
     journal.attempt(first, 1, 0, &plan.policies);
     ingest(&mut writer, "w0.jsonl", &journal).await;
-    let mut reader = crate::store::Reader::open(&db).await.unwrap();
+    let mut reader = Reader::open(&db).await.unwrap();
     assert_eq!(reader.run_draws(&first.fingerprint).await.unwrap(), Some(fixture::drawn()));
     assert_eq!(reader.run_draws(&second.fingerprint).await.unwrap(), None);
     assert_eq!(reader.draws(sweep).await.unwrap(), [(first.fingerprint.0.clone(), fixture::drawn())]);
@@ -291,12 +291,12 @@ async fn an_older_database_is_brought_up_to_date() {
     .await
     .unwrap();
     old.close().await.unwrap();
-    let error = crate::store::Reader::open(&db).await.err().unwrap().to_string();
+    let error = Reader::open(&db).await.err().unwrap().to_string();
     assert!(error.contains("schema 1, this one needs 2") && error.contains("brings it up to date"), "{error}");
     let writer = Writer::open(&db).await.unwrap();
     writer.close().await.unwrap();
     assert_eq!(rows(&db).await, before);
-    let mut reader = crate::store::Reader::open(&db).await.unwrap();
+    let mut reader = Reader::open(&db).await.unwrap();
     assert_eq!(reader.run_draws(&plan.runs[0].fingerprint).await.unwrap(), None);
 }
 
