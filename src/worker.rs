@@ -4,6 +4,7 @@
 //! A run's failure is its own: it is recorded, and the next order is taken. After a panic or an error of the device, whose state
 //! nobody knows then, the process ends and the controller starts another.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,7 @@ use crate::data::Dataset;
 use crate::error::Error;
 use crate::protocol::journal::{Journal, JournalError};
 use crate::protocol::{Event, Job, Order, Outcome, VERSION};
-use crate::spec::DataConfig;
+use crate::spec::{DataConfig, Fingerprint};
 use crate::train::{self, Beat, Finish, Monitor, TrainError};
 
 /// Between two signs of life.
@@ -48,8 +49,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let stop = Arc::new(AtomicBool::new(false));
     let jobs = listen(Arc::clone(&stop));
     let mut why = "finished";
-    while let Ok(job) = jobs.recv() {
-        if worker.work(&job, &stop)? == Health::Broken {
+    while let Ok(jobs) = jobs.recv() {
+        if worker.work(&jobs, &stop)? == Health::Broken {
             why = "the device or the program may be in a bad state";
             break;
         }
@@ -84,12 +85,13 @@ fn host() -> String {
 
 /// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
 /// end of stdin without a `stop` means that the controller is gone, and ends the process.
-fn listen(stop: Arc<AtomicBool>) -> Receiver<Box<Job>> {
+fn listen(stop: Arc<AtomicBool>) -> Receiver<Vec<Job>> {
     let (sender, jobs) = mpsc::channel();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
             match line.map(|line| serde_json::from_str::<Order>(&line)) {
-                Ok(Ok(Order::Train(job))) => drop(sender.send(job)),
+                Ok(Ok(Order::Train(job))) => drop(sender.send(vec![*job])),
+                Ok(Ok(Order::Bundle { jobs })) => drop(sender.send(jobs)),
                 Ok(Ok(Order::Stop)) => {
                     stop.store(true, Ordering::Relaxed);
                     return;
@@ -123,47 +125,76 @@ impl Worker {
         say(&mut self.journal, [event])
     }
 
-    /// Trains one run and records how it ended.
-    fn work(&mut self, job: &Job, stop: &AtomicBool) -> Result<Health, JournalError> {
-        if job.v != VERSION {
+    /// Trains the runs of one order and records how each ended.
+    fn work(&mut self, jobs: &[Job], stop: &AtomicBool) -> Result<Health, JournalError> {
+        if let Some(job) = jobs.iter().find(|job| job.v != VERSION) {
             let why = format!("the order is of protocol {}, this worker speaks {VERSION}", job.v);
-            self.say(end(job, Outcome::Crashed, 0, why))?;
+            for job in jobs {
+                self.say(end(job, Outcome::Crashed, 0, why.clone()))?;
+            }
             return Ok(Health::Good);
         }
-        let Self { journal, device, data } = self;
-        let mut voice = Voice { journal, job, stop, log: log(job), spoke: None, results: 0 };
-        voice.log(&format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
-        let trained = catch_unwind(AssertUnwindSafe(|| {
-            let data = open(data, job)?;
-            train::run(job, data, device, &mut voice)
-        }));
-        let (outcome, why, health) = match trained {
-            Ok(Ok(Finish::Done)) => (Outcome::Ok, String::new(), Health::Good),
-            Ok(Ok(Finish::Stopped)) => (Outcome::Stopped, "asked to stop".to_owned(), Health::Good),
-            Ok(Err(TrainError::Journal(error))) => return Err(error),
-            Ok(Err(error)) => {
-                let outcome = error.outcome();
-                let health = if outcome == Outcome::Crashed { Health::Broken } else { Health::Good };
-                (outcome, error.to_string(), health)
+        if self.device.is_cpu() && jobs.iter().all(|job| train::in_one_pass(&job.config)) {
+            return self.attempt(jobs, stop, |data, _, voice| train::together(jobs, data, voice));
+        }
+        for job in jobs {
+            let alone = |data: &Dataset, device: &Device, voice: &mut Voice<'_>| match train::run(job, data, device, voice) {
+                Err(error @ TrainError::Journal(_)) => Err(error),
+                end => Ok(vec![end]),
+            };
+            let trained = self.attempt(std::slice::from_ref(job), stop, alone)?;
+            if trained == Health::Broken {
+                // The runs that were not begun end with this process; each is tried alone then.
+                return Ok(Health::Broken);
             }
+        }
+        Ok(Health::Good)
+    }
+
+    /// One go at `jobs`, which `train` trains together.
+    fn attempt(
+        &mut self,
+        jobs: &[Job],
+        stop: &AtomicBool,
+        train: impl FnOnce(&Dataset, &Device, &mut Voice<'_>) -> Result<Vec<Result<Finish, TrainError>>, TrainError>,
+    ) -> Result<Health, JournalError> {
+        let Some(first) = jobs.first() else { return Ok(Health::Good) };
+        let Self { journal, device, data } = self;
+        let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
+        let mut voice = Voice { journal, stop, spoke: None, told };
+        for job in jobs {
+            voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
+        }
+        let trained = catch_unwind(AssertUnwindSafe(|| train(open(data, first)?, device, &mut voice)));
+        let ends: Vec<(Outcome, String)> = match trained {
+            Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
+            Ok(Err(TrainError::Journal(error))) => return Err(error),
+            Ok(Err(error)) => vec![verdict(Err(error)); jobs.len()],
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
                 let why = format!("the worker panicked: {}", text.unwrap_or("without a word"));
-                (Outcome::Crashed, why, Health::Broken)
+                vec![(Outcome::Crashed, why); jobs.len()]
             }
         };
-        if !why.is_empty() {
-            voice.log(&why);
-            tracing::info!("{}: {why}", job.run.short());
-        }
-        let results = voice.results;
-        // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
-        if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
-            self.data = None;
-        }
-        self.say(end(job, outcome, results, why))?;
-        if outcome == Outcome::Ok {
-            train::finished(&job.folder);
+        let mut told = std::mem::take(&mut voice.told);
+        let mut health = Health::Good;
+        for (job, (outcome, why)) in jobs.iter().zip(ends) {
+            let Told { log, results } = told.entry(job.run.clone()).or_default();
+            if !why.is_empty() {
+                write_line(log, &why);
+                tracing::info!("{}: {why}", job.run.short());
+            }
+            // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
+            if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
+                self.data = None;
+            }
+            if outcome == Outcome::Crashed {
+                health = Health::Broken;
+            }
+            self.say(end(job, outcome, *results, why))?;
+            if outcome == Outcome::Ok {
+                train::finished(&job.folder);
+            }
         }
         Ok(health)
     }
@@ -213,51 +244,70 @@ fn summary(job: &Job) -> String {
     )
 }
 
-/// What a training says, into the journal and the run's own log.
-struct Voice<'a> {
-    journal: &'a mut Journal,
-    job: &'a Job,
-    stop: &'a AtomicBool,
+/// How a training's end is told.
+fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
+    match end {
+        Ok(Finish::Done) => (Outcome::Ok, String::new()),
+        Ok(Finish::Stopped) => (Outcome::Stopped, "asked to stop".to_owned()),
+        Err(error) => (error.outcome(), error.to_string()),
+    }
+}
+
+/// What a run has said.
+#[derive(Default)]
+struct Told {
     log: Option<File>,
-    spoke: Option<Instant>,
     /// Epoch, Drawn, Rank and Eval records so far.
     results: u64,
 }
 
+/// A line of a run's log. A log that cannot be written fails no run.
+fn write_line(log: &mut Option<File>, line: &str) {
+    if let Some(log) = log {
+        let _ = writeln!(log, "{line}");
+    }
+}
+
+/// What trainings say, into the journal and the runs' own logs.
+struct Voice<'a> {
+    journal: &'a mut Journal,
+    stop: &'a AtomicBool,
+    spoke: Option<Instant>,
+    told: HashMap<Fingerprint, Told>,
+}
+
 impl Voice<'_> {
-    /// A line of the run's log. A log that cannot be written fails no run.
-    fn log(&mut self, line: &str) {
-        if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "{line}");
-        }
+    fn log(&mut self, job: &Job, line: &str) {
+        write_line(&mut self.told.entry(job.run.clone()).or_default().log, line);
     }
 }
 
 impl Monitor for Voice<'_> {
-    fn begin(&mut self, from: Option<usize>) -> Result<(), JournalError> {
+    fn begin(&mut self, job: &Job, from: Option<usize>) -> Result<(), JournalError> {
         if let Some(epochs) = from {
-            self.log(&format!("continues after {epochs} epochs"));
+            self.log(job, &format!("continues after {epochs} epochs"));
         }
-        say(self.journal, [Event::Begin { r: self.job.run.clone(), a: self.job.attempt, from }])
+        say(self.journal, [Event::Begin { r: job.run.clone(), a: job.attempt, from }])
     }
 
-    fn beat(&mut self, beat: Beat) -> Result<(), JournalError> {
+    fn beat(&mut self, job: &Job, beat: Beat) -> Result<(), JournalError> {
         if self.spoke.is_some_and(|spoke| spoke.elapsed() < BEAT) {
             return Ok(());
         }
         self.spoke = Some(Instant::now());
         let Beat { epoch, step, steps, loss, images_per_s } = beat;
-        say(self.journal, [Event::Hb { r: Some(self.job.run.clone()), epoch, step, steps, loss, images_per_s }])
+        say(self.journal, [Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s }])
     }
 
-    fn record(&mut self, events: Vec<Event>) -> Result<(), JournalError> {
-        self.results += events.len() as u64;
+    fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
+        self.told.entry(job.run.clone()).or_default().results += events.len() as u64;
         for event in &events {
             if let Event::Epoch { epoch, train_loss, val_loss, learning_rate, seconds, .. } = event {
-                self.log(&format!(
-                    "epoch {}: loss {train_loss:.6}, val loss {val_loss:.6}, learning rate {learning_rate:e}, {seconds:.1} s",
-                    epoch + 1
-                ));
+                let epoch = epoch + 1;
+                self.log(
+                    job,
+                    &format!("epoch {epoch}: loss {train_loss:.6}, val loss {val_loss:.6}, learning rate {learning_rate:e}, {seconds:.1} s"),
+                );
             }
         }
         say(self.journal, events)

@@ -76,12 +76,13 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
-        for Missing { job, failures, .. } in &missing {
+        for Missing { job, failures, bundle } in &missing {
             let fresh = data.len();
             let data = *data.entry(job.data.clone()).or_insert(fresh);
             // Runs that are tried again although they had failed for good get all their attempts.
             let failures = if *failures >= limits.attempts { 0 } else { *failures };
-            queued.push(Queued { run: job.run.clone(), attempt: job.attempt, failures, data });
+            let bundle = together(job, &slots).then_some(*bundle);
+            queued.push(Queued { run: job.run.clone(), attempt: job.attempt, failures, data, bundle });
         }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -214,10 +215,21 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             Action::Start { worker, slot } => return self.start_worker(worker, slot),
-            Action::Train { worker, run, attempt } => {
-                let job = Job { attempt, folder: self.folders.run(&self.jobs[run].run), ..self.jobs[run].clone() };
-                fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
-                self.launcher.send(worker, &Order::Train(Box::new(job)));
+            Action::Train { worker, runs } => {
+                let mut jobs = Vec::with_capacity(runs.len());
+                for (run, attempt) in runs {
+                    let job = Job { attempt, folder: self.folders.run(&self.jobs[run].run), ..self.jobs[run].clone() };
+                    fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
+                    jobs.push(job);
+                }
+                let order = match jobs.pop() {
+                    Some(only) if jobs.is_empty() => Order::Train(Box::new(only)),
+                    last => {
+                        jobs.extend(last);
+                        Order::Bundle { jobs }
+                    }
+                };
+                self.launcher.send(worker, &order);
             }
             Action::Stop { worker } => self.launcher.send(worker, &Order::Stop),
             Action::Kill { worker } => self.launcher.kill(worker),
@@ -244,9 +256,11 @@ impl<'a> Dispatcher<'a> {
 
     fn tell(&mut self, news: &News) {
         let job = match news {
-            News::Began { run, .. } | News::Succeeded { run, .. } | News::Failed { run, .. } | News::Stopped { run, .. } => {
-                Some(&self.jobs[*run])
-            }
+            News::Began { run, .. }
+            | News::Epoch { run, .. }
+            | News::Succeeded { run, .. }
+            | News::Failed { run, .. }
+            | News::Stopped { run, .. } => Some(&self.jobs[*run]),
             _ => None,
         };
         self.progress.tell(news, job, self.state.tally());
@@ -271,6 +285,11 @@ impl<'a> Dispatcher<'a> {
             tracing::warn!("{left} workers are not gone yet");
         }
     }
+}
+
+/// Whether `job` can train with others of its bundle, wherever it comes to be trained.
+fn together(job: &Job, slots: &[Slot]) -> bool {
+    crate::train::in_one_pass(&job.config) && slots.iter().all(|slot| slot.device == "cpu")
 }
 
 /// The last lines of a log.

@@ -56,9 +56,18 @@ pub struct Progress {
 }
 
 struct Work {
+    /// The first of its runs.
     run: String,
+    /// Runs that it is on.
+    runs: usize,
     epochs: usize,
     line: Option<ProgressBar>,
+}
+
+impl Work {
+    fn name(&self) -> String {
+        if self.runs > 1 { format!("{} runs at once", self.runs) } else { self.run.clone() }
+    }
 }
 
 struct Live {
@@ -97,35 +106,40 @@ impl Progress {
                 if self.verbose {
                     self.line(&format!("begin {run}{}", nth(*attempt)));
                 }
+                if let Some(work) = self.workers.get_mut(worker) {
+                    work.runs += 1;
+                    return;
+                }
                 let line = self.live.as_ref().map(|live| live.all.add(ProgressBar::new_spinner().with_style(style("  {msg}"))));
                 if let Some(line) = &line {
                     line.set_message(run.clone());
                 }
-                self.workers.insert(*worker, Work { run, epochs: job.config.train.epochs, line });
+                self.workers.insert(*worker, Work { run, runs: 1, epochs: job.config.train.epochs, line });
             }
             News::Beat { worker, epoch, step, steps, loss, images_per_s } => {
-                if let Some(Work { run, epochs, line: Some(line) }) = self.workers.get(worker) {
-                    let (epoch, speed) = (epoch + 1, rate(*images_per_s));
+                if let Some(work @ Work { epochs, line: Some(line), .. }) = self.workers.get(worker) {
+                    let (run, epoch, speed) = (work.name(), epoch + 1, rate(*images_per_s));
                     line.set_message(format!(
                         "{run}  epoch {epoch}/{epochs}  step {step}/{steps}  loss {loss:.4}  {speed} images/s"
                     ));
                 }
             }
-            News::Epoch { worker, epoch, train_loss, val_loss } => {
-                if let Some(Work { run, epochs, line }) = self.workers.get(worker) {
-                    let epoch = epoch + 1;
-                    let text = format!("{run}  epoch {epoch}/{epochs}  loss {train_loss:.4}  val loss {val_loss:.4}");
-                    match line {
-                        Some(line) => line.set_message(text),
-                        None if self.verbose => self.line(&text),
+            News::Epoch { worker, epoch, train_loss, val_loss, .. } => {
+                if let (Some(work), Some(job)) = (self.workers.get(worker), job) {
+                    let (epoch, epochs) = (epoch + 1, work.epochs);
+                    let rest = format!("epoch {epoch}/{epochs}  loss {train_loss:.4}  val loss {val_loss:.4}");
+                    match &work.line {
+                        Some(line) => line.set_message(format!("{}  {rest}", work.name())),
+                        None if self.verbose => self.line(&format!("{}  {rest}", describe(job))),
                         None => {}
                     }
                 }
             }
-            News::Succeeded { worker, .. } => self.ended(*worker, "done", tally),
-            News::Stopped { worker, .. } => self.ended(*worker, "stopped", tally),
+            News::Succeeded { worker, .. } => self.ended(*worker, job, "done", tally),
+            News::Stopped { worker, .. } => self.ended(*worker, job, "stopped", tally),
             News::Failed { worker, outcome, why, retry, .. } => {
-                let run = self.leave(*worker);
+                self.leave(*worker);
+                let run = job.map(describe).unwrap_or_default();
                 self.failures += 1;
                 if self.failures <= FAILURES {
                     let then = if *retry { ", will be tried again" } else { "" };
@@ -168,17 +182,24 @@ impl Progress {
         }
     }
 
-    fn leave(&mut self, worker: WorkerId) -> String {
-        let Some(work) = self.workers.remove(&worker) else { return String::new() };
-        if let (Some(line), Some(live)) = (&work.line, &self.live) {
-            line.finish_and_clear();
-            live.all.remove(line);
+    /// A run of `worker` is over.
+    fn leave(&mut self, worker: WorkerId) {
+        let Some(work) = self.workers.get_mut(&worker) else { return };
+        work.runs -= 1;
+        if work.runs > 0 {
+            return;
         }
-        work.run
+        if let Some(line) = self.workers.remove(&worker).and_then(|work| work.line) {
+            line.finish_and_clear();
+            if let Some(live) = &self.live {
+                live.all.remove(&line);
+            }
+        }
     }
 
-    fn ended(&mut self, worker: WorkerId, how: &str, tally: Tally) {
-        let run = self.leave(worker);
+    fn ended(&mut self, worker: WorkerId, job: Option<&Job>, how: &str, tally: Tally) {
+        self.leave(worker);
+        let run = job.map(describe).unwrap_or_default();
         if self.voice != Voice::Lines {
             return;
         }

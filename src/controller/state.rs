@@ -1,7 +1,7 @@
 //! What happens next: a pure machine, event → actions. No clock, no files, no processes, no database: `now` is handed in,
 //! and the dispatcher carries the actions out in the order they are emitted (persist, act, tell).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::failure;
@@ -35,6 +35,8 @@ pub struct Queued {
     pub failures: u32,
     /// Runs with equal numbers read the same data: a worker keeps it open.
     pub data: usize,
+    /// Runs with equal numbers may train together; `None`: alone.
+    pub bundle: Option<usize>,
 }
 
 /// What has happened. Records have been stored before the machine hears of them.
@@ -63,8 +65,8 @@ pub enum Action {
     End { run: RunIndex, attempt: u32, worker: WorkerId, outcome: Outcome, why: String, retry: bool },
     /// Act: start a worker on a slot.
     Start { worker: WorkerId, slot: usize },
-    /// Act: order the worker to train (always after `Begin`).
-    Train { worker: WorkerId, run: RunIndex, attempt: u32 },
+    /// Act: order the worker to train these runs and attempts, together if they are several (always after their `Begin`).
+    Train { worker: WorkerId, runs: Vec<(RunIndex, u32)> },
     /// Act: order the worker to stop after the current epoch.
     Stop { worker: WorkerId },
     /// Act: SIGKILL.
@@ -91,6 +93,7 @@ pub enum News {
     },
     Epoch {
         worker: WorkerId,
+        run: RunIndex,
         epoch: usize,
         train_loss: f64,
         val_loss: f64,
@@ -148,6 +151,8 @@ pub struct Tally {
 const START_TRIES: u32 = 3;
 /// How long a worker with nothing to do may take to leave.
 const LEAVE: Duration = Duration::from_secs(10);
+/// Runs of one bundle. More would cost memory and bring nothing: the pass over the inputs is shared well enough by then.
+const TOGETHER: usize = 32;
 
 #[derive(Debug)]
 enum Stage {
@@ -164,12 +169,31 @@ enum Stage {
 
 #[derive(Debug)]
 struct Busy {
+    /// Never empty.
+    going: Vec<Going>,
+    heard: Duration,
+    /// When the time limit of its runs is over: the sum of theirs, since they share the worker.
+    over: Option<Duration>,
+    /// A run of the bundle has crashed.
+    broken: bool,
+}
+
+/// A run that a worker is on.
+#[derive(Debug)]
+struct Going {
     run: RunIndex,
     attempt: u32,
-    since: Duration,
-    heard: Duration,
     /// Epoch, Drawn, Rank and Eval records so far.
     records: u64,
+}
+
+/// Runs that wait.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    data: usize,
+    /// They may train together.
+    bundle: bool,
+    runs: VecDeque<RunIndex>,
 }
 
 #[derive(Debug)]
@@ -197,8 +221,10 @@ struct Slot {
 pub struct State {
     limits: Limits,
     runs: Vec<Queued>,
-    /// Queued runs, one queue a data set.
-    queues: Vec<VecDeque<RunIndex>>,
+    /// Queued runs: first a queue a data set for those that train alone, then one a bundle.
+    queues: Vec<Queue>,
+    /// Runs of a bundle that one worker gets.
+    share: usize,
     slots: Vec<Slot>,
     workers: u32,
     tally: Tally,
@@ -209,13 +235,27 @@ impl State {
     /// A machine with `slots` places for workers.
     #[must_use]
     pub fn new(limits: Limits, runs: Vec<Queued>, slots: usize) -> Self {
-        let mut queues = vec![VecDeque::new(); runs.iter().map(|run| run.data + 1).max().unwrap_or(0)];
+        let sets = runs.iter().map(|run| run.data + 1).max().unwrap_or(0);
+        let mut queues: Vec<Queue> = (0..sets).map(|data| Queue { data, ..Queue::default() }).collect();
+        let mut bundles: BTreeMap<(usize, usize), Vec<RunIndex>> = BTreeMap::new();
         for (index, run) in runs.iter().enumerate() {
-            queues[run.data].push_back(index);
+            // What has failed before is tried by itself, so that it takes no other run along.
+            match run.bundle.filter(|_| run.failures == 0) {
+                Some(bundle) => bundles.entry((run.data, bundle)).or_default().push(index),
+                None => queues[run.data].runs.push_back(index),
+            }
         }
+        for ((data, _), runs) in bundles {
+            match runs[..] {
+                [alone] => queues[data].runs.push_back(alone),
+                _ => queues.push(Queue { data, bundle: true, runs: runs.into() }),
+            }
+        }
+        queues.iter_mut().for_each(|queue| queue.runs.make_contiguous().sort_unstable());
         let tally = Tally { queued: runs.len(), ..Tally::default() };
+        let share = runs.len().div_ceil(slots.max(1)).clamp(1, TOGETHER);
         let slots = (0..slots).map(|_| Slot::default()).collect();
-        Self { limits, runs, queues, slots, workers: 0, tally, halt: None }
+        Self { limits, runs, queues, share, slots, workers: 0, tally, halt: None }
     }
 
     /// How many runs are where.
@@ -250,7 +290,7 @@ impl State {
                 Stage::Leaving { since } => Some(*since + LEAVE),
                 Stage::Busy(busy) => {
                     let hung = busy.heard + self.limits.hung_after;
-                    Some(self.limits.timeout.map_or(hung, |timeout| hung.min(busy.since + timeout)))
+                    Some(busy.over.map_or(hung, |over| hung.min(over)))
                 }
             },
         };
@@ -305,45 +345,67 @@ impl State {
         }
         let Stage::Busy(busy) = &mut worker.stage else { return };
         busy.heard = now;
-        let current = |r: &Fingerprint, a: u32| *r == self.runs[busy.run].run && a == busy.attempt;
+        let place = |r: &Fingerprint, a: u32, going: &[Going]| {
+            going.iter().position(|going| going.attempt == a && self.runs[going.run].run == *r)
+        };
         match said {
-            Said::Hb { r, epoch, step, steps, loss, images_per_s } if r.as_ref() == Some(&self.runs[busy.run].run) => {
-                out.push(Action::Tell(News::Beat { worker: id, epoch, step, steps, loss, images_per_s }));
+            Said::Hb { r: Some(r), epoch, step, steps, loss, images_per_s } => {
+                if busy.going.iter().any(|going| self.runs[going.run].run == r) {
+                    out.push(Action::Tell(News::Beat { worker: id, epoch, step, steps, loss, images_per_s }));
+                }
             }
-            Said::Epoch { r, a, epoch, train_loss, val_loss, .. } if current(&r, a) => {
-                busy.records += 1;
-                out.push(Action::Tell(News::Epoch { worker: id, epoch, train_loss, val_loss }));
+            Said::Epoch { r, a, epoch, train_loss, val_loss, .. } => {
+                if let Some(at) = place(&r, a, &busy.going) {
+                    busy.going[at].records += 1;
+                    out.push(Action::Tell(News::Epoch { worker: id, run: busy.going[at].run, epoch, train_loss, val_loss }));
+                }
             }
-            Said::Drawn { r, a, .. } | Said::Rank { r, a, .. } | Said::Eval { r, a, .. } if current(&r, a) => busy.records += 1,
-            Said::End { r, a, st, n, why } if current(&r, a) => {
-                let (outcome, why) = if st == Outcome::Ok && n != busy.records {
-                    (Outcome::Crashed, format!("the worker reports {n} results, its journal holds {}", busy.records))
+            Said::Drawn { r, a, .. } | Said::Rank { r, a, .. } | Said::Eval { r, a, .. } => {
+                if let Some(at) = place(&r, a, &busy.going) {
+                    busy.going[at].records += 1;
+                }
+            }
+            Said::End { r, a, st, n, why } => {
+                let Some(at) = place(&r, a, &busy.going) else { return };
+                let Going { run, attempt, records } = busy.going.remove(at);
+                let (outcome, why) = if st == Outcome::Ok && n != records {
+                    (Outcome::Crashed, format!("the worker reports {n} results, its journal holds {records}"))
                 } else {
                     (st, why)
                 };
-                let (run, attempt) = (busy.run, busy.attempt);
-                worker.stage = Stage::Idle;
+                busy.broken |= outcome == Outcome::Crashed;
+                let (over, broken) = (busy.going.is_empty(), busy.broken);
+                if over {
+                    worker.stage = Stage::Idle;
+                }
                 self.ended(id, run, attempt, outcome, why, now, out);
+                if !over {
+                    return;
+                }
                 if self.halt.is_some() {
                     self.leave(slot, now);
-                } else if outcome == Outcome::Crashed {
+                } else if broken {
                     // Nobody knows what state it is in; it may have left already. Another one takes its place.
                     self.leave(slot, now);
                     out.push(Action::Stop { worker: id });
                 }
             }
-            _ => {}
+            Said::Open { .. } | Said::Begin { .. } | Said::Hb { .. } | Said::Close { .. } => {}
         }
     }
 
-    /// A process is gone: its run, if it had one, did not end by itself.
+    /// A process is gone: the runs that it had did not end by themselves.
     fn exited(&mut self, id: WorkerId, exit: &Exit, last_words: &str, now: Duration, out: &mut Vec<Action>) {
         let Some(slot) = self.slot_of(id) else { return };
         let Some(worker) = self.slots[slot].worker.take() else { return };
         let killed = worker.killed.is_some();
         let (outcome, why) = worker.killed.unwrap_or_else(|| failure::verdict(exit));
         match worker.stage {
-            Stage::Busy(busy) => self.ended(id, busy.run, busy.attempt, outcome, why, now, out),
+            Stage::Busy(busy) => {
+                for Going { run, attempt, .. } in busy.going {
+                    self.ended(id, run, attempt, outcome, why.clone(), now, out);
+                }
+            }
             Stage::Starting { .. } if self.halt.is_none() || !killed => {
                 let why = if last_words.is_empty() { why } else { format!("{why}: {last_words}") };
                 self.missed(slot, why, now, out);
@@ -377,7 +439,8 @@ impl State {
         entry.failures += u32::from(!innocent);
         let retry = innocent || (outcome.may_retry() && entry.failures < self.limits.attempts);
         if retry {
-            self.queues[entry.data].push_back(run);
+            // By itself: whatever it was, it shall take no other run along again.
+            self.queues[entry.data].runs.push_back(run);
             self.tally.queued += 1;
         } else {
             self.tally.failed += 1;
@@ -447,13 +510,11 @@ impl State {
             let verdict = match &worker.stage {
                 Stage::Starting { since } if silent(*since) => (Outcome::Hung, words()),
                 Stage::Leaving { since } if now >= *since + LEAVE => (Outcome::Hung, "did not leave when told".to_owned()),
-                Stage::Busy(busy) => match self.limits.timeout {
-                    Some(timeout) if now >= busy.since + timeout => {
-                        (Outcome::Timeout, format!("ran longer than workers.timeout ({})", failure::seconds(timeout)))
-                    }
-                    _ if silent(busy.heard) => (Outcome::Hung, words()),
-                    _ => continue,
-                },
+                Stage::Busy(busy) if busy.over.is_some_and(|over| now >= over) => {
+                    let timeout = failure::seconds(self.limits.timeout.unwrap_or_default());
+                    (Outcome::Timeout, format!("ran longer than workers.timeout ({timeout})"))
+                }
+                Stage::Busy(busy) if silent(busy.heard) => (Outcome::Hung, words()),
                 _ => continue,
             };
             worker.killed = Some(verdict);
@@ -474,17 +535,20 @@ impl State {
             if worker.killed.is_some() {
                 continue;
             }
-            if let Some(run) = self.pick(data) {
-                let Queued { attempt, data, .. } = self.runs[run];
-                self.tally.queued -= 1;
-                self.tally.running += 1;
+            let runs = self.pick(data);
+            if let Some(&first) = runs.first() {
+                self.tally.queued -= runs.len();
+                self.tally.running += runs.len();
+                let runs: Vec<(RunIndex, u32)> = runs.into_iter().map(|run| (run, self.runs[run].attempt)).collect();
                 if let Some(worker) = &mut self.slots[slot].worker {
-                    worker.data = Some(data);
-                    worker.stage = Stage::Busy(Busy { run, attempt, since: now, heard: now, records: 0 });
+                    worker.data = Some(self.runs[first].data);
+                    let going = runs.iter().map(|&(run, attempt)| Going { run, attempt, records: 0 }).collect();
+                    let over = self.limits.timeout.map(|timeout| now + timeout * u32::try_from(runs.len()).unwrap_or(u32::MAX));
+                    worker.stage = Stage::Busy(Busy { going, heard: now, over, broken: false });
                 }
-                out.push(Action::Begin { run, attempt, worker: id });
-                out.push(Action::Train { worker: id, run, attempt });
-                out.push(Action::Tell(News::Began { worker: id, run, attempt }));
+                out.extend(runs.iter().map(|&(run, attempt)| Action::Begin { run, attempt, worker: id }));
+                out.push(Action::Train { worker: id, runs: runs.clone() });
+                out.extend(runs.iter().map(|&(run, attempt)| Action::Tell(News::Began { worker: id, run, attempt })));
             } else if self.tally.running == 0 {
                 self.leave(slot, now);
                 out.push(Action::Stop { worker: id });
@@ -503,10 +567,12 @@ impl State {
         }
     }
 
-    /// The next run for a worker that has `data` open: of the same data, else of the data with the most runs left per worker.
-    fn pick(&mut self, data: Option<usize>) -> Option<RunIndex> {
-        if let Some(run) = data.and_then(|data| self.queues[data].pop_front()) {
-            return Some(run);
+    /// What a worker that has `data` open trains next: of the same data, else of the data with the most runs left per worker; there
+    /// in the order of the plan. Runs of a bundle come together, as many as leave the other slots their share. Empty: nothing waits.
+    fn pick(&mut self, data: Option<usize>) -> Vec<RunIndex> {
+        let mut left: BTreeMap<usize, usize> = BTreeMap::new();
+        for queue in self.queues.iter().filter(|queue| !queue.runs.is_empty()) {
+            *left.entry(queue.data).or_default() += queue.runs.len();
         }
         let readers = |data: usize| {
             let reads = |slot: &&Slot| {
@@ -515,10 +581,13 @@ impl State {
             };
             self.slots.iter().filter(reads).count()
         };
-        let best = (0..self.queues.len())
-            .filter(|&data| !self.queues[data].is_empty())
-            .max_by_key(|&data| (self.queues[data].len() / (1 + readers(data)), std::cmp::Reverse(data)))?;
-        self.queues[best].pop_front()
+        let of = data.filter(|data| left.contains_key(data)).or_else(|| {
+            left.iter().max_by_key(|&(&data, &runs)| (runs / (1 + readers(data)), std::cmp::Reverse(data))).map(|(&data, _)| data)
+        });
+        let next = self.queues.iter_mut().filter(|queue| Some(queue.data) == of && !queue.runs.is_empty());
+        let Some(queue) = next.min_by_key(|queue| queue.runs.front().copied()) else { return Vec::new() };
+        let count = if queue.bundle { self.share.min(queue.runs.len()) } else { 1 };
+        queue.runs.drain(..count).collect()
     }
 }
 

@@ -21,7 +21,7 @@ struct Bench {
 impl Bench {
     /// Runs over the data sets named, ready to go.
     fn new(limits: Limits, data: &[usize], slots: usize) -> Self {
-        let queued = |(run, &data)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data };
+        let queued = |(run, &data)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data, bundle: None };
         let state = State::new(limits, data.iter().enumerate().map(queued).collect(), slots);
         let mut bench = Self { state, now: Duration::ZERO, emitted: VecDeque::new() };
         bench.event(Event::Go);
@@ -91,7 +91,7 @@ impl Bench {
     fn began(&mut self, worker: u32, run: RunIndex, attempt: u32) {
         let worker = WorkerId(worker);
         assert_eq!(self.next(), Action::Begin { run, attempt, worker });
-        assert_eq!(self.next(), Action::Train { worker, run, attempt });
+        assert_eq!(self.next(), Action::Train { worker, runs: vec![(run, attempt)] });
         assert_eq!(self.next(), Action::Tell(News::Began { worker, run, attempt }));
     }
 
@@ -454,7 +454,7 @@ fn a_worker_stays_with_its_data_and_others_take_other_data() {
 
 #[test]
 fn a_failure_of_an_earlier_session_counts() {
-    let queued = Queued { run: fingerprint(0), attempt: 2, failures: 1, data: 0 };
+    let queued = Queued { run: fingerprint(0), attempt: 2, failures: 1, data: 0, bundle: Some(0) };
     let mut bench = Bench { state: State::new(limits(), vec![queued], 1), now: Duration::ZERO, emitted: VecDeque::new() };
     bench.event(Event::Go);
     bench.started(0, 0);
@@ -463,4 +463,107 @@ fn a_failure_of_an_earlier_session_counts() {
     bench.exit(0, Some(101), None);
     bench.failed(0, 0, 2, Outcome::Crashed, false);
     bench.nothing_else(true, 0, 1, 0);
+}
+
+/// A machine whose runs of data set 0 have these bundles.
+fn bundled(bundles: &[Option<usize>], slots: usize) -> Bench {
+    let queued = |(run, &bundle)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle };
+    let state = State::new(limits(), bundles.iter().enumerate().map(queued).collect(), slots);
+    let mut bench = Bench { state, now: Duration::ZERO, emitted: VecDeque::new() };
+    bench.event(Event::Go);
+    bench
+}
+
+impl Bench {
+    /// Persist all, act once, tell all.
+    fn together(&mut self, worker: u32, runs: &[RunIndex]) {
+        let worker = WorkerId(worker);
+        for &run in runs {
+            assert_eq!(self.next(), Action::Begin { run, attempt: 1, worker });
+        }
+        assert_eq!(self.next(), Action::Train { worker, runs: runs.iter().map(|&run| (run, 1)).collect() });
+        for &run in runs {
+            assert_eq!(self.next(), Action::Tell(News::Began { worker, run, attempt: 1 }));
+        }
+    }
+}
+
+#[test]
+fn a_bundle_is_shared_out_and_each_run_ends_by_itself() {
+    let mut bench = bundled(&[Some(3), Some(3), None, Some(3), Some(3), Some(9)], 2);
+    bench.started(0, 0);
+    bench.started(1, 1);
+    bench.open(0);
+    // six runs wait for two workers: three each
+    bench.together(0, &[0, 1, 3]);
+    bench.open(1);
+    bench.began(1, 2, 1);
+    bench.end(0, 1, 1, Outcome::Diverged, 0);
+    bench.failed(0, 1, 1, Outcome::Diverged, false);
+    bench.end(0, 3, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 3);
+    bench.end(1, 2, 1, Outcome::Ok, 0);
+    bench.succeeded(1, 2);
+    // what is left of a bundle is alone, and so is a bundle of one
+    bench.began(1, 4, 1);
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.began(0, 5, 1);
+    bench.nothing_else(false, 3, 1, 0);
+}
+
+#[test]
+fn a_killed_bundle_costs_each_run_an_attempt_and_they_are_tried_alone() {
+    let mut bench = bundled(&[Some(0); 3], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.together(0, &[0, 1, 2]);
+    bench.end(0, 1, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 1);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Killed, true);
+    bench.failed(0, 2, 1, Outcome::Killed, true);
+    bench.started(1, 0);
+    bench.open(1);
+    bench.began(1, 0, 2);
+    bench.end(1, 0, 2, Outcome::Ok, 0);
+    bench.succeeded(1, 0);
+    bench.began(1, 2, 2);
+    bench.nothing_else(false, 2, 0, 0);
+}
+
+#[test]
+fn a_worker_that_crashed_in_a_bundle_leaves_when_all_its_runs_have_ended() {
+    let mut bench = bundled(&[Some(0); 2], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.together(0, &[0, 1]);
+    bench.end(0, 0, 1, Outcome::Crashed, 0);
+    bench.failed(0, 0, 1, Outcome::Crashed, true);
+    bench.end(0, 1, 1, Outcome::Crashed, 0);
+    bench.failed(0, 1, 1, Outcome::Crashed, true);
+    bench.stop(0);
+    bench.exit(0, Some(0), None);
+    bench.started(1, 0);
+    bench.nothing_else(false, 0, 0, 2);
+}
+
+#[test]
+fn a_bundle_has_the_time_of_all_its_runs() {
+    let limits = Limits { timeout: Some(Duration::from_secs(100)), ..limits() };
+    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
+    let mut bench =
+        Bench { state: State::new(limits, vec![queued(0), queued(1)], 1), now: Duration::ZERO, emitted: VecDeque::new() };
+    bench.event(Event::Go);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.together(0, &[0, 1]);
+    bench.tick(199);
+    assert_eq!(bench.emitted, []);
+    bench.tick(1);
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Timeout, false);
+    bench.failed(0, 1, 1, Outcome::Timeout, false);
+    bench.nothing_else(true, 0, 2, 0);
 }

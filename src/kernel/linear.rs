@@ -22,6 +22,31 @@ pub(super) fn reference(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Te
     x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
+/// `x [batch, inputs]`, `weight [outputs, inputs]`, `bias [outputs]` → `[batch, outputs]`, on plain slices.
+#[must_use]
+pub fn dense(x: &[f32], weight: &[f32], bias: &[f32], inputs: usize) -> Vec<f32> {
+    let (batch, outputs) = (x.len() / inputs.max(1), bias.len());
+    let mut y = product(Matrix::new(x, batch, inputs), Matrix::new(weight, outputs, inputs).t());
+    for row in y.chunks_exact_mut(outputs.max(1)) {
+        row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
+    }
+    y
+}
+
+/// The gradient of [`dense`] by `x`, from `dy [batch, outputs]`.
+#[must_use]
+pub fn dense_input_gradient(dy: &[f32], weight: &[f32], inputs: usize) -> Vec<f32> {
+    let outputs = weight.len() / inputs.max(1);
+    product(Matrix::new(dy, dy.len() / outputs.max(1), outputs), Matrix::new(weight, outputs, inputs))
+}
+
+/// The gradient of [`dense`] by `weight`, from `dy [batch, outputs]`.
+#[must_use]
+pub fn dense_weight_gradient(dy: &[f32], x: &[f32], inputs: usize) -> Vec<f32> {
+    let batch = x.len() / inputs.max(1);
+    product(Matrix::new(dy, batch, dy.len() / batch.max(1)).t(), Matrix::new(x, batch, inputs))
+}
+
 struct Linear;
 
 impl CustomOp3 for Linear {
@@ -39,11 +64,7 @@ impl CustomOp3 for Linear {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let ((batch, inputs), (outputs, _)) = (x_layout.shape().dims2()?, weight_layout.shape().dims2()?);
-        let weight = Matrix::new(slice(weight, weight_layout)?, outputs, inputs);
-        let mut y = product(Matrix::new(slice(x, x_layout)?, batch, inputs), weight.t());
-        for row in y.chunks_exact_mut(outputs.max(1)) {
-            row.iter_mut().zip(slice(bias, bias_layout)?).for_each(|(y, b)| *y += b);
-        }
+        let y = dense(slice(x, x_layout)?, slice(weight, weight_layout)?, slice(bias, bias_layout)?, inputs);
         Ok((CpuStorage::F32(y), (batch, outputs).into()))
     }
 
@@ -58,19 +79,13 @@ impl CustomOp3 for Linear {
         let dy = dy.contiguous()?;
         let ((batch, inputs), outputs) = (x.dims2()?, weight.dim(0)?);
         let dy_values = values(&dy)?;
-        let dy_matrix = Matrix::new(&dy_values, batch, outputs);
-        let dx = x
-            .track_op()
-            .then(|| tensor(product(dy_matrix, Matrix::new(&values(weight)?, outputs, inputs)), (batch, inputs)))
-            .transpose()?;
-        let dweight = weight
-            .track_op()
-            .then(|| tensor(product(dy_matrix.t(), Matrix::new(&values(x)?, batch, inputs)), (outputs, inputs)))
-            .transpose()?;
+        let dx = x.track_op().then(|| tensor(dense_input_gradient(&dy_values, &values(weight)?, inputs), (batch, inputs)));
+        let dweight =
+            weight.track_op().then(|| tensor(dense_weight_gradient(&dy_values, &values(x)?, inputs), (outputs, inputs)));
         let mut dbias = vec![0.0; outputs];
         for row in dy_values.chunks_exact(outputs.max(1)) {
             dbias.iter_mut().zip(row).for_each(|(sum, dy)| *sum += dy);
         }
-        Ok((dx, dweight, bias.track_op().then(|| tensor(dbias, outputs)).transpose()?))
+        Ok((dx.transpose()?, dweight.transpose()?, bias.track_op().then(|| tensor(dbias, outputs)).transpose()?))
     }
 }

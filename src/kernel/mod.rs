@@ -15,11 +15,12 @@ mod linear;
 mod matrix;
 mod pool;
 mod relu;
+pub mod stacked;
 mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
-pub use linear::linear;
+pub use linear::{dense, dense_input_gradient, dense_weight_gradient, linear};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 pub use update::{AdamStep, Blend, SgdStep};

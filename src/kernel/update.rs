@@ -85,32 +85,31 @@ impl SgdStep {
 }
 
 /// `a ← f(a, b, c)` for all values, in parallel.
-fn each(
-    (a, a_layout): (&mut CpuStorage, &Layout),
-    (b, b_layout): (&CpuStorage, &Layout),
-    (c, c_layout): (&CpuStorage, &Layout),
-    f: impl Fn(f32, f32, f32) -> f32 + Sync,
-) -> Result<()> {
-    let (b, c) = (slice(b, b_layout)?, slice(c, c_layout)?);
-    let (CpuStorage::F32(a), Some((start, end))) = (a, a_layout.contiguous_offsets()) else {
-        bail!("an update needs contiguous f32");
-    };
-    let a = &mut a[start..end];
-    if a.len() != b.len() || a.len() != c.len() {
-        bail!("an update of {} values from {} and {}", a.len(), b.len(), c.len());
-    }
-    a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK).zip(c.par_chunks(CHUNK))).for_each(|(a, (b, c))| {
+fn each(a: &mut [f32], b: &[f32], c: &[f32], f: impl Fn(f32, f32, f32) -> f32 + Sync) {
+    assert!(a.len() == b.len() && a.len() == c.len(), "an update of {} values from {} and {}", a.len(), b.len(), c.len());
+    let run = |a: &mut [f32], b: &[f32], c: &[f32]| {
         vectorized(
             #[inline(always)]
             || a.iter_mut().zip(b.iter().zip(c)).for_each(|(a, (&b, &c))| *a = f(*a, b, c)),
         );
-    });
-    Ok(())
+    };
+    if a.len() <= CHUNK {
+        return run(a, b, c);
+    }
+    a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK).zip(c.par_chunks(CHUNK))).for_each(|(a, (b, c))| run(a, b, c));
 }
 
 /// One [`InplaceOp3`] from the arithmetic of one value.
 macro_rules! in_place {
     ($op:ty, $name:literal, |$self:ident| $f:expr) => {
+        impl $op {
+            /// The update on plain slices, the updated one first; all of one length.
+            pub fn apply(&self, a: &mut [f32], b: &[f32], c: &[f32]) {
+                let $self = self;
+                each(a, b, c, $f);
+            }
+        }
+
         impl InplaceOp3 for $op {
             fn name(&self) -> &'static str {
                 $name
@@ -125,8 +124,15 @@ macro_rules! in_place {
                 c: &CpuStorage,
                 c_layout: &Layout,
             ) -> Result<()> {
-                let $self = self;
-                each((a, a_layout), (b, b_layout), (c, c_layout), $f)
+                let (b, c) = (slice(b, b_layout)?, slice(c, c_layout)?);
+                let (CpuStorage::F32(a), Some((start, end))) = (a, a_layout.contiguous_offsets()) else {
+                    bail!("an update needs contiguous f32");
+                };
+                if end - start != b.len() || b.len() != c.len() {
+                    bail!("an update of {} values from {} and {}", end - start, b.len(), c.len());
+                }
+                self.apply(&mut a[start..end], b, c);
+                Ok(())
             }
         }
     };

@@ -82,30 +82,47 @@ fn work(
     journal.append(Event::Open { v: VERSION, worker, pid: 0, host: String::new(), device, threads, version })?;
     wake(&mut journal)?;
     let mut stopped = false;
-    while !stopped && let Ok(Order::Train(job)) = orders.recv() {
-        journal.append(Event::Begin { r: job.run.clone(), a: job.attempt, from: None })?;
-        let mut events = made_up(&job);
-        let mut n = 0;
-        for events in &mut events {
-            if !epoch.is_zero() {
-                thread::sleep(epoch);
-                stopped = matches!(orders.try_recv(), Ok(Order::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected));
-            }
-            for event in events.drain(..) {
-                journal.append(event)?;
-                n += 1;
-            }
-            if stopped {
-                break;
-            }
+    while !stopped && let Ok(order) = orders.recv() {
+        let jobs = match order {
+            Order::Train(job) => vec![*job],
+            Order::Bundle { jobs } => jobs,
+            Order::Stop => break,
+        };
+        for job in &jobs {
+            stopped |= train(job, orders, &mut journal, epoch)?;
+            wake(&mut journal)?;
         }
-        let done = events.iter().all(Vec::is_empty);
-        let st = if done { Outcome::Ok } else { Outcome::Stopped };
-        journal.append(Event::End { r: job.run.clone(), a: job.attempt, st, n, why: String::new() })?;
-        wake(&mut journal)?;
     }
     journal.append(Event::Close { why: "finished".to_owned() })?;
     journal.flush()
+}
+
+/// Writes what a run might have said, an `epoch` apart. True: it was told to stop.
+fn train(
+    job: &Job,
+    orders: &std::sync::mpsc::Receiver<Order>,
+    journal: &mut Journal,
+    epoch: Duration,
+) -> Result<bool, JournalError> {
+    journal.append(Event::Begin { r: job.run.clone(), a: job.attempt, from: None })?;
+    let (mut events, mut n, mut stopped) = (made_up(job), 0, false);
+    for events in &mut events {
+        if !epoch.is_zero() {
+            thread::sleep(epoch);
+            stopped = matches!(orders.try_recv(), Ok(Order::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected));
+        }
+        for event in events.drain(..) {
+            journal.append(event)?;
+            n += 1;
+        }
+        if stopped {
+            break;
+        }
+    }
+    let done = events.iter().all(Vec::is_empty);
+    let st = if done { Outcome::Ok } else { Outcome::Stopped };
+    journal.append(Event::End { r: job.run.clone(), a: job.attempt, st, n, why: String::new() })?;
+    Ok(stopped)
 }
 
 /// What a run might have said, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.

@@ -13,6 +13,7 @@ mod weights;
 use candle_core::{Device, Tensor};
 
 pub use macs::forward_macs;
+pub use network::dropout_mask;
 pub use state::{Contents, State, load_state, load_tensors, save, save_tensors};
 
 use crate::data::InputShape;

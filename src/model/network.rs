@@ -68,13 +68,21 @@ impl Model for Network {
 
 /// Inverted dropout (Srivastava et al. 2014) whose mask depends on `step` alone.
 fn dropout(x: &Tensor, probability: f64, step: Step) -> Result<Tensor> {
+    match dropout_mask(x.elem_count(), probability, step) {
+        Some(mask) => x * Tensor::from_vec(mask, x.shape(), x.device())?,
+        None => Ok(x.clone()),
+    }
+}
+
+/// What `count` features are multiplied with in `step`: 0 with `probability`, else 1 / (1 - probability). `None`: nothing is dropped.
+#[must_use]
+pub fn dropout_mask(count: usize, probability: f64, step: Step) -> Option<Vec<f32>> {
     if probability == 0.0 {
-        return Ok(x.clone());
+        return None;
     }
     let mut rng = Rng::new(step.seed, "dropout", &[step.epoch as u64, step.step as u64]);
     let keep = (1.0 / (1.0 - probability)) as f32;
-    let mask: Vec<f32> = (0..x.elem_count()).map(|_| if rng.uniform() < probability { 0.0 } else { keep }).collect();
-    x * Tensor::from_vec(mask, x.shape(), x.device())?
+    Some((0..count).map(|_| if rng.uniform() < probability { 0.0 } else { keep }).collect())
 }
 
 #[cfg(test)]

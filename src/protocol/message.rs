@@ -18,6 +18,9 @@ pub const VERSION: u32 = 1;
 pub enum Order {
     /// Train this run.
     Train(Box<Job>),
+    /// Train these runs in one pass. They share data, network, sampler, seed, batch size and epochs; each is recorded as if it had
+    /// been ordered alone, and trains to the same last bit.
+    Bundle { jobs: Vec<Job> },
     /// Finish the current epoch, write its checkpoint, record `end stopped`, then close.
     Stop,
 }

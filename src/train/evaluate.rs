@@ -2,10 +2,11 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{Beat, Monitor, TrainError};
+use super::TrainError;
 use crate::data::{Dataset, InputShape, LabelMatrix};
 use crate::metric;
 use crate::model::Model;
+use crate::protocol::journal::JournalError;
 use crate::protocol::{Event, Job, SplitName};
 use crate::strategy::loss::{Batch, Loss, sigmoid};
 use crate::strategy::sampler::Draw;
@@ -29,6 +30,12 @@ pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, devic
 /// # Errors
 /// Candle's.
 pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
+    tensor(data, drawn_values(data, draws, augment), device)
+}
+
+/// The numbers of [`drawn`], row after row.
+#[must_use]
+pub fn drawn_values(data: &Dataset, draws: &[Draw], augment: (u64, usize)) -> Vec<f32> {
     let (train, width) = (&data.split().train, data.shape().values());
     let rows: Vec<u32> = draws.iter().map(|draw| train[draw.row as usize]).collect();
     let mut values = vec![0.0; rows.len() * width];
@@ -40,7 +47,7 @@ pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Dev
             blend.mix(input, &partner);
         }
     }
-    tensor(data, values, device)
+    values
 }
 
 fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Result<Tensor> {
@@ -56,20 +63,20 @@ fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Res
 /// Logits of `rows`, row-major `[rows, labels]`.
 ///
 /// # Errors
-/// Candle's; the monitor's.
+/// Candle's; those of `beat`, a sign of life after each batch.
 pub fn logits(
     model: &dyn Model,
     data: &Dataset,
     rows: &[u32],
     batch: usize,
     device: &Device,
-    (beat, monitor): (Beat, &mut dyn Monitor),
+    mut beat: impl FnMut() -> Result<(), JournalError>,
 ) -> Result<Vec<f32>, TrainError> {
     let mut all = Vec::with_capacity(rows.len() * data.labels().names.len());
     for rows in rows.chunks(batch.max(LEAST_BATCH)) {
         let batch = model.forward(&inputs(data, rows, None, device)?, None)?;
         all.extend(batch.flatten_all()?.to_vec1::<f32>()?);
-        monitor.beat(beat)?;
+        beat()?;
     }
     Ok(all)
 }

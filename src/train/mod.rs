@@ -4,40 +4,44 @@
 //! A run depends on its job alone. Each epoch's randomness is named by (seed, epoch), sums run in an order that no number of threads
 //! changes, and the checkpoint holds all the rest; so an interrupted run goes on to the same last bit.
 
+mod bundle;
 mod checkpoint;
 mod evaluate;
+mod heads;
 mod keep;
 pub mod optimizer;
+mod record;
 mod session;
 
+pub use bundle::{in_one_pass, together};
 pub use keep::finished;
 pub use session::run;
 
 use crate::data::DataError;
 use crate::model::ModelError;
 use crate::protocol::journal::JournalError;
-use crate::protocol::{Event, Outcome};
+use crate::protocol::{Event, Job, Outcome};
 use crate::strategy::StrategyError;
 
-/// Whoever listens to a training and may stop it.
+/// Whoever listens to the training of one or more jobs and may stop it.
 pub trait Monitor {
     /// The training begins; `from` is the number of epochs that a checkpoint spared it.
     ///
     /// # Errors
     /// What the training has to say cannot be kept: it ends.
-    fn begin(&mut self, from: Option<usize>) -> Result<(), JournalError>;
+    fn begin(&mut self, job: &Job, from: Option<usize>) -> Result<(), JournalError>;
 
     /// A sign of life, as often as the training likes.
     ///
     /// # Errors
     /// As [`Self::begin`].
-    fn beat(&mut self, beat: Beat) -> Result<(), JournalError>;
+    fn beat(&mut self, job: &Job, beat: Beat) -> Result<(), JournalError>;
 
     /// Results: they are safe when this returns.
     ///
     /// # Errors
     /// As [`Self::begin`].
-    fn record(&mut self, events: Vec<Event>) -> Result<(), JournalError>;
+    fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError>;
 
     /// Whether to stop after the current epoch.
     fn stopping(&self) -> bool;
@@ -104,5 +108,7 @@ impl TrainError {
     }
 }
 
+#[cfg(test)]
+mod bundle_tests;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,58 @@ use candle_core::{Result, Tensor, Var};
 use crate::kernel::{AdamStep, Blend, SgdStep};
 use crate::spec::Choice;
 
+/// How a parameter moves.
 #[derive(Clone, Copy, Debug)]
-enum Rule {
+pub enum Rule {
     Adam { beta1: f64, beta2: f64, eps: f64, decay: f64, decoupled: bool },
     Sgd { momentum: f64, nesterov: bool, decay: f64 },
+}
+
+impl Rule {
+    /// The rule of a sweep file's `train.optimizer`.
+    #[must_use]
+    pub fn new(choice: &Choice) -> Self {
+        match choice.kind.as_str() {
+            "sgd" => Self::Sgd {
+                momentum: choice.get("momentum"),
+                nesterov: choice.get("nesterov") != 0.0,
+                decay: choice.get("weight_decay"),
+            },
+            kind => Self::Adam {
+                beta1: choice.get("beta1"),
+                beta2: choice.get("beta2"),
+                eps: choice.get("eps"),
+                decay: choice.get("weight_decay"),
+                decoupled: kind == "adamw",
+            },
+        }
+    }
+
+    /// What step number `step` (from 1) does on plain slices: `first` and `second` (of Adam) are what the optimizer remembers.
+    pub fn apply(&self, step: u64, rate: f64, parameter: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
+        match *self {
+            Self::Adam { .. } => {
+                let (mean, square, move_by) = self.adam(step, rate);
+                mean.apply(first, gradient, parameter);
+                square.apply(second, gradient, parameter);
+                move_by.apply(parameter, first, second);
+            }
+            Self::Sgd { momentum, nesterov, decay } => {
+                Blend { keep: momentum, add: 1.0, decay, square: false }.apply(first, gradient, parameter);
+                SgdStep { rate, momentum, decay, nesterov }.apply(parameter, first, gradient);
+            }
+        }
+    }
+
+    /// Adam's three updates of step number `step`.
+    fn adam(&self, step: u64, rate: f64) -> (Blend, Blend, AdamStep) {
+        let Self::Adam { beta1, beta2, eps, decay, decoupled } = *self else { unreachable!("asked of Adam only") };
+        let (l2, shrink) = if decoupled { (0.0, 1.0 - rate * decay) } else { (decay, 1.0) };
+        let blend = |keep: f64, square| Blend { keep, add: 1.0 - keep, decay: l2, square };
+        let unbias = |beta: f64| 1.0 - beta.powf(step as f64);
+        let move_by = AdamStep { rate: rate / unbias(beta1), shrink, eps, root: 1.0 / unbias(beta2).sqrt() };
+        (blend(beta1, false), blend(beta2, true), move_by)
+    }
 }
 
 /// An optimizer and what it remembers of each parameter.
@@ -37,20 +85,7 @@ impl Optimizer {
     /// # Errors
     /// Candle's.
     pub fn new(choice: &Choice, parameters: &BTreeMap<String, Var>) -> Result<Self> {
-        let rule = match choice.kind.as_str() {
-            "sgd" => Rule::Sgd {
-                momentum: choice.get("momentum"),
-                nesterov: choice.get("nesterov") != 0.0,
-                decay: choice.get("weight_decay"),
-            },
-            kind => Rule::Adam {
-                beta1: choice.get("beta1"),
-                beta2: choice.get("beta2"),
-                eps: choice.get("eps"),
-                decay: choice.get("weight_decay"),
-                decoupled: kind == "adamw",
-            },
-        };
+        let rule = Rule::new(choice);
         let zeros = |parameter: &Var| Var::zeros(parameter.shape(), parameter.dtype(), parameter.device());
         let slot = |(name, parameter): (&String, &Var)| {
             let second = if matches!(rule, Rule::Adam { .. }) { Some(zeros(parameter)?) } else { None };
@@ -68,14 +103,11 @@ impl Optimizer {
         for (name, Slot { parameter, first, second }) in &self.slots {
             let Some(gradient) = gradients.get(name.as_str()) else { continue };
             match (self.rule, second) {
-                (Rule::Adam { beta1, beta2, eps, decay, decoupled }, Some(second)) => {
-                    let (l2, shrink) = if decoupled { (0.0, 1.0 - rate * decay) } else { (decay, 1.0) };
-                    let blend = |keep: f64, square| Blend { keep, add: 1.0 - keep, decay: l2, square };
-                    blend(beta1, false).update(first, gradient, parameter)?;
-                    blend(beta2, true).update(second, gradient, parameter)?;
-                    let unbias = |beta: f64| 1.0 - beta.powf(self.steps as f64);
-                    let step = AdamStep { rate: rate / unbias(beta1), shrink, eps, root: 1.0 / unbias(beta2).sqrt() };
-                    step.update(parameter, first, second)?;
+                (rule @ Rule::Adam { .. }, Some(second)) => {
+                    let (mean, square, move_by) = rule.adam(self.steps, rate);
+                    mean.update(first, gradient, parameter)?;
+                    square.update(second, gradient, parameter)?;
+                    move_by.update(parameter, first, second)?;
                 }
                 (Rule::Sgd { momentum, nesterov, decay }, _) => {
                     Blend { keep: momentum, add: 1.0, decay, square: false }.update(first, gradient, parameter)?;
@@ -85,6 +117,12 @@ impl Optimizer {
             }
         }
         Ok(())
+    }
+
+    /// How it moves parameters.
+    #[must_use]
+    pub fn rule(&self) -> Rule {
+        self.rule
     }
 
     /// Steps so far.

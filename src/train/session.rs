@@ -1,45 +1,36 @@
-//! The loop: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and the last epoch on test.
+//! The loop of one run through Candle: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and the
+//! last epoch on test.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 
-use super::checkpoint::{self, EpochFacts};
-use super::evaluate::{self, Fitted};
-use super::keep::Folder;
+use super::checkpoint::EpochFacts;
+use super::evaluate;
 use super::optimizer::{self, Optimizer};
+use super::record::{Learner, Record, Truth};
 use super::{Beat, Finish, Monitor, TrainError};
-use crate::data::{Dataset, LabelMatrix};
+use crate::data::Dataset;
 use crate::model::{self, Model, Step};
-use crate::protocol::{Event, Job, SplitName};
+use crate::protocol::{Job, SplitName};
 use crate::spec::Schedule;
 use crate::strategy::LabelCounts;
 use crate::strategy::loss::{self, Batch, Context, Loss};
 use crate::strategy::sampler::{self, Draw, Sampler, Train, realised};
 
-/// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
-const WORTH_A_WAIT: f64 = 1.0;
-
 /// A run under way.
 struct Session<'a> {
-    job: &'a Job,
+    record: Record<'a>,
     data: &'a Dataset,
     device: &'a Device,
     monitor: &'a mut dyn Monitor,
-    folder: Folder,
     model: Box<dyn Model>,
-    optimizer: Optimizer,
+    learner: Learner,
     schedule: Schedule,
     loss: Box<dyn Loss>,
     sampler: Box<dyn Sampler>,
-    /// Labels of the train rows.
-    truth: LabelMatrix,
-    val: LabelMatrix,
-    epochs: Vec<EpochFacts>,
-    /// The epoch with the highest val macro AP, the earliest on ties.
-    best: Option<Fitted>,
-    last: Option<Fitted>,
+    truth: Truth,
     beat: Beat,
 }
 
@@ -49,145 +40,106 @@ struct Session<'a> {
 /// [`TrainError`]; what was recorded before stays.
 pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
     let mut session = Session::new(job, data, device, monitor)?;
-    session.resume()?;
-    for epoch in session.epochs.len()..job.config.train.epochs {
+    let drawn = realised(&session.sampler.draws(job.config.seed, 0), &session.truth.train);
+    session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
+    for epoch in session.record.done()..job.config.train.epochs {
         if session.monitor.stopping() {
             return Ok(Finish::Stopped);
         }
-        session.epoch(epoch)?;
+        let start = Instant::now();
+        let (train_loss, learning_rate, rows) = session.train(epoch)?;
+        let images_per_s = rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        let logits = session.logits(SplitName::Val)?;
+        let Session { record, learner, truth, loss, monitor, .. } = &mut session;
+        let evaluated = record.evaluate(&logits, &**loss, &learner.state, &truth.val)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s };
+        record.tell(evaluated, facts, &drawn, *monitor)?;
+        record.keep(learner)?;
     }
     session.finish()?;
     Ok(Finish::Done)
 }
 
 /// logit of each label's prevalence: where a head that knows nothing should start (Lin et al. 2017, section 4.1; strategies.md M10).
-fn prior_logits(train: &LabelCounts) -> Vec<f64> {
+#[must_use]
+pub fn prior_logits(train: &LabelCounts) -> Vec<f64> {
     let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
     train.positives.iter().map(logit).collect()
 }
 
+/// The network of `job` where its training starts, and an optimizer that remembers nothing yet.
+///
+/// # Errors
+/// A network that cannot be built.
+pub fn start(job: &Job, data: &Dataset, counts: &LabelCounts, device: &Device) -> Result<(Box<dyn Model>, Learner), TrainError> {
+    let config = &job.config;
+    let prior = config.train.prior_bias.then(|| prior_logits(counts));
+    let model = model::build(&config.model, data.shape(), counts.positives.len(), prior.as_deref(), config.seed, device)?;
+    let optimizer = Optimizer::new(&config.train.optimizer, &model.state().parameters)?;
+    let state = model.state().clone();
+    Ok((model, Learner { state, optimizer }))
+}
+
+/// The loss of `job`.
+///
+/// # Errors
+/// One that cannot be built for these counts.
+pub fn loss_of(job: &Job, counts: &LabelCounts) -> Result<Box<dyn Loss>, TrainError> {
+    let context = Context { pos_weight: job.pos_weight.clone(), counts: counts.clone(), epochs: job.config.train.epochs };
+    Ok(loss::build(&job.config.loss, &context)?)
+}
+
+/// The sampler of `job`.
+///
+/// # Errors
+/// One that cannot be built for these labels.
+pub fn sampler_of(job: &Job, data: &Dataset, train: &crate::data::LabelMatrix) -> Result<Box<dyn Sampler>, TrainError> {
+    let sampling = Train { labels: train, batch_size: job.config.train.batch_size, features: &|| data.train_features() };
+    Ok(sampler::build(&job.config.sampler, &sampling)?)
+}
+
+/// What a loss or gradient that is no number ends a run with.
+#[must_use]
+pub fn diverged(what: &str, step: Step) -> TrainError {
+    TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1))
+}
+
 impl<'a> Session<'a> {
     fn new(job: &'a Job, data: &'a Dataset, device: &'a Device, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
-        let config = &job.config;
-        let train = data.labels().select(&data.split().train);
-        let counts = train.counts();
-        let prior = config.train.prior_bias.then(|| prior_logits(&counts));
-        let labels = train.names.len();
-        let model = model::build(&config.model, data.shape(), labels, prior.as_deref(), config.seed, device)?;
-        let context = Context { pos_weight: job.pos_weight.clone(), counts, epochs: config.train.epochs };
-        let sampling = Train { labels: &train, batch_size: config.train.batch_size, features: &|| data.train_features() };
+        let truth = Truth::of(data);
+        let counts = truth.train.counts();
+        let (model, learner) = start(job, data, &counts, device)?;
         Ok(Self {
-            folder: Folder::open(&job.folder)?,
-            optimizer: Optimizer::new(&config.train.optimizer, &model.state().parameters)?,
-            schedule: Schedule::new(&config.train),
-            loss: loss::build(&config.loss, &context)?,
-            sampler: sampler::build(&config.sampler, &sampling)?,
-            val: data.labels().select(&data.split().val),
-            truth: train,
-            epochs: Vec::new(),
-            best: None,
-            last: None,
+            record: Record::new(job)?,
+            schedule: Schedule::new(&job.config.train),
+            loss: loss_of(job, &counts)?,
+            sampler: sampler_of(job, data, &truth.train)?,
             beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
+            truth,
             model,
-            job,
+            learner,
             data,
             device,
             monitor,
         })
     }
 
-    /// Goes on from the checkpoint, if there is a good one with all that belongs to it. Its epochs are recorded again, so that an
-    /// attempt's journal holds a run's whole story, whatever became of earlier ones.
-    fn resume(&mut self) -> Result<(), TrainError> {
-        let kept = checkpoint::read(&self.folder, &self.job.run).and_then(|checkpoint| {
-            let scores = |epoch| self.folder.kept_scores(epoch, self.val.values.len());
-            let scores = (0..checkpoint.epochs.len()).map(scores).collect::<Option<Vec<_>>>()?;
-            self.folder.model().exists().then_some((checkpoint, scores))
-        });
-        let Some((checkpoint, scores)) = kept else { return self.begin() };
-        if !checkpoint.restore(self.model.state(), &mut self.optimizer)? {
-            return self.begin();
-        }
-        self.monitor.begin(Some(scores.len()))?;
-        for (epoch, (facts, scores)) in checkpoint.epochs.iter().zip(&scores).enumerate() {
-            let (fitted, events) = evaluate::on_val(self.job, epoch, scores, &self.val);
-            self.report(epoch, *facts, events)?;
-            self.ranked(fitted);
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self) -> Result<(), TrainError> {
-        self.monitor.begin(None)?;
-        self.folder.truth("val", &self.val)?;
-        self.folder.truth("test", &self.data.labels().select(&self.data.split().test))
-    }
-
-    /// Records an epoch.
-    fn report(&mut self, epoch: usize, facts: EpochFacts, events: Vec<Event>) -> Result<(), TrainError> {
-        let EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s } = facts;
-        let (r, a) = (self.job.run.clone(), self.job.attempt);
-        // Drawn once more for the record: nothing beside an epoch of training.
-        let drawn = (epoch == 0).then(|| {
-            let drawn = realised(&self.sampler.draws(self.job.config.seed, epoch), &self.truth);
-            Event::Drawn { r: r.clone(), a, drawn }
-        });
-        let mut all = vec![Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s }];
-        all.extend(drawn);
-        all.extend(events);
-        self.monitor.record(all)?;
-        self.epochs.push(facts);
-        Ok(())
-    }
-
-    /// Remembers an epoch's place; true where it is the best so far.
-    fn ranked(&mut self, fitted: Fitted) -> bool {
-        // Without any positive in val no epoch has an AP, and the first one counts as the best.
-        let above = |best: &Fitted| fitted.macro_ap > best.macro_ap;
-        let better = self.best.as_ref().is_none_or(above);
-        if better {
-            self.best = Some(fitted.clone());
-        }
-        self.last = Some(fitted);
-        better
-    }
-
-    fn epoch(&mut self, epoch: usize) -> Result<(), TrainError> {
-        let start = Instant::now();
-        let (train_loss, learning_rate, rows) = self.train(epoch)?;
-        let images_per_s = rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
-        let logits = self.logits(SplitName::Val)?;
-        let scores = evaluate::scores(&logits, SplitName::Val, epoch)?;
-        let val_loss = evaluate::loss(&*self.loss, &logits, &self.val, epoch)?;
-        let (fitted, events) = evaluate::on_val(self.job, epoch, &scores, &self.val);
-        // The order is what makes a kill at any moment harmless: files that a record stands for come before the record, and the
-        // checkpoint, which makes the epoch done, comes last. An epoch that is done again gives the same files and records, and an
-        // attempt that goes on from a checkpoint records the epochs before it again.
-        self.folder.scores("val", epoch, self.val.names.len(), &scores)?;
-        if self.ranked(fitted) {
-            self.folder.keep_model(self.model.state(), epoch)?;
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        self.report(epoch, EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s }, events)?;
-        checkpoint::save(&self.folder, &self.job.run, self.model.state(), &self.optimizer, &self.epochs)?;
-        if seconds > WORTH_A_WAIT { self.folder.settle() } else { Ok(()) }
-    }
-
     /// The steps of an epoch: mean loss over its draws, the last learning rate, and how many draws there were.
     fn train(&mut self, epoch: usize) -> Result<(f64, f64, usize), TrainError> {
-        let config = &self.job.config.train;
-        let seed = self.job.config.seed;
+        let job = self.record.job;
+        let (batch_size, seed) = (job.config.train.batch_size, job.config.seed);
         let draws = self.sampler.draws(seed, epoch);
-        let steps = draws.len().div_ceil(config.batch_size);
+        let steps = draws.len().div_ceil(batch_size);
         let (start, mut sum, mut done, mut rate) = (Instant::now(), 0.0, 0, 0.0);
-        for (step, draws) in draws.chunks(config.batch_size).enumerate() {
+        for (step, draws) in draws.chunks(batch_size).enumerate() {
             rate = self.schedule.rate(epoch, step, steps);
             let loss = self.step(draws, Step { seed, epoch, step }, rate)?;
             sum += loss * draws.len() as f64;
             done += draws.len();
             let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9);
             self.beat = Beat { epoch, step: step + 1, steps, loss: sum / done as f64, images_per_s };
-            self.monitor.beat(self.beat)?;
+            self.monitor.beat(job, self.beat)?;
         }
         Ok((sum / done.max(1) as f64, rate, done))
     }
@@ -196,67 +148,43 @@ impl<'a> Session<'a> {
     fn step(&mut self, draws: &[Draw], step: Step, rate: f64) -> Result<f64, TrainError> {
         let inputs = evaluate::drawn(self.data, draws, (step.seed, step.epoch), self.device)?;
         let logits = self.model.forward(&inputs, Some(step))?;
-        let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth)).copied().collect();
+        let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
         let values = logits.flatten_all()?.to_vec1::<f32>()?;
         let mut gradient = vec![0.0; values.len()];
-        let batch = Batch { labels: self.val.names.len(), logits: &values, targets: &targets, epoch: step.epoch };
+        let batch = Batch { labels: self.truth.train.names.len(), logits: &values, targets: &targets, epoch: step.epoch };
         let loss = self.loss.evaluate(batch, &mut gradient);
-        let diverged =
-            |what: String| TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1));
         if !loss.is_finite() || gradient.iter().any(|slope| !slope.is_finite()) {
-            return Err(diverged(format!("the loss is {loss}")));
+            return Err(diverged(&format!("the loss is {loss}"), step));
         }
         // d(sum of logits x g)/d(logits) is g: the loss's own gradient enters Candle's graph as a constant factor.
         let gradient = Tensor::from_vec(gradient, logits.shape(), &Device::Cpu)?.to_device(self.device)?;
         let store = (&logits * gradient)?.sum_all()?.backward()?;
-        let parameters = &self.model.state().parameters;
+        let parameters = &self.learner.state.parameters;
         let named = parameters.iter().filter_map(|(name, var)| Some((name.as_str(), store.get(var.as_tensor())?.clone())));
         let mut gradients: BTreeMap<&str, Tensor> = named.collect();
-        if let Some(limit) = self.job.config.train.grad_clip {
+        if let Some(limit) = self.record.job.config.train.grad_clip {
             let norm = optimizer::clip(&mut gradients, limit)?;
             if !norm.is_finite() {
-                return Err(diverged(format!("the gradient's norm is {norm}")));
+                return Err(diverged(&format!("the gradient's norm is {norm}"), step));
             }
         }
-        self.optimizer.step(&gradients, rate)?;
+        self.learner.optimizer.step(&gradients, rate)?;
         Ok(loss)
     }
 
     fn logits(&mut self, split: SplitName) -> Result<Vec<f32>, TrainError> {
         let rows = if split == SplitName::Val { &self.data.split().val } else { &self.data.split().test };
-        let batch = self.job.config.train.batch_size;
-        evaluate::logits(&*self.model, self.data, rows, batch, self.device, (self.beat, self.monitor))
+        let job = self.record.job;
+        let (model, data, device, beat) = (&*self.model, self.data, self.device, self.beat);
+        evaluate::logits(model, data, rows, job.config.train.batch_size, device, || self.monitor.beat(job, beat))
     }
 
     /// Test, once: the last epoch with the model at hand, the best one with the model that was kept.
     fn finish(&mut self) -> Result<(), TrainError> {
-        let (Some(best), Some(last)) = (self.best.clone(), self.last.clone()) else { return Ok(()) };
-        let truth = self.data.labels().select(&self.data.split().test);
-        let labels = truth.names.len();
-        let mut events = Vec::new();
-        let mut ends = vec![&last];
-        if best.epoch != last.epoch {
-            ends.push(&best);
-        }
-        for fitted in ends {
-            if fitted.epoch != last.epoch {
-                self.folder.load_model(self.model.state(), fitted.epoch)?;
-            }
-            let scores = evaluate::scores(&self.logits(SplitName::Test)?, SplitName::Test, fitted.epoch)?;
-            self.folder.scores("test", fitted.epoch, labels, &scores)?;
-            events.extend(evaluate::on_test(self.job, fitted, &scores, &truth));
-            if fitted.epoch == best.epoch {
-                self.folder.best_scores("test", labels, &scores)?;
-            }
-        }
-        let val = self.folder.kept_scores(best.epoch, self.val.values.len());
-        let val = val.ok_or_else(|| TrainError::Io {
-            path: self.folder.model(),
-            source: std::io::Error::other("the val scores beside it were changed by somebody else"),
-        })?;
-        self.folder.best_scores("val", labels, &val)?;
-        self.folder.settle()?;
-        self.monitor.record(events)?;
+        let last = self.logits(SplitName::Test)?;
+        let best = if self.record.back_to_best(&self.learner.state)? { Some(self.logits(SplitName::Test)?) } else { None };
+        let events = self.record.finish(&last, best.as_deref(), &self.truth)?;
+        self.monitor.record(self.record.job, events)?;
         Ok(())
     }
 }

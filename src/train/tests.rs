@@ -72,18 +72,18 @@ struct Listener {
 }
 
 impl Monitor for Listener {
-    fn begin(&mut self, from: Option<usize>) -> Result<(), JournalError> {
+    fn begin(&mut self, _: &Job, from: Option<usize>) -> Result<(), JournalError> {
         self.from = from;
         Ok(())
     }
 
-    fn beat(&mut self, beat: Beat) -> Result<(), JournalError> {
+    fn beat(&mut self, _: &Job, beat: Beat) -> Result<(), JournalError> {
         assert!(beat.step <= beat.steps && beat.loss.is_finite());
         self.beats += 1;
         Ok(())
     }
 
-    fn record(&mut self, events: Vec<Event>) -> Result<(), JournalError> {
+    fn record(&mut self, _: &Job, events: Vec<Event>) -> Result<(), JournalError> {
         self.events.extend(events.into_iter().map(|event| match event {
             Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, .. } => {
                 Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds: 0.0, images_per_s: 0.0 }
