@@ -241,6 +241,12 @@ fn orders(plan: &Plan) -> Vec<Order> {
     plan.runs.iter().map(job).chain([Order::Stop]).collect()
 }
 
+/// The same orders as one bundle.
+fn bundle(plan: &Plan) -> Order {
+    let job = |order| if let Order::Train(job) = order { Some(*job) } else { None };
+    Order::Bundle { jobs: orders(plan).into_iter().filter_map(job).collect() }
+}
+
 #[test]
 fn every_kind_of_order_fits_and_no_other_field_does() {
     let cache = tempfile::tempdir().unwrap();
@@ -254,6 +260,10 @@ fn every_kind_of_order_fits_and_no_other_field_does() {
             assert_eq!(serde_json::from_value::<Order>(line).unwrap(), order);
             trained += usize::from(order != Order::Stop);
         }
+        let line = line(&bundle(&plan));
+        valid(&schema, &line);
+        assert!(each_change_is_noticed(&schema, &line) > 0);
+        assert_eq!(serde_json::from_value::<Order>(line).unwrap(), bundle(&plan));
     }
     assert_eq!(trained, 8 + 2 + 2);
 }
