@@ -156,7 +156,7 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stop: &AtomicBool,
-        train: impl FnOnce(&Dataset, &Device, &mut Voice<'_>) -> Result<Vec<Result<Finish, TrainError>>, TrainError>,
+        train: impl FnOnce(&Dataset, &Device, &mut Voice<'_>) -> Result<Vec<Result<Finish, TrainError>>, TrainError> + Send,
     ) -> Result<Health, JournalError> {
         let Some(first) = jobs.first() else { return Ok(Health::Good) };
         let Self { journal, device, data } = self;
@@ -165,7 +165,8 @@ impl Worker {
         for job in jobs {
             voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
         }
-        let trained = catch_unwind(AssertUnwindSafe(|| train(open(data, first)?, device, &mut voice)));
+        // On a thread of the pool: from outside, each parallel loop would cost two changes of thread.
+        let trained = catch_unwind(AssertUnwindSafe(|| rayon::scope(|_| train(open(data, first)?, device, &mut voice))));
         let ends: Vec<(Outcome, String)> = match trained {
             Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
             Ok(Err(TrainError::Journal(error))) => return Err(error),

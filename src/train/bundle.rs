@@ -15,7 +15,7 @@ use super::{Beat, Finish, Monitor, TrainError};
 use crate::data::Dataset;
 use crate::model::{self, Step};
 use crate::protocol::journal::JournalError;
-use crate::protocol::{Job, SplitName};
+use crate::protocol::{Event, Job, SplitName};
 use crate::spec::{RunConfig, Schedule};
 use crate::strategy::loss::{Batch, Loss};
 use crate::strategy::sampler::{Draw, Realised, realised};
@@ -212,7 +212,8 @@ impl Bundle<'_, '_> {
         let ended = members.par_iter().zip(back).zip(last.par_iter().zip(best));
         let ended =
             ended.map(|((member, back), (last, best))| back.and_then(|_| member.record.finish(last, best.as_deref(), truth)));
-        let ended: Vec<_> = ended.collect();
+        let mut ended: Vec<Result<Vec<Event>, TrainError>> = ended.collect();
+        settle(members, &mut ended);
         for (member, events) in self.members.drain(..).zip(ended) {
             let told = events.and_then(|events| Ok(self.monitor.record(member.record.job, events)?));
             if let Err(error @ TrainError::Journal(_)) = told {
@@ -222,6 +223,20 @@ impl Bundle<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Waits for the disk, for all at once: a file system takes many waits together in the time of one.
+fn settle(members: &[Member<'_>], ended: &mut [Result<Vec<Event>, TrainError>]) {
+    std::thread::scope(|scope| {
+        for (member, ended) in members.iter().zip(ended).filter(|(_, ended)| ended.is_ok()) {
+            let record = &member.record;
+            scope.spawn(move || {
+                if let Err(error) = record.settle() {
+                    *ended = Err(error);
+                }
+            });
+        }
+    });
 }
 
 /// What an epoch needs of a member besides its parameters: place, record, schedule and loss.

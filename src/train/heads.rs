@@ -14,20 +14,23 @@ use super::optimizer::Rule;
 use super::record::Learner;
 use crate::kernel::{dense, dense_input_gradient, dense_weight_gradient, stacked};
 
-/// One kind of parameter of all runs, one after the other, with its gradient and what the optimizers remember of it.
+/// One kind of parameter of all runs, with its gradient and what the optimizers remember of it: one run after the other, or side by
+/// side in panels (see [`stacked`]).
 struct Block {
     name: String,
     /// As Candle has it.
     shape: Vec<usize>,
     /// Values a run.
     size: usize,
+    /// Inputs, where the block is in panels.
+    panels: Option<usize>,
     value: Vec<f32>,
     gradient: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
 }
 
-/// A fully connected layer of all runs.
+/// A fully connected layer of all runs. The weights of the first one are in panels.
 struct Layer {
     inputs: usize,
     weight: Block,
@@ -53,45 +56,47 @@ struct Part<'h> {
 }
 
 impl Block {
-    /// Room for `padded` values, those of `learners` in front.
-    fn load(name: &str, learners: &[&mut Learner], memory: &[Memory], padded: usize) -> Result<Self, TrainError> {
-        let mut block = Self {
-            name: name.to_owned(),
-            shape: vec![],
-            size: 0,
-            value: Vec::with_capacity(padded),
-            gradient: vec![0.0; padded],
-            first: Vec::with_capacity(padded),
-            second: Vec::with_capacity(padded),
+    fn load(name: &str, learners: &[&mut Learner], memory: &[Memory], in_panels: bool) -> Result<Self, TrainError> {
+        let var = learners.first().and_then(|learner| learner.state.get(name));
+        let shape = var.map(|var| var.dims().to_vec()).unwrap_or_default();
+        let (size, panels) = (shape.iter().product(), shape.last().copied().filter(|_| in_panels));
+        let length = match panels {
+            Some(inputs) => stacked::panels(learners.len() * shape[0]) * stacked::PANEL * inputs,
+            None => learners.len() * size,
         };
-        for (learner, memory) in learners.iter().zip(memory) {
-            let Some(var) = learner.state.get(name) else {
-                return Err(candle_core::Error::Msg(format!("the network has no {name}")).into());
-            };
-            block.shape = var.dims().to_vec();
-            block.size = var.elem_count();
-            let flat = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-            block.value.extend(flat(var)?);
-            block.first.extend(flat(&memory[&format!("first.{name}")])?);
-            match memory.get(&format!("second.{name}")) {
-                Some(second) => block.second.extend(flat(second)?),
-                None => block.second.resize(block.first.len(), 0.0),
+        let zeros = || vec![0.0; length];
+        let (value, gradient, first, second) = (zeros(), zeros(), zeros(), zeros());
+        let mut block = Self { name: name.to_owned(), shape, size, panels, value, gradient, first, second };
+        for (run, (learner, memory)) in learners.iter().zip(memory).enumerate() {
+            let missing = || candle_core::Error::Msg(format!("the network has no {name}"));
+            let value = learner.state.get(name).ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?;
+            if value.len() != size {
+                return Err(missing().into());
             }
-        }
-        for part in [&mut block.value, &mut block.first, &mut block.second] {
-            part.resize(padded, 0.0);
+            let remembered = |part: &str| match memory.get(&format!("{part}.{name}")) {
+                Some(tensor) => tensor.flatten_all()?.to_vec1::<f32>(),
+                None => Ok(vec![0.0; size]),
+            };
+            let (first, second) = (remembered("first")?, remembered("second")?);
+            for (at, ((value, first), second)) in value.into_iter().zip(first).zip(second).enumerate() {
+                let place = block.place(run, at);
+                (block.value[place], block.first[place], block.second[place]) = (value, first, second);
+            }
         }
         Ok(block)
     }
 
-    /// The values of `run`.
-    fn of(&self, run: usize) -> &[f32] {
-        &self.value[run * self.size..(run + 1) * self.size]
+    /// Where value number `at` of `run` is.
+    fn place(&self, run: usize, at: usize) -> usize {
+        let Some(inputs) = self.panels else { return run * self.size + at };
+        let column = run * self.shape[0] + at / inputs;
+        (column / stacked::PANEL * inputs + at % inputs) * stacked::PANEL + column % stacked::PANEL
     }
 
-    /// This part of `values` of `run`, as a tensor.
+    /// `values` of `run`, as a tensor.
     fn tensor(&self, values: &[f32], run: usize) -> candle_core::Result<Tensor> {
-        Tensor::from_slice(&values[run * self.size..(run + 1) * self.size], self.shape.as_slice(), &Device::Cpu)
+        let own: Vec<f32> = (0..self.size).map(|at| values[self.place(run, at)]).collect();
+        Tensor::from_vec(own, self.shape.as_slice(), &Device::Cpu)
     }
 }
 
@@ -105,22 +110,15 @@ impl Heads {
     /// Candle's.
     pub fn load(learners: &[&mut Learner], clips: Vec<Option<f64>>) -> Result<Self, TrainError> {
         let memory: Vec<Memory> = learners.iter().map(|learner| learner.optimizer.state()).collect();
-        let (mut layers, runs) = (Vec::new(), learners.len());
-        let hidden = |layer: usize| format!("hidden.{layer}");
         let has = |name: &str| learners.first().is_some_and(|learner| learner.state.get(&format!("{name}.weight")).is_some());
-        let mut names: Vec<String> = (0..).map(hidden).take_while(|name| has(name)).collect();
+        let mut names: Vec<String> = (0..).map(|layer| format!("hidden.{layer}")).take_while(|name| has(name)).collect();
         names.push("classifier".to_owned());
-        for (place, name) in names.iter().enumerate() {
-            let weight = format!("{name}.weight");
-            let dims = learners.first().and_then(|learner| Some(learner.state.get(&weight)?.dims().to_vec())).unwrap_or_default();
-            let &[outputs, inputs] = dims.as_slice() else {
-                return Err(candle_core::Error::Msg(format!("{weight} is no matrix")).into());
-            };
-            let rows = if place == 0 { stacked::padded(runs * outputs) } else { runs * outputs };
-            let weight = Block::load(&weight, learners, &memory, rows * inputs)?;
-            let bias = Block::load(&format!("{name}.bias"), learners, &memory, runs * outputs)?;
-            layers.push(Layer { inputs, weight, bias });
-        }
+        let layer = |(place, name): (usize, &String)| -> Result<Layer, TrainError> {
+            let weight = Block::load(&format!("{name}.weight"), learners, &memory, place == 0)?;
+            let bias = Block::load(&format!("{name}.bias"), learners, &memory, false)?;
+            Ok(Layer { inputs: weight.shape.last().copied().unwrap_or(0), weight, bias })
+        };
+        let layers = names.iter().enumerate().map(layer).collect::<Result<_, _>>()?;
         let rules = learners.iter().map(|learner| (learner.optimizer.rule(), learner.optimizer.steps())).collect();
         Ok(Self { layers, rules, clips })
     }
@@ -165,25 +163,28 @@ impl Heads {
         self.layers.last().map_or(0, |layer| layer.inputs)
     }
 
-    /// The first layer's outputs without bias, `[all outputs, batch]`.
+    /// The first layer's outputs without bias, in panels.
     fn first(&self, x: &[f32]) -> Vec<f32> {
         let weight = &self.layers[0].weight.value;
         let mut z = vec![0.0; weight.len() / self.inputs() * (x.len() / self.inputs())];
-        stacked::forward(weight, x, self.inputs(), &mut z);
+        stacked::forward(x, weight, self.inputs(), &mut z);
         z
     }
 
     /// Logits of `x [batch, inputs]`: row-major `[batch, labels]`, a run each.
     #[must_use]
     pub fn logits(&self, x: &[f32]) -> Vec<Vec<f32>> {
-        let z = self.first(x);
-        let height = self.layers[0].bias.size * (x.len() / self.inputs());
-        let forward = |(run, z): (usize, &[f32])| {
-            let parts: Vec<_> =
-                self.layers.iter().map(|layer| (layer.inputs, layer.weight.of(run), layer.bias.of(run))).collect();
-            activations(&parts, z, None).pop().unwrap_or_default()
+        let (z, batch) = (self.first(x), x.len() / self.inputs());
+        let forward = |run: usize| {
+            let of = |block: &Block| run * block.size..(run + 1) * block.size;
+            let first = &self.layers[0].bias;
+            let z = upright(&z, run, &first.value[of(first)], batch);
+            let rest = self.layers[1..].iter();
+            let rest =
+                rest.map(|layer| (layer.inputs, &layer.weight.value[of(&layer.weight)], &layer.bias.value[of(&layer.bias)]));
+            activations(z, &rest.collect::<Vec<_>>(), None).pop().unwrap_or_default()
         };
-        z.par_chunks_exact(height.max(1)).take(self.rules.len()).enumerate().map(forward).collect()
+        (0..self.rules.len()).into_par_iter().map(forward).collect()
     }
 
     /// Forward and backward over `x [batch, inputs]`: `loss(run, logits, gradient)` is a run's loss of row-major `[batch, labels]`
@@ -196,27 +197,26 @@ impl Heads {
         loss: impl Fn(usize, &[f32], &mut [f32]) -> T + Sync,
     ) -> Vec<T> {
         let (inputs, runs) = (self.inputs(), self.rules.len());
-        let mut z = self.first(x);
-        let height = self.layers[0].bias.size * (x.len() / inputs);
+        let (mut z, batch) = (self.first(x), x.len() / inputs);
         let mut parts: Vec<Vec<Part<'_>>> = (0..runs).map(|_| Vec::new()).collect();
-        for layer in &mut self.layers {
-            let (inputs, weight, bias) = (layer.inputs, &mut layer.weight, &mut layer.bias);
-            let dweights = weight.gradient.chunks_exact_mut(weight.size);
-            let dbiases = bias.gradient.chunks_exact_mut(bias.size);
+        let [first, rest @ ..] = &mut self.layers[..] else { return Vec::new() };
+        for Layer { inputs, weight, bias } in rest {
+            let gradients = weight.gradient.chunks_exact_mut(weight.size).zip(bias.gradient.chunks_exact_mut(bias.size));
             let values = weight.value.chunks_exact(weight.size).zip(bias.value.chunks_exact(bias.size));
-            for ((parts, (weight, bias)), (dweight, dbias)) in parts.iter_mut().zip(values).zip(dweights.zip(dbiases)) {
-                parts.push(Part { inputs, weight, bias, dweight, dbias });
+            for (parts, ((weight, bias), (dweight, dbias))) in parts.iter_mut().zip(values.zip(gradients)) {
+                parts.push(Part { inputs: *inputs, weight, bias, dweight, dbias });
             }
         }
-        let results = z
-            .par_chunks_exact_mut(height.max(1))
-            .zip(parts.par_iter_mut())
-            .enumerate()
-            .map(|(run, (z, parts))| backward(parts, z, mask, |logits, gradient| loss(run, logits, gradient)))
-            .collect();
-        drop(parts);
-        // Rows of no run keep their zeros.
-        stacked::weight_gradient(&z, x, inputs, &mut self.layers[0].weight.gradient);
+        let (bias, dbias) =
+            (first.bias.value.par_chunks_exact(first.bias.size), first.bias.gradient.par_chunks_exact_mut(first.bias.size));
+        let each = bias.zip(dbias).zip(&mut parts).enumerate();
+        let each = each.map(|(run, ((bias, dbias), parts))| {
+            let own = upright(&z, run, bias, batch);
+            backward(own, parts, dbias, mask, |logits, gradient| loss(run, logits, gradient))
+        });
+        let (results, dz): (Vec<T>, Vec<Vec<f32>>) = each.unzip();
+        lay_down(&dz, first.bias.size, batch, &mut z);
+        stacked::weight_gradient(x, &z, inputs, &mut first.weight.gradient);
         results
     }
 
@@ -224,20 +224,20 @@ impl Heads {
     /// was asked for; they have not moved.
     pub fn update(&mut self, rates: &[f64]) -> Vec<usize> {
         let mut broken = Vec::new();
-        for (run, clip) in self.clips.iter().enumerate() {
-            let Some(limit) = clip else { continue };
+        for run in 0..self.rules.len() {
+            let Some(limit) = self.clips[run] else { continue };
             let square = |block: &Block| -> f64 {
-                block.gradient[run * block.size..(run + 1) * block.size].iter().map(|&g| f64::from(g) * f64::from(g)).sum()
+                (0..block.size).map(|at| f64::from(block.gradient[block.place(run, at)])).map(|g| g * g).sum()
             };
             let norm = self.blocks().map(square).sum::<f64>().sqrt();
-            let scale = limit / (norm + 1e-6);
+            let scale = (limit / (norm + 1e-6)) as f32;
             if !norm.is_finite() {
                 broken.push(run);
             } else if scale < 1.0 {
-                for layer in &mut self.layers {
-                    for block in [&mut layer.weight, &mut layer.bias] {
-                        let size = block.size;
-                        block.gradient[run * size..(run + 1) * size].iter_mut().for_each(|g| *g *= scale as f32);
+                for block in self.layers.iter_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias]) {
+                    for at in 0..block.size {
+                        let place = block.place(run, at);
+                        block.gradient[place] *= scale;
                     }
                 }
             }
@@ -245,81 +245,109 @@ impl Heads {
         for (_, steps) in &mut self.rules {
             *steps += 1;
         }
-        for layer in &mut self.layers {
-            for Block { size, value, gradient, first, second, .. } in [&mut layer.weight, &mut layer.bias] {
-                let moved = value.par_chunks_exact_mut(*size).zip(first.par_chunks_exact_mut(*size));
-                let by = second.par_chunks_exact_mut(*size).zip(gradient.par_chunks_exact(*size));
-                let all = moved.zip(by).zip(self.rules.par_iter().zip(rates)).enumerate();
-                all.filter(|(run, _)| !broken.contains(run)).for_each(
-                    |(_, (((value, first), (second, gradient)), (rule, rate)))| {
-                        let (rule, step) = rule;
-                        rule.apply(*step, *rate, value, first, second, gradient);
-                    },
-                );
+        let moves = |run: &usize| !broken.contains(run);
+        for block in self.layers.iter_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias]) {
+            if block.panels.is_some() {
+                let mut columns =
+                    vec![stacked::Column::default(); stacked::panels(rates.len() * block.shape[0]) * stacked::PANEL];
+                for ((run, columns), rate) in
+                    columns.chunks_mut(block.shape[0]).enumerate().zip(rates).filter(|((run, _), _)| moves(run))
+                {
+                    let (rule, step) = self.rules[run];
+                    columns.fill(rule.column(step, *rate));
+                }
+                stacked::update(&columns, &mut block.value, &mut block.first, &mut block.second, &block.gradient);
+                continue;
             }
+            let Block { size, value, gradient, first, second, .. } = block;
+            let moved = value.par_chunks_exact_mut(*size).zip(first.par_chunks_exact_mut(*size));
+            let by = second.par_chunks_exact_mut(*size).zip(gradient.par_chunks_exact(*size));
+            let all = moved.zip(by).zip(self.rules.par_iter().zip(rates)).enumerate();
+            all.filter(|(run, _)| moves(run)).for_each(|(_, (((value, first), (second, gradient)), (rule, rate)))| {
+                let (rule, step) = rule;
+                rule.apply(*step, *rate, value, first, second, gradient);
+            });
         }
         broken
     }
 }
 
-/// What each layer gives of one run, row-major, the last one logits; `z [outputs, batch]` are the first layer's outputs without bias.
-fn activations(layers: &[(usize, &[f32], &[f32])], z: &[f32], mask: Option<&[f32]>) -> Vec<Vec<f32>> {
-    let mut all: Vec<Vec<f32>> = Vec::with_capacity(layers.len());
-    for (place, &(inputs, weight, bias)) in layers.iter().enumerate() {
-        let mut y = if let Some(x) = all.last() { dense(x, weight, bias, inputs) } else { upright(z, bias) };
-        if place + 1 < layers.len() {
-            y.iter_mut().for_each(|y| *y = y.max(0.0));
-            if let Some(mask) = mask.filter(|_| place + 2 == layers.len()) {
-                y.iter_mut().zip(mask).for_each(|(y, mask)| *y *= mask);
+/// The first layer's outputs of `run`, `[batch, outputs]`, from the panels `z`; with bias.
+fn upright(z: &[f32], run: usize, bias: &[f32], batch: usize) -> Vec<f32> {
+    let outputs = bias.len();
+    let mut y = vec![0.0; batch * outputs];
+    for (output, bias) in bias.iter().enumerate() {
+        let column = run * outputs + output;
+        let panel = &z[column / stacked::PANEL * batch * stacked::PANEL..][..batch * stacked::PANEL];
+        let from = panel.iter().skip(column % stacked::PANEL).step_by(stacked::PANEL);
+        y.iter_mut().skip(output).step_by(outputs).zip(from).for_each(|(y, z)| *y = z + bias);
+    }
+    y
+}
+
+/// The reverse: the gradients of all runs into their panels. Columns of no run become zeros.
+fn lay_down(dz: &[Vec<f32>], outputs: usize, batch: usize, z: &mut [f32]) {
+    z.par_chunks_exact_mut((batch * stacked::PANEL).max(1)).enumerate().for_each(|(panel, z)| {
+        for lane in 0..stacked::PANEL {
+            let column = panel * stacked::PANEL + lane;
+            let to = z.iter_mut().skip(lane).step_by(stacked::PANEL);
+            match dz.get(column / outputs) {
+                Some(dz) => to.zip(dz.iter().skip(column % outputs).step_by(outputs)).for_each(|(z, dz)| *z = *dz),
+                None => to.for_each(|z| *z = 0.0),
             }
         }
+    });
+}
+
+/// What each layer gives of one run, row-major, the last one logits: `z` is the first layer's outputs, `layers` are the others.
+fn activations(z: Vec<f32>, layers: &[(usize, &[f32], &[f32])], mask: Option<&[f32]>) -> Vec<Vec<f32>> {
+    let mut all = vec![z];
+    for (place, &(inputs, weight, bias)) in layers.iter().enumerate() {
+        let x = &mut all[place];
+        x.iter_mut().for_each(|x| *x = x.max(0.0));
+        if let Some(mask) = mask.filter(|_| place + 1 == layers.len()) {
+            x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask);
+        }
+        let y = dense(x, weight, bias, inputs);
         all.push(y);
     }
     all
 }
 
-/// `z [outputs, batch]` plus bias as `[batch, outputs]`.
-fn upright(z: &[f32], bias: &[f32]) -> Vec<f32> {
-    let (outputs, batch) = (bias.len(), z.len() / bias.len().max(1));
-    let mut y = vec![0.0; z.len()];
-    for (output, (z, bias)) in z.chunks_exact(batch.max(1)).zip(bias).enumerate() {
-        for (row, z) in z.iter().enumerate() {
-            y[row * outputs + output] = z + bias;
-        }
+/// Sums over the rows of `dy`.
+fn add_up(dy: &[f32], dbias: &mut [f32]) {
+    dbias.fill(0.0);
+    for row in dy.chunks_exact(dbias.len().max(1)) {
+        dbias.iter_mut().zip(row).for_each(|(sum, dy)| *sum += dy);
     }
-    y
 }
 
-/// One run's way forward and back. `z` holds its first layer's outputs and gets their gradient.
-fn backward<T>(parts: &mut [Part<'_>], z: &mut [f32], mask: Option<&[f32]>, loss: impl FnOnce(&[f32], &mut [f32]) -> T) -> T {
+/// One run's way forward and back from its first layer's outputs `z`. Returns what the loss gave, and the gradient of `z`.
+fn backward<T>(
+    z: Vec<f32>,
+    parts: &mut [Part<'_>],
+    dbias: &mut [f32],
+    mask: Option<&[f32]>,
+    loss: impl FnOnce(&[f32], &mut [f32]) -> T,
+) -> (T, Vec<f32>) {
     let layers: Vec<_> = parts.iter().map(|part| (part.inputs, part.weight, part.bias)).collect();
-    let all = activations(&layers, z, mask);
+    let all = activations(z, &layers, mask);
     let logits = all.last().map_or(&[][..], Vec::as_slice);
     let mut dy = vec![0.0; logits.len()];
     let result = loss(logits, &mut dy);
-    let last = parts.len() - 1;
+    let last = parts.len();
     for (place, part) in parts.iter_mut().enumerate().rev() {
-        let outputs = part.bias.len();
-        part.dbias.fill(0.0);
-        for row in dy.chunks_exact(outputs.max(1)) {
-            part.dbias.iter_mut().zip(row).for_each(|(sum, dy)| *sum += dy);
-        }
-        if place == 0 {
-            let batch = dy.len() / outputs.max(1);
-            for (output, dz) in z.chunks_exact_mut(batch.max(1)).enumerate() {
-                dz.iter_mut().enumerate().for_each(|(row, dz)| *dz = dy[row * outputs + output]);
-            }
-            break;
-        }
-        let x = &all[place - 1];
+        add_up(&dy, part.dbias);
+        let x = &all[place];
         part.dweight.copy_from_slice(&dense_weight_gradient(&dy, x, part.inputs));
         let mut dx = dense_input_gradient(&dy, part.weight, part.inputs);
-        if let Some(mask) = mask.filter(|_| place == last) {
+        if let Some(mask) = mask.filter(|_| place + 1 == last) {
             dx.iter_mut().zip(mask).for_each(|(dx, mask)| *dx *= mask);
         }
         // Where the rectifier was shut (or dropout fell) nothing comes through.
         dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x > 0.0 { *dx } else { 0.0 });
         dy = dx;
     }
-    result
+    add_up(&dy, dbias);
+    (result, dy)
 }

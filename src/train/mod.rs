@@ -24,7 +24,7 @@ use crate::protocol::{Event, Job, Outcome};
 use crate::strategy::StrategyError;
 
 /// Whoever listens to the training of one or more jobs and may stop it.
-pub trait Monitor {
+pub trait Monitor: Send {
     /// The training begins; `from` is the number of epochs that a checkpoint spared it.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, Var};
 
+use crate::kernel::stacked::{Column, Kind};
 use crate::kernel::{AdamStep, Blend, SgdStep};
 use crate::spec::Choice;
 
@@ -48,6 +49,38 @@ impl Rule {
                 Blend { keep: momentum, add: 1.0, decay, square: false }.apply(first, gradient, parameter);
                 SgdStep { rate, momentum, decay, nesterov }.apply(parameter, first, gradient);
             }
+        }
+    }
+
+    /// What step number `step` (from 1) does, for the columns of a panel.
+    #[must_use]
+    pub fn column(&self, step: u64, rate: f64) -> Column {
+        match *self {
+            Self::Adam { .. } => {
+                let (mean, square, move_by) = self.adam(step, rate);
+                Column {
+                    rule: Kind::Adam,
+                    decay: mean.decay as f32,
+                    keep: mean.keep as f32,
+                    add: mean.add as f32,
+                    keep_square: square.keep as f32,
+                    add_square: square.add as f32,
+                    rate: move_by.rate as f32,
+                    shrink: move_by.shrink as f32,
+                    eps: move_by.eps as f32,
+                    root: move_by.root as f32,
+                    momentum: 0.0,
+                }
+            }
+            Self::Sgd { momentum, nesterov, decay } => Column {
+                rule: if nesterov { Kind::Nesterov } else { Kind::Sgd },
+                decay: decay as f32,
+                keep: momentum as f32,
+                add: 1.0,
+                rate: rate as f32,
+                momentum: momentum as f32,
+                ..Column::default()
+            },
         }
     }
 

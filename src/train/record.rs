@@ -221,7 +221,14 @@ impl<'a> Record<'a> {
             source: std::io::Error::other("the val scores beside it were changed by somebody else"),
         })?;
         self.folder.best_scores("val", labels, &val)?;
-        self.folder.settle()?;
         Ok(events)
+    }
+
+    /// Waits until all files are on the disk: what is recorded next stands for them.
+    ///
+    /// # Errors
+    /// The disk's word.
+    pub fn settle(&self) -> Result<(), TrainError> {
+        self.folder.settle()
     }
 }

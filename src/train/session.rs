@@ -184,6 +184,7 @@ impl<'a> Session<'a> {
         let last = self.logits(SplitName::Test)?;
         let best = if self.record.back_to_best(&self.learner.state)? { Some(self.logits(SplitName::Test)?) } else { None };
         let events = self.record.finish(&last, best.as_deref(), &self.truth)?;
+        self.record.settle()?;
         self.monitor.record(self.record.job, events)?;
         Ok(())
     }
