@@ -21,6 +21,10 @@ use sweep::spec::{self, Plan};
 use sweep::strategy::loss::sigmoid;
 use sweep::train::{self, Beat, Monitor};
 
+/// As the program itself has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A grid of linear heads, timed.
 #[derive(Parser)]
 struct Arguments {

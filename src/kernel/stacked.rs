@@ -8,10 +8,8 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::cpu::vectorized;
-
-/// Columns of a panel: two vectors of the widest machines.
-pub const PANEL: usize = 32;
+/// Columns of a panel: a vector of the widest machines.
+pub const PANEL: usize = 16;
 /// Rows of a panel that one task computes.
 const TASK: usize = 64;
 
@@ -66,42 +64,49 @@ impl WithSimd for Product<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        // As many sums at once as the machine has registers for: 16 of 16 floats, or 12 of 8.
-        if S::F32_LANES >= 16 { rows::<S, 8>(simd, self) } else { rows::<S, 6>(simd, self) }
+        // As many sums at once as leave registers for the operands: 16 vectors of 32, or 12 of 16.
+        if S::F32_LANES >= 16 { rows::<S, 16, 1>(simd, self) } else { rows::<S, 6, 2>(simd, self) }
     }
 }
 
 #[inline(always)]
-fn rows<S: Simd, const R: usize>(simd: S, Product { a, steps, b, out }: Product<'_>) {
+fn rows<S: Simd, const R: usize, const V: usize>(simd: S, Product { a, steps, b, out }: Product<'_>) {
     let (rows, depth) = (out.len() / PANEL, b.len() / PANEL);
     assert!(rows == 0 || depth == 0 || (rows - 1) * steps.0 + (depth - 1) * steps.1 < a.len(), "a product outside its matrix");
     let whole = rows / R * R;
     for row in (0..rows).step_by(R).take_while(|row| *row < whole) {
         // SAFETY: checked above for all rows.
-        unsafe { tile::<S, R>(simd, a.as_ptr().add(row * steps.0), steps, b, &mut out[row * PANEL..(row + R) * PANEL]) };
+        unsafe { tile::<S, R, V>(simd, a.as_ptr().add(row * steps.0), steps, b, &mut out[row * PANEL..(row + R) * PANEL]) };
     }
     for row in whole..rows {
         // SAFETY: as above.
-        unsafe { tile::<S, 1>(simd, a.as_ptr().add(row * steps.0), steps, b, &mut out[row * PANEL..(row + 1) * PANEL]) };
+        unsafe { tile::<S, 1, V>(simd, a.as_ptr().add(row * steps.0), steps, b, &mut out[row * PANEL..(row + 1) * PANEL]) };
     }
 }
 
-/// `R` rows of a product.
+/// `R` rows of a product, `V` vectors of columns at a time.
 ///
 /// # Safety
 /// `a` has `R` rows as deep as `b`.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize>(simd: S, a: *const f32, steps: (usize, usize), b: &[f32], out: &mut [f32]) {
-    let wide = 2 * S::F32_LANES;
+unsafe fn tile<S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    a: *const f32,
+    steps: (usize, usize),
+    b: &[f32],
+    out: &mut [f32],
+) {
+    let wide = V * S::F32_LANES;
     for column in (0..PANEL).step_by(wide) {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; R];
+        let mut sums = [[simd.splat_f32s(0.0); V]; R];
         for (depth, b) in b.chunks_exact(PANEL).enumerate() {
             let b = S::as_simd_f32s(&b[column..column + wide]).0;
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the caller's promise.
                 let a = simd.splat_f32s(unsafe { *a.add(row * steps.0 + depth * steps.1) });
-                sums[0] = simd.mul_add_f32s(a, b[0], sums[0]);
-                sums[1] = simd.mul_add_f32s(a, b[1], sums[1]);
+                for (sum, &b) in sums.iter_mut().zip(b) {
+                    *sum = simd.mul_add_f32s(a, b, *sum);
+                }
             }
         }
         for (sums, out) in sums.iter().zip(out.chunks_exact_mut(PANEL)) {
@@ -152,44 +157,104 @@ pub fn update(columns: &[Column], value: &mut [f32], first: &mut [f32], second: 
         let rows = TASK * PANEL;
         let moved = value.par_chunks_mut(rows).zip(first.par_chunks_mut(rows));
         moved.zip(second.par_chunks_mut(rows).zip(gradient.par_chunks(rows))).for_each(|((value, first), (second, gradient))| {
-            for kind in [Kind::Adam, Kind::Sgd, Kind::Nesterov].into_iter().filter(|&kind| has(kind)) {
-                vectorized(
-                    #[inline(always)]
-                    || part(kind, columns, value, first, second, gradient),
-                );
+            let columns = Columns::new(columns);
+            if has(Kind::Adam) {
+                let step = Step { columns: &columns, value, first, second, gradient };
+                Arch::new().dispatch(Rows::<ADAM>(step));
+            }
+            if has(Kind::Sgd) {
+                let step = Step { columns: &columns, value, first, second, gradient };
+                Arch::new().dispatch(Rows::<SGD>(step));
+            }
+            if has(Kind::Nesterov) {
+                let step = Step { columns: &columns, value, first, second, gradient };
+                Arch::new().dispatch(Rows::<NESTEROV>(step));
             }
         });
     });
 }
 
-/// The rows of one task, for the columns of one kind.
-#[inline(always)]
-fn part(kind: Kind, columns: &[Column], value: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
-    let mut own = [false; PANEL];
-    own.iter_mut().zip(columns).for_each(|(own, column)| *own = column.rule == kind);
-    let of = |number: fn(&Column) -> f32| {
-        let mut numbers = [0.0; PANEL];
-        numbers.iter_mut().zip(columns).for_each(|(to, column)| *to = number(column));
-        numbers
-    };
-    let (decay, keep, add, rate) = (of(|c| c.decay), of(|c| c.keep), of(|c| c.add), of(|c| c.rate));
-    let (keep_square, add_square, shrink) = (of(|c| c.keep_square), of(|c| c.add_square), of(|c| c.shrink));
-    let (eps, root, momentum) = (of(|c| c.eps), of(|c| c.root), of(|c| c.momentum));
-    let ((values, _), (firsts, _)) = (value.as_chunks_mut::<PANEL>(), first.as_chunks_mut::<PANEL>());
-    let ((seconds, _), (gradients, _)) = (second.as_chunks_mut::<PANEL>(), gradient.as_chunks::<PANEL>());
-    for (((value, first), second), gradient) in values.iter_mut().zip(firsts).zip(seconds).zip(gradients) {
-        for at in 0..PANEL {
-            let (p, g) = (value[at], gradient[at] + decay[at] * value[at]);
-            let m = keep[at] * first[at] + add[at] * g;
-            let v = keep_square[at] * second[at] + add_square[at] * (g * g);
-            let moved = match kind {
-                Kind::Adam => shrink[at] * p - rate[at] * m / (v.sqrt() * root[at] + eps[at]),
-                Kind::Nesterov => p - rate[at] * (g + momentum[at] * m),
-                Kind::Sgd | Kind::None => p - rate[at] * m,
-            };
-            value[at] = if own[at] { moved } else { p };
-            first[at] = if own[at] { m } else { first[at] };
-            second[at] = if own[at] && matches!(kind, Kind::Adam) { v } else { second[at] };
+const ADAM: u8 = Kind::Adam as u8;
+const SGD: u8 = Kind::Sgd as u8;
+const NESTEROV: u8 = Kind::Nesterov as u8;
+
+/// The numbers of a panel's columns, a vector each.
+struct Columns {
+    rule: [u8; PANEL],
+    decay: [f32; PANEL],
+    keep: [f32; PANEL],
+    add: [f32; PANEL],
+    keep_square: [f32; PANEL],
+    add_square: [f32; PANEL],
+    rate: [f32; PANEL],
+    shrink: [f32; PANEL],
+    eps: [f32; PANEL],
+    root: [f32; PANEL],
+    momentum: [f32; PANEL],
+}
+
+impl Columns {
+    fn new(columns: &[Column]) -> Self {
+        let of = |number: fn(&Column) -> f32| std::array::from_fn(|at| number(&columns[at]));
+        Self {
+            rule: std::array::from_fn(|at| columns[at].rule as u8),
+            decay: of(|column| column.decay),
+            keep: of(|column| column.keep),
+            add: of(|column| column.add),
+            keep_square: of(|column| column.keep_square),
+            add_square: of(|column| column.add_square),
+            rate: of(|column| column.rate),
+            shrink: of(|column| column.shrink),
+            eps: of(|column| column.eps),
+            root: of(|column| column.root),
+            momentum: of(|column| column.momentum),
+        }
+    }
+}
+
+/// Some rows of a panel.
+struct Step<'a> {
+    columns: &'a Columns,
+    value: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    gradient: &'a [f32],
+}
+
+/// Moves the columns of one kind.
+struct Rows<'a, const KIND: u8>(Step<'a>);
+
+impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Step { columns, value, first, second, gradient } = self.0;
+        let own: [bool; PANEL] = std::array::from_fn(|at| columns.rule[at] == KIND);
+        let ((values, _), (firsts, _)) = (value.as_chunks_mut::<PANEL>(), first.as_chunks_mut::<PANEL>());
+        let ((seconds, _), (gradients, _)) = (second.as_chunks_mut::<PANEL>(), gradient.as_chunks::<PANEL>());
+        for (((value, first), second), gradient) in values.iter_mut().zip(firsts).zip(seconds).zip(gradients) {
+            let (old, mean, square) = (*value, *first, *second);
+            let (mut moved, mut new_mean, mut new_square) = ([0.0; PANEL], [0.0; PANEL], [0.0; PANEL]);
+            for at in 0..PANEL {
+                let g = gradient[at] + columns.decay[at] * old[at];
+                let m = columns.keep[at] * mean[at] + columns.add[at] * g;
+                let v = columns.keep_square[at] * square[at] + columns.add_square[at] * (g * g);
+                new_mean[at] = m;
+                new_square[at] = v;
+                moved[at] = if KIND == ADAM {
+                    columns.shrink[at] * old[at] - columns.rate[at] * m / (v.sqrt() * columns.root[at] + columns.eps[at])
+                } else if KIND == NESTEROV {
+                    old[at] - columns.rate[at] * (g + columns.momentum[at] * m)
+                } else {
+                    old[at] - columns.rate[at] * m
+                };
+            }
+            for at in 0..PANEL {
+                value[at] = if own[at] { moved[at] } else { old[at] };
+                first[at] = if own[at] { new_mean[at] } else { mean[at] };
+                second[at] = if own[at] && KIND == ADAM { new_square[at] } else { square[at] };
+            }
         }
     }
 }
@@ -208,8 +273,8 @@ mod tests {
     #[test]
     fn columns_are_right_and_do_not_depend_on_their_neighbours() {
         for (batch, inputs) in [(1, 1), (7, 5), (33, 300), (256, 1024), (130, 2051)] {
-            let (x, weight) = (values(1, batch * inputs), values(2, 3 * inputs * PANEL));
-            let mut all = vec![0.0; 3 * batch * PANEL];
+            let (x, weight) = (values(1, batch * inputs), values(2, 6 * inputs * PANEL));
+            let mut all = vec![0.0; 6 * batch * PANEL];
             forward(&x, &weight, inputs, &mut all);
             let place = |column: usize, row: usize, rows: usize| (column / PANEL * rows + row) * PANEL + column % PANEL;
             let mut dweight = vec![0.0; weight.len()];

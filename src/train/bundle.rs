@@ -141,11 +141,14 @@ impl Bundle<'_, '_> {
         let batch_size = job.config.train.batch_size;
         let mut sums = vec![Steps::default(); others.len()];
         let mut broken: Vec<Option<TrainError>> = others.iter().map(|_| None).collect();
+        let mut x = Vec::new();
         let (steps, mut done) = (draws.len().div_ceil(batch_size), 0);
         let mut beat = Beat { epoch, step: 0, steps, loss: 0.0, images_per_s: 0.0 };
         for (at, draws) in draws.chunks(batch_size).enumerate() {
             let step = Step { seed: job.config.seed, epoch, step: at };
-            let losses = pass(&mut heads, data, truth, draws, step, job.config.model.dropout, &others);
+            evaluate::drawn_values(data, draws, (step.seed, step.epoch), &mut x);
+            let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&truth.train)).copied().collect();
+            let losses = pass(&mut heads, &mut x, &targets, step, job.config.model.dropout, &others);
             let rates: Vec<f64> = others.iter().map(|(_, _, schedule, _)| schedule.rate(epoch, at, steps)).collect();
             for ((sum, broken), (&loss, &rate)) in sums.iter_mut().zip(&mut broken).zip(losses.iter().zip(&rates)) {
                 *sum = Steps { loss: sum.loss + loss * draws.len() as f64, rate };
@@ -243,25 +246,15 @@ fn settle(members: &[Member<'_>], ended: &mut [Result<Vec<Event>, TrainError>]) 
 type Other<'m, 'a> = (usize, &'m mut Record<'a>, &'m Schedule, &'m dyn Loss);
 
 /// One batch forward and backward. Returns each member's loss, NaN where loss or gradient is no number.
-fn pass(
-    heads: &mut Heads,
-    data: &Dataset,
-    truth: &Truth,
-    draws: &[Draw],
-    step: Step,
-    dropout: f64,
-    others: &[Other<'_, '_>],
-) -> Vec<f64> {
-    let mut x = evaluate::drawn_values(data, draws, (step.seed, step.epoch));
-    let mask = model::dropout_mask(draws.len() * heads.features(), dropout, step);
+fn pass(heads: &mut Heads, x: &mut [f32], targets: &[u8], step: Step, dropout: f64, others: &[Other<'_, '_>]) -> Vec<f64> {
+    let mask = model::dropout_mask(x.len() / heads.inputs() * heads.features(), dropout, step);
     if let Some(mask) = mask.as_ref().filter(|_| heads.is_linear()) {
         x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask);
     }
-    let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&truth.train)).copied().collect();
+    let labels = targets.len() / (x.len() / heads.inputs());
     let losses: Vec<&dyn Loss> = others.iter().map(|(.., loss)| *loss).collect();
-    heads.gradients(&x, mask.as_deref(), |run, logits, gradient| {
-        let batch = Batch { labels: truth.train.names.len(), logits, targets: &targets, epoch: step.epoch };
-        let loss = losses[run].evaluate(batch, gradient);
+    heads.gradients(x, mask.as_deref(), |run, logits, gradient| {
+        let loss = losses[run].evaluate(Batch { labels, logits, targets, epoch: step.epoch }, gradient);
         if loss.is_finite() && gradient.iter().any(|slope| !slope.is_finite()) { f64::NAN } else { loss }
     })
 }

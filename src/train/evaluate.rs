@@ -30,16 +30,17 @@ pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, devic
 /// # Errors
 /// Candle's.
 pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
-    tensor(data, drawn_values(data, draws, augment), device)
+    let mut values = Vec::new();
+    drawn_values(data, draws, augment, &mut values);
+    tensor(data, values, device)
 }
 
-/// The numbers of [`drawn`], row after row.
-#[must_use]
-pub fn drawn_values(data: &Dataset, draws: &[Draw], augment: (u64, usize)) -> Vec<f32> {
+/// The numbers of [`drawn`], row after row, into `values`.
+pub fn drawn_values(data: &Dataset, draws: &[Draw], augment: (u64, usize), values: &mut Vec<f32>) {
     let (train, width) = (&data.split().train, data.shape().values());
     let rows: Vec<u32> = draws.iter().map(|draw| train[draw.row as usize]).collect();
-    let mut values = vec![0.0; rows.len() * width];
-    data.gather(&rows, Some(augment), &mut values);
+    values.resize(rows.len() * width, 0.0);
+    data.gather(&rows, Some(augment), values);
     let mut partner = vec![0.0; width];
     for (draw, input) in draws.iter().zip(values.chunks_exact_mut(width)) {
         if let Some(blend) = draw.blend {
@@ -47,7 +48,6 @@ pub fn drawn_values(data: &Dataset, draws: &[Draw], augment: (u64, usize)) -> Ve
             blend.mix(input, &partner);
         }
     }
-    values
 }
 
 fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Result<Tensor> {

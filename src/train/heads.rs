@@ -44,6 +44,8 @@ pub struct Heads {
     rules: Vec<(Rule, u64)>,
     /// The largest norm of each run's gradient.
     clips: Vec<Option<f64>>,
+    /// The first layer's outputs in panels: room that is kept from step to step.
+    z: Vec<f32>,
 }
 
 /// A layer as one run sees it.
@@ -120,7 +122,7 @@ impl Heads {
         };
         let layers = names.iter().enumerate().map(layer).collect::<Result<_, _>>()?;
         let rules = learners.iter().map(|learner| (learner.optimizer.rule(), learner.optimizer.steps())).collect();
-        Ok(Self { layers, rules, clips })
+        Ok(Self { layers, rules, clips, z: Vec::new() })
     }
 
     /// Puts everything back where [`Self::load`] took it from.
@@ -147,7 +149,9 @@ impl Heads {
         self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias])
     }
 
-    fn inputs(&self) -> usize {
+    /// Numbers a row.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
         self.layers[0].inputs
     }
 
@@ -164,9 +168,9 @@ impl Heads {
     }
 
     /// The first layer's outputs without bias, in panels.
-    fn first(&self, x: &[f32]) -> Vec<f32> {
+    fn first(&self, x: &[f32], mut z: Vec<f32>) -> Vec<f32> {
         let weight = &self.layers[0].weight.value;
-        let mut z = vec![0.0; weight.len() / self.inputs() * (x.len() / self.inputs())];
+        z.resize(weight.len() / self.inputs() * (x.len() / self.inputs()), 0.0);
         stacked::forward(x, weight, self.inputs(), &mut z);
         z
     }
@@ -174,7 +178,7 @@ impl Heads {
     /// Logits of `x [batch, inputs]`: row-major `[batch, labels]`, a run each.
     #[must_use]
     pub fn logits(&self, x: &[f32]) -> Vec<Vec<f32>> {
-        let (z, batch) = (self.first(x), x.len() / self.inputs());
+        let (z, batch) = (self.first(x, Vec::new()), x.len() / self.inputs());
         let forward = |run: usize| {
             let of = |block: &Block| run * block.size..(run + 1) * block.size;
             let first = &self.layers[0].bias;
@@ -197,7 +201,8 @@ impl Heads {
         loss: impl Fn(usize, &[f32], &mut [f32]) -> T + Sync,
     ) -> Vec<T> {
         let (inputs, runs) = (self.inputs(), self.rules.len());
-        let (mut z, batch) = (self.first(x), x.len() / inputs);
+        let z = std::mem::take(&mut self.z);
+        let (mut z, batch) = (self.first(x, z), x.len() / inputs);
         let mut parts: Vec<Vec<Part<'_>>> = (0..runs).map(|_| Vec::new()).collect();
         let [first, rest @ ..] = &mut self.layers[..] else { return Vec::new() };
         for Layer { inputs, weight, bias } in rest {
@@ -217,6 +222,7 @@ impl Heads {
         let (results, dz): (Vec<T>, Vec<Vec<f32>>) = each.unzip();
         lay_down(&dz, first.bias.size, batch, &mut z);
         stacked::weight_gradient(x, &z, inputs, &mut first.weight.gradient);
+        self.z = z;
         results
     }
 

@@ -3,8 +3,8 @@
 //! `l+ = w softplus(-z)`, `l- = softplus(z)`; the mean divides by batch × labels, not by the sum of the weights.
 //! LINK: `eta = q / (q + w (1-q))` with `q = sigmoid(z)`, that is `sigmoid(z - ln w)`: 0.5 stands for `1 / (1+w)`.
 
-use super::pointwise::{Pointwise, Term, sigmoid, softplus};
-use super::{Build, Entry};
+use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid, softplus};
+use super::{Batch, Build, Entry};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "bce",
@@ -23,13 +23,30 @@ struct Bce {
     weight: Vec<f64>,
 }
 
+/// Both terms before weights.
+#[inline(always)]
+pub(super) fn terms(z: f64) -> [Term; 2] {
+    [Term { value: softplus(-z), slope: -sigmoid(-z) }, Term { value: softplus(z), slope: sigmoid(z) }]
+}
+
 impl Pointwise for Bce {
     fn positive(&self, label: usize, z: f64) -> Term {
-        Term { value: softplus(-z), slope: -sigmoid(-z) }.times(self.weight[label])
+        terms(z)[0].times(self.weight[label])
     }
 
     fn negative(&self, _: usize, z: f64) -> Term {
-        Term { value: softplus(z), slope: sigmoid(z) }
+        terms(z)[1]
+    }
+
+    fn mean(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
+        mean_by_columns(batch, gradient, |label| {
+            let weight = self.weight[label];
+            #[inline(always)]
+            move |z| {
+                let [positive, negative] = terms(z);
+                [positive.times(weight), negative]
+            }
+        })
     }
 
     fn link(&self, label: usize, z: f64) -> Option<f64> {

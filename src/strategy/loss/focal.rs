@@ -4,8 +4,8 @@
 //! is taken as `exp(-g softplus)`, which neither overflows nor loses digits. LINK by its definition from the derivatives; at z = 0 it
 //! is `(1-a) / (1-a + w a)` for every gamma (1/2 without alpha and weight): gamma squeezes probabilities towards there, alpha moves them.
 
-use super::pointwise::{Pointwise, Term, sigmoid, softplus};
-use super::{Build, Entry, bce};
+use super::pointwise::{Pointwise, Term, exp, mean_by_columns, sigmoid, softplus};
+use super::{Batch, Build, Entry, bce};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
@@ -49,8 +49,9 @@ struct Focal {
 }
 
 /// The positive term before weights: `sigmoid(-z)^g softplus(-z)`. The negative one is its mirror image.
+#[inline(always)]
 pub(super) fn term(gamma: f64, z: f64) -> Term {
-    let modulator = (-gamma * softplus(z)).exp();
+    let modulator = exp(-gamma * softplus(z));
     let (cost, miss) = (softplus(-z), sigmoid(-z));
     Term { value: modulator * cost, slope: -modulator * (gamma * sigmoid(z) * cost + miss) }
 }
@@ -62,5 +63,13 @@ impl Pointwise for Focal {
 
     fn negative(&self, _: usize, z: f64) -> Term {
         term(self.gamma, -z).mirrored().times(self.negative)
+    }
+
+    fn mean(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
+        mean_by_columns(batch, gradient, |label| {
+            let (gamma, weight, share) = (self.gamma, self.weight[label], self.negative);
+            #[inline(always)]
+            move |z| [term(gamma, z).times(weight), term(gamma, -z).mirrored().times(share)]
+        })
     }
 }

@@ -4,8 +4,8 @@
 //! Scores are taken without the offset, so that 0.5 stands for `sigmoid(tau logit pi)`, which is pi at tau = 1: the same operating
 //! point as bce with neg_over_pos (strategies.md F2). LINK: `sigmoid(z + tau logit pi - ln w)`.
 
-use super::pointwise::{Pointwise, Term, sigmoid, softplus};
-use super::{Build, Entry, bce};
+use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid};
+use super::{Batch, Build, Entry, bce};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
@@ -39,13 +39,22 @@ struct LogitAdjust {
 
 impl Pointwise for LogitAdjust {
     fn positive(&self, label: usize, z: f64) -> Term {
-        let z = z + self.offset[label];
-        Term { value: softplus(-z), slope: -sigmoid(-z) }.times(self.weight[label])
+        bce::terms(z + self.offset[label])[0].times(self.weight[label])
     }
 
     fn negative(&self, label: usize, z: f64) -> Term {
-        let z = z + self.offset[label];
-        Term { value: softplus(z), slope: sigmoid(z) }
+        bce::terms(z + self.offset[label])[1]
+    }
+
+    fn mean(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
+        mean_by_columns(batch, gradient, |label| {
+            let (offset, weight) = (self.offset[label], self.weight[label]);
+            #[inline(always)]
+            move |z| {
+                let [positive, negative] = bce::terms(z + offset);
+                [positive.times(weight), negative]
+            }
+        })
     }
 
     fn link(&self, label: usize, z: f64) -> Option<f64> {
