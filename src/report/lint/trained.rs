@@ -169,10 +169,10 @@ mod tests {
         let twice = Health::of(&evidence(0, |_, u, _| sigmoid(sigmoid(u))).val);
         assert!(twice.lowest >= 0.5 && twice.highest < 0.732);
         assert_eq!(kinds(&twice, [0.5, 0.5], 0.0), [Kind::DoubleSigmoid]);
-        assert!(lints(&twice, [0.5, 0.5], 0.0)[0].what.contains("look for one in the model"));
+        assert!(lints(&twice, [0.5, 0.5], 0.0)[0].sentence.contains("look for one in the model"));
         // Everything is above 0.5 here too, but no second sigmoid reaches that high.
         let up = Health::of(&evidence(0, |_, u, _| 0.5 + 0.5 * sigmoid(u)).val);
-        assert!(up.highest > TWICE && lints(&up, [0.5, 0.5], 0.0)[0].what.contains("pushed everything up"));
+        assert!(up.highest > TWICE && lints(&up, [0.5, 0.5], 0.0)[0].sentence.contains("pushed everything up"));
         let once = Health::of(&evidence(0, |_, u, _| sigmoid(u)).val);
         assert_eq!(kinds(&once, [0.5, 0.5], 0.0), []);
     }
