@@ -33,8 +33,10 @@ const BEAT: Duration = Duration::from_secs(1);
 /// A device that cannot be used; a journal that cannot be written (exit code 74).
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
     end_with_the_controller();
+    // This thread belongs to the pool: with one thread nothing is handed over and waited for, which takes half the time of a small
+    // network. A thread that is none of the pool must not use rayon then, nor be waited for: with one thread nobody would serve it.
     // A pool that exists already is the one the launcher sized by RAYON_NUM_THREADS.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).use_current_thread().build_global();
     let device = device(&arguments.device)?;
     let mut worker = Worker { journal: Journal::create(&arguments.journal)?, data: None, device };
     worker.say(Event::Open {

@@ -24,6 +24,8 @@ pub struct Pair {
     pub policy: String,
     pub label: usize,
     pub what: &'static str,
+    /// On the true probability, where the number depends on one.
+    pub threshold: f64,
     pub expected: f64,
     pub measured: f64,
     /// Test rows that `measured` is a mean over.
@@ -83,25 +85,25 @@ impl Truth {
             let strategy = if weight == "none" { loss.clone() } else { format!("{loss} {weight}") };
             let labels = row["labels"].as_array().filter(|labels| labels.len() == RATES.len()).ok_or("four labels are wanted")?;
             for (label, line) in labels.iter().enumerate() {
-                let mut add = |what: &'static str, key: &str, expected: f64| {
+                let mut add = |what: &'static str, key: &str, threshold: f64, expected: f64| {
                     let measured = line[key].as_f64().ok_or_else(|| format!("a label has no {key}"))?;
                     let (strategy, policy) = (strategy.clone(), policy.clone());
-                    pairs.push(Pair { strategy, policy, label, what, expected, measured, rows });
+                    pairs.push(Pair { strategy, policy, label, what, threshold, expected, measured, rows });
                     Ok::<(), String>(())
                 };
                 match policy.as_str() {
                     "0.5" => {
                         if let Some(decision) = self.at_half(&loss, gamma, &weight, label)? {
-                            add("recall", "recall", decision.recall)?;
-                            add("predicted rate", "predicted_rate", decision.predicted_rate)?;
+                            add("recall", "recall", decision.threshold, decision.recall)?;
+                            add("predicted rate", "predicted_rate", decision.threshold, decision.predicted_rate)?;
                         }
-                        add("AP", "ap", self.ap(label))?;
+                        add("AP", "ap", f64::NAN, self.ap(label))?;
                     }
                     "max_f1" => {
                         let best = self.best(label);
-                        add("tuned F1", "f1", best.f1)?;
+                        add("tuned F1", "f1", best.threshold, best.f1)?;
                         if strategy == "bce" {
-                            add("tuned threshold", "threshold", best.threshold)?;
+                            add("tuned threshold", "threshold", best.threshold, best.threshold)?;
                         }
                     }
                     _ => {}

@@ -16,6 +16,9 @@ pub struct Grid {
     pub counts: Vec<Vec<Counts>>,
 }
 
+/// Cells that are worth a thread, about a millisecond: on a busy machine it takes longer than that until another one is awake.
+const PIECE: usize = 1 << 17;
+
 /// The counts of every label at each of `thresholds` (any order, not NaN; the same for every label), positive where
 /// score >= threshold. `scores` is `[rows, labels]` row-major, finite. O(cells + labels × thresholds).
 #[must_use]
@@ -33,9 +36,13 @@ pub fn counts_at(scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> Gri
     };
     let empty = || vec![0; labels * width];
     // Few long pieces: each thread clears and sums one histogram.
-    let piece = labels.max(1) * truth.rows().div_ceil(4 * rayon::current_num_threads()).max(4096);
-    let pieces = scores.par_chunks(piece).zip(truth.values.par_chunks(piece));
-    let histogram = pieces.fold(empty, add).reduce(empty, sum);
+    let piece = labels.max(1) * truth.rows().div_ceil(4 * rayon::current_num_threads()).max(PIECE.div_ceil(labels.max(1)));
+    let histogram = if scores.len() <= piece {
+        add(empty(), (scores, &truth.values))
+    } else {
+        let pieces = scores.par_chunks(piece).zip(truth.values.par_chunks(piece));
+        pieces.fold(empty, add).reduce(empty, sum)
+    };
     Grid { counts: histogram.chunks_exact(width).map(|label| bins.decide(label)).collect() }
 }
 

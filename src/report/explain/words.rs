@@ -10,6 +10,8 @@ use super::view::{Arm, ArmLabel, Change, Verdict};
 const MOVED: f64 = 0.03;
 /// A mean score that is further from the prevalence is told.
 const UNCALIBRATED: f64 = 0.05;
+/// A calibration error that falls by less is not repaired: a weight of one has a formula that changes nothing.
+const REPAIRED: f64 = 0.005;
 
 /// What is known of an arm besides its numbers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,11 +177,10 @@ fn calibration(arm: &Arm, known: Known<'_>) -> Option<String> {
         (Repair::Link, None) => "the loss's own formula repairs them".to_owned(),
         (Repair::Platt, _) => "a line fitted on val (Platt) repairs them".to_owned(),
     };
-    Some(format!(
-        "As probabilities its scores on {} are {:.2} too {high}; {by} (ECE {} to {})",
-        label.label,
-        label.gap.abs(),
-        number(label.ece),
-        number(label.repaired_ece)
-    ))
+    let repair = if label.ece - label.repaired_ece < REPAIRED {
+        format!(" (ECE {})", number(label.ece))
+    } else {
+        format!("; {by} (ECE {} to {})", number(label.ece), number(label.repaired_ece))
+    };
+    Some(format!("As probabilities its scores on {} are {:.2} too {high}{repair}", label.label, label.gap.abs()))
 }

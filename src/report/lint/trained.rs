@@ -5,6 +5,8 @@ use serde::Serialize;
 use super::super::evidence::Rows;
 use super::{Kind, Lint, Lints, listed};
 
+/// sigmoid(1), the most that a sigmoid of a probability can be, rounded up.
+const TWICE: f32 = 0.7311;
 /// A larger share of scores that are exactly 0 or 1 than this is told.
 const RIM: f64 = 0.01;
 /// Optimism of macro F1 beyond this is told.
@@ -71,9 +73,14 @@ pub fn trained(runs: &[Trained<'_>]) -> Vec<Lint> {
 fn scores(run: &Trained<'_>, lints: &mut Lints) {
     let health = run.health;
     if health.lowest >= 0.5 {
-        let what = "no score is below 0.5, so every label is predicted for every row and precision is the prevalence: this is what a \
-                    sigmoid applied twice looks like; look for one in the model and one in the loss or the evaluation";
-        lints.add(Kind::DoubleSigmoid, run.name, what.to_owned());
+        let why = if health.highest <= TWICE {
+            "this is what a sigmoid applied twice looks like; look for one in the model and one in the loss or the evaluation"
+        } else {
+            "its loss or its weights have pushed everything up; a sigmoid applied twice it is not, for some scores are above 0.731"
+        };
+        let what =
+            format!("no score is below 0.5, so every label is predicted for every row and precision is the prevalence: {why}");
+        lints.add(Kind::DoubleSigmoid, run.name, what);
     }
     for &label in &health.constant {
         let label = run.labels.get(label).map_or("?", String::as_str);
@@ -138,7 +145,7 @@ mod tests {
     use super::*;
     use crate::strategy::loss::sigmoid;
 
-    fn kinds(health: &Health, f1: [f64; 2], optimism: f64) -> Vec<Kind> {
+    fn lints(health: &Health, f1: [f64; 2], optimism: f64) -> Vec<Lint> {
         let labels = ["A", "D"].map(str::to_owned);
         let run = Trained {
             name: "bce",
@@ -150,7 +157,11 @@ mod tests {
             optimism,
             label_optimism: &[optimism * 2.0, 0.0],
         };
-        trained(&[run]).iter().map(|lint| lint.kind).collect()
+        trained(&[run])
+    }
+
+    fn kinds(health: &Health, f1: [f64; 2], optimism: f64) -> Vec<Kind> {
+        lints(health, f1, optimism).iter().map(|lint| lint.kind).collect()
     }
 
     #[test]
@@ -158,6 +169,10 @@ mod tests {
         let twice = Health::of(&evidence(0, |_, u, _| sigmoid(sigmoid(u))).val);
         assert!(twice.lowest >= 0.5 && twice.highest < 0.732);
         assert_eq!(kinds(&twice, [0.5, 0.5], 0.0), [Kind::DoubleSigmoid]);
+        assert!(lints(&twice, [0.5, 0.5], 0.0)[0].sentence.contains("look for one in the model"));
+        // Everything is above 0.5 here too, but no second sigmoid reaches that high.
+        let up = Health::of(&evidence(0, |_, u, _| 0.5 + 0.5 * sigmoid(u)).val);
+        assert!(up.highest > TWICE && lints(&up, [0.5, 0.5], 0.0)[0].sentence.contains("pushed everything up"));
         let once = Health::of(&evidence(0, |_, u, _| sigmoid(u)).val);
         assert_eq!(kinds(&once, [0.5, 0.5], 0.0), []);
     }
