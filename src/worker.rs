@@ -66,7 +66,11 @@ fn end_with_the_controller() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
 
-fn device(name: &str) -> Result<Device, Error> {
+/// The device called `name`: `cpu` or `cuda:N`.
+///
+/// # Errors
+/// Another name; a device that this build or this machine does not have.
+pub fn device(name: &str) -> Result<Device, Error> {
     let wrong = |what: String| Error::Usage(format!("device `{name}`: {what}"));
     match name.strip_prefix("cuda:") {
         None if name == "cpu" => Ok(Device::Cpu),

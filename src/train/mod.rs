@@ -9,9 +9,11 @@ mod evaluate;
 mod keep;
 pub mod optimizer;
 mod session;
+mod step;
 
 pub use keep::finished;
 pub use session::run;
+pub use step::Learner;
 
 use crate::data::DataError;
 use crate::model::ModelError;
