@@ -11,14 +11,17 @@
 mod batch_norm;
 mod conv;
 mod cpu;
+mod dense;
 mod linear;
 mod matrix;
+mod micro;
 mod pool;
 mod relu;
 mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
+pub use dense::{DenseLayer, LayerStatistics, dense_block_train};
 pub use linear::linear;
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;

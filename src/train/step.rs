@@ -24,6 +24,11 @@ impl Learner<'_> {
     /// # Errors
     /// [`TrainError::Diverged`] where loss or gradient are no numbers; Candle's.
     pub fn step(&mut self, inputs: &Tensor, targets: &[u8], step: Step, rate: f64) -> Result<f64, TrainError> {
+        // As one task of rayon's pool: a loop that starts on one of its threads need not wake another first.
+        rayon::scope(|_| self.step_in_pool(inputs, targets, step, rate))
+    }
+
+    fn step_in_pool(&mut self, inputs: &Tensor, targets: &[u8], step: Step, rate: f64) -> Result<f64, TrainError> {
         let logits = self.model.forward(inputs, Some(step))?;
         let labels = logits.dim(1)?;
         let values = logits.flatten_all()?.to_vec1::<f32>()?;
