@@ -1,6 +1,8 @@
 //! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, as one JSON object:
 //! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Instant;
 
 use candle_core::Tensor;
@@ -62,6 +64,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     if steps == 0 || batch == 0 || labels == 0 {
         return Err("--steps, --batch and --labels must be 1 or more".into());
+    }
+    let environment = threads.to_string();
+    let environment = sweep::launcher::environment(&environment);
+    if environment.iter().any(|(name, value)| std::env::var(name).as_deref() != Ok(*value)) {
+        // A worker's libraries find these when it starts, so this program starts again.
+        let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).envs(environment).exec();
+        return Err(error.into());
     }
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let device = sweep::worker::device(&name)?;
