@@ -147,7 +147,8 @@ impl Monitor for Silence {
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
-    rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
+    // This thread is one of the pool, as a worker's is.
+    rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).use_current_thread().build_global()?;
     let temporary = tempfile::tempdir()?;
     let folder = arguments.data.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&folder)?;
@@ -170,16 +171,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut monitor = Silence { records: 0 };
     let start = Instant::now();
-    // On a thread of the pool, as a worker does.
-    rayon::scope(|_| -> Result<(), train::TrainError> {
-        for bundle in &plan.bundles {
-            let jobs: Vec<Job> = bundle.runs.iter().map(job).collect();
-            for jobs in jobs.chunks(if arguments.alone { 1 } else { jobs.len() }) {
-                train::together(jobs, &data, &mut monitor)?.into_iter().try_for_each(|end| end.map(drop))?;
+    for bundle in &plan.bundles {
+        let jobs: Vec<Job> = bundle.runs.iter().map(job).collect();
+        for jobs in jobs.chunks(if arguments.alone { 1 } else { jobs.len() }) {
+            for end in train::together(jobs, &data, &mut monitor)? {
+                end?;
             }
         }
-        Ok(())
-    })?;
+    }
     let seconds = start.elapsed().as_secs_f64();
     let runs = plan.runs.len();
     let peak = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {

@@ -69,7 +69,11 @@ fn end_with_the_controller() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
 
-fn device(name: &str) -> Result<Device, Error> {
+/// The device called `name`: `cpu` or `cuda:N`.
+///
+/// # Errors
+/// Another name; a device that this build or this machine does not have.
+pub fn device(name: &str) -> Result<Device, Error> {
     let wrong = |what: String| Error::Usage(format!("device `{name}`: {what}"));
     match name.strip_prefix("cuda:") {
         None if name == "cpu" => Ok(Device::Cpu),
@@ -158,7 +162,7 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stop: &AtomicBool,
-        train: impl FnOnce(&Dataset, &Device, &mut Voice<'_>) -> Result<Vec<Result<Finish, TrainError>>, TrainError> + Send,
+        train: impl FnOnce(&Dataset, &Device, &mut Voice<'_>) -> Result<Vec<Result<Finish, TrainError>>, TrainError>,
     ) -> Result<Health, JournalError> {
         let Some(first) = jobs.first() else { return Ok(Health::Good) };
         let Self { journal, device, data } = self;
@@ -167,8 +171,7 @@ impl Worker {
         for job in jobs {
             voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
         }
-        // On a thread of the pool: from outside, each parallel loop would cost two changes of thread.
-        let trained = catch_unwind(AssertUnwindSafe(|| rayon::scope(|_| train(open(data, first)?, device, &mut voice))));
+        let trained = catch_unwind(AssertUnwindSafe(|| train(open(data, first)?, device, &mut voice)));
         let ends: Vec<(Outcome, String)> = match trained {
             Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
             Ok(Err(TrainError::Journal(error))) => return Err(error),

@@ -27,12 +27,18 @@ pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, re
     let saved = Arc::new(Mutex::new(Vec::new()));
     let op = Train { eps, relu, saved: Arc::clone(&saved) };
     let y = x.contiguous()?.apply_op3(weight, bias, op)?;
-    let count = x.elem_count() / channels.max(1);
-    let unbias = count as f64 / (count.max(2) - 1) as f64;
     let saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
-    let mean = saved.iter().map(|channel| channel.mean as f32).collect();
-    let variance = saved.iter().map(|channel| (channel.variance * unbias) as f32).collect();
-    Ok((y, BatchStatistics { mean: tensor(mean, channels)?, variance: tensor(variance, channels)? }))
+    Ok((y, BatchStatistics::new(&saved, x.elem_count() / channels.max(1))?))
+}
+
+impl BatchStatistics {
+    /// Those of channels of `count` values each.
+    pub(super) fn new(channels: &[Channel], count: usize) -> Result<Self> {
+        let unbias = count as f64 / (count.max(2) - 1) as f64;
+        let mean = channels.iter().map(|channel| channel.mean as f32).collect();
+        let variance = channels.iter().map(|channel| (channel.variance * unbias) as f32).collect();
+        Ok(Self { mean: tensor(mean, channels.len())?, variance: tensor(variance, channels.len())? })
+    }
 }
 
 /// Normalises with given statistics: `(x - mean) / sqrt(variance + eps) * weight + bias`, rectified if `relu`.
@@ -94,7 +100,7 @@ const BLOCK: usize = 2048;
 
 /// Sums of `term(x, y)` over both slices, in a fixed order.
 #[inline(always)]
-fn sums<const S: usize>(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> [f32; S]) -> [f64; S] {
+pub(super) fn sums<const S: usize>(x: &[f32], y: &[f32], term: impl Fn(f32, f32) -> [f32; S]) -> [f64; S] {
     let mut total = [0.0; S];
     for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
         let mut lanes = [[0f32; LANES]; S];
@@ -135,29 +141,59 @@ fn affine(x: &[f32], scale: f32, shift: f32, relu: bool, y: &mut [f32]) {
     }
 }
 
-/// One channel's statistics and the affine map they give.
-#[derive(Clone, Copy)]
-struct Channel {
+/// Count, mean and sum of squared distances from it: of a channel or a piece of one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moments {
+    count: f64,
     mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    #[inline(always)]
+    pub(super) fn of(x: &[f32]) -> Self {
+        let count = x.len() as f64;
+        let [sum] = sums(x, x, |x, _| [x]);
+        let mean = sum / count.max(1.0);
+        let centre = mean as f32;
+        let [squares, rest] = sums(x, x, |x, _| [(x - centre) * (x - centre), x - centre]);
+        // The second term takes back what rounding the centre to f32 added.
+        Self { count, mean, squares: (squares - rest * rest / count.max(1.0)).max(0.0) }
+    }
+
+    /// Those of all pieces together (Chan, Golub & LeVeque 1983), in the order given.
+    pub(super) fn join(pieces: impl Iterator<Item = Self>) -> Self {
+        pieces.fold(Self::default(), |all, piece| {
+            let (count, apart) = (all.count + piece.count, piece.mean - all.mean);
+            let share = if count > 0.0 { piece.count / count } else { 0.0 };
+            let squares = all.squares + piece.squares + apart * apart * all.count * share;
+            Self { count, mean: all.mean + apart * share, squares }
+        })
+    }
+
+    pub(super) fn channel(&self, eps: f64) -> Channel {
+        let variance = self.squares / self.count.max(1.0);
+        Channel { mean: self.mean, variance, inverse_deviation: 1.0 / (variance + eps).sqrt() }
+    }
+}
+
+/// One channel's statistics and the affine map they give.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Channel {
+    pub(super) mean: f64,
     /// Biased.
-    variance: f64,
-    inverse_deviation: f64,
+    pub(super) variance: f64,
+    pub(super) inverse_deviation: f64,
 }
 
 impl Channel {
     #[inline(always)]
-    fn measure(x: &[f32], eps: f64) -> Self {
-        let count = x.len().max(1) as f64;
-        let [sum] = sums(x, x, |x, _| [x]);
-        let mean = sum / count;
-        let centre = mean as f32;
-        let [squares, rest] = sums(x, x, |x, _| [(x - centre) * (x - centre), x - centre]);
-        // The second term takes back what rounding the centre to f32 added.
-        let variance = ((squares - rest * rest / count) / count).max(0.0);
-        Self { mean, variance, inverse_deviation: 1.0 / (variance + eps).sqrt() }
+    pub(super) fn measure(x: &[f32], eps: f64) -> Self {
+        Moments::of(x).channel(eps)
     }
 
-    fn affine(&self, weight: f32, bias: f32) -> (f32, f32) {
+    /// Scale and shift that normalise a value and then apply `weight` and `bias`.
+    pub(super) fn affine(&self, weight: f32, bias: f32) -> (f32, f32) {
         let scale = f64::from(weight) * self.inverse_deviation;
         (scale as f32, (f64::from(bias) - self.mean * scale) as f32)
     }

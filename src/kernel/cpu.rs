@@ -1,6 +1,7 @@
 //! Getting at the numbers of CPU tensors, and running loops with the widest vectors the machine has.
 
-use std::ops::Deref;
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
@@ -49,4 +50,78 @@ pub(super) fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> 
 #[inline]
 pub(super) fn vectorized<R>(body: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(body)
+}
+
+thread_local! {
+    /// Buffers that were used before: neither zeroed nor fetched page by page again.
+    static USED: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Buffers a thread keeps.
+const KEPT: usize = 96;
+/// A kept buffer may be so many times too large for what it is taken for.
+const EXCESS: usize = 4;
+
+/// Working memory with arbitrary old values: whoever takes it writes before reading.
+#[derive(Debug, Default)]
+pub(super) struct Scratch(Vec<f32>);
+
+impl Scratch {
+    pub(super) fn new(length: usize) -> Self {
+        let mut scratch = Self::default();
+        scratch.resize(length);
+        scratch
+    }
+
+    /// Changes the length; the values become arbitrary.
+    pub(super) fn resize(&mut self, length: usize) {
+        if self.0.capacity() < length {
+            let fitting = USED.with_borrow_mut(|used| {
+                let fits = |buffer: &Vec<f32>| (length..=EXCESS * length).contains(&buffer.capacity());
+                let best = (0..used.len()).filter(|&i| fits(&used[i])).min_by_key(|&i| used[i].capacity());
+                best.map(|best| used.swap_remove(best))
+            });
+            self.keep();
+            self.0 = fitting.unwrap_or_default();
+        }
+        if self.0.capacity() < length {
+            self.0 = vec![0.0; length];
+        } else {
+            self.0.resize(length, 0.0);
+        }
+    }
+
+    /// Leaves the buffer to whoever comes next.
+    fn keep(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        if buffer.capacity() > 0 {
+            // A thread that ends has no list any more.
+            let _ = USED.try_with(|used| {
+                let mut used = used.borrow_mut();
+                if used.len() < KEPT {
+                    used.push(buffer);
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.keep();
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn reference(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Te
 
 /// `x [batch, inputs]`, `weight [outputs, inputs]`, `bias [outputs]` → `[batch, outputs]`, on plain slices.
 #[must_use]
-pub fn dense(x: &[f32], weight: &[f32], bias: &[f32], inputs: usize) -> Vec<f32> {
+pub fn linear_values(x: &[f32], weight: &[f32], bias: &[f32], inputs: usize) -> Vec<f32> {
     let (batch, outputs) = (x.len() / inputs.max(1), bias.len());
     let mut y = product(Matrix::new(x, batch, inputs), Matrix::new(weight, outputs, inputs).t());
     for row in y.chunks_exact_mut(outputs.max(1)) {
@@ -33,16 +33,16 @@ pub fn dense(x: &[f32], weight: &[f32], bias: &[f32], inputs: usize) -> Vec<f32>
     y
 }
 
-/// The gradient of [`dense`] by `x`, from `dy [batch, outputs]`.
+/// The gradient of [`linear_values`] by `x`, from `dy [batch, outputs]`.
 #[must_use]
-pub fn dense_input_gradient(dy: &[f32], weight: &[f32], inputs: usize) -> Vec<f32> {
+pub fn linear_input_gradient(dy: &[f32], weight: &[f32], inputs: usize) -> Vec<f32> {
     let outputs = weight.len() / inputs.max(1);
     product(Matrix::new(dy, dy.len() / outputs.max(1), outputs), Matrix::new(weight, outputs, inputs))
 }
 
-/// The gradient of [`dense`] by `weight`, from `dy [batch, outputs]`.
+/// The gradient of [`linear_values`] by `weight`, from `dy [batch, outputs]`.
 #[must_use]
-pub fn dense_weight_gradient(dy: &[f32], x: &[f32], inputs: usize) -> Vec<f32> {
+pub fn linear_weight_gradient(dy: &[f32], x: &[f32], inputs: usize) -> Vec<f32> {
     let batch = x.len() / inputs.max(1);
     product(Matrix::new(dy, batch, dy.len() / batch.max(1)).t(), Matrix::new(x, batch, inputs))
 }
@@ -64,7 +64,7 @@ impl CustomOp3 for Linear {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let ((batch, inputs), (outputs, _)) = (x_layout.shape().dims2()?, weight_layout.shape().dims2()?);
-        let y = dense(slice(x, x_layout)?, slice(weight, weight_layout)?, slice(bias, bias_layout)?, inputs);
+        let y = linear_values(slice(x, x_layout)?, slice(weight, weight_layout)?, slice(bias, bias_layout)?, inputs);
         Ok((CpuStorage::F32(y), (batch, outputs).into()))
     }
 
@@ -79,9 +79,9 @@ impl CustomOp3 for Linear {
         let dy = dy.contiguous()?;
         let ((batch, inputs), outputs) = (x.dims2()?, weight.dim(0)?);
         let dy_values = values(&dy)?;
-        let dx = x.track_op().then(|| tensor(dense_input_gradient(&dy_values, &values(weight)?, inputs), (batch, inputs)));
+        let dx = x.track_op().then(|| tensor(linear_input_gradient(&dy_values, &values(weight)?, inputs), (batch, inputs)));
         let dweight =
-            weight.track_op().then(|| tensor(dense_weight_gradient(&dy_values, &values(x)?, inputs), (outputs, inputs)));
+            weight.track_op().then(|| tensor(linear_weight_gradient(&dy_values, &values(x)?, inputs), (outputs, inputs)));
         let mut dbias = vec![0.0; outputs];
         for row in dy_values.chunks_exact(outputs.max(1)) {
             dbias.iter_mut().zip(row).for_each(|(sum, dy)| *sum += dy);

@@ -11,8 +11,10 @@
 mod batch_norm;
 mod conv;
 mod cpu;
+mod dense;
 mod linear;
 mod matrix;
+mod micro;
 mod pool;
 mod relu;
 pub mod stacked;
@@ -20,7 +22,8 @@ mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
-pub use linear::{dense, dense_input_gradient, dense_weight_gradient, linear};
+pub use dense::{DenseLayer, LayerStatistics, dense_block_train};
+pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gradient};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 pub use update::{AdamStep, Blend, SgdStep};

@@ -1,5 +1,7 @@
 //! Pooling. Candle's max pooling has a wrong gradient, its average pooling a wrong one on odd sizes, and neither pads.
 
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -12,7 +14,11 @@ use super::cpu::{slice, tensor, values};
 /// Candle's; maps smaller than a window.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let window = Window::new("max_pool2d", x, kernel, stride, padding)?;
-    if super::is_ours(x) { x.contiguous()?.apply_op1(MaxPool(window)) } else { max_reference(x, window) }
+    if super::is_ours(x) {
+        x.contiguous()?.apply_op1(MaxPool { window, winners: Mutex::default() })
+    } else {
+        max_reference(x, window)
+    }
 }
 
 /// The mean of each `kernel` x `kernel` square; rows and columns left over at the end are dropped, as in torch.
@@ -107,7 +113,11 @@ impl Window {
     }
 }
 
-struct MaxPool(Window);
+struct MaxPool {
+    window: Window,
+    /// Index in its map of each window's largest value: filled by the forward pass.
+    winners: Mutex<Vec<u32>>,
+}
 
 impl CustomOp1 for MaxPool {
     fn name(&self) -> &'static str {
@@ -115,30 +125,33 @@ impl CustomOp1 for MaxPool {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (window, shape) = (self.0, self.0.output_shape(layout.shape())?);
+        let (window, shape) = (self.window, self.window.output_shape(layout.shape())?);
         let (input, output) = window.areas();
         let mut y = vec![0.0; shape.elem_count()];
-        y.par_chunks_exact_mut(output).zip(slice(storage, layout)?.par_chunks_exact(input)).for_each(|(y, x)| {
-            for (row, y) in y.chunks_exact_mut(window.output.1).enumerate() {
-                for (col, y) in y.iter_mut().enumerate() {
-                    *y = x[window.largest(x, row, col)];
+        let mut winners = vec![0; y.len()];
+        let planes = y.par_chunks_exact_mut(output).zip(winners.par_chunks_exact_mut(output));
+        planes.zip(slice(storage, layout)?.par_chunks_exact(input)).for_each(|((y, winners), x)| {
+            let rows = y.chunks_exact_mut(window.output.1).zip(winners.chunks_exact_mut(window.output.1));
+            for (row, (y, winners)) in rows.enumerate() {
+                for (col, (y, winner)) in y.iter_mut().zip(winners).enumerate() {
+                    let largest = window.largest(x, row, col);
+                    (*y, *winner) = (x[largest], largest as u32);
                 }
             }
         });
+        *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = winners;
         Ok((CpuStorage::F32(y), shape))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let (window, dy) = (self.0, dy.contiguous()?);
-        let (input, output) = window.areas();
-        let (x_values, dy_values) = (values(x)?, values(&dy)?);
+        let dy = dy.contiguous()?;
+        let (input, output) = self.window.areas();
+        let (dy_values, winners) = (values(&dy)?, self.winners.lock().unwrap_or_else(PoisonError::into_inner));
         let mut dx = vec![0.0; x.elem_count()];
-        let planes = x_values.par_chunks_exact(input).zip(dy_values.par_chunks_exact(output));
-        dx.par_chunks_exact_mut(input).zip(planes).for_each(|(dx, (x, dy))| {
-            for (row, dy) in dy.chunks_exact(window.output.1).enumerate() {
-                for (col, dy) in dy.iter().enumerate() {
-                    dx[window.largest(x, row, col)] += dy;
-                }
+        let planes = winners.par_chunks_exact(output).zip(dy_values.par_chunks_exact(output));
+        dx.par_chunks_exact_mut(input).zip(planes).for_each(|(dx, (winners, dy))| {
+            for (&winner, dy) in winners.iter().zip(dy) {
+                dx[winner as usize] += dy;
             }
         });
         Ok(Some(tensor(dx, x.shape())?))

@@ -55,6 +55,16 @@ impl Local {
     }
 }
 
+/// What a worker of `threads` threads finds in its environment, where libraries read it once and early.
+///
+/// Candle's own pool spins until each of its threads has had its turn, which rayon's threads beside it delay: the kernels share out
+/// their work through rayon, and Candle keeps to one thread. An allocator that gives memory back gets it again in the next step,
+/// page by page: mimalloc keeps it.
+#[must_use]
+pub fn environment(threads: &str) -> [(&'static str, &str); 3] {
+    [("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", "1"), ("MIMALLOC_PURGE_DELAY", "-1")]
+}
+
 impl Launcher for Local {
     fn start(&mut self, birth: Birth) -> io::Result<()> {
         let threads = birth.slot.threads.to_string();
@@ -63,8 +73,7 @@ impl Launcher for Local {
             .args(["--device", &birth.slot.device, "--threads", &threads, "--name", &birth.name])
             .arg("--journal")
             .arg(&birth.journal)
-            .env("RAYON_NUM_THREADS", &threads)
-            .env("CANDLE_NUM_THREADS", &threads)
+            .envs(environment(&threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&birth.log)?)

@@ -17,7 +17,7 @@ use crate::protocol::Order;
 
 pub use devices::{Slot, slots};
 pub use fake::Fake;
-pub use local::{Local, end_orphan};
+pub use local::{Local, end_orphan, environment};
 
 /// One incarnation of a worker; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::layers::{BatchNorm, Conv, Init};
+use super::layers::{BatchNorm, Conv, EPS, Init};
 use super::macs::{BLOCKS, BOTTLENECK, GROWTH, STEM, densenet_sizes};
 use super::network::Body;
 use super::{ModelError, image};
@@ -76,11 +76,39 @@ impl DenseLayer {
         })
     }
 
-    fn forward(&self, maps: &[Tensor], train: bool) -> Result<Tensor> {
-        let x = self.norm1.forward(&kernel::concat(maps)?, train)?;
-        let x = self.norm2.forward(&self.conv1.forward(&x, train)?, train)?;
-        self.conv2.forward(&x, train)
+    /// What the layer adds to `maps`, with running statistics.
+    fn evaluate(&self, maps: &[Tensor]) -> Result<Tensor> {
+        let x = self.norm1.forward(&kernel::concat(maps)?, false)?;
+        let x = self.norm2.forward(&self.conv1.forward(&x, false)?, false)?;
+        self.conv2.forward(&x, false)
     }
+
+    fn weights(&self) -> kernel::DenseLayer {
+        kernel::DenseLayer {
+            norm1: self.norm1.affine(),
+            conv1: self.conv1.weight(),
+            norm2: self.norm2.affine(),
+            conv2: self.conv2.weight(),
+        }
+    }
+}
+
+/// A dense block: `x`, then what each layer adds.
+fn block(layers: &[DenseLayer], x: Tensor, train: bool) -> Result<Tensor> {
+    if !train {
+        let mut maps = vec![x];
+        for layer in layers {
+            maps.push(layer.evaluate(&maps)?);
+        }
+        return kernel::concat(&maps);
+    }
+    let weights: Vec<_> = layers.iter().map(DenseLayer::weights).collect();
+    let (y, statistics) = kernel::dense_block_train(&x, &weights, EPS)?;
+    for (layer, [first, second]) in layers.iter().zip(statistics) {
+        layer.norm1.absorb(first)?;
+        layer.norm2.absorb(second)?;
+    }
+    Ok(y)
 }
 
 impl Body for DenseNet {
@@ -89,13 +117,10 @@ impl Body for DenseNet {
         let x = norm.forward(&conv.forward(&kernel::enter(inputs)?, train)?, train)?;
         let mut x = kernel::max_pool2d(&x, 3, 2, 1)?;
         for (layers, transition) in &self.blocks {
-            let mut maps = vec![x];
-            for layer in layers {
-                maps.push(layer.forward(&maps, train)?);
-            }
-            x = kernel::concat(&maps)?;
+            x = block(layers, x, train)?;
             if let Some(Transition { norm, conv }) = transition {
-                x = kernel::avg_pool2d(&conv.forward(&norm.forward(&x, train)?, train)?, 2)?;
+                // Averaging and a 1x1 convolution may change places: a quarter of the products is left.
+                x = conv.forward(&kernel::avg_pool2d(&norm.forward(&x, train)?, 2)?, train)?;
             }
         }
         kernel::global_avg_pool(&self.last.forward(&x, train)?)

@@ -63,6 +63,11 @@ impl Conv {
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         kernel::conv2d(x, &in_graph(&self.weight, train), self.stride, self.padding)
     }
+
+    /// The weight, in the graph.
+    pub(super) fn weight(&self) -> Tensor {
+        self.weight.as_tensor().clone()
+    }
 }
 
 /// Batch norm, with the rectifier after it where `relu`.
@@ -74,7 +79,7 @@ pub(super) struct BatchNorm {
 }
 
 /// torch's defaults.
-const EPS: f64 = 1e-5;
+pub(super) const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 impl BatchNorm {
@@ -95,11 +100,22 @@ impl BatchNorm {
             return kernel::batch_norm_eval(x, &running, &weight, &bias, EPS, true);
         }
         let (y, batch) = kernel::batch_norm_train(x, &weight, &bias, EPS, true)?;
+        self.absorb(batch)?;
+        Ok(y)
+    }
+
+    /// Moves the running statistics towards a batch's.
+    pub(super) fn absorb(&self, batch: BatchStatistics) -> Result<()> {
         for (running, batch) in [(&self.mean, batch.mean), (&self.variance, batch.variance)] {
             let kept = running.as_detached_tensor().affine(1.0 - MOMENTUM, 0.0)?;
             running.set(&(kept + batch.affine(MOMENTUM, 0.0)?)?)?;
         }
-        Ok(y)
+        Ok(())
+    }
+
+    /// Weight and bias, in the graph.
+    pub(super) fn affine(&self) -> (Tensor, Tensor) {
+        (self.weight.as_tensor().clone(), self.bias.as_tensor().clone())
     }
 }
 

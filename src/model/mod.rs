@@ -22,7 +22,7 @@ use layers::Init;
 use network::{Body, Network};
 
 /// A network: parameters by name, and a forward pass.
-pub trait Model: Send {
+pub trait Model: Send + Sync {
     /// Logits `[batch, labels]`. `train` uses batch statistics and dropout, and updates running statistics; without it nothing is
     /// recorded for a backward pass.
     ///

@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::spec::ModelConfig;
 
 /// What an architecture has to bring.
-pub(super) trait Body: Send {
+pub(super) trait Body: Send + Sync {
     /// Features `[batch, width]`.
     fn features(&self, inputs: &Tensor, train: bool) -> Result<Tensor>;
 

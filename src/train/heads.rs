@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::TrainError;
 use super::optimizer::Rule;
 use super::record::Learner;
-use crate::kernel::{dense, dense_input_gradient, dense_weight_gradient, stacked};
+use crate::kernel::{linear_input_gradient, linear_values, linear_weight_gradient, stacked};
 
 /// One kind of parameter of all runs, with its gradient and what the optimizers remember of it: one run after the other, or side by
 /// side in panels (see [`stacked`]).
@@ -314,7 +314,7 @@ fn activations(z: Vec<f32>, layers: &[(usize, &[f32], &[f32])], mask: Option<&[f
         if let Some(mask) = mask.filter(|_| place + 1 == layers.len()) {
             x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask);
         }
-        let y = dense(x, weight, bias, inputs);
+        let y = linear_values(x, weight, bias, inputs);
         all.push(y);
     }
     all
@@ -345,8 +345,8 @@ fn backward<T>(
     for (place, part) in parts.iter_mut().enumerate().rev() {
         add_up(&dy, part.dbias);
         let x = &all[place];
-        part.dweight.copy_from_slice(&dense_weight_gradient(&dy, x, part.inputs));
-        let mut dx = dense_input_gradient(&dy, part.weight, part.inputs);
+        part.dweight.copy_from_slice(&linear_weight_gradient(&dy, x, part.inputs));
+        let mut dx = linear_input_gradient(&dy, part.weight, part.inputs);
         if let Some(mask) = mask.filter(|_| place + 1 == last) {
             dx.iter_mut().zip(mask).for_each(|(dx, mask)| *dx *= mask);
         }

@@ -12,10 +12,12 @@ mod keep;
 pub mod optimizer;
 mod record;
 mod session;
+mod step;
 
 pub use bundle::{in_one_pass, together};
 pub use keep::finished;
 pub use session::run;
+pub use step::Trainer;
 
 use crate::data::DataError;
 use crate::model::ModelError;
@@ -24,7 +26,7 @@ use crate::protocol::{Event, Job, Outcome};
 use crate::strategy::StrategyError;
 
 /// Whoever listens to the training of one or more jobs and may stop it.
-pub trait Monitor: Send {
+pub trait Monitor {
     /// The training begins; `from` is the number of epochs that a checkpoint spared it.
     ///
     /// # Errors

@@ -1,22 +1,22 @@
 //! The loop of one run through Candle: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and the
 //! last epoch on test.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 
 use super::checkpoint::EpochFacts;
 use super::evaluate;
-use super::optimizer::{self, Optimizer};
+use super::optimizer::Optimizer;
 use super::record::{Learner, Record, Truth};
+use super::step::Trainer;
 use super::{Beat, Finish, Monitor, TrainError};
 use crate::data::Dataset;
 use crate::model::{self, Model, Step};
 use crate::protocol::{Job, SplitName};
 use crate::spec::Schedule;
 use crate::strategy::LabelCounts;
-use crate::strategy::loss::{self, Batch, Context, Loss};
+use crate::strategy::loss::{self, Context, Loss};
 use crate::strategy::sampler::{self, Draw, Sampler, Train, realised};
 
 /// A run under way.
@@ -99,12 +99,6 @@ pub fn sampler_of(job: &Job, data: &Dataset, train: &crate::data::LabelMatrix) -
     Ok(sampler::build(&job.config.sampler, &sampling)?)
 }
 
-/// What a loss or gradient that is no number ends a run with.
-#[must_use]
-pub fn diverged(what: &str, step: Step) -> TrainError {
-    TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1))
-}
-
 impl<'a> Session<'a> {
     fn new(job: &'a Job, data: &'a Dataset, device: &'a Device, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
         let truth = Truth::of(data);
@@ -147,29 +141,10 @@ impl<'a> Session<'a> {
     /// One step; returns the batch's loss.
     fn step(&mut self, draws: &[Draw], step: Step, rate: f64) -> Result<f64, TrainError> {
         let inputs = evaluate::drawn(self.data, draws, (step.seed, step.epoch), self.device)?;
-        let logits = self.model.forward(&inputs, Some(step))?;
         let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
-        let values = logits.flatten_all()?.to_vec1::<f32>()?;
-        let mut gradient = vec![0.0; values.len()];
-        let batch = Batch { labels: self.truth.train.names.len(), logits: &values, targets: &targets, epoch: step.epoch };
-        let loss = self.loss.evaluate(batch, &mut gradient);
-        if !loss.is_finite() || gradient.iter().any(|slope| !slope.is_finite()) {
-            return Err(diverged(&format!("the loss is {loss}"), step));
-        }
-        // d(sum of logits x g)/d(logits) is g: the loss's own gradient enters Candle's graph as a constant factor.
-        let gradient = Tensor::from_vec(gradient, logits.shape(), &Device::Cpu)?.to_device(self.device)?;
-        let store = (&logits * gradient)?.sum_all()?.backward()?;
-        let parameters = &self.learner.state.parameters;
-        let named = parameters.iter().filter_map(|(name, var)| Some((name.as_str(), store.get(var.as_tensor())?.clone())));
-        let mut gradients: BTreeMap<&str, Tensor> = named.collect();
-        if let Some(limit) = self.record.job.config.train.grad_clip {
-            let norm = optimizer::clip(&mut gradients, limit)?;
-            if !norm.is_finite() {
-                return Err(diverged(&format!("the gradient's norm is {norm}"), step));
-            }
-        }
-        self.learner.optimizer.step(&gradients, rate)?;
-        Ok(loss)
+        let grad_clip = self.record.job.config.train.grad_clip;
+        let (model, loss) = (&*self.model, &*self.loss);
+        Trainer { model, optimizer: &mut self.learner.optimizer, loss, grad_clip }.step(&inputs, &targets, step, rate)
     }
 
     fn logits(&mut self, split: SplitName) -> Result<Vec<f32>, TrainError> {

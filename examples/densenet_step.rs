@@ -1,0 +1,115 @@
+//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, as one JSON object:
+//! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Instant;
+
+use candle_core::Tensor;
+use clap::{Parser, ValueEnum};
+use serde_json::json;
+use sweep::data::InputShape;
+use sweep::model::{self, Step};
+use sweep::rng::Rng;
+use sweep::spec::{Choice, ModelConfig};
+use sweep::strategy::LabelCounts;
+use sweep::strategy::loss::{self, Context};
+use sweep::train::Trainer;
+use sweep::train::optimizer::Optimizer;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Height and width of the pictures.
+    #[arg(long, default_value_t = 64)]
+    size: usize,
+    #[arg(long, default_value_t = 16)]
+    batch: usize,
+    #[arg(long, default_value_t = 4)]
+    labels: usize,
+    /// Steps that are timed, after `--warmup` that are not.
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    #[arg(long, default_value_t = 2)]
+    warmup: usize,
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// cpu or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Precision {
+    F32,
+    Bf16,
+}
+
+/// The most memory this process has held, in bytes.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[expect(clippy::print_stdout, reason = "the result is for stdout")]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
+    if precision == Precision::Bf16 {
+        return Err("--precision bf16: sweep trains in f32 only".into());
+    }
+    if steps == 0 || batch == 0 || labels == 0 {
+        return Err("--steps, --batch and --labels must be 1 or more".into());
+    }
+    let environment = threads.to_string();
+    let environment = sweep::launcher::environment(&environment);
+    if environment.iter().any(|(name, value)| std::env::var(name).as_deref() != Ok(*value)) {
+        // A worker's libraries find these when it starts, so this program starts again.
+        let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).envs(environment).exec();
+        return Err(error.into());
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global()?;
+    let device = sweep::worker::device(&name)?;
+    let config = ModelConfig { arch: "densenet121".to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None };
+    let shape = InputShape::Image { channels: 3, height: size, width: size };
+    let model = model::build(&config, shape, labels, None, 0, &device)?;
+    let adam = [("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8), ("weight_decay", 0.0)];
+    let adam = adam.iter().fold(Choice::plain("adam"), |adam, &(name, value)| adam.with(name, value));
+    let mut optimizer = Optimizer::new(&adam, &model.state().parameters)?;
+    let counts = LabelCounts { rows: batch, positives: vec![1; labels] };
+    let loss = loss::build(&Choice::plain("bce"), &Context { pos_weight: vec![1.0; labels], counts, epochs: 1 })?;
+
+    let mut rng = Rng::new(0, "densenet_step", &[]);
+    let pixels: Vec<f32> = (0..batch * 3 * size * size).map(|_| rng.normal() as f32).collect();
+    let inputs = Tensor::from_vec(pixels, (batch, 3, size, size), &candle_core::Device::Cpu)?.to_device(&device)?;
+    let targets: Vec<u8> = (0..batch * labels).map(|_| u8::from(rng.uniform() < 0.3)).collect();
+    let mut seconds = Vec::with_capacity(steps);
+    let mut losses = Vec::with_capacity(steps);
+    for step in 0..warmup + steps {
+        let start = Instant::now();
+        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, loss: &*loss, grad_clip: None };
+        let loss = learner.step(&inputs, &targets, Step { seed: 0, epoch: 0, step }, 1e-4)?;
+        device.synchronize()?;
+        if step >= warmup {
+            seconds.push(start.elapsed().as_secs_f64());
+            losses.push(loss);
+        }
+    }
+    let mut sorted = seconds.clone();
+    sorted.sort_by(f64::total_cmp);
+    let median = f64::midpoint(sorted[(steps - 1) / 2], sorted[steps / 2]);
+    let result = json!({
+        "images_per_s": batch as f64 / median,
+        "median_step_s": median,
+        "steps_s": seconds,
+        "losses": losses,
+        "peak_memory_bytes": peak_memory(),
+        "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": "f32",
+    });
+    println!("{result:#}");
+    Ok(())
+}
