@@ -4,6 +4,7 @@
 //! A run's failure is its own: it is recorded, and the next order is taken. After a panic or an error of the device, whose state
 //! nobody knows then, the process ends and the controller starts another.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     // A pool that exists already is the one the launcher sized by RAYON_NUM_THREADS.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
     let device = device(&arguments.device)?;
-    let mut worker = Worker { journal: Journal::create(&arguments.journal)?, data: None, device };
+    let mut worker = Worker { journal: Journal::create(&arguments.journal)?, data: None, features: None, device };
     worker.say(Event::Open {
         v: VERSION,
         worker: arguments.name.clone(),
@@ -116,7 +117,11 @@ struct Worker {
     device: Device,
     /// The data set of the last run, kept open for the next.
     data: Option<(PathBuf, DataConfig, Dataset)>,
+    /// Where the features of the last frozen backbone are, by its pictures, how they are read, the backbone and its weights.
+    features: Option<(Pictures, PathBuf)>,
 }
+
+type Pictures = (PathBuf, DataConfig, String, Option<String>);
 
 impl Worker {
     fn say(&mut self, event: Event) -> Result<(), JournalError> {
@@ -130,12 +135,13 @@ impl Worker {
             self.say(end(job, Outcome::Crashed, 0, why))?;
             return Ok(Health::Good);
         }
-        let Self { journal, device, data } = self;
+        let Self { journal, device, data, features } = self;
         let mut voice = Voice { journal, job, stop, log: log(job), spoke: None, results: 0 };
         voice.log(&format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
         let trained = catch_unwind(AssertUnwindSafe(|| {
-            let data = open(data, job)?;
-            train::run(job, data, device, &mut voice)
+            let Some(job) = on_features(features, job, device, &mut voice)? else { return Ok(Finish::Stopped) };
+            let data = open(data, &job)?;
+            train::run(&job, data, device, &mut voice)
         }));
         let (outcome, why, health) = match trained {
             Ok(Ok(Finish::Done)) => (Outcome::Ok, String::new(), Health::Good),
@@ -160,6 +166,7 @@ impl Worker {
         // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
         if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
             self.data = None;
+            self.features = None;
         }
         self.say(end(job, outcome, results, why))?;
         if outcome == Outcome::Ok {
@@ -167,6 +174,36 @@ impl Worker {
         }
         Ok(health)
     }
+}
+
+/// The job itself; one with a frozen backbone becomes the training of a head on the features, which are computed if nobody has done
+/// so. `None`: asked to stop meanwhile.
+fn on_features<'a>(
+    known: &mut Option<(Pictures, PathBuf)>,
+    job: &'a Job,
+    device: &Device,
+    voice: &mut Voice<'_>,
+) -> Result<Option<Cow<'a, Job>>, TrainError> {
+    let Some((_, head)) = job.config.model.head() else { return Ok(Some(Cow::Borrowed(job))) };
+    let model = &job.config.model;
+    let pictures = (job.data.clone(), job.config.data.clone(), model.arch.clone(), model.weights.clone());
+    let folder = match known {
+        Some((same, folder)) if *same == pictures => {
+            voice.log(&format!("features of {}: those of the run before, in {}", model.arch, folder.display()));
+            folder.clone()
+        }
+        _ => {
+            let Some(found) = train::features::find(job, device, voice)? else { return Ok(None) };
+            voice.log(&found.words);
+            tracing::info!("{}: {}", job.run.short(), found.words);
+            *known = Some((pictures, found.folder.clone()));
+            found.folder
+        }
+    };
+    let mut job = job.clone();
+    job.data = folder;
+    job.config.model = head;
+    Ok(Some(Cow::Owned(job)))
 }
 
 /// The data set of `job`: the one that is open, or its own.

@@ -6,6 +6,7 @@
 
 mod checkpoint;
 mod evaluate;
+pub mod features;
 mod keep;
 pub mod optimizer;
 mod session;
