@@ -74,7 +74,6 @@ fn check(name: &str) {
     assert_eq!((ours[0].len(), features.len()), (width, width + width.div_ceil(4)));
     let first = difference(ours[0].iter().map(|x| f64::from(*x)), &features[..width]);
     let second = difference(ours[1].iter().step_by(4).map(|x| f64::from(*x)), &features[width..]);
-    println!("{name}: off by {first:.1e} and {second:.1e} of the features' norm");
     assert!(first <= 1e-5 && second <= 1e-5, "{name}: off by {first:.1e} and {second:.1e}");
 
     // A file for another network is refused with its keys.

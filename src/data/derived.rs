@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::prepared::{self, Rows, Writer};
-use super::{DataError, Dataset, InputShape};
+use super::{DataError, InputShape};
 
 /// Between two looks at the lock of somebody else.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -26,11 +26,12 @@ pub enum Derived {
 
 /// Features being made. Nothing is left of those that are dropped unfinished, except the lock file.
 pub struct Making {
-    writer: Writer,
+    cache: PathBuf,
+    /// Opened by the first row, so that all that fails from then on is the writing.
+    writer: Option<Writer>,
     key: String,
     width: usize,
     rows: Rows,
-    pushed: usize,
     lock: Option<(File, PathBuf)>,
 }
 
@@ -57,7 +58,7 @@ pub fn derived<E: From<DataError>>(
     if prepared::open(&target).is_ok() {
         return Ok(Derived::There(target));
     }
-    let Some(lock) = lock(&cache.join(format!("{key}.lock")), &mut wait)? else { return Ok(Derived::Stopped) };
+    let Wait::Over(lock) = lock(&cache.join(format!("{key}.lock")), &mut wait)? else { return Ok(Derived::Stopped) };
     if target.exists() {
         match prepared::open(&target) {
             Ok(_) => return Ok(Derived::There(target)),
@@ -75,34 +76,33 @@ pub fn derived<E: From<DataError>>(
         group_names: pictures.meta.group_names,
         skipped: pictures.meta.skipped,
     };
-    let writer = Writer::create(cache)?;
-    Ok(Derived::Wanted(Box::new(Making { writer, key, width, rows, pushed: 0, lock })))
+    Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
 }
 
-/// Held locks end with their process. `None`: no longer waited for. A file system without locks has none: there the last of several
-/// equal results is dropped.
-#[expect(clippy::type_complexity, reason = "said in one line: a lock or none, unless the wait was given up")]
-fn lock<E: From<DataError>>(
-    path: &Path,
-    wait: &mut impl FnMut() -> Result<bool, E>,
-) -> Result<Option<Option<(File, PathBuf)>>, E> {
-    let file = File::create(path).map_err(|error| DataError {
-        place: path.display().to_string(),
-        message: format!("cannot write features into this folder: {error}"),
-    })?;
+/// How a wait for the lock ended.
+enum Wait {
+    /// The lock, or none where the file system has no locks or no room: then the last of several equal results is dropped.
+    Over(Option<(File, PathBuf)>),
+    /// The caller gave up.
+    GivenUp,
+}
+
+/// Locks end with the process that holds them.
+fn lock<E>(path: &Path, wait: &mut impl FnMut() -> Result<bool, E>) -> Result<Wait, E> {
+    let without = |error: std::io::Error| {
+        tracing::debug!("{}: {error}", path.display());
+        Ok(Wait::Over(None))
+    };
+    let file = match File::create(path) {
+        Ok(file) => file,
+        Err(error) => return without(error),
+    };
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Some(Some((file, path.to_owned())))),
-            Err(TryLockError::WouldBlock) => {
-                if !wait()? {
-                    return Ok(None);
-                }
-                std::thread::sleep(PAUSE);
-            }
-            Err(TryLockError::Error(error)) => {
-                tracing::debug!("{}: {error}", path.display());
-                return Ok(Some(None));
-            }
+            Ok(()) => return Ok(Wait::Over(Some((file, path.to_owned())))),
+            Err(TryLockError::Error(error)) => return without(error),
+            Err(TryLockError::WouldBlock) if !wait()? => return Ok(Wait::GivenUp),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
         }
     }
 }
@@ -114,27 +114,34 @@ impl Making {
         self.rows.ids.len()
     }
 
+    /// The folder that they are written into.
+    #[must_use]
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
     /// Appends the features of the next row or rows.
     ///
     /// # Errors
-    /// A full disk; a feature that is no finite number.
+    /// A folder that cannot be written, a full disk.
     pub fn push(&mut self, features: &[f32]) -> Result<(), DataError> {
-        if let Some(bad) = features.iter().position(|x| !x.is_finite()) {
-            let row = self.pushed + bad / self.width;
-            let message =
-                format!("feature {} of the backbone is {}: its weights do not suit it", bad % self.width, features[bad]);
-            return Err(DataError { place: self.rows.ids.get(row).cloned().unwrap_or_default(), message });
+        let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
+        match &mut self.writer {
+            Some(writer) => writer.push(&bytes),
+            None => self.writer.insert(Writer::create(&self.cache)?).push(&bytes),
         }
-        self.pushed += features.len() / self.width;
-        self.writer.push(&features.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>())
     }
 
     /// Puts the features into their place.
     ///
     /// # Errors
     /// A full disk.
+    ///
+    /// # Panics
+    /// Nothing was pushed: a bug of the caller.
     pub fn finish(self) -> Result<PathBuf, DataError> {
         let Self { writer, key, width, rows, lock, .. } = self;
+        let writer = writer.expect("the rows were pushed");
         let content = writer.hash();
         let folder = writer.finish(&key, InputShape::Features { width }, &rows, content)?;
         // Whoever waits for the lock looks for the folder first.
@@ -152,17 +159,10 @@ pub fn recipe(backbone: &str, weights: &str, config: &crate::spec::DataConfig) -
     format!("{backbone} {} {weights} {}", crate::spec::FEATURES, super::normalization(&config.source))
 }
 
-impl Dataset {
-    /// All rows, in order.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.opened.meta.rows
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
     use crate::spec::{DataConfig, Source, SplitConfig};
 
     fn letters() -> DataConfig {
@@ -224,9 +224,8 @@ mod tests {
         let made = make(&folder, "a");
         std::fs::write(made.join("inputs.bin"), "short").unwrap();
         assert_eq!(make(&folder, "a"), made);
-        let Derived::Wanted(mut making) = ask(&folder, "b") else { panic!() };
-        let error = making.push(&[1.0, 2.0, f32::NAN, 1.0]).unwrap_err().to_string();
-        assert!(error.contains("feature 0 of the backbone is NaN"), "{error}");
+        // A folder that was made for other lengths of rows is of another name.
+        assert!(matches!(derived::<DataError>(&folder, "a", 3, || Ok(true)).unwrap(), Derived::Wanted(_)));
     }
 
     #[test]

@@ -94,7 +94,7 @@ mod tests {
         };
         let (backbone, head) = config.head().unwrap();
         assert_eq!((backbone.width, head.arch.as_str(), head.dropout), (512, "linear", 0.5));
-        assert_eq!((head.weights.clone(), head.freeze.clone()), (None, None));
+        assert!(head.weights.is_none() && head.freeze.is_none());
         config.hidden = vec![7];
         assert_eq!(config.head().unwrap().1.arch, "mlp");
         config.freeze = None;

@@ -26,8 +26,8 @@ pub struct Features {
 
 enum Net {
     Plain(Box<dyn Module + Send>),
-    ConvNext(Func<'static>, LayerNorm),
-    DenseNet(Box<DenseNet>),
+    Normed(Func<'static>, LayerNorm),
+    Own(Box<DenseNet>),
 }
 
 /// blake3 of the weights in `source`, a local file or `hf://owner/repo/file` (fetched once).
@@ -53,7 +53,7 @@ impl Features {
             let mut init = Init::new(0, device);
             let net = DenseNet::new(&mut init, InputShape::Image { channels: 3, height: edge, width: edge })?;
             weights::load_body(source, &init.state, |name| body_name(arch, name))?;
-            return Ok(Self { net: Net::DenseNet(Box::new(net)) });
+            return Ok(Self { net: Net::Own(Box::new(net)) });
         }
         // Built twice: the first one tells the names and shapes, which the file must have; the second has no variables, so that no
         // graph keeps its maps alive.
@@ -75,8 +75,8 @@ impl Features {
     pub fn forward(&self, pictures: &Tensor) -> candle_core::Result<Tensor> {
         match &self.net {
             Net::Plain(net) => net.forward(pictures),
-            Net::ConvNext(net, norm) => norm.forward(&net.forward(pictures)?.contiguous()?),
-            Net::DenseNet(net) => net.features(pictures, false),
+            Net::Normed(net, norm) => norm.forward(&net.forward(pictures)?.contiguous()?),
+            Net::Own(net) => net.features(pictures, false),
         }
     }
 }
@@ -88,7 +88,7 @@ fn net(arch: &str, vb: VarBuilder<'static>) -> Result<Net, ModelError> {
         "convnext_tiny" => {
             // timm's and torchvision's features are those after the norm of the head.
             let norm = candle_nn::layer_norm(768, 1e-6, vb.pp("head.norm"))?;
-            Net::ConvNext(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm)
+            Net::Normed(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm)
         }
         "dinov2_vits14" => Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?)),
         "efficientnet_b0" => Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?)),
