@@ -134,6 +134,36 @@ fn features_are_computed_once_and_train_like_any_features() {
     }
 }
 
+/// Everything is killed while the features are being written: nothing half-written is taken for features, and no lock stays.
+#[test]
+fn a_kill_while_features_are_computed_does_no_harm() {
+    let place = Place::new(&file("one", "bce").replace(&format!("samples = {ROWS}"), "samples = 800"));
+    weights(&place.path("weights.safetensors"), "");
+    let mut controller = place.start(&["run", "sweep.toml"]);
+    let cache = place.path("sweep.cache");
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(&cache).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    // The lock is there before the first row, the temporary folder with it.
+    let writing = || names().iter().any(|name| name.ends_with(".lock")) && names().iter().any(|name| name.starts_with('.'));
+    while !writing() {
+        assert!(controller.try_wait().unwrap().is_none(), "it ended before it could be killed");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    // Its workers die with it.
+    controller.kill().unwrap();
+    controller.wait().unwrap();
+    while !place.processes().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert_eq!(runs(&place, "sweep").len(), 0);
+    place.succeed(&["resume"]);
+    assert_eq!(runs(&place, "sweep").len(), 2);
+    assert_eq!((said(&place, "computed for 800 rows"), said(&place, ": found in ")), (1, 1));
+    assert!(!names().iter().any(|name| name.ends_with(".lock")), "{:?}", names());
+}
+
 #[test]
 fn weights_that_do_not_fit_are_told_with_their_keys() {
     let place = Place::new(&file("one", "bce"));

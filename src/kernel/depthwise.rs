@@ -113,9 +113,15 @@ mod tests {
             let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
             Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
         };
-        for (k, stride, padding, (h, w)) in
-            [(3, 1, 1, (7, 9)), (5, 2, 2, (8, 8)), (3, 2, 1, (9, 6)), (7, 1, 3, (4, 5)), (3, 1, 0, (5, 3)), (5, 3, 2, (1, 2)), (3, 2, 1, (1, 1))]
-        {
+        for (k, stride, padding, (h, w)) in [
+            (3, 1, 1, (7, 9)),
+            (5, 2, 2, (8, 8)),
+            (3, 2, 1, (9, 6)),
+            (7, 1, 3, (4, 5)),
+            (3, 1, 0, (5, 3)),
+            (5, 3, 2, (1, 2)),
+            (3, 2, 1, (1, 1)),
+        ] {
             let (x, weight) = (draw(&[3, 2, h, w]), draw(&[3, 1, k, k]));
             let ours = depthwise_conv2d(&x, &weight, stride, padding).unwrap();
             let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();

@@ -11,6 +11,7 @@
 mod batch_norm;
 mod conv;
 mod cpu;
+mod depthwise;
 mod linear;
 mod matrix;
 mod pool;
@@ -19,6 +20,7 @@ mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
+pub use depthwise::depthwise_conv2d;
 pub use linear::linear;
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;

@@ -3,8 +3,10 @@
 //!
 //! candle-transformers' pads as TensorFlow does and has its epsilon in the norms: that is timm's `tf_efficientnet_b0`.
 
-use candle_core::{D, Module, ModuleT, Result, Tensor};
-use candle_nn::{BatchNorm, Conv2d, Conv2dConfig, VarBuilder};
+use candle_core::{D, Module, Result, Tensor};
+use candle_nn::{Linear, VarBuilder};
+
+use crate::kernel::{self, BatchStatistics};
 
 const EPS: f64 = 1e-5;
 const STEM: usize = 32;
@@ -20,10 +22,14 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (6, 3, 1, 320, 1),
 ];
 
-/// Convolution, norm, and SiLU where `active`.
+/// Convolution, norm, and SiLU where `active`. Maps are channel-major inside, as in the kernel room.
 struct ConvNorm {
-    conv: Conv2d,
-    norm: BatchNorm,
+    kernel: Tensor,
+    depthwise: bool,
+    stride: usize,
+    statistics: BatchStatistics,
+    weight: Tensor,
+    bias: Tensor,
     active: bool,
 }
 
@@ -31,7 +37,7 @@ struct ConvNorm {
 struct Block {
     expand: Option<ConvNorm>,
     depthwise: ConvNorm,
-    squeeze: (Conv2d, Conv2d),
+    squeeze: (Linear, Linear),
     project: ConvNorm,
     residual: bool,
 }
@@ -44,17 +50,22 @@ pub(super) struct EfficientNet {
 }
 
 impl ConvNorm {
-    /// Names of the convolution and of the norm; channels in and out; kernel, stride and groups.
+    /// Names of the convolution and of the norm; channels in and out, where there is but one in for a convolution a channel; kernel
+    /// and stride.
     fn new(
         vb: &VarBuilder<'_>,
         (conv, norm): (&str, &str),
         (inputs, outputs): (usize, usize),
-        (kernel, stride, groups): (usize, usize, usize),
+        (kernel, stride): (usize, usize),
     ) -> Result<Self> {
-        let config = Conv2dConfig { padding: kernel / 2, stride, groups, ..Conv2dConfig::default() };
+        let vector = |name: &str| vb.pp(norm).get(outputs, name);
         Ok(Self {
-            conv: candle_nn::conv2d_no_bias(inputs, outputs, kernel, config, vb.pp(conv))?,
-            norm: candle_nn::batch_norm(outputs, EPS, vb.pp(norm))?,
+            kernel: vb.pp(conv).get((outputs, inputs, kernel, kernel), "weight")?,
+            depthwise: inputs == 1,
+            stride,
+            statistics: BatchStatistics { mean: vector("running_mean")?, variance: vector("running_var")? },
+            weight: vector("weight")?,
+            bias: vector("bias")?,
             active: true,
         })
     }
@@ -66,9 +77,22 @@ impl ConvNorm {
 
 impl Module for ConvNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.norm.forward_t(&self.conv.forward(x)?, false)?;
+        let padding = self.kernel.dim(D::Minus1)? / 2;
+        let x = if self.depthwise {
+            kernel::depthwise_conv2d(x, &self.kernel, self.stride, padding)?
+        } else {
+            kernel::conv2d(x, &self.kernel, self.stride, padding)?
+        };
+        let x = kernel::batch_norm_eval(&x, &self.statistics, &self.weight, &self.bias, EPS, false)?;
         if self.active { x.silu() } else { Ok(x) }
     }
+}
+
+/// A convolution of single pixels with a bias, as the matrix that it is.
+fn point(vb: &VarBuilder<'_>, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+    let vb = vb.pp(name);
+    let weight = vb.get((outputs, inputs, 1, 1), "weight")?.reshape((outputs, inputs))?;
+    Ok(Linear::new(weight, Some(vb.get(outputs, "bias")?)))
 }
 
 impl Block {
@@ -81,13 +105,12 @@ impl Block {
         let plain = expansion == 1;
         let (depthwise, project) = if plain { ("bn1", ("conv_pw", "bn2")) } else { ("bn2", ("conv_pwl", "bn3")) };
         let squeezed = (inputs / 4).max(1);
-        let expand = || ConvNorm::new(vb, ("conv_pw", "bn1"), (inputs, inner), (1, 1, 1));
-        let point = |name, inputs, outputs| candle_nn::conv2d(inputs, outputs, 1, Conv2dConfig::default(), vb.pp(name));
+        let expand = || ConvNorm::new(vb, ("conv_pw", "bn1"), (inputs, inner), (1, 1));
         Ok(Self {
             expand: if plain { None } else { Some(expand()?) },
-            depthwise: ConvNorm::new(vb, ("conv_dw", depthwise), (inner, inner), (kernel, stride, inner))?,
-            squeeze: (point("se.conv_reduce", inner, squeezed)?, point("se.conv_expand", squeezed, inner)?),
-            project: ConvNorm::new(vb, project, (inner, outputs), (1, 1, 1))?.linear(),
+            depthwise: ConvNorm::new(vb, ("conv_dw", depthwise), (1, inner), (kernel, stride))?,
+            squeeze: (point(vb, "se.conv_reduce", inner, squeezed)?, point(vb, "se.conv_expand", squeezed, inner)?),
+            project: ConvNorm::new(vb, project, (inner, outputs), (1, 1))?.linear(),
             residual: stride == 1 && inputs == outputs,
         })
     }
@@ -100,9 +123,10 @@ impl Module for Block {
             None => input,
         };
         let x = self.depthwise.forward(x)?;
-        let mean = x.mean_keepdim(D::Minus1)?.mean_keepdim(D::Minus2)?;
         let (reduce, expand) = &self.squeeze;
-        let gate = candle_nn::ops::sigmoid(&expand.forward(&reduce.forward(&mean)?.silu()?)?)?;
+        let squeezed = reduce.forward(&kernel::global_avg_pool(&x)?)?.silu()?;
+        // [batch, channels] to [channels, batch, 1, 1].
+        let gate = candle_nn::ops::sigmoid(&expand.forward(&squeezed)?)?.t()?.unsqueeze(2)?.unsqueeze(3)?;
         let x = self.project.forward(&x.broadcast_mul(&gate)?)?;
         if self.residual { input + x } else { Ok(x) }
     }
@@ -110,7 +134,7 @@ impl Module for Block {
 
 impl EfficientNet {
     pub(super) fn b0(vb: VarBuilder<'_>) -> Result<Self> {
-        let stem = ConvNorm::new(&vb, ("conv_stem", "bn1"), (3, STEM), (3, 2, 1))?;
+        let stem = ConvNorm::new(&vb, ("conv_stem", "bn1"), (3, STEM), (3, 2))?;
         let (mut blocks, mut channels) = (Vec::new(), STEM);
         for (stage, (expansion, kernel, stride, outputs, layers)) in STAGES.into_iter().enumerate() {
             for layer in 0..layers {
@@ -120,15 +144,16 @@ impl EfficientNet {
                 channels = outputs;
             }
         }
-        let last = ConvNorm::new(&vb, ("conv_head", "bn2"), (channels, WIDTH), (1, 1, 1))?;
+        let last = ConvNorm::new(&vb, ("conv_head", "bn2"), (channels, WIDTH), (1, 1))?;
         Ok(Self { stem, blocks, last })
     }
 }
 
 impl Module for EfficientNet {
     fn forward(&self, pictures: &Tensor) -> Result<Tensor> {
-        let x = self.blocks.iter().try_fold(self.stem.forward(pictures)?, |x, block| block.forward(&x))?;
-        self.last.forward(&x)?.flatten_from(2)?.mean(D::Minus1)
+        let x = self.stem.forward(&kernel::enter(pictures)?)?;
+        let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x))?;
+        kernel::global_avg_pool(&self.last.forward(&x)?)
     }
 }
 
