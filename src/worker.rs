@@ -4,6 +4,7 @@
 //! A run's failure is its own: it is recorded, and the next order is taken. After a panic or an error of the device, whose state
 //! nobody knows then, the process ends and the controller starts another.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, Write};
@@ -38,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     // A pool that exists already is the one the launcher sized by RAYON_NUM_THREADS.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).use_current_thread().build_global();
     let device = device(&arguments.device)?;
-    let mut worker = Worker { journal: Journal::create(&arguments.journal)?, data: None, device };
+    let mut worker = Worker { journal: Journal::create(&arguments.journal)?, data: None, features: None, device };
     worker.say(Event::Open {
         v: VERSION,
         worker: arguments.name.clone(),
@@ -124,7 +125,14 @@ struct Worker {
     device: Device,
     /// The data set of the last run, kept open for the next.
     data: Option<(PathBuf, DataConfig, Dataset)>,
+    /// Where the features of the last frozen backbone are, by its pictures, how they are read, the backbone and its weights.
+    features: Option<(Pictures, PathBuf)>,
 }
+
+type Pictures = (PathBuf, DataConfig, String, Option<String>);
+
+/// How the runs of an order ended.
+type Ends = Vec<Result<Finish, TrainError>>;
 
 impl Worker {
     fn say(&mut self, event: Event) -> Result<(), JournalError> {
@@ -141,14 +149,19 @@ impl Worker {
             return Ok(Health::Good);
         }
         if self.device.is_cpu() && jobs.iter().all(|job| train::in_one_pass(&job.config)) {
-            return self.attempt(jobs, stop, |data, _, voice| train::together(jobs, data, voice));
+            return self.attempt(jobs, stop, |jobs, data, _, voice| train::together(jobs, data, voice));
         }
         for job in jobs {
-            let alone = |data: &Dataset, device: &Device, voice: &mut Voice<'_>| match train::run(job, data, device, voice) {
-                Err(error @ TrainError::Journal(_)) => Err(error),
-                end => Ok(vec![end]),
-            };
-            let trained = self.attempt(std::slice::from_ref(job), stop, alone)?;
+            let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, device, voice| {
+                let mut ends = Ends::new();
+                for job in jobs {
+                    match train::run(job, data, device, voice) {
+                        Err(error @ TrainError::Journal(_)) => return Err(error),
+                        end => ends.push(end),
+                    }
+                }
+                Ok(ends)
+            })?;
             if trained == Health::Broken {
                 // The runs that were not begun end with this process; each is tried alone then.
                 return Ok(Health::Broken);
@@ -162,16 +175,21 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stop: &AtomicBool,
-        train: impl FnOnce(&Dataset, &Device, &mut Voice<'_>) -> Result<Vec<Result<Finish, TrainError>>, TrainError>,
+        train: impl FnOnce(&[Job], &Dataset, &Device, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
-        let Some(first) = jobs.first() else { return Ok(Health::Good) };
-        let Self { journal, device, data } = self;
+        let Self { journal, device, data, features } = self;
         let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
         let mut voice = Voice { journal, stop, spoke: None, told };
         for job in jobs {
             voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
         }
-        let trained = catch_unwind(AssertUnwindSafe(|| train(open(data, first)?, device, &mut voice)));
+        let trained = catch_unwind(AssertUnwindSafe(|| {
+            let Some(jobs) = on_features(features, jobs, device, &mut voice)? else {
+                return Ok(jobs.iter().map(|_| Ok(Finish::Stopped)).collect());
+            };
+            let Some(first) = jobs.first() else { return Ok(Ends::new()) };
+            train(&jobs, open(data, first)?, device, &mut voice)
+        }));
         let ends: Vec<(Outcome, String)> = match trained {
             Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
             Ok(Err(TrainError::Journal(error))) => return Err(error),
@@ -193,6 +211,7 @@ impl Worker {
             // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
             if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
                 self.data = None;
+                self.features = None;
             }
             if outcome == Outcome::Crashed {
                 health = Health::Broken;
@@ -204,6 +223,42 @@ impl Worker {
         }
         Ok(health)
     }
+}
+
+/// The jobs themselves; those with a frozen backbone become the training of heads on the features, which are computed if nobody has
+/// done so. Jobs of one order share pictures and backbone. `None`: asked to stop meanwhile.
+fn on_features<'a>(
+    known: &mut Option<(Pictures, PathBuf)>,
+    jobs: &'a [Job],
+    device: &Device,
+    voice: &mut Voice<'_>,
+) -> Result<Option<Cow<'a, [Job]>>, TrainError> {
+    let Some(first) = jobs.first().filter(|job| job.config.model.head().is_some()) else { return Ok(Some(Cow::Borrowed(jobs))) };
+    let model = &first.config.model;
+    let pictures = (first.data.clone(), first.config.data.clone(), model.arch.clone(), model.weights.clone());
+    let (folder, words) = match known {
+        Some((same, folder)) if *same == pictures => {
+            (folder.clone(), format!("features of {}: those of the run before, in {}", model.arch, folder.display()))
+        }
+        _ => {
+            let Some(found) = train::features::find(first, device, voice)? else { return Ok(None) };
+            tracing::info!("{}: {}", first.run.short(), found.words);
+            *known = Some((pictures, found.folder.clone()));
+            (found.folder, found.words)
+        }
+    };
+    let on_them = |job: &Job| {
+        let mut job = job.clone();
+        job.data.clone_from(&folder);
+        if let Some((_, head)) = job.config.model.head() {
+            job.config.model = head;
+        }
+        job
+    };
+    for job in jobs {
+        voice.log(job, &words);
+    }
+    Ok(Some(Cow::Owned(jobs.iter().map(on_them).collect())))
 }
 
 /// The data set of `job`: the one that is open, or its own.

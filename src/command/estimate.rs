@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::data::InputShape;
 use crate::launcher::Slot;
 use crate::model::forward_macs;
 use crate::spec::{Plan, PlannedRun};
@@ -34,6 +35,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Slot], paces: &[Pace]) -> 
     let (mut speed, mut longest) = (0.0, f64::INFINITY);
     for slot in slots {
         let (mut all, mut one) = (0.0, 0.0_f64);
+        let mut features = BTreeSet::new();
         for run in runs.iter().filter_map(|&run| plan.runs.get(run)) {
             let (arch, content) = (run.config.model.arch.as_str(), plan.data[run.data].1.content.as_str());
             let pace = paces.iter().find(|pace| pace.arch == arch && pace.content == content && pace.device == slot.device);
@@ -44,6 +46,12 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Slot], paces: &[Pace]) -> 
                 }
                 None if slot.device == "cpu" => {
                     computed.insert(arch);
+                    // The first run on a frozen backbone computes the features of all rows.
+                    if let Some(macs) = features_macs(plan, run)
+                        && features.insert((arch, content, run.config.model.weights.as_deref()))
+                    {
+                        all += macs / (MACS_A_SECOND * slot.threads as f64);
+                    }
                     EPOCH + epoch_macs(plan, run) / (MACS_A_SECOND * slot.threads as f64)
                 }
                 None => return Err(format!("nothing of {arch} on this data is recorded on {}", slot.device)),
@@ -71,13 +79,26 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Slot], paces: &[Pace]) -> 
 /// Multiply-adds of one epoch: training on train, scoring val.
 fn epoch_macs(plan: &Plan, run: &PlannedRun) -> f64 {
     let facts = &plan.data[run.data].1;
-    let forward = forward_macs(&run.config.model, facts.input, facts.labels.len()) as f64;
+    let labels = facts.labels.len();
+    let forward = match run.config.model.head() {
+        Some((backbone, head)) => forward_macs(&head, InputShape::Features { width: backbone.width }, labels),
+        None => forward_macs(&run.config.model, facts.input, labels),
+    } as f64;
     forward * (STEP * facts.train.rows as f64 + facts.val.rows as f64)
 }
+
+/// Multiply-adds of the features of all rows, where the backbone is frozen.
+fn features_macs(plan: &Plan, run: &PlannedRun) -> Option<f64> {
+    let (backbone, _) = run.config.model.head()?;
+    let facts = &plan.data[run.data].1;
+    let InputShape::Image { height, .. } = facts.input else { return None };
+    let rows = facts.train.rows + facts.val.rows + facts.test.rows;
+    Some(backbone.macs(height) * rows as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::InputShape;
     use crate::spec::{self, DataFacts};
     use crate::strategy::LabelCounts;
 
@@ -117,6 +138,19 @@ mod tests {
         // One run is no faster for a second worker.
         let one = estimate(&plan(), &[0], &[slot("cpu", 1), slot("cpu", 1)], &paces).unwrap();
         assert!((one.seconds - 40.0).abs() < 1e-9, "{one:?}");
+    }
+
+    #[test]
+    fn a_frozen_backbone_is_paid_once() {
+        let text = "model.arch = \"resnet18\"\nmodel.weights = \"hf://o/r/f\"\nmodel.freeze = \"backbone\"\ntrain.epochs = 10\n\
+                    grid.seed = [0, 1]\n[data]\nkind = \"letters\"\nimage_size = 112\n";
+        let mut facts = plan().data[0].1.clone();
+        facts.input = InputShape::Image { channels: 1, height: 112, width: 112 };
+        let plan = spec::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap();
+        let found = estimate(&plan, &[0, 1], &[slot("cpu", 1)], &[]).unwrap();
+        let head = 512.0 * 3.0 * (3.0 * 1000.0 + 200.0);
+        let features = 1.81e9 / 4.0 * 1400.0;
+        assert!((found.seconds - 20.0 * (EPOCH + head / MACS_A_SECOND) - features / MACS_A_SECOND).abs() < 1e-6, "{found:?}");
     }
 
     #[test]

@@ -9,6 +9,12 @@ use crate::spec::{ImageConfig, Source};
 /// torchvision's mean and deviation of ImageNet, for pictures in [0, 1].
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
+/// How a frozen backbone's pictures are normalised: as the data says; letters, which say nothing, as ImageNet's.
+#[must_use]
+pub fn normalization(source: &Source) -> &str {
+    if let Source::Images { image, .. } = source { &image.normalize } else { "imagenet" }
+}
+
 /// How inputs are changed on the way out.
 pub enum Transform {
     Image(ImageTransform),
@@ -28,6 +34,8 @@ pub struct ImageTransform {
     offset: Vec<f32>,
     flip: bool,
     padding: usize,
+    /// The bytes hold one channel, which every channel takes.
+    repeat: bool,
 }
 
 impl ImageTransform {
@@ -52,10 +60,28 @@ impl ImageTransform {
             offset: mean.iter().zip(&deviation).map(|(mean, deviation)| -mean / deviation).collect(),
             flip: config.is_some_and(|image: &ImageConfig| image.flip),
             padding: config.map_or(0, |image| image.crop_padding as usize),
+            repeat: false,
         }
     }
 
-    fn apply(&self, pixels: &[u8], mut rng: Option<Rng>, out: &mut [f32]) {
+    /// The transform of `source` for a network that was made for three channels, without changes at random: the channel of a grey
+    /// picture is repeated, as `PIL.Image.convert("RGB")` does, and letters are normalised as `imagenet`.
+    #[must_use]
+    pub fn rgb(source: &Source, channels: usize, height: usize, width: usize) -> Self {
+        let mut transform = Self::new(source, 3, height, width);
+        if normalization(source) == "imagenet" {
+            transform.normalize(&IMAGENET.0, &IMAGENET.1);
+        }
+        Self { flip: false, padding: 0, repeat: channels == 1, ..transform }
+    }
+
+    fn normalize(&mut self, mean: &[f32], deviation: &[f32]) {
+        self.scale = deviation.iter().map(|deviation| 1.0 / (255.0 * deviation)).collect();
+        self.offset = mean.iter().zip(deviation).map(|(mean, deviation)| -mean / deviation).collect();
+    }
+
+    /// Writes `[channels, height, width]` of one row's bytes.
+    pub fn apply(&self, pixels: &[u8], mut rng: Option<Rng>, out: &mut [f32]) {
         let (mut flip, mut down, mut right) = (false, 0, 0);
         if let Some(rng) = &mut rng {
             flip = self.flip && rng.next_u32() & 1 == 1;
@@ -66,7 +92,8 @@ impl ImageTransform {
         let area = self.height * self.width;
         for channel in 0..self.channels {
             let (scale, offset) = (self.scale[channel], self.offset[channel]);
-            let (from, to) = (&pixels[channel * area..(channel + 1) * area], &mut out[channel * area..(channel + 1) * area]);
+            let seen = if self.repeat { 0 } else { channel };
+            let (from, to) = (&pixels[seen * area..(seen + 1) * area], &mut out[channel * area..(channel + 1) * area]);
             if (flip, down, right) == (false, 0, 0) {
                 for (to, &from) in to.iter_mut().zip(from) {
                     *to = f32::from(from).mul_add(scale, offset);

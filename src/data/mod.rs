@@ -1,6 +1,7 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
 mod decode;
+pub mod derived;
 pub mod diagnosis;
 mod features;
 mod gather;
@@ -18,6 +19,9 @@ mod table;
 use std::path::Path;
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+pub use gather::normalization;
 pub use imported::{Files, Imported, Scored};
 pub use prepared::Skipped;
 
@@ -188,6 +192,21 @@ impl Dataset {
     /// `out` of another length, or a row that does not exist: bugs of the caller.
     pub fn gather(&self, rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
         self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, out);
+    }
+
+    /// Writes the pictures of `rows` to `out` as a pretrained network wants them, `[rows, 3, height, width]`: never changed at
+    /// random, a grey channel repeated, normalised as the data says (letters: as ImageNet's pictures).
+    ///
+    /// # Panics
+    /// As [`Self::gather`]; data without pictures.
+    pub fn rgb(&self, config: &DataConfig, rows: &[u32], out: &mut [f32]) {
+        let InputShape::Image { channels, height, width } = self.shape() else { panic!("features are no pictures") };
+        let transform = gather::ImageTransform::rgb(&config.source, channels, height, width);
+        let (bytes, values) = (self.shape().values(), 3 * height * width);
+        assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
+        out.par_chunks_exact_mut(values).zip(rows).for_each(|(out, &row)| {
+            transform.apply(&self.opened.inputs[row as usize * bytes..(row as usize + 1) * bytes], None, out);
+        });
     }
 
     /// The inputs of the train rows, `[rows, width]`, where they are features: what some samplers look at.

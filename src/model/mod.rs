@@ -1,5 +1,6 @@
 //! Architectures on Candle: one file each, with the paper on top; parameter names as torchvision's.
 
+pub mod backbone;
 mod cnn;
 mod densenet;
 mod layers;
@@ -79,14 +80,13 @@ pub fn build(
         "cnn" => Box::new(cnn::Cnn::new(&mut init, input, &config.hidden)?),
         "densenet121" => Box::new(densenet::DenseNet::new(&mut init, input)?),
         other => {
-            return Err(ModelError::Input(format!("unknown architecture `{other}`: linear, mlp, cnn and densenet121 exist")));
+            return Err(ModelError::Input(format!("`{other}` cannot be trained: linear, mlp, cnn and densenet121 can")));
         }
     };
-    let mut network = Network::new(init, body, config, labels, head_bias)?;
+    let network = Network::new(init, body, config, labels, head_bias)?;
     if let Some(source) = &config.weights {
         weights::load(source, network.state())?;
     }
-    network.freeze(config.freeze.as_deref() == Some("backbone"));
     Ok(Box::new(network))
 }
 

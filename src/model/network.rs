@@ -1,7 +1,5 @@
 //! A network is a body, which turns inputs into features, and a head, which turns features into logits.
 
-use std::collections::BTreeMap;
-
 use candle_core::{Result, Tensor};
 
 use super::layers::{Init, Linear};
@@ -24,7 +22,6 @@ pub(super) struct Network {
     head: Linear,
     dropout: f64,
     state: State,
-    frozen: bool,
 }
 
 impl Network {
@@ -36,25 +33,13 @@ impl Network {
         head_bias: Option<&[f64]>,
     ) -> Result<Self> {
         let head = Linear::head(&mut init, body.width(), labels, head_bias)?;
-        Ok(Self { body, head, dropout: config.dropout, state: init.state, frozen: false })
-    }
-
-    /// Leaves only the head to train if `frozen`; the body then keeps its running statistics too.
-    pub(super) fn freeze(&mut self, frozen: bool) {
-        self.frozen = frozen;
-        if frozen {
-            let all = std::mem::take(&mut self.state.parameters);
-            let (head, body): (BTreeMap<_, _>, BTreeMap<_, _>) =
-                all.into_iter().partition(|(name, _)| name.starts_with("classifier."));
-            self.state.parameters = head;
-            self.state.buffers.extend(body);
-        }
+        Ok(Self { body, head, dropout: config.dropout, state: init.state })
     }
 }
 
 impl Model for Network {
     fn forward(&self, inputs: &Tensor, train: Option<Step>) -> Result<Tensor> {
-        let mut features = self.body.features(inputs, train.is_some() && !self.frozen)?;
+        let mut features = self.body.features(inputs, train.is_some())?;
         if let Some(step) = train {
             features = dropout(&features, self.dropout, step)?;
         }

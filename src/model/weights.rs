@@ -16,9 +16,8 @@ const STEM: &str = "features.conv0.weight";
 /// How long another worker may take to download the same file.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Sets `state` from `source`: all keys must fit, except that counters of batches are ignored, a head for another number of labels
-/// is replaced by the new one, and a stem for three channels is summed over them for grey pictures.
-pub(super) fn load(source: &str, state: &State) -> Result<(), ModelError> {
+/// The tensors of `source` by their present names, without counters of batches.
+fn read(source: &str) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let path = fetch(source)?;
     let (tensors, _) = load_tensors(&path, &Device::Cpu).map_err(|error| match path.extension() {
         Some(extension) if extension != "safetensors" => ModelError::Weights(format!(
@@ -26,11 +25,20 @@ pub(super) fn load(source: &str, state: &State) -> Result<(), ModelError> {
         )),
         _ => error,
     })?;
-    let mut tensors: BTreeMap<String, Tensor> = tensors
-        .into_iter()
-        .filter(|(name, _)| !name.ends_with("num_batches_tracked"))
-        .map(|(name, tensor)| (current_name(&name), tensor))
-        .collect();
+    let kept = tensors.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
+    Ok(kept.map(|(name, tensor)| (current_name(&name), tensor)).collect())
+}
+
+/// Sets `state` from those tensors of `source` that `rename` gives a name: these must be exactly the state's.
+pub(super) fn load_body(source: &str, state: &State, rename: impl Fn(&str) -> Option<String>) -> Result<(), ModelError> {
+    let tensors = read(source)?.into_iter().filter_map(|(name, tensor)| Some((rename(&name)?, tensor)));
+    assign(state, &tensors.collect(), source)
+}
+
+/// Sets `state` from `source`: all keys must fit, except that counters of batches are ignored, a head for another number of labels
+/// is replaced by the new one, and a stem for three channels is summed over them for grey pictures.
+pub(super) fn load(source: &str, state: &State) -> Result<(), ModelError> {
+    let mut tensors = read(source)?;
     for name in ["classifier.weight", "classifier.bias"] {
         if let (Some(own), Some(theirs)) = (state.get(name), tensors.get(name))
             && own.dim(0)? != theirs.dim(0)?
@@ -73,7 +81,7 @@ fn hub_address(source: &str) -> Option<Result<(String, String), ModelError>> {
 }
 
 /// A local path for `source`, downloaded once into the hub's usual cache.
-fn fetch(source: &str) -> Result<PathBuf, ModelError> {
+pub(super) fn fetch(source: &str) -> Result<PathBuf, ModelError> {
     let Some(address) = hub_address(source) else { return Ok(PathBuf::from(source)) };
     let (repo, file) = address?;
     let failed = |error: ApiError| {

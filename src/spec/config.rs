@@ -207,15 +207,15 @@ pub struct SplitConfig {
 /// The network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
-    /// `linear`, `mlp`, `cnn` or `densenet121`.
+    /// `linear`, `mlp`, `cnn`, `densenet121`, or another of [`super::BACKBONES`] where `freeze` says so.
     pub arch: String,
-    /// `mlp`: units of each hidden layer; `cnn`: channels of each stage. Empty elsewhere.
+    /// `mlp` and the head of a frozen backbone: units of each hidden layer; `cnn`: channels of each stage. Empty elsewhere.
     pub hidden: Vec<usize>,
     /// Probability of dropping a unit before the head; 0 where the architecture has no dropout.
     pub dropout: f64,
     /// Local safetensors file or `hf://owner/repo/file`.
     pub weights: Option<String>,
-    /// `backbone`: only the head is trained.
+    /// `backbone`: only a head is trained, on features that are computed once ([`ModelConfig::head`]).
     pub freeze: Option<String>,
 }
 

@@ -74,10 +74,14 @@ pub(super) fn preprocessing(config: &DataConfig) -> String {
     canonical(&json)
 }
 
-/// The model with the file of its weights replaced by the hash of what is in it.
+/// The model with the file of its weights replaced by the hash of what is in it; a frozen one with the version of its features.
 pub(super) fn model_text(model: &ModelConfig, weights: Option<&str>) -> String {
     let named = ModelConfig { weights: weights.map(str::to_owned).or_else(|| model.weights.clone()), ..model.clone() };
-    canonical_of(&named)
+    let mut json = serde_json::to_value(&named).unwrap_or(Json::Null);
+    if let (Some(_), Json::Object(keys)) = (&model.freeze, &mut json) {
+        keys.insert("features".to_owned(), super::FEATURES.into());
+    }
+    canonical(&json)
 }
 
 /// The canonical texts of all parts of a run, ready to be hashed.

@@ -276,8 +276,8 @@ impl<'a> Planner<'a> {
         match axis.part {
             Part::Threshold => Some("`threshold` does not train: every run is evaluated under each policy".to_owned()),
             Part::Model => {
-                let arch = &parts.model.get(ids.model).value.arch;
-                (!schema::reads(arch, &axis.key)).then(|| format!("`{}` means nothing to {arch}", axis.key))
+                let ModelConfig { arch, freeze, .. } = &parts.model.get(ids.model).value;
+                (!schema::reads(arch, freeze.is_some(), &axis.key)).then(|| format!("`{}` means nothing to {arch}", axis.key))
             }
             Part::Loss if axis.key != "loss" => {
                 let loss = &parts.loss.get(ids.loss).value;

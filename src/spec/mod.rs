@@ -1,5 +1,6 @@
 //! TOML → [`Plan`]: schema, axes, canonical form, fingerprint, bundles. Pure: no files, no clocks, no tokio, no Candle.
 
+mod backbone;
 mod choice;
 mod config;
 mod fingerprint;
@@ -17,6 +18,7 @@ mod sweep;
 mod tests;
 mod tree;
 
+pub use backbone::{BACKBONES, Backbone};
 pub use config::*;
 pub use plan::*;
 pub use recorded::{recall, recorded};
@@ -27,6 +29,10 @@ pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
 /// Raise it when a change of code changes the numbers of a run.
 pub const FORMAT: u32 = 1;
+
+/// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.
+/// Raise it when a change of code changes them.
+pub const FEATURES: u32 = 1;
 
 /// A sweep file that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -186,7 +186,8 @@ impl Parts {
                     None => 0,
                 },
             };
-            feeds(&parts.sampler.get(ids.sampler).value, &parts.data.get(ids.data).value)?;
+            let frozen = parts.model.get(ids.model).value.freeze.is_some();
+            feeds(&parts.sampler.get(ids.sampler).value, &parts.data.get(ids.data).value, frozen)?;
             if fitting.insert((ids.data, ids.model)) {
                 let over = grid.axes.iter().zip(point).filter(|(axis, index)| axis.part == Part::Data && **index != ABSENT);
                 let over = over.map(|(axis, &index)| (axis.key.as_str(), &axis.values[index as usize])).collect();
@@ -208,12 +209,14 @@ impl Parts {
     }
 }
 
-/// Whether the sampler can work on the data.
-fn feeds(sampler: &SamplerPart, data: &DataConfig) -> Result<(), SpecError> {
+/// Whether the sampler can work on the data: a frozen backbone turns images into features.
+fn feeds(sampler: &SamplerPart, data: &DataConfig, frozen: bool) -> Result<(), SpecError> {
     let kind = &sampler.choice.kind;
     let needs = crate::strategy::find(sampler::REGISTRY, kind).is_some_and(|entry| entry.build.needs_features);
-    if needs && !matches!(data.source, Source::Features { .. }) {
-        let message = format!("sampler {kind} mixes features and means nothing to images: data.kind must be \"features\"");
+    if needs && !frozen && !matches!(data.source, Source::Features { .. }) {
+        let message = format!(
+            "sampler {kind} mixes features and means nothing to images: data.kind must be \"features\", or the backbone frozen"
+        );
         return Err(super::tree::fault(&sampler.place, message));
     }
     Ok(())

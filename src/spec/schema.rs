@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::choice::Family;
 use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::tree::{Node, Value};
-use super::{Choice, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, SplitConfig, TrainConfig};
+use super::{
+    BACKBONES, Backbone, Choice, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, SplitConfig, TrainConfig,
+};
 
 /// Tables of the file; everything else that is dotted is a key.
 pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers"];
@@ -41,7 +43,8 @@ const TRAIN: &[&str] = &[
 const WORKERS: &[&str] = &["workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
 
 const KINDS: &[&str] = &["letters", "images", "features"];
-const ARCHS: &[&str] = &["linear", "mlp", "cnn", "densenet121"];
+/// Architectures that are trained whole.
+const TRAINED: &[&str] = &["linear", "mlp", "cnn", "densenet121"];
 
 /// Every key that is not an axis's short name.
 pub(super) fn known() -> impl Iterator<Item = &'static str> {
@@ -198,18 +201,12 @@ fn split(keys: &Keys<'_>) -> Result<SplitConfig, SpecError> {
 /// `[model]`, with the keys that the architecture does not read folded away.
 pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
     let features = matches!(keys.get("data.kind").map(|node| &node.value), Some(Value::Text(kind)) if kind == "features");
-    let arch = keys.one_of("model.arch", if features { "mlp" } else { "cnn" }, ARCHS)?;
-    if features && matches!(arch.as_str(), "cnn" | "densenet121") {
+    let arch = keys.one_of("model.arch", if features { "mlp" } else { "cnn" }, &archs())?;
+    if features && !matches!(arch.as_str(), "linear" | "mlp") {
         return Err(
             keys.place_fault("model.arch", &format!("{arch} needs images, and data.kind is \"features\"; allowed: linear, mlp"))
         );
     }
-    let hidden = match keys.get("model.hidden") {
-        None if arch == "mlp" => vec![128],
-        None => vec![16, 32, 64],
-        Some(node) => hidden(node)?,
-    };
-    let dropout = keys.number("model.dropout", 0.0, (0.0, BELOW_ONE))?;
     let weights = keys.text("model.weights")?;
     if let Some(name) = weights.as_deref().and_then(|weights| weights.strip_prefix("hf://"))
         && (name.split('/').count() < 3 || name.split('/').any(str::is_empty))
@@ -217,44 +214,86 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         return Err(keys.place_fault("model.weights", "a file on the Hugging Face hub is hf://owner/repository/file"));
     }
     let freeze = keys.get("model.freeze").map(|node| node.one_of("model.freeze", &["backbone"])).transpose()?;
+    let frozen = freeze.is_some();
+    freezes(keys, &arch, frozen, weights.is_some())?;
+    let hidden = match keys.get("model.hidden") {
+        None if frozen => Vec::new(),
+        None if arch == "mlp" => vec![128],
+        None => vec![16, 32, 64],
+        Some(node) => hidden(node, usize::from(!frozen))?,
+    };
     Ok(ModelConfig {
-        hidden: if reads(&arch, "model.hidden") { hidden } else { Vec::new() },
-        dropout,
+        hidden: if reads(&arch, frozen, "model.hidden") { hidden } else { Vec::new() },
+        dropout: keys.number("model.dropout", 0.0, (0.0, BELOW_ONE))?,
         weights,
-        freeze: freeze.filter(|_| reads(&arch, "model.freeze")),
+        freeze,
         arch,
     })
 }
 
-/// Refuses a network that the data's images are too small for.
+/// Names of the architectures: those that are trained, then those that only give features.
+fn archs() -> Vec<&'static str> {
+    let frozen = BACKBONES.iter().map(|backbone| backbone.name).filter(|name| !TRAINED.contains(name));
+    TRAINED.iter().copied().chain(frozen).collect()
+}
+
+/// Refuses to freeze what is no backbone, a backbone without weights, and to train one that can only be frozen.
+fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) -> Result<(), SpecError> {
+    let backbone = Backbone::find(arch).is_some();
+    if frozen && !backbone {
+        let names: Vec<_> = BACKBONES.iter().map(|backbone| backbone.name).collect();
+        let message = format!("{arch} has no pretrained backbone to freeze; these have: {}", names.join(", "));
+        return Err(keys.place_fault("model.freeze", &message));
+    }
+    if frozen && !weights {
+        let message = format!(
+            "a frozen {arch} needs `model.weights` (a safetensors file, or hf://owner/repository/file): features of random weights are useless"
+        );
+        return Err(keys.place_fault("model.freeze", &message));
+    }
+    if backbone && !frozen && !TRAINED.contains(&arch) {
+        let message = format!(
+            "{arch} is not trained here, it gives features to a head: add freeze = \"backbone\" and its `weights`; trained are {}",
+            TRAINED.join(", ")
+        );
+        return Err(keys.place_fault("model.arch", &message));
+    }
+    Ok(())
+}
+
+/// Refuses a network that the data's images do not fit, and train-time changes of images that are seen only once.
 pub(super) fn fits(data: &DataConfig, model: &ModelConfig, keys: &Keys<'_>) -> Result<(), SpecError> {
-    // DenseNet halves a picture five times: 28 pixels and fewer leave nothing.
-    const DENSENET_EDGE: u32 = 29;
     let edge = match &data.source {
         Source::Letters { image_size, .. } => *image_size,
         Source::Images { image, .. } => image.size,
         Source::Features { .. } | Source::Imported { .. } => return Ok(()),
     };
-    if model.arch == "densenet121" && edge < DENSENET_EDGE {
-        let message = format!("densenet121 needs at least {DENSENET_EDGE} pixels, not {edge}");
+    if let Some(message) = Backbone::find(&model.arch).and_then(|backbone| backbone.unfit(edge)) {
         return Err(keys.place_fault("data.image_size", &message));
+    }
+    if let (Source::Images { image, .. }, Some(_)) = (&data.source, &model.freeze) {
+        for key in [("data.flip", image.flip), ("data.crop_padding", image.crop_padding > 0)] {
+            if let (key, true) = key {
+                let message = format!(
+                    "the features of a frozen {} are computed once, so that random changes at train time are impossible; remove it",
+                    model.arch
+                );
+                return Err(keys.place_fault(key, &message));
+            }
+        }
     }
     Ok(())
 }
 
-/// Whether the architecture reads the key.
-pub(super) fn reads(arch: &str, key: &str) -> bool {
-    match key {
-        "model.hidden" => matches!(arch, "mlp" | "cnn"),
-        "model.freeze" => arch != "linear",
-        _ => true,
-    }
+/// Whether the architecture, frozen or not, reads the key.
+pub(super) fn reads(arch: &str, frozen: bool, key: &str) -> bool {
+    key != "model.hidden" || frozen || matches!(arch, "mlp" | "cnn")
 }
 
-fn hidden(node: &Node) -> Result<Vec<usize>, SpecError> {
+fn hidden(node: &Node, least: usize) -> Result<Vec<usize>, SpecError> {
     let sizes = node.list("model.hidden", "sizes, such as [16, 32, 64]; an axis is a list of such lists")?;
-    if sizes.is_empty() || sizes.len() > 16 {
-        return Err(node.fault(format!("`model.hidden` must have 1 to 16 sizes, not {}", sizes.len())));
+    if sizes.len() < least || sizes.len() > 16 {
+        return Err(node.fault(format!("`model.hidden` must have {least} to 16 sizes, not {}", sizes.len())));
     }
     sizes
         .iter()

@@ -90,6 +90,35 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
             "[data]\nkind='letters'\nimage_size = 16\n[model]\narch = 'densenet121'\n",
             &["f.toml:3:14: ", "at least 29 pixels, not 16"],
         ),
+        (
+            "[data]\nkind='letters'\n[model]\narch = 'resnet18'\n",
+            &[
+                "f.toml:4:8: ",
+                "resnet18 is not trained here",
+                "freeze = \"backbone\"",
+                "trained are linear, mlp, cnn, densenet121",
+            ],
+        ),
+        (
+            "[data]\nkind='letters'\n[model]\narch = 'resnet50'\nfreeze = 'backbone'\n",
+            &["f.toml:5:10: ", "a frozen resnet50 needs `model.weights`", "hf://"],
+        ),
+        (
+            "[data]\nkind='letters'\n[model]\narch = 'cnn'\nfreeze = 'backbone'\nweights = 'w'\n",
+            &["f.toml:5:10: ", "cnn has no pretrained backbone", "resnet18, resnet50, convnext_tiny, dinov2_vits14"],
+        ),
+        (
+            "[data]\nkind='letters'\nimage_size = 230\n[model]\narch = 'dinov2_vits14'\nfreeze = 'backbone'\nweights = 'w'\n",
+            &["f.toml:3:14: ", "230 is no multiple; the nearest are 224 and 238"],
+        ),
+        (
+            "[data]\nkind='images'\nroot='a'\nlabels='b'\nflip = true\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n",
+            &["f.toml:5:8: ", "the features of a frozen resnet18 are computed once"],
+        ),
+        (
+            "[data]\nkind='features'\nfeatures='a'\nlabels='b'\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n",
+            &["f.toml:6:8: ", "resnet18 needs images"],
+        ),
         ("[data]\nkind='letters'\n[model]\nhidden = [8, 0]\n", &["f.toml:4:14: ", "from 1 to 65536, not 0"]),
         ("[data]\nkind='letters'\n[model]\nweights = 'hf://x'\n", &["f.toml:4:11: ", "hf://owner/repository/file"]),
         ("[data]\nkind='letters'\n[train]\nepochs = -1\n", &["f.toml:4:10: ", "not -1"]),
@@ -445,7 +474,28 @@ fn batches_too_small_for_their_sampler_are_refused() {
 fn a_sampler_that_mixes_features_is_refused_for_images() {
     let message = error(&format!("{MINIMAL}[grid]\nsampler = ['shuffle', 'mlsmote']"), &[]);
     assert!(message.starts_with("dir/f.toml:4:23: "), "{message}");
-    assert!(message.contains("mlsmote mixes features and means nothing to images: data.kind must be \"features\""), "{message}");
+    assert!(
+        message.contains(
+            "mlsmote mixes features and means nothing to images: data.kind must be \"features\", or the backbone frozen"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_frozen_backbone_makes_features_of_images() {
+    let text = "[data]\nkind = 'letters'\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n[grid]\nsampler = 'mlsmote'\n\
+                \"model.hidden\" = [[], [64]]\n";
+    let plan = |content: &str| {
+        let file = WeightFile { path: "w".into(), content: content.to_owned() };
+        parse("f", text, &[]).unwrap().plan(&[facts()], &BTreeMap::from([("w".to_owned(), file)])).unwrap()
+    };
+    let one = plan("one");
+    let heads: Vec<_> = one.runs.iter().map(|run| run.config.model.head().unwrap().1.arch).collect();
+    assert_eq!(heads, ["linear", "mlp"]);
+    assert_ne!(one.runs[0].fingerprint, plan("two").runs[0].fingerprint, "the weights' content counts");
+    let other = parse("f", &text.replace("resnet18", "resnet50"), &[]).unwrap();
+    assert_ne!(other.plan(&[facts()], &BTreeMap::new()).unwrap().runs[0].fingerprint, one.runs[0].fingerprint);
 }
 
 #[test]

@@ -28,7 +28,11 @@ const ROW_VALUES: usize = 1 << 22;
 /// Whether a run of this kind trains in one pass with others of its bundle (on the CPU).
 #[must_use]
 pub fn in_one_pass(config: &RunConfig) -> bool {
-    matches!(config.model.arch.as_str(), "linear" | "mlp") && config.model.freeze.is_none()
+    match config.model.head() {
+        // the head of a frozen backbone, on its features
+        Some((_, head)) => matches!(head.arch.as_str(), "linear" | "mlp"),
+        None => matches!(config.model.arch.as_str(), "linear" | "mlp") && config.model.freeze.is_none(),
+    }
 }
 
 /// One run of the bundle.

@@ -7,6 +7,7 @@
 mod bundle;
 mod checkpoint;
 mod evaluate;
+pub mod features;
 mod heads;
 mod keep;
 pub mod optimizer;

@@ -222,22 +222,6 @@ fn a_loss_that_is_no_number_ends_the_training_as_diverged() {
 }
 
 #[test]
-fn a_frozen_backbone_trains_its_head_alone() {
-    let place = place(&["model.freeze=\"backbone\""]);
-    let (_, listener) = place.train(None);
-    let device = Device::Cpu;
-    let (kept, _) = crate::model::load_tensors(&place.job.folder.join("model.safetensors"), &device).unwrap();
-    let config = &place.job.config;
-    let fresh = crate::model::build(&config.model, place.data.shape(), 2, None, config.seed, &device).unwrap();
-    for (name, tensor) in fresh.state().tensors() {
-        let flat = |tensor: &candle_core::Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let same = flat(&tensor) == flat(&kept[&name]);
-        assert_eq!(same, !name.starts_with("classifier."), "{name}");
-    }
-    assert_eq!(macro_ap(&listener.events, SplitName::Val).len(), 4);
-}
-
-#[test]
 fn a_full_or_read_only_folder_is_told_as_such() {
     let place = place(&[]);
     let mut job = place.job.clone();
