@@ -1,6 +1,11 @@
-//! The pretrained networks that `freeze = "backbone"` can use: what must be known of them before anything is computed.
+//! The pretrained networks that `freeze = "backbone"` can use: what must be known of them before anything is computed,
+//! and what a sweep file may ask of them.
 
-use super::ModelConfig;
+use super::keys::Keys;
+use super::{DataConfig, ModelConfig, Source, SpecError};
+
+/// Architectures that are trained whole.
+const TRAINED: &[&str] = &["linear", "mlp", "cnn", "densenet121"];
 
 /// A network whose features a head is trained on.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +71,60 @@ impl ModelConfig {
             Self { arch: arch.to_owned(), hidden: self.hidden.clone(), dropout: self.dropout, weights: None, freeze: None };
         Some((Backbone::find(&self.arch)?, head))
     }
+}
+
+/// Names of the architectures: those that are trained, then those that only give features.
+pub(super) fn archs() -> Vec<&'static str> {
+    let frozen = BACKBONES.iter().map(|backbone| backbone.name).filter(|name| !TRAINED.contains(name));
+    TRAINED.iter().copied().chain(frozen).collect()
+}
+
+/// Refuses to freeze what is no backbone, a backbone without weights, and to train one that can only be frozen.
+pub(super) fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) -> Result<(), SpecError> {
+    let backbone = Backbone::find(arch).is_some();
+    if frozen && !backbone {
+        let names: Vec<_> = BACKBONES.iter().map(|backbone| backbone.name).collect();
+        let message = format!("{arch} has no pretrained backbone to freeze; these have: {}", names.join(", "));
+        return Err(keys.place_fault("model.freeze", &message));
+    }
+    if frozen && !weights {
+        let message = format!(
+            "a frozen {arch} needs `model.weights` (a safetensors file, or hf://owner/repository/file): features of random weights are useless"
+        );
+        return Err(keys.place_fault("model.freeze", &message));
+    }
+    if backbone && !frozen && !TRAINED.contains(&arch) {
+        let message = format!(
+            "{arch} is not trained here, it gives features to a head: add freeze = \"backbone\" and its `weights`; trained are {}",
+            TRAINED.join(", ")
+        );
+        return Err(keys.place_fault("model.arch", &message));
+    }
+    Ok(())
+}
+
+/// Refuses a network that the data's images do not fit, and train-time changes of images that are seen only once.
+pub(super) fn fits(data: &DataConfig, model: &ModelConfig, keys: &Keys<'_>) -> Result<(), SpecError> {
+    let edge = match &data.source {
+        Source::Letters { image_size, .. } => *image_size,
+        Source::Images { image, .. } => image.size,
+        Source::Features { .. } | Source::Imported { .. } => return Ok(()),
+    };
+    if let Some(message) = Backbone::find(&model.arch).and_then(|backbone| backbone.unfit(edge)) {
+        return Err(keys.place_fault("data.image_size", &message));
+    }
+    if let (Source::Images { image, .. }, Some(_)) = (&data.source, &model.freeze) {
+        for key in [("data.flip", image.flip), ("data.crop_padding", image.crop_padding > 0)] {
+            if let (key, true) = key {
+                let message = format!(
+                    "the features of a frozen {} are computed once, so that random changes at train time are impossible; remove it",
+                    model.arch
+                );
+                return Err(keys.place_fault(key, &message));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::grid::{ABSENT, Grid};
 use super::keys::Keys;
 use super::layout::{Layout, Part, loose_family};
 use super::tree::{Node, Place};
-use super::{Choice, DataConfig, ModelConfig, PosWeight, Source, SpecError, TrainConfig, schema};
+use super::{Choice, DataConfig, ModelConfig, PosWeight, Source, SpecError, TrainConfig, backbone, schema};
 use crate::strategy::threshold::Policy;
 use crate::strategy::{loss, sampler};
 
@@ -191,7 +191,7 @@ impl Parts {
             if fitting.insert((ids.data, ids.model)) {
                 let over = grid.axes.iter().zip(point).filter(|(axis, index)| axis.part == Part::Data && **index != ABSENT);
                 let over = over.map(|(axis, &index)| (axis.key.as_str(), &axis.values[index as usize])).collect();
-                schema::fits(&parts.data.get(ids.data).value, &parts.model.get(ids.model).value, &keys("data", over))?;
+                backbone::fits(&parts.data.get(ids.data).value, &parts.model.get(ids.model).value, &keys("data", over))?;
             }
             if let Some(axis) = threshold
                 && let Some(used) = used.get_mut(point[axis] as usize)

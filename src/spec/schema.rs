@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::tree::{Node, Value};
-use super::{
-    BACKBONES, Backbone, Choice, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, SplitConfig, TrainConfig,
-};
+use super::{Choice, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, SplitConfig, TrainConfig};
 
 /// Tables of the file; everything else that is dotted is a key.
 pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers"];
@@ -43,8 +42,6 @@ const TRAIN: &[&str] = &[
 const WORKERS: &[&str] = &["workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
 
 const KINDS: &[&str] = &["letters", "images", "features"];
-/// Architectures that are trained whole.
-const TRAINED: &[&str] = &["linear", "mlp", "cnn", "densenet121"];
 
 /// Every key that is not an axis's short name.
 pub(super) fn known() -> impl Iterator<Item = &'static str> {
@@ -229,60 +226,6 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         freeze,
         arch,
     })
-}
-
-/// Names of the architectures: those that are trained, then those that only give features.
-fn archs() -> Vec<&'static str> {
-    let frozen = BACKBONES.iter().map(|backbone| backbone.name).filter(|name| !TRAINED.contains(name));
-    TRAINED.iter().copied().chain(frozen).collect()
-}
-
-/// Refuses to freeze what is no backbone, a backbone without weights, and to train one that can only be frozen.
-fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) -> Result<(), SpecError> {
-    let backbone = Backbone::find(arch).is_some();
-    if frozen && !backbone {
-        let names: Vec<_> = BACKBONES.iter().map(|backbone| backbone.name).collect();
-        let message = format!("{arch} has no pretrained backbone to freeze; these have: {}", names.join(", "));
-        return Err(keys.place_fault("model.freeze", &message));
-    }
-    if frozen && !weights {
-        let message = format!(
-            "a frozen {arch} needs `model.weights` (a safetensors file, or hf://owner/repository/file): features of random weights are useless"
-        );
-        return Err(keys.place_fault("model.freeze", &message));
-    }
-    if backbone && !frozen && !TRAINED.contains(&arch) {
-        let message = format!(
-            "{arch} is not trained here, it gives features to a head: add freeze = \"backbone\" and its `weights`; trained are {}",
-            TRAINED.join(", ")
-        );
-        return Err(keys.place_fault("model.arch", &message));
-    }
-    Ok(())
-}
-
-/// Refuses a network that the data's images do not fit, and train-time changes of images that are seen only once.
-pub(super) fn fits(data: &DataConfig, model: &ModelConfig, keys: &Keys<'_>) -> Result<(), SpecError> {
-    let edge = match &data.source {
-        Source::Letters { image_size, .. } => *image_size,
-        Source::Images { image, .. } => image.size,
-        Source::Features { .. } | Source::Imported { .. } => return Ok(()),
-    };
-    if let Some(message) = Backbone::find(&model.arch).and_then(|backbone| backbone.unfit(edge)) {
-        return Err(keys.place_fault("data.image_size", &message));
-    }
-    if let (Source::Images { image, .. }, Some(_)) = (&data.source, &model.freeze) {
-        for key in [("data.flip", image.flip), ("data.crop_padding", image.crop_padding > 0)] {
-            if let (key, true) = key {
-                let message = format!(
-                    "the features of a frozen {} are computed once, so that random changes at train time are impossible; remove it",
-                    model.arch
-                );
-                return Err(keys.place_fault(key, &message));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Whether the architecture, frozen or not, reads the key.
