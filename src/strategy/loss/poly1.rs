@@ -4,7 +4,7 @@
 //! from 0.5), a negative one smooths; 0.5 stands for 1/2 under any e without weight and alpha. From e = -1 up the slopes keep their
 //! sign. LINK by its definition from the derivatives.
 
-use super::pointwise::{Pointwise, Term, sigmoid, softplus};
+use super::pointwise::{Pointwise, Term, exp, sigmoid, softplus};
 use super::{Build, Entry, focal};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
@@ -58,7 +58,7 @@ impl Poly1 {
     fn term(&self, z: f64) -> Term {
         let Term { value, slope } = focal::term(self.gamma, z);
         let power = self.gamma + 1.0;
-        let added = self.epsilon * (-power * softplus(z)).exp();
+        let added = self.epsilon * exp(-power * softplus(z));
         Term { value: value + added, slope: slope - power * added * sigmoid(z) }
     }
 }
