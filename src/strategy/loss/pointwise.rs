@@ -204,9 +204,8 @@ pub fn exp(x: f64) -> f64 {
         1.666_666_666_666_666_6e-1,
         0.5,
     ];
-    // Not `x >= -708`, which would lose a NaN.
-    let inside = !(x < -708.0);
-    let x = if inside { x } else { 0.0 };
+    let below = x < -708.0;
+    let x = if below { 0.0 } else { x };
     let shifted = x * std::f64::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
     let r = (x - n * LN_2.0) - n * LN_2.1;
@@ -215,7 +214,7 @@ pub fn exp(x: f64) -> f64 {
         series = series * r + term;
     }
     let power = f64::from_bits((shifted.to_bits() << 52).wrapping_add(1023 << 52));
-    if inside { (series * (r * r) + r + 1.0) * power } else { 0.0 }
+    if below { 0.0 } else { (series * (r * r) + r + 1.0) * power }
 }
 
 /// `ln(1 + e)` for 0 <= e <= 1, as exact and as simple: `2 artanh s = 2 (s + s^3/3 + s^5/5 + ...)` with `s = e / (2 + e) <= 1/3`.
