@@ -32,8 +32,7 @@ pub(super) fn rectified(x: f32, (scale, shift): (f32, f32)) -> f32 {
 pub(super) fn run(sizes: &Sizes, eps: f64, weights: &[Weights<'_>], x: &[f32]) -> (Vec<f32>, Saved) {
     let area = sizes.area();
     let mut y = vec![0.0; sizes.channels() * area];
-    let mut saved = Saved::default();
-    saved.channels = y[..x.len()]
+    let channels = y[..x.len()]
         .par_chunks_exact_mut(area.max(1))
         .zip(x.par_chunks_exact(area.max(1)))
         .map(|(y, x)| {
@@ -41,6 +40,7 @@ pub(super) fn run(sizes: &Sizes, eps: f64, weights: &[Weights<'_>], x: &[f32]) -
             vectorized(|| Channel::measure(x, eps))
         })
         .collect();
+    let mut saved = Saved { channels, ..Saved::default() };
     let bands = sizes.bands();
     for (l, weights) in weights.iter().enumerate() {
         let (before, behind) = y.split_at_mut(sizes.inputs(l) * area);
