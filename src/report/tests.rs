@@ -278,8 +278,8 @@ fn described() -> Summary {
     let mut summary = ranked(&loaded, &Question::default());
     let label = |ap, threshold, f1| LabelScore { ap, threshold, precision: f1, recall: f1, f1, predicted_rate: 0.25 };
     let parts = vec![
-        Part { evaluations: 1, labels: vec![label(Some(0.25), 0.1, 0.5), label(None, 0.5, 0.0)] },
-        Part { evaluations: 3, labels: vec![label(Some(0.75), 0.3, 1.0), label(None, 0.5, 0.5)] },
+        Part { evaluations: 1, labels: vec![label(Some(0.25), 0.125, 0.5), label(None, 0.5, 0.0)] },
+        Part { evaluations: 3, labels: vec![label(Some(0.75), 0.25, 1.0), label(None, 0.5, 0.5)] },
     ];
     labels::describe(&mut summary, &HashMap::from([(0, parts)]));
     summary
@@ -289,7 +289,7 @@ fn described() -> Summary {
 fn labels_are_means_over_runs() {
     let summary = described();
     let [rare, other] = &summary.rows[0].labels[..] else { panic!() };
-    assert_eq!((rare.ap, rare.threshold, rare.f1, rare.prevalence), (Some(0.625), 0.25, 0.875, 0.1));
+    assert_eq!((rare.ap, rare.threshold, rare.f1, rare.prevalence), (Some(0.625), 0.21875, 0.875, 0.1));
     assert_eq!((other.ap, other.f1, other.predicted_rate), (None, 0.375, 0.25));
 }
 
