@@ -148,7 +148,7 @@ impl Worker {
             }
             return Ok(Health::Good);
         }
-        if self.device.is_cpu() && jobs.iter().all(|job| train::in_one_pass(&job.config)) {
+        if self.device.is_cpu() && jobs.iter().all(|job| job.config.in_one_pass()) {
             return self.attempt(jobs, stop, |jobs, data, _, voice| train::together(jobs, data, voice));
         }
         for job in jobs {

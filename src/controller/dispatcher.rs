@@ -289,7 +289,7 @@ impl<'a> Dispatcher<'a> {
 
 /// Whether `job` can train with others of its bundle, wherever it comes to be trained.
 fn together(job: &Job, slots: &[Slot]) -> bool {
-    crate::train::in_one_pass(&job.config) && slots.iter().all(|slot| slot.device == "cpu")
+    job.config.in_one_pass() && slots.iter().all(|slot| slot.device == "cpu")
 }
 
 /// The last lines of a log.

@@ -115,6 +115,18 @@ pub struct RunConfig {
     pub seed: u64,
 }
 
+impl RunConfig {
+    /// Whether runs of this kind train in one pass with others of their bundle (on the CPU): heads and small networks on fixed inputs.
+    #[must_use]
+    pub fn in_one_pass(&self) -> bool {
+        match self.model.head() {
+            // the head of a frozen backbone, on its features
+            Some((_, head)) => matches!(head.arch.as_str(), "linear" | "mlp"),
+            None => matches!(self.model.arch.as_str(), "linear" | "mlp") && self.model.freeze.is_none(),
+        }
+    }
+}
+
 /// Where the rows come from and how they are divided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataConfig {

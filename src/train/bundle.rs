@@ -17,23 +17,13 @@ use crate::data::Dataset;
 use crate::model::{self, Step};
 use crate::protocol::journal::JournalError;
 use crate::protocol::{Event, Job, SplitName};
-use crate::spec::{RunConfig, Schedule};
+use crate::spec::Schedule;
 use crate::strategy::loss::{Batch, Loss};
 use crate::strategy::sampler::{Draw, Realised, realised};
 
 /// Rows that are evaluated at once, and the numbers they may have together.
 const ROWS: usize = 256;
 const ROW_VALUES: usize = 1 << 22;
-
-/// Whether a run of this kind trains in one pass with others of its bundle (on the CPU).
-#[must_use]
-pub fn in_one_pass(config: &RunConfig) -> bool {
-    match config.model.head() {
-        // the head of a frozen backbone, on its features
-        Some((_, head)) => matches!(head.arch.as_str(), "linear" | "mlp"),
-        None => matches!(config.model.arch.as_str(), "linear" | "mlp") && config.model.freeze.is_none(),
-    }
-}
 
 /// One run of the bundle.
 struct Member<'a> {

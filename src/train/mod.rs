@@ -15,7 +15,7 @@ mod record;
 mod session;
 mod step;
 
-pub use bundle::{in_one_pass, together};
+pub use bundle::together;
 pub use keep::finished;
 pub use session::run;
 pub use step::Trainer;
