@@ -151,12 +151,21 @@ impl Transform {
         Self::Features { scale: scale.collect(), mean: mean.iter().map(|mean| *mean as f32).collect() }
     }
 
-    /// Writes the transformed `rows` of `inputs` to `out`, in parallel.
-    pub fn gather(&self, shape: InputShape, inputs: &[u8], rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
+    /// Writes the transformed `rows` of `inputs` to `out`, `step` numbers apart, in parallel.
+    pub fn gather(
+        &self,
+        shape: InputShape,
+        inputs: &[u8],
+        rows: &[u32],
+        augment: Option<(u64, usize)>,
+        step: usize,
+        out: &mut [f32],
+    ) {
         let (values, bytes) = (shape.values(), shape.row_bytes());
-        assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
+        assert!(step >= values && out.len() == rows.len() * step, "the buffer must hold exactly the rows asked for");
         let least = (16_384 / values.max(1)).max(1);
-        out.par_chunks_exact_mut(values.max(1)).zip(rows).with_min_len(least).for_each(|(out, &row)| {
+        out.par_chunks_exact_mut(step.max(1)).zip(rows).with_min_len(least).for_each(|(out, &row)| {
+            let out = &mut out[..values];
             let from = &inputs[row as usize * bytes..(row as usize + 1) * bytes];
             match self {
                 Self::Image(image) => {

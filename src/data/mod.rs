@@ -191,7 +191,15 @@ impl Dataset {
     /// # Panics
     /// `out` of another length, or a row that does not exist: bugs of the caller.
     pub fn gather(&self, rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
-        self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, out);
+        self.gather_apart(rows, augment, self.shape().values(), out);
+    }
+
+    /// [`Self::gather`] with rows that begin `step` numbers apart; what lies between them stays as it is.
+    ///
+    /// # Panics
+    /// As [`Self::gather`].
+    pub fn gather_apart(&self, rows: &[u32], augment: Option<(u64, usize)>, step: usize, out: &mut [f32]) {
+        self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, step, out);
     }
 
     /// Writes the pictures of `rows` to `out` as a pretrained network wants them, `[rows, 3, height, width]`: never changed at

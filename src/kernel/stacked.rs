@@ -19,68 +19,87 @@ pub fn panels(columns: usize) -> usize {
     columns.div_ceil(PANEL)
 }
 
-/// Outputs without bias: `z [panels, batch, PANEL]` from `x [batch, inputs]` and `weight [panels, inputs, PANEL]`.
+/// Numbers from one row of `x` to the next: with rows of a power of two all would fall into the same places of the first cache.
+#[must_use]
+pub fn row_step(inputs: usize) -> usize {
+    inputs.next_multiple_of(16) + 16
+}
+
+/// Outputs without bias: `z [panels, batch, PANEL]` from `x [batch, inputs]` (rows [`row_step`] apart) and
+/// `weight [panels, inputs, PANEL]`.
 ///
 /// # Panics
 /// Where the lengths do not fit.
 pub fn forward(x: &[f32], weight: &[f32], inputs: usize, z: &mut [f32]) {
-    let batch = x.len() / inputs;
-    assert_eq!((x.len() % inputs, z.len() / PANEL), (0, weight.len() / PANEL / inputs * batch), "the sizes of a stacked layer");
+    let step = row_step(inputs);
+    let batch = x.len() / step;
+    assert_eq!((x.len() % step, z.len() / PANEL), (0, weight.len() / PANEL / inputs * batch), "the sizes of a stacked layer");
     let panels = z.par_chunks_exact_mut(batch * PANEL).zip(weight.par_chunks_exact(inputs * PANEL));
     panels.for_each(|(z, weight)| {
         z.par_chunks_mut(TASK * PANEL).enumerate().for_each(|(task, z)| {
-            let a = &x[task * TASK * inputs..];
-            Arch::new().dispatch(Product { a, steps: (inputs, 1), b: weight, out: z });
+            let a = &x[task * TASK * step..];
+            Arch::new().dispatch(Product::<false> { a, step, b: weight, out: z });
         });
     });
 }
 
-/// The weights' gradient: `dweight [panels, inputs, PANEL]` from `x [batch, inputs]` and `dz [panels, batch, PANEL]`.
+/// The weights' gradient: `dweight [panels, inputs, PANEL]` from `x [batch, inputs]` (rows [`row_step`] apart) and
+/// `dz [panels, batch, PANEL]`.
 ///
 /// # Panics
 /// Where the lengths do not fit.
 pub fn weight_gradient(x: &[f32], dz: &[f32], inputs: usize, dweight: &mut [f32]) {
-    let batch = x.len() / inputs;
-    assert_eq!((x.len() % inputs, dz.len() / PANEL), (0, dweight.len() / PANEL / inputs * batch), "the sizes of a stacked layer");
+    let step = row_step(inputs);
+    let batch = x.len() / step;
+    assert_eq!((x.len() % step, dz.len() / PANEL), (0, dweight.len() / PANEL / inputs * batch), "the sizes of a stacked layer");
     let panels = dweight.par_chunks_exact_mut(inputs * PANEL).zip(dz.par_chunks_exact(batch * PANEL));
     panels.for_each(|(dweight, dz)| {
         dweight.par_chunks_mut(TASK * PANEL).enumerate().for_each(|(task, dweight)| {
             let a = &x[task * TASK..];
-            Arch::new().dispatch(Product { a, steps: (1, inputs), b: dz, out: dweight });
+            Arch::new().dispatch(Product::<true> { a, step, b: dz, out: dweight });
         });
     });
 }
 
-/// `out [rows, PANEL] = a [rows, depth] b [depth, PANEL]`; `a` has any steps from row to row and along the depth.
-struct Product<'a> {
+/// `out [rows, PANEL] = a [rows, depth] b [depth, PANEL]`; `step` numbers of `a` lie between two rows, or between two places along the
+/// depth where it is `TURNED`, and the others lie side by side.
+struct Product<'a, const TURNED: bool> {
     a: &'a [f32],
-    steps: (usize, usize),
+    step: usize,
     b: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl WithSimd for Product<'_> {
+impl<const TURNED: bool> WithSimd for Product<'_, TURNED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         // As many sums at once as leave registers for the operands: 16 vectors of 32, or 12 of 16.
-        if S::F32_LANES >= 16 { rows::<S, 16, 1>(simd, self) } else { rows::<S, 6, 2>(simd, self) }
+        if S::F32_LANES >= 16 { rows::<S, 16, 1, TURNED>(simd, self) } else { rows::<S, 6, 2, TURNED>(simd, self) }
     }
 }
 
+/// Where (`row`, `depth`) of `a` is.
 #[inline(always)]
-fn rows<S: Simd, const R: usize, const V: usize>(simd: S, Product { a, steps, b, out }: Product<'_>) {
+fn place<const TURNED: bool>(row: usize, depth: usize, step: usize) -> usize {
+    if TURNED { row + depth * step } else { row * step + depth }
+}
+
+#[inline(always)]
+fn rows<S: Simd, const R: usize, const V: usize, const TURNED: bool>(simd: S, product: Product<'_, TURNED>) {
+    let Product { a, step, b, out } = product;
     let (rows, depth) = (out.len() / PANEL, b.len() / PANEL);
-    assert!(rows == 0 || depth == 0 || (rows - 1) * steps.0 + (depth - 1) * steps.1 < a.len(), "a product outside its matrix");
-    let whole = rows / R * R;
-    for row in (0..rows).step_by(R).take_while(|row| *row < whole) {
+    assert!(rows == 0 || depth == 0 || place::<TURNED>(rows - 1, depth - 1, step) < a.len(), "a product outside its matrix");
+    let (whole, rest) = out.split_at_mut(rows / R * R * PANEL);
+    let start = |row| place::<TURNED>(row, 0, step);
+    for (tile, out) in whole.chunks_exact_mut(R * PANEL).enumerate() {
         // SAFETY: checked above for all rows.
-        unsafe { tile::<S, R, V>(simd, a.as_ptr().add(row * steps.0), steps, b, &mut out[row * PANEL..(row + R) * PANEL]) };
+        unsafe { sums::<S, R, V, TURNED>(simd, a.as_ptr().add(start(tile * R)), step, b, out) };
     }
-    for row in whole..rows {
+    for (row, out) in rest.chunks_exact_mut(PANEL).enumerate() {
         // SAFETY: as above.
-        unsafe { tile::<S, 1, V>(simd, a.as_ptr().add(row * steps.0), steps, b, &mut out[row * PANEL..(row + 1) * PANEL]) };
+        unsafe { sums::<S, 1, V, TURNED>(simd, a.as_ptr().add(start(rows / R * R + row)), step, b, out) };
     }
 }
 
@@ -89,10 +108,10 @@ fn rows<S: Simd, const R: usize, const V: usize>(simd: S, Product { a, steps, b,
 /// # Safety
 /// `a` has `R` rows as deep as `b`.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const V: usize>(
+unsafe fn sums<S: Simd, const R: usize, const V: usize, const TURNED: bool>(
     simd: S,
     a: *const f32,
-    steps: (usize, usize),
+    step: usize,
     b: &[f32],
     out: &mut [f32],
 ) {
@@ -103,7 +122,7 @@ unsafe fn tile<S: Simd, const R: usize, const V: usize>(
             let b = S::as_simd_f32s(&b[column..column + wide]).0;
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the caller's promise.
-                let a = simd.splat_f32s(unsafe { *a.add(row * steps.0 + depth * steps.1) });
+                let a = simd.splat_f32s(unsafe { *a.add(place::<TURNED>(row, depth, step)) });
                 for (sum, &b) in sums.iter_mut().zip(b) {
                     *sum = simd.mul_add_f32s(a, b, *sum);
                 }
@@ -230,7 +249,9 @@ impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Step { columns, value, first, second, gradient } = self.0;
-        let own: [bool; PANEL] = std::array::from_fn(|at| columns.rule[at] == KIND);
+        // All bits of a number, or none: chosen so, the loop below stays one of vectors.
+        let own: [u32; PANEL] = std::array::from_fn(|at| if columns.rule[at] == KIND { u32::MAX } else { 0 });
+        let choose = |own: u32, new: f32, old: f32| f32::from_bits(new.to_bits() & own | old.to_bits() & !own);
         let ((values, _), (firsts, _)) = (value.as_chunks_mut::<PANEL>(), first.as_chunks_mut::<PANEL>());
         let ((seconds, _), (gradients, _)) = (second.as_chunks_mut::<PANEL>(), gradient.as_chunks::<PANEL>());
         for (((value, first), second), gradient) in values.iter_mut().zip(firsts).zip(seconds).zip(gradients) {
@@ -251,9 +272,11 @@ impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
                 };
             }
             for at in 0..PANEL {
-                value[at] = if own[at] { moved[at] } else { old[at] };
-                first[at] = if own[at] { new_mean[at] } else { mean[at] };
-                second[at] = if own[at] && KIND == ADAM { new_square[at] } else { square[at] };
+                value[at] = choose(own[at], moved[at], old[at]);
+                first[at] = choose(own[at], new_mean[at], mean[at]);
+                if KIND == ADAM {
+                    second[at] = choose(own[at], new_square[at], square[at]);
+                }
             }
         }
     }
@@ -273,10 +296,11 @@ mod tests {
     #[test]
     fn columns_are_right_and_do_not_depend_on_their_neighbours() {
         for (batch, inputs) in [(1, 1), (7, 5), (33, 300), (256, 1024), (130, 2051)] {
-            let (x, weight) = (values(1, batch * inputs), values(2, 6 * inputs * PANEL));
+            let step = row_step(inputs);
+            let (x, weight) = (values(1, batch * step), values(2, 6 * inputs * PANEL));
             let mut all = vec![0.0; 6 * batch * PANEL];
             forward(&x, &weight, inputs, &mut all);
-            let place = |column: usize, row: usize, rows: usize| (column / PANEL * rows + row) * PANEL + column % PANEL;
+            let at = |column: usize, row: usize, rows: usize| (column / PANEL * rows + row) * PANEL + column % PANEL;
             let mut dweight = vec![0.0; weight.len()];
             weight_gradient(&x, &all, inputs, &mut dweight);
             for column in [0, 31, 41, 95] {
@@ -286,20 +310,20 @@ mod tests {
                     assert!(error <= 1e-5 * size + 1e-9, "{error} of {size}");
                 };
                 for row in [0, batch / 2, batch - 1] {
-                    let term = |d| f64::from(x[row * inputs + d]) * f64::from(weight[place(column, d, inputs)]);
-                    close(all[place(column, row, batch)], &(0..inputs).map(term).collect::<Vec<_>>());
+                    let term = |d| f64::from(x[row * step + d]) * f64::from(weight[at(column, d, inputs)]);
+                    close(all[at(column, row, batch)], &(0..inputs).map(term).collect::<Vec<_>>());
                 }
                 for d in [0, inputs / 2, inputs - 1] {
-                    let term = |row| f64::from(x[row * inputs + d]) * f64::from(all[place(column, row, batch)]);
-                    close(dweight[place(column, d, inputs)], &(0..batch).map(term).collect::<Vec<_>>());
+                    let term = |row| f64::from(x[row * step + d]) * f64::from(all[at(column, row, batch)]);
+                    close(dweight[at(column, d, inputs)], &(0..batch).map(term).collect::<Vec<_>>());
                 }
                 let (mut lone, mut z) = (vec![0.0; inputs * PANEL], vec![0.0; batch * PANEL]);
-                (0..inputs).for_each(|d| lone[place(5, d, inputs)] = weight[place(column, d, inputs)]);
+                (0..inputs).for_each(|d| lone[at(5, d, inputs)] = weight[at(column, d, inputs)]);
                 forward(&x, &lone, inputs, &mut z);
-                assert!((0..batch).all(|row| z[place(5, row, batch)] == all[place(column, row, batch)]));
+                assert!((0..batch).all(|row| z[at(5, row, batch)] == all[at(column, row, batch)]));
                 let mut gradient = vec![0.0; inputs * PANEL];
                 weight_gradient(&x, &z, inputs, &mut gradient);
-                assert!((0..inputs).all(|d| gradient[place(5, d, inputs)] == dweight[place(column, d, inputs)]));
+                assert!((0..inputs).all(|d| gradient[at(5, d, inputs)] == dweight[at(column, d, inputs)]));
             }
         }
     }

@@ -14,6 +14,7 @@ use super::session::{loss_of, sampler_of, start};
 use super::step::diverged;
 use super::{Beat, Finish, Monitor, TrainError};
 use crate::data::Dataset;
+use crate::kernel::stacked::row_step;
 use crate::model::{self, Step};
 use crate::protocol::journal::JournalError;
 use crate::protocol::{Event, Job, SplitName};
@@ -141,7 +142,7 @@ impl Bundle<'_, '_> {
         let mut beat = Beat { epoch, step: 0, steps, loss: 0.0, images_per_s: 0.0 };
         for (at, draws) in draws.chunks(batch_size).enumerate() {
             let step = Step { seed: job.config.seed, epoch, step: at };
-            evaluate::drawn_values(data, draws, (step.seed, step.epoch), &mut x);
+            evaluate::drawn_values(data, draws, (step.seed, step.epoch), row_step(heads.inputs()), &mut x);
             let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&truth.train)).copied().collect();
             let losses = pass(&mut heads, &mut x, &targets, step, job.config.model.dropout, &others);
             let rates: Vec<f64> = others.iter().map(|(_, _, schedule, _)| schedule.rate(epoch, at, steps)).collect();
@@ -242,11 +243,12 @@ type Other<'m, 'a> = (usize, &'m mut Record<'a>, &'m Schedule, &'m dyn Loss);
 
 /// One batch forward and backward. Returns each member's loss, NaN where loss or gradient is no number.
 fn pass(heads: &mut Heads, x: &mut [f32], targets: &[u8], step: Step, dropout: f64, others: &[Other<'_, '_>]) -> Vec<f64> {
-    let mask = model::dropout_mask(x.len() / heads.inputs() * heads.features(), dropout, step);
+    let mask = model::dropout_mask(heads.batch(x) * heads.features(), dropout, step);
     if let Some(mask) = mask.as_ref().filter(|_| heads.is_linear()) {
-        x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask);
+        let rows = x.chunks_exact_mut(row_step(heads.inputs())).zip(mask.chunks_exact(heads.inputs()));
+        rows.for_each(|(x, mask)| x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask));
     }
-    let labels = targets.len() / (x.len() / heads.inputs());
+    let labels = targets.len() / heads.batch(x);
     let losses: Vec<&dyn Loss> = others.iter().map(|(.., loss)| *loss).collect();
     heads.gradients(x, mask.as_deref(), |run, logits, gradient| {
         let loss = losses[run].evaluate(Batch { labels, logits, targets, epoch: step.epoch }, gradient);
@@ -263,10 +265,11 @@ fn logits(
 ) -> Result<Vec<Vec<f32>>, TrainError> {
     let rows = if split == SplitName::Val { &data.split().val } else { &data.split().test };
     let width = data.shape().values();
-    let mut all: Vec<Vec<f32>> = Vec::new();
+    let (mut all, mut x): (Vec<Vec<f32>>, Vec<f32>) = (Vec::new(), Vec::new());
     for rows in rows.chunks((ROW_VALUES / width.max(1)).clamp(16, ROWS)) {
-        let mut x = vec![0.0; rows.len() * width];
-        data.gather(rows, None, &mut x);
+        let step = row_step(width);
+        x.resize(rows.len() * step, 0.0);
+        data.gather_apart(rows, None, step, &mut x);
         let batch = heads.logits(&x);
         all.resize_with(batch.len(), Vec::new);
         all.iter_mut().zip(batch).for_each(|(all, batch)| all.extend(batch));

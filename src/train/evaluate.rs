@@ -31,21 +31,21 @@ pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, devic
 /// Candle's.
 pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
     let mut values = Vec::new();
-    drawn_values(data, draws, augment, &mut values);
+    drawn_values(data, draws, augment, data.shape().values(), &mut values);
     tensor(data, values, device)
 }
 
-/// The numbers of [`drawn`], row after row, into `values`.
-pub fn drawn_values(data: &Dataset, draws: &[Draw], augment: (u64, usize), values: &mut Vec<f32>) {
+/// The numbers of [`drawn`] into `values`, rows `step` apart.
+pub fn drawn_values(data: &Dataset, draws: &[Draw], augment: (u64, usize), step: usize, values: &mut Vec<f32>) {
     let (train, width) = (&data.split().train, data.shape().values());
     let rows: Vec<u32> = draws.iter().map(|draw| train[draw.row as usize]).collect();
-    values.resize(rows.len() * width, 0.0);
-    data.gather(&rows, Some(augment), values);
+    values.resize(rows.len() * step, 0.0);
+    data.gather_apart(&rows, Some(augment), step, values);
     let mut partner = vec![0.0; width];
-    for (draw, input) in draws.iter().zip(values.chunks_exact_mut(width)) {
+    for (draw, input) in draws.iter().zip(values.chunks_exact_mut(step)) {
         if let Some(blend) = draw.blend {
             data.gather(&[train[blend.partner as usize]], Some(augment), &mut partner);
-            blend.mix(input, &partner);
+            blend.mix(&mut input[..width], &partner);
         }
     }
 }

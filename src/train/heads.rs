@@ -167,18 +167,24 @@ impl Heads {
         self.layers.last().map_or(0, |layer| layer.inputs)
     }
 
+    /// Rows of `x`.
+    #[must_use]
+    pub fn batch(&self, x: &[f32]) -> usize {
+        x.len() / stacked::row_step(self.inputs())
+    }
+
     /// The first layer's outputs without bias, in panels.
     fn first(&self, x: &[f32], mut z: Vec<f32>) -> Vec<f32> {
         let weight = &self.layers[0].weight.value;
-        z.resize(weight.len() / self.inputs() * (x.len() / self.inputs()), 0.0);
+        z.resize(weight.len() / self.inputs() * self.batch(x), 0.0);
         stacked::forward(x, weight, self.inputs(), &mut z);
         z
     }
 
-    /// Logits of `x [batch, inputs]`: row-major `[batch, labels]`, a run each.
+    /// Logits of `x [batch, inputs]`, rows [`stacked::row_step`] apart: row-major `[batch, labels]`, a run each.
     #[must_use]
     pub fn logits(&self, x: &[f32]) -> Vec<Vec<f32>> {
-        let (z, batch) = (self.first(x, Vec::new()), x.len() / self.inputs());
+        let (z, batch) = (self.first(x, Vec::new()), self.batch(x));
         let forward = |run: usize| {
             let of = |block: &Block| run * block.size..(run + 1) * block.size;
             let first = &self.layers[0].bias;
@@ -191,7 +197,7 @@ impl Heads {
         (0..self.rules.len()).into_par_iter().map(forward).collect()
     }
 
-    /// Forward and backward over `x [batch, inputs]`: `loss(run, logits, gradient)` is a run's loss of row-major `[batch, labels]`
+    /// Forward and backward over `x [batch, inputs]`, rows [`stacked::row_step`] apart: `loss(run, logits, gradient)` is a run's loss of row-major `[batch, labels]`
     /// logits, whose gradient it writes. `mask` is the dropout of the features before the head where there are hidden layers (that
     /// of the inputs is the caller's). Returns what `loss` gave.
     pub fn gradients<T: Send>(
@@ -202,7 +208,7 @@ impl Heads {
     ) -> Vec<T> {
         let (inputs, runs) = (self.inputs(), self.rules.len());
         let z = std::mem::take(&mut self.z);
-        let (mut z, batch) = (self.first(x, z), x.len() / inputs);
+        let (mut z, batch) = (self.first(x, z), self.batch(x));
         let mut parts: Vec<Vec<Part<'_>>> = (0..runs).map(|_| Vec::new()).collect();
         let [first, rest @ ..] = &mut self.layers[..] else { return Vec::new() };
         for Layer { inputs, weight, bias } in rest {
