@@ -134,7 +134,7 @@ unsafe fn sums<S: Simd, const R: usize, const V: usize, const TURNED: bool>(
     }
 }
 
-/// How the column of a run moves: [`super::update`]'s arithmetic with a number a column.
+/// How the column of a run moves: `kernel::update`'s arithmetic with a number a column.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Column {
     pub rule: Kind,

@@ -39,7 +39,7 @@ pub trait Pointwise: Send + Sync + std::fmt::Debug {
     fn negative(&self, label: usize, z: f64) -> Term;
 
     /// The mean over the cells of a batch; writes its gradient. A loss whose terms need no branch and no call is faster with
-    /// [`mean_by_columns`].
+    /// `mean_by_columns`.
     fn mean(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
         mean_over_cells(
             batch,
