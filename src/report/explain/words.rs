@@ -122,10 +122,17 @@ fn ranking(arm: &Arm, known: Known<'_>) -> String {
     let few = if seeds < SEEDS { ", for these trainings" } else { "" };
     match arm.ranking {
         Some(Verdict::Same) => format!("ranking unchanged ({effect}{few})"),
-        Some(Verdict::Better) => format!("it ranks better ({effect}{few})"),
-        Some(Verdict::Worse) => format!("it ranks worse ({effect}{few})"),
+        Some(Verdict::Better) => format!("it {} better ({effect}{few})", ranks(arm)),
+        Some(Verdict::Worse) => format!("it {} worse ({effect}{few})", ranks(arm)),
         _ => format!("whether the ranking changed cannot be told ({effect})"),
     }
+}
+
+/// A difference whose interval over seeds holds zero is a likely one only.
+fn ranks(arm: &Arm) -> &'static str {
+    let effect = arm.ap.difference.as_ref().map(|difference| difference.effect).filter(|effect| effect.runs >= SEEDS);
+    let zero = effect.and_then(|effect| effect.low.zip(effect.high)).is_some_and(|(low, high)| low <= 0.0 && high >= 0.0);
+    if zero { "seems to rank" } else { "ranks" }
 }
 
 fn tuned(arm: &Arm, baseline: &Arm) -> String {
