@@ -222,12 +222,9 @@ impl<'a> Dispatcher<'a> {
                     fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
                     jobs.push(job);
                 }
-                let order = match jobs.pop() {
-                    Some(only) if jobs.is_empty() => Order::Train(Box::new(only)),
-                    last => {
-                        jobs.extend(last);
-                        Order::Bundle { jobs }
-                    }
+                let order = match <[Job; 1]>::try_from(jobs) {
+                    Ok([only]) => Order::Train(Box::new(only)),
+                    Err(jobs) => Order::Bundle { jobs },
                 };
                 self.launcher.send(worker, &order);
             }

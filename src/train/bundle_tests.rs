@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
+use super::testing::{prepared, timeless};
 use super::*;
-use crate::data::{self, Dataset};
-use crate::protocol::{Job, SplitName, VERSION};
-use crate::spec;
+use crate::data::Dataset;
+use crate::protocol::{Job, SplitName};
 
 const FILE: &str = r#"
 name = "t"
@@ -41,24 +41,8 @@ struct Place {
 
 /// Every run of FILE with changes; the run folders lie below a folder of their own.
 fn place(set: &[&str]) -> Place {
-    let folder = tempfile::tempdir().unwrap();
-    let set: Vec<String> = set.iter().map(|&change| change.to_owned()).collect();
-    let sweep = spec::parse("t.toml", FILE, &set).unwrap();
-    let config = sweep.data_configs().remove(0);
-    let facts = data::prepare(&config, Path::new("."), &folder.path().join("cache"), &|_, _| {}).unwrap();
-    let plan = sweep.plan(std::slice::from_ref(&facts), &BTreeMap::new()).unwrap();
-    let job = |run: &spec::PlannedRun| Job {
-        v: VERSION,
-        run: run.fingerprint.clone(),
-        attempt: 1,
-        config: run.config.clone(),
-        pos_weight: run.pos_weight.clone(),
-        data: facts.folder.clone(),
-        folder: folder.path().join(&run.fingerprint.0),
-        policies: plan.policies.clone(),
-    };
-    let jobs = plan.runs.iter().map(job).collect();
-    Place { data: Dataset::open(&facts.folder, &config).unwrap(), folder, jobs }
+    let (folder, data, jobs) = prepared(FILE, set);
+    Place { folder, data, jobs }
 }
 
 /// Keeps what it hears of each run, without what depends on the clock; asks to stop after some epochs.
@@ -82,12 +66,7 @@ impl Monitor for Listener {
 
     fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
         let told = self.told.entry(job.run.0.clone()).or_default();
-        told.extend(events.into_iter().map(|event| match event {
-            Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, .. } => {
-                Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds: 0.0, images_per_s: 0.0 }
-            }
-            other => other,
-        }));
+        told.extend(events.into_iter().map(timeless));
         Ok(())
     }
 

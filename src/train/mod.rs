@@ -114,4 +114,6 @@ impl TrainError {
 #[cfg(test)]
 mod bundle_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

@@ -62,8 +62,7 @@ pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor
 }
 
 /// logit of each label's prevalence: where a head that knows nothing should start (Lin et al. 2017, section 4.1; strategies.md M10).
-#[must_use]
-pub fn prior_logits(train: &LabelCounts) -> Vec<f64> {
+fn prior_logits(train: &LabelCounts) -> Vec<f64> {
     let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
     train.positives.iter().map(logit).collect()
 }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 
+use super::testing::{prepared, timeless};
 use super::*;
-use crate::data::{self, Dataset};
-use crate::protocol::{Job, SplitName, VERSION};
-use crate::spec;
+use crate::data::Dataset;
+use crate::protocol::{Job, SplitName};
 
 const FILE: &str = r#"
 name = "t"
@@ -42,24 +42,9 @@ struct Place {
 
 /// The first run of FILE with changes, in a folder of its own.
 fn place(set: &[&str]) -> Place {
-    let folder = tempfile::tempdir().unwrap();
-    let set: Vec<String> = set.iter().map(|&change| change.to_owned()).collect();
-    let sweep = spec::parse("t.toml", FILE, &set).unwrap();
-    let config = sweep.data_configs().remove(0);
-    let facts = data::prepare(&config, Path::new("."), &folder.path().join("cache"), &|_, _| {}).unwrap();
-    let plan = sweep.plan(std::slice::from_ref(&facts), &BTreeMap::new()).unwrap();
-    let run = &plan.runs[0];
-    let job = Job {
-        v: VERSION,
-        run: run.fingerprint.clone(),
-        attempt: 1,
-        config: run.config.clone(),
-        pos_weight: run.pos_weight.clone(),
-        data: facts.folder.clone(),
-        folder: folder.path().join("run"),
-        policies: plan.policies,
-    };
-    Place { data: Dataset::open(&facts.folder, &config).unwrap(), folder, job }
+    let (folder, data, mut jobs) = prepared(FILE, set);
+    let job = Job { folder: folder.path().join("run"), ..jobs.remove(0) };
+    Place { folder, data, job }
 }
 
 /// Keeps what it hears, without what depends on the clock; asks to stop after some epochs.
@@ -84,12 +69,7 @@ impl Monitor for Listener {
     }
 
     fn record(&mut self, _: &Job, events: Vec<Event>) -> Result<(), JournalError> {
-        self.events.extend(events.into_iter().map(|event| match event {
-            Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, .. } => {
-                Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds: 0.0, images_per_s: 0.0 }
-            }
-            other => other,
-        }));
+        self.events.extend(events.into_iter().map(timeless));
         Ok(())
     }
 

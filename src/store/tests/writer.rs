@@ -45,11 +45,11 @@ async fn rows(db: &Path) -> Vec<String> {
     rows
 }
 
-/// What a sweep without any trouble leaves.
-async fn undisturbed(plan: &Plan) -> Vec<String> {
-    let (_folder, db) = folder();
+/// A database with a sweep without any trouble.
+async fn recorded(plan: &Plan) -> (TempDir, PathBuf, i64) {
+    let (folder, db) = folder();
     let mut writer = Writer::open(&db).await.unwrap();
-    begin(&mut writer, plan).await;
+    let sweep = begin(&mut writer, plan).await;
     let mut journal = Journal::new();
     for run in &plan.runs {
         let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
@@ -57,6 +57,12 @@ async fn undisturbed(plan: &Plan) -> Vec<String> {
     }
     ingest(&mut writer, "w0.jsonl", &journal).await;
     writer.close().await.unwrap();
+    (folder, db, sweep)
+}
+
+/// What it leaves.
+async fn undisturbed(plan: &Plan) -> Vec<String> {
+    let (_folder, db, _) = recorded(plan).await;
     rows(&db).await
 }
 
@@ -304,17 +310,7 @@ async fn an_older_database_is_brought_up_to_date() {
 #[tokio::test]
 async fn means_of_labels_are_those_of_the_view() {
     let plan = fixture::plan("letters", &["bce", "focal"], 1, 2);
-    let (_folder, db) = folder();
-    let mut writer = Writer::open(&db).await.unwrap();
-    let sweep = begin(&mut writer, &plan).await;
-    let mut journal = Journal::new();
-    for run in &plan.runs {
-        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
-        journal.attempt(run, attempt, 0, &plan.policies);
-    }
-    ingest(&mut writer, "w0.jsonl", &journal).await;
-    writer.close().await.unwrap();
-
+    let (_folder, db, sweep) = recorded(&plan).await;
     let runs = fingerprints(&plan);
     let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
     let member = |run: usize, policy: usize, place: usize| (runs[run].0.as_str(), policies[policy].as_str(), place);
