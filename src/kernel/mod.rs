@@ -13,6 +13,7 @@ mod conv;
 mod cpu;
 mod dense;
 mod depthwise;
+pub mod gather;
 mod linear;
 mod matrix;
 mod micro;
@@ -20,6 +21,7 @@ mod pool;
 mod relu;
 pub mod stacked;
 mod update;
+mod updates;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
@@ -29,6 +31,7 @@ pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gra
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 pub use update::{AdamStep, Blend, SgdStep};
+pub use updates::{Moved, Update, clip_scale};
 
 use candle_core::{DType, Result, Tensor};
 
