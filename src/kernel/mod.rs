@@ -11,6 +11,8 @@
 mod batch_norm;
 mod conv;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dense;
 mod depthwise;
 pub mod gather;
