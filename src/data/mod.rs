@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-pub use gather::normalization;
 pub use gather::Change;
+pub use gather::normalization;
 pub use imported::{Files, Imported, Scored};
 pub use prepared::Skipped;
 

@@ -45,9 +45,9 @@ impl Gather {
                 let (channel, y, x) = (place / (height * width), place / width % height, place % width);
                 let x = if item[1] == 0 { x } else { width - 1 - x };
                 let moved = |at: usize, by: u32, size: usize| at.checked_add_signed(by as i32 as isize).filter(|&at| at < size);
-                let value = moved(y, item[2], height).zip(moved(x, item[3], width)).map_or(0, |(y, x)| {
-                    data[((item[0] as usize * channels + channel) * height + y) * width + x]
-                });
+                let value = moved(y, item[2], height)
+                    .zip(moved(x, item[3], width))
+                    .map_or(0, |(y, x)| data[((item[0] as usize * channels + channel) * height + y) * width + x]);
                 f32::from(value).mul_add(first[channel], second[channel])
             }
             InputShape::Features { width } => {
@@ -74,7 +74,8 @@ impl CustomOp3 for Gather {
         numbers: &CpuStorage,
         numbers_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (data, items, numbers) = (typed::<u8>(data, data_layout)?, typed::<u32>(items, items_layout)?, typed::<f32>(numbers, numbers_layout)?);
+        let (data, items, numbers) =
+            (typed::<u8>(data, data_layout)?, typed::<u32>(items, items_layout)?, typed::<f32>(numbers, numbers_layout)?);
         let (first, second) = numbers.split_at(numbers.len() / 2);
         let mut out = Vec::with_capacity(items.len() / WORDS * self.shape.values());
         for item in items.chunks_exact(WORDS) {

@@ -9,6 +9,7 @@
 //! In f64 and on other devices the reference runs, so that a test can compare the two.
 
 mod batch_norm;
+pub mod cells;
 mod conv;
 mod cpu;
 #[cfg(feature = "cuda")]
@@ -18,6 +19,7 @@ mod depthwise;
 pub mod gather;
 mod linear;
 mod matrix;
+mod memory;
 mod micro;
 mod pool;
 mod relu;
@@ -30,6 +32,7 @@ pub use conv::conv2d;
 pub use dense::{DenseLayer, LayerStatistics, dense_block_train};
 pub use depthwise::depthwise_conv2d;
 pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gradient};
+pub use memory::{free_memory, give_freed_memory_back, keep_freed_memory};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 pub use update::{AdamStep, Blend, SgdStep};

@@ -74,7 +74,7 @@ pub fn clip_scale<'a>(gradients: impl Iterator<Item = &'a Tensor>, limit: f64) -
     #[cfg(feature = "cuda")]
     {
         let gradients: Vec<&Tensor> = gradients.collect();
-        if let Some(device) = super::cuda::updates::device_of_all(&gradients) {
+        if let Some(device) = super::cuda::updates::device_of_all(gradients.iter().copied()) {
             return super::cuda::updates::clip_scale(&gradients, limit, &device).map(Some);
         }
     }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use super::evaluate;
+use super::meter::{self, Course, Meter, OnDevice};
+use super::{evaluate, is_out_of_memory};
 use crate::data::Dataset;
 use crate::kernel::gather::{self, NONE, WORDS};
 use crate::strategy::sampler::Draw;
@@ -48,8 +49,17 @@ impl Feed {
         let bytes = data.bytes().len();
         match crate::kernel::free_memory(device)? {
             Some(free) if bytes as f64 <= SHARE * free as f64 => {
-                tracing::info!("the data set ({} MiB) stays on the device ({} MiB were free)", bytes >> 20, free >> 20);
-                Self::resident(data, device)
+                match Self::resident(data, device) {
+                    // Somebody else took the room meanwhile.
+                    Err(error) if is_out_of_memory(&error) => {
+                        tracing::info!("the data set ({} MiB) is sent to the device batch by batch: {error}", bytes >> 20);
+                        Ok(Self::streamed(device))
+                    }
+                    feed => {
+                        tracing::info!("the data set ({} MiB) stays on the device ({} MiB were free)", bytes >> 20, free >> 20);
+                        feed
+                    }
+                }
             }
             Some(free) => {
                 tracing::info!(
@@ -85,6 +95,20 @@ impl Feed {
             whole.slice_set(&Tensor::from_slice(bytes, (rows, row), device)?, 0, piece * (step / row))?;
         }
         Ok(Self { device: device.clone(), resident: Some(Resident { data: whole, numbers }) })
+    }
+
+    /// What judges a course's logits: on the device where that is no CPU.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn meter<'a>(&self, course: Course<'a>, before: f64) -> Result<Box<dyn Meter + 'a>> {
+        // A data set that was made resident on the CPU is a test of the device's ways.
+        if self.is_resident()
+            && let Some(meter) = OnDevice::new(course, &self.device, before)?
+        {
+            return Ok(Box::new(meter));
+        }
+        meter::open(course, &self.device, before)
     }
 
     /// Where batches come to lie.

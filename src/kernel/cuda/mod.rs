@@ -8,6 +8,10 @@
 //! stream, in the order in which it is launched; addresses are therefore good for as long as the tensor they come from lives.
 
 mod batch_norm;
+pub(super) mod cells;
+pub(super) mod gather;
+pub(super) mod memory;
+pub(super) mod updates;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
@@ -37,6 +41,7 @@ pub(super) enum Arg {
     Long(i64),
     Int(i32),
     Float(f32),
+    Double(f64),
 }
 
 impl From<u64> for Arg {
@@ -60,6 +65,12 @@ impl From<i32> for Arg {
 impl From<f32> for Arg {
     fn from(value: f32) -> Self {
         Self::Float(value)
+    }
+}
+
+impl From<f64> for Arg {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
     }
 }
 
@@ -101,6 +112,7 @@ pub(super) fn launch(device: &CudaDevice, module: &Module, name: &str, grid: Gri
             Arg::Long(value) => builder.arg(value),
             Arg::Int(value) => builder.arg(value),
             Arg::Float(value) => builder.arg(value),
+            Arg::Double(value) => builder.arg(value),
         };
     }
     let config = LaunchConfig { grid_dim: grid.blocks, block_dim: (grid.threads.0, grid.threads.1, 1), shared_mem_bytes: 0 };
@@ -126,9 +138,10 @@ pub(super) fn storage_address(storage: &CudaStorage, layout: &Layout) -> Result<
     let (base, size) = match &storage.slice {
         CudaStorageSlice::F32(slice) => (base(slice, &storage.device), 4),
         CudaStorageSlice::BF16(slice) => (base(slice, &storage.device), 2),
+        CudaStorageSlice::F64(slice) => (base(slice, &storage.device), 8),
         CudaStorageSlice::U32(slice) => (base(slice, &storage.device), 4),
         CudaStorageSlice::U8(slice) => (base(slice, &storage.device), 1),
-        _ => bail!("a CUDA kernel reads f32, bf16, u32 and u8"),
+        _ => bail!("a CUDA kernel reads f64, f32, bf16, u32 and u8"),
     };
     Ok(base + (start * size) as u64)
 }
@@ -155,6 +168,7 @@ pub(super) fn empty(device: &CudaDevice, shape: impl Into<Shape>, dtype: DType) 
         match dtype {
             DType::F32 => CudaStorage::wrap_cuda_slice(device.alloc::<f32>(count)?, device.clone()),
             DType::BF16 => CudaStorage::wrap_cuda_slice(device.alloc::<half::bf16>(count)?, device.clone()),
+            DType::F64 => CudaStorage::wrap_cuda_slice(device.alloc::<f64>(count)?, device.clone()),
             DType::U32 => CudaStorage::wrap_cuda_slice(device.alloc::<u32>(count)?, device.clone()),
             DType::U8 => CudaStorage::wrap_cuda_slice(device.alloc::<u8>(count)?, device.clone()),
             other => bail!("no CUDA kernel of ours writes {other:?}"),

@@ -1,10 +1,12 @@
 //! All parameters of a network in one launch: the addresses of their numbers go over as a table.
 
-use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor, bail};
 
-use super::super::updates::{Moved, Update};
+use super::{Arg, Grid, Module, address, empty, int, launch, module, whole};
+use crate::kernel::updates::{Moved, Update};
+
+const KERNELS: Module = module!("updates");
 
 /// As in updates.cu: words of a row of the table, numbers of a chunk, threads of a block.
 const WORDS: usize = 6;
@@ -12,109 +14,100 @@ const CHUNK: usize = 4096;
 const THREADS: u32 = 256;
 
 /// The device that all of `tensors` lie on, where they are f32.
-pub fn device_of_all(tensors: &[&Tensor]) -> Option<CudaDevice> {
-    let Device::Cuda(device) = tensors.first()?.device() else { return None };
-    let ours = |tensor: &&Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cuda();
-    tensors.iter().all(ours).then(|| device.clone())
+pub(in crate::kernel) fn device_of_all<'a>(mut tensors: impl Iterator<Item = &'a Tensor>) -> Option<CudaDevice> {
+    let mut device = None;
+    let ours = tensors.all(|tensor| match tensor.device() {
+        Device::Cuda(found) if tensor.dtype() == DType::F32 => {
+            device.get_or_insert_with(|| found.clone());
+            true
+        }
+        _ => false,
+    });
+    device.filter(|_| ours)
 }
 
 /// The device of a step's tensors, where the kernel can take them.
-pub fn device_of(moved: &[Moved<'_>]) -> Option<CudaDevice> {
-    let all: Vec<&Tensor> = moved.iter().flat_map(|moved| [moved.parameter.as_tensor(), moved.gradient]).collect();
-    device_of_all(&all)
+pub(in crate::kernel) fn device_of(moved: &[Moved<'_>]) -> Option<CudaDevice> {
+    device_of_all(moved.iter().flat_map(|moved| [moved.parameter.as_tensor(), moved.gradient]))
 }
 
 /// Rows of `[parameter, first, second, gradient]`, 0 where there is none, as the kernels want them.
+#[derive(Default)]
 struct Table {
     rows: Vec<u64>,
     chunks: usize,
 }
 
 impl Table {
-    fn new() -> Self {
-        Self { rows: Vec::new(), chunks: 0 }
-    }
-
     fn add(&mut self, tensors: [Option<&Tensor>; 4]) -> Result<()> {
         let count = tensors.iter().flatten().next().map_or(0, |tensor| tensor.elem_count());
         for tensor in tensors {
             if tensor.is_some_and(|tensor| tensor.elem_count() != count) {
                 bail!("an update of tensors of different sizes");
             }
-            self.rows.push(tensor.map_or(Ok(0), super::address)?);
+            self.rows.push(tensor.map_or(Ok(0), address)?);
         }
         self.rows.extend([count as u64, self.chunks as u64]);
         self.chunks += count.div_ceil(CHUNK);
         Ok(())
     }
 
-    fn count(&self) -> i32 {
-        (self.rows.len() / WORDS) as i32
+    /// The table on the device, and the first two arguments of a kernel that reads it.
+    fn upload(&self, device: &CudaDevice) -> Result<(CudaSlice<u64>, [Arg; 2])> {
+        let rows = device.clone_htod(&self.rows)?;
+        let address = rows.device_ptr(&device.cuda_stream()).0;
+        Ok((rows, [address.into(), int(self.rows.len() / WORDS)?.into()]))
     }
 
-    fn launch(&self) -> LaunchConfig {
-        super::blocks(self.chunks, THREADS)
+    fn grid(&self) -> Grid {
+        Grid { blocks: (whole(self.chunks), 1, 1), threads: (THREADS, 1) }
     }
 }
 
 /// [`Update::apply`] on `device`.
-pub fn apply(update: &Update, moved: &[Moved<'_>], scale: Option<&Tensor>, device: &CudaDevice) -> Result<()> {
+pub(in crate::kernel) fn apply(update: &Update, moved: &[Moved<'_>], scale: Option<&Tensor>, device: &CudaDevice) -> Result<()> {
     let gradients = moved.iter().map(|moved| moved.gradient.contiguous()).collect::<Result<Vec<Tensor>>>()?;
-    let mut table = Table::new();
+    let mut table = Table::default();
     for (moved, gradient) in moved.iter().zip(&gradients) {
-        let second = moved.second.map(|second| second.as_tensor());
+        let second = match (update, moved.second) {
+            (Update::Adam { .. }, None) => bail!("Adam needs the mean of the squares"),
+            (_, second) => second.map(|second| second.as_tensor()),
+        };
         table.add([Some(moved.parameter.as_tensor()), Some(moved.first.as_tensor()), second, Some(gradient)])?;
     }
     if table.chunks == 0 {
         return Ok(());
     }
-    let scale = scale.map_or(Ok(0), super::address)?;
-    let (rows, count) = (device.clone_htod(&table.rows)?, table.count());
+    let (_rows, [rows, count]) = table.upload(device)?;
+    let scale = Arg::Address(scale.map_or(Ok(0), address)?);
+    let number = |number: f64| Arg::Float(number as f32);
     match *update {
         Update::Adam { mean, square, step } => {
-            let function = super::function(device, super::UPDATES, "update_adam")?;
             let numbers = [mean.decay, mean.keep, mean.add, square.keep, square.add, step.rate, step.shrink, step.eps, step.root];
-            let numbers = numbers.map(|number| number as f32);
-            let mut launch = function.builder();
-            launch.arg(&rows).arg(&count).arg(&scale);
-            numbers.iter().for_each(|number| drop(launch.arg(number)));
-            // SAFETY: the arguments are those of the kernel; each row names as many numbers as its tensors hold, and they live on.
-            unsafe { launch.launch(table.launch()) }.w()?;
+            let args: Vec<Arg> = [rows, count, scale].into_iter().chain(numbers.map(number)).collect();
+            launch(device, &KERNELS, "update_adam", table.grid(), &args)
         }
         Update::Sgd { mean, step } => {
-            let function = super::function(device, super::UPDATES, "update_sgd")?;
-            let numbers = [mean.decay, mean.keep, mean.add, step.rate, step.momentum].map(|number| number as f32);
-            let nesterov = i32::from(step.nesterov);
-            let mut launch = function.builder();
-            launch.arg(&rows).arg(&count).arg(&scale);
-            numbers.iter().for_each(|number| drop(launch.arg(number)));
-            launch.arg(&nesterov);
-            // SAFETY: as above.
-            unsafe { launch.launch(table.launch()) }.w()?;
+            let numbers = [mean.decay, mean.keep, mean.add, step.rate, step.momentum];
+            let nesterov = Arg::Int(i32::from(step.nesterov));
+            let args: Vec<Arg> = [rows, count, scale].into_iter().chain(numbers.map(number)).chain([nesterov]).collect();
+            launch(device, &KERNELS, "update_sgd", table.grid(), &args)
         }
     }
-    Ok(())
 }
 
-/// [`super::super::updates::clip_scale`] on `device`.
-pub fn clip_scale(gradients: &[&Tensor], limit: f64, device: &CudaDevice) -> Result<Tensor> {
+/// [`crate::kernel::clip_scale`] on `device`.
+pub(in crate::kernel) fn clip_scale(gradients: &[&Tensor], limit: f64, device: &CudaDevice) -> Result<Tensor> {
     let gradients = gradients.iter().map(|gradient| gradient.contiguous()).collect::<Result<Vec<Tensor>>>()?;
-    let mut table = Table::new();
+    let mut table = Table::default();
     gradients.iter().try_for_each(|gradient| table.add([None, None, None, Some(gradient)]))?;
-    let (rows, count) = (device.clone_htod(&table.rows)?, table.count());
-    let (mut parts, mut result) = (device.alloc_zeros::<f64>(table.chunks.max(1))?, device.alloc_zeros::<f64>(2)?);
+    let (parts, result) = (empty(device, table.chunks.max(1), DType::F64)?, empty(device, 2, DType::F64)?);
     if table.chunks > 0 {
-        let function = super::function(device, super::UPDATES, "square_parts")?;
-        let mut launch = function.builder();
-        launch.arg(&rows).arg(&count).arg(&mut parts);
-        // SAFETY: the arguments are those of the kernel; `parts` holds a number for each chunk.
-        unsafe { launch.launch(table.launch()) }.w()?;
+        let (_rows, [rows, count]) = table.upload(device)?;
+        launch(device, &KERNELS, "square_parts", table.grid(), &[rows, count, address(&parts)?.into()])?;
     }
-    let function = super::function(device, super::UPDATES, "clip_scale")?;
-    let chunks = table.chunks as i32;
-    let mut launch = function.builder();
-    launch.arg(&parts).arg(&chunks).arg(&limit).arg(&mut result);
-    // SAFETY: the arguments are those of the kernel; it writes two numbers.
-    unsafe { launch.launch(super::blocks(1, THREADS)) }.w()?;
-    Ok(super::tensor(result, 2, device))
+    let grid = Grid { blocks: (1, 1, 1), threads: (THREADS, 1) };
+    let args = [address(&parts)?.into(), int(table.chunks)?.into(), limit.into(), address(&result)?.into()];
+    launch(device, &KERNELS, "clip_scale", grid, &args)?;
+    Ok(result)
 }
