@@ -58,7 +58,7 @@ fn prepared(folder: &Path, file: &str) -> (Dataset, Job) {
 
 const END: &str = "[train]\nepochs = 3\nbatch_size = 16\ngrad_clip = 1.0\n[grid]\nloss = { kind = \"focal\", gamma = 1.0 }\npos_weight = \"sqrt\"\n";
 
-/// Coloured pictures of 9 x 7 pixels, mirrored and moved at train time.
+/// Coloured pictures of 8 x 8 pixels, mirrored and moved at train time.
 fn pictures(folder: &Path) -> (Dataset, Job) {
     let (mut rng, mut table) = (Rng::new(0, "pictures", &[]), "file,A,B\n".to_owned());
     for row in 0..60 {
@@ -67,7 +67,7 @@ fn pictures(folder: &Path) -> (Dataset, Job) {
         writeln!(table, "{row}.png,{},{}", row % 3 / 2, row % 2).unwrap();
     }
     std::fs::write(folder.join("labels.csv"), table).unwrap();
-    let data = "[data]\nkind = \"images\"\nroot = \".\"\nlabels = \"labels.csv\"\nimage_column = \"file\"\nimage_size = 8\nflip = true\ncrop_padding = 2\n";
+    let data = "[data]\nkind = \"images\"\nroot = \".\"\nlabels = \"labels.csv\"\npath_column = \"file\"\nimage_size = 8\nflip = true\ncrop_padding = 2\n";
     prepared(folder, &format!("name = \"t\"\n{data}[model]\narch = \"linear\"\n{END}"))
 }
 

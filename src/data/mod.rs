@@ -215,7 +215,7 @@ impl Dataset {
         let (bytes, values) = (self.shape().values(), 3 * height * width);
         assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
         out.par_chunks_exact_mut(values).zip(rows).for_each(|(out, &row)| {
-            transform.apply(&self.opened.inputs[row as usize * bytes..(row as usize + 1) * bytes], None, out);
+            transform.apply(&self.opened.inputs[row as usize * bytes..(row as usize + 1) * bytes], Change::default(), out);
         });
     }
 

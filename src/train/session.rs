@@ -8,7 +8,7 @@ use candle_core::Device;
 use super::checkpoint::EpochFacts;
 use super::evaluate;
 use super::feed::Feed;
-use super::meter::{self, Course};
+use super::meter::Course;
 use super::optimizer::Optimizer;
 use super::record::{Learner, Record, Truth};
 use super::step::Trainer;
