@@ -117,7 +117,10 @@ fn batches_are_the_hosts() {
                 for range in [0..16, 16..30] {
                     let (ours, theirs) = (ours.inputs(range.clone()).unwrap(), theirs.inputs(range).unwrap());
                     assert_eq!(ours.dims(), theirs.dims());
-                    close(&format!("{device:?}"), &numbers(&ours), &numbers(&theirs), 1e-6);
+                    for (ours, theirs) in numbers(&ours).iter().zip(numbers(&theirs)) {
+                        // A blend may be fused: one rounding less.
+                        assert!((ours - theirs).abs() <= 1e-6, "{device:?}: {ours} is not {theirs}");
+                    }
                 }
             }
             let val = &data.split().val;
@@ -166,7 +169,7 @@ fn the_meter_on_the_device_judges_as_the_hosts() {
             let mut theirs = OnHost::new(course);
             for range in [0..500, 500..700] {
                 let values = &logits[range.start * LABELS..range.end * LABELS];
-                let mut judge = |meter: &mut dyn Meter, device: &Device| {
+                let judge = |meter: &mut dyn Meter, device: &Device| {
                     let logits = Tensor::from_slice(values, (range.len(), LABELS), device).unwrap();
                     numbers(&meter.judge(&logits, range.clone()).unwrap())
                 };
