@@ -8,6 +8,10 @@
 //! stream, in the order in which it is launched; addresses are therefore good for as long as the tensor they come from lives.
 
 mod batch_norm;
+mod conv;
+#[cfg(feature = "cudnn")]
+mod cudnn;
+mod gemm;
 mod graph;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
@@ -15,6 +19,7 @@ use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 pub(super) use batch_norm::{absorb, batch_norm_eval, batch_norm_train};
+pub(super) use conv::conv2d;
 use graph::Fresh;
 
 /// The kernels of one `.cu` file.
