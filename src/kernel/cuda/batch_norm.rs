@@ -55,9 +55,14 @@ impl Channels {
         Ok([(self.positions as i64).into(), int(self.channels)?.into()])
     }
 
-    /// Whether packs of 16 bytes fit.
-    fn packs(&self) -> bool {
-        let pack = 16 / self.dtype.size_in_bytes();
+    /// Numbers in a pack of 16 bytes.
+    pub(super) fn pack(&self) -> usize {
+        16 / self.dtype.size_in_bytes()
+    }
+
+    /// Whether packs fit.
+    pub(super) fn packs(&self) -> bool {
+        let pack = self.pack();
         self.address.is_multiple_of(16) && self.ld.is_multiple_of(pack) && self.channels.is_multiple_of(pack)
     }
 }
@@ -72,7 +77,7 @@ impl Plan {
     /// For a kernel that walks over all of `maps` at once; they have the same positions, channels and type.
     pub(in crate::kernel) fn new(maps: &[Channels]) -> Result<Self> {
         let first = maps[0];
-        let pack = if maps.iter().all(Channels::packs) { 16 / first.dtype.size_in_bytes() } else { 1 };
+        let pack = if maps.iter().all(Channels::packs) { first.pack() } else { 1 };
         let packs = first.channels.div_ceil(pack).max(1);
         let across = packs.next_power_of_two().min(32);
         let down = THREADS / across;

@@ -13,6 +13,7 @@ mod conv;
 mod cudnn;
 mod gemm;
 mod graph;
+mod pool;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
@@ -20,6 +21,7 @@ use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape,
 
 pub(super) use batch_norm::{absorb, batch_norm_eval, batch_norm_train};
 pub(super) use conv::conv2d;
+pub(super) use pool::{avg_pool2d, global_avg_pool, max_pool2d};
 use graph::Fresh;
 
 /// The kernels of one `.cu` file.
