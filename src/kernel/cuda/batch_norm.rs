@@ -103,9 +103,9 @@ impl Moments {
         Ok((mean, mean + 4 * self.0.dim(1)? as u64))
     }
 
-    /// Those of the first `channels`, for the running statistics.
-    pub(in crate::kernel) fn statistics(&self, channels: usize) -> Result<BatchStatistics> {
-        let row = |row: usize| self.0.get(row)?.narrow(0, 0, channels);
+    /// Those of `channels` from the one of number `first`, for the running statistics.
+    pub(in crate::kernel) fn statistics(&self, first: usize, channels: usize) -> Result<BatchStatistics> {
+        let row = |row: usize| self.0.get(row)?.narrow(0, first, channels);
         Ok(BatchStatistics { mean: row(0)?, variance: row(2)? })
     }
 
@@ -254,7 +254,7 @@ pub(in crate::kernel) fn batch_norm_train(
     let norm = Norm { device: &cuda, mean, variance, weight: address(&weight)?, bias: address(&bias)?, eps, relu };
     let y = Fresh::new(&cuda, x.shape(), x.dtype())?;
     norm.apply(maps, maps.at(y.address()?))?;
-    let statistics = moments.statistics(maps.channels)?;
+    let statistics = moments.statistics(0, maps.channels)?;
     // Whoever is captured lives as long as the graph does.
     let held = Arc::new((x.clone(), weight.clone(), bias.clone(), moments));
     let y = y.attach3("batch_norm", [&x, &weight, &bias], move |_, dy| {

@@ -13,11 +13,9 @@ use candle_core::{CudaDevice, DType, Error, Result, Tensor, bail};
 use super::conv::Sizes;
 use super::{address, empty, int};
 
-const FORWARD: sys::cudnnConvolutionFwdAlgo_t =
-    sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
+const FORWARD: sys::cudnnConvolutionFwdAlgo_t = sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
 const DATA: sys::cudnnConvolutionBwdDataAlgo_t = sys::cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
-const FILTER: sys::cudnnConvolutionBwdFilterAlgo_t =
-    sys::cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
+const FILTER: sys::cudnnConvolutionBwdFilterAlgo_t = sys::cudnnConvolutionBwdFilterAlgo_t::CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
 
 /// A device's handle and what was made for it. Never destroyed: it serves until the process ends.
 struct Library {
@@ -63,9 +61,7 @@ impl Plan {
             other => bail!("cuDNN: no convolution of {other:?}"),
         };
         let nhwc = sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC;
-        let maps = |channels: usize, (h, w): (usize, usize)| {
-            Ok::<_, Error>([int(s.batch)?, int(channels)?, int(h)?, int(w)?])
-        };
+        let maps = |channels: usize, (h, w): (usize, usize)| Ok::<_, Error>([int(s.batch)?, int(channels)?, int(h)?, int(w)?]);
         let (of_x, of_y) = (maps(s.inputs, s.size)?, maps(s.outputs, s.out)?);
         let kernel = int(s.kernel)?;
         let of_weight = [int(s.outputs)?, int(s.inputs)?, kernel, kernel];

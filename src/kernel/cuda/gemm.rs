@@ -51,14 +51,7 @@ fn kind(dtype: DType) -> Result<sys::cudaDataType_t> {
 ///
 /// # Errors
 /// cuBLAS's.
-pub(super) fn product(
-    device: &CudaDevice,
-    dtype: DType,
-    [m, n, k]: [usize; 3],
-    a: Factor,
-    b: Factor,
-    c: Target,
-) -> Result<()> {
+pub(super) fn product(device: &CudaDevice, dtype: DType, [m, n, k]: [usize; 3], a: Factor, b: Factor, c: Target) -> Result<()> {
     if m == 0 || n == 0 {
         return Ok(());
     }

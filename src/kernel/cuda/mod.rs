@@ -11,6 +11,7 @@ mod batch_norm;
 mod conv;
 #[cfg(feature = "cudnn")]
 mod cudnn;
+mod dense;
 mod gemm;
 mod graph;
 mod pool;
@@ -21,8 +22,9 @@ use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape,
 
 pub(super) use batch_norm::{absorb, batch_norm_eval, batch_norm_train};
 pub(super) use conv::conv2d;
-pub(super) use pool::{avg_pool2d, global_avg_pool, max_pool2d};
+pub(super) use dense::dense_block_train;
 use graph::Fresh;
+pub(super) use pool::{MOST_POOLED, avg_pool2d, global_avg_pool, max_pool2d};
 
 /// The kernels of one `.cu` file.
 pub(super) struct Module {

@@ -49,11 +49,11 @@ fn run(name: &str, maps: &Tensor, others: &[u64], args: &[&[Arg]]) -> Result<()>
     launch(device(maps)?, &KERNELS, &name, Grid::each(maps.elem_count() / pack), &args.concat())
 }
 
-/// As [`crate::kernel::max_pool2d`]. Windows of at most 256 places.
+/// The largest side of a window whose winner has a number of one byte.
+pub(in crate::kernel) const MOST_POOLED: usize = 16;
+
+/// As [`crate::kernel::max_pool2d`], for windows of at most [`MOST_POOLED`] a side.
 pub(in crate::kernel) fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
-    if kernel > 16 {
-        bail!("max_pool2d: windows of {kernel} x {kernel} are too large on CUDA, 16 x 16 is the most");
-    }
     let x = x.contiguous()?;
     let windows = Windows::new("max_pool2d", &x, kernel, stride, padding)?;
     let cuda = device(&x)?;
