@@ -59,9 +59,6 @@ fn peak_memory() -> Option<u64> {
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
-    if precision == Precision::Bf16 {
-        return Err("--precision bf16: sweep trains in f32 only".into());
-    }
     if steps == 0 || batch == 0 || labels == 0 {
         return Err("--steps, --batch and --labels must be 1 or more".into());
     }
@@ -76,7 +73,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = sweep::worker::device(&name)?;
     let config = ModelConfig { arch: "densenet121".to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None };
     let shape = InputShape::Image { channels: 3, height: size, width: size };
-    let model = model::build(&config, shape, labels, None, 0, &device)?;
+    let precision = if precision == Precision::Bf16 { "bf16" } else { "f32" };
+    let model = model::at_precision(model::build(&config, shape, labels, None, 0, &device)?, &config, precision, &device)?;
     let adam = [("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8), ("weight_decay", 0.0)];
     let adam = adam.iter().fold(Choice::plain("adam"), |adam, &(name, value)| adam.with(name, value));
     let mut optimizer = Optimizer::new(&adam, &model.state().parameters)?;
@@ -108,7 +106,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "steps_s": seconds,
         "losses": losses,
         "peak_memory_bytes": peak_memory(),
-        "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": "f32",
+        "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });
     println!("{result:#}");
     Ok(())
