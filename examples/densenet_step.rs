@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use sweep::data::InputShape;
@@ -56,6 +56,18 @@ fn peak_memory() -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
+/// What is in use on the device, by whomever, in bytes.
+#[cfg(feature = "cuda")]
+fn device_memory(device: &Device) -> Option<u64> {
+    let (free, total) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok().filter(|_| device.is_cuda())?;
+    u64::try_from(total - free).ok()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn device_memory(_: &Device) -> Option<u64> {
+    None
+}
+
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
@@ -83,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut rng = Rng::new(0, "densenet_step", &[]);
     let pixels: Vec<f32> = (0..batch * 3 * size * size).map(|_| rng.normal() as f32).collect();
-    let inputs = Tensor::from_vec(pixels, (batch, 3, size, size), &candle_core::Device::Cpu)?.to_device(&device)?;
+    let inputs = Tensor::from_vec(pixels, (batch, 3, size, size), &Device::Cpu)?.to_device(&device)?;
     let targets: Vec<u8> = (0..batch * labels).map(|_| u8::from(rng.uniform() < 0.3)).collect();
     let mut seconds = Vec::with_capacity(steps);
     let mut losses = Vec::with_capacity(steps);
@@ -105,7 +117,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "median_step_s": median,
         "steps_s": seconds,
         "losses": losses,
-        "peak_memory_bytes": peak_memory(),
+        "peak_memory_bytes": device_memory(&device).or_else(peak_memory),
         "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });
     println!("{result:#}");

@@ -89,8 +89,7 @@ fn run(arguments: &[Argument<'_>], device: &Device, dtype: DType, f: &dyn Fn(&[T
         ref other => other.to_vec(),
     };
     let mut rng = Rng::new(99, "loss", &[]);
-    let direction: Vec<f32> =
-        (0..y.elem_count()).map(|_| half::bf16::from_f64(rng.normal()).to_f32()).collect();
+    let direction: Vec<f32> = (0..y.elem_count()).map(|_| half::bf16::from_f64(rng.normal()).to_f32()).collect();
     let direction = Tensor::from_vec(direction, shape, &Device::Cpu).unwrap();
     let direction = if maps && cuda { to_nhwc(&direction) } else { direction };
     let direction = direction.to_dtype(y.dtype()).unwrap().to_device(device).unwrap();
@@ -150,9 +149,7 @@ fn batch_norms_in_training() {
     for relu in [false, true] {
         for shape in [[3, 2, 5, 7], [1, 3, 40, 30], [5, 2, 1, 1], [40, 3, 9, 4], [264, 2, 3, 3]] {
             let arguments = [Maps(&shape), Weights(&shape[..1]), Weights(&shape[..1])];
-            check("batch_norm", &arguments, (1e-5, 2e-2), |t| {
-                Ok(kernel::batch_norm_train(&t[0], &t[1], &t[2], 1e-5, relu)?.0)
-            });
+            check("batch_norm", &arguments, (1e-5, 2e-2), |t| Ok(kernel::batch_norm_train(&t[0], &t[1], &t[2], 1e-5, relu)?.0));
         }
     }
 }
