@@ -9,16 +9,26 @@
 
 mod batch_norm;
 pub(super) mod cells;
+mod conv;
+#[cfg(feature = "cudnn")]
+mod cudnn;
+mod dense;
 pub(super) mod gather;
+mod gemm;
+mod graph;
 pub(super) mod memory;
+mod pool;
 pub(super) mod updates;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
-use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
-pub(super) use batch_norm::Moments;
+pub(super) use batch_norm::{absorb, batch_norm_eval, batch_norm_train};
+pub(super) use conv::conv2d;
+pub(super) use dense::dense_block_train;
+use graph::Fresh;
+pub(super) use pool::{MOST_POOLED, avg_pool2d, global_avg_pool, max_pool2d};
 
 /// The kernels of one `.cu` file.
 pub(super) struct Module {
@@ -161,20 +171,7 @@ pub(super) fn address(tensor: &Tensor) -> Result<u64> {
 /// # Errors
 /// The device's memory is full.
 pub(super) fn empty(device: &CudaDevice, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
-    let shape = shape.into();
-    let count = shape.elem_count();
-    // SAFETY: any bits are a number of these types; see above for reading.
-    let storage = unsafe {
-        match dtype {
-            DType::F32 => CudaStorage::wrap_cuda_slice(device.alloc::<f32>(count)?, device.clone()),
-            DType::BF16 => CudaStorage::wrap_cuda_slice(device.alloc::<half::bf16>(count)?, device.clone()),
-            DType::F64 => CudaStorage::wrap_cuda_slice(device.alloc::<f64>(count)?, device.clone()),
-            DType::U32 => CudaStorage::wrap_cuda_slice(device.alloc::<u32>(count)?, device.clone()),
-            DType::U8 => CudaStorage::wrap_cuda_slice(device.alloc::<u8>(count)?, device.clone()),
-            other => bail!("no CUDA kernel of ours writes {other:?}"),
-        }
-    };
-    Ok(Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false))
+    Ok(Fresh::new(device, shape, dtype)?.tensor())
 }
 
 /// The ending of a kernel's name for maps of `dtype`.
@@ -186,5 +183,16 @@ pub(super) fn suffix(dtype: DType) -> Result<&'static str> {
         DType::F32 => Ok("f32"),
         DType::BF16 => Ok("bf16"),
         other => bail!("maps on CUDA are f32 or bf16, not {other:?}"),
+    }
+}
+
+/// The device of a tensor on CUDA.
+///
+/// # Errors
+/// A tensor elsewhere.
+pub(super) fn device(tensor: &Tensor) -> Result<&CudaDevice> {
+    match tensor.device() {
+        Device::Cuda(device) => Ok(device),
+        other => bail!("a CUDA kernel needs a tensor on CUDA, not on {other:?}"),
     }
 }
