@@ -83,8 +83,8 @@ pub fn batch_norm_eval(
     let shift = (bias - (&statistics.mean * &scale)?)?;
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {
-        let [scale, shift] = [scale.to_dtype(x.dtype())?, shift.to_dtype(x.dtype())?];
-        return super::channel_major(x, |x| affine_reference(x, &scale, &shift, relu));
+        let wide = x.to_dtype(scale.dtype())?;
+        return super::channel_major(&wide, |x| affine_reference(x, &scale, &shift, relu))?.to_dtype(x.dtype());
     }
     if super::is_ours(x) {
         x.contiguous()?.apply_op3(&scale, &shift, Affine { relu })
