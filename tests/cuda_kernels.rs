@@ -6,6 +6,7 @@
 
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+#![expect(clippy::print_stdout, reason = "what was skipped, and how far results are apart")]
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use sweep::kernel::{self, BatchStatistics, DenseLayer};
