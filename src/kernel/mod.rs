@@ -26,7 +26,7 @@ mod update;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
-pub use dense::{DenseLayer, LayerStatistics, dense_block_train};
+pub use dense::{DenseLayer, LayerStatistics, dense_block_eval, dense_block_train};
 pub use depthwise::depthwise_conv2d;
 pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gradient};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};

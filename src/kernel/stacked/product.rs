@@ -161,6 +161,7 @@ impl<const TURNED: bool> Task<'_, TURNED> {
             let out = self.out.0.add((panel * rows + row) * PANEL + column);
             (part.values.as_ptr().add(at(row - self.first, 0)), self.b.as_ptr().add(from), out)
         };
+        // SAFETY: as above.
         let vector = |at: *const f32, place: usize| unsafe { at.add(place).cast::<S::f32s>().read_unaligned() };
         let place = |panel: usize, row: usize, vector: usize| (panel * rows + row) * PANEL + vector * S::F32_LANES;
         let mut sums = [[[simd.splat_f32s(0.0); V]; P]; R];
