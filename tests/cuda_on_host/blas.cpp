@@ -68,7 +68,7 @@ int gemm(void *handle, int ta, int tb, int64_t m, int64_t n, int64_t k, const vo
     }
     const bool f64 = compute == COMPUTE_64F || compute == COMPUTE_64F_PEDANTIC;
     const bool f16 = compute == COMPUTE_16F;
-    if (f64 != (at == CUDA_R_64F) || at != bt) return NOT_SUPPORTED;
+    if (f64 != (at == CUDA_R_64F) || at != bt || (at != ct && (ct != CUDA_R_32F || f64))) return NOT_SUPPORTED;
     if (compute < COMPUTE_16F || compute > FAST_TF32) return NOT_SUPPORTED;
     if (m == 0 || n == 0 || batch == 0) return OK;
     // All that is touched must be the device's.
