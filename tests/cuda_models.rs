@@ -60,12 +60,19 @@ fn compare(arch: &str, hidden: &[usize], input: InputShape, shape: &[usize], tol
     let expected = step(arch, hidden, input, shape, &Device::Cpu);
     assert_eq!(ours.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     let mut worst = (0.0, "nothing");
+    let largest = |values: &[f32]| values.iter().fold(1e-6, |size: f32, value| size.max(value.abs()));
+    // What batch norm takes out of a gradient again leaves rounding errors of the others.
+    let of_gradients = expected.iter().filter(|(name, _)| name.starts_with("gradient")).map(|(_, values)| largest(values));
+    let floor = 1e-3 * of_gradients.fold(0.0, f32::max);
     for (name, expected) in &expected {
         assert_eq!(ours[name].len(), expected.len(), "{arch}: {name}");
-        let size = expected.iter().fold(1e-6, |size: f32, value| size.max(value.abs()));
+        let size = largest(expected).max(floor);
         for (ours, expected) in ours[name].iter().zip(expected) {
             let error = (ours - expected).abs() / size;
-            assert!(error <= tolerance, "{arch}: {name}: {ours}, on the CPU {expected}: off by {error:.1e} of the largest, {size}");
+            assert!(
+                error <= tolerance,
+                "{arch}: {name}: {ours}, on the CPU {expected}: off by {error:.1e} of the largest, {size}"
+            );
             if error > worst.0 {
                 worst = (error, name);
             }

@@ -126,6 +126,9 @@ extern "C" {
 size_t cudnnGetVersion(void) { return 91300; }
 size_t cudnnGetCudartVersion(void) { return 13000; }
 const char *cudnnGetErrorString(int) { return "a status of the host emulation"; }
+int cudnnAdvVersionCheck(void) { return OK; }
+int cudnnCnnVersionCheck(void) { return OK; }
+int cudnnOpsVersionCheck(void) { return OK; }
 int cudnnCreate(Handle **made) { *made = new Handle{}; return OK; }
 int cudnnDestroy(Handle *handle) { delete handle; return OK; }
 int cudnnSetStream(Handle *handle, void *stream) { handle->stream = stream; return OK; }
