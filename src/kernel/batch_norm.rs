@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
 use rayon::prelude::*;
 
 use super::cpu::{slice, tensor, values, vectorized};
@@ -20,6 +20,11 @@ pub struct BatchStatistics {
 /// # Errors
 /// Candle's.
 pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, relu: bool) -> Result<(Tensor, BatchStatistics)> {
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        check(x, weight, bias)?;
+        return super::cuda::batch_norm_train(x, weight, bias, eps, relu);
+    }
     if !super::is_ours(x) {
         return train_reference(x, weight, bias, eps, relu);
     }
@@ -32,6 +37,22 @@ pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, re
 }
 
 impl BatchStatistics {
+    /// Moves running statistics, `[channels]` each, towards these: `running ← (1 - momentum) running + momentum batch`.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn absorb_into(&self, mean: &Var, variance: &Var, momentum: f64) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if super::is_nhwc(mean) {
+            return super::cuda::absorb(mean.as_tensor(), variance.as_tensor(), self, momentum);
+        }
+        for (running, batch) in [(mean, &self.mean), (variance, &self.variance)] {
+            let kept = running.as_detached_tensor().affine(1.0 - momentum, 0.0)?;
+            running.set(&(kept + batch.affine(momentum, 0.0)?)?)?;
+        }
+        Ok(())
+    }
+
     /// Those of channels of `count` values each.
     pub(super) fn new(channels: &[Channel], count: usize) -> Result<Self> {
         let unbias = count as f64 / (count.max(2) - 1) as f64;
@@ -54,8 +75,17 @@ pub fn batch_norm_eval(
     relu: bool,
 ) -> Result<Tensor> {
     check(x, weight, bias)?;
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) && ![x, weight, bias].iter().any(|t| t.track_op()) {
+        return super::cuda::batch_norm_eval(x, statistics, weight, bias, eps, relu);
+    }
     let scale = (weight / (&statistics.variance + eps)?.sqrt()?)?;
     let shift = (bias - (&statistics.mean * &scale)?)?;
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        let [scale, shift] = [scale.to_dtype(x.dtype())?, shift.to_dtype(x.dtype())?];
+        return super::channel_major(x, |x| affine_reference(x, &scale, &shift, relu));
+    }
     if super::is_ours(x) {
         x.contiguous()?.apply_op3(&scale, &shift, Affine { relu })
     } else {
@@ -64,7 +94,7 @@ pub fn batch_norm_eval(
 }
 
 fn check(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<usize> {
-    let (channels, ..) = x.dims4()?;
+    let (channels, ..) = super::sides(x)?;
     if weight.dims() != [channels] || bias.dims() != [channels] {
         bail!("batch norm: weight {:?} and bias {:?} for {channels} channels", weight.shape(), bias.shape());
     }

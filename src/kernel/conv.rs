@@ -15,6 +15,10 @@ use super::matrix::{Matrix, SharedMatrix, product};
 /// # Errors
 /// Candle's; shapes that do not fit.
 pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        return super::cuda::conv2d(x, weight, stride, padding);
+    }
     let shape = Geometry::new(x, weight, stride, padding)?;
     if super::is_ours(x) { x.contiguous()?.apply_op2(weight, Conv(shape)) } else { reference(x, weight, stride, padding) }
 }

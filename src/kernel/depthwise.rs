@@ -10,6 +10,10 @@ use super::cpu::{slice, vectorized};
 /// # Errors
 /// Candle's; a kernel that is larger than the padded maps.
 pub fn depthwise_conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        return super::channel_major(x, |x| reference(x, weight, stride, padding));
+    }
     let ((c, n, h, w), (kernels, one, k, _)) = (x.dims4()?, weight.dims4()?);
     if kernels != c || one != 1 || h.min(w) + 2 * padding < k {
         bail!("depthwise_conv2d: kernels {:?} do not suit maps {:?}", weight.dims(), x.dims());

@@ -13,6 +13,14 @@ use super::cpu::{slice, tensor, values};
 /// # Errors
 /// Candle's; maps smaller than a window.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) && kernel <= super::cuda::MOST_POOLED {
+        return super::cuda::max_pool2d(x, kernel, stride, padding);
+    }
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        return super::channel_major(x, |x| max_reference(x, Window::new("max_pool2d", x, kernel, stride, padding)?));
+    }
     let window = Window::new("max_pool2d", x, kernel, stride, padding)?;
     if super::is_ours(x) {
         x.contiguous()?.apply_op1(MaxPool { window, winners: Mutex::default() })
@@ -26,15 +34,23 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
 /// # Errors
 /// Candle's; maps smaller than a window.
 pub fn avg_pool2d(x: &Tensor, kernel: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        return super::cuda::avg_pool2d(x, kernel);
+    }
     let window = Window::new("avg_pool2d", x, kernel, kernel, 0)?;
     if super::is_ours(x) { x.contiguous()?.apply_op1(AvgPool(window)) } else { avg_reference(x, window) }
 }
 
-/// The mean of each map: channel-major `[c, n, h, w]` → `[n, c]`.
+/// The mean of each map: channel-major `[c, n, h, w]` → `[n, c]`, in f32 where maps are bf16.
 ///
 /// # Errors
 /// Candle's.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        return super::cuda::global_avg_pool(x);
+    }
     x.flatten_from(2)?.mean(2)?.t()?.contiguous()
 }
 
@@ -43,6 +59,14 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// Candle's.
 pub fn adaptive_avg_pool2d(x: &Tensor, size: usize) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) {
+        return super::channel_major(x, |x| adaptive_reference(x, size));
+    }
+    adaptive_reference(x, size)
+}
+
+fn adaptive_reference(x: &Tensor, size: usize) -> Result<Tensor> {
     let (c, n, h, w) = x.dims4()?;
     let (rows, cols) = (size.min(h), size.min(w));
     let narrow = x.reshape((c * n * h, w))?.matmul(&averages(w, cols, x)?.t()?)?;

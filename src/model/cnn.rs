@@ -37,7 +37,7 @@ impl Body for Cnn {
         let mut x = kernel::enter(inputs)?;
         for (conv, norm) in &self.stages {
             x = norm.forward(&conv.forward(&x, train)?, train)?;
-            let (_, _, height, width) = x.dims4()?;
+            let (height, width) = kernel::map_size(&x)?;
             if height.min(width) >= 2 {
                 x = kernel::max_pool2d(&x, 2, 2, 0)?;
             }

@@ -105,8 +105,8 @@ fn block(layers: &[DenseLayer], x: Tensor, train: bool) -> Result<Tensor> {
     let weights: Vec<_> = layers.iter().map(DenseLayer::weights).collect();
     let (y, statistics) = kernel::dense_block_train(&x, &weights, EPS)?;
     for (layer, [first, second]) in layers.iter().zip(statistics) {
-        layer.norm1.absorb(first)?;
-        layer.norm2.absorb(second)?;
+        layer.norm1.absorb(&first)?;
+        layer.norm2.absorb(&second)?;
     }
     Ok(y)
 }

@@ -100,17 +100,13 @@ impl BatchNorm {
             return kernel::batch_norm_eval(x, &running, &weight, &bias, EPS, true);
         }
         let (y, batch) = kernel::batch_norm_train(x, &weight, &bias, EPS, true)?;
-        self.absorb(batch)?;
+        self.absorb(&batch)?;
         Ok(y)
     }
 
     /// Moves the running statistics towards a batch's.
-    pub(super) fn absorb(&self, batch: BatchStatistics) -> Result<()> {
-        for (running, batch) in [(&self.mean, batch.mean), (&self.variance, batch.variance)] {
-            let kept = running.as_detached_tensor().affine(1.0 - MOMENTUM, 0.0)?;
-            running.set(&(kept + batch.affine(MOMENTUM, 0.0)?)?)?;
-        }
-        Ok(())
+    pub(super) fn absorb(&self, batch: &BatchStatistics) -> Result<()> {
+        batch.absorb_into(&self.mean, &self.variance, MOMENTUM)
     }
 
     /// Weight and bias, in the graph.

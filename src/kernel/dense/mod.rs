@@ -41,6 +41,10 @@ pub type LayerStatistics = [BatchStatistics; 2];
 /// Candle's; shapes that do not fit.
 pub fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec<LayerStatistics>)> {
     let sizes = Sizes::new(x, layers)?;
+    #[cfg(feature = "cuda")]
+    if super::is_nhwc(x) && !layers.is_empty() {
+        return super::cuda::dense_block_train(x, layers, eps);
+    }
     if !super::is_ours(x) || layers.is_empty() {
         return reference(x, layers, eps);
     }

@@ -30,7 +30,7 @@ pub(super) struct Sizes {
 
 impl Sizes {
     pub(super) fn new(x: &Tensor, layers: &[DenseLayer]) -> Result<Self> {
-        let (first, batch, height, width) = x.dims4()?;
+        let (first, batch, height, width) = crate::kernel::sides(x)?;
         let (growth, bottleneck) =
             layers.first().map_or(Ok((0, 0)), |layer| Ok::<_, candle_core::Error>((layer.conv2.dim(0)?, layer.conv1.dim(0)?)))?;
         let sizes = Self { first, growth, bottleneck, layers: layers.len(), batch, height, width };

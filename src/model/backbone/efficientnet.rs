@@ -125,9 +125,8 @@ impl Module for Block {
         let x = self.depthwise.forward(x)?;
         let (reduce, expand) = &self.squeeze;
         let squeezed = reduce.forward(&kernel::global_avg_pool(&x)?)?.silu()?;
-        // [batch, channels] to [channels, batch, 1, 1].
-        let gate = candle_nn::ops::sigmoid(&expand.forward(&squeezed)?)?.t()?.unsqueeze(2)?.unsqueeze(3)?;
-        let x = self.project.forward(&x.broadcast_mul(&gate)?)?;
+        let gate = candle_nn::ops::sigmoid(&expand.forward(&squeezed)?)?;
+        let x = self.project.forward(&kernel::scale_maps(&x, &gate)?)?;
         if self.residual { input + x } else { Ok(x) }
     }
 }
