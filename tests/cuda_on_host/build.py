@@ -107,12 +107,12 @@ def translate(text: str, name: str) -> str:
     return text
 
 
-def kernels(out: Path, source: Path, ptx: Path) -> None:
+def kernels(out: Path, owner: str, source: Path, ptx: Path) -> None:
     folder = out / "kernels"
-    target = folder / f"{source.stem}.so"
+    target = folder / f"{owner}-{source.stem}.so"
     if newer(target, [source, *source.parent.glob("*.cuh"), *source.parent.glob("*.h"), ptx, HERE / "device.h", HERE / "engine.h", Path(__file__)]):
         return
-    work = folder / source.stem
+    work = folder / f"{owner}-{source.stem}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     for file in [source, *source.parent.glob("*.cuh"), *source.parent.glob("*.h")]:
@@ -150,11 +150,11 @@ def main() -> None:
         library(out, soname, names)
     registry = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "registry/src"
     candle = next(registry.glob("*/candle-kernels-0.11.1/src"))
-    work = [(candle / f"{name}.cu", candle_ptx / f"{name}.ptx") for name in CANDLE]
+    work = [("candle", candle / f"{name}.cu", candle_ptx / f"{name}.ptx") for name in CANDLE]
     for folder in our_ptx:
-        work += [(source, folder / f"{source.stem}.ptx") for source in sorted((ROOT / "src/kernel/cuda").glob("*.cu"))]
+        work += [("ours", source, folder / f"{source.stem}.ptx") for source in sorted((ROOT / "src/kernel/cuda").glob("*.cu"))]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda pair: kernels(out, *pair), work))
+        list(pool.map(lambda one: kernels(out, *one), work))
 
 
 main()
