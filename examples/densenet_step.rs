@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Instant;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use clap::{Parser, ValueEnum};
 use serde_json::json;
 use sweep::data::InputShape;
@@ -56,12 +56,21 @@ fn peak_memory() -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
+/// What is in use on the device, by whomever, in bytes.
+#[cfg(feature = "cuda")]
+fn device_memory(device: &Device) -> Option<u64> {
+    let (free, total) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok().filter(|_| device.is_cuda())?;
+    u64::try_from(total - free).ok()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn device_memory(_: &Device) -> Option<u64> {
+    None
+}
+
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
-    if precision == Precision::Bf16 {
-        return Err("--precision bf16: sweep trains in f32 only".into());
-    }
     if steps == 0 || batch == 0 || labels == 0 {
         return Err("--steps, --batch and --labels must be 1 or more".into());
     }
@@ -76,7 +85,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let device = sweep::worker::device(&name)?;
     let config = ModelConfig { arch: "densenet121".to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None };
     let shape = InputShape::Image { channels: 3, height: size, width: size };
-    let model = model::build(&config, shape, labels, None, 0, &device)?;
+    let precision = if precision == Precision::Bf16 { "bf16" } else { "f32" };
+    let model = model::at_precision(model::build(&config, shape, labels, None, 0, &device)?, &config, precision, &device)?;
     let adam = [("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8), ("weight_decay", 0.0)];
     let adam = adam.iter().fold(Choice::plain("adam"), |adam, &(name, value)| adam.with(name, value));
     let mut optimizer = Optimizer::new(&adam, &model.state().parameters)?;
@@ -85,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut rng = Rng::new(0, "densenet_step", &[]);
     let pixels: Vec<f32> = (0..batch * 3 * size * size).map(|_| rng.normal() as f32).collect();
-    let inputs = Tensor::from_vec(pixels, (batch, 3, size, size), &candle_core::Device::Cpu)?.to_device(&device)?;
+    let inputs = Tensor::from_vec(pixels, (batch, 3, size, size), &Device::Cpu)?.to_device(&device)?;
     let targets: Vec<u8> = (0..batch * labels).map(|_| u8::from(rng.uniform() < 0.3)).collect();
     let mut seconds = Vec::with_capacity(steps);
     let mut losses = Vec::with_capacity(steps);
@@ -107,8 +117,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "median_step_s": median,
         "steps_s": seconds,
         "losses": losses,
-        "peak_memory_bytes": peak_memory(),
-        "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": "f32",
+        "peak_memory_bytes": device_memory(&device).or_else(peak_memory),
+        "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });
     println!("{result:#}");
     Ok(())

@@ -8,6 +8,7 @@ mod linear;
 mod macs;
 mod mlp;
 mod network;
+mod precision;
 mod state;
 mod weights;
 
@@ -15,6 +16,7 @@ use candle_core::{Device, Tensor};
 
 pub use macs::forward_macs;
 pub use network::dropout_mask;
+pub use precision::at_precision;
 pub use state::{Contents, State, load_state, load_tensors, save, save_tensors};
 
 use crate::data::InputShape;

@@ -231,6 +231,14 @@ pub struct ModelConfig {
     pub freeze: Option<String>,
 }
 
+impl ModelConfig {
+    /// Whether what is trained has feature maps, which `train.precision` is about.
+    #[must_use]
+    pub fn has_maps(&self) -> bool {
+        self.freeze.is_none() && !matches!(self.arch.as_str(), "linear" | "mlp")
+    }
+}
+
 /// The training loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
@@ -243,7 +251,7 @@ pub struct TrainConfig {
     pub schedule: Choice,
     /// Largest L2 norm of the whole gradient; none by default.
     pub grad_clip: Option<f64>,
-    /// `f32`, or `bf16` on CUDA.
+    /// `f32`, or `bf16` on CUDA: what the feature maps are. Parameters, logits and sums are f32 in any case.
     pub precision: String,
     /// Start the head's bias at logit(prevalence) (strategies.md M10).
     pub prior_bias: bool,

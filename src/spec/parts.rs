@@ -187,6 +187,14 @@ impl Parts {
                 },
             };
             let frozen = parts.model.get(ids.model).value.freeze.is_some();
+            let (model, train) = (&parts.model.get(ids.model).value, &parts.train.get(ids.train).value);
+            if train.precision == "bf16" && !model.has_maps() {
+                let trained = if frozen { "the head of a frozen backbone" } else { &model.arch };
+                let message = format!("bf16 is for networks with feature maps, cnn and densenet121; {trained} trains in \"f32\"");
+                let over = grid.axes.iter().zip(point).filter(|(axis, index)| axis.part == Part::Train && **index != ABSENT);
+                let over = over.map(|(axis, &index)| (axis.key.as_str(), &axis.values[index as usize])).collect();
+                return Err(keys("train", over).place_fault("train.precision", &message));
+            }
             feeds(&parts.sampler.get(ids.sampler).value, &parts.data.get(ids.data).value, frozen)?;
             if fitting.insert((ids.data, ids.model)) {
                 let over = grid.axes.iter().zip(point).filter(|(axis, index)| axis.part == Part::Data && **index != ABSENT);

@@ -253,7 +253,7 @@ pub(super) fn train(keys: &Keys<'_>) -> Result<TrainConfig, SpecError> {
         learning_rate: keys.number("train.learning_rate", 1e-3, (ABOVE_ZERO, 1000.0))?,
         schedule: choice(keys, "train.schedule", "constant")?,
         grad_clip: keys.get("train.grad_clip").map(|node| node.number("train.grad_clip", (ABOVE_ZERO, f64::MAX))).transpose()?,
-        precision: keys.one_of("train.precision", "f32", &["f32"])?,
+        precision: keys.one_of("train.precision", "f32", &["f32", "bf16"])?,
         prior_bias: keys.boolean("train.prior_bias", true)?,
     })
 }

@@ -126,6 +126,10 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ("[data]\nkind='letters'\n[train]\nlearning_rate = '1e-3'\n", &["f.toml:4:17: ", "not \"1e-3\""]),
         ("[data]\nkind='letters'\n[train]\nprior_bias = 1\n", &["f.toml:4:14: ", "true or false, not 1"]),
         (
+            "[data]\nkind='letters'\n[model]\narch = 'mlp'\n[train]\nprecision = 'bf16'\n",
+            &["f.toml:6:13: ", "`train.precision`", "networks with feature maps", "mlp trains in \"f32\""],
+        ),
+        (
             "[data]\nkind='letters'\n[train]\noptimizer = 'adamm'\n",
             &["f.toml:4:13: ", "allowed: adam, adamw, sgd", "did you mean `adam`?"],
         ),

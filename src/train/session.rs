@@ -75,6 +75,7 @@ pub fn start(job: &Job, data: &Dataset, counts: &LabelCounts, device: &Device) -
     let config = &job.config;
     let prior = config.train.prior_bias.then(|| prior_logits(counts));
     let model = model::build(&config.model, data.shape(), counts.positives.len(), prior.as_deref(), config.seed, device)?;
+    let model = model::at_precision(model, &config.model, &config.train.precision, device)?;
     let optimizer = Optimizer::new(&config.train.optimizer, &model.state().parameters)?;
     let state = model.state().clone();
     Ok((model, Learner { state, optimizer }))

@@ -12,8 +12,9 @@ const KERNELS: Module = module!("batch_norm");
 
 /// Threads of a block.
 const THREADS: usize = 256;
-/// Blocks that share the positions out, at most: enough for every GPU of today, few enough to add up.
-const MOST_BLOCKS: usize = 512;
+/// Blocks of a launch, about: they fill the largest GPU of today once (132 multiprocessors of 2048 threads), and what they find is
+/// little beside what they read.
+const BLOCKS: usize = 1024;
 /// Positions a thread should have before there is another block.
 const LEAST_POSITIONS: usize = 4;
 
@@ -81,8 +82,9 @@ impl Plan {
         let packs = first.channels.div_ceil(pack).max(1);
         let across = packs.next_power_of_two().min(32);
         let down = THREADS / across;
-        let blocks = first.positions.div_ceil(down * LEAST_POSITIONS).clamp(1, MOST_BLOCKS);
-        let grid = Grid { blocks: (whole(packs.div_ceil(across)), whole(blocks), 1), threads: (whole(across), whole(down)) };
+        let wide = packs.div_ceil(across);
+        let blocks = first.positions.div_ceil(down * LEAST_POSITIONS).clamp(1, BLOCKS.div_ceil(wide));
+        let grid = Grid { blocks: (whole(wide), whole(blocks), 1), threads: (whole(across), whole(down)) };
         Ok(Self { grid, suffix: format!("{}_{pack}", suffix(first.dtype)?) })
     }
 }

@@ -11,7 +11,7 @@ use super::gemm::{Factor, Target, product};
 use super::graph::Fresh;
 use super::{Arg, Grid, Module, address, device, empty, int, launch, module, suffix};
 
-const KERNELS: Module = module!("conv");
+const KERNELS: Module = module!("columns");
 
 /// Bytes of a laid-out input: some pictures of the batch at a time.
 const MOST_BYTES: usize = 256 << 20;

@@ -1,0 +1,287 @@
+//! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in bf16.
+//!
+//! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (tests/densenet.rs). The
+//! device may be a GPU or the host emulation of tests/cuda_on_host. Without either the tests are skipped, and say so; they fail
+//! where `SWEEP_NEED_GPU` is set.
+
+#![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use sweep::kernel::{self, BatchStatistics, DenseLayer};
+use sweep::rng::Rng;
+
+/// The first CUDA device; `None`, and said so, where there is none.
+fn device() -> Option<Device> {
+    match Device::new_cuda(0) {
+        Ok(device) => Some(device),
+        Err(error) if std::env::var_os("SWEEP_NEED_GPU").is_none() => {
+            println!("skipped: {error}");
+            None
+        }
+        Err(error) => panic!("SWEEP_NEED_GPU is set: {error}"),
+    }
+}
+
+/// An argument: maps, written channel-major as on the CPU, or weights.
+#[derive(Clone, Copy, Debug)]
+enum Argument<'a> {
+    Maps(&'a [usize]),
+    Weights(&'a [usize]),
+}
+use Argument::{Maps, Weights};
+
+impl Argument<'_> {
+    fn shape(&self) -> &[usize] {
+        match self {
+            Maps(shape) | Weights(shape) => shape,
+        }
+    }
+
+    /// Normal numbers that bf16 holds exactly, in sixteenths: ties, zeros among them. Weights of many inputs are small.
+    fn values(&self, seed: u64) -> Vec<f32> {
+        let mut rng = Rng::new(seed, "inputs", &[]);
+        let shape = self.shape();
+        let scale = match self {
+            Weights(&[_, inputs, k, _]) => ((inputs * k * k) as f64).sqrt().recip(),
+            _ => 1.0,
+        };
+        let round = |value: f64| half::bf16::from_f64((value * 16.0).round() / 16.0 * scale).to_f32();
+        (0..shape.iter().product()).map(|_| round(rng.normal())).collect()
+    }
+}
+
+/// Channel-major to the order of a CUDA device, and back.
+fn to_nhwc(maps: &Tensor) -> Tensor {
+    maps.permute((1, 2, 3, 0)).unwrap().contiguous().unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The numbers of `tensor`; those of maps as the CPU orders them.
+fn ordered(tensor: &Tensor, maps: bool) -> Vec<f32> {
+    let host = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+    let turned = maps && tensor.device().is_cuda();
+    numbers(&if turned { host.permute((3, 0, 1, 2)).unwrap().contiguous().unwrap() } else { host })
+}
+
+/// The result, then the gradient of each argument under a random linear loss.
+fn run(arguments: &[Argument<'_>], device: &Device, dtype: DType, f: &dyn Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Vec<f32>> {
+    let cuda = device.is_cuda();
+    let vars: Vec<Var> = (1..)
+        .zip(arguments)
+        .map(|(seed, argument)| {
+            let tensor = Tensor::from_vec(argument.values(seed), argument.shape(), &Device::Cpu).unwrap();
+            let tensor = match argument {
+                Maps(_) if cuda => to_nhwc(&tensor).to_dtype(dtype).unwrap(),
+                _ => tensor,
+            };
+            Var::from_tensor(&tensor.to_device(device).unwrap()).unwrap()
+        })
+        .collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+    let y = f(&tensors).unwrap();
+    let maps = y.rank() == 4;
+    let shape: Vec<usize> = match *y.dims() {
+        [n, h, w, c] if cuda => vec![c, n, h, w],
+        ref other => other.to_vec(),
+    };
+    let mut rng = Rng::new(99, "loss", &[]);
+    let direction: Vec<f32> = (0..y.elem_count()).map(|_| half::bf16::from_f64(rng.normal()).to_f32()).collect();
+    let direction = Tensor::from_vec(direction, shape, &Device::Cpu).unwrap();
+    let direction = if maps && cuda { to_nhwc(&direction) } else { direction };
+    let direction = direction.to_dtype(y.dtype()).unwrap().to_device(device).unwrap();
+    let gradients = (&y * direction).unwrap().sum_all().unwrap().backward().unwrap();
+    let mut all = vec![ordered(&y, maps)];
+    for (argument, tensor) in arguments.iter().zip(&tensors) {
+        all.push(gradients.get(tensor).map(|g| ordered(g, matches!(argument, Maps(_)))).unwrap_or_default());
+    }
+    all
+}
+
+/// Panics unless `f` on the device agrees with `f` on the CPU, to `f32` and `bf16` of the norm of each result, and with itself.
+fn check(what: &str, arguments: &[Argument<'_>], tolerance: (f64, f64), f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let Some(device) = device() else { return };
+    let expected = run(arguments, &Device::Cpu, DType::F32, &f);
+    for (dtype, tolerance) in [(DType::F32, tolerance.0), (DType::BF16, tolerance.1)] {
+        let got = run(arguments, &device, dtype, &f);
+        for (which, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            assert_eq!(got.len(), expected.len(), "{what} {arguments:?} {dtype:?}: size of result {which}");
+            let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+            let error = norm(&mut got.iter().zip(expected).map(|(a, b)| f64::from(a - b)));
+            let scale = norm(&mut expected.iter().map(|&v| f64::from(v)));
+            assert!(
+                error <= tolerance * scale + 1e-5,
+                "{what} {arguments:?} {dtype:?}: result {which} is off by {error:.1e} of {scale:.1e}"
+            );
+        }
+        assert!(run(arguments, &device, dtype, &f) == got, "{what} {arguments:?} {dtype:?}: the second time other bits");
+    }
+}
+
+/// What one operation may be off by: f32 sums in another order; a rounding to 8 bits on the way in or out.
+const ONE: (f64, f64) = (2e-6, 8e-3);
+
+#[test]
+fn convolutions() {
+    let cases = [
+        (3, 5, (7, 9), 3, 1, 1),
+        (2, 4, (14, 15), 3, 2, 1),
+        (3, 8, (28, 21), 7, 2, 3),
+        (70, 33, (6, 5), 1, 1, 0),
+        (64, 32, (6, 5), 3, 1, 1),
+        (16, 24, (5, 5), 1, 1, 0),
+        (5, 3, (6, 6), 2, 2, 0),
+        (4, 3, (5, 6), 1, 2, 0),
+        (2, 2, (3, 3), 2, 1, 2),
+    ];
+    for (inputs, outputs, (h, w), k, stride, padding) in cases {
+        check("conv2d", &[Maps(&[inputs, 3, h, w]), Weights(&[outputs, inputs, k, k])], ONE, |t| {
+            kernel::conv2d(&t[0], &t[1], stride, padding)
+        });
+    }
+}
+
+#[test]
+fn batch_norms_in_training() {
+    for relu in [false, true] {
+        for shape in [[3, 2, 5, 7], [1, 3, 40, 30], [5, 2, 1, 1], [40, 3, 9, 4], [264, 2, 3, 3]] {
+            let arguments = [Maps(&shape), Weights(&shape[..1]), Weights(&shape[..1])];
+            check("batch_norm", &arguments, (1e-5, 2e-2), |t| Ok(kernel::batch_norm_train(&t[0], &t[1], &t[2], 1e-5, relu)?.0));
+        }
+    }
+}
+
+/// Values far from zero: the variance must not drown in the mean's square.
+#[test]
+fn large_means_keep_their_variance() {
+    let Some(device) = device() else { return };
+    let values: Vec<f32> = (0..4000).map(|i| 10_000.0 + (i / 8 % 2) as f32).collect();
+    let x = Tensor::from_vec(values, (5, 10, 10, 8), &device).unwrap();
+    let (one, zero) = (Tensor::ones(8, DType::F32, &device).unwrap(), Tensor::zeros(8, DType::F32, &device).unwrap());
+    let statistics = kernel::batch_norm_train(&x, &one, &zero, 0.0, false).unwrap().1;
+    for mean in numbers(&statistics.mean) {
+        assert!((mean - 10_000.5).abs() < 2e-3, "{mean}");
+    }
+    for variance in numbers(&statistics.variance) {
+        assert!((variance - 0.25 * 500.0 / 499.0).abs() < 1e-6, "{variance}");
+    }
+}
+
+#[test]
+fn statistics_move_the_running_ones_as_on_the_cpu() {
+    let Some(cuda) = device() else { return };
+    let values = Maps(&[12, 3, 5, 4]).values(1);
+    let moved = |device: &Device| {
+        let x = Tensor::from_vec(values.clone(), (12, 3, 5, 4), &Device::Cpu).unwrap();
+        let x = if device.is_cuda() { to_nhwc(&x).to_device(device).unwrap() } else { x };
+        let ones = Var::ones(12, DType::F32, device).unwrap();
+        let twos = Var::from_tensor(&Tensor::full(2f32, 12, device).unwrap()).unwrap();
+        let batch = kernel::batch_norm_train(&x, ones.as_tensor(), twos.as_tensor(), 1e-5, true).unwrap().1;
+        batch.absorb_into(&ones, &twos, 0.1).unwrap();
+        [numbers(ones.as_tensor()), numbers(twos.as_tensor())].concat()
+    };
+    for (ours, expected) in moved(&cuda).iter().zip(moved(&Device::Cpu)) {
+        assert!((ours - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{ours}, on the CPU {expected}");
+    }
+}
+
+#[test]
+fn given_statistics_outside_the_graph_and_in_it() {
+    for shape in [[3, 2, 5, 7], [16, 3, 4, 5]] {
+        let arguments = [Maps(&shape), Weights(&shape[..1]), Weights(&shape[..1])];
+        for outside in [false, true] {
+            check("batch_norm_eval", &arguments, (1e-5, 2e-2), |t| {
+                let weight = t[1].detach();
+                let statistics = BatchStatistics { mean: weight.clone(), variance: weight.sqr()? };
+                if !outside {
+                    return kernel::batch_norm_eval(&t[0], &statistics, &t[1], &t[2], 1e-5, true);
+                }
+                kernel::batch_norm_eval(&t[0].detach(), &statistics, &weight, &t[2].detach(), 1e-5, true)
+            });
+        }
+    }
+}
+
+#[test]
+fn pools() {
+    for (h, w, k, stride, padding) in [(7, 9, 3, 2, 1), (6, 6, 2, 2, 0), (5, 8, 3, 1, 1), (4, 4, 3, 3, 0), (17, 17, 17, 1, 0)] {
+        for channels in [2, 16] {
+            check("max_pool2d", &[Maps(&[channels, 3, h, w])], ONE, |t| kernel::max_pool2d(&t[0], k, stride, padding));
+        }
+    }
+    for (h, w, k) in [(7, 7, 2), (6, 9, 3), (4, 4, 2), (5, 5, 5)] {
+        for channels in [2, 16] {
+            check("avg_pool2d", &[Maps(&[channels, 3, h, w])], ONE, |t| kernel::avg_pool2d(&t[0], k));
+        }
+    }
+    for channels in [3, 16] {
+        check("global_avg_pool", &[Maps(&[channels, 3, 5, 4])], ONE, |t| kernel::global_avg_pool(&t[0]));
+        check("adaptive_avg_pool2d", &[Maps(&[channels, 3, 5, 7])], (1e-5, 2e-2), |t| kernel::adaptive_avg_pool2d(&t[0], 3));
+    }
+}
+
+#[test]
+fn ways_in_and_out() {
+    check("flatten", &[Maps(&[3, 2, 4, 5])], ONE, |t| kernel::flatten(&t[0]));
+    check("relu", &[Maps(&[3, 2, 4, 5])], ONE, |t| kernel::relu(&t[0]));
+    check("concat", &[Maps(&[3, 2, 4, 5]), Maps(&[5, 2, 4, 5])], ONE, |t| kernel::concat(&[t[0].clone(), t[1].clone()]));
+    let Some(device) = device() else { return };
+    let pictures = Tensor::from_vec(Maps(&[2, 3, 4, 5]).values(1), (2, 3, 4, 5), &Device::Cpu).unwrap();
+    let entered = kernel::enter(&pictures.to_device(&device).unwrap()).unwrap();
+    assert_eq!(entered.dims(), [2, 4, 5, 3]);
+    assert_eq!(kernel::map_size(&entered).unwrap(), (4, 5));
+    assert_eq!(ordered(&entered, true), numbers(&kernel::enter(&pictures).unwrap()));
+}
+
+/// Views that are not contiguous: the channels 8..24 of wider maps, and maps with height and width exchanged.
+#[test]
+fn views() {
+    let part = |t: &Tensor| if t.device().is_cuda() { t.narrow(3, 8, 16) } else { t.narrow(0, 8, 16) };
+    let turned = |t: &Tensor| if t.device().is_cuda() { t.transpose(1, 2) } else { t.transpose(2, 3) };
+    let maps: &[usize] = &[32, 2, 5, 6];
+    check("view", &[Maps(maps), Weights(&[7, 16, 3, 3])], ONE, |t| kernel::conv2d(&part(&t[0])?, &t[1], 1, 1));
+    check("view", &[Maps(maps), Weights(&[16]), Weights(&[16])], (1e-5, 2e-2), |t| {
+        Ok(kernel::batch_norm_train(&turned(&part(&t[0])?)?, &t[1], &t[2], 1e-5, true)?.0)
+    });
+    check("view", &[Maps(maps)], ONE, |t| kernel::max_pool2d(&turned(&t[0])?, 3, 2, 1));
+    check("view", &[Maps(maps)], ONE, |t| kernel::avg_pool2d(&part(&t[0])?, 2));
+    check("view", &[Maps(maps)], ONE, |t| kernel::global_avg_pool(&turned(&t[0])?));
+}
+
+/// Channels of all rests, one picture and several.
+#[test]
+fn dense_blocks() {
+    let cases = [
+        (5, 3, 10, 2, [3, 5, 7]),
+        (16, 32, 24, 3, [4, 6, 5]),
+        (8, 8, 16, 1, [2, 3, 3]),
+        (20, 9, 7, 2, [2, 13, 11]),
+        (64, 32, 128, 2, [2, 4, 4]),
+    ];
+    for (first, growth, bottleneck, layers, [n, h, w]) in cases {
+        let mut shapes = vec![vec![first, n, h, w]];
+        for l in 0..layers {
+            let inputs = first + l * growth;
+            shapes.extend([vec![inputs], vec![inputs], vec![bottleneck, inputs, 1, 1]]);
+            shapes.extend([vec![bottleneck], vec![bottleneck], vec![growth, bottleneck, 3, 3]]);
+        }
+        let arguments: Vec<Argument> =
+            shapes.iter().enumerate().map(|(i, shape)| if i == 0 { Maps(shape) } else { Weights(shape) }).collect();
+        let of = |t: &[Tensor]| -> Vec<DenseLayer> {
+            t[1..]
+                .chunks_exact(6)
+                .map(|t| DenseLayer {
+                    norm1: (t[0].clone(), t[1].clone()),
+                    conv1: t[2].clone(),
+                    norm2: (t[3].clone(), t[4].clone()),
+                    conv2: t[5].clone(),
+                })
+                .collect()
+        };
+        // Roundings of a layer are the next one's input, and turn rectifiers on and off.
+        check("dense_block", &arguments, (5e-5, 8e-2), |t| Ok(kernel::dense_block_train(&t[0], &of(t), 1e-5)?.0));
+    }
+}
