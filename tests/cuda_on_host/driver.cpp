@@ -67,7 +67,16 @@ void *pointer(CUdeviceptr at) { return reinterpret_cast<void *>(at); }
 }  // namespace
 
 extern "C" {
-void emu_register_module(const char *file, const EmuKernel *kernels, unsigned count) { sources().push_back({file, kernels, count}); }
+void emu_register_module(const char *file, const EmuKernel *kernels, unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+        // The host's build reads the parameters as the PTX's declares them, or what it shows is worth nothing.
+        const EmuKernel &kernel = kernels[i];
+        if (kernel.parameters == kernel.ptx_parameters && !memcmp(kernel.sizes, kernel.ptx_sizes, kernel.parameters)) continue;
+        fprintf(stderr, "host emulation: %s in %s has other parameters than in the PTX\n", kernel.name, file);
+        abort();
+    }
+    sources().push_back({file, kernels, count});
+}
 
 CUresult cuInit(unsigned) {
     std::lock_guard guard(device);
