@@ -42,7 +42,7 @@ impl Argument<'_> {
     fn values(&self, seed: u64) -> Vec<f32> {
         let mut rng = Rng::new(seed, "inputs", &[]);
         let shape = self.shape();
-        let scale = match self {
+        let scale = match *self {
             Weights(&[_, inputs, k, _]) => ((inputs * k * k) as f64).sqrt().recip(),
             _ => 1.0,
         };
