@@ -83,8 +83,10 @@ pub fn batch_norm_eval(
     let shift = (bias - (&statistics.mean * &scale)?)?;
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {
-        let [scale, shift] = [scale.to_dtype(x.dtype())?, shift.to_dtype(x.dtype())?];
-        return super::channel_major(x, |x| affine_reference(x, &scale, &shift, relu));
+        // In f32 whatever the maps are: rounded factors would lose what `x scale` and `shift` leave when they cancel.
+        let in_f32 =
+            |x: &Tensor| affine_reference(&x.to_dtype(candle_core::DType::F32)?, &scale, &shift, relu)?.to_dtype(x.dtype());
+        return super::channel_major(x, in_f32);
     }
     if super::is_ours(x) {
         x.contiguous()?.apply_op3(&scale, &shift, Affine { relu })
