@@ -281,7 +281,8 @@ fn dense_blocks() {
                 })
                 .collect()
         };
-        // Roundings of a layer are the next one's input, and turn rectifiers on and off.
-        check("dense_block", &arguments, (5e-5, 8e-2), |t| Ok(kernel::dense_block_train(&t[0], &of(t), 1e-5)?.0));
+        // Roundings of a layer are the next one's input, and turn rectifiers on and off: rounding what is stored to bf16 moves the
+        // gradients of the first case by 1 to 4 % in the middle and by 19 % at worst (30 draws in torch).
+        check("dense_block", &arguments, (5e-5, 0.25), |t| Ok(kernel::dense_block_train(&t[0], &of(t), 1e-5)?.0));
     }
 }
