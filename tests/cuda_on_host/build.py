@@ -148,12 +148,17 @@ def main() -> None:
     (out / "kernels").mkdir(parents=True, exist_ok=True)
     for soname, names in LIBRARIES.items():
         library(out, soname, names)
+    # The emulation's own check.
+    (out / "self").mkdir(exist_ok=True)
+    call([TOOLKIT / "bin/nvcc", "-ptx", "-arch=compute_80", HERE / "self/faults.cu", "-o", out / "self/faults.ptx"])
+    call(["g++", "-std=c++17", "-O1", f"-I{TOOLKIT}/include", HERE / "self/check.cpp", out / "libcuda.so.1", f"-Wl,-rpath,{out}", "-o", out / "self/check"])
     # What `sweep` is shown: one GPU in the driver's folder.
     (out / "gpus/host emulation").mkdir(parents=True, exist_ok=True)
     call(["gcc", "-shared", "-fPIC", "-O2", HERE / "listing.c", "-o", out / "listing.so"])
     registry = Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo")) / "registry/src"
     candle = next(registry.glob("*/candle-kernels-0.11.1/src"))
-    work = [("candle", candle / f"{name}.cu", candle_ptx / f"{name}.ptx") for name in CANDLE]
+    work = [("self", HERE / "self/faults.cu", out / "self/faults.ptx")]
+    work += [("candle", candle / f"{name}.cu", candle_ptx / f"{name}.ptx") for name in CANDLE]
     for folder in our_ptx:
         work += [("ours", source, folder / f"{source.stem}.ptx") for source in sorted((ROOT / "src/kernel/cuda").glob("*.cu"))]
     with ThreadPoolExecutor(2) as pool:
