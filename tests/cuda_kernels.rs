@@ -107,11 +107,13 @@ fn check(what: &str, arguments: &[Argument<'_>], tolerance: (f64, f64), f: impl 
     let expected = run(arguments, &Device::Cpu, DType::F32, &f);
     for (dtype, tolerance) in [(DType::F32, tolerance.0), (DType::BF16, tolerance.1)] {
         let got = run(arguments, &device, dtype, &f);
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let largest = expected[1..].iter().map(|values| norm(&mut values.iter().map(|&v| f64::from(v)))).fold(0.0, f64::max);
         for (which, (got, expected)) in got.iter().zip(&expected).enumerate() {
             assert_eq!(got.len(), expected.len(), "{what} {arguments:?} {dtype:?}: size of result {which}");
-            let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
             let error = norm(&mut got.iter().zip(expected).map(|(a, b)| f64::from(a - b)));
-            let scale = norm(&mut expected.iter().map(|&v| f64::from(v)));
+            // What the next norm takes out of a gradient again leaves the roundings of the others: the bias of a dense layer's first norm.
+            let scale = norm(&mut expected.iter().map(|&v| f64::from(v))).max(0.01 * largest);
             assert!(
                 error <= tolerance * scale + 1e-5,
                 "{what} {arguments:?} {dtype:?}: result {which} is off by {error:.1e} of {scale:.1e}"
@@ -270,19 +272,17 @@ fn dense_blocks() {
         }
         let arguments: Vec<Argument> =
             shapes.iter().enumerate().map(|(i, shape)| if i == 0 { Maps(shape) } else { Weights(shape) }).collect();
-        let of = |t: &[Tensor]| -> Vec<DenseLayer> {
-            t[1..]
-                .chunks_exact(6)
-                .map(|t| DenseLayer {
-                    norm1: (t[0].clone(), t[1].clone()),
-                    conv1: t[2].clone(),
-                    norm2: (t[3].clone(), t[4].clone()),
-                    conv2: t[5].clone(),
-                })
-                .collect()
+        // Rounding what is stored to bf16 turns rectifiers on and off, which moves gradients of so few values by up to 19 % (30 draws
+        // in torch). Biases that keep most of them on leave roundings alone to be seen.
+        let norm =
+            |weight: &Tensor, bias: &Tensor| Ok::<_, candle_core::Error>((weight.affine(0.25, 1.0)?, bias.affine(0.25, 2.5)?));
+        let of = |t: &[Tensor]| -> Result<Vec<DenseLayer>> {
+            let layer = |t: &[Tensor]| {
+                let (norm1, norm2) = (norm(&t[0], &t[1])?, norm(&t[3], &t[4])?);
+                Ok(DenseLayer { norm1, conv1: t[2].clone(), norm2, conv2: t[5].clone() })
+            };
+            t[1..].chunks_exact(6).map(layer).collect()
         };
-        // Roundings of a layer are the next one's input, and turn rectifiers on and off: rounding what is stored to bf16 moves the
-        // gradients of the first case by 1 to 4 % in the middle and by 19 % at worst (30 draws in torch).
-        check("dense_block", &arguments, (5e-5, 0.25), |t| Ok(kernel::dense_block_train(&t[0], &of(t), 1e-5)?.0));
+        check("dense_block", &arguments, (5e-5, 5e-2), |t| Ok(kernel::dense_block_train(&t[0], &of(t)?, 1e-5)?.0));
     }
 }
