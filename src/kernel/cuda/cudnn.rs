@@ -2,6 +2,7 @@
 //! both gradients. Descriptors and workspace sizes are made once for a shape; `false` is the answer where cuDNN does not know a case.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -123,10 +124,10 @@ impl Library {
 /// Runs one direction; `false` where cuDNN does not know the case.
 fn run(device: &CudaDevice, s: &Sizes, dtype: DType, direction: Direction, [a, b, to]: [u64; 3]) -> Result<bool> {
     let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
-    if !libraries.contains_key(&device.id()) {
-        libraries.insert(device.id(), Library::new(device)?);
-    }
-    let Some(library) = libraries.get_mut(&device.id()) else { return Ok(false) };
+    let library = match libraries.entry(device.id()) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => entry.insert(Library::new(device)?),
+    };
     let plan = library.plan(s, dtype)?;
     let Some(bytes) = plan.bytes[direction as usize] else { return Ok(false) };
     let workspace = library.workspace(device, bytes)? as *mut c_void;
