@@ -24,6 +24,7 @@ use sweep::train::{Beat, Feed, Finish, Monitor, run_fed};
 use tempfile::TempDir;
 
 /// The CPU, and the first CUDA device where this build knows of any; where there is none, it is said.
+#[expect(clippy::print_stdout, reason = "a test says what it leaves out")]
 fn devices() -> Vec<Device> {
     let mut devices = vec![Device::Cpu];
     if cfg!(feature = "cuda") {

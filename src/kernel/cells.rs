@@ -22,6 +22,7 @@ pub fn parts(cells: usize) -> usize {
 pub struct Cells {
     pub(super) form: Form,
     /// [`Form::table`], f64; on the CPU it is not read.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a kernel reads it"))]
     pub(super) table: Tensor,
     /// `[batch, 1]` numbers of the rows of the batch at hand, where the form has a use for them.
     pub(super) rows: Option<Tensor>,

@@ -6,7 +6,6 @@ use candle_core::{Device, Result};
 ///
 /// # Errors
 /// The driver's.
-#[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "the driver may refuse"))]
 pub fn free_memory(device: &Device) -> Result<Option<usize>> {
     match device {
         #[cfg(feature = "cuda")]
@@ -20,7 +19,6 @@ pub fn free_memory(device: &Device) -> Result<Option<usize>> {
 ///
 /// # Errors
 /// The driver's.
-#[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "the driver may refuse"))]
 pub fn keep_freed_memory(device: &Device) -> Result<()> {
     match device {
         #[cfg(feature = "cuda")]
@@ -33,7 +31,6 @@ pub fn keep_freed_memory(device: &Device) -> Result<()> {
 ///
 /// # Errors
 /// The driver's.
-#[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "the driver may refuse"))]
 pub fn give_freed_memory_back(device: &Device) -> Result<()> {
     match device {
         #[cfg(feature = "cuda")]

@@ -69,7 +69,7 @@ impl Update {
 ///
 /// # Errors
 /// Candle's.
-#[cfg_attr(not(feature = "cuda"), expect(unused_variables, clippy::unnecessary_wraps, reason = "needs a device"))]
+#[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "only a device has a use for them"))]
 pub fn clip_scale<'a>(gradients: impl Iterator<Item = &'a Tensor>, limit: f64) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
     {

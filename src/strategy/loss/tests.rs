@@ -96,7 +96,7 @@ fn a_form_is_its_loss() {
                 sum += value;
                 let (ours, theirs) = (slope / 64.0, f64::from(gradient[cell]));
                 assert!(
-                    (ours - theirs).abs() <= 3e-7 * theirs.abs(),
+                    (ours - theirs).abs() <= 3e-7 * theirs.abs() + f64::from(f32::MIN_POSITIVE),
                     "{name}, epoch {epoch}: slope {ours} at {z} is not {theirs}"
                 );
             }
