@@ -15,6 +15,7 @@ use sweep::spec::{Choice, ModelConfig};
 use sweep::strategy::LabelCounts;
 use sweep::strategy::loss::{self, Context};
 use sweep::train::Trainer;
+use sweep::train::meter::{self, Course};
 use sweep::train::optimizer::Optimizer;
 
 #[global_allocator]
@@ -107,8 +108,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut losses = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
         let start = Instant::now();
-        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, loss: &*loss, grad_clip: None };
-        let loss = learner.step(&inputs, &targets, Step { seed: 0, epoch: 0, step }, 1e-4)?;
+        let course = Course { loss: &*loss, targets: &targets, labels, batch, seed: 0, epoch: 0 };
+        let mut meter = meter::open(course, &device, 0.0)?;
+        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, meter: &mut *meter, grad_clip: None };
+        learner.step(&inputs, 0..batch, Step { seed: 0, epoch: 0, step }, 1e-4)?;
+        let loss = meter.close()?;
         device.synchronize()?;
         if step >= warmup {
             seconds.push(start.elapsed().as_secs_f64());

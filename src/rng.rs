@@ -42,6 +42,20 @@ impl Rng {
         Self { key: [word(0), word(1)], high: [word(2), word(3)], block: 0, buffer: [0; 4], used: 4, spare_normal: None }
     }
 
+    /// The stream that [`Self::words`] names, from its beginning.
+    #[must_use]
+    pub fn from_words(words: [u32; 4]) -> Self {
+        let [key @ .., high_0, high_1] = words;
+        Self { key, high: [high_0, high_1], block: 0, buffer: [0; 4], used: 4, spare_normal: None }
+    }
+
+    /// What names the stream: key, then the upper half of every counter. Block `n` is Philox 4x32-10 of the counter `n`, so that a
+    /// device makes any number of the stream by itself.
+    #[must_use]
+    pub fn words(&self) -> [u32; 4] {
+        [self.key[0], self.key[1], self.high[0], self.high[1]]
+    }
+
     /// 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {

@@ -20,10 +20,11 @@ use candle_core::Device;
 use crate::cli::Worker as Arguments;
 use crate::data::Dataset;
 use crate::error::Error;
+use crate::kernel::{give_freed_memory_back, keep_freed_memory};
 use crate::protocol::journal::{Journal, JournalError};
 use crate::protocol::{Event, Job, Order, Outcome, VERSION};
 use crate::spec::{DataConfig, Fingerprint};
-use crate::train::{self, Beat, Finish, Monitor, TrainError};
+use crate::train::{self, Beat, Feed, Finish, Monitor, TrainError};
 
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(1);
@@ -81,7 +82,12 @@ pub fn device(name: &str) -> Result<Device, Error> {
         None => Err(wrong("a device is cpu or cuda:N".to_owned())),
         Some(number) => {
             let number = number.parse().map_err(|_| wrong("a CUDA device is cuda:N, N = 0, 1, ...".to_owned()))?;
-            Device::new_cuda(number).map_err(|error| Error::Unexpected(format!("device `{name}` cannot be used: {error}")))
+            let device = Device::new_cuda(number)
+                .map_err(|error| Error::Unexpected(format!("device `{name}` cannot be used: {error}")))?;
+            if let Err(error) = keep_freed_memory(&device) {
+                tracing::warn!("device `{name}` gives freed memory back to the driver again and again, which is slow: {error}");
+            }
+            Ok(device)
         }
     }
 }
@@ -123,11 +129,14 @@ enum Health {
 struct Worker {
     journal: Journal,
     device: Device,
-    /// The data set of the last run, kept open for the next.
-    data: Option<(PathBuf, DataConfig, Dataset)>,
+    /// The data set of the last run and its way to the device, kept open for the next.
+    data: Option<Opened>,
     /// Where the features of the last frozen backbone are, by its pictures, how they are read, the backbone and its weights.
     features: Option<(Pictures, PathBuf)>,
 }
+
+/// A data set, its folder and how it is read, and its way to the device.
+type Opened = (PathBuf, DataConfig, Dataset, Feed);
 
 type Pictures = (PathBuf, DataConfig, String, Option<String>);
 
@@ -152,10 +161,10 @@ impl Worker {
             return self.attempt(jobs, stop, |jobs, data, _, voice| train::together(jobs, data, voice));
         }
         for job in jobs {
-            let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, device, voice| {
+            let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, feed, voice| {
                 let mut ends = Ends::new();
                 for job in jobs {
-                    match train::run(job, data, device, voice) {
+                    match train::run_fed(job, data, feed, voice) {
                         Err(error @ TrainError::Journal(_)) => return Err(error),
                         end => ends.push(end),
                     }
@@ -175,7 +184,7 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stop: &AtomicBool,
-        train: impl FnOnce(&[Job], &Dataset, &Device, &mut Voice<'_>) -> Result<Ends, TrainError>,
+        train: impl FnOnce(&[Job], &Dataset, &Feed, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
         let Self { journal, device, data, features } = self;
         let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
@@ -188,7 +197,8 @@ impl Worker {
                 return Ok(jobs.iter().map(|_| Ok(Finish::Stopped)).collect());
             };
             let Some(first) = jobs.first() else { return Ok(Ends::new()) };
-            train(&jobs, open(data, first)?, device, &mut voice)
+            let (data, feed) = open(data, first, device)?;
+            train(&jobs, data, feed, &mut voice)
         }));
         let ends: Vec<(Outcome, String)> = match trained {
             Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
@@ -212,6 +222,12 @@ impl Worker {
             if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
                 self.data = None;
                 self.features = None;
+            }
+            // The device itself is as good as before: what is left can train smaller runs, here and in other workers.
+            if outcome == Outcome::OutOfMemory
+                && let Err(error) = give_freed_memory_back(&self.device)
+            {
+                tracing::warn!("the device's memory: {error}");
             }
             if outcome == Outcome::Crashed {
                 health = Health::Broken;
@@ -262,13 +278,16 @@ fn on_features<'a>(
 }
 
 /// The data set of `job`: the one that is open, or its own.
-fn open<'a>(data: &'a mut Option<(PathBuf, DataConfig, Dataset)>, job: &Job) -> Result<&'a Dataset, TrainError> {
+fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Feed), TrainError> {
     let config = &job.config.data;
-    if data.as_ref().is_none_or(|(folder, known, _)| *folder != job.data || known != config) {
+    if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
         *data = None;
-        *data = Some((job.data.clone(), config.clone(), Dataset::open(&job.data, config)?));
+        let opened = Dataset::open(&job.data, config)?;
+        let feed = Feed::new(&opened, device)?;
+        *data = Some((job.data.clone(), config.clone(), opened, feed));
     }
-    Ok(&data.as_ref().expect("it was filled just now").2)
+    let (_, _, data, feed) = data.as_ref().expect("it was filled just now");
+    Ok((data, feed))
 }
 
 fn end(job: &Job, st: Outcome, n: u64, why: String) -> Event {

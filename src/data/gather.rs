@@ -25,6 +25,15 @@ pub enum Transform {
     },
 }
 
+/// A random change of a picture: mirrored, then moved; what comes in from outside is black.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    pub flip: bool,
+    /// How many pixels below and to the right of its own place an output pixel's source lies.
+    pub down: isize,
+    pub right: isize,
+}
+
 /// value * scale + offset a channel; mirrored and shifted at train time.
 pub struct ImageTransform {
     channels: usize,
@@ -80,15 +89,18 @@ impl ImageTransform {
         self.offset = mean.iter().zip(deviation).map(|(mean, deviation)| -mean / deviation).collect();
     }
 
+    /// The change of `row` in the epoch that `augment` names (seed, epoch).
+    fn change(&self, row: u32, augment: Option<(u64, usize)>) -> Change {
+        let Some((seed, epoch)) = augment.filter(|_| self.flip || self.padding > 0) else { return Change::default() };
+        let mut rng = Rng::new(seed, "augment", &[epoch as u64, u64::from(row)]);
+        let flip = self.flip && rng.next_u32() & 1 == 1;
+        let reach = 2 * self.padding as u64 + 1;
+        let mut shift = || rng.below(reach) as isize - self.padding as isize;
+        Change { flip, down: shift(), right: shift() }
+    }
+
     /// Writes `[channels, height, width]` of one row's bytes.
-    pub fn apply(&self, pixels: &[u8], mut rng: Option<Rng>, out: &mut [f32]) {
-        let (mut flip, mut down, mut right) = (false, 0, 0);
-        if let Some(rng) = &mut rng {
-            flip = self.flip && rng.next_u32() & 1 == 1;
-            let reach = 2 * self.padding as u64 + 1;
-            down = rng.below(reach) as isize - self.padding as isize;
-            right = rng.below(reach) as isize - self.padding as isize;
-        }
+    pub fn apply(&self, pixels: &[u8], Change { flip, down, right }: Change, out: &mut [f32]) {
         let area = self.height * self.width;
         for channel in 0..self.channels {
             let (scale, offset) = (self.scale[channel], self.offset[channel]);
@@ -151,6 +163,22 @@ impl Transform {
         Self::Features { scale: scale.collect(), mean: mean.iter().map(|mean| *mean as f32).collect() }
     }
 
+    /// The change of `row` in the epoch that `augment` names (seed, epoch); features are never changed.
+    #[must_use]
+    pub fn change(&self, row: u32, augment: Option<(u64, usize)>) -> Change {
+        if let Self::Image(image) = self { image.change(row, augment) } else { Change::default() }
+    }
+
+    /// Two numbers of each channel or column: pictures are `value * first + second`, features `(value - first) * second`.
+    #[must_use]
+    pub fn numbers(&self, width: usize) -> (Vec<f32>, Vec<f32>) {
+        match self {
+            Self::Image(ImageTransform { scale, offset, .. }) => (scale.clone(), offset.clone()),
+            Self::Features { mean, .. } if mean.is_empty() => (vec![0.0; width], vec![1.0; width]),
+            Self::Features { mean, scale } => (mean.clone(), scale.clone()),
+        }
+    }
+
     /// Writes the transformed `rows` of `inputs` to `out`, `step` numbers apart, in parallel.
     pub fn gather(
         &self,
@@ -168,10 +196,7 @@ impl Transform {
             let out = &mut out[..values];
             let from = &inputs[row as usize * bytes..(row as usize + 1) * bytes];
             match self {
-                Self::Image(image) => {
-                    let rng = augment.filter(|_| image.flip || image.padding > 0);
-                    image.apply(from, rng.map(|(seed, epoch)| Rng::new(seed, "augment", &[epoch as u64, u64::from(row)])), out);
-                }
+                Self::Image(image) => image.apply(from, image.change(row, augment), out),
                 Self::Features { mean, .. } if mean.is_empty() => {
                     for (out, x) in out.iter_mut().zip(decode(from)) {
                         *out = x;

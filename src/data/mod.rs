@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+pub use gather::Change;
 pub use gather::normalization;
 pub use imported::{Files, Imported, Scored};
 pub use prepared::Skipped;
@@ -97,7 +98,8 @@ impl InputShape {
     }
 
     /// Bytes of one row in the prepared folder.
-    fn row_bytes(self) -> usize {
+    #[must_use]
+    pub fn row_bytes(self) -> usize {
         match self {
             Self::Image { .. } => self.values(),
             Self::Features { .. } => 4 * self.values(),
@@ -213,8 +215,26 @@ impl Dataset {
         let (bytes, values) = (self.shape().values(), 3 * height * width);
         assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
         out.par_chunks_exact_mut(values).zip(rows).for_each(|(out, &row)| {
-            transform.apply(&self.opened.inputs[row as usize * bytes..(row as usize + 1) * bytes], None, out);
+            transform.apply(&self.opened.inputs[row as usize * bytes..(row as usize + 1) * bytes], Change::default(), out);
         });
+    }
+
+    /// The inputs as the prepared folder holds them, `[rows, row_bytes]`: u8 pictures, or features of four bytes, little-endian.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.opened.inputs
+    }
+
+    /// The numbers that normalise: of each channel a factor and what is added then; of each feature what is taken away and a factor then.
+    #[must_use]
+    pub fn normalizing(&self) -> (Vec<f32>, Vec<f32>) {
+        self.transform.numbers(self.shape().values())
+    }
+
+    /// How the picture of `row` is changed at random in the epoch that `augment` names (seed, epoch): what [`Self::gather`] does.
+    #[must_use]
+    pub fn change(&self, row: u32, augment: Option<(u64, usize)>) -> Change {
+        self.transform.change(row, augment)
     }
 
     /// The inputs of the train rows, `[rows, width]`, where they are features: what some samplers look at.

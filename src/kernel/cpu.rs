@@ -14,6 +14,14 @@ pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     }
 }
 
+/// The values of contiguous storage of any type.
+pub(super) fn typed<'a, T: candle_core::WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(&storage.as_slice::<T>()?[start..end]),
+        None => bail!("a kernel needs contiguous tensors, got strides {:?}", layout.stride()),
+    }
+}
+
 /// A tensor's values, borrowed.
 pub(super) struct Values<G> {
     guard: G,

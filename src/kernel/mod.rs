@@ -10,28 +10,34 @@
 //! In f64 the reference runs, so that a test can compare the two. On CUDA (feature `cuda`) the kernels of `cuda/` run.
 
 mod batch_norm;
+pub mod cells;
 mod conv;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod dense;
 mod depthwise;
+pub mod gather;
 mod linear;
 mod matrix;
+mod memory;
 mod micro;
 mod pool;
 mod relu;
 pub mod stacked;
 mod update;
+mod updates;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
 pub use dense::{DenseLayer, LayerStatistics, dense_block_eval, dense_block_train};
 pub use depthwise::depthwise_conv2d;
 pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gradient};
+pub use memory::{free_memory, give_freed_memory_back, keep_freed_memory};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 pub use update::{AdamStep, Blend, SgdStep};
+pub use updates::{Moved, Update, clip_scale};
 
 use candle_core::{DType, Result, Tensor};
 

@@ -3,6 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::TrainError;
+use super::feed::Feed;
 use crate::data::{Dataset, InputShape, LabelMatrix};
 use crate::metric;
 use crate::model::Model;
@@ -60,25 +61,26 @@ fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Res
     }
 }
 
-/// Logits of `rows`, row-major `[rows, labels]`.
+/// Logits of `rows`, row-major `[rows, labels]`; they are read once, when all are computed.
 ///
 /// # Errors
 /// Candle's; those of `beat`, a sign of life after each batch.
 pub fn logits(
     model: &dyn Model,
     data: &Dataset,
+    feed: &Feed,
     rows: &[u32],
     batch: usize,
-    device: &Device,
     mut beat: impl FnMut() -> Result<(), JournalError>,
 ) -> Result<Vec<f32>, TrainError> {
-    let mut all = Vec::with_capacity(rows.len() * data.labels().names.len());
-    for rows in rows.chunks(batch.max(LEAST_BATCH)) {
-        let batch = model.forward(&inputs(data, rows, None, device)?, None)?;
-        all.extend(batch.flatten_all()?.to_vec1::<f32>()?);
+    let (batches, batch) = (feed.rows(data, rows)?, batch.max(LEAST_BATCH));
+    let mut all = Vec::with_capacity(rows.len().div_ceil(batch));
+    for start in (0..rows.len()).step_by(batch) {
+        let inputs = batches.inputs(start..rows.len().min(start + batch))?;
+        all.push(model.forward(&inputs, None)?.flatten_all()?);
         beat()?;
     }
-    Ok(all)
+    Ok(if all.is_empty() { Vec::new() } else { Tensor::cat(&all, 0)?.to_vec1::<f32>()? })
 }
 
 /// Probabilities of logits; an error where one is no number.

@@ -8,16 +8,19 @@ mod bundle;
 mod checkpoint;
 mod evaluate;
 pub mod features;
+pub mod feed;
 mod heads;
 mod keep;
+pub mod meter;
 pub mod optimizer;
 mod record;
 mod session;
 mod step;
 
 pub use bundle::together;
+pub use feed::Feed;
 pub use keep::finished;
-pub use session::run;
+pub use session::{run, run_fed};
 pub use step::Trainer;
 
 use crate::data::DataError;
@@ -91,9 +94,30 @@ pub enum TrainError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// The device has no room for the run.
+    #[error(
+        "the device has no memory left for a step of {batch} rows: a smaller `train.batch_size`, smaller pictures or fewer workers on the \
+         device may fit ({source})"
+    )]
+    Memory { batch: usize, source: Box<TrainError> },
+}
+
+/// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's and cuDNN's `ALLOC_FAILED`.
+fn is_out_of_memory(error: &candle_core::Error) -> bool {
+    let words = error.to_string().to_lowercase();
+    ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|word| words.contains(word))
 }
 
 impl TrainError {
+    /// The same, with what can be done about it where the device had no room for batches of `batch` rows.
+    #[must_use]
+    fn in_batches_of(self, batch: usize) -> Self {
+        match self.outcome() {
+            Outcome::OutOfMemory => Self::Memory { batch, source: Box::new(self) },
+            _ => self,
+        }
+    }
+
     /// What the controller is told.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -102,11 +126,13 @@ impl TrainError {
             Self::Data(_) | Self::Strategy(_) | Self::Model(ModelError::Weights(_) | ModelError::Input(_)) => Outcome::Data,
             Self::Io { .. } | Self::Journal(_) | Self::Model(ModelError::Write { .. }) => Outcome::Io,
             Self::Candle(error) | Self::Model(ModelError::Candle(error)) => {
-                // CUDA's CUDA_ERROR_OUT_OF_MEMORY, cuBLAS's and cuDNN's ALLOC_FAILED.
-                let words = error.to_string().to_lowercase();
-                let memory = ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|word| words.contains(word));
-                if memory { Outcome::OutOfMemory } else { Outcome::Crashed }
+                if is_out_of_memory(error) {
+                    Outcome::OutOfMemory
+                } else {
+                    Outcome::Crashed
+                }
             }
+            Self::Memory { .. } => Outcome::OutOfMemory,
         }
     }
 }

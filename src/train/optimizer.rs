@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::{Result, Tensor, Var};
 
 use crate::kernel::stacked::{Column, Kind};
-use crate::kernel::{AdamStep, Blend, SgdStep};
+use crate::kernel::{AdamStep, Blend, Moved, SgdStep, Update};
 use crate::spec::Choice;
 
 /// How a parameter moves.
@@ -127,29 +127,27 @@ impl Optimizer {
         Ok(Self { rule, slots: parameters.iter().map(slot).collect::<Result<_>>()?, steps: 0 })
     }
 
-    /// One step against `gradient(name)` with learning rate `rate`; a parameter without a gradient stays.
+    /// One step against the gradients by name with learning rate `rate`; a parameter without a gradient stays. `scale`: what the
+    /// gradients are still to be multiplied with ([`crate::kernel::clip_scale`]).
     ///
     /// # Errors
     /// Candle's.
-    pub fn step(&mut self, gradients: &BTreeMap<&str, Tensor>, rate: f64) -> Result<()> {
+    pub fn step(&mut self, gradients: &BTreeMap<&str, Tensor>, rate: f64, scale: Option<&Tensor>) -> Result<()> {
         self.steps += 1;
-        for (name, Slot { parameter, first, second }) in &self.slots {
-            let Some(gradient) = gradients.get(name.as_str()) else { continue };
-            match (self.rule, second) {
-                (rule @ Rule::Adam { .. }, Some(second)) => {
-                    let (mean, square, move_by) = rule.adam(self.steps, rate);
-                    mean.update(first, gradient, parameter)?;
-                    square.update(second, gradient, parameter)?;
-                    move_by.update(parameter, first, second)?;
-                }
-                (Rule::Sgd { momentum, nesterov, decay }, _) => {
-                    Blend { keep: momentum, add: 1.0, decay, square: false }.update(first, gradient, parameter)?;
-                    SgdStep { rate, momentum, decay, nesterov }.update(parameter, first, gradient)?;
-                }
-                (Rule::Adam { .. }, None) => {}
+        let moved = self.slots.iter().filter_map(|(name, Slot { parameter, first, second })| {
+            Some(Moved { parameter, first, second: second.as_ref(), gradient: gradients.get(name.as_str())? })
+        });
+        let update = match self.rule {
+            Rule::Adam { .. } => {
+                let (mean, square, step) = self.rule.adam(self.steps, rate);
+                Update::Adam { mean, square, step }
             }
-        }
-        Ok(())
+            Rule::Sgd { momentum, nesterov, decay } => Update::Sgd {
+                mean: Blend { keep: momentum, add: 1.0, decay, square: false },
+                step: SgdStep { rate, momentum, decay, nesterov },
+            },
+        };
+        update.apply(&moved.collect::<Vec<_>>(), scale)
     }
 
     /// How it moves parameters.

@@ -7,6 +7,8 @@ use candle_core::Device;
 
 use super::checkpoint::EpochFacts;
 use super::evaluate;
+use super::feed::Feed;
+use super::meter::Course;
 use super::optimizer::Optimizer;
 use super::record::{Learner, Record, Truth};
 use super::step::Trainer;
@@ -17,13 +19,13 @@ use crate::protocol::{Job, SplitName};
 use crate::spec::Schedule;
 use crate::strategy::LabelCounts;
 use crate::strategy::loss::{self, Context, Loss};
-use crate::strategy::sampler::{self, Draw, Sampler, Train, realised};
+use crate::strategy::sampler::{self, Sampler, Train, realised};
 
 /// A run under way.
 struct Session<'a> {
     record: Record<'a>,
     data: &'a Dataset,
-    device: &'a Device,
+    feed: &'a Feed,
     monitor: &'a mut dyn Monitor,
     model: Box<dyn Model>,
     learner: Learner,
@@ -32,6 +34,8 @@ struct Session<'a> {
     sampler: Box<dyn Sampler>,
     truth: Truth,
     beat: Beat,
+    /// Mean loss of the last epoch.
+    mean: f64,
 }
 
 /// Trains the run of `job` on its prepared `data`, from its checkpoint if there is one.
@@ -39,7 +43,19 @@ struct Session<'a> {
 /// # Errors
 /// [`TrainError`]; what was recorded before stays.
 pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
-    let mut session = Session::new(job, data, device, monitor)?;
+    run_fed(job, data, &Feed::new(data, device)?, monitor)
+}
+
+/// [`run`] on the way of `data` to a device that runs before it have used.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_fed(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    train(job, data, feed, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size))
+}
+
+fn train(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    let mut session = Session::new(job, data, feed, monitor)?;
     let drawn = realised(&session.sampler.draws(job.config.seed, 0), &session.truth.train);
     session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
     for epoch in session.record.done()..job.config.train.epochs {
@@ -100,10 +116,10 @@ pub fn sampler_of(job: &Job, data: &Dataset, train: &crate::data::LabelMatrix) -
 }
 
 impl<'a> Session<'a> {
-    fn new(job: &'a Job, data: &'a Dataset, device: &'a Device, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
+    fn new(job: &'a Job, data: &'a Dataset, feed: &'a Feed, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
         let truth = Truth::of(data);
         let counts = truth.train.counts();
-        let (model, learner) = start(job, data, &counts, device)?;
+        let (model, learner) = start(job, data, &counts, feed.device())?;
         Ok(Self {
             record: Record::new(job)?,
             schedule: Schedule::new(&job.config.train),
@@ -114,7 +130,8 @@ impl<'a> Session<'a> {
             model,
             learner,
             data,
-            device,
+            mean: 0.0,
+            feed,
             monitor,
         })
     }
@@ -124,34 +141,34 @@ impl<'a> Session<'a> {
         let job = self.record.job;
         let (batch_size, seed) = (job.config.train.batch_size, job.config.seed);
         let draws = self.sampler.draws(seed, epoch);
+        let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
+        let labels = self.truth.train.names.len();
+        let batches = self.feed.draws(self.data, &draws, (seed, epoch))?;
+        let course = Course { loss: &*self.loss, targets: &targets, labels, batch: batch_size, seed, epoch };
+        let mut meter = self.feed.meter(course, self.mean)?;
         let steps = draws.len().div_ceil(batch_size);
-        let (start, mut sum, mut done, mut rate) = (Instant::now(), 0.0, 0, 0.0);
-        for (step, draws) in draws.chunks(batch_size).enumerate() {
+        let (start, mut rate) = (Instant::now(), 0.0);
+        for step in 0..steps {
+            let rows = step * batch_size..draws.len().min((step + 1) * batch_size);
             rate = self.schedule.rate(epoch, step, steps);
-            let loss = self.step(draws, Step { seed, epoch, step }, rate)?;
-            sum += loss * draws.len() as f64;
-            done += draws.len();
+            let done = rows.end;
+            let grad_clip = job.config.train.grad_clip;
+            let (model, optimizer) = (&*self.model, &mut self.learner.optimizer);
+            let mut trainer = Trainer { model, optimizer, meter: &mut *meter, grad_clip };
+            trainer.step(&batches.inputs(rows.clone())?, rows, Step { seed, epoch, step }, rate)?;
             let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9);
-            self.beat = Beat { epoch, step: step + 1, steps, loss: sum / done as f64, images_per_s };
+            self.beat = Beat { epoch, step: step + 1, steps, loss: meter.mean(), images_per_s };
             self.monitor.beat(job, self.beat)?;
         }
-        Ok((sum / done.max(1) as f64, rate, done))
-    }
-
-    /// One step; returns the batch's loss.
-    fn step(&mut self, draws: &[Draw], step: Step, rate: f64) -> Result<f64, TrainError> {
-        let inputs = evaluate::drawn(self.data, draws, (step.seed, step.epoch), self.device)?;
-        let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
-        let grad_clip = self.record.job.config.train.grad_clip;
-        let (model, loss) = (&*self.model, &*self.loss);
-        Trainer { model, optimizer: &mut self.learner.optimizer, loss, grad_clip }.step(&inputs, &targets, step, rate)
+        self.mean = meter.close()?;
+        Ok((self.mean, rate, draws.len()))
     }
 
     fn logits(&mut self, split: SplitName) -> Result<Vec<f32>, TrainError> {
         let rows = if split == SplitName::Val { &self.data.split().val } else { &self.data.split().test };
         let job = self.record.job;
-        let (model, data, device, beat) = (&*self.model, self.data, self.device, self.beat);
-        evaluate::logits(model, data, rows, job.config.train.batch_size, device, || self.monitor.beat(job, beat))
+        let (model, data, feed, beat) = (&*self.model, self.data, self.feed, self.beat);
+        evaluate::logits(model, data, feed, rows, job.config.train.batch_size, || self.monitor.beat(job, beat))
     }
 
     /// Test, once: the last epoch with the model at hand, the best one with the model that was kept.

@@ -1,19 +1,20 @@
 //! One training step: forward, loss, backward, update. What `sweep run` does with each batch, and what the benchmarks time.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use super::TrainError;
-use super::optimizer::{self, Optimizer};
+use super::meter::Meter;
+use super::optimizer::Optimizer;
 use crate::model::{Model, Step};
-use crate::strategy::loss::{Batch, Loss};
 
 /// What a step moves, and against what.
 pub struct Trainer<'a> {
     pub model: &'a dyn Model,
     pub optimizer: &'a mut Optimizer,
-    pub loss: &'a dyn Loss,
+    pub meter: &'a mut dyn Meter,
     /// The largest norm that all gradients together may have.
     pub grad_clip: Option<f64>,
 }
@@ -25,32 +26,25 @@ pub fn diverged(what: &str, step: Step) -> TrainError {
 }
 
 impl Trainer<'_> {
-    /// Trains on one batch with learning rate `rate`; `targets` are `[batch, labels]`, row-major. Returns the batch's loss.
+    /// Trains on one batch with learning rate `rate`; `rows` are its place among the draws that the meter knows. On a device it returns
+    /// before the step is done.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where loss or gradient are no numbers; Candle's.
-    pub fn step(&mut self, inputs: &Tensor, targets: &[u8], step: Step, rate: f64) -> Result<f64, TrainError> {
+    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle's.
+    pub fn step(&mut self, inputs: &Tensor, rows: Range<usize>, step: Step, rate: f64) -> Result<(), TrainError> {
         let logits = self.model.forward(inputs, Some(step))?;
-        let labels = logits.dim(1)?;
-        let values = logits.flatten_all()?.to_vec1::<f32>()?;
-        let mut gradient = vec![0.0; values.len()];
-        let loss = self.loss.evaluate(Batch { labels, logits: &values, targets, epoch: step.epoch }, &mut gradient);
-        if !loss.is_finite() || gradient.iter().any(|slope| !slope.is_finite()) {
-            return Err(diverged(&format!("the loss is {loss}"), step));
-        }
+        let start = rows.start;
+        let gradient = self.meter.judge(&logits, rows)?;
         // d(sum of logits x g)/d(logits) is g: the loss's own gradient enters Candle's graph as a constant factor.
-        let gradient = Tensor::from_vec(gradient, logits.shape(), &Device::Cpu)?.to_device(inputs.device())?;
         let store = (&logits * gradient)?.sum_all()?.backward()?;
         let parameters = &self.model.state().parameters;
         let named = parameters.iter().filter_map(|(name, var)| Some((name.as_str(), store.get(var.as_tensor())?.clone())));
         let mut gradients: BTreeMap<&str, Tensor> = named.collect();
-        if let Some(limit) = self.grad_clip {
-            let norm = optimizer::clip(&mut gradients, limit)?;
-            if !norm.is_finite() {
-                return Err(diverged(&format!("the gradient's norm is {norm}"), step));
-            }
-        }
-        self.optimizer.step(&gradients, rate)?;
-        Ok(loss)
+        let scale = match self.grad_clip {
+            Some(limit) => self.meter.clip(&mut gradients, limit, start)?,
+            None => None,
+        };
+        self.optimizer.step(&gradients, rate, scale.as_ref())?;
+        Ok(())
     }
 }

@@ -8,13 +8,17 @@
 //! stream, in the order in which it is launched; addresses are therefore good for as long as the tensor they come from lives.
 
 mod batch_norm;
+pub(super) mod cells;
 mod conv;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod dense;
+pub(super) mod gather;
 mod gemm;
 mod graph;
+pub(super) mod memory;
 mod pool;
+pub(super) mod updates;
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
@@ -47,6 +51,7 @@ pub(super) enum Arg {
     Long(i64),
     Int(i32),
     Float(f32),
+    Double(f64),
 }
 
 impl From<u64> for Arg {
@@ -70,6 +75,12 @@ impl From<i32> for Arg {
 impl From<f32> for Arg {
     fn from(value: f32) -> Self {
         Self::Float(value)
+    }
+}
+
+impl From<f64> for Arg {
+    fn from(value: f64) -> Self {
+        Self::Double(value)
     }
 }
 
@@ -111,6 +122,7 @@ pub(super) fn launch(device: &CudaDevice, module: &Module, name: &str, grid: Gri
             Arg::Long(value) => builder.arg(value),
             Arg::Int(value) => builder.arg(value),
             Arg::Float(value) => builder.arg(value),
+            Arg::Double(value) => builder.arg(value),
         };
     }
     let config = LaunchConfig { grid_dim: grid.blocks, block_dim: (grid.threads.0, grid.threads.1, 1), shared_mem_bytes: 0 };
@@ -136,9 +148,10 @@ pub(super) fn storage_address(storage: &CudaStorage, layout: &Layout) -> Result<
     let (base, size) = match &storage.slice {
         CudaStorageSlice::F32(slice) => (base(slice, &storage.device), 4),
         CudaStorageSlice::BF16(slice) => (base(slice, &storage.device), 2),
+        CudaStorageSlice::F64(slice) => (base(slice, &storage.device), 8),
         CudaStorageSlice::U32(slice) => (base(slice, &storage.device), 4),
         CudaStorageSlice::U8(slice) => (base(slice, &storage.device), 1),
-        _ => bail!("a CUDA kernel reads f32, bf16, u32 and u8"),
+        _ => bail!("a CUDA kernel reads f64, f32, bf16, u32 and u8"),
     };
     Ok(base + (start * size) as u64)
 }

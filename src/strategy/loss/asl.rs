@@ -7,8 +7,9 @@
 //! pointwise loss, so that one learning rate serves all. LINK from the derivatives: 0.5 stands for 0.147 with the defaults, and any
 //! score below `clip` for 0, which is not invertible there.
 
+use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, sigmoid, softplus};
-use super::{Build, Entry, focal};
+use super::{Build, Entry, Form, focal};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
@@ -104,5 +105,18 @@ impl Pointwise for Asl {
         let (modulator, cost) = (shifted.powf(gamma), -(-shifted).ln_1p());
         let focus = if self.detach { 0.0 } else { gamma * modulator / shifted * cost };
         Term { value: modulator * cost, slope: (focus + modulator / (rest + self.clip)) * p * rest }
+    }
+
+    fn form(&self) -> Option<Form> {
+        let shape = |gamma| match self.detach {
+            true => Shape::Detached { gamma },
+            false => Shape::Focal { gamma, epsilon: 0.0 },
+        };
+        let negative = match self.clip {
+            0.0 => shape(self.negative),
+            clip => Shape::Clipped { gamma: self.negative, clip, detach: self.detach },
+        };
+        let positive = Side::new(shape(self.positive), 1.0, self.weight.clone());
+        Some(Form::new(positive, Side::new(negative, -1.0, vec![1.0; self.weight.len()])))
     }
 }

@@ -3,8 +3,9 @@
 //! `l+ = w softplus(-z)`, `l- = softplus(z)`; the mean divides by batch × labels, not by the sum of the weights.
 //! LINK: `eta = q / (q + w (1-q))` with `q = sigmoid(z)`, that is `sigmoid(z - ln w)`: 0.5 stands for `1 / (1+w)`.
 
+use super::form::Side;
 use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid, softplus};
-use super::{Batch, Build, Entry};
+use super::{Batch, Build, Entry, Form};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "bce",
@@ -51,5 +52,10 @@ impl Pointwise for Bce {
 
     fn link(&self, label: usize, z: f64) -> Option<f64> {
         Some(sigmoid(z - self.weight[label].ln()))
+    }
+
+    fn form(&self) -> Option<Form> {
+        let labels = self.weight.len();
+        Some(Form::new(Side::positive(0.0, self.weight.clone()), Side::negative(0.0, 1.0, labels)))
     }
 }

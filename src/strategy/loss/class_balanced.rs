@@ -6,8 +6,9 @@
 //! several labels (those of the distribution-balanced loss's comparison), weigh whole rows: by the mean n of the row's labels, the
 //! mean weight or the rarest label; a row without labels weighs 1. Their weight depends on the labels, so that they have no LINK.
 
+use super::form::{Rows, Side};
 use super::pointwise::{Cell, link, mean_over_cells};
-use super::{Batch, Build, Entry, Loss, bce, focal};
+use super::{Batch, Build, Entry, Form, Loss, bce, focal};
 use crate::spec::Choice;
 use crate::strategy::{Absent, LabelCounts, Param, StrategyError, Takes};
 
@@ -109,10 +110,7 @@ impl ClassBalanced {
 
 impl Loss for ClassBalanced {
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
-        let rows: Vec<f64> = match self.by.as_str() {
-            "label" => Vec::new(),
-            _ => batch.targets.chunks_exact(batch.labels).map(|targets| self.row(targets)).collect(),
-        };
+        let rows = self.rows(batch.labels, batch.targets);
         mean_over_cells(batch, gradient, |Cell { row, label, z, positive }| {
             let weight = rows.get(row).unwrap_or(&self.weights[label]);
             let term = if positive {
@@ -122,6 +120,22 @@ impl Loss for ClassBalanced {
             };
             term.times(*weight)
         })
+    }
+
+    fn form(&self, _: usize) -> Option<Form> {
+        let (positive, labels) = (Side::positive(self.gamma, self.pos_weight.clone()), self.weights.len());
+        let negative = Side::negative(self.gamma, 1.0, labels);
+        Some(match self.by.as_str() {
+            "label" => Form::new(positive.times(&self.weights), negative.times(&self.weights)),
+            _ => Form { rows: Rows::Weighed, ..Form::new(positive, negative) },
+        })
+    }
+
+    fn rows(&self, labels: usize, targets: &[u8]) -> Vec<f64> {
+        match self.by.as_str() {
+            "label" => Vec::new(),
+            _ => targets.chunks_exact(labels).map(|targets| self.row(targets)).collect(),
+        }
     }
 
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64> {

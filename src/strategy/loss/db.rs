@@ -8,8 +8,9 @@
 //! mu has to be tuned where labels are few. The weights depend on the row's labels, so there is no LINK: calibrate on validation.
 //! It re-balances by itself; a pos_weight or a balancing sampler comes on top (the paper uses the sampler).
 
+use super::form::{Rows, Side};
 use super::pointwise::{Cell, Term, mean_over_cells, sigmoid};
-use super::{Batch, Build, Entry, Loss, focal};
+use super::{Batch, Build, Entry, Form, Loss, focal};
 use crate::strategy::{Absent, Param, Takes};
 
 const fn number(name: &'static str, help: &'static str, min: f64, max: f64, default: f64) -> Param {
@@ -83,12 +84,25 @@ impl Db {
 
 impl Loss for Db {
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
-        let sum = |targets: &[u8]| targets.iter().zip(&self.inverse).filter(|(y, _)| **y == 1).map(|(_, inverse)| inverse).sum();
-        let rows: Vec<f64> = batch.targets.chunks_exact(batch.labels).map(sum).collect();
+        let rows = self.rows(batch.labels, batch.targets);
         mean_over_cells(batch, gradient, |Cell { row, label, z, positive }| {
             let term = if positive { self.positive(label, z) } else { self.negative(label, z) };
             term.times(self.rebalanced(label, rows[row]))
         })
+    }
+
+    fn form(&self, _: usize) -> Option<Form> {
+        let ([alpha, beta, mu], labels) = (self.map, self.weight.len());
+        let weight = self.weight.iter().map(|weight| self.balance * weight).collect();
+        let positive = Side::positive(self.gamma, weight).shifted(self.shift.clone());
+        let negative = Side::negative(self.gamma, self.balance / self.lambda, labels).shifted(self.shift.clone());
+        let rows = Rows::Shared { alpha, beta, mu, inverse: self.inverse.clone() };
+        Some(Form { rows, ..Form::new(positive, Side { slope: -self.lambda, ..negative }) })
+    }
+
+    fn rows(&self, labels: usize, targets: &[u8]) -> Vec<f64> {
+        let sum = |targets: &[u8]| targets.iter().zip(&self.inverse).filter(|(y, _)| **y == 1).map(|(_, inverse)| inverse).sum();
+        targets.chunks_exact(labels).map(sum).collect()
     }
 
     fn implied_probability(&self, _: usize, _: f64) -> Option<f64> {

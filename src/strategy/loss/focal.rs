@@ -4,8 +4,9 @@
 //! is taken as `exp(-g softplus)`, which neither overflows nor loses digits. LINK by its definition from the derivatives; at z = 0 it
 //! is `(1-a) / (1-a + w a)` for every gamma (1/2 without alpha and weight): gamma squeezes probabilities towards there, alpha moves them.
 
+use super::form::Side;
 use super::pointwise::{Pointwise, Term, exp, mean_by_columns, sigmoid, softplus};
-use super::{Batch, Build, Entry, bce};
+use super::{Batch, Build, Entry, Form, bce};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
@@ -71,5 +72,10 @@ impl Pointwise for Focal {
             #[inline(always)]
             move |z| [term(gamma, z).times(weight), term(gamma, -z).mirrored().times(share)]
         })
+    }
+
+    fn form(&self) -> Option<Form> {
+        let (gamma, labels) = (self.gamma, self.weight.len());
+        Some(Form::new(Side::positive(gamma, self.weight.clone()), Side::negative(gamma, self.negative, labels)))
     }
 }

@@ -6,8 +6,9 @@
 //! LINK: that of focal without alpha and weight, since a_k cancels (eps and rounding left aside).
 
 use super::focal;
+use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term};
-use super::{Build, Entry};
+use super::{Build, Entry, Form};
 use crate::strategy::{Absent, Param};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -48,6 +49,12 @@ impl FocalSeed {
     }
 }
 
+/// Either term at `z`, before its weight.
+pub(super) fn term(gamma: f32, z: f64, negative: bool) -> Term {
+    let loss = FocalSeed { gamma, weight: vec![1.0] };
+    if negative { loss.negative(0, z) } else { loss.positive(0, z) }
+}
+
 /// The logistic function as a float32 program computes it.
 fn probability(z: f64) -> f32 {
     1.0 / (1.0 + (-(z as f32)).exp())
@@ -68,5 +75,11 @@ impl Pointwise for FocalSeed {
         let gamma = self.gamma.into();
         let (positive, negative) = (focal::term(gamma, z), focal::term(gamma, -z).mirrored());
         Some(negative.slope / (negative.slope - positive.slope))
+    }
+
+    fn form(&self) -> Option<Form> {
+        let weight: Vec<f64> = self.weight.iter().map(|&weight| weight.into()).collect();
+        let side = |negative| Side::new(Shape::Seed { gamma: self.gamma, negative }, 1.0, weight.clone());
+        Some(Form::new(side(false), side(true)))
     }
 }

@@ -5,8 +5,9 @@
 //! its sign. LINK from the derivatives, where it rises (with the defaults: 0.5 stands for 0.196). A large margin or a small gamma lets
 //! the negatives fade faster than the positives: higher scores then stand for lower probabilities somewhere, and there is no LINK.
 
+use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, link, sigmoid};
-use super::{Build, Entry, focal};
+use super::{Build, Entry, Form, focal};
 use crate::strategy::{Absent, Param, Takes};
 
 pub(super) const MARGIN: Param = Param {
@@ -72,5 +73,11 @@ impl Pointwise for Hill {
 
     fn link(&self, label: usize, z: f64) -> Option<f64> {
         if self.linked { link(self.positive(label, z), self.negative(label, z)) } else { None }
+    }
+
+    fn form(&self) -> Option<Form> {
+        let labels = self.weight.len();
+        let positive = Side::positive(self.gamma, self.weight.clone()).shifted(vec![-self.margin; labels]);
+        Some(Form::new(positive, Side::new(Shape::Hill { lambda: self.lambda }, -1.0, vec![1.0; labels])))
     }
 }

@@ -8,8 +8,9 @@
 //! LINK: `sigmoid(s z) / (sigmoid(s z) + w sigmoid(-s (z - D)))`, in every epoch, since the label's weight cancels.
 
 use super::class_balanced::{self, BETA};
+use super::form::Side;
 use super::pointwise::{Cell, Term, link, mean_over_cells, sigmoid, softplus};
-use super::{Batch, Build, Entry, Loss, bce};
+use super::{Batch, Build, Entry, Form, Loss, bce};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
@@ -108,6 +109,17 @@ impl Loss for Ldam {
         mean_over_cells(batch, gradient, |Cell { label, z, positive, .. }| {
             let term = if positive { self.positive(label, z) } else { self.negative(label, z) };
             if deferred { term.times(self.deferred[label]) } else { term }
+        })
+    }
+
+    fn form(&self, epoch: usize) -> Option<Form> {
+        let margins = self.positives.iter().map(|margin| -margin).collect();
+        let positive = Side { slope: self.scale, ..Side::positive(0.0, self.weight.clone()).shifted(margins) };
+        let negative = Side::negative(0.0, 1.0, self.weight.len()).shifted(self.negatives.clone());
+        let form = Form::new(positive, Side { slope: -self.scale, ..negative });
+        Some(match epoch >= self.start {
+            true => Form { positive: form.positive.times(&self.deferred), negative: form.negative.times(&self.deferred), ..form },
+            false => form,
         })
     }
 

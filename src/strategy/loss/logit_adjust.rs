@@ -4,8 +4,9 @@
 //! Scores are taken without the offset, so that 0.5 stands for `sigmoid(tau logit pi)`, which is pi at tau = 1: the same operating
 //! point as bce with neg_over_pos (strategies.md F2). LINK: `sigmoid(z + tau logit pi - ln w)`.
 
+use super::form::Side;
 use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid};
-use super::{Batch, Build, Entry, bce};
+use super::{Batch, Build, Entry, Form, bce};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
@@ -59,5 +60,11 @@ impl Pointwise for LogitAdjust {
 
     fn link(&self, label: usize, z: f64) -> Option<f64> {
         Some(sigmoid(z + self.offset[label] - self.weight[label].ln()))
+    }
+
+    fn form(&self) -> Option<Form> {
+        let (labels, offset) = (self.weight.len(), &self.offset);
+        let positive = Side::positive(0.0, self.weight.clone()).shifted(offset.clone());
+        Some(Form::new(positive, Side::negative(0.0, 1.0, labels).shifted(offset.clone())))
     }
 }

@@ -7,6 +7,7 @@ pub(super) mod class_balanced;
 mod db;
 mod focal;
 mod focal_seed;
+pub mod form;
 mod hill;
 mod ldam;
 mod logit_adjust;
@@ -18,6 +19,7 @@ mod two_way;
 mod zlpr;
 
 pub use class_balanced::weights as class_weights;
+pub use form::Form;
 pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 
 use super::{Entry, LabelCounts, StrategyError};
@@ -52,6 +54,17 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
     /// The loss, a mean over batch × labels unless the loss's own file says otherwise; writes its gradient by the logits to
     /// `gradient` (same shape as the logits).
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64;
+
+    /// The loss of epoch `epoch` as numbers, where it is a mean over cells: the same values as [`Self::evaluate`], wherever they are
+    /// computed.
+    fn form(&self, _epoch: usize) -> Option<Form> {
+        None
+    }
+
+    /// A number for each row of `targets` (`[rows, labels]`), where the form's [`form::Rows`] has a use for it; nothing otherwise.
+    fn rows(&self, _labels: usize, _targets: &[u8]) -> Vec<f64> {
+        Vec::new()
+    }
 
     /// LINK: the probability P(y=1|x) that a perfectly trained model means by logit `z` of `label`; `None` where the loss has no link.
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64>;

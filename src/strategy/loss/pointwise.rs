@@ -5,7 +5,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{Batch, IGNORED, Loss};
+use super::{Batch, Form, IGNORED, Loss};
 
 /// A term of a loss at one logit: its value and its derivative by the logit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +48,11 @@ pub trait Pointwise: Send + Sync + std::fmt::Debug {
                 if positive { self.positive(label, z) } else { self.negative(label, z) }
             },
         )
+    }
+
+    /// The loss as numbers; see [`Loss::form`].
+    fn form(&self) -> Option<Form> {
+        None
     }
 
     /// LINK (strategies.md F1): where eta l+'(z) + (1-eta) l-'(z) = 0. Override it where there is a closed form.
@@ -96,6 +101,10 @@ pub(super) fn mean_over_cells(batch: Batch<'_>, gradient: &mut [f32], term: impl
 impl<P: Pointwise> Loss for P {
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
         self.mean(batch, gradient)
+    }
+
+    fn form(&self, _: usize) -> Option<Form> {
+        Pointwise::form(self)
     }
 
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64> {

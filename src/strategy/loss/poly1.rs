@@ -4,8 +4,9 @@
 //! from 0.5), a negative one smooths; 0.5 stands for 1/2 under any e without weight and alpha. From e = -1 up the slopes keep their
 //! sign. LINK by its definition from the derivatives.
 
+use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, exp, sigmoid, softplus};
-use super::{Build, Entry, focal};
+use super::{Build, Entry, Form, focal};
 use crate::spec::Choice;
 use crate::strategy::{Absent, Param, Takes};
 
@@ -70,5 +71,11 @@ impl Pointwise for Poly1 {
 
     fn negative(&self, _: usize, z: f64) -> Term {
         self.term(-z).mirrored().times(self.negative)
+    }
+
+    fn form(&self) -> Option<Form> {
+        let shape = Shape::Focal { gamma: self.gamma, epsilon: self.epsilon };
+        let negative = vec![self.negative; self.weight.len()];
+        Some(Form::new(Side::new(shape, 1.0, self.weight.clone()), Side::new(shape, -1.0, negative)))
     }
 }

@@ -5,9 +5,10 @@
 //! that nobody marked, and costs `w focal(z)`, without the margin as in the reference. LINK from the derivatives up to p = tau; above,
 //! no probability makes a logit optimal once labels are corrected, since both terms then fall with it.
 
+use super::form::Side;
 use super::hill::MARGIN;
 use super::pointwise::{Cell, Term, link, mean_over_cells, sigmoid};
-use super::{Batch, Build, Entry, Loss, focal};
+use super::{Batch, Build, Entry, Form, Loss, focal};
 use crate::strategy::{Absent, Param, Takes};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
@@ -76,6 +77,14 @@ impl Loss for Splc {
             false if correct && sigmoid(z) > self.tau => focal::term(self.gamma, z).times(self.weight[label]),
             false => self.negative(z),
         })
+    }
+
+    fn form(&self, epoch: usize) -> Option<Form> {
+        let labels = self.weight.len();
+        let positive = Side::positive(self.gamma, self.weight.clone());
+        let corrected = (epoch >= self.start).then(|| (self.tau, positive.clone()));
+        let positive = positive.shifted(vec![-self.margin; labels]);
+        Some(Form { corrected, ..Form::new(positive, Side::negative(self.gamma, 1.0, labels)) })
     }
 
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64> {

@@ -75,6 +75,40 @@ fn every_loss(pos_weight: &[f64]) -> Vec<(String, Box<dyn Loss>)> {
     kinds.chain(CORNERS.iter().copied()).map(|name| (name.to_owned(), loss(name, pos_weight))).collect()
 }
 
+/// A form is the loss it was made of, in every epoch; the losses without one are those that compare cells.
+#[test]
+fn a_form_is_its_loss() {
+    let (labels, logits) = (4, (0..64).map(|cell| (cell as f32 * 0.61).sin() * 6.0).collect::<Vec<f32>>());
+    let targets: Vec<u8> = (0..64).map(|cell| [0, 1, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1][cell % 13]).collect();
+    let mut without = Vec::new();
+    for (name, loss) in every_loss(&[3.0, 0.5, 1.0, 7.0]) {
+        for epoch in 0..4 {
+            let Some(form) = loss.form(epoch) else {
+                without.push(name.split('(').next().unwrap().to_owned());
+                continue;
+            };
+            let (value, gradient) = evaluate_at(epoch, loss.as_ref(), labels, &logits, &targets);
+            let rows = loss.rows(labels, &targets);
+            let mut sum = 0.0;
+            for (cell, (&z, &y)) in logits.iter().zip(&targets).enumerate().filter(|(_, (_, y))| **y != IGNORED) {
+                let row = rows.get(cell / labels).copied().unwrap_or(f64::NAN);
+                let Term { value, slope } = form.term(cell % labels, z.into(), y == 1, row);
+                sum += value;
+                let (ours, theirs) = (slope / 64.0, f64::from(gradient[cell]));
+                assert!(
+                    (ours - theirs).abs() <= 3e-7 * theirs.abs() + f64::from(f32::MIN_POSITIVE),
+                    "{name}, epoch {epoch}: slope {ours} at {z} is not {theirs}"
+                );
+            }
+            assert!((sum / 64.0 - value).abs() <= 3e-7 * value.abs(), "{name}, epoch {epoch}: {} is not {value}", sum / 64.0);
+            assert_eq!(form.table().len(), Form::HEAD + 7 * labels, "{name}");
+        }
+    }
+    without.sort();
+    without.dedup();
+    assert_eq!(without, ["soft_f1", "two_way", "zlpr"]);
+}
+
 #[derive(Deserialize)]
 struct Case {
     name: String,

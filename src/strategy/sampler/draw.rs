@@ -37,10 +37,16 @@ impl Draw {
 }
 
 impl Blend {
+    /// The stream of the shares: number `n` of a row moves by the `n`-th [`Rng::uniform`].
+    #[must_use]
+    pub fn shares(&self) -> Rng {
+        Rng::new(self.key, "blend", &[])
+    }
+
     /// Turns `row`, the input of the draw's row, into the blend: each number moves towards that of `partner` by a uniform share of its
     /// own, as in MLSMOTE (one share for the whole row would keep to the line between the two).
     pub fn mix(&self, row: &mut [f32], partner: &[f32]) {
-        let mut rng = Rng::new(self.key, "blend", &[]);
+        let mut rng = self.shares();
         for (x, &other) in row.iter_mut().zip(partner) {
             *x += rng.uniform() as f32 * (other - *x);
         }

@@ -42,7 +42,7 @@ fn every_optimizer_takes_torchs_steps() {
             let mut optimizer = Optimizer::new(&choice(case), &parameters).unwrap();
             for (gradient, wanted) in oracle["gradients"].as_array().unwrap().iter().zip(case["path"].as_array().unwrap()) {
                 let gradient = tensor(&numbers(gradient), dtype);
-                optimizer.step(&BTreeMap::from([("p", gradient)]), oracle["rate"].as_f64().unwrap()).unwrap();
+                optimizer.step(&BTreeMap::from([("p", gradient)]), oracle["rate"].as_f64().unwrap(), None).unwrap();
                 for (got, wanted) in values(&parameters).iter().zip(numbers(wanted)) {
                     assert!((got - wanted).abs() <= tolerance * (1.0 + wanted.abs()), "{dtype:?} {case}: {got} {wanted}");
                 }
@@ -60,7 +60,7 @@ fn a_restored_optimizer_goes_on_as_if_it_had_never_stopped() {
     for case in oracle["cases"].as_array().unwrap() {
         let walk = |optimizer: &mut Optimizer, range: std::ops::Range<usize>| {
             for gradient in &gradients[range] {
-                optimizer.step(&BTreeMap::from([("p", tensor(gradient, DType::F32))]), 0.1).unwrap();
+                optimizer.step(&BTreeMap::from([("p", tensor(gradient, DType::F32))]), 0.1, None).unwrap();
             }
         };
         let whole = parameters(&start, DType::F32);
