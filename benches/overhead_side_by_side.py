@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -116,12 +117,17 @@ def side_by_side(options):
         for round in range(options.rounds):
             rounds["sweep"].append({**sweep(folder, options.runs, round), "runs": options.runs, "version": "0.1.0"})
             for name, (who, trials) in peers.items():
-                rounds[name].append({**said([sys.executable, __file__, "--one", who, trials]), "runs": trials})
+                # Ray may take minutes to place a trial on few cores; it is told so by `timeout`, with its children.
+                command = ["timeout", options.patience, sys.executable, __file__, "--one", who, trials]
+                try:
+                    rounds[name].append({**said(command), "runs": trials})
+                except subprocess.CalledProcessError as error:
+                    print(f"{name}: {trials} runs {'not done after ' + str(options.patience) + ' s' if error.returncode == 124 else error}")
     per_run = {name: [1e3 * result["seconds"] / result["runs"] for result in results] for name, results in rounds.items()}
-    for name, results in rounds.items():
+    for name, results in ((name, results) for name, results in rounds.items() if results):
         used = [1e3 * result["cpu"] / result["runs"] for result in results]
         print(f"{name:21} {results[0]['version']:7} {results[0]['runs']:6} runs: {spread(per_run[name], '{:.2f}')} ms a run, CPU "
-              f"{spread(used, '{:.2f}')} ms, {spread(ratios(per_run[name], per_run['sweep']))} x sweep, "
+              f"{spread(used, '{:.2f}')} ms, {spread(ratios(per_run[name], per_run['sweep']), '{:.2f}')} x sweep, "
               f"{max(result['peak_kib'] for result in results) / 1024:.0f} MiB")
 
 
@@ -147,7 +153,7 @@ def report(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in dict(runs=2000, rounds=3, optuna=200, ray=40).items():
+    for name, value in dict(runs=2000, rounds=3, optuna=200, ray=40, patience=300).items():
         parser.add_argument("--" + name, type=int, default=value)
     parser.add_argument("--bare", action="store_true")
     parser.add_argument("--report", action="store_true")
