@@ -134,7 +134,7 @@ def side_by_side(options):
 def report(options):
     """Times and memory of reading."""
     with tempfile.TemporaryDirectory() as folder:
-        rates = "learning_rate = [" + ", ".join(f"{1e-3 * (1 + step / 100):.6f}" for step in range(100)) + "]\n"
+        rates = "\"train.learning_rate\" = [" + ", ".join(f"{1e-3 * (1 + step / 100):.6f}" for step in range(100)) + "]\n"
         points = sweep_file(folder, 1000, 1, rates)
         database, file = f"{folder}/idle.db", sweep_file(folder, 10_000, 10)
         measured([SWEEP, "run", file, "--on", "fake", "--quiet", "--format", "json", "--db", database])
