@@ -198,6 +198,9 @@ impl Worker {
             };
             let Some(first) = jobs.first() else { return Ok(Ends::new()) };
             let (data, feed) = open(data, first, device)?;
+            for job in jobs.iter().filter(|_| !feed.words().is_empty()) {
+                voice.log(job, feed.words());
+            }
             train(&jobs, data, feed, &mut voice)
         }));
         let ends: Vec<(Outcome, String)> = match trained {

@@ -21,6 +21,7 @@ const PIECE: usize = 64 << 20;
 pub struct Feed {
     device: Device,
     resident: Option<Resident>,
+    words: String,
 }
 
 /// A data set on the device, uploaded once.
@@ -46,37 +47,25 @@ impl Feed {
     /// # Errors
     /// Candle's.
     pub fn new(data: &Dataset, device: &Device) -> Result<Self> {
+        let Some(free) = crate::kernel::free_memory(device)? else { return Ok(Self::streamed(device)) };
         let bytes = data.bytes().len();
-        match crate::kernel::free_memory(device)? {
-            Some(free) if bytes as f64 <= SHARE * free as f64 => {
-                match Self::resident(data, device) {
-                    // Somebody else took the room meanwhile.
-                    Err(error) if is_out_of_memory(&error) => {
-                        tracing::info!("the data set ({} MiB) is sent to the device batch by batch: {error}", bytes >> 20);
-                        Ok(Self::streamed(device))
-                    }
-                    feed => {
-                        tracing::info!("the data set ({} MiB) stays on the device ({} MiB were free)", bytes >> 20, free >> 20);
-                        feed
-                    }
-                }
-            }
-            Some(free) => {
-                tracing::info!(
-                    "the data set ({} MiB) is sent to the device batch by batch: {} MiB are free, of which it may take half",
-                    bytes >> 20,
-                    free >> 20
-                );
-                Ok(Self::streamed(device))
-            }
-            None => Ok(Self::streamed(device)),
+        let (size, room) = (format!("the data set ({} MiB)", bytes >> 20), format!("{} MiB were free", free >> 20));
+        let streamed =
+            |why: &str| Self { words: format!("{size} is sent to the device batch by batch: {why}"), ..Self::streamed(device) };
+        if bytes as f64 > SHARE * free as f64 {
+            return Ok(streamed(&format!("{room}, of which it may take half")));
+        }
+        match Self::resident(data, device) {
+            // Somebody else took the room meanwhile.
+            Err(error) if is_out_of_memory(&error) => Ok(streamed("it was out of memory")),
+            feed => Ok(Self { words: format!("{size} lies on the device: {room}"), ..feed? }),
         }
     }
 
     /// Batches are gathered on the host and copied to `device`.
     #[must_use]
     pub fn streamed(device: &Device) -> Self {
-        Self { device: device.clone(), resident: None }
+        Self { device: device.clone(), resident: None, words: String::new() }
     }
 
     /// `data` is copied to `device`, on which batches are gathered.
@@ -94,7 +83,7 @@ impl Feed {
             let rows = bytes.len() / row;
             whole.slice_set(&Tensor::from_slice(bytes, (rows, row), device)?, 0, piece * (step / row))?;
         }
-        Ok(Self { device: device.clone(), resident: Some(Resident { data: whole, numbers }) })
+        Ok(Self { resident: Some(Resident { data: whole, numbers }), ..Self::streamed(device) })
     }
 
     /// What judges a course's logits: on the device where that is no CPU.
@@ -109,6 +98,12 @@ impl Feed {
             return Ok(Box::new(meter));
         }
         meter::open(course, &self.device, before)
+    }
+
+    /// Where the data set lies and why, for a log; empty where there was no choice.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        &self.words
     }
 
     /// Where batches come to lie.
