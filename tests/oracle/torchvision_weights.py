@@ -5,9 +5,9 @@ in tests/densenet.rs that reads them, once against torch's float32 and once agai
 
 Among millions of values some are so near the rectifier's corner that rounding decides on which side they are, and with it a piece of
 the gradient. The script counts them for the seed (default 0): inputs of a rectifier, in float64, smaller than 1e-6 of their map's root
-mean square. What such a flip does to each parameter it learns from torch alone: float64 against itself with weights and inputs moved by
-about 1e-7 of themselves, eight times. Verdict: PASS; PASS except N parameters downstream of a flipped rectifier (there are such inputs,
-and those moves shift each of these parameters at least a tenth as far); or FAIL.
+mean square. What such a flip does to each parameter it learns from torch alone: float32 against float64, and float64 against itself
+with weights and inputs moved by about 1e-7 of themselves, eight times. Verdict: PASS; PASS except N parameters downstream of a flipped rectifier (there are such inputs,
+and torch's own rounding shifts each of these parameters at least a tenth as far); or FAIL.
 """
 import os
 import re
