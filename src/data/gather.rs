@@ -251,10 +251,9 @@ mod tests {
                 repeat: false,
             };
             for epoch in 0..200 {
-                let rng = || Rng::new(3, "augment", &[epoch]);
                 let mut out = vec![f32::NAN; pixels.len()];
-                transform.apply(&pixels, Some(rng()), &mut out);
-                let mut rng = rng();
+                transform.apply(&pixels, transform.change(5, Some((3, epoch))), &mut out);
+                let mut rng = Rng::new(3, "augment", &[epoch as u64, 5]);
                 let flipped = flip && rng.next_u32() & 1 == 1;
                 let mut shift = || rng.below(2 * padding as u64 + 1) as isize - padding as isize;
                 let (down, right) = (shift(), shift());
