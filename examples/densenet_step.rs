@@ -1,4 +1,4 @@
-//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, as one JSON object:
+//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one JSON object:
 //! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
 use std::os::unix::process::CommandExt;
@@ -69,6 +69,12 @@ fn device_memory(_: &Device) -> Option<u64> {
     None
 }
 
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    f64::midpoint(sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2])
+}
+
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
@@ -113,12 +119,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             losses.push(loss);
         }
     }
-    let mut sorted = seconds.clone();
-    sorted.sort_by(f64::total_cmp);
-    let median = f64::midpoint(sorted[(steps - 1) / 2], sorted[steps / 2]);
+    let mut evaluations = Vec::with_capacity(steps);
+    for step in 0..warmup + steps {
+        let start = Instant::now();
+        model.forward(&inputs, None)?;
+        device.synchronize()?;
+        if step >= warmup {
+            evaluations.push(start.elapsed().as_secs_f64());
+        }
+    }
+    let evaluation = median(&evaluations);
+    let median = median(&seconds);
     let result = json!({
         "images_per_s": batch as f64 / median,
         "median_step_s": median,
+        "evaluation_images_per_s": batch as f64 / evaluation,
+        "median_evaluation_s": evaluation,
         "steps_s": seconds,
         "losses": losses,
         "peak_memory_bytes": device_memory(&device).or_else(peak_memory),

@@ -165,7 +165,10 @@ fn a_model_of_torchvision_gives_its_logits_and_gradients() {
     let of = |(error, name): &(f64, &String)| format!("{error:.1e} ({name})");
     let (median, worst) = (of(&errors[errors.len() / 2]), of(&errors[errors.len() - 1]));
     println!("gradients and statistics off by {median} in the median, {worst} at worst; {} tensors", errors.len());
-    assert!(eval <= 1e-4 && train <= 1e-4);
+    for (error, name) in errors.iter().filter(|(error, _)| *error > 1e-3) {
+        println!("too far: {name} {error:.1e}");
+    }
+    assert!(eval <= 1e-4 && train <= 1e-4, "logits");
     assert!(errors.iter().all(|(error, _)| *error <= 1e-3), "{worst}");
 
     // A head for 1000 classes is replaced; the body stays.

@@ -156,7 +156,17 @@ fn planes(pixels: &[u8], channels: usize, wanted: usize) -> Vec<u8> {
     if channels == 1 {
         return pixels.repeat(wanted);
     }
-    (0..channels).flat_map(|channel| pixels.iter().skip(channel).step_by(channels).copied()).collect()
+    let (pixels, _) = pixels.as_chunks::<3>();
+    let mut planes = vec![0; 3 * pixels.len()];
+    let (red, rest) = planes.split_at_mut(pixels.len());
+    let (green, blue) = rest.split_at_mut(pixels.len());
+    // With the machine's widest vectors: three bytes apart is more than the compiler's default ones can shuffle.
+    pulp::Arch::new().dispatch(|| {
+        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            [*red, *green, *blue] = *pixel;
+        }
+    });
+    planes
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::spec::ImageConfig;
 /// How many bad files are named in a message.
 const SHOWN: usize = 20;
 
-/// Rows are decoded in blocks of about this many bytes: it bounds memory.
-const BLOCK: usize = 64 << 20;
+/// Rows are decoded in blocks of about this many bytes, two of which are in memory: one is written while the next is decoded.
+const BLOCK: usize = 32 << 20;
 
 /// Decodes the images of `table` (paths relative to `root`) into a prepared folder below `cache`, unless it is there.
 ///
@@ -55,19 +55,18 @@ pub fn prepare(
         let mut bad: Vec<(usize, String)> = Vec::new();
         let mut content = blake3::Hasher::new();
         let block = (BLOCK / shape.values().max(1)).clamp(64, 2048);
-        for start in (0..rows).step_by(block) {
-            progress(start, rows);
-            let decoded: Vec<Result<Vec<u8>, String>> = (start..(start + block).min(rows))
-                .into_par_iter()
-                .map(|row| {
-                    let hash = hashes[row].as_ref().map_err(Clone::clone)?;
-                    let bytes = std::fs::read(&files[row]).map_err(|error| reason(&error))?;
-                    if blake3::hash(&bytes) != *hash {
-                        return Err("it changed while the images were read: start again".to_owned());
-                    }
-                    decode::decode(&bytes, config)
-                })
-                .collect();
+        let decode = |start: usize| -> Vec<Result<Vec<u8>, String>> {
+            let row = |row: usize| {
+                let hash = hashes[row].as_ref().map_err(Clone::clone)?;
+                let bytes = std::fs::read(&files[row]).map_err(|error| reason(&error))?;
+                if blake3::hash(&bytes) != *hash {
+                    return Err("it changed while the images were read: start again".to_owned());
+                }
+                decode::decode(&bytes, config)
+            };
+            (start.min(rows)..(start + block).min(rows)).into_par_iter().map(row).collect()
+        };
+        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), DataError> {
             for (row, decoded) in (start..).zip(decoded) {
                 match decoded {
                     Ok(pixels) => {
@@ -77,6 +76,14 @@ pub fn prepare(
                     Err(why) => bad.push((row, why)),
                 }
             }
+            Ok(())
+        };
+        let mut decoded = decode(0);
+        for start in (0..rows).step_by(block) {
+            progress(start, rows);
+            let (written, next) = rayon::join(|| write(start, decoded), || decode(start + block));
+            written?;
+            decoded = next;
         }
         progress(rows, rows);
         if !bad.is_empty() && (on_bad_image != "skip" || bad.len() == rows) {

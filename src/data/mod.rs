@@ -1,6 +1,6 @@
 //! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
 
-mod decode;
+pub mod decode;
 pub mod derived;
 pub mod diagnosis;
 mod features;

@@ -62,6 +62,17 @@ impl BatchStatistics {
     }
 }
 
+impl BatchStatistics {
+    /// Scale and shift of each channel that normalise with these statistics and then apply weight and bias.
+    pub(super) fn affines(&self, (weight, bias): &(Tensor, Tensor), eps: f64) -> Result<Vec<(f32, f32)>> {
+        let (mean, variance) = (self.mean.contiguous()?, self.variance.contiguous()?);
+        let (mean, variance, weight, bias) = (values(&mean)?, values(&variance)?, values(weight)?, values(bias)?);
+        let seen = mean.iter().zip(variance.iter()).map(|(&mean, &variance)| (f64::from(mean), f64::from(variance)));
+        let channels = seen.map(|(mean, variance)| Channel { mean, variance, inverse_deviation: 1.0 / (variance + eps).sqrt() });
+        Ok(channels.zip(weight.iter().zip(bias.iter())).map(|(channel, (&w, &b))| channel.affine(w, b)).collect())
+    }
+}
+
 /// Normalises with given statistics: `(x - mean) / sqrt(variance + eps) * weight + bias`, rectified if `relu`.
 ///
 /// # Errors

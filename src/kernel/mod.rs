@@ -30,7 +30,7 @@ mod updates;
 
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
-pub use dense::{DenseLayer, LayerStatistics, dense_block_train};
+pub use dense::{DenseLayer, LayerStatistics, dense_block_eval, dense_block_train};
 pub use depthwise::depthwise_conv2d;
 pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gradient};
 pub use memory::{free_memory, give_freed_memory_back, keep_freed_memory};

@@ -76,13 +76,6 @@ impl DenseLayer {
         })
     }
 
-    /// What the layer adds to `maps`, with running statistics.
-    fn evaluate(&self, maps: &[Tensor]) -> Result<Tensor> {
-        let x = self.norm1.forward(&kernel::concat(maps)?, false)?;
-        let x = self.norm2.forward(&self.conv1.forward(&x, false)?, false)?;
-        self.conv2.forward(&x, false)
-    }
-
     fn weights(&self) -> kernel::DenseLayer {
         kernel::DenseLayer {
             norm1: self.norm1.affine(),
@@ -95,14 +88,11 @@ impl DenseLayer {
 
 /// A dense block: `x`, then what each layer adds.
 fn block(layers: &[DenseLayer], x: Tensor, train: bool) -> Result<Tensor> {
-    if !train {
-        let mut maps = vec![x];
-        for layer in layers {
-            maps.push(layer.evaluate(&maps)?);
-        }
-        return kernel::concat(&maps);
-    }
     let weights: Vec<_> = layers.iter().map(DenseLayer::weights).collect();
+    if !train {
+        let running: Vec<_> = layers.iter().map(|layer| [layer.norm1.running(), layer.norm2.running()]).collect();
+        return kernel::dense_block_eval(&x, &weights, &running, EPS);
+    }
     let (y, statistics) = kernel::dense_block_train(&x, &weights, EPS)?;
     for (layer, [first, second]) in layers.iter().zip(statistics) {
         layer.norm1.absorb(&first)?;

@@ -96,8 +96,7 @@ impl BatchNorm {
     pub(super) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let (weight, bias) = (in_graph(&self.weight, train), in_graph(&self.bias, train));
         if !train {
-            let running = BatchStatistics { mean: self.mean.as_detached_tensor(), variance: self.variance.as_detached_tensor() };
-            return kernel::batch_norm_eval(x, &running, &weight, &bias, EPS, true);
+            return kernel::batch_norm_eval(x, &self.running(), &weight, &bias, EPS, true);
         }
         let (y, batch) = kernel::batch_norm_train(x, &weight, &bias, EPS, true)?;
         self.absorb(&batch)?;
@@ -107,6 +106,11 @@ impl BatchNorm {
     /// Moves the running statistics towards a batch's.
     pub(super) fn absorb(&self, batch: &BatchStatistics) -> Result<()> {
         batch.absorb_into(&self.mean, &self.variance, MOMENTUM)
+    }
+
+    /// The running statistics, outside the graph.
+    pub(super) fn running(&self) -> BatchStatistics {
+        BatchStatistics { mean: self.mean.as_detached_tensor(), variance: self.variance.as_detached_tensor() }
     }
 
     /// Weight and bias, in the graph.

@@ -44,13 +44,37 @@ pub(super) fn run(sizes: &Sizes, eps: f64, weights: &[Weights<'_>], x: &[f32]) -
     let bands = sizes.bands();
     for (l, weights) in weights.iter().enumerate() {
         let (before, behind) = y.split_at_mut(sizes.inputs(l) * area);
-        let (maps, inner) = squeeze(sizes, eps, weights, before, &saved.channels);
-        let channels = grow(sizes, eps, weights, &bands, &maps, &inner, &mut behind[..sizes.growth * area]);
-        saved.channels.extend(channels);
+        let (maps, pieces) = squeeze::<true>(sizes, &affines(&saved.channels, weights.norm1), weights.conv1, before);
+        let inner = joined(&pieces, eps);
+        let behind = &mut behind[..sizes.growth * area];
+        let pieces = grow::<true>(sizes, &affines(&inner, weights.norm2), weights.conv2, &bands, &maps, behind);
+        saved.channels.extend(joined(&pieces, eps));
         saved.maps.push(maps);
         saved.inner.push(inner);
     }
     (y, saved)
+}
+
+/// A layer whose norms are given maps of each channel: scale and shift.
+pub(super) struct Fixed<'a> {
+    pub norm1: Vec<(f32, f32)>,
+    pub conv1: &'a [f32],
+    pub norm2: Vec<(f32, f32)>,
+    pub conv2: &'a [f32],
+}
+
+/// The block with statistics that are not the batch's.
+pub(super) fn evaluate(sizes: &Sizes, layers: &[Fixed<'_>], x: &[f32]) -> Vec<f32> {
+    let area = sizes.area();
+    let mut y = vec![0.0; sizes.channels() * area];
+    y[..x.len()].copy_from_slice(x);
+    let bands = sizes.bands();
+    for (l, Fixed { norm1, conv1, norm2, conv2 }) in layers.iter().enumerate() {
+        let (before, behind) = y.split_at_mut(sizes.inputs(l) * area);
+        let (maps, _) = squeeze::<false>(sizes, norm1, conv1, before);
+        grow::<false>(sizes, norm2, conv2, &bands, &maps, &mut behind[..sizes.growth * area]);
+    }
+    y
 }
 
 /// The statistics of each channel from those of its pieces.
@@ -59,11 +83,10 @@ fn joined(pieces: &[Vec<Moments>], eps: f64) -> Vec<Channel> {
     (0..channels).map(|c| Moments::join(pieces.iter().map(|piece| piece[c])).channel(eps)).collect()
 }
 
-/// norm - relu - 1x1 convolution: the bottleneck's maps and their statistics.
-fn squeeze(sizes: &Sizes, eps: f64, weights: &Weights<'_>, x: &[f32], channels: &[Channel]) -> (Scratch, Vec<Channel>) {
-    let (area, outputs, depth) = (sizes.area(), sizes.bottleneck, channels.len());
-    let affines = affines(channels, weights.norm1);
-    let packed = pack(outputs, depth, |o, c| weights.conv1[o * depth + c]);
+/// norm - relu - 1x1 convolution: the bottleneck's maps, and what each piece of their channels says of it where `MEASURE`.
+fn squeeze<const MEASURE: bool>(sizes: &Sizes, affines: &[(f32, f32)], conv: &[f32], x: &[f32]) -> (Scratch, Vec<Vec<Moments>>) {
+    let (area, outputs, depth) = (sizes.area(), sizes.bottleneck, affines.len());
+    let packed = pack(outputs, depth, |o, c| conv[o * depth + c]);
     let columns = sizes.columns(depth);
     let pieces = area.div_ceil(columns);
     let groups = Sizes::groups(pieces, outputs);
@@ -98,30 +121,29 @@ fn squeeze(sizes: &Sizes, eps: f64, weights: &Weights<'_>, x: &[f32], channels: 
                     // SAFETY: these positions of this channel are this task's.
                     let z = unsafe { shared.part(o * area + positions.start..o * area + positions.end) };
                     z.copy_from_slice(&sums[..positions.len()]);
-                    moments.push(vectorized(|| Moments::of(z)));
+                    if MEASURE {
+                        moments.push(vectorized(|| Moments::of(z)));
+                    }
                 }
             }
             moments
         })
         .collect();
-    let pieces: Vec<Vec<Moments>> = moments.chunks(groups).map(<[_]>::concat).collect();
-    let channels = joined(&pieces, eps);
-    (z, channels)
+    let pieces = moments.chunks(groups).map(<[_]>::concat).collect();
+    (z, pieces)
 }
 
-/// norm - relu - 3x3 convolution of the bottleneck's maps `z` into `y`, and the statistics of that.
-fn grow(
+/// norm - relu - 3x3 convolution of the bottleneck's maps `z` into `y`, and what each piece of that says of its channels where `MEASURE`.
+fn grow<const MEASURE: bool>(
     sizes: &Sizes,
-    eps: f64,
-    weights: &Weights<'_>,
+    affines: &[(f32, f32)],
+    conv: &[f32],
     bands: &[Band],
     z: &[f32],
-    inner: &[Channel],
     y: &mut [f32],
-) -> Vec<Channel> {
+) -> Vec<Vec<Moments>> {
     let (area, outputs, depth) = (sizes.area(), sizes.growth, sizes.bottleneck);
-    let affines = affines(inner, weights.norm2);
-    let packed = pack(outputs, 9 * depth, |o, j| weights.conv2[o * 9 * depth + j]);
+    let packed = pack(outputs, 9 * depth, |o, j| conv[o * 9 * depth + j]);
     let groups = Sizes::groups(bands.len(), outputs);
     let share = outputs.div_ceil(OCTET).div_ceil(groups) * OCTET;
     let shared = Shared::new(y);
@@ -142,15 +164,17 @@ fn grow(
             for (o, sums) in (first..outputs).zip(sums.chunks_exact(width)) {
                 // SAFETY: these positions of this channel are this task's.
                 let y = unsafe { shared.part(o * area + band.positions.start..o * area + band.positions.end) };
-                moments.push(vectorized(|| {
+                vectorized(|| {
                     band.take_in(sums, y);
-                    Moments::of(y)
-                }));
+                    if MEASURE {
+                        moments.push(Moments::of(y));
+                    }
+                });
             }
         }
         moments
     };
-    let moments: Vec<Vec<Moments>> = if groups == 1 {
+    if groups == 1 {
         let work = |(laid, sums): &mut (Scratch, Scratch), band: &Band| {
             laid.resize(depth * band.length());
             lay_out(band, 0..depth, laid);
@@ -170,6 +194,5 @@ fn grow(
         let task = |sums: &mut Scratch, task: usize| convolve(&bands[task / groups], task % groups, &laid[task / groups], sums);
         let tasks: Vec<_> = (0..bands.len() * groups).into_par_iter().map_init(Scratch::default, task).collect();
         tasks.chunks(groups).map(<[_]>::concat).collect()
-    };
-    joined(&moments, eps)
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::BatchStatistics;
-use super::batch_norm::{Channel, batch_norm_train};
+use super::batch_norm::{Channel, batch_norm_eval, batch_norm_train};
 use super::cpu::{slice, tensor, values};
 use forward::Saved;
 use tiles::Sizes;
@@ -81,6 +81,48 @@ fn reference(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec
         statistics.push([first, second]);
     }
     Ok((super::concat(&maps)?, statistics))
+}
+
+/// The block of [`dense_block_train`] with given statistics, outside the graph.
+///
+/// # Errors
+/// Candle's; shapes that do not fit.
+pub fn dense_block_eval(x: &Tensor, layers: &[DenseLayer], statistics: &[LayerStatistics], eps: f64) -> Result<Tensor> {
+    let weights: Vec<DenseLayer> = layers.iter().map(DenseLayer::detached).collect::<Result<_>>()?;
+    if !super::is_ours(x) {
+        return eval_reference(x, &weights, statistics, eps);
+    }
+    let sizes = Sizes::new(x, layers)?;
+    let mut norms = Vec::with_capacity(layers.len());
+    for (layer, [first, second]) in weights.iter().zip(statistics) {
+        norms.push((first.affines(&layer.norm1, eps)?, second.affines(&layer.norm2, eps)?));
+    }
+    let convolutions = weights.iter().flat_map(|layer| [&layer.conv1, &layer.conv2]).map(values).collect::<Result<Vec<_>>>()?;
+    let fixed = norms.into_iter().zip(convolutions.as_chunks::<2>().0);
+    let fixed: Vec<_> = fixed.map(|((norm1, norm2), [conv1, conv2])| forward::Fixed { norm1, conv1, norm2, conv2 }).collect();
+    let x = x.detach().contiguous()?;
+    let y = forward::evaluate(&sizes, &fixed, &values(&x)?);
+    tensor(y, sizes.shape())
+}
+
+/// The same from this room's other operations.
+fn eval_reference(x: &Tensor, layers: &[DenseLayer], statistics: &[LayerStatistics], eps: f64) -> Result<Tensor> {
+    let mut maps = vec![x.detach()];
+    for (DenseLayer { norm1, conv1, norm2, conv2 }, [first, second]) in layers.iter().zip(statistics) {
+        let x = batch_norm_eval(&super::concat(&maps)?, first, &norm1.0, &norm1.1, eps, true)?;
+        let x = batch_norm_eval(&super::conv2d(&x, conv1, 1, 0)?, second, &norm2.0, &norm2.1, eps, true)?;
+        maps.push(super::conv2d(&x, conv2, 1, 1)?);
+    }
+    super::concat(&maps)
+}
+
+impl DenseLayer {
+    /// The same weights outside the graph, each in one piece.
+    fn detached(&self) -> Result<Self> {
+        let own = |t: &Tensor| t.detach().contiguous();
+        let both = |(weight, bias): &(Tensor, Tensor)| Ok::<_, candle_core::Error>((own(weight)?, own(bias)?));
+        Ok(Self { norm1: both(&self.norm1)?, conv1: own(&self.conv1)?, norm2: both(&self.norm2)?, conv2: own(&self.conv2)? })
+    }
 }
 
 /// A layer's weights as plain numbers.
@@ -210,6 +252,64 @@ mod tests {
             };
             let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
             check(&shapes, |t| Ok(dense_block_train(&t[0], &of(t), 1e-5)?.0), |t| Ok(reference(&t[0], &of(t), 1e-5)?.0));
+        }
+    }
+
+    /// Values without a graph: against f64, and the same bits on any number of threads.
+    #[test]
+    fn evaluation_matches_the_reference() {
+        let noise = |shape: &[usize], seed, spread: fn(f64) -> f64| {
+            let mut rng = crate::rng::Rng::new(seed, "noise", &[]);
+            let values: Vec<f64> = (0..shape.iter().product()).map(|_| spread(rng.normal())).collect();
+            Tensor::from_vec(values, shape, &candle_core::Device::Cpu).unwrap()
+        };
+        for (first, growth, bottleneck, layers, [n, h, w]) in
+            [(5, 3, 10, 2, [3, 5, 7]), (12, 32, 24, 3, [16, 2, 2]), (6, 8, 8, 2, [40, 9, 8])]
+        {
+            let as_is = |v| v;
+            let x = noise(&[first, n, h, w], 1, as_is);
+            let (mut weights, mut statistics) = (Vec::new(), Vec::new());
+            for l in 0..layers {
+                let inputs = first + l * growth;
+                let norm = |channels: usize, seed| (noise(&[channels], seed, as_is), noise(&[channels], seed + 1, as_is));
+                let seen = |channels: usize, seed| BatchStatistics {
+                    mean: noise(&[channels], seed, as_is),
+                    variance: noise(&[channels], seed + 1, |v| v * v + 0.1),
+                };
+                weights.push(DenseLayer {
+                    norm1: norm(inputs, 10),
+                    conv1: noise(&[bottleneck, inputs, 1, 1], 12, as_is),
+                    norm2: norm(bottleneck, 13),
+                    conv2: noise(&[growth, bottleneck, 3, 3], 15, as_is),
+                });
+                statistics.push([seen(inputs, 16), seen(bottleneck, 18)]);
+            }
+            let single = |t: &Tensor| t.to_dtype(candle_core::DType::F32).unwrap();
+            let both = |(a, b): &(Tensor, Tensor)| (single(a), single(b));
+            let ours: Vec<_> = weights
+                .iter()
+                .map(|DenseLayer { norm1, conv1, norm2, conv2 }| DenseLayer {
+                    norm1: both(norm1),
+                    conv1: single(conv1),
+                    norm2: both(norm2),
+                    conv2: single(conv2),
+                })
+                .collect();
+            let seen: Vec<_> = statistics
+                .iter()
+                .map(|pair| pair.each_ref().map(|s| BatchStatistics { mean: single(&s.mean), variance: single(&s.variance) }))
+                .collect();
+            let flat = |y: Tensor| y.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let expected = flat(eval_reference(&x, &weights, &statistics, 1e-5).unwrap());
+            let run = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| flat(dense_block_eval(&single(&x), &ours, &seen, 1e-5).unwrap()))
+            };
+            let got = run(1);
+            let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+            let (error, scale) = (norm(&mut got.iter().zip(&expected).map(|(a, b)| a - b)), norm(&mut expected.iter().copied()));
+            assert!(got.len() == expected.len() && error <= 1e-5 * scale, "off by {error} of {scale}");
+            assert!(run(3) == got, "threads change the result");
         }
     }
 

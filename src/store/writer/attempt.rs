@@ -17,21 +17,15 @@ impl Writer {
         transaction!(self, |tx, known| {
             let run = Self::run(known, tx, run).await?.ok_or(sqlx::Error::RowNotFound)?.id;
             let attempt: u32 = sqlx::query_scalar(
-                "INSERT INTO attempts (run, attempt, device, started_at)
-                 SELECT ?1, coalesce(max(attempt), 0) + 1, ?2, ?3 FROM attempts WHERE run = ?1 RETURNING attempt",
-            )
-            .bind(run)
-            .bind(device)
-            .bind(now())
-            .fetch_one(&mut *tx)
-            .await?;
-            sqlx::query(
                 "UPDATE runs SET state = 'running', started_at = coalesce(started_at, ?2), finished_at = NULL
-                 WHERE id = ?1 AND state <> 'succeeded'",
+                 WHERE id = ?1 AND state <> 'succeeded';
+                 INSERT INTO attempts (run, attempt, device, started_at)
+                 SELECT ?1, coalesce(max(attempt), 0) + 1, ?3, ?2 FROM attempts WHERE run = ?1 RETURNING attempt",
             )
             .bind(run)
             .bind(now())
-            .execute(&mut *tx)
+            .bind(device)
+            .fetch_one(&mut *tx)
             .await?;
             attempt
         })

@@ -84,6 +84,13 @@ struct Arriving {
     records: i64,
 }
 
+/// Writes down how an attempt ended: run, attempt, time, outcome, why.
+macro_rules! ended {
+    () => {
+        "UPDATE attempts SET finished_at = ?3, outcome = ?4, why = ?5 WHERE run = ?1 AND attempt = ?2 AND outcome IS NOT 'ok';"
+    };
+}
+
 /// One call of `ingest`.
 struct Ingest<'a> {
     tx: &'a mut SqliteConnection,
@@ -113,18 +120,7 @@ impl Ingest<'_> {
             Event::Hb { .. } | Event::Close { .. } => {}
             Event::Begin { r, a, from } => {
                 let Some(run) = self.run(r).await? else { return Ok(()) };
-                sqlx::query(
-                    "INSERT INTO attempts (run, attempt, device, journal, from_epoch, started_at)
-                     SELECT ?1, ?2, coalesce(device, ''), id, ?4, ?5 FROM journals WHERE id = ?3
-                     ON CONFLICT (run, attempt) DO UPDATE SET journal = excluded.journal, from_epoch = excluded.from_epoch",
-                )
-                .bind(run.id)
-                .bind(a)
-                .bind(self.journal)
-                .bind(from.map(|epoch| epoch as i64))
-                .bind(record.t)
-                .execute(&mut *self.tx)
-                .await?;
+                self.batch.begin(run.id, *a, self.journal, *from, record.t);
             }
             Event::Epoch { r, a, .. } | Event::Drawn { r, a, .. } | Event::Rank { r, a, .. } | Event::Eval { r, a, .. } => {
                 let Some(run) = self.run(r).await? else { return Ok(()) };
@@ -175,20 +171,13 @@ impl Ingest<'_> {
     }
 
     async fn flush(&mut self) -> Result<(), sqlx::Error> {
-        self.batch.flush(self.tx).await?;
         for ((run, attempt), arriving) in &mut self.attempts {
             let records = std::mem::take(&mut arriving.records);
-            if records == 0 {
-                continue;
+            if records > 0 {
+                self.batch.count(*run, *attempt, records);
             }
-            sqlx::query("UPDATE attempts SET records = records + ?3 WHERE run = ?1 AND attempt = ?2")
-                .bind(run)
-                .bind(attempt)
-                .bind(records)
-                .execute(&mut *self.tx)
-                .await?;
         }
-        Ok(())
+        self.batch.flush(self.tx).await
     }
 
     async fn end(
@@ -200,41 +189,43 @@ impl Ingest<'_> {
         why: &str,
         time: f64,
     ) -> Result<(), sqlx::Error> {
-        let (outcome, why) = match outcome {
-            Outcome::Ok => match self.incomplete(run.id, attempt, n).await? {
-                None => (Outcome::Ok, why.to_owned()),
-                Some(what) => (Outcome::Crashed, format!("the worker reported success, but {what}")),
-            },
-            other => (other, why.to_owned()),
+        let (missing, settled) = self.standing(run.id, attempt, n).await?;
+        let (outcome, why) = match (outcome, missing) {
+            (Outcome::Ok, Some(what)) => (Outcome::Crashed, format!("the worker reported success, but {what}")),
+            (outcome, _) => (outcome, why.to_owned()),
         };
-        // The controller may have given its own verdict already; then the state of the run is settled.
-        let settled: Option<Option<String>> = sqlx::query_scalar("SELECT outcome FROM attempts WHERE run = ? AND attempt = ?")
+        // The first success wins. Rows that only an earlier attempt left (another best epoch's test rows) go. Numbered
+        // parameters mean the same in each statement, if it uses the first few without a gap.
+        let statements = if outcome == Outcome::Ok {
+            concat!(
+                ended!(),
+                "UPDATE runs SET state = 'succeeded', winner = ?2, finished_at = ?3 WHERE id = ?1 AND state <> 'succeeded';
+                 DELETE FROM evaluations WHERE id IN (SELECT e.id FROM runs r JOIN evaluations e ON e.run = r.id
+                 WHERE r.id = ?1 AND r.winner = ?2 AND e.split = 'test' AND e.epoch NOT IN (r.best_epoch, r.epochs - 1));
+                 DELETE FROM rankings WHERE run = ?1 AND split = 'test' AND EXISTS (SELECT 1 FROM runs r
+                 WHERE r.id = ?1 AND r.winner = ?2 AND rankings.epoch NOT IN (r.best_epoch, r.epochs - 1))"
+            )
+        } else {
+            ended!()
+        };
+        sqlx::query(statements)
             .bind(run.id)
             .bind(attempt)
-            .fetch_optional(&mut *self.tx)
+            .bind(time)
+            .bind(word(&outcome))
+            .bind(&why)
+            .execute(&mut *self.tx)
             .await?;
-        sqlx::query(
-            "UPDATE attempts SET outcome = ?3, why = ?4, finished_at = ?5 WHERE run = ?1 AND attempt = ?2 AND outcome IS NOT 'ok'",
-        )
-        .bind(run.id)
-        .bind(attempt)
-        .bind(word(&outcome))
-        .bind(&why)
-        .bind(time)
-        .execute(&mut *self.tx)
-        .await?;
-        if outcome == Outcome::Ok {
-            self.succeed(run.id, attempt, time).await
-        } else if settled.flatten().is_none() {
-            settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await
-        } else {
-            Ok(())
+        // The controller may have given its own verdict already; then the state of the run is settled.
+        if outcome == Outcome::Ok || settled {
+            return Ok(());
         }
+        settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await
     }
 
-    /// What is missing of a run that claims to be done: all its records, an epoch row, ranking and evaluation of each epoch on val,
+    /// Whether the attempt's end is recorded already, and what is missing of a run that claims to be done: all its records, an epoch row, ranking and evaluation of each epoch on val,
     /// and of the best and the last one on test. (A policy that only a later sweep asks for is no part of the run.)
-    async fn incomplete(&mut self, run: i64, attempt: u32, n: u64) -> Result<Option<String>, sqlx::Error> {
+    async fn standing(&mut self, run: i64, attempt: u32, n: u64) -> Result<(Option<String>, bool), sqlx::Error> {
         let row = sqlx::query(
             "SELECT r.state = 'succeeded', r.epochs,
                     (SELECT records FROM attempts WHERE run = r.id AND attempt = ?2),
@@ -243,7 +234,8 @@ impl Ingest<'_> {
                     (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND split = 'val' AND epoch < r.epochs),
                     (SELECT count(*) FROM rankings WHERE run = r.id AND split = 'test' AND epoch IN (r.best_epoch, r.epochs - 1)),
                     (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND split = 'test' AND epoch IN (r.best_epoch, r.epochs - 1)),
-                    CASE WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END
+                    CASE WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END,
+                    EXISTS (SELECT 1 FROM attempts WHERE run = r.id AND attempt = ?2 AND outcome IS NOT NULL)
              FROM runs r WHERE r.id = ?1",
         )
         .bind(run)
@@ -263,30 +255,6 @@ impl Ingest<'_> {
             ("epochs with test evaluations", number(7)?, tested, !won),
         ];
         let short = wanted.iter().find(|(_, found, wanted, counts)| *counts && found != wanted);
-        Ok(short.map(|(what, found, wanted, _)| format!("{found} of {wanted} {what} arrived")))
-    }
-
-    /// The first success wins. Rows that only an earlier attempt left (another best epoch's test rows) go.
-    async fn succeed(&mut self, run: i64, attempt: u32, time: f64) -> Result<(), sqlx::Error> {
-        let won = sqlx::query(
-            "UPDATE runs SET state = 'succeeded', winner = ?2, finished_at = ?3 WHERE id = ?1 AND state <> 'succeeded'",
-        )
-        .bind(run)
-        .bind(attempt)
-        .bind(time)
-        .execute(&mut *self.tx)
-        .await?;
-        if won.rows_affected() == 0 {
-            return Ok(());
-        }
-        for statement in [
-            "DELETE FROM evaluations WHERE id IN (SELECT e.id FROM runs r JOIN evaluations e ON e.run = r.id
-             WHERE r.id = ? AND e.split = 'test' AND e.epoch NOT IN (r.best_epoch, r.epochs - 1))",
-            "DELETE FROM rankings WHERE run = ?1 AND split = 'test'
-             AND epoch NOT IN (SELECT best_epoch FROM runs WHERE id = ?1 UNION SELECT epochs - 1 FROM runs WHERE id = ?1)",
-        ] {
-            sqlx::query(statement).bind(run).execute(&mut *self.tx).await?;
-        }
-        Ok(())
+        Ok((short.map(|(what, found, wanted, _)| format!("{found} of {wanted} {what} arrived")), row.try_get(9)?))
     }
 }
