@@ -9,6 +9,7 @@
 //! on the shapes alone, never on the number of threads: the same input gives the same bits under any rayon pool.
 //! In f64 the reference runs, so that a test can compare the two. On CUDA (feature `cuda`) the kernels of `cuda/` run.
 
+mod awake;
 mod batch_norm;
 pub mod cells;
 mod conv;
@@ -28,6 +29,7 @@ pub mod stacked;
 mod update;
 mod updates;
 
+pub use awake::awake;
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
 pub use dense::{DenseLayer, LayerStatistics, dense_block_eval, dense_block_train};

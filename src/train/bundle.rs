@@ -14,6 +14,7 @@ use super::session::{loss_of, sampler_of, start};
 use super::step::diverged;
 use super::{Beat, Finish, Monitor, TrainError};
 use crate::data::Dataset;
+use crate::kernel::awake;
 use crate::kernel::stacked::row_step;
 use crate::model::{self, Step};
 use crate::protocol::journal::JournalError;
@@ -140,26 +141,29 @@ impl Bundle<'_, '_> {
         let mut x = Vec::new();
         let (steps, mut done) = (draws.len().div_ceil(batch_size), 0);
         let mut beat = Beat { epoch, step: 0, steps, loss: 0.0, images_per_s: 0.0 };
-        for (at, draws) in draws.chunks(batch_size).enumerate() {
-            let step = Step { seed: job.config.seed, epoch, step: at };
-            evaluate::drawn_values(data, draws, (step.seed, step.epoch), row_step(heads.inputs()), &mut x);
-            let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&truth.train)).copied().collect();
-            let losses = pass(&mut heads, &mut x, &targets, step, job.config.model.dropout, &others);
-            let rates: Vec<f64> = others.iter().map(|(_, _, schedule, _)| schedule.rate(epoch, at, steps)).collect();
-            for ((sum, broken), (&loss, &rate)) in sums.iter_mut().zip(&mut broken).zip(losses.iter().zip(&rates)) {
-                *sum = Steps { loss: sum.loss + loss * draws.len() as f64, rate };
-                if !loss.is_finite() && broken.is_none() {
-                    *broken = Some(diverged(&format!("the loss is {loss}"), step));
+        awake(|| {
+            for (at, draws) in draws.chunks(batch_size).enumerate() {
+                let step = Step { seed: job.config.seed, epoch, step: at };
+                evaluate::drawn_values(data, draws, (step.seed, step.epoch), row_step(heads.inputs()), &mut x);
+                let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&truth.train)).copied().collect();
+                let losses = pass(&mut heads, &mut x, &targets, step, job.config.model.dropout, &others);
+                let rates: Vec<f64> = others.iter().map(|(_, _, schedule, _)| schedule.rate(epoch, at, steps)).collect();
+                for ((sum, broken), (&loss, &rate)) in sums.iter_mut().zip(&mut broken).zip(losses.iter().zip(&rates)) {
+                    *sum = Steps { loss: sum.loss + loss * draws.len() as f64, rate };
+                    if !loss.is_finite() && broken.is_none() {
+                        *broken = Some(diverged(&format!("the loss is {loss}"), step));
+                    }
                 }
+                for run in heads.update(&rates) {
+                    broken[run].get_or_insert_with(|| diverged("the gradient's norm is no number", step));
+                }
+                done += draws.len();
+                let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9) * others.len() as f64;
+                beat = Beat { step: at + 1, loss: sums[0].loss / done as f64, images_per_s, ..beat };
+                monitor.beat(job, beat)?;
             }
-            for run in heads.update(&rates) {
-                broken[run].get_or_insert_with(|| diverged("the gradient's norm is no number", step));
-            }
-            done += draws.len();
-            let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9) * others.len() as f64;
-            beat = Beat { step: at + 1, loss: sums[0].loss / done as f64, images_per_s, ..beat };
-            monitor.beat(job, beat)?;
-        }
+            Ok::<_, TrainError>(())
+        })?;
         heads.store(&mut learners)?;
         let trained = start.elapsed().as_secs_f64() / others.len() as f64;
         let logits = logits(&heads, data, SplitName::Val, || monitor.beat(job, beat))?;

@@ -8,6 +8,7 @@ use candle_core::Tensor;
 use super::TrainError;
 use super::meter::Meter;
 use super::optimizer::Optimizer;
+use crate::kernel::awake;
 use crate::model::{Model, Step};
 
 /// What a step moves, and against what.
@@ -32,6 +33,14 @@ impl Trainer<'_> {
     /// # Errors
     /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle's.
     pub fn step(&mut self, inputs: &Tensor, rows: Range<usize>, step: Step, rate: f64) -> Result<(), TrainError> {
+        if inputs.device().is_cpu() {
+            awake(|| self.moved(inputs, rows, step, rate))
+        } else {
+            self.moved(inputs, rows, step, rate)
+        }
+    }
+
+    fn moved(&mut self, inputs: &Tensor, rows: Range<usize>, step: Step, rate: f64) -> Result<(), TrainError> {
         let logits = self.model.forward(inputs, Some(step))?;
         let start = rows.start;
         let gradient = self.meter.judge(&logits, rows)?;

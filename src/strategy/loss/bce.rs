@@ -43,9 +43,9 @@ impl Pointwise for Bce {
         mean_by_columns(batch, gradient, |label| {
             let weight = self.weight[label];
             #[inline(always)]
-            move |z| {
+            move |z, y| {
                 let [positive, negative] = terms(z);
-                [positive.times(weight), negative]
+                if y { positive.times(weight) } else { negative }
             }
         })
     }

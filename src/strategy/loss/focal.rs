@@ -70,7 +70,11 @@ impl Pointwise for Focal {
         mean_by_columns(batch, gradient, |label| {
             let (gamma, weight, share) = (self.gamma, self.weight[label], self.negative);
             #[inline(always)]
-            move |z| [term(gamma, z).times(weight), term(gamma, -z).mirrored().times(share)]
+            move |z, y| {
+                // One term a cell, at whichever side it looks from.
+                let term = term(gamma, if y { z } else { -z });
+                if y { term.times(weight) } else { term.mirrored().times(share) }
+            }
         })
     }
 

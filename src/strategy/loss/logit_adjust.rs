@@ -51,9 +51,9 @@ impl Pointwise for LogitAdjust {
         mean_by_columns(batch, gradient, |label| {
             let (offset, weight) = (self.offset[label], self.weight[label]);
             #[inline(always)]
-            move |z| {
+            move |z, y| {
                 let [positive, negative] = bce::terms(z + offset);
-                [positive.times(weight), negative]
+                if y { positive.times(weight) } else { negative }
             }
         })
     }
