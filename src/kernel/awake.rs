@@ -55,6 +55,8 @@ impl Drop for Over<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use rayon::prelude::*;
 
     use super::*;
@@ -70,7 +72,7 @@ mod tests {
             let inner = |_| (0..50u64).into_par_iter().map(|i| (0..i).into_par_iter().sum::<u64>()).sum::<u64>();
             let nested = || awake(|| (0..100u64).into_par_iter().map(inner).sum::<u64>());
             assert_eq!(pool.install(nested), 1_960_000);
-            let caught = std::panic::catch_unwind(|| pool.install(|| awake(|| panic!("inside"))));
+            let caught = std::panic::catch_unwind(AssertUnwindSafe(|| pool.install(|| awake(|| panic!("inside")))));
             assert!(caught.is_err());
             assert_eq!(pool.install(sum), 4_950_000);
         }
