@@ -9,7 +9,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use clap::Parser;
@@ -147,6 +149,13 @@ impl Monitor for Silence {
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
+    let threads = arguments.threads.to_string();
+    let environment = sweep::launcher::environment(&threads);
+    if environment.iter().any(|(name, value)| std::env::var(name).as_deref() != Ok(*value)) {
+        // A worker's libraries find these when it starts, so this program starts again.
+        let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).envs(environment).exec();
+        return Err(error.into());
+    }
     // This thread is one of the pool, as a worker's is.
     rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).use_current_thread().build_global()?;
     let temporary = tempfile::tempdir()?;
