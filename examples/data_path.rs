@@ -11,6 +11,8 @@
 //! is what a training step asks for: batches of shuffled rows, normalised to f32, half of them mirrored.
 //! Prints one JSON object: rates an image and second, CPU seconds (user and system, all threads), peak memory.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -88,12 +90,6 @@ fn cpu() -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// What `/proc/self/status` says under `name`, in KiB.
-fn memory(name: &str) -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
-}
-
 /// `count` things done by `work`: seconds, CPU seconds, things a second, and a CPU second.
 fn timed<R>(count: usize, work: impl FnOnce() -> R) -> (Value, R) {
     let (start, before) = (Instant::now(), cpu());
@@ -134,7 +130,7 @@ fn time_preparing(source: Source, base: &Path, common: &Common) -> Result<Value,
         preparing[rate] = preparing[seconds].as_f64().map(|seconds| rows as f64 / seconds).into();
     }
     preparing["count"] = rows.into();
-    preparing["peak_kib"] = memory("VmHWM:").into();
+    preparing["peak_kib"] = common::memory("VmHWM:").into();
     let data = Dataset::open(&facts.folder, &config)?;
     let mut order: Vec<u32> = (0u32..).take(rows).collect();
     Rng::new(0, "data path", &[]).shuffle(&mut order);
@@ -154,7 +150,7 @@ fn time_preparing(source: Source, base: &Path, common: &Common) -> Result<Value,
     Ok(json!({
         "prepare": preparing, "stream_first": first, "stream": second,
         // Of the process itself: pages of the mapped folder are the kernel's to take back.
-        "anonymous_kib": memory("RssAnon:"), "mapped_kib": memory("RssFile:"),
+        "anonymous_kib": common::memory("RssAnon:"), "mapped_kib": common::memory("RssFile:"),
     }))
 }
 
@@ -184,7 +180,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     report["threads"] = common.threads.into();
     report["size"] = common.size.into();
-    report["peak_kib"] = memory("VmHWM:").into();
+    report["peak_kib"] = common::memory("VmHWM:").into();
     println!("{report}");
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one JSON object:
 //! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+mod common;
+
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -50,13 +50,6 @@ enum Precision {
     Bf16,
 }
 
-/// The most memory this process has held, in bytes.
-fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
 /// What is in use on the device, by whomever, in bytes.
 #[cfg(feature = "cuda")]
 fn device_memory(device: &Device) -> Option<u64> {
@@ -81,13 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if steps == 0 || batch == 0 || labels == 0 {
         return Err("--steps, --batch and --labels must be 1 or more".into());
     }
-    let environment = threads.to_string();
-    let environment = sweep::launcher::environment(&environment);
-    if environment.iter().any(|(name, value)| std::env::var(name).as_deref() != Ok(*value)) {
-        // A worker's libraries find these when it starts, so this program starts again.
-        let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).envs(environment).exec();
-        return Err(error.into());
-    }
+    common::as_a_worker(threads)?;
     rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global()?;
     let device = sweep::worker::device(&name)?;
     let config = ModelConfig { arch: "densenet121".to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None };
@@ -137,7 +124,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "median_evaluation_s": evaluation,
         "steps_s": seconds,
         "losses": losses,
-        "peak_memory_bytes": device_memory(&device).or_else(peak_memory),
+        "peak_memory_bytes": device_memory(&device).or_else(|| Some(common::memory("VmHWM:")? * 1024)),
         "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });
     println!("{result:#}");

@@ -7,11 +7,11 @@
 //! the prevalences of the question, repeated. `--alone` trains each run by itself: what the bundle saves. `--data DIR` keeps the
 //! features and labels there, so that another program can train on the same. Prints one JSON object.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use clap::Parser;
@@ -149,13 +149,7 @@ impl Monitor for Silence {
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
-    let threads = arguments.threads.to_string();
-    let environment = sweep::launcher::environment(&threads);
-    if environment.iter().any(|(name, value)| std::env::var(name).as_deref() != Ok(*value)) {
-        // A worker's libraries find these when it starts, so this program starts again.
-        let error = Command::new(std::env::current_exe()?).args(std::env::args_os().skip(1)).envs(environment).exec();
-        return Err(error.into());
-    }
+    common::as_a_worker(arguments.threads)?;
     // This thread is one of the pool, as a worker's is.
     rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).use_current_thread().build_global()?;
     let temporary = tempfile::tempdir()?;
@@ -190,14 +184,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let runs = plan.runs.len();
-    let peak = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| {
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?.to_owned();
-        line.split_whitespace().nth(1)?.parse::<u64>().ok()
-    });
     let report = serde_json::json!({
         "runs": runs, "bundles": plan.bundles.len(), "seconds": seconds, "ms_per_head": seconds / runs as f64 * 1e3,
         "n": arguments.n, "d": arguments.d, "l": arguments.l, "epochs": arguments.epochs, "batch": arguments.batch,
-        "threads": arguments.threads, "alone": arguments.alone, "records": monitor.records, "peak_kib": peak,
+        "threads": arguments.threads, "alone": arguments.alone, "records": monitor.records, "peak_kib": common::memory("VmHWM:"),
     });
     println!("{report}");
     Ok(())

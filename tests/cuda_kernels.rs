@@ -8,21 +8,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 #![expect(clippy::print_stdout, reason = "what was skipped, and how far results are apart")]
 
+#[path = "common/cuda.rs"]
+mod cuda;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use sweep::kernel::{self, BatchStatistics, DenseLayer};
 use sweep::rng::Rng;
-
-/// The first CUDA device; `None`, and said so, where there is none.
-fn device() -> Option<Device> {
-    match Device::new_cuda(0) {
-        Ok(device) => Some(device),
-        Err(error) if std::env::var_os("SWEEP_NEED_GPU").is_none() => {
-            println!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("SWEEP_NEED_GPU is set: {error}"),
-    }
-}
 
 /// An argument: maps, written channel-major as on the CPU, or weights.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +109,7 @@ fn agree(what: &str, arguments: &[Argument<'_>], tolerance: f64, got: &[Vec<f32>
 
 /// Panics unless `f` on the device agrees with `f` on the CPU, to (in f32, in bf16) of the norm of each result, and with itself.
 fn check(what: &str, arguments: &[Argument<'_>], tolerance: (f64, f64), f: impl Fn(&[Tensor]) -> Result<Tensor>) {
-    let Some(device) = device() else { return };
+    let Some(device) = cuda::device() else { return };
     let expected = run(arguments, &Device::Cpu, DType::F32, &f);
     for (dtype, tolerance) in [(DType::F32, tolerance.0), (DType::BF16, tolerance.1)] {
         let got = run(arguments, &device, dtype, &f);
@@ -163,7 +154,7 @@ fn batch_norms_in_training() {
 /// Values far from zero: the variance must not drown in the mean's square.
 #[test]
 fn large_means_keep_their_variance() {
-    let Some(device) = device() else { return };
+    let Some(device) = cuda::device() else { return };
     let values: Vec<f32> = (0..4000).map(|i| 10_000.0 + (i / 8 % 2) as f32).collect();
     let x = Tensor::from_vec(values, (5, 10, 10, 8), &device).unwrap();
     let (one, zero) = (Tensor::ones(8, DType::F32, &device).unwrap(), Tensor::zeros(8, DType::F32, &device).unwrap());
@@ -178,7 +169,7 @@ fn large_means_keep_their_variance() {
 
 #[test]
 fn statistics_move_the_running_ones_as_on_the_cpu() {
-    let Some(cuda) = device() else { return };
+    let Some(cuda) = cuda::device() else { return };
     let values = Maps(&[12, 3, 5, 4]).values(1);
     let moved = |device: &Device| {
         let x = Tensor::from_vec(values.clone(), (12, 3, 5, 4), &Device::Cpu).unwrap();
@@ -234,7 +225,7 @@ fn ways_in_and_out() {
     check("flatten", &[Maps(&[3, 2, 4, 5])], ONE, |t| kernel::flatten(&t[0]));
     check("relu", &[Maps(&[3, 2, 4, 5])], ONE, |t| kernel::relu(&t[0]));
     check("concat", &[Maps(&[3, 2, 4, 5]), Maps(&[5, 2, 4, 5])], ONE, |t| kernel::concat(&[t[0].clone(), t[1].clone()]));
-    let Some(device) = device() else { return };
+    let Some(device) = cuda::device() else { return };
     let pictures = Tensor::from_vec(Maps(&[2, 3, 4, 5]).values(1), (2, 3, 4, 5), &Device::Cpu).unwrap();
     let entered = kernel::enter(&pictures.to_device(&device).unwrap()).unwrap();
     assert_eq!(entered.dims(), [2, 4, 5, 3]);
@@ -285,7 +276,7 @@ fn by_parts(t: &[Tensor]) -> Result<Tensor> {
 /// of a layer turn some of the next one's rectifiers on and off, so that f32 gradients are no measure of theirs.
 #[test]
 fn dense_blocks() {
-    let Some(device) = device() else { return };
+    let Some(device) = cuda::device() else { return };
     let cases = [
         (5, 3, 10, 2, [3, 5, 7]),
         (16, 32, 24, 3, [4, 6, 5]),
@@ -317,7 +308,7 @@ fn dense_blocks() {
 
 #[test]
 fn the_statistics_of_dense_blocks() {
-    let Some(cuda) = device() else { return };
+    let Some(cuda) = cuda::device() else { return };
     let arguments = [
         Maps(&[5, 3, 7, 6]),
         Weights(&[5]),

@@ -4,6 +4,9 @@
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+#[path = "common/cuda.rs"]
+mod cuda;
+
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
@@ -13,18 +16,6 @@ use sweep::rng::Rng;
 use sweep::spec::ModelConfig;
 
 const LABELS: usize = 3;
-
-/// The first CUDA device; `None`, and said so, where there is none.
-fn device() -> Option<Device> {
-    match Device::new_cuda(0) {
-        Ok(device) => Some(device),
-        Err(error) if std::env::var_os("SWEEP_NEED_GPU").is_none() => {
-            println!("skipped: {error}");
-            None
-        }
-        Err(error) => panic!("SWEEP_NEED_GPU is set: {error}"),
-    }
-}
 
 fn numbers(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
@@ -55,7 +46,7 @@ fn step(arch: &str, hidden: &[usize], input: InputShape, shape: &[usize], device
 }
 
 fn compare(arch: &str, hidden: &[usize], input: InputShape, shape: &[usize], tolerance: f32) {
-    let Some(device) = device() else { return };
+    let Some(device) = cuda::device() else { return };
     let ours = step(arch, hidden, input, shape, &device);
     let expected = step(arch, hidden, input, shape, &Device::Cpu);
     assert_eq!(ours.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());

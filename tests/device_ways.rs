@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+#[path = "common/cuda.rs"]
+mod cuda;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,18 +26,10 @@ use sweep::train::optimizer::{self, Optimizer};
 use sweep::train::{Beat, Feed, Finish, Monitor, run_fed};
 use tempfile::TempDir;
 
-/// The CPU, and the first CUDA device where this build knows of any; where there is none, it is said.
-#[expect(clippy::print_stdout, reason = "a test says what it leaves out")]
+/// The CPU, and a CUDA device where this build knows of any.
 fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    if cfg!(feature = "cuda") {
-        match Device::new_cuda(0) {
-            Ok(device) => devices.push(device),
-            Err(error) if std::env::var_os("SWEEP_NEED_GPU").is_none() => println!("CUDA skipped: {error}"),
-            Err(error) => panic!("SWEEP_NEED_GPU is set: {error}"),
-        }
-    }
-    devices
+    let device = if cfg!(feature = "cuda") { cuda::device() } else { None };
+    [Device::Cpu].into_iter().chain(device).collect()
 }
 
 /// The first data set of a sweep file below `folder`, prepared, and the job of its first run.

@@ -60,9 +60,7 @@ impl BatchStatistics {
         let variance = channels.iter().map(|channel| (channel.variance * unbias) as f32).collect();
         Ok(Self { mean: tensor(mean, channels.len())?, variance: tensor(variance, channels.len())? })
     }
-}
 
-impl BatchStatistics {
     /// Scale and shift of each channel that normalise with these statistics and then apply weight and bias.
     pub(super) fn affines(&self, (weight, bias): &(Tensor, Tensor), eps: f64) -> Result<Vec<(f32, f32)>> {
         let (mean, variance) = (self.mean.contiguous()?, self.variance.contiguous()?);

@@ -34,16 +34,17 @@ pub(super) fn reference(x: &Tensor, weight: &Tensor, stride: usize, padding: usi
 }
 
 /// The sizes of one convolution. `rows` below are output rows over the whole batch: row r is row `r % out.0` of image `r / out.0`.
-#[derive(Clone, Copy, Debug)]
-struct Geometry {
-    inputs: usize,
-    outputs: usize,
-    batch: usize,
-    size: (usize, usize),
-    out: (usize, usize),
-    kernel: usize,
-    stride: usize,
-    padding: usize,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Geometry {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub batch: usize,
+    /// Height and width.
+    pub size: (usize, usize),
+    pub out: (usize, usize),
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
 }
 
 /// Floats of a laid-out tile: half of a usual second-level cache.
@@ -53,20 +54,31 @@ const TASK_LINES: usize = 72;
 
 impl Geometry {
     fn new(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Self> {
-        let ((inputs, batch, h, w), (outputs, channels, kernel, width)) = (x.dims4()?, weight.dims4()?);
+        Self::of(x.dims(), x.dims4()?, weight, stride, padding)
+    }
+
+    /// For maps of shape `maps`, whichever order that has, of so many channels, pictures, rows and columns.
+    pub(super) fn of(
+        maps: &[usize],
+        (inputs, batch, h, w): (usize, usize, usize, usize),
+        weight: &Tensor,
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self> {
+        let (outputs, channels, kernel, width) = weight.dims4()?;
         if channels != inputs || kernel != width || kernel == 0 || stride == 0 || h.min(w) + 2 * padding < kernel {
-            bail!("conv2d: weights {:?} (stride {stride}, padding {padding}) do not fit maps {:?}", weight.shape(), x.shape());
+            bail!("conv2d: weights {:?} (stride {stride}, padding {padding}) do not fit maps {maps:?}", weight.shape());
         }
         let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
         Ok(Self { inputs, outputs, batch, size: (h, w), out: (out(h), out(w)), kernel, stride, padding })
     }
 
-    fn is_pointwise(&self) -> bool {
+    pub(super) fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1 && self.padding == 0
     }
 
     /// Lines of the laid-out input: (input channel, kernel row, kernel column).
-    fn lines(&self) -> usize {
+    pub(super) fn lines(&self) -> usize {
         self.inputs * self.kernel * self.kernel
     }
 
@@ -74,8 +86,13 @@ impl Geometry {
         self.batch * self.out.0
     }
 
+    /// Values of one output map of one picture.
+    pub(super) fn out_map(&self) -> usize {
+        self.out.0 * self.out.1
+    }
+
     fn out_area(&self) -> usize {
-        self.batch * self.out.0 * self.out.1
+        self.batch * self.out_map()
     }
 
     fn in_area(&self) -> usize {

@@ -87,17 +87,22 @@ fn averages(from: usize, to: usize, like: &Tensor) -> Result<Tensor> {
 
 /// Where windows lie.
 #[derive(Clone, Copy)]
-struct Window {
-    input: (usize, usize),
-    output: (usize, usize),
-    kernel: usize,
-    stride: usize,
-    padding: usize,
+pub(super) struct Window {
+    pub input: (usize, usize),
+    pub output: (usize, usize),
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
 }
 
 impl Window {
     fn new(what: &str, x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Self> {
         let (_, _, h, w) = x.dims4()?;
+        Self::of(what, (h, w), kernel, stride, padding)
+    }
+
+    /// Over maps of height `h` and width `w`.
+    pub(super) fn of(what: &str, (h, w): (usize, usize), kernel: usize, stride: usize, padding: usize) -> Result<Self> {
         if kernel == 0 || stride == 0 || 2 * padding > kernel || h.min(w) + 2 * padding < kernel {
             bail!("{what}: kernel {kernel}, stride {stride}, padding {padding} do not fit maps of {h} x {w}");
         }

@@ -10,56 +10,18 @@ use super::cudnn;
 use super::gemm::{Factor, Target, product};
 use super::graph::Fresh;
 use super::{Arg, Grid, Module, address, device, empty, int, launch, module, suffix};
+use crate::kernel::conv::Geometry;
+use crate::kernel::sides;
 
 const KERNELS: Module = module!("columns");
 
 /// Bytes of a laid-out input: some pictures of the batch at a time.
 const MOST_BYTES: usize = 256 << 20;
 
-/// The sizes of one convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Sizes {
-    pub batch: usize,
-    pub inputs: usize,
-    pub outputs: usize,
-    /// Height and width.
-    pub size: (usize, usize),
-    pub out: (usize, usize),
-    pub kernel: usize,
-    pub stride: usize,
-    pub padding: usize,
-}
-
-impl Sizes {
-    pub(super) fn new(maps: &[usize], weight: &Tensor, stride: usize, padding: usize) -> Result<Self> {
-        let (&[batch, h, w, inputs], (outputs, channels, kernel, width)) = (maps, weight.dims4()?) else {
-            bail!("conv2d: maps {maps:?} have not four sides");
-        };
-        if channels != inputs || kernel != width || kernel == 0 || stride == 0 || h.min(w) + 2 * padding < kernel {
-            bail!("conv2d: weights {:?} (stride {stride}, padding {padding}) do not fit maps {maps:?}", weight.shape());
-        }
-        let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-        Ok(Self { batch, inputs, outputs, size: (h, w), out: (out(h), out(w)), kernel, stride, padding })
-    }
-
-    fn is_pointwise(&self) -> bool {
-        self.kernel == 1 && self.stride == 1 && self.padding == 0
-    }
-
-    /// Numbers under a window.
-    fn lines(&self) -> usize {
-        self.inputs * self.kernel * self.kernel
-    }
-
-    fn out_area(&self) -> usize {
-        self.out.0 * self.out.1
-    }
-}
-
 /// A convolution of maps of `dtype` with its weight laid out as products and cuDNN take it.
 #[derive(Clone)]
 pub(super) struct Conv {
-    pub sizes: Sizes,
+    pub sizes: Geometry,
     dtype: DType,
     device: CudaDevice,
     /// `[outputs, kernel, kernel, inputs]` in `dtype`.
@@ -68,7 +30,7 @@ pub(super) struct Conv {
 
 impl Conv {
     /// `weight [outputs, inputs, k, k]` in f32.
-    pub(super) fn new(sizes: Sizes, dtype: DType, weight: &Tensor) -> Result<Self> {
+    pub(super) fn new(sizes: Geometry, dtype: DType, weight: &Tensor) -> Result<Self> {
         let device = device(weight)?.clone();
         if weight.dtype() != DType::F32 {
             bail!("conv2d: weights on CUDA are f32, not {:?}", weight.dtype());
@@ -95,7 +57,7 @@ impl Conv {
         let s = &self.sizes;
         let target = |address| Target { address, ld: s.outputs, dtype: self.dtype, add: false };
         if s.is_pointwise() {
-            let size = [s.batch * s.out_area(), s.outputs, s.inputs];
+            let size = [s.batch * s.out_map(), s.outputs, s.inputs];
             return product(&self.device, self.dtype, size, Factor::new(x, s.inputs), self.weight()?.t(), target(y));
         }
         #[cfg(feature = "cudnn")]
@@ -104,7 +66,7 @@ impl Conv {
         }
         self.by_columns(|images, first, col| {
             self.columns("im2col", images, self.at(x, first, s.size, s.inputs), col)?;
-            let size = [images * s.out_area(), s.outputs, s.lines()];
+            let size = [images * s.out_map(), s.outputs, s.lines()];
             let y = target(self.at(y, first, s.out, s.outputs));
             product(&self.device, self.dtype, size, Factor::new(col, s.lines()), self.weight()?.t(), y)
         })
@@ -115,7 +77,7 @@ impl Conv {
         let s = &self.sizes;
         let target = |address, ld| Target { address, ld, dtype: self.dtype, add: false };
         if s.is_pointwise() {
-            let size = [s.batch * s.out_area(), s.inputs, s.outputs];
+            let size = [s.batch * s.out_map(), s.inputs, s.outputs];
             let dy = Factor::new(dy, s.outputs);
             return product(&self.device, self.dtype, size, dy, self.weight()?, target(dx, s.inputs));
         }
@@ -124,7 +86,7 @@ impl Conv {
             return Ok(());
         }
         self.by_columns(|images, first, col| {
-            let size = [images * s.out_area(), s.lines(), s.outputs];
+            let size = [images * s.out_map(), s.lines(), s.outputs];
             let dy = Factor::new(self.at(dy, first, s.out, s.outputs), s.outputs);
             product(&self.device, self.dtype, size, dy, self.weight()?, target(col, s.lines()))?;
             self.columns("col2im", images, col, self.at(dx, first, s.size, s.inputs))
@@ -137,7 +99,7 @@ impl Conv {
         let dweight = empty(&self.device, (s.outputs, s.inputs, s.kernel, s.kernel), DType::F32)?;
         let target = |address, add| Target { address, ld: s.lines(), dtype: DType::F32, add };
         if s.is_pointwise() {
-            let size = [s.outputs, s.inputs, s.batch * s.out_area()];
+            let size = [s.outputs, s.inputs, s.batch * s.out_map()];
             let (dy, x) = (Factor::new(dy, s.outputs).t(), Factor::new(x, s.inputs));
             product(&self.device, self.dtype, size, dy, x, target(address(&dweight)?, false))?;
             return Ok(dweight);
@@ -154,7 +116,7 @@ impl Conv {
         let to = address(&packed)?;
         self.by_columns(|images, first, col| {
             self.columns("im2col", images, self.at(x, first, s.size, s.inputs), col)?;
-            let size = [s.outputs, s.lines(), images * s.out_area()];
+            let size = [s.outputs, s.lines(), images * s.out_map()];
             let dy = Factor::new(self.at(dy, first, s.out, s.outputs), s.outputs).t();
             product(&self.device, self.dtype, size, dy, Factor::new(col, s.lines()), target(to, first > 0))
         })?;
@@ -176,7 +138,7 @@ impl Conv {
     /// Calls `body` with (pictures, the first of them, a buffer for their laid-out input) until all have had their turn.
     fn by_columns(&self, body: impl Fn(usize, usize, u64) -> Result<()>) -> Result<()> {
         let s = &self.sizes;
-        let one = s.out_area() * s.lines();
+        let one = s.out_map() * s.lines();
         let at_once = (MOST_BYTES / (one * self.dtype.size_in_bytes()).max(1)).clamp(1, s.batch.max(1));
         let col = empty(&self.device, at_once * one, self.dtype)?;
         for first in (0..s.batch).step_by(at_once) {
@@ -197,20 +159,20 @@ impl Conv {
             args.push(int(size)?.into());
         }
         args.push(to.into());
-        let count = if kernel == "im2col" { s.out_area() * s.lines() } else { s.size.0 * s.size.1 * s.inputs };
+        let count = if kernel == "im2col" { s.out_map() * s.lines() } else { s.size.0 * s.size.1 * s.inputs };
         let grid = Grid::each(images * count / pack);
         launch(&self.device, &KERNELS, &format!("{kernel}_{}_{pack}", suffix(self.dtype)?), grid, &args)
     }
 }
 
-fn weight_args(s: &Sizes) -> Result<[Arg; 3]> {
+fn weight_args(s: &Geometry) -> Result<[Arg; 3]> {
     Ok([int(s.outputs)?.into(), int(s.inputs)?.into(), int(s.kernel * s.kernel)?.into()])
 }
 
 /// As [`crate::kernel::conv2d`], for maps `[n, h, w, c]`.
 pub(in crate::kernel) fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     let x = x.contiguous()?;
-    let sizes = Sizes::new(x.dims(), weight, stride, padding)?;
+    let sizes = Geometry::of(x.dims(), sides(&x)?, weight, stride, padding)?;
     let conv = Conv::new(sizes, x.dtype(), weight)?;
     let cuda = device(&x)?;
     let y = Fresh::new(cuda, (sizes.batch, sizes.out.0, sizes.out.1, sizes.outputs), x.dtype())?;

@@ -11,8 +11,8 @@ use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnError};
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::{CudaDevice, DType, Error, Result, Tensor, bail};
 
-use super::conv::Sizes;
 use super::{address, empty, int};
+use crate::kernel::conv::Geometry;
 
 const FORWARD: sys::cudnnConvolutionFwdAlgo_t = sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
 const DATA: sys::cudnnConvolutionBwdDataAlgo_t = sys::cudnnConvolutionBwdDataAlgo_t::CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
@@ -21,7 +21,7 @@ const FILTER: sys::cudnnConvolutionBwdFilterAlgo_t = sys::cudnnConvolutionBwdFil
 /// A device's handle and what was made for it. Never destroyed: it serves until the process ends.
 struct Library {
     handle: sys::cudnnHandle_t,
-    plans: HashMap<(Sizes, DType), Plan>,
+    plans: HashMap<(Geometry, DType), Plan>,
     /// One buffer for all: what a device does, it does in order.
     workspace: Option<Tensor>,
 }
@@ -54,7 +54,7 @@ fn failed(error: CudnnError) -> Error {
 }
 
 impl Plan {
-    fn new(handle: sys::cudnnHandle_t, s: &Sizes, dtype: DType) -> Result<Self> {
+    fn new(handle: sys::cudnnHandle_t, s: &Geometry, dtype: DType) -> Result<Self> {
         let (kind, math) = match dtype {
             // Without this, f32 is rounded to 10 bits on the way into tensor cores.
             DType::F32 => (sys::cudnnDataType_t::CUDNN_DATA_FLOAT, sys::cudnnMathType_t::CUDNN_FMA_MATH),
@@ -99,7 +99,7 @@ impl Library {
         Ok(Self { handle, plans: HashMap::new(), workspace: None })
     }
 
-    fn plan(&mut self, s: &Sizes, dtype: DType) -> Result<Plan> {
+    fn plan(&mut self, s: &Geometry, dtype: DType) -> Result<Plan> {
         if let Some(plan) = self.plans.get(&(*s, dtype)) {
             return Ok(*plan);
         }
@@ -122,7 +122,7 @@ impl Library {
 }
 
 /// Runs one direction; `false` where cuDNN does not know the case.
-fn run(device: &CudaDevice, s: &Sizes, dtype: DType, direction: Direction, [a, b, to]: [u64; 3]) -> Result<bool> {
+fn run(device: &CudaDevice, s: &Geometry, dtype: DType, direction: Direction, [a, b, to]: [u64; 3]) -> Result<bool> {
     let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
     let library = match libraries.entry(device.id()) {
         Entry::Occupied(entry) => entry.into_mut(),
@@ -163,16 +163,16 @@ fn run(device: &CudaDevice, s: &Sizes, dtype: DType, direction: Direction, [a, b
 }
 
 /// Addresses of x, weight and y.
-pub(super) fn forward(device: &CudaDevice, s: &Sizes, dtype: DType, at: [u64; 3]) -> Result<bool> {
+pub(super) fn forward(device: &CudaDevice, s: &Geometry, dtype: DType, at: [u64; 3]) -> Result<bool> {
     run(device, s, dtype, Direction::Forward, at)
 }
 
 /// Addresses of weight, dy and dx.
-pub(super) fn input_gradient(device: &CudaDevice, s: &Sizes, dtype: DType, at: [u64; 3]) -> Result<bool> {
+pub(super) fn input_gradient(device: &CudaDevice, s: &Geometry, dtype: DType, at: [u64; 3]) -> Result<bool> {
     run(device, s, dtype, Direction::Data, at)
 }
 
 /// Addresses of x, dy and dweight (of the maps' type).
-pub(super) fn weight_gradient(device: &CudaDevice, s: &Sizes, dtype: DType, at: [u64; 3]) -> Result<bool> {
+pub(super) fn weight_gradient(device: &CudaDevice, s: &Geometry, dtype: DType, at: [u64; 3]) -> Result<bool> {
     run(device, s, dtype, Direction::Filter, at)
 }

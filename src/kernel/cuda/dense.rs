@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
 use super::batch_norm::{Channels, Moments, Norm};
-use super::conv::{Conv, Sizes};
+use super::conv::Conv;
 use super::graph::Fresh;
 use super::{address, device, empty};
+use crate::kernel::conv::Geometry;
 use crate::kernel::{DenseLayer, LayerStatistics};
 
 /// A layer after its forward pass.
@@ -177,7 +178,9 @@ pub(in crate::kernel) fn dense_block_train(
     let mut statistics = Vec::with_capacity(layers.len());
     for (l, layer) in layers.iter().enumerate() {
         let inputs = first + l * growth;
-        let conv = |from: usize, weight, padding| Conv::new(Sizes::new(&[n, h, w, from], weight, 1, padding)?, x.dtype(), weight);
+        let conv = |from: usize, weight, padding| {
+            Conv::new(Geometry::of(&[n, h, w, from], (from, n, h, w), weight, 1, padding)?, x.dtype(), weight)
+        };
         let pair = |(weight, bias): &(Tensor, Tensor)| Ok::<_, candle_core::Error>((kept(weight)?, kept(bias)?));
         let layer = Layer {
             inputs,

@@ -1,10 +1,11 @@
 //! Pooling on CUDA, for maps `[n, h, w, c]`.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 
 use super::batch_norm::Channels;
 use super::graph::Fresh;
 use super::{Arg, Grid, Module, address, device, empty, int, launch, module, suffix};
+use crate::kernel::pool::Window;
 
 const KERNELS: Module = module!("pool");
 
@@ -13,31 +14,23 @@ const KERNELS: Module = module!("pool");
 struct Windows {
     batch: usize,
     channels: usize,
-    size: (usize, usize),
-    out: (usize, usize),
-    kernel: usize,
-    stride: usize,
-    padding: usize,
+    window: Window,
 }
 
 impl Windows {
     fn new(what: &str, x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Self> {
         let (batch, h, w, channels) = x.dims4()?;
-        if kernel == 0 || stride == 0 || 2 * padding > kernel || h.min(w) + 2 * padding < kernel {
-            bail!("{what}: kernel {kernel}, stride {stride}, padding {padding} do not fit maps of {h} x {w}");
-        }
-        let out = |size: usize| (size + 2 * padding - kernel) / stride + 1;
-        Ok(Self { batch, channels, size: (h, w), out: (out(h), out(w)), kernel, stride, padding })
+        Ok(Self { batch, channels, window: Window::of(what, (h, w), kernel, stride, padding)? })
     }
 
     fn args(&self) -> Result<Vec<Arg>> {
-        let Self { batch, channels, size, out, kernel, stride, padding } = *self;
-        let sizes = [batch, size.0, size.1, channels, kernel, stride, padding, out.0, out.1];
+        let Self { batch, channels, window: Window { input, output, kernel, stride, padding } } = *self;
+        let sizes = [batch, input.0, input.1, channels, kernel, stride, padding, output.0, output.1];
         sizes.into_iter().map(|size| Ok(int(size)?.into())).collect()
     }
 
     fn result(&self) -> (usize, usize, usize, usize) {
-        (self.batch, self.out.0, self.out.1, self.channels)
+        (self.batch, self.window.output.0, self.window.output.1, self.channels)
     }
 }
 

@@ -222,88 +222,74 @@ mod tests {
     use super::super::testing::check;
     use super::*;
 
+    /// Shapes of the six tensors of each layer of a block that begins with `first` channels.
+    fn shapes(first: usize, growth: usize, bottleneck: usize, layers: usize) -> Vec<Vec<usize>> {
+        let of = |l: usize| {
+            let inputs = first + l * growth;
+            let norm1 = [vec![inputs], vec![inputs], vec![bottleneck, inputs, 1, 1]];
+            norm1.into_iter().chain([vec![bottleneck], vec![bottleneck], vec![growth, bottleneck, 3, 3]])
+        };
+        (0..layers).flat_map(of).collect()
+    }
+
+    /// The layers of tensors of such shapes.
+    fn layers(t: &[Tensor]) -> Vec<DenseLayer> {
+        let of = |t: &[Tensor; 6]| {
+            let [w1, b1, conv1, w2, b2, conv2] = t.clone();
+            DenseLayer { norm1: (w1, b1), conv1, norm2: (w2, b2), conv2 }
+        };
+        t.as_chunks::<6>().0.iter().map(of).collect()
+    }
+
     /// Sizes that leave rests everywhere: odd maps, channels that fill no octet, maps in one piece, several and bands of one.
+    const CASES: [(usize, usize, usize, usize, [usize; 3]); 5] = [
+        (5, 3, 10, 2, [3, 5, 7]),
+        (12, 32, 24, 3, [16, 2, 2]),
+        (8, 4, 16, 1, [1, 1, 1]),
+        (20, 9, 7, 2, [2, 53, 47]),
+        (6, 8, 8, 2, [40, 9, 8]),
+    ];
+
     #[test]
     fn blocks_match_the_reference() {
-        let cases = [
-            (5, 3, 10, 2, [3, 5, 7]),
-            (12, 32, 24, 3, [16, 2, 2]),
-            (8, 4, 16, 1, [1, 1, 1]),
-            (20, 9, 7, 2, [2, 53, 47]),
-            (6, 8, 8, 2, [40, 9, 8]),
-        ];
-        for (first, growth, bottleneck, layers, [n, h, w]) in cases {
-            let mut shapes = vec![vec![first, n, h, w]];
-            for l in 0..layers {
-                let inputs = first + l * growth;
-                shapes.extend([vec![inputs], vec![inputs], vec![bottleneck, inputs, 1, 1]]);
-                shapes.extend([vec![bottleneck], vec![bottleneck], vec![growth, bottleneck, 3, 3]]);
-            }
-            let of = |t: &[Tensor]| -> Vec<DenseLayer> {
-                t[1..]
-                    .chunks_exact(6)
-                    .map(|t| DenseLayer {
-                        norm1: (t[0].clone(), t[1].clone()),
-                        conv1: t[2].clone(),
-                        norm2: (t[3].clone(), t[4].clone()),
-                        conv2: t[5].clone(),
-                    })
-                    .collect()
-            };
+        for (first, growth, bottleneck, count, [n, h, w]) in CASES {
+            let mut shapes = shapes(first, growth, bottleneck, count);
+            shapes.insert(0, vec![first, n, h, w]);
             let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-            check(&shapes, |t| Ok(dense_block_train(&t[0], &of(t), 1e-5)?.0), |t| Ok(reference(&t[0], &of(t), 1e-5)?.0));
+            let ours = |t: &[Tensor]| Ok(dense_block_train(&t[0], &layers(&t[1..]), 1e-5)?.0);
+            check(&shapes, ours, |t| Ok(reference(&t[0], &layers(&t[1..]), 1e-5)?.0));
         }
     }
 
     /// Values without a graph: against f64, and the same bits on any number of threads.
     #[test]
     fn evaluation_matches_the_reference() {
-        let noise = |shape: &[usize], seed, spread: fn(f64) -> f64| {
-            let mut rng = crate::rng::Rng::new(seed, "noise", &[]);
-            let values: Vec<f64> = (0..shape.iter().product()).map(|_| spread(rng.normal())).collect();
-            Tensor::from_vec(values, shape, &candle_core::Device::Cpu).unwrap()
-        };
-        for (first, growth, bottleneck, layers, [n, h, w]) in
-            [(5, 3, 10, 2, [3, 5, 7]), (12, 32, 24, 3, [16, 2, 2]), (6, 8, 8, 2, [40, 9, 8])]
-        {
-            let as_is = |v| v;
-            let x = noise(&[first, n, h, w], 1, as_is);
-            let (mut weights, mut statistics) = (Vec::new(), Vec::new());
-            for l in 0..layers {
-                let inputs = first + l * growth;
-                let norm = |channels: usize, seed| (noise(&[channels], seed, as_is), noise(&[channels], seed + 1, as_is));
-                let seen = |channels: usize, seed| BatchStatistics {
-                    mean: noise(&[channels], seed, as_is),
-                    variance: noise(&[channels], seed + 1, |v| v * v + 0.1),
+        for (first, growth, bottleneck, count, [n, h, w]) in CASES {
+            let mut rng = crate::rng::Rng::new(1, "noise", &[]);
+            let mut noise = |shape: &[usize]| {
+                let values: Vec<f64> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
+                Tensor::from_vec(values, shape, &candle_core::Device::Cpu).unwrap()
+            };
+            let x = noise(&[first, n, h, w]);
+            let weights: Vec<Tensor> = shapes(first, growth, bottleneck, count).iter().map(|shape| noise(shape)).collect();
+            // Means and deviations of each layer's two norms.
+            let sides = (0..count).flat_map(|l| [first + l * growth, bottleneck]);
+            let seen: Vec<[Tensor; 2]> = sides.map(|channels| [noise(&[channels]), noise(&[channels])]).collect();
+            let statistics = |to: candle_core::DType| -> Vec<LayerStatistics> {
+                let of = |[mean, deviation]: &[Tensor; 2]| {
+                    let variance = deviation.sqr().unwrap().affine(1.0, 0.1).unwrap();
+                    BatchStatistics { mean: mean.to_dtype(to).unwrap(), variance: variance.to_dtype(to).unwrap() }
                 };
-                weights.push(DenseLayer {
-                    norm1: norm(inputs, 10),
-                    conv1: noise(&[bottleneck, inputs, 1, 1], 12, as_is),
-                    norm2: norm(bottleneck, 13),
-                    conv2: noise(&[growth, bottleneck, 3, 3], 15, as_is),
-                });
-                statistics.push([seen(inputs, 16), seen(bottleneck, 18)]);
-            }
-            let single = |t: &Tensor| t.to_dtype(candle_core::DType::F32).unwrap();
-            let both = |(a, b): &(Tensor, Tensor)| (single(a), single(b));
-            let ours: Vec<_> = weights
-                .iter()
-                .map(|DenseLayer { norm1, conv1, norm2, conv2 }| DenseLayer {
-                    norm1: both(norm1),
-                    conv1: single(conv1),
-                    norm2: both(norm2),
-                    conv2: single(conv2),
-                })
-                .collect();
-            let seen: Vec<_> = statistics
-                .iter()
-                .map(|pair| pair.each_ref().map(|s| BatchStatistics { mean: single(&s.mean), variance: single(&s.variance) }))
-                .collect();
-            let flat = |y: Tensor| y.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let expected = flat(eval_reference(&x, &weights, &statistics, 1e-5).unwrap());
+                seen.as_chunks::<2>().0.iter().map(|pair| pair.each_ref().map(of)).collect()
+            };
+            let (wide, single) = (candle_core::DType::F64, candle_core::DType::F32);
+            let flat = |y: Tensor| y.to_dtype(wide).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let expected = flat(eval_reference(&x, &layers(&weights), &statistics(wide), 1e-5).unwrap());
+            let (x, weights) =
+                (x.to_dtype(single).unwrap(), weights.iter().map(|t| t.to_dtype(single).unwrap()).collect::<Vec<_>>());
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| flat(dense_block_eval(&single(&x), &ours, &seen, 1e-5).unwrap()))
+                pool.install(|| flat(dense_block_eval(&x, &layers(&weights), &statistics(single), 1e-5).unwrap()))
             };
             let got = run(1);
             let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();

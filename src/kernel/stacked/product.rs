@@ -25,11 +25,16 @@ pub(super) struct Operand<'a, const TURNED: bool> {
 }
 
 impl<const TURNED: bool> Operand<'_, TURNED> {
-    /// Where (`row`, `depth`) is.
     #[inline(always)]
     fn place(&self, row: usize, depth: usize) -> usize {
-        if TURNED { row + depth * self.step } else { row * self.step + depth }
+        place::<TURNED>(row, depth, self.step)
     }
+}
+
+/// Where (`row`, `depth`) of an operand is.
+#[inline(always)]
+fn place<const TURNED: bool>(row: usize, depth: usize, step: usize) -> usize {
+    if TURNED { row + depth * step } else { row * step + depth }
 }
 
 /// `out [panels, rows, PANEL] = a [rows, depth] b [panels, depth, PANEL]`.
@@ -155,7 +160,7 @@ impl<const TURNED: bool> Task<'_, TURNED> {
     ) {
         let Operand { rows, depth, .. } = self.a;
         let (from, next) = ((panel * depth + depths.0) * PANEL + column, depth * PANEL);
-        let at = |row: usize, depth: usize| if TURNED { row + depth * part.step } else { row * part.step + depth };
+        let at = |row: usize, depth: usize| place::<TURNED>(row, depth, part.step);
         // SAFETY: the caller's promise, for this and what follows; vectors may lie anywhere.
         let (a, b, out) = unsafe {
             let out = self.out.0.add((panel * rows + row) * PANEL + column);
