@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::load::Loaded;
 use super::question::{Question, Split};
-use super::score::{self, Score};
+use super::score::{self, Labels, Score};
 use crate::data::LabelMatrix;
 use crate::error::Error;
 use crate::metric;
@@ -89,6 +89,6 @@ fn evaluation(run: usize, scores: &[f32], truth: &LabelMatrix, thresholds: &Rule
         "macro_auc" => auc.map(|auc| auc.mean),
         _ => None,
     });
-    let labels = score::label_scores(&decisions.counts, &ranking.ap, &decisions.thresholds);
+    let labels = Labels::Made(score::label_scores(&decisions.counts, &ranking.ap, &decisions.thresholds));
     Score { run, policy: 0, values, predicted_rate: Some(score::predicted_rate(&decisions.counts)), labels }
 }

@@ -117,7 +117,7 @@ impl Groups {
                 runs: members.iter().map(|&at| loaded.runs[shown[at].run].row.run.clone()).collect(),
                 labels: vec![],
                 val_ap: val(ap).map(|ap| ap.mean),
-                members: members.iter().map(|&at| (shown[at].run, policy)).collect(),
+                members: members.clone(),
             }
         };
         let rows = cells.iter().map(row).collect();

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::fresh;
 use super::question::{Question, Split};
-use super::score::{LabelScore, Score};
+use super::score::{LabelScore, Labels, Score};
 use super::summary::Summary;
 use crate::error::Error;
 use crate::spec::DataFacts;
@@ -78,9 +78,9 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
     let index = by_name(&loaded);
     let draws = reader.draws(loaded.sweep.id).await?.into_iter();
     loaded.drawn = draws.filter_map(|(run, drawn)| Some((*index.get(run.as_str())?, drawn))).collect();
-    loaded.val = scores(reader, &loaded, Split::Val, question.at).await?;
+    loaded.val = scores(reader, &loaded, Split::Val, question).await?;
     if question.split == Split::Test {
-        loaded.test = scores(reader, &loaded, Split::Test, question.at).await?;
+        loaded.test = scores(reader, &loaded, Split::Test, question).await?;
     }
     if let Some(policy) = &question.policy {
         fresh::evaluate(&mut loaded, reader.path(), policy, question)?;
@@ -107,14 +107,22 @@ pub fn named(rows: Vec<SweepRun>) -> Vec<Run> {
         .collect()
 }
 
-async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, at: At) -> Result<Vec<Score>, Error> {
+async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, question: &Question) -> Result<Vec<Score>, Error> {
     let index = by_name(loaded);
     let score = |row: &Evaluated| {
         let policy = loaded.policies.iter().position(|name| *name == row.policy)?;
         let run = *index.get(row.run.as_str())?;
-        Some(Score { run, policy, values: row.values, predicted_rate: row.predicted_rate, labels: vec![] })
+        Some(Score {
+            run,
+            policy,
+            values: row.values,
+            predicted_rate: row.predicted_rate,
+            labels: Labels::Recorded(row.evaluation),
+        })
     };
-    let mut scores: Vec<Score> = reader.results(loaded.sweep.id, split.name(), at).await?.iter().filter_map(score).collect();
+    let metrics = [question.metrics, &[question.metric]].concat();
+    let results = reader.results(loaded.sweep.id, split.name(), question.at, &metrics).await?;
+    let mut scores: Vec<Score> = results.iter().filter_map(score).collect();
     scores.sort_by_key(|score| (score.run, score.policy));
     Ok(scores)
 }
@@ -143,23 +151,18 @@ pub async fn labels(
     places: &[usize],
 ) -> Result<HashMap<usize, Vec<Part>>, Error> {
     let mut parts: HashMap<usize, Vec<Part>> = HashMap::new();
-    let fresh: HashMap<(usize, usize), &Score> = loaded
-        .shown(question.split)
-        .iter()
-        .filter(|score| !score.labels.is_empty())
-        .map(|score| ((score.run, score.policy), score))
-        .collect();
+    let shown = loaded.shown(question.split);
     let mut recorded = Vec::new();
-    for (place, row) in places.iter().map(|&place| (place, &summary.rows[place])) {
-        for member in &row.members {
-            match fresh.get(member) {
-                Some(score) => parts.entry(place).or_default().push(Part { evaluations: 1, labels: score.labels.clone() }),
-                None => recorded.push((loaded.runs[member.0].row.run.as_str(), row.policy.as_str(), place)),
+    for &place in places {
+        for &member in &summary.rows[place].members {
+            match &shown[member].labels {
+                Labels::Made(labels) => parts.entry(place).or_default().push(Part { evaluations: 1, labels: labels.clone() }),
+                Labels::Recorded(evaluation) => recorded.push((*evaluation, place)),
             }
         }
     }
     let mut means: HashMap<(usize, String), LabelMeans> = HashMap::new();
-    for mean in reader.label_means(loaded.sweep.id, question.split.name(), question.at, &recorded).await? {
+    for mean in reader.label_means(&recorded).await? {
         // places were ours
         means.insert((usize::try_from(mean.place).unwrap_or(usize::MAX), mean.label.clone()), mean);
     }

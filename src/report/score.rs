@@ -2,7 +2,7 @@
 
 use crate::metric::Counts;
 use crate::metric::average::Averages;
-use crate::store::{LabelMeans, METRICS};
+use crate::store::{EvaluationId, LabelMeans, METRICS};
 
 /// One evaluation: a run on one split at one epoch under one policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,8 +14,16 @@ pub struct Score {
     /// In the order of [`METRICS`]; `None` where undefined.
     pub values: [Option<f64>; METRICS.len()],
     pub predicted_rate: Option<f64>,
-    /// Of evaluations made for this report; those of recorded ones are asked for once it is known which are shown.
-    pub labels: Vec<LabelScore>,
+    pub labels: Labels,
+}
+
+/// Where the labels of an evaluation are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Labels {
+    /// In the database: asked for once it is known which are shown.
+    Recorded(EvaluationId),
+    /// Here: the evaluation was made for this report.
+    Made(Vec<LabelScore>),
 }
 
 /// One label of an evaluation, or its means over several.

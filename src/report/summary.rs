@@ -115,7 +115,7 @@ pub struct Row {
     /// Runs that were averaged, and runs that the sweep asked for.
     pub n: usize,
     pub of: usize,
-    /// Every metric that is defined, on the split that is shown.
+    /// Every metric that was asked for and is defined, on the split that is shown.
     pub metrics: BTreeMap<&'static str, Spread>,
     /// The ranking metric on val.
     pub val: Option<Spread>,
@@ -127,9 +127,9 @@ pub struct Row {
     /// Mean macro_ap on val, which orders equal rows.
     #[serde(skip)]
     pub val_ap: Option<f64>,
-    /// (run, policy) of its evaluations on the split that is shown.
+    /// Its evaluations, counted among those on the split that is shown.
     #[serde(skip)]
-    pub members: Vec<(usize, usize)>,
+    pub members: Vec<usize>,
 }
 
 /// A label of a row: means over its runs.

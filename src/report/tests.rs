@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::load::{Loaded, Part, Run};
 use super::question::{Question, Split, columns};
-use super::score::{LabelScore, Score, place};
+use super::score::{LabelScore, Labels, Score, place};
 use super::summary::{Row, Spread, Summary};
 use super::{Form, baseline::ALL_POSITIVE, labels, rank, render};
 use crate::data::InputShape;
@@ -89,7 +89,7 @@ fn score(run: usize, policy: usize, macro_f1: f64, macro_ap: f64) -> Score {
     values[place("macro_f1")] = Some(macro_f1);
     values[place("macro_ap")] = Some(macro_ap);
     values[place("hamming_loss")] = Some(1.0 - macro_f1);
-    Score { run, policy, values, predicted_rate: Some(0.3), labels: vec![] }
+    Score { run, policy, values, predicted_rate: Some(0.3), labels: Labels::Recorded(0) }
 }
 
 fn ranked(loaded: &Loaded, question: &Question) -> Summary {

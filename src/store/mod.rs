@@ -12,7 +12,7 @@ mod writer;
 pub use error::StoreError;
 pub use lock::holder;
 pub use reader::{
-    At, AttemptRow, EpochRow, Evaluated, FailedRun, LabelMeans, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow,
+    At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow,
     RunningAttempt, Status, SweepConfig, SweepRow, SweepRun,
 };
 pub use writer::{Missing, Writer};

@@ -22,6 +22,20 @@ pub const METRICS: [&str; 10] = [
     "subset_accuracy",
 ];
 
+/// Where [`METRICS`] come from, given an evaluation `e`, its label counts `c` and the ranking `k` of its scores: as the view has them.
+const SOURCES: [&str; METRICS.len()] = [
+    "avg(c.f1)",
+    "coalesce(2.0 * sum(c.tp) / (2 * sum(c.tp) + sum(c.fp) + sum(c.fn)), 0.0)",
+    "coalesce(sum(c.f1 * c.support) / sum(c.support), 0.0)",
+    "e.samples_f1",
+    "avg(c.precision)",
+    "avg(c.recall)",
+    "k.macro_ap",
+    "k.macro_auc",
+    "coalesce(CAST(sum(c.fp + c.fn) AS REAL) / sum(c.tp + c.fp + c.fn + c.tn), 0.0)",
+    "e.subset_accuracy",
+];
+
 /// Which epoch of each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -103,24 +117,31 @@ impl ResultRow {
     }
 }
 
+/// The row of an evaluation.
+pub type EvaluationId = i64;
+
 /// The values of one evaluation: what a report ranks by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluated {
+    /// Its row.
+    pub evaluation: EvaluationId,
     pub run: String,
     pub policy: String,
-    /// In the order of [`METRICS`]; `None` where undefined.
+    /// In the order of [`METRICS`]; `None` where undefined or not asked for.
     pub values: [Option<f64>; METRICS.len()],
     /// Mean over labels.
     pub predicted_rate: Option<f64>,
 }
 
-impl sqlx::FromRow<'_, SqliteRow> for Evaluated {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl Evaluated {
+    /// From the columns evaluation, run, policy, predicted_rate and those of the `metrics` (indices into [`METRICS`]).
+    fn read(row: &SqliteRow, metrics: &[usize]) -> Result<Self, sqlx::Error> {
         let mut values = [None; METRICS.len()];
-        for (at, value) in values.iter_mut().enumerate() {
-            *value = row.try_get(2 + at)?;
+        for (column, &metric) in metrics.iter().enumerate() {
+            values[metric] = row.try_get(4 + column)?;
         }
-        Ok(Self { run: row.try_get(0)?, policy: row.try_get(1)?, values, predicted_rate: row.try_get(2 + METRICS.len())? })
+        let (evaluation, predicted_rate) = (row.try_get(0)?, row.try_get(3)?);
+        Ok(Self { evaluation, run: row.try_get(1)?, policy: row.try_get(2)?, values, predicted_rate })
     }
 }
 
@@ -166,72 +187,68 @@ pub struct LabelRow {
 }
 
 impl Reader {
-    /// The evaluations of the sweep's succeeded runs on one split: one a run and policy.
+    /// The evaluations of the sweep's succeeded runs on one split: one a run and policy, with those of [`METRICS`] that are asked for.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn results(&mut self, sweep: SweepId, split: &str, at: At) -> Result<Vec<Evaluated>, StoreError> {
+    pub async fn results(&mut self, sweep: SweepId, split: &str, at: At, metrics: &[&str]) -> Result<Vec<Evaluated>, StoreError> {
+        let metrics: Vec<usize> = (0..METRICS.len()).filter(|&at| metrics.contains(&METRICS[at])).collect();
+        let columns: String = metrics.iter().map(|&metric| format!(", {}", SOURCES[metric])).collect();
+        // One pass over the counts of each evaluation, in the order of the keys; the view, made to look rows up by, asks for the counts
+        // once a column. A test holds the two together.
+        let query = format!(
+            "SELECT e.id, r.fingerprint, p.name, avg(c.predicted_rate){columns}
+             FROM sweep_runs w
+             CROSS JOIN runs r ON r.id = w.run
+             CROSS JOIN evaluations e ON e.run = r.id
+             CROSS JOIN policies p ON p.id = e.policy
+             CROSS JOIN label_counts c ON c.evaluation = e.id
+             LEFT JOIN rankings k ON k.run = e.run AND k.epoch = e.epoch AND k.split = e.split
+             WHERE w.sweep = ?1 AND r.state = 'succeeded' AND e.split = ?2
+               AND e.epoch = CASE ?3 WHEN 'best' THEN r.best_epoch WHEN 'last' THEN r.epochs - 1 ELSE ?4 END
+             GROUP BY w.run, e.epoch, e.split, e.policy"
+        );
         let (which, epoch) = at.bound();
-        let rows = sqlx::query_as(
-            "SELECT run, policy, macro_f1, micro_f1, weighted_f1, samples_f1, macro_precision, macro_recall, macro_ap, macro_auc,
-                    hamming_loss, subset_accuracy, predicted_rate
-             FROM leaderboard
-             WHERE sweep_id = ?1 AND run_state = 'succeeded' AND split = ?2
-               AND CASE ?3 WHEN 'best' THEN best_epoch WHEN 'last' THEN last_epoch ELSE epoch = ?4 END",
-        )
-        .bind(sweep)
-        .bind(split)
-        .bind(which)
-        .bind(epoch)
-        .fetch_all(&mut self.connection)
-        .await;
-        self.told(rows)
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query)) // made of constants
+            .bind(sweep)
+            .bind(split)
+            .bind(which)
+            .bind(epoch)
+            .fetch_all(&mut self.connection)
+            .await;
+        // Read when SQLite's thread is done: to free its rows while it makes new ones costs more than to keep them.
+        self.told(rows.and_then(|rows| rows.iter().map(|row| Evaluated::read(row, &metrics)).collect()))
     }
 
-    /// Means of the label rows of groups of the sweep's evaluations on one split. `groups` are (run, policy, place), each run and
-    /// policy in one group only; a row for each place that has evaluations, and each label of their data.
+    /// Means of the label rows of groups of evaluations. `groups` are (evaluation, place), each evaluation in one group only; a row for
+    /// each place that has evaluations, and each label of their data.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn label_means(
-        &mut self,
-        sweep: SweepId,
-        split: &str,
-        at: At,
-        groups: &[(&str, &str, usize)],
-    ) -> Result<Vec<LabelMeans>, StoreError> {
-        let means = self.means(sweep, split, at, groups).await;
+    pub async fn label_means(&mut self, groups: &[(EvaluationId, usize)]) -> Result<Vec<LabelMeans>, StoreError> {
+        let means = self.means(groups).await;
         self.told(means)
     }
 
-    async fn means(
-        &mut self,
-        sweep: SweepId,
-        split: &str,
-        at: At,
-        groups: &[(&str, &str, usize)],
-    ) -> Result<Vec<LabelMeans>, sqlx::Error> {
+    async fn means(&mut self, groups: &[(EvaluationId, usize)]) -> Result<Vec<LabelMeans>, sqlx::Error> {
         // A table of this connection, with a key: a join with the JSON itself would read it once for each evaluation.
-        sqlx::query("CREATE TEMP TABLE wanted (run TEXT, policy TEXT, place INTEGER, PRIMARY KEY (run, policy)) WITHOUT ROWID")
+        sqlx::query("CREATE TEMP TABLE wanted (evaluation INTEGER PRIMARY KEY, place INTEGER)")
             .execute(&mut self.connection)
             .await?;
-        sqlx::query("INSERT INTO temp.wanted SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1)")
+        sqlx::query("INSERT INTO temp.wanted SELECT value ->> 0, value ->> 1 FROM json_each(?1)")
             .bind(crate::store::json(&groups))
             .execute(&mut self.connection)
             .await?;
-        let (which, epoch) = at.bound();
         let means = sqlx::query_as(
-            "SELECT place, label, count(*) AS evaluations, avg(ap) AS ap, avg(threshold) AS threshold, avg(precision) AS precision,
-                    avg(recall) AS recall, avg(f1) AS f1, avg(predicted_rate) AS predicted_rate
-             FROM label_metrics m CROSS JOIN temp.wanted w ON w.run = m.run AND w.policy = m.policy
-             WHERE sweep_id = ?1 AND split = ?2
-               AND CASE ?3 WHEN 'best' THEN best_epoch WHEN 'last' THEN last_epoch ELSE epoch = ?4 END
-             GROUP BY place, label",
+            "SELECT w.place, l.name AS label, count(*) AS evaluations, avg(k.ap) AS ap, avg(c.threshold) AS threshold,
+                    avg(c.precision) AS precision, avg(c.recall) AS recall, avg(c.f1) AS f1, avg(c.predicted_rate) AS predicted_rate
+             FROM temp.wanted w
+             CROSS JOIN evaluations e ON e.id = w.evaluation
+             CROSS JOIN label_counts c ON c.evaluation = e.id
+             LEFT JOIN label_rankings k ON k.run = e.run AND k.epoch = e.epoch AND k.split = e.split AND k.label = c.label
+             JOIN labels l ON l.id = c.label
+             GROUP BY w.place, c.label",
         )
-        .bind(sweep)
-        .bind(split)
-        .bind(which)
-        .bind(epoch)
         .fetch_all(&mut self.connection)
         .await?;
         sqlx::query("DROP TABLE temp.wanted").execute(&mut self.connection).await?;

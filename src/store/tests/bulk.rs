@@ -1,12 +1,13 @@
 //! Sizes that a long sweep reaches. Ignored: tens of seconds; `cargo test --release --lib store::tests::bulk -- --ignored --nocapture`.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::fixture::{self, Journal};
 use crate::report::{self, Form, Question};
 use crate::spec::Fingerprint;
-use crate::store::{At, Reader, Writer};
+use crate::store::{At, EvaluationId, METRICS, Reader, Writer};
 use crate::strategy::threshold::Policy;
 
 #[tokio::test]
@@ -52,16 +53,19 @@ async fn ten_thousand_runs() {
     assert_eq!(reader.status(sweep).await.unwrap().succeeded, 10_000);
     times.push(("status", clock.elapsed()));
     let clock = Instant::now();
-    assert_eq!(reader.results(sweep, "val", At::Best).await.unwrap().len(), 30_000);
+    let results = reader.results(sweep, "val", At::Best, &METRICS).await.unwrap();
     times.push(("results", clock.elapsed()));
+    assert_eq!(results.len(), 30_000);
     let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
     for (what, members) in [("labels of 60 runs", &runs[..60]), ("labels of all runs", &runs[..])] {
-        let groups: Vec<(&str, &str, usize)> = members
+        let names: HashSet<&str> = members.iter().map(|run| run.0.as_str()).collect();
+        let groups: Vec<(EvaluationId, usize)> = results
             .iter()
-            .flat_map(|run| policies.iter().enumerate().map(|(place, policy)| (run.0.as_str(), policy.as_str(), place)))
+            .filter(|found| names.contains(found.run.as_str()))
+            .map(|found| (found.evaluation, policies.iter().position(|policy| *policy == found.policy).unwrap()))
             .collect();
         let clock = Instant::now();
-        let means = reader.label_means(sweep, "val", At::Best, &groups).await.unwrap();
+        let means = reader.label_means(&groups).await.unwrap();
         times.push((what, clock.elapsed()));
         assert_eq!(means.len(), 3 * 4);
         assert!(means.iter().all(|mean| mean.evaluations == members.len() as i64));

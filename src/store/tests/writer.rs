@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::fixture::{self, Journal};
 use crate::protocol::{Event, Outcome};
 use crate::spec::{Fingerprint, Plan};
-use crate::store::{At, LabelRow, Reader, Writer, open};
+use crate::store::{At, Evaluated, LabelRow, METRICS, Reader, Writer, open};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -306,6 +307,45 @@ async fn an_older_database_is_brought_up_to_date() {
     assert_eq!(reader.run_draws(&plan.runs[0].fingerprint).await.unwrap(), None);
 }
 
+/// The reader's own pass over the counts says what the view says, bit for bit, wherever it is asked.
+#[tokio::test]
+async fn results_are_those_of_the_view() {
+    let plan = fixture::plan("letters", &["bce", "focal"], 2, 3);
+    let (_folder, db, sweep) = recorded(&plan).await;
+    let mut reader = Reader::open(&db).await.unwrap();
+    for (at, condition) in
+        [(At::Best, "best_epoch"), (At::Last, "last_epoch"), (At::Epoch(1), "epoch = 1"), (At::Epoch(9), "false")]
+    {
+        for split in ["val", "test"] {
+            let view = format!(
+                "SELECT run, policy, predicted_rate, {} FROM leaderboard
+                 WHERE sweep_id = ?1 AND run_state = 'succeeded' AND split = ?2 AND {condition} ORDER BY run, policy",
+                METRICS.join(", ")
+            );
+            let view = sqlx::query(sqlx::AssertSqlSafe(view)).bind(sweep).bind(split);
+            let view = view.fetch_all(&mut open::for_reading(&db).await.unwrap()).await.unwrap();
+            let mut found = reader.results(sweep, split, at, &METRICS).await.unwrap();
+            found.sort_by(|a, b| (&a.run, &a.policy).cmp(&(&b.run, &b.policy)));
+            assert_eq!(found.len(), view.len());
+            for (found, row) in found.iter().zip(&view) {
+                assert_eq!((found.run.as_str(), found.policy.as_str()), (row.get(0), row.get(1)));
+                assert_eq!(found.predicted_rate, row.get(2));
+                for (metric, value) in found.values.iter().enumerate() {
+                    assert_eq!(*value, row.get::<Option<f64>, _>(3 + metric), "{}", METRICS[metric]);
+                }
+            }
+            // asked for one, it has no other
+            for one in &reader.results(sweep, split, at, &["macro_auc"]).await.unwrap() {
+                let all = found.iter().find(|all| all.evaluation == one.evaluation).unwrap();
+                let mut only = [None; METRICS.len()];
+                only[7] = all.values[7];
+                assert_eq!((one.values, &one.policy), (only, &all.policy));
+            }
+            assert_eq!(found.is_empty(), at == At::Epoch(9));
+        }
+    }
+}
+
 /// Groups over two runs and two policies, one of them a run short, against the rows of the view.
 #[tokio::test]
 async fn means_of_labels_are_those_of_the_view() {
@@ -313,15 +353,19 @@ async fn means_of_labels_are_those_of_the_view() {
     let (_folder, db, sweep) = recorded(&plan).await;
     let runs = fingerprints(&plan);
     let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
-    let member = |run: usize, policy: usize, place: usize| (runs[run].0.as_str(), policies[policy].as_str(), place);
     let mut reader = Reader::open(&db).await.unwrap();
-    let groups = [member(0, 0, 7), member(1, 0, 7), member(1, 1, 2)];
-    let means = reader.label_means(sweep, "val", At::Last, &groups).await.unwrap();
+    let results = reader.results(sweep, "val", At::Last, &METRICS).await.unwrap();
+    let wanted = [(0, 0, 7), (1, 0, 7), (1, 1, 2)].map(|(run, policy, place)| {
+        let evaluated = results.iter().find(|found| found.run == runs[run].0 && found.policy == policies[policy]).unwrap();
+        (evaluated, place)
+    });
+    let groups = wanted.map(|(evaluated, place)| (evaluated.evaluation, place));
+    let means = reader.label_means(&groups).await.unwrap();
     // twice over one connection, and nothing for nobody
-    assert_eq!(reader.label_means(sweep, "val", At::Last, &groups).await.unwrap(), means);
-    assert_eq!(reader.label_means(sweep, "val", At::Last, &[]).await.unwrap(), []);
+    assert_eq!(reader.label_means(&groups).await.unwrap(), means);
+    assert_eq!(reader.label_means(&[]).await.unwrap(), []);
     let mut rows = Vec::new();
-    for (run, policy, place) in groups {
+    for (Evaluated { run, policy, .. }, place) in wanted {
         let found = sqlx::query_as::<_, LabelRow>(
             "SELECT * FROM label_metrics WHERE run = ?1 AND policy = ?2 AND split = 'val' AND last_epoch AND sweep_id = ?3",
         );
