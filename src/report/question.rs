@@ -215,7 +215,8 @@ mod tests {
 
     #[test]
     fn flags_are_read() {
-        assert_eq!(read("").unwrap(), Question::default());
+        assert_eq!(read("--format json").unwrap(), Question::default());
+        assert_eq!(read("").unwrap(), Question { metrics: &["macro_ap"], ..Question::default() });
         let question =
             read("--metric hamming_loss --split test --epoch 3 --threshold 0.30 --group-by loss,sampler --top 2").unwrap();
         assert_eq!((question.metric, question.lower_is_better(), question.split), ("hamming_loss", true, Split::Test));
