@@ -220,7 +220,8 @@ impl Heads {
         }
         let (bias, dbias) =
             (first.bias.value.par_chunks_exact(first.bias.size), first.bias.gradient.par_chunks_exact_mut(first.bias.size));
-        let each = bias.zip(dbias).zip(&mut parts).enumerate();
+        // One by one: losses differ in what they cost.
+        let each = bias.zip(dbias).zip(&mut parts).enumerate().with_max_len(1);
         let each = each.map(|(run, ((bias, dbias), parts))| {
             let own = upright(&z, run, bias, batch);
             backward(own, parts, dbias, mask, |logits, gradient| loss(run, logits, gradient))

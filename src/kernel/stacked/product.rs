@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::PANEL;
 
-/// Rows that one task computes: whole blocks of 8, of 12 and of 16.
-const TASK: usize = 48;
+/// Rows that one task computes: whole blocks of 8, and as many tasks of a batch of 256 for each of two or four threads.
+const TASK: usize = 64;
 /// Steps along the depth between two stays of the sums in the result.
 const STRETCH: usize = 96;
 
@@ -47,7 +47,7 @@ pub(super) fn product<const TURNED: bool>(a: Operand<'_, TURNED>, b: &[f32], out
     assert_eq!((b.len(), out.len()), (panels * depth * PANEL, panels * rows * PANEL), "the sizes of a stacked layer");
     assert!(a.place(rows - 1, depth - 1) < values.len(), "a product outside its matrix");
     let out = Shared(out.as_mut_ptr());
-    (0..rows.div_ceil(TASK)).into_par_iter().for_each(|task| {
+    (0..rows.div_ceil(TASK)).into_par_iter().with_max_len(1).for_each(|task| {
         let first = task * TASK;
         Arch::new().dispatch(Task { a, b, out: &out, panels, first, last: rows.min(first + TASK) });
     });
