@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, tensor, values, vectorized};
+use super::cpu::{slice, tensor, values, vectorized, zeros};
+use super::gradients::hand_over;
 
 /// What a batch says about each channel: `[channels]` each, outside the graph.
 #[derive(Clone, Debug)]
@@ -263,7 +264,7 @@ impl CustomOp3 for Train {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight, bias) = (slice(x, x_layout)?, slice(weight, weight_layout)?, slice(bias, bias_layout)?);
         let area = (x.len() / weight.len().max(1)).max(1);
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         let channels: Vec<Channel> = y
             .par_chunks_exact_mut(area)
             .zip(x.par_chunks_exact(area))
@@ -294,7 +295,7 @@ impl CustomOp3 for Train {
         let (x_values, dy_values) = (values(x)?, values(&dy)?);
         let (weight_values, bias_values) = (values(weight)?, values(bias)?);
         let area = (x_values.len() / weight_values.len().max(1)).max(1);
-        let mut dx = vec![0.0; x_values.len()];
+        let mut dx = zeros(x_values.len());
         let gradients: Vec<(f32, f32)> = dx
             .par_chunks_exact_mut(area)
             .zip(x_values.par_chunks_exact(area).zip(dy_values.par_chunks_exact(area)))
@@ -312,8 +313,8 @@ impl CustomOp3 for Train {
             .collect();
         let channels = gradients.len();
         let (dweight, dbias) = gradients.into_iter().unzip();
-        let keep = |argument: &Tensor, gradient| argument.track_op().then_some(gradient);
-        Ok((keep(x, tensor(dx, x.shape())?), keep(weight, tensor(dweight, channels)?), keep(bias, tensor(dbias, channels)?)))
+        let keep = |argument: &Tensor, gradient| hand_over(argument, argument.track_op().then_some(gradient));
+        Ok((keep(x, tensor(dx, x.shape())?)?, keep(weight, tensor(dweight, channels)?)?, keep(bias, tensor(dbias, channels)?)?))
     }
 }
 
@@ -356,7 +357,7 @@ impl CustomOp3 for Affine {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, scale, shift) = (slice(x, x_layout)?, slice(scale, scale_layout)?, slice(shift, shift_layout)?);
         let area = (x.len() / scale.len().max(1)).max(1);
-        let mut y = vec![0.0; x.len()];
+        let mut y = zeros(x.len());
         y.par_chunks_exact_mut(area)
             .zip(x.par_chunks_exact(area))
             .zip(scale.par_iter().zip(shift))

@@ -7,7 +7,8 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, tensor, values, vectorized};
+use super::cpu::{slice, tensor, values, vectorized, zeros};
+use super::gradients::hand_over;
 use super::matrix::{Matrix, SharedMatrix, product};
 
 /// `x [c, n, h, w]` (channel-major), `weight [out, c, k, k]` → `[out, n, (h + 2 padding - k) / stride + 1, ...]`.
@@ -167,10 +168,10 @@ impl Geometry {
         if self.is_pointwise() {
             return product(weight, Matrix::new(x, self.inputs, self.in_area()));
         }
-        let mut y = vec![0.0; self.outputs * self.out_area()];
+        let mut y = zeros(self.outputs * self.out_area());
         let shared = SharedMatrix::new(&mut y, self.outputs, self.out_area());
         let (lines, step) = (self.lines(), self.tile_rows(self.lines()));
-        (0..self.rows().div_ceil(step)).into_par_iter().for_each_init(Vec::new, |col: &mut Vec<f32>, tile| {
+        (0..self.rows().div_ceil(step)).into_par_iter().with_max_len(1).for_each_init(Vec::new, |col: &mut Vec<f32>, tile| {
             let rows = tile * step..self.rows().min((tile + 1) * step);
             let width = rows.len() * self.out.1;
             col.resize(lines * width, 0.0);
@@ -187,12 +188,12 @@ impl Geometry {
             return product(dy, Matrix::new(x, self.inputs, self.in_area()).t());
         }
         let lines = self.lines();
-        let mut dweight = vec![0.0; self.outputs * lines];
+        let mut dweight = zeros(self.outputs * lines);
         let shared = SharedMatrix::new(&mut dweight, self.outputs, lines);
         let tasks = lines.div_ceil(TASK_LINES).next_multiple_of(2);
         let share = lines.div_ceil(tasks);
         let step = self.tile_rows(share);
-        (0..lines.div_ceil(share)).into_par_iter().for_each_init(Vec::new, |col: &mut Vec<f32>, task| {
+        (0..lines.div_ceil(share)).into_par_iter().with_max_len(1).for_each_init(Vec::new, |col: &mut Vec<f32>, task| {
             let own = task * share..lines.min((task + 1) * share);
             for start in (0..self.rows()).step_by(step) {
                 let rows = start..self.rows().min(start + step);
@@ -232,7 +233,7 @@ impl Geometry {
         let (weight, dy) = (Matrix::new(weight, self.outputs, self.lines()), Matrix::new(dy, self.outputs, self.out_area()));
         let channels = TASK_LINES.div_ceil(area);
         let step = self.tile_rows(channels * area);
-        let mut dx = vec![0.0; self.inputs * self.in_area()];
+        let mut dx = zeros(self.inputs * self.in_area());
         dx.par_chunks_mut((channels * self.in_area()).max(1)).enumerate().for_each_init(
             Vec::new,
             |col: &mut Vec<f32>, (task, dx)| {
@@ -278,7 +279,7 @@ impl CustomOp2 for Conv {
         let dx = if x.track_op() { Some(tensor(self.0.input_gradient(&values(weight)?, &dy_values), x.shape())?) } else { None };
         let dweight =
             if weight.track_op() { Some(tensor(self.0.weight_gradient(&values(x)?, &dy_values), weight.shape())?) } else { None };
-        Ok((dx, dweight))
+        Ok((dx, hand_over(weight, dweight)?))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Getting at the numbers of CPU tensors, and running loops with the widest vectors the machine has.
 
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 
 use candle_core::{CpuStorage, Device, Layout, Result, Shape, Storage, Tensor, bail};
+use rayon::prelude::*;
 
 /// The values of contiguous f32 storage.
 pub(super) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
@@ -48,6 +50,18 @@ pub(super) fn values(tensor: &Tensor) -> Result<Values<impl Deref<Target = Stora
 /// A CPU tensor that owns `data`.
 pub(super) fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
     Tensor::from_vec(data, shape.into(), &Device::Cpu)
+}
+
+/// Zeros to write a result into, made by all threads: one alone spends a twentieth of a DenseNet step on them while the others wait.
+pub(super) fn zeros(length: usize) -> Vec<f32> {
+    /// A task worth giving away.
+    const SHARE: usize = 1 << 14;
+    let mut all = Vec::with_capacity(length);
+    let (room, _) = all.spare_capacity_mut().split_at_mut(length);
+    room.par_chunks_mut(SHARE).for_each(|part| part.fill(MaybeUninit::new(0.0)));
+    // SAFETY: all of them have just been written.
+    unsafe { all.set_len(length) };
+    all
 }
 
 /// Runs `body` compiled for the machine's vector instructions. What it calls must be `#[inline(always)]`.

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::cpu::{slice, tensor, values};
+use super::gradients::hand_over;
 use super::matrix::{Matrix, product};
 
 /// `x [batch, inputs]`, `weight [outputs, inputs]`, `bias [outputs]` → `[batch, outputs]`.
@@ -86,6 +87,7 @@ impl CustomOp3 for Linear {
         for row in dy_values.chunks_exact(outputs.max(1)) {
             dbias.iter_mut().zip(row).for_each(|(sum, dy)| *sum += dy);
         }
-        Ok((dx.transpose()?, dweight.transpose()?, bias.track_op().then(|| tensor(dbias, outputs)).transpose()?))
+        let dbias = bias.track_op().then(|| tensor(dbias, outputs));
+        Ok((dx.transpose()?, hand_over(weight, dweight.transpose()?)?, hand_over(bias, dbias.transpose()?)?))
     }
 }

@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::cpu::zeros;
+
 /// A borrowed matrix with any strides.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -102,7 +104,7 @@ const SMALL: usize = 1 << 16;
 /// `a` b as a row-major vector, in parallel over fixed tiles.
 pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     let (rows, cols) = (a.rows, b.cols);
-    let mut out = vec![0.0; rows * cols];
+    let mut out = zeros(rows * cols);
     let shared = SharedMatrix::new(&mut out, rows, cols);
     let (mut tile_rows, mut tile_cols) = (rows.max(1), cols.max(1));
     if rows * cols * a.cols > SMALL {

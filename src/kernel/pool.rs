@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, tensor, values};
+use super::cpu::{slice, tensor, values, vectorized, zeros};
 
 /// The largest value of each window, `[c, n, h, w]` → `[c, n, (h + 2 padding - kernel) / stride + 1, ...]`; padding never wins. The
 /// gradient goes to the first largest value of a window, as in torch.
@@ -125,20 +125,49 @@ impl Window {
         Ok((c, n, self.output.0, self.output.1).into())
     }
 
-    /// Index of the first largest value of the window at (`row`, `col`); a NaN is larger than all, as in torch.
+    /// The largest value of each window of output row `row` of a map, and its index in the map: the first of equal ones; a NaN is
+    /// larger than all, as in torch.
     #[inline(always)]
-    fn largest(&self, plane: &[f32], row: usize, col: usize) -> usize {
-        let (rows, cols) = (self.range(row, self.input.0), self.range(col, self.input.1));
-        let mut best = rows.start * self.input.1 + cols.start;
-        for i in rows {
-            for j in cols.clone() {
-                let index = i * self.input.1 + j;
-                if plane[index] > plane[best] || (plane[index].is_nan() && !plane[best].is_nan()) {
-                    best = index;
+    fn largest(&self, map: &[f32], row: usize, y: &mut [f32], winners: &mut [u32]) {
+        let (width, rows) = (self.input.1, self.range(row, self.input.0));
+        for (col, (y, winner)) in y.iter_mut().zip(&mut *winners).enumerate() {
+            let first = rows.start * width + self.range(col, width).start;
+            (*y, *winner) = (map[first], first as u32);
+        }
+        for (i, j) in rows.flat_map(|i| (0..self.kernel).map(move |j| (i, j))) {
+            // Of the windows, those whose place j is inside the map.
+            let from = self.padding.saturating_sub(j).div_ceil(self.stride);
+            let Some(left) = (width + self.padding).checked_sub(from * self.stride + j + 1) else { continue };
+            if from >= y.len() {
+                continue;
+            }
+            let start = i * width + from * self.stride + j - self.padding;
+            let (line, from) = (&map[start..=start + left], (&mut y[from..], &mut winners[from..]));
+            match self.stride {
+                1 => challenge(line.iter().copied(), (start, 1), from),
+                2 => {
+                    // In pairs the compiler sees vectors; the last value may have no other.
+                    let (pairs, last) = line.as_chunks::<2>();
+                    let (y, winners) = from;
+                    let split = pairs.len().min(y.len());
+                    let ((y, last_y), (winners, last_winner)) = (y.split_at_mut(split), winners.split_at_mut(split));
+                    challenge(pairs.iter().map(|pair| pair[0]), (start, 2), (y, winners));
+                    challenge(last.iter().copied(), (start + 2 * split, 2), (last_y, last_winner));
                 }
+                stride => challenge(line.iter().step_by(stride).copied(), (start, stride), from),
             }
         }
-        best
+    }
+}
+
+/// Gives windows the values that are larger than their best so far: one each, the first at `start` of its map, the next `step` further.
+#[inline(always)]
+fn challenge(values: impl Iterator<Item = f32>, (start, step): (usize, usize), (y, winners): (&mut [f32], &mut [u32])) {
+    let (start, step) = (start as u32, step as u32);
+    for (at, ((value, y), winner)) in values.zip(y).zip(winners).enumerate() {
+        let wins = (value > *y) | (value.is_nan() & !y.is_nan());
+        *y = if wins { value } else { *y };
+        *winner = if wins { start + at as u32 * step } else { *winner };
     }
 }
 
@@ -156,17 +185,12 @@ impl CustomOp1 for MaxPool {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (window, shape) = (self.window, self.window.output_shape(layout.shape())?);
         let (input, output) = window.areas();
-        let mut y = vec![0.0; shape.elem_count()];
+        let mut y = zeros(shape.elem_count());
         let mut winners = vec![0; y.len()];
         let planes = y.par_chunks_exact_mut(output).zip(winners.par_chunks_exact_mut(output));
         planes.zip(slice(storage, layout)?.par_chunks_exact(input)).for_each(|((y, winners), x)| {
             let rows = y.chunks_exact_mut(window.output.1).zip(winners.chunks_exact_mut(window.output.1));
-            for (row, (y, winners)) in rows.enumerate() {
-                for (col, (y, winner)) in y.iter_mut().zip(winners).enumerate() {
-                    let largest = window.largest(x, row, col);
-                    (*y, *winner) = (x[largest], largest as u32);
-                }
-            }
+            vectorized(|| rows.enumerate().for_each(|(row, (y, winners))| window.largest(x, row, y, winners)));
         });
         *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = winners;
         Ok((CpuStorage::F32(y), shape))
@@ -176,7 +200,7 @@ impl CustomOp1 for MaxPool {
         let dy = dy.contiguous()?;
         let (input, output) = self.window.areas();
         let (dy_values, winners) = (values(&dy)?, self.winners.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut dx = vec![0.0; x.elem_count()];
+        let mut dx = zeros(x.elem_count());
         let planes = winners.par_chunks_exact(output).zip(dy_values.par_chunks_exact(output));
         dx.par_chunks_exact_mut(input).zip(planes).for_each(|(dx, (winners, dy))| {
             for (&winner, dy) in winners.iter().zip(dy) {
@@ -225,7 +249,7 @@ impl CustomOp1 for AvgPool {
         let (window, shape) = (self.0, self.0.output_shape(layout.shape())?);
         let (input, output) = window.areas();
         let share = 1.0 / (window.kernel * window.kernel) as f32;
-        let mut y = vec![0.0; shape.elem_count()];
+        let mut y = zeros(shape.elem_count());
         y.par_chunks_exact_mut(output).zip(slice(storage, layout)?.par_chunks_exact(input)).for_each(|(y, x)| {
             for (row, y) in y.chunks_exact_mut(window.output.1).enumerate() {
                 for x in x.chunks_exact(window.input.1).skip(row * window.kernel).take(window.kernel) {
@@ -243,7 +267,7 @@ impl CustomOp1 for AvgPool {
         let (input, output) = window.areas();
         let share = 1.0 / (window.kernel * window.kernel) as f32;
         let dy_values = values(&dy)?;
-        let mut dx = vec![0.0; x.elem_count()];
+        let mut dx = zeros(x.elem_count());
         dx.par_chunks_exact_mut(input).zip(dy_values.par_chunks_exact(output)).for_each(|(dx, dy)| {
             for (row, dx) in dx.chunks_exact_mut(window.input.1).take(window.output.0 * window.kernel).enumerate() {
                 let dy = &dy[row / window.kernel * window.output.1..][..window.output.1];

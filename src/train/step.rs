@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use super::TrainError;
 use super::meter::Meter;
 use super::optimizer::Optimizer;
-use crate::kernel::awake;
+use crate::kernel::{awake, backward};
 use crate::model::{Model, Step};
 
 /// What a step moves, and against what.
@@ -45,10 +45,13 @@ impl Trainer<'_> {
         let start = rows.start;
         let gradient = self.meter.judge(&logits, rows)?;
         // d(sum of logits x g)/d(logits) is g: the loss's own gradient enters Candle's graph as a constant factor.
-        let store = (&logits * gradient)?.sum_all()?.backward()?;
-        let parameters = &self.model.state().parameters;
-        let named = parameters.iter().filter_map(|(name, var)| Some((name.as_str(), store.get(var.as_tensor())?.clone())));
-        let mut gradients: BTreeMap<&str, Tensor> = named.collect();
+        let all = backward(&(&logits * gradient)?.sum_all()?)?;
+        let mut gradients: BTreeMap<&str, Tensor> = BTreeMap::new();
+        for (name, var) in &self.model.state().parameters {
+            if let Some(gradient) = all.get(var)? {
+                gradients.insert(name, gradient);
+            }
+        }
         let scale = match self.grad_clip {
             Some(limit) => self.meter.clip(&mut gradients, limit, start)?,
             None => None,

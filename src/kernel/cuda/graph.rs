@@ -7,6 +7,8 @@ use candle_core::{
     CpuStorage, CudaDevice, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Storage, Tensor, bail,
 };
 
+use crate::kernel::gradients::hand_over;
+
 /// From a result and its contiguous gradient to the gradients of the arguments; `None` where none is needed.
 type Backward<const N: usize> = Box<dyn Fn(&Tensor, &Tensor) -> Result<[Option<Tensor>; N]> + Send + Sync>;
 
@@ -112,9 +114,9 @@ impl CustomOp1 for Computed<1> {
         self.take()
     }
 
-    fn bwd(&self, _: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let [a] = (self.backward)(y, &dy.contiguous()?)?;
-        Ok(a)
+    fn bwd(&self, a: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let [da] = (self.backward)(y, &dy.contiguous()?)?;
+        hand_over(a, da)
     }
 }
 
@@ -131,9 +133,9 @@ impl CustomOp2 for Computed<2> {
         self.take()
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let [a, b] = (self.backward)(y, &dy.contiguous()?)?;
-        Ok((a, b))
+    fn bwd(&self, a: &Tensor, b: &Tensor, y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [da, db] = (self.backward)(y, &dy.contiguous()?)?;
+        Ok((hand_over(a, da)?, hand_over(b, db)?))
     }
 }
 
@@ -168,13 +170,13 @@ impl CustomOp3 for Computed<3> {
 
     fn bwd(
         &self,
-        _: &Tensor,
-        _: &Tensor,
-        _: &Tensor,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
         y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [a, b, c] = (self.backward)(y, &dy.contiguous()?)?;
-        Ok((a, b, c))
+        let [da, db, dc] = (self.backward)(y, &dy.contiguous()?)?;
+        Ok((hand_over(a, da)?, hand_over(b, db)?, hand_over(c, dc)?))
     }
 }

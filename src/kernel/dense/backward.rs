@@ -6,7 +6,7 @@ use super::Weights;
 use super::forward::{Saved, affines, rectified};
 use super::tiles::{Band, Shared, Sizes, pack};
 use crate::kernel::batch_norm::{Channel, sums};
-use crate::kernel::cpu::{Scratch, vectorized};
+use crate::kernel::cpu::{Scratch, vectorized, zeros};
 use crate::kernel::micro::{OCTET, PANEL, SLACK, dots, multiply};
 
 /// Gradients of a norm's weight and bias, and of the convolution behind it.
@@ -149,7 +149,8 @@ fn ungrow(
         }
         found
     };
-    let tasks: Vec<Vec<Sums>> = (0..bands.len() * groups).into_par_iter().map_init(Scratch::default, work).collect();
+    let tasks: Vec<Vec<Sums>> =
+        (0..bands.len() * groups).into_par_iter().with_max_len(1).map_init(Scratch::default, work).collect();
     let pieces: Vec<Vec<Sums>> = tasks.chunks(groups).map(<[_]>::concat).collect();
     (g, joined(&pieces))
 }
@@ -167,6 +168,7 @@ fn grow_weights(
     let affines = affines(inner, weights.norm2);
     let parts: Vec<Vec<f32>> = (0..depth.div_ceil(GROUP))
         .into_par_iter()
+        .with_max_len(1)
         .map_init(Scratch::default, |scratch: &mut Scratch, group| {
             let channels = group * GROUP..depth.min((group + 1) * GROUP);
             let columns = 9 * channels.len();
@@ -186,13 +188,12 @@ fn grow_weights(
             sums
         })
         .collect();
-    let mut gradient = vec![0.0; outputs * 9 * depth];
-    for (group, part) in parts.iter().enumerate() {
-        let columns = part.len() / outputs.max(1);
-        for (row, part) in gradient.chunks_exact_mut(9 * depth).zip(part.chunks_exact(columns.max(1))) {
-            row[group * GROUP * 9..][..columns].copy_from_slice(part);
+    let mut gradient = zeros(outputs * 9 * depth);
+    gradient.par_chunks_exact_mut((9 * depth).max(1)).enumerate().for_each(|(row, gradient)| {
+        for (gradient, part) in gradient.chunks_mut(9 * GROUP).zip(&parts) {
+            gradient.copy_from_slice(&part[row * gradient.len()..][..gradient.len()]);
         }
-    }
+    });
     gradient
 }
 
@@ -251,7 +252,7 @@ fn unsqueeze(sizes: &Sizes, weights: &Weights<'_>, x: &[f32], channels: &[Channe
         }
         found
     };
-    let tasks: Vec<Vec<Sums>> = (0..pieces * groups).into_par_iter().map_init(Default::default, work).collect();
+    let tasks: Vec<Vec<Sums>> = (0..pieces * groups).into_par_iter().with_max_len(1).map_init(Default::default, work).collect();
     let pieces: Vec<Vec<Sums>> = tasks.chunks(groups).map(<[_]>::concat).collect();
     joined(&pieces)
 }
@@ -269,6 +270,7 @@ fn squeeze_weights(sizes: &Sizes, weights: &Weights<'_>, x: &[f32], channels: &[
     let groups = inputs.div_ceil(share);
     let tasks: Vec<Vec<f32>> = (0..parts * groups)
         .into_par_iter()
+        .with_max_len(1)
         .map(|task| {
             let own = task % groups * share..inputs.min((task % groups + 1) * share);
             let positions = task / groups * part..area.min((task / groups + 1) * part);
@@ -294,13 +296,14 @@ fn squeeze_weights(sizes: &Sizes, weights: &Weights<'_>, x: &[f32], channels: &[
             sums
         })
         .collect();
-    let mut gradient = vec![0.0; outputs * inputs];
-    for (task, sums) in tasks.iter().enumerate() {
-        let start = task % groups * share;
-        let width = sums.len() / outputs.max(1);
-        for (row, sums) in gradient.chunks_exact_mut(inputs).zip(sums.chunks_exact(width.max(1))) {
-            row[start..start + width].iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
+    let mut gradient = zeros(outputs * inputs);
+    gradient.par_chunks_exact_mut(inputs.max(1)).enumerate().for_each(|(row, gradient)| {
+        for part in tasks.chunks(groups.max(1)) {
+            for (gradient, sums) in gradient.chunks_mut(share).zip(part) {
+                let sums = &sums[row * gradient.len()..][..gradient.len()];
+                gradient.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
+            }
         }
-    }
+    });
     gradient
 }

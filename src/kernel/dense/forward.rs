@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Weights;
 use super::tiles::{Band, Shared, Sizes, pack};
 use crate::kernel::batch_norm::{Channel, Moments};
-use crate::kernel::cpu::{Scratch, vectorized};
+use crate::kernel::cpu::{Scratch, vectorized, zeros};
 use crate::kernel::micro::{OCTET, PANEL, multiply};
 
 /// What the backward pass needs.
@@ -31,7 +31,7 @@ pub(super) fn rectified(x: f32, (scale, shift): (f32, f32)) -> f32 {
 
 pub(super) fn run(sizes: &Sizes, eps: f64, weights: &[Weights<'_>], x: &[f32]) -> (Vec<f32>, Saved) {
     let area = sizes.area();
-    let mut y = vec![0.0; sizes.channels() * area];
+    let mut y = zeros(sizes.channels() * area);
     let channels = y[..x.len()]
         .par_chunks_exact_mut(area.max(1))
         .zip(x.par_chunks_exact(area.max(1)))
@@ -66,7 +66,7 @@ pub(super) struct Fixed<'a> {
 /// The block with statistics that are not the batch's.
 pub(super) fn evaluate(sizes: &Sizes, layers: &[Fixed<'_>], x: &[f32]) -> Vec<f32> {
     let area = sizes.area();
-    let mut y = vec![0.0; sizes.channels() * area];
+    let mut y = zeros(sizes.channels() * area);
     y[..x.len()].copy_from_slice(x);
     let bands = sizes.bands();
     for (l, Fixed { norm1, conv1, norm2, conv2 }) in layers.iter().enumerate() {
@@ -96,6 +96,7 @@ fn squeeze<const MEASURE: bool>(sizes: &Sizes, affines: &[(f32, f32)], conv: &[f
     let shared = Shared::new(&mut z);
     let moments: Vec<Vec<Moments>> = (0..pieces * groups)
         .into_par_iter()
+        .with_max_len(1)
         .map_init(Default::default, |(panels, sums): &mut (Scratch, Scratch), task| {
             let (piece, group) = (task / groups, task % groups);
             let positions = piece * columns..area.min((piece + 1) * columns);
@@ -180,7 +181,7 @@ fn grow<const MEASURE: bool>(
             lay_out(band, 0..depth, laid);
             convolve(band, 0, laid, sums)
         };
-        bands.par_iter().map_init(Default::default, work).collect()
+        bands.par_iter().with_max_len(1).map_init(Default::default, work).collect()
     } else {
         let laid: Vec<Scratch> = bands
             .iter()
@@ -192,7 +193,7 @@ fn grow<const MEASURE: bool>(
             })
             .collect();
         let task = |sums: &mut Scratch, task: usize| convolve(&bands[task / groups], task % groups, &laid[task / groups], sums);
-        let tasks: Vec<_> = (0..bands.len() * groups).into_par_iter().map_init(Scratch::default, task).collect();
+        let tasks: Vec<_> = (0..bands.len() * groups).into_par_iter().with_max_len(1).map_init(Scratch::default, task).collect();
         tasks.chunks(groups).map(<[_]>::concat).collect()
     }
 }

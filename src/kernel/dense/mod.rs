@@ -17,6 +17,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 use super::BatchStatistics;
 use super::batch_norm::{Channel, batch_norm_eval, batch_norm_train};
 use super::cpu::{slice, tensor, values};
+use super::gradients::hand_over;
 use forward::Saved;
 use tiles::Sizes;
 
@@ -177,7 +178,7 @@ impl CustomOp3 for Tie {
         let Some([da, db, dc]) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             bail!("the gradients of a dense block's weights have been taken already");
         };
-        let keep = |t: &Tensor, gradient| t.track_op().then(|| tensor(gradient, t.shape())).transpose();
+        let keep = |t: &Tensor, gradient| hand_over(t, t.track_op().then(|| tensor(gradient, t.shape())).transpose()?);
         Ok((keep(a, da)?, keep(b, db)?, keep(c, dc)?))
     }
 }

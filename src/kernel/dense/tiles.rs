@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use candle_core::{Result, Shape, Tensor, bail};
+use rayon::prelude::*;
 
 use super::DenseLayer;
 use crate::kernel::micro::{OCTET, PANEL, SLACK};
@@ -215,14 +216,14 @@ impl<'a> Shared<'a> {
 }
 
 /// Packs a matrix `[rows, depth]` given by `at(row, j)` into octets of rows, `[rows / 8][depth][8]`, zeros behind the last row.
-pub(super) fn pack(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+pub(super) fn pack(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Vec<f32> {
     let mut packed = vec![0.0; rows.next_multiple_of(OCTET) * depth];
-    for (octet, packed) in packed.chunks_exact_mut((depth * OCTET).max(1)).enumerate() {
+    packed.par_chunks_exact_mut((depth * OCTET).max(1)).enumerate().for_each(|(octet, packed)| {
         for o in 0..OCTET.min(rows - octet * OCTET) {
             for j in 0..depth {
                 packed[j * OCTET + o] = at(octet * OCTET + o, j);
             }
         }
-    }
+    });
     packed
 }
