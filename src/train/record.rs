@@ -67,6 +67,12 @@ impl<'a> Record<'a> {
         self.epochs.len()
     }
 
+    /// The mean training loss of the last epoch; 0 before the first.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.epochs.last().map_or(0.0, |epoch| epoch.train_loss)
+    }
+
     /// Goes on from the checkpoint, if there is a good one with all that belongs to it. Its epochs are recorded again, so that an
     /// attempt's journal holds a run's whole story, whatever became of earlier ones. `drawn`: see [`Self::report`].
     ///
