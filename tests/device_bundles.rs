@@ -51,10 +51,9 @@ const NETWORKS: [&[&str]; 4] = [
     &["model.arch=\"mlp\"", "model.hidden=[10, 7]"],
 ];
 
-/// Losses of two ways, beside the larger of 1 and their size; and scores, which lie between 0 and 1. After an Adam step a parameter whose
-/// gradient is nearly 0 may have gone either way.
-const LOSSES: f64 = 2e-4;
-const SCORES: f32 = 2e-3;
+/// How far losses may be apart, beside the larger of 1 and their size, and scores, which lie between 0 and 1: f32 sums in another order.
+const LOSSES: f64 = 1e-5;
+const SCORES: f32 = 1e-4;
 
 /// The CPU, and a CUDA device where this build knows of any.
 fn devices() -> Vec<Device> {
@@ -177,7 +176,7 @@ fn apart(place: &Place, (ours, told): (&[Job], &Listener), (theirs, other): (&[J
 fn a_bundle_on_the_device_is_each_run_alone_and_the_hosts_bundle() {
     for (number, network) in NETWORKS.into_iter().enumerate() {
         let place = place(network);
-        assert_eq!(place.jobs.len(), 30 - 3 * 3, "soft_f1, zlpr and the like take no weights");
+        assert_eq!(place.jobs.len(), 24, "losses without weights are trained once");
         let host = place.jobs("host");
         let told_host = whole(&place, &host, &Feed::streamed(&Device::Cpu));
         for device in devices() {
