@@ -4,7 +4,6 @@
 //! is set.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
-#![expect(clippy::print_stdout, reason = "how far results are apart")]
 
 #[path = "common/cuda.rs"]
 mod cuda;
