@@ -157,8 +157,8 @@ impl Worker {
             }
             return Ok(Health::Good);
         }
-        if self.device.is_cpu() && jobs.iter().all(|job| job.config.in_one_pass()) {
-            return self.attempt(jobs, stop, |jobs, data, _, voice| train::together(jobs, data, voice));
+        if jobs.iter().all(|job| job.config.in_one_pass()) {
+            return self.attempt(jobs, stop, |jobs, data, feed, voice| train::together(jobs, data, feed, voice));
         }
         for job in jobs {
             let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, feed, voice| {

@@ -1,5 +1,6 @@
 //! In a CUDA build the controller needs no CUDA library to start (docs/decisions/0003-two-binaries-with-cuda.md).
 #![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 use std::process::Command;
 

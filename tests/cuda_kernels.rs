@@ -1,4 +1,5 @@
-//! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in bf16.
+//! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in bf16. And the
+//! operations on the heads of a bundle.
 //!
 //! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (tests/densenet.rs). The
 //! device may be a GPU or the host emulation of tests/cuda_on_host. Without either the tests are skipped, and say so; they fail
@@ -12,8 +13,13 @@
 mod cuda;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use sweep::kernel::{self, BatchStatistics, DenseLayer};
+use sweep::kernel::cells::{self, Cells};
+use sweep::kernel::heads::{activate, deactivate};
+use sweep::kernel::stacked::{Column, Kind};
+use sweep::kernel::{self, BatchStatistics, DenseLayer, Moved};
 use sweep::rng::Rng;
+use sweep::strategy::loss::{self, Context};
+use sweep::strategy::{LabelCounts, parse};
 
 /// An argument: maps, written channel-major as on the CPU, or weights.
 #[derive(Clone, Copy, Debug)]
@@ -337,4 +343,125 @@ fn the_statistics_of_dense_blocks() {
         statistics.iter().flatten().flat_map(|norm| [numbers(&norm.mean), numbers(&norm.variance)]).collect()
     };
     agree("statistics", &arguments, 2e-6, &found(&cuda), &found(&Device::Cpu));
+}
+
+/// Normal numbers.
+fn random(shape: &[usize], seed: u64, device: &Device) -> Tensor {
+    let mut rng = Rng::new(seed, "heads", &[]);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.normal() as f32).collect();
+    Tensor::from_vec(values, shape, device).unwrap()
+}
+
+/// Runs, outputs and batches of bundles: one run, one output, one row, more values than a block has threads.
+const BUNDLES: [[usize; 3]; 5] = [[1, 4, 48], [3, 1, 5], [32, 7, 1], [5, 33, 60], [32, 40, 300]];
+
+#[test]
+fn biases_rectifiers_and_dropout_of_bundles() {
+    let Some(cuda) = cuda::device() else { return };
+    for [runs, outputs, batch] in BUNDLES {
+        for (rectified, masked) in [(false, false), (true, false), (true, true)] {
+            let on = |device: &Device| {
+                let z = random(&[runs, outputs, batch], 1, device);
+                let mask = masked.then(|| random(&[batch, outputs], 3, device).t().unwrap().relu().unwrap());
+                let y = activate(&z, &random(&[runs, outputs], 2, device), rectified, mask.as_ref()).unwrap();
+                let dz = deactivate(&random(&[runs, outputs, batch], 4, device), &y, mask.as_ref()).unwrap();
+                [numbers(&y), numbers(&dz)]
+            };
+            assert!(on(&cuda) == on(&Device::Cpu), "{runs} runs, {outputs} outputs, {batch} rows");
+        }
+    }
+    let nan = Tensor::full(f32::NAN, (1, 1, 1), &cuda).unwrap();
+    let zero = Tensor::zeros((1, 1), DType::F32, &cuda).unwrap();
+    assert!(numbers(&activate(&nan, &zero, true, None).unwrap())[0].is_nan(), "a rectifier hides no broken number");
+}
+
+/// Each run has a loss of its own; two of them weigh rows.
+#[test]
+fn losses_of_bundles() {
+    let Some(cuda) = cuda::device() else { return };
+    let counts = LabelCounts { rows: 1000, positives: vec![100, 400, 20] };
+    let names = ["bce", "db", "focal(gamma=1.5)", "asl", "class_balanced(by=average_n)", "ldam", "splc(start=0)", "focal_seed"];
+    let context = Context { pos_weight: vec![3.0, 0.5, 7.0], counts, epochs: 4 };
+    let build = |name: &str| loss::build(&parse(loss::REGISTRY, "loss", name).unwrap(), &context).unwrap();
+    let losses: Vec<_> = names.iter().map(|name| build(name)).collect();
+    for batch in [1, 48, 700] {
+        let mut rng = Rng::new(batch as u64, "targets", &[]);
+        let targets: Vec<u8> = (0..batch * 3).map(|_| [0, 1, 0, 0, 1, 0, 2][rng.below(7) as usize]).collect();
+        let parts = cells::parts(batch * 3);
+        let on = |device: &Device| {
+            let forms = losses.iter().map(|loss| loss.form(3).unwrap()).collect();
+            let rows = losses.iter().flat_map(|loss| {
+                let own = loss.rows(3, &targets);
+                if own.is_empty() { vec![1.0; batch] } else { own }
+            });
+            let rows = Tensor::from_vec(rows.collect::<Vec<f64>>(), (names.len(), batch), device).unwrap();
+            let logits = (random(&[names.len(), 3, batch], 5, device) * 3.0).unwrap();
+            let targets = Tensor::from_slice(&targets, (batch, 3), device).unwrap();
+            let (gradient, sums) = Cells::new(forms, parts, device).unwrap().evaluate(&logits, &targets, Some(rows)).unwrap();
+            assert_eq!(gradient.dims(), logits.dims());
+            let sums: Vec<_> = sums.to_vec2::<f32>().unwrap().iter().map(|parts| cells::total(parts)).collect();
+            (gradient.flatten_from(1).unwrap().to_vec2::<f32>().unwrap(), sums)
+        };
+        let ((ours, sums), (theirs, others)) = (on(&cuda), on(&Device::Cpu));
+        agree("losses", &[Weights(&[names.len(), 3, batch])], 3e-6, &ours, &theirs);
+        for ((name, (sum, finite)), (other, _)) in names.iter().zip(sums).zip(others) {
+            assert!(finite && (sum - other).abs() <= 1e-6 * other.abs(), "{name}: {sum}, on the CPU {other}");
+        }
+    }
+}
+
+/// Adam, AdamW, SGD, Nesterov's and clipped and unclipped runs side by side; tensors smaller and larger than a block's share.
+#[test]
+fn updates_of_bundles() {
+    let Some(cuda) = cuda::device() else { return };
+    let adam = Column {
+        keep: 0.9,
+        add: 0.1,
+        keep_square: 0.99,
+        add_square: 0.01,
+        rate: 0.02,
+        shrink: 1.0,
+        eps: 1e-8,
+        root: 3.0,
+        ..Column::default()
+    };
+    let sgd = Column { rule: Kind::Sgd, decay: 0.1, keep: 0.9, add: 1.0, rate: 0.03, momentum: 0.9, ..Column::default() };
+    let kinds = [
+        Column { rule: Kind::Adam, decay: 0.1, ..adam },
+        sgd,
+        Column { rule: Kind::Adam, shrink: 0.9, ..adam },
+        Column { rule: Kind::Nesterov, ..sgd },
+    ];
+    for runs in [1, 3, 32] {
+        let columns: Vec<Column> = (0..runs).map(|run| Column { rate: 0.01 + run as f32 * 1e-3, ..kinds[run % 4] }).collect();
+        let limits: Vec<f64> = (0..runs).map(|run| [2.0, f64::INFINITY, 1e6][run % 3]).collect();
+        let sizes = [vec![runs, 5, 70], vec![runs, 5], vec![runs, 1, 4099], vec![runs, 1]];
+        let on = |device: &Device| {
+            let vars = |seed: u64| -> Vec<Var> {
+                let var = |(at, size): (usize, &Vec<usize>)| Var::from_tensor(&random(size, seed + at as u64, device)).unwrap();
+                sizes.iter().enumerate().map(var).collect()
+            };
+            let (p, m, v) = (vars(10), vars(20), vars(30));
+            v.iter().for_each(|v| v.set(&v.as_detached_tensor().sqr().unwrap()).unwrap());
+            let gradients: Vec<Tensor> = vars(40).iter().map(Var::as_detached_tensor).collect();
+            let limits = Tensor::from_slice(&limits, runs, device).unwrap();
+            let scales = kernel::clip_runs(&gradients.iter().collect::<Vec<_>>(), &limits).unwrap();
+            let moved = |at: usize| Moved { parameter: &p[at], first: &m[at], second: Some(&v[at]), gradient: &gradients[at] };
+            let moved: Vec<Moved<'_>> = (0..sizes.len()).map(moved).collect();
+            kernel::update_runs(&moved, &columns, Some(&scales)).unwrap();
+            kernel::update_runs(&moved, &columns, None).unwrap();
+            let mut all: Vec<Vec<f32>> = [p, m, v].iter().flatten().map(|var| numbers(var.as_tensor())).collect();
+            all.push(numbers(&scales));
+            all
+        };
+        let (ours, theirs) = (on(&cuda), on(&Device::Cpu));
+        agree("updates", &[Weights(&[runs])], 1e-6, &ours, &theirs);
+        assert!(on(&cuda) == ours, "the second time other bits");
+        let scales = &theirs[12];
+        assert!(
+            scales[0] < 0.1
+                && scales[runs] > 20.0
+                && (runs < 3 || scales[1] == 1.0 && scales[runs + 1] == 0.0 && scales[2] == 1.0)
+        );
+    }
 }

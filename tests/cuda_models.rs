@@ -3,6 +3,7 @@
 
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+#![expect(clippy::print_stdout, reason = "how far results are apart")]
 
 #[path = "common/cuda.rs"]
 mod cuda;

@@ -81,7 +81,7 @@ impl<'a> Dispatcher<'a> {
             let data = *data.entry(job.data.clone()).or_insert(fresh);
             // Runs that are tried again although they had failed for good get all their attempts.
             let failures = if *failures >= limits.attempts { 0 } else { *failures };
-            let bundle = together(job, &slots).then_some(*bundle);
+            let bundle = job.config.in_one_pass().then_some(*bundle);
             queued.push(Queued { run: job.run.clone(), attempt: job.attempt, failures, data, bundle });
         }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -282,11 +282,6 @@ impl<'a> Dispatcher<'a> {
             tracing::warn!("{left} workers are not gone yet");
         }
     }
-}
-
-/// Whether `job` can train with others of its bundle, wherever it comes to be trained.
-fn together(job: &Job, slots: &[Slot]) -> bool {
-    job.config.in_one_pass() && slots.iter().all(|slot| slot.device == "cpu")
 }
 
 /// The last lines of a log.

@@ -20,6 +20,7 @@ mod dense;
 mod depthwise;
 pub mod gather;
 mod gradients;
+pub mod heads;
 mod linear;
 mod matrix;
 mod memory;
@@ -41,7 +42,7 @@ pub use memory::{free_memory, give_freed_memory_back, keep_freed_memory};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 pub use update::{AdamStep, Blend, SgdStep};
-pub use updates::{Moved, Update, clip_scale};
+pub use updates::{Moved, Update, clip_runs, clip_scale, update_runs};
 
 use candle_core::{DType, Result, Tensor};
 

@@ -1,7 +1,9 @@
-//! An optimizer's step over all parameters: on CUDA one launch for all of them, elsewhere tensor by tensor.
+//! An optimizer's step over all parameters, of one network or of many side by side: on CUDA one launch for all of them, elsewhere
+//! tensor by tensor.
 
 use candle_core::{Result, Tensor, Var};
 
+use super::stacked::{Column, Kind};
 use super::{AdamStep, Blend, SgdStep};
 
 /// A parameter with what its optimizer remembers, and its newest gradient; all of one shape.
@@ -79,4 +81,92 @@ pub fn clip_scale<'a>(gradients: impl Iterator<Item = &'a Tensor>, limit: f64) -
         }
     }
     Ok(None)
+}
+
+/// Numbers of a run's column, as a kernel reads them.
+pub(super) const NUMBERS: usize = 11;
+
+/// The rule (0 Adam, 1 SGD, 2 Nesterov's) and what it needs.
+fn numbers(column: &Column) -> [f32; NUMBERS] {
+    let Column { rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum } = *column;
+    let rule = match rule {
+        Kind::Adam => 0.0,
+        Kind::Nesterov => 2.0,
+        Kind::Sgd | Kind::None => 1.0,
+    };
+    [rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum]
+}
+
+/// Moves the parameters of networks that lie side by side, `[runs, ...]`, each run by its own of `columns`; `scales` (`[2, runs]`, of
+/// [`clip_runs`]) are what its gradients are still to be multiplied with. The arithmetic is [`super::stacked::update`]'s.
+///
+/// # Errors
+/// Candle's; shapes that differ.
+pub fn update_runs(moved: &[Moved<'_>], columns: &[Column], scales: Option<&Tensor>) -> Result<()> {
+    let numbers: Vec<_> = columns.iter().map(numbers).collect();
+    for Moved { parameter, first, second, gradient } in moved {
+        let fits = |tensor: &Tensor| tensor.elem_count() == parameter.elem_count();
+        let second = second.is_some_and(|second| fits(second));
+        if !fits(first) || !second || !fits(gradient) || !parameter.elem_count().is_multiple_of(columns.len().max(1)) {
+            candle_core::bail!("an update of {:?} for {} runs from {:?}", parameter.shape(), columns.len(), gradient.shape());
+        }
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(device) = super::cuda::updates::device_of(moved) {
+        return super::cuda::updates::update_runs(moved, &numbers, scales, &device);
+    }
+    let scales = scales.map(|scales| scales.get(0)?.to_vec1::<f64>()).transpose()?;
+    for Moved { parameter, first, second, gradient } in moved {
+        let Some(second) = second else { continue };
+        let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
+        let (mut p, mut m, mut v, g) = (values(parameter)?, values(first)?, values(second)?, values(gradient)?);
+        let size = p.len() / columns.len().max(1);
+        for (at, g) in g.into_iter().enumerate() {
+            let run = at / size;
+            let g = g * scales.as_ref().map_or(1.0, |scales| scales[run] as f32);
+            moved_value(&numbers[run], g, &mut p[at], &mut m[at], &mut v[at]);
+        }
+        for (tensor, values) in [(parameter, p), (first, m), (second, v)] {
+            tensor.set(&Tensor::from_vec(values, tensor.shape(), tensor.device())?)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel does with one value.
+fn moved_value(by: &[f32; NUMBERS], g: f32, p: &mut f32, m: &mut f32, v: &mut f32) {
+    let [rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum] = *by;
+    let slope = g + decay * *p;
+    *m = keep * *m + add * slope;
+    if rule == 0.0 {
+        *v = keep_square * *v + add_square * (slope * slope);
+        *p = shrink * *p - rate * *m / (v.sqrt() * root + eps);
+    } else {
+        *p -= rate * if rule == 2.0 { slope + momentum * *m } else { *m };
+    }
+}
+
+/// What brings the norm of each run's gradients down to its limit, at most 1, and the norm: `[2, runs]`, f64. `gradients` are
+/// `[runs, ...]`, `limits` (`[runs]`, f64) are infinite where nothing is clipped: 1 and 0 there.
+///
+/// # Errors
+/// Candle's.
+pub fn clip_runs(gradients: &[&Tensor], limits: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if let Some(device) = super::cuda::updates::device_of_all(gradients.iter().copied()) {
+        return super::cuda::updates::clip_runs(gradients, limits, &device);
+    }
+    let mut squares = vec![0.0; limits.elem_count()];
+    for gradient in gradients {
+        for (sum, own) in squares.iter_mut().zip(gradient.flatten_from(1)?.to_vec2::<f32>()?) {
+            *sum += own.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
+        }
+    }
+    let each = squares.iter().zip(limits.to_vec1::<f64>()?).map(|(square, limit)| {
+        let (norm, scale) = (square.sqrt(), limit / (square.sqrt() + 1e-6));
+        let limited = limit.is_finite();
+        (if limited && scale < 1.0 { scale } else { 1.0 }, if limited { norm } else { 0.0 })
+    });
+    let (scales, norms): (Vec<f64>, Vec<f64>) = each.unzip();
+    Tensor::from_vec([scales, norms].concat(), (2, squares.len()), limits.device())
 }

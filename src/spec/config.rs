@@ -116,7 +116,7 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// Whether runs of this kind train in one pass with others of their bundle (on the CPU): heads and small networks on fixed inputs.
+    /// Whether runs of this kind train in one pass with others of their bundle: heads and small networks on fixed inputs.
     #[must_use]
     pub fn in_one_pass(&self) -> bool {
         match self.model.head() {

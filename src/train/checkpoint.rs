@@ -1,5 +1,5 @@
 //! All that an unfinished run needs to go on as if it had never stopped: parameters, running statistics, the optimizer's memory,
-//! and what its epochs have cost so far. One safetensors file, replaced after each epoch.
+//! and what its epochs have cost so far. One safetensors file, replaced after an epoch (after several, where they are done in a moment).
 
 use std::collections::{BTreeMap, HashMap};
 

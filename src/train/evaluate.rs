@@ -14,7 +14,7 @@ use crate::strategy::sampler::Draw;
 use crate::strategy::threshold::Rule;
 
 /// Rows of one forward pass at least: without gradients there is room for more than a training batch.
-const LEAST_BATCH: usize = 64;
+pub const LEAST_BATCH: usize = 64;
 
 /// The inputs of `rows` as a tensor: `[batch, channels, height, width]` or `[batch, width]`.
 ///

@@ -4,6 +4,8 @@
 //! A run gives the same bits among others as alone (see [`crate::kernel::stacked`]). Candle's own way through the same networks is
 //! the reference that tests compare with.
 
+pub mod device;
+
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
@@ -70,16 +72,7 @@ impl Block {
         let (value, gradient, first, second) = (zeros(), zeros(), zeros(), zeros());
         let mut block = Self { name: name.to_owned(), shape, size, panels, value, gradient, first, second };
         for (run, (learner, memory)) in learners.iter().zip(memory).enumerate() {
-            let missing = || candle_core::Error::Msg(format!("the network has no {name}"));
-            let value = learner.state.get(name).ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?;
-            if value.len() != size {
-                return Err(missing().into());
-            }
-            let remembered = |part: &str| match memory.get(&format!("{part}.{name}")) {
-                Some(tensor) => tensor.flatten_all()?.to_vec1::<f32>(),
-                None => Ok(vec![0.0; size]),
-            };
-            let (first, second) = (remembered("first")?, remembered("second")?);
+            let [value, first, second] = numbers(learner, memory, name, size)?;
             for (at, ((value, first), second)) in value.into_iter().zip(first).zip(second).enumerate() {
                 let place = block.place(run, at);
                 (block.value[place], block.first[place], block.second[place]) = (value, first, second);
@@ -105,6 +98,42 @@ impl Block {
 /// What an optimizer remembers, by name.
 type Memory = BTreeMap<String, Tensor>;
 
+/// The parameter `name` of a learner, which has `size` values, and what its optimizer remembers of it.
+fn numbers(learner: &Learner, memory: &Memory, name: &str, size: usize) -> Result<[Vec<f32>; 3], TrainError> {
+    let missing = || candle_core::Error::Msg(format!("the network has no {name}"));
+    let value = learner.state.get(name).ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?;
+    if value.len() != size {
+        return Err(missing().into());
+    }
+    let remembered = |part: &str| match memory.get(&format!("{part}.{name}")) {
+        Some(tensor) => tensor.flatten_all()?.to_vec1::<f32>(),
+        None => Ok(vec![0.0; size]),
+    };
+    Ok([value, remembered("first")?, remembered("second")?])
+}
+
+/// The names of the layers of `learners`' networks.
+fn layer_names(learners: &[&mut Learner]) -> Vec<String> {
+    let has = |name: &str| learners.first().is_some_and(|learner| learner.state.get(&format!("{name}.weight")).is_some());
+    let mut names: Vec<String> = (0..).map(|layer| format!("hidden.{layer}")).take_while(|name| has(name)).collect();
+    names.push("classifier".to_owned());
+    names
+}
+
+/// Gives a learner what training has made of its parameters and of what its optimizer remembers, by name, after `steps` steps in all.
+fn give_back(learner: &mut Learner, steps: u64, blocks: impl Iterator<Item = (String, [Tensor; 3])>) -> Result<(), TrainError> {
+    let mut memory = Memory::new();
+    for (name, [value, first, second]) in blocks {
+        if let Some(var) = learner.state.get(&name) {
+            var.set(&value)?;
+        }
+        memory.extend([(format!("first.{name}"), first), (format!("second.{name}"), second)]);
+    }
+    let memory = memory.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
+    learner.optimizer.restore(&memory, steps)?;
+    Ok(())
+}
+
 impl Heads {
     /// The networks of `learners`, which have equal layers and are on the CPU. `clips` has their gradients' largest norms.
     ///
@@ -112,15 +141,12 @@ impl Heads {
     /// Candle's.
     pub fn load(learners: &[&mut Learner], clips: Vec<Option<f64>>) -> Result<Self, TrainError> {
         let memory: Vec<Memory> = learners.iter().map(|learner| learner.optimizer.state()).collect();
-        let has = |name: &str| learners.first().is_some_and(|learner| learner.state.get(&format!("{name}.weight")).is_some());
-        let mut names: Vec<String> = (0..).map(|layer| format!("hidden.{layer}")).take_while(|name| has(name)).collect();
-        names.push("classifier".to_owned());
         let layer = |(place, name): (usize, &String)| -> Result<Layer, TrainError> {
             let weight = Block::load(&format!("{name}.weight"), learners, &memory, place == 0)?;
             let bias = Block::load(&format!("{name}.bias"), learners, &memory, false)?;
             Ok(Layer { inputs: weight.shape.last().copied().unwrap_or(0), weight, bias })
         };
-        let layers = names.iter().enumerate().map(layer).collect::<Result<_, _>>()?;
+        let layers = layer_names(learners).iter().enumerate().map(layer).collect::<Result<_, _>>()?;
         let rules = learners.iter().map(|learner| (learner.optimizer.rule(), learner.optimizer.steps())).collect();
         Ok(Self { layers, rules, clips, z: Vec::new() })
     }
@@ -131,16 +157,12 @@ impl Heads {
     /// Candle's.
     pub fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
         for (run, learner) in learners.iter_mut().enumerate() {
-            let mut memory = Memory::new();
-            for block in self.blocks() {
-                if let Some(var) = learner.state.get(&block.name) {
-                    var.set(&block.tensor(&block.value, run)?)?;
-                }
-                memory.insert(format!("first.{}", block.name), block.tensor(&block.first, run)?);
-                memory.insert(format!("second.{}", block.name), block.tensor(&block.second, run)?);
-            }
-            let memory = memory.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
-            learner.optimizer.restore(&memory, self.rules[run].1)?;
+            let of = |block: &Block| -> candle_core::Result<_> {
+                let [value, first, second] = [&block.value, &block.first, &block.second].map(|values| block.tensor(values, run));
+                Ok((block.name.clone(), [value?, first?, second?]))
+            };
+            let blocks = self.blocks().map(of).collect::<candle_core::Result<Vec<_>>>()?;
+            give_back(learner, self.rules[run].1, blocks.into_iter())?;
         }
         Ok(())
     }

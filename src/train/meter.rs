@@ -28,9 +28,46 @@ pub struct Course<'a> {
     pub epoch: usize,
 }
 
-impl Course<'_> {
-    fn step(&self, step: usize) -> Step {
+/// How the draws of an epoch are divided into steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    pub draws: usize,
+    pub labels: usize,
+    /// Draws of a step; the last one may have fewer.
+    pub batch: usize,
+    pub seed: u64,
+    /// From 0.
+    pub epoch: usize,
+}
+
+impl Steps {
+    /// Steps of the epoch.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.draws.div_ceil(self.batch)
+    }
+
+    /// The draws of step number `step`.
+    #[must_use]
+    pub fn rows(&self, step: usize) -> Range<usize> {
+        step * self.batch..self.draws.min((step + 1) * self.batch)
+    }
+
+    /// The name of step number `step`.
+    #[must_use]
+    pub fn name(&self, step: usize) -> Step {
         Step { seed: self.seed, epoch: self.epoch, step }
+    }
+}
+
+impl Course<'_> {
+    fn steps(&self) -> Steps {
+        let Course { targets, labels, batch, seed, epoch, .. } = *self;
+        Steps { draws: targets.len() / labels, labels, batch, seed, epoch }
+    }
+
+    fn step(&self, step: usize) -> Step {
+        self.steps().name(step)
     }
 }
 
@@ -120,6 +157,76 @@ fn no_norm(norm: f64, step: Step) -> TrainError {
     diverged(&format!("the gradient's norm is {norm}"), step)
 }
 
+/// What each step of an epoch has come to for each run, on the device until the epoch ends.
+pub struct Account {
+    steps: Steps,
+    /// `[steps, runs, parts x PART]`: each step's loss in parts.
+    losses: Tensor,
+    /// `[steps, runs]`: each step's gradient norm, f64; zeros where nothing is clipped.
+    norms: Tensor,
+}
+
+impl Account {
+    /// An account of `runs` runs, whose losses are summed in `parts` parts.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn new(steps: Steps, runs: usize, parts: usize, device: &Device) -> candle_core::Result<Self> {
+        let losses = Tensor::zeros((steps.count(), runs, parts * PART), DType::F32, device)?;
+        Ok(Self { steps, losses, norms: Tensor::zeros((steps.count(), runs), DType::F64, device)? })
+    }
+
+    /// Parts that the losses of the batches of `steps` are summed in.
+    #[must_use]
+    pub fn parts(steps: Steps) -> usize {
+        cells::parts(steps.batch * steps.labels)
+    }
+
+    /// Puts down the losses of a step, `[runs, parts x PART]`.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn losses(&self, step: usize, parts: &Tensor) -> candle_core::Result<()> {
+        self.losses.slice_set(&parts.unsqueeze(0)?, 0, step)
+    }
+
+    /// Puts down the norms of a step's gradients, as many as there are runs.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn norms(&self, step: usize, norms: &Tensor) -> candle_core::Result<()> {
+        self.norms.slice_set(&norms.reshape((1, norms.elem_count()))?, 0, step)
+    }
+
+    /// Reads the mean loss of each run's epoch, or the first step of it that has come to no number.
+    ///
+    /// # Errors
+    /// Candle's.
+    pub fn close(&self) -> candle_core::Result<Vec<Result<f64, TrainError>>> {
+        let (losses, norms) = (self.losses.to_vec3::<f32>()?, self.norms.to_vec2::<f64>()?);
+        let runs = self.norms.dim(1)?;
+        Ok((0..runs).map(|run| self.mean(losses.iter().zip(&norms).map(|(parts, norm)| (&parts[run][..], norm[run])))).collect())
+    }
+
+    /// A run's mean loss over the draws from the parts and norms of its steps.
+    fn mean<'p>(&self, steps: impl Iterator<Item = (&'p [f32], f64)>) -> Result<f64, TrainError> {
+        let mut sum = 0.0;
+        for (step, (parts, norm)) in steps.enumerate() {
+            let rows = self.steps.rows(step).len();
+            let (total, finite) = cells::total(parts);
+            let loss = total / (rows * self.steps.labels) as f64;
+            if !loss.is_finite() || !finite {
+                return Err(diverged(&format!("the loss is {loss}"), self.steps.name(step)));
+            }
+            if !norm.is_finite() {
+                return Err(no_norm(norm, self.steps.name(step)));
+            }
+            sum += loss * rows as f64;
+        }
+        Ok(sum / self.steps.draws.max(1) as f64)
+    }
+}
+
 /// Keeps the account of each step on the device until the epoch ends.
 pub struct OnDevice<'a> {
     course: Course<'a>,
@@ -128,11 +235,7 @@ pub struct OnDevice<'a> {
     targets: Tensor,
     /// `[draws]`: the numbers of the rows, where the form has a use for them.
     rows: Option<Tensor>,
-    /// `[steps, parts x PART]`: each step's loss in parts.
-    losses: Tensor,
-    /// `[steps]`: each step's gradient norm, f64; zeros where nothing is clipped.
-    norms: Tensor,
-    parts: usize,
+    account: Account,
     before: f64,
 }
 
@@ -142,20 +245,17 @@ impl<'a> OnDevice<'a> {
     /// # Errors
     /// Candle's.
     pub fn new(course: Course<'a>, device: &Device, before: f64) -> candle_core::Result<Option<Self>> {
-        let Course { loss, targets, labels, batch, epoch, .. } = course;
+        let Course { loss, targets, labels, epoch, .. } = course;
         let Some(form) = loss.form(epoch) else { return Ok(None) };
-        let draws = targets.len() / labels;
-        let (steps, parts) = (draws.div_ceil(batch), cells::parts(batch * labels));
+        let (steps, parts) = (course.steps(), Account::parts(course.steps()));
         let numbers = loss.rows(labels, targets);
-        let rows = if numbers.is_empty() { None } else { Some(Tensor::from_vec(numbers, draws, device)?) };
+        let rows = if numbers.is_empty() { None } else { Some(Tensor::from_vec(numbers, steps.draws, device)?) };
         Ok(Some(Self {
             course,
-            cells: Cells::new(form, parts, device)?,
-            targets: Tensor::from_slice(targets, (draws, labels), device)?,
+            cells: Cells::new(vec![form], parts, device)?,
+            targets: Tensor::from_slice(targets, (steps.draws, labels), device)?,
             rows,
-            losses: Tensor::zeros((steps, parts * PART), DType::F32, device)?,
-            norms: Tensor::zeros(steps, DType::F64, device)?,
-            parts,
+            account: Account::new(steps, 1, parts, device)?,
             before,
         }))
     }
@@ -163,20 +263,18 @@ impl<'a> OnDevice<'a> {
 
 impl Meter for OnDevice<'_> {
     fn judge(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError> {
-        let step = rows.start / self.course.batch;
         let (start, count) = (rows.start, rows.len());
         let numbers = self.rows.as_ref().map(|rows| rows.narrow(0, start, count)).transpose()?;
         let (gradient, parts) = self.cells.evaluate(logits, &self.targets.narrow(0, start, count)?, numbers)?;
-        self.losses.slice_set(&parts.reshape((1, self.parts * PART))?, 0, step)?;
+        self.account.losses(start / self.course.batch, &parts)?;
         Ok(gradient)
     }
 
     fn clip(&mut self, gradients: &mut BTreeMap<&str, Tensor>, limit: f64, start: usize) -> Result<Option<Tensor>, TrainError> {
-        let step = start / self.course.batch;
         let Some(scale) = clip_scale(gradients.values(), limit)? else {
             return OnHost::new(self.course).clip(gradients, limit, start);
         };
-        self.norms.slice_set(&scale.narrow(0, 1, 1)?, 0, step)?;
+        self.account.norms(start / self.course.batch, &scale.narrow(0, 1, 1)?)?;
         Ok(Some(scale))
     }
 
@@ -185,22 +283,6 @@ impl Meter for OnDevice<'_> {
     }
 
     fn close(&mut self) -> Result<f64, TrainError> {
-        let Course { batch, labels, targets, .. } = self.course;
-        let draws = targets.len() / labels;
-        let mut sum = 0.0;
-        let losses = self.losses.to_vec2::<f32>()?;
-        for (step, (parts, norm)) in losses.iter().zip(self.norms.to_vec1::<f64>()?).enumerate() {
-            let rows = batch.min(draws - step * batch);
-            let (total, finite) = cells::total(parts);
-            let loss = total / (rows * labels) as f64;
-            if !loss.is_finite() || !finite {
-                return Err(diverged(&format!("the loss is {loss}"), self.course.step(step)));
-            }
-            if !norm.is_finite() {
-                return Err(no_norm(norm, self.course.step(step)));
-            }
-            sum += loss * rows as f64;
-        }
-        Ok(sum / draws.max(1) as f64)
+        self.account.close()?.remove(0)
     }
 }

@@ -96,10 +96,15 @@ pub enum TrainError {
     Candle(#[from] candle_core::Error),
     /// The device has no room for the run.
     #[error(
-        "the device has no memory left for a step of {batch} rows: a smaller `train.batch_size`, smaller pictures or fewer workers on the \
-         device may fit ({source})"
+        "the device has no memory left for a step of {batch} rows{}: a smaller `train.batch_size`, smaller pictures or fewer workers on the \
+         device may fit ({source})",
+        of_runs(*.runs)
     )]
-    Memory { batch: usize, source: Box<TrainError> },
+    Memory { batch: usize, runs: usize, source: Box<TrainError> },
+}
+
+fn of_runs(runs: usize) -> String {
+    if runs > 1 { format!(" of {runs} runs at once (each is tried alone)") } else { String::new() }
 }
 
 /// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's and cuDNN's `ALLOC_FAILED`.
@@ -109,11 +114,11 @@ fn is_out_of_memory(error: &candle_core::Error) -> bool {
 }
 
 impl TrainError {
-    /// The same, with what can be done about it where the device had no room for batches of `batch` rows.
+    /// The same, with what can be done about it where the device had no room for batches of `batch` rows of `runs` runs.
     #[must_use]
-    fn in_batches_of(self, batch: usize) -> Self {
+    fn in_batches_of(self, batch: usize, runs: usize) -> Self {
         match self.outcome() {
-            Outcome::OutOfMemory => Self::Memory { batch, source: Box::new(self) },
+            Outcome::OutOfMemory => Self::Memory { batch, runs, source: Box::new(self) },
             _ => self,
         }
     }

@@ -1,5 +1,7 @@
 //! What a run keeps and says of each epoch, whoever trains it: scores, evaluation, the best epoch's model, checkpoint, records.
 
+use std::time::Instant;
+
 use super::checkpoint::{self, EpochFacts};
 use super::evaluate::{self, Fitted};
 use super::keep::Folder;
@@ -13,6 +15,8 @@ use crate::strategy::sampler::Realised;
 
 /// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
 const WORTH_A_WAIT: f64 = 1.0;
+/// Training that took so many seconds is worth a checkpoint: a kill shall not cost it.
+const WORTH_A_FILE: f64 = 1.0;
 
 /// The labels of each split, which all runs on it share.
 pub struct Truth {
@@ -44,6 +48,8 @@ pub struct Record<'a> {
     /// The epoch with the highest val macro AP, the earliest on ties.
     best: Option<Fitted>,
     last: Option<Fitted>,
+    /// Epochs in the newest checkpoint, and when it was written or training began.
+    kept: (usize, Instant),
 }
 
 /// An epoch that is evaluated and of which the files are written, but not yet the record.
@@ -58,13 +64,26 @@ impl<'a> Record<'a> {
     /// # Errors
     /// The folder cannot be made.
     pub fn new(job: &'a Job) -> Result<Self, TrainError> {
-        Ok(Self { job, folder: Folder::open(&job.folder)?, epochs: Vec::new(), best: None, last: None })
+        Ok(Self {
+            job,
+            folder: Folder::open(&job.folder)?,
+            epochs: Vec::new(),
+            best: None,
+            last: None,
+            kept: (0, Instant::now()),
+        })
     }
 
     /// Epochs that are done.
     #[must_use]
     pub fn done(&self) -> usize {
         self.epochs.len()
+    }
+
+    /// The mean training loss of the last epoch; 0 before the first.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.epochs.last().map_or(0.0, |epoch| epoch.train_loss)
     }
 
     /// Goes on from the checkpoint, if there is a good one with all that belongs to it. Its epochs are recorded again, so that an
@@ -94,6 +113,7 @@ impl<'a> Record<'a> {
             self.ranked(fitted);
             self.report(*facts, events, drawn, monitor)?;
         }
+        self.kept = (self.done(), Instant::now());
         Ok(())
     }
 
@@ -106,7 +126,7 @@ impl<'a> Record<'a> {
     /// Evaluates the val `logits` of the next epoch and writes the files that its record stands for.
     ///
     /// The order is what makes a kill at any moment harmless: files that a record stands for come before the record, and the
-    /// checkpoint, which makes the epoch done, comes last. An epoch that is done again gives the same files and records, and an
+    /// checkpoint, which makes epochs done, comes last. An epoch that is done again gives the same files and records, and an
     /// attempt that goes on from a checkpoint records the epochs before it again.
     ///
     /// # Errors
@@ -143,11 +163,24 @@ impl<'a> Record<'a> {
         self.report(facts(evaluated.val_loss), evaluated.events, drawn, monitor)
     }
 
-    /// Makes the epoch that was told done.
+    /// Writes a checkpoint of the epochs that were told, once it spares more than a moment of training: hundreds of short runs would
+    /// otherwise wait for files that nobody reads.
     ///
     /// # Errors
     /// The checkpoint cannot be written.
-    pub fn keep(&self, learner: &Learner) -> Result<(), TrainError> {
+    pub fn keep(&mut self, learner: &Learner) -> Result<(), TrainError> {
+        if self.kept.1.elapsed().as_secs_f64() < WORTH_A_FILE { Ok(()) } else { self.keep_all(learner) }
+    }
+
+    /// The same, however little it spares: the run stops here.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub fn keep_all(&mut self, learner: &Learner) -> Result<(), TrainError> {
+        if self.kept.0 == self.done() {
+            return Ok(());
+        }
+        self.kept = (self.done(), Instant::now());
         checkpoint::save(&self.folder, &self.job.run, &learner.state, &learner.optimizer, &self.epochs)?;
         if self.epochs.last().is_some_and(|epoch| epoch.seconds > WORTH_A_WAIT) { self.folder.settle() } else { Ok(()) }
     }

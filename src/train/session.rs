@@ -51,7 +51,7 @@ pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor
 /// # Errors
 /// As [`run`].
 pub fn run_fed(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
-    train(job, data, feed, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size))
+    train(job, data, feed, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size, 1))
 }
 
 fn train(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
@@ -60,6 +60,7 @@ fn train(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> R
     session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
     for epoch in session.record.done()..job.config.train.epochs {
         if session.monitor.stopping() {
+            session.record.keep_all(&session.learner)?;
             return Ok(Finish::Stopped);
         }
         let start = Instant::now();

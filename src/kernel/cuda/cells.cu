@@ -1,7 +1,8 @@
 // A loss that is a mean over cells, and its gradient, in one pass: the sides, shapes and rows of src/strategy/loss/form.rs, in double.
 //
-// `table` is Form::table. The result is `cells` slopes, and after them for each block three numbers: the sum of its cells' losses as two
-// floats (what the first leaves over is the second), and 1 where a slope of it is no finite number. Sums run in a fixed order.
+// A table is Form::table, one a run: blockIdx.y is the run. The result are the slopes of all cells of all runs, and after them for each
+// block of each run three numbers: the sum of its cells' losses as two floats (what the first leaves over is the second), and 1 where a
+// slope of it is no finite number. Sums run in a fixed order.
 
 typedef unsigned long long u64;
 
@@ -114,25 +115,33 @@ static __device__ double block_sum(double value, double *shared) {
     return shared[0];
 }
 
-// result [cells + 3 blocks] of logits and targets [cells / labels, labels]; rows [cells / labels], or none.
+// result [runs x (cells + 3 blocks)] of `cells` cells a run and targets [batch, labels]: logits [runs, batch, labels], or with `upright`
+// [runs, labels, batch]; rows [runs, batch], or none.
 extern "C" __global__ void mean_over_cells(const double *table, const float *logits, const unsigned char *targets, const double *rows, u64 cells,
-                                           int labels, float *result) {
+                                           int labels, int upright, float *result) {
     __shared__ double shared[THREADS];
+    u64 run = blockIdx.y, batch = cells / labels;
+    table += run * (HEAD + (u64)7 * labels);
+    logits += run * cells;
+    float *slopes = result + run * cells;
     double share = 1.0 / (double)cells, sum = 0.0, bad = 0.0;
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < cells; i += (u64)gridDim.x * blockDim.x) {
+        u64 row = upright ? i % batch : i / labels;
+        int label = (int)(upright ? i / batch : i % labels);
+        unsigned char target = targets[row * labels + label];
         float slope = 0.0f;
-        if (targets[i] != IGNORED) {
-            Term term = cell(table, labels, (int)(i % labels), (double)logits[i], targets[i] == 1, rows ? rows[i / labels] : 1.0);
+        if (target != IGNORED) {
+            Term term = cell(table, labels, label, (double)logits[i], target == 1, rows ? rows[run * batch + row] : 1.0);
             sum += term.value;
             slope = (float)(term.slope * share);
         }
-        result[i] = slope;
+        slopes[i] = slope;
         bad += isfinite(slope) ? 0.0 : 1.0;
     }
     sum = block_sum(sum, shared);
     bad = block_sum(bad, shared);
     if (threadIdx.x == 0) {
-        float *part = result + cells + (u64)3 * blockIdx.x;
+        float *part = result + gridDim.y * cells + 3 * (run * gridDim.x + blockIdx.x);
         float high = (float)sum;
         part[0] = high;
         part[1] = isfinite(high) ? (float)(sum - (double)high) : 0.0f;

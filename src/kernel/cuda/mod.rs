@@ -16,6 +16,7 @@ mod dense;
 pub(super) mod gather;
 mod gemm;
 mod graph;
+pub(super) mod heads;
 pub(super) mod memory;
 mod pool;
 pub(super) mod updates;

@@ -1,14 +1,14 @@
-//! All parameters of a network in one launch: the addresses of their numbers go over as a table.
+//! All parameters of a network, or of many side by side, in one launch: the addresses of their numbers go over as a table.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor, bail};
 
 use super::{Arg, Grid, Module, address, empty, int, launch, module, whole};
-use crate::kernel::updates::{Moved, Update};
+use crate::kernel::updates::{Moved, NUMBERS, Update};
 
 const KERNELS: Module = module!("updates");
 
-/// As in updates.cu: words of a row of the table, numbers of a chunk, threads of a block.
+/// As in updates.cu: words of a row of the table, values of a chunk, threads of a block.
 const WORDS: usize = 6;
 const CHUNK: usize = 4096;
 const THREADS: u32 = 256;
@@ -64,17 +64,29 @@ impl Table {
     }
 }
 
+fn contiguous<'a>(gradients: impl Iterator<Item = &'a Tensor>) -> Result<Vec<Tensor>> {
+    gradients.map(Tensor::contiguous).collect()
+}
+
+impl Table {
+    /// All of `moved`, whose gradients are `gradients` and lie without gaps.
+    fn of(moved: &[Moved<'_>], gradients: &[Tensor]) -> Result<Self> {
+        let mut table = Self::default();
+        for (Moved { parameter, first, second, .. }, gradient) in moved.iter().zip(gradients) {
+            let second = second.map(|second| second.as_tensor());
+            table.add([Some(parameter.as_tensor()), Some(first.as_tensor()), second, Some(gradient)])?;
+        }
+        Ok(table)
+    }
+}
+
 /// [`Update::apply`] on `device`.
 pub(in crate::kernel) fn apply(update: &Update, moved: &[Moved<'_>], scale: Option<&Tensor>, device: &CudaDevice) -> Result<()> {
-    let gradients = moved.iter().map(|moved| moved.gradient.contiguous()).collect::<Result<Vec<Tensor>>>()?;
-    let mut table = Table::default();
-    for (moved, gradient) in moved.iter().zip(&gradients) {
-        let second = match (update, moved.second) {
-            (Update::Adam { .. }, None) => bail!("Adam needs the mean of the squares"),
-            (_, second) => second.map(|second| second.as_tensor()),
-        };
-        table.add([Some(moved.parameter.as_tensor()), Some(moved.first.as_tensor()), second, Some(gradient)])?;
+    if matches!(update, Update::Adam { .. }) && moved.iter().any(|moved| moved.second.is_none()) {
+        bail!("Adam needs the mean of the squares");
     }
+    let gradients = contiguous(moved.iter().map(|moved| moved.gradient))?;
+    let table = Table::of(moved, &gradients)?;
     if table.chunks == 0 {
         return Ok(());
     }
@@ -98,7 +110,7 @@ pub(in crate::kernel) fn apply(update: &Update, moved: &[Moved<'_>], scale: Opti
 
 /// [`crate::kernel::clip_scale`] on `device`.
 pub(in crate::kernel) fn clip_scale(gradients: &[&Tensor], limit: f64, device: &CudaDevice) -> Result<Tensor> {
-    let gradients = gradients.iter().map(|gradient| gradient.contiguous()).collect::<Result<Vec<Tensor>>>()?;
+    let gradients = contiguous(gradients.iter().copied())?;
     let mut table = Table::default();
     gradients.iter().try_for_each(|gradient| table.add([None, None, None, Some(gradient)]))?;
     let (parts, result) = (empty(device, table.chunks.max(1), DType::F64)?, empty(device, 2, DType::F64)?);
@@ -109,5 +121,45 @@ pub(in crate::kernel) fn clip_scale(gradients: &[&Tensor], limit: f64, device: &
     let grid = Grid { blocks: (1, 1, 1), threads: (THREADS, 1) };
     let args = [address(&parts)?.into(), int(table.chunks)?.into(), limit.into(), address(&result)?.into()];
     launch(device, &KERNELS, "clip_scale", grid, &args)?;
+    Ok(result)
+}
+
+/// Blocks that share the sum of one run's squares, and the gradients that make one worth while.
+const MOST_BLOCKS: usize = 32;
+const SQUARES: usize = 16 * THREADS as usize;
+
+/// [`crate::kernel::update_runs`] on `device`; `columns` are the numbers of each run.
+pub(in crate::kernel) fn update_runs(
+    moved: &[Moved<'_>],
+    columns: &[[f32; NUMBERS]],
+    scales: Option<&Tensor>,
+    device: &CudaDevice,
+) -> Result<()> {
+    let gradients = contiguous(moved.iter().map(|moved| moved.gradient))?;
+    let table = Table::of(moved, &gradients)?;
+    if table.chunks == 0 {
+        return Ok(());
+    }
+    let (_rows, [rows, count]) = table.upload(device)?;
+    let numbers = device.clone_htod(columns.as_flattened())?;
+    let scales = Arg::Address(scales.map_or(Ok(0), address)?);
+    let args = [rows, count, scales, Arg::Address(numbers.device_ptr(&device.cuda_stream()).0), int(columns.len())?.into()];
+    launch(device, &KERNELS, "update_runs", table.grid(), &args)
+}
+
+/// [`crate::kernel::clip_runs`] on `device`.
+pub(in crate::kernel) fn clip_runs(gradients: &[&Tensor], limits: &Tensor, device: &CudaDevice) -> Result<Tensor> {
+    let (gradients, runs) = (contiguous(gradients.iter().copied())?, limits.elem_count());
+    let mut table = Table::default();
+    gradients.iter().try_for_each(|gradient| table.add([None, None, None, Some(gradient)]))?;
+    let largest = gradients.iter().map(Tensor::elem_count).max().unwrap_or(0) / runs.max(1);
+    let blocks = largest.div_ceil(SQUARES).clamp(1, MOST_BLOCKS);
+    let (parts, result) = (empty(device, (runs, blocks), DType::F64)?, empty(device, (2, runs), DType::F64)?);
+    let (_rows, [rows, count]) = table.upload(device)?;
+    let grid = Grid { blocks: (whole(blocks), whole(runs), 1), threads: (THREADS, 1) };
+    launch(device, &KERNELS, "square_parts_of_runs", grid, &[rows, count, address(&parts)?.into()])?;
+    let args =
+        [address(&parts)?.into(), int(blocks)?.into(), address(limits)?.into(), int(runs)?.into(), address(&result)?.into()];
+    launch(device, &KERNELS, "clip_runs", Grid::each(runs), &args)?;
     Ok(result)
 }
