@@ -104,12 +104,14 @@ def peers(folder):
 
 
 def ours(folder, example):
-    rates = {name: said([example, "decode", folder / name, "--size", SIZE, "--channels", channels])["decode"]["per_cpu_s"]
-             for name, _, _, channels, _, _ in KINDS}
+    rates, peak = {}, 0
+    for name, _, _, channels, _, _ in KINDS:
+        report = said([example, "decode", folder / name, "--size", SIZE, "--channels", channels])
+        rates[name], peak = report["decode"]["per_cpu_s"], max(peak, report["peak_kib"])
     for size, channels in ((64, 1), (224, 3)):
         report = said([example, "prepare", folder / "gather", "--size", size, "--channels", channels])
-        rates[f"gather-{size}x{size}x{channels}"] = report["stream"]["per_cpu_s"]
-    return rates
+        rates[f"gather-{size}x{size}x{channels}"], peak = report["stream"]["per_cpu_s"], max(peak, report["peak_kib"])
+    return rates, peak
 
 
 def linked(folder, kind, count):
@@ -138,8 +140,11 @@ def main():
         folder = pathlib.Path(folder)
         make(folder, options.each)
         linked(folder / "gather", folder / KINDS[0][0], 4096)
-        rounds = [(ours(folder, options.example), said([sys.executable, __file__, "--peers", folder])["rates"])
-                  for _ in range(options.rounds)]
+        rounds, peaks = [], {}
+        for _ in range(options.rounds):
+            (mine, peaks["sweep"]), others = ours(folder, options.example), said([sys.executable, __file__, "--peers", folder])
+            rounds.append((mine, others["rates"]))
+            peaks["the peers together, in one process"] = others["own_peak_kib"]
         if options.memory:
             for count in (options.memory, 2 * options.memory):
                 linked(folder / f"memory-{count}", folder / KINDS[0][0], count)
@@ -154,6 +159,7 @@ def main():
 
     print(f"images a CPU second on one thread, medians of {options.rounds} interleaved rounds (least to greatest); Pillow {PIL.__version__}, "
           f"torchvision {torchvision.__version__}, torch {torch.__version__}, numpy {numpy.__version__}, Python {platform.python_version()}")
+    print("peak, with the mapped pages of what is read: " + ", ".join(f"{who} {peak / 1024:.0f} MiB" for who, peak in peaks.items()))
     for name in rounds[0][0]:
         own = [mine[name] for mine, _ in rounds]
         line = f"{name:18} sweep {spread(own, '{:.0f}')}"

@@ -9,7 +9,6 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,8 +18,8 @@ import numpy as np
 import sklearn
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_fscore_support, roc_auc_score
 
-ROOT = pathlib.Path(__file__).parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+from side_by_side import measured, own_peak_kib, release
+
 REPLICATES = 1000
 
 
@@ -113,7 +112,7 @@ def main():
             scores.tofile(stem.with_suffix(".scores"))
             y.tofile(stem.with_suffix(".truth"))
         for _ in range(rounds):
-            ours = json.loads(subprocess.run([TARGET / "release/examples/metrics_speed", folder], check=True, stdout=subprocess.PIPE).stdout)
+            ours = json.loads(measured([release("examples/metrics_speed"), folder])[0])
             for name in names:
                 times[name, "sweep"].append(ours[name]["seconds"])
             peers = {
@@ -138,6 +137,7 @@ def main():
                 assert np.all(abs(ends - theirs) < .15 * (ends[1] - ends[0])), (name, ends, theirs)
     scaled = {(names[1], "scikit-learn"), (names[3], "scikit-learn"), (names[4], "scikit-learn")}
     print(f"medians of {rounds} interleaved rounds; numpy {np.__version__}, scikit-learn {sklearn.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(f"peak: sweep {ours['peak_kib'] / 1024:.0f} MiB, this process with its peers {own_peak_kib() / 1024:.0f} MiB")
     for name in names:
         sweep = statistics.median(times[name, "sweep"])
         line = f"{name:38} sweep {sweep * 1e3:9.2f} ms"

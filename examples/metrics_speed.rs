@@ -3,6 +3,8 @@
 //! FOLDER holds `ROWSxLABELS.scores` (float32) and `ROWSxLABELS.truth` (bytes), row-major, as `benches/metrics_side_by_side.py` writes
 //! them; without it the same sizes are drawn here. Beside each time stands a number that the other side can compare.
 
+mod common;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -84,6 +86,7 @@ fn main() -> Result<(), std::io::Error> {
         "bootstrap_macro_f1_1000_of_20000x20": interval(f1, &macro_f1),
         "bootstrap_macro_ap_1000_of_20000x20": interval(ap, &macro_ap),
         "bootstrap_macro_f1_micro_f1_macro_ap_1000_of_20000x20": { "seconds": both },
+        "peak_kib": common::memory("VmHWM:"),
     });
     println!("{results:#}");
     Ok(())
