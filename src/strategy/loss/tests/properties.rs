@@ -138,9 +138,9 @@ proptest! {
             let (ours, theirs) = (evaluate(loss.as_ref(), 4, &z, &y), evaluate(loss.as_ref(), 4, &moved_z, &moved_y));
             prop_assert!((ours.0 - theirs.0).abs() <= 1e-12 * ours.0, "{name}");
             let back: Vec<f32> = theirs.1.chunks_exact(4).rev().flatten().copied().collect();
-            // Sums over a column are taken in another order.
+            // Sums over a column are taken in another order, in f64; where they nearly cancel, little of a slope is exact.
             for (ours, theirs) in ours.1.iter().zip(back) {
-                prop_assert!((ours - theirs).abs() <= 2.4e-7 * ours.abs(), "{name}: {ours}, {theirs}");
+                prop_assert!((ours - theirs).abs() <= 2.4e-7 * ours.abs() + 1e-16, "{name}: {ours}, {theirs}");
             }
         }
     }
