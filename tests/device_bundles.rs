@@ -5,19 +5,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
-#[path = "common/cuda.rs"]
-mod cuda;
+#[path = "common/device.rs"]
+mod device;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use candle_core::{Device, Tensor};
-use sweep::data::{self, Dataset};
+use device::{devices, prepared};
+use sweep::data::Dataset;
 use sweep::protocol::journal::JournalError;
-use sweep::protocol::{Event, Job, Outcome, VERSION};
+use sweep::protocol::{Event, Job, Outcome};
 use sweep::rng::Rng;
 use sweep::scores::Kept;
-use sweep::spec;
 use sweep::train::{Beat, Feed, Finish, Monitor, TrainError, run_fed, together};
 use tempfile::TempDir;
 
@@ -54,12 +54,6 @@ const NETWORKS: [&[&str]; 4] = [
 const LOSSES: f64 = 1e-5;
 const SCORES: f32 = 1e-4;
 
-/// The CPU, and a CUDA device where this build knows of any.
-fn devices() -> Vec<Device> {
-    let device = if cfg!(feature = "cuda") { cuda::device() } else { None };
-    [Device::Cpu].into_iter().chain(device).collect()
-}
-
 /// A small data set and the runs of a grid on it.
 struct Place {
     folder: TempDir,
@@ -77,23 +71,8 @@ fn place(set: &[&str]) -> Place {
     }
     std::fs::write(folder.path().join("labels.csv"), table).unwrap();
     Tensor::from_vec(values, (200, 12), &Device::Cpu).unwrap().write_npy(folder.path().join("features.npy")).unwrap();
-    let set: Vec<String> = set.iter().map(|&change| change.to_owned()).collect();
-    let sweep = spec::parse("t.toml", FILE, &set).unwrap();
-    let config = sweep.data_configs().remove(0);
-    let facts = data::prepare(&config, folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap();
-    let plan = sweep.plan(std::slice::from_ref(&facts), &BTreeMap::new()).unwrap();
-    let job = |run: &spec::PlannedRun| Job {
-        v: VERSION,
-        run: run.fingerprint.clone(),
-        attempt: 1,
-        config: run.config.clone(),
-        pos_weight: run.pos_weight.clone(),
-        data: facts.folder.clone(),
-        folder: folder.path().join("unused"),
-        policies: plan.policies.clone(),
-    };
-    let jobs = plan.runs.iter().map(job).collect();
-    Place { data: Dataset::open(&facts.folder, &config).unwrap(), jobs, folder }
+    let (data, jobs) = prepared(folder.path(), FILE, set);
+    Place { folder, data, jobs }
 }
 
 impl Place {

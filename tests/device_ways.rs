@@ -4,20 +4,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
-#[path = "common/cuda.rs"]
-mod cuda;
+#[path = "common/device.rs"]
+mod device;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
-use sweep::data::{self, Dataset};
+use device::devices;
+use sweep::data::Dataset;
 use sweep::kernel::clip_scale;
 use sweep::protocol::journal::JournalError;
-use sweep::protocol::{Event, Job, VERSION};
+use sweep::protocol::{Event, Job};
 use sweep::rng::Rng;
-use sweep::spec::{self, Choice};
+use sweep::spec::Choice;
 use sweep::strategy::loss::{self, Context, Loss};
 use sweep::strategy::sampler::{Blend, Draw};
 use sweep::strategy::{LabelCounts, parse};
@@ -26,30 +27,10 @@ use sweep::train::optimizer::{self, Optimizer};
 use sweep::train::{Beat, Feed, Finish, Monitor, run_fed};
 use tempfile::TempDir;
 
-/// The CPU, and a CUDA device where this build knows of any.
-fn devices() -> Vec<Device> {
-    let device = if cfg!(feature = "cuda") { cuda::device() } else { None };
-    [Device::Cpu].into_iter().chain(device).collect()
-}
-
 /// The first data set of a sweep file below `folder`, prepared, and the job of its first run.
 fn prepared(folder: &Path, file: &str) -> (Dataset, Job) {
-    let sweep = spec::parse("t.toml", file, &[]).unwrap();
-    let config = sweep.data_configs().remove(0);
-    let facts = data::prepare(&config, folder, &folder.join("cache"), &|_, _| {}).unwrap();
-    let plan = sweep.plan(std::slice::from_ref(&facts), &BTreeMap::new()).unwrap();
-    let run = &plan.runs[0];
-    let job = Job {
-        v: VERSION,
-        run: run.fingerprint.clone(),
-        attempt: 1,
-        config: run.config.clone(),
-        pos_weight: run.pos_weight.clone(),
-        data: facts.folder.clone(),
-        folder: folder.join("run"),
-        policies: plan.policies.clone(),
-    };
-    (Dataset::open(&facts.folder, &config).unwrap(), job)
+    let (data, jobs) = device::prepared(folder, file, &[]);
+    (data, jobs.into_iter().next().unwrap())
 }
 
 const END: &str = "[train]\nepochs = 3\nbatch_size = 16\ngrad_clip = 1.0\n[grid]\nloss = { kind = \"focal\", gamma = 1.0 }\npos_weight = \"sqrt\"\n";

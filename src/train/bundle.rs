@@ -6,7 +6,6 @@ mod device;
 mod host;
 
 use std::ops::Range;
-
 use std::time::Instant;
 
 use candle_core::Device;
