@@ -304,7 +304,7 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Worker {
     /// `cpu` or `cuda:N`
     #[arg(long)]

@@ -4,61 +4,74 @@
 //! A run's failure is its own: it is recorded, and the next order is taken. After a panic or an error of the device, whose state
 //! nobody knows then, the process ends and the controller starts another.
 
+mod life;
+mod orders;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, Write};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use candle_core::Device;
 
-use crate::cli::Worker as Arguments;
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::kernel::{give_freed_memory_back, keep_freed_memory};
 use crate::protocol::journal::{Journal, JournalError};
-use crate::protocol::{Event, Job, Order, Outcome, VERSION};
+use crate::protocol::{Event, Job, Outcome, VERSION, host};
 use crate::spec::{DataConfig, Fingerprint};
+use crate::train::stage::{Stage, Unit};
 use crate::train::{self, Beat, Feed, Finish, Monitor, TrainError};
+use life::{BEAT, Life};
+use orders::Stops;
 
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(1);
+/// What a worker is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// CPU threads of this worker.
+    pub threads: usize,
+    /// The journal to create.
+    pub journal: PathBuf,
+    /// Name of this incarnation.
+    pub name: String,
+}
 
 /// Works until it is told to stop, or its controller is gone.
 ///
 /// # Errors
 /// A device that cannot be used; a journal that cannot be written (exit code 74).
-pub fn run(arguments: &Arguments) -> Result<(), Error> {
+pub fn run(options: &Options) -> Result<(), Error> {
     end_with_the_controller();
     // This thread belongs to the pool: with one thread nothing is handed over and waited for, which takes half the time of a small
     // network. A thread that is none of the pool must not use rayon then, nor be waited for: with one thread nobody would serve it.
     // A pool that exists already is the one the launcher sized by RAYON_NUM_THREADS.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).use_current_thread().build_global();
-    let device = device(&arguments.device)?;
-    let mut worker = Worker { journal: Journal::create(&arguments.journal)?, data: None, features: None, device };
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).use_current_thread().build_global();
+    let device = device(&options.device)?;
+    let life = Life::begin(Journal::create(&options.journal)?)
+        .map_err(|error| Error::Unexpected(format!("cannot start a thread: {error}")))?;
+    let mut worker = Worker { life, data: None, features: None, device };
     worker.say(Event::Open {
         v: VERSION,
-        worker: arguments.name.clone(),
+        worker: options.name.clone(),
         pid: std::process::id(),
         host: host(),
-        device: arguments.device.clone(),
-        threads: arguments.threads,
+        device: options.device.clone(),
+        threads: options.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let jobs = listen(Arc::clone(&stop));
+    let (jobs, stops) = orders::listen();
     let mut why = "finished";
     while let Ok(jobs) = jobs.recv() {
-        if worker.work(&jobs, &stop)? == Health::Broken {
+        if worker.work(&jobs, &stops)? == Health::Broken {
             why = "the device or the program may be in a bad state";
             break;
         }
-        if stop.load(Ordering::Relaxed) {
+        if stops.all() {
             break;
         }
     }
@@ -92,33 +105,6 @@ pub fn device(name: &str) -> Result<Device, Error> {
     }
 }
 
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
-}
-
-/// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
-/// end of stdin without a `stop` means that the controller is gone, and ends the process.
-fn listen(stop: Arc<AtomicBool>) -> Receiver<Vec<Job>> {
-    let (sender, jobs) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            match line.map(|line| serde_json::from_str::<Order>(&line)) {
-                Ok(Ok(Order::Train(job))) => drop(sender.send(vec![*job])),
-                Ok(Ok(Order::Bundle { jobs })) => drop(sender.send(jobs)),
-                Ok(Ok(Order::Stop)) => {
-                    stop.store(true, Ordering::Relaxed);
-                    return;
-                }
-                Ok(Err(error)) => tracing::error!("an order that is none of protocol {VERSION}: {error}"),
-                Err(_) => break,
-            }
-        }
-        // Nobody would hear of a result any more, and the checkpoint is good.
-        std::process::exit(0);
-    });
-    jobs
-}
-
 /// Whether the process can go on after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
@@ -127,7 +113,7 @@ enum Health {
 }
 
 struct Worker {
-    journal: Journal,
+    life: Life,
     device: Device,
     /// The data set of the last run and its way to the device, kept open for the next.
     data: Option<Opened>,
@@ -144,12 +130,12 @@ type Pictures = (PathBuf, DataConfig, String, Option<String>);
 type Ends = Vec<Result<Finish, TrainError>>;
 
 impl Worker {
-    fn say(&mut self, event: Event) -> Result<(), JournalError> {
-        say(&mut self.journal, [event])
+    fn say(&self, event: Event) -> Result<(), JournalError> {
+        self.life.say([event])
     }
 
     /// Trains the runs of one order and records how each ended.
-    fn work(&mut self, jobs: &[Job], stop: &AtomicBool) -> Result<Health, JournalError> {
+    fn work(&mut self, jobs: &[Job], stops: &Stops) -> Result<Health, JournalError> {
         if let Some(job) = jobs.iter().find(|job| job.v != VERSION) {
             let why = format!("the order is of protocol {}, this worker speaks {VERSION}", job.v);
             for job in jobs {
@@ -158,10 +144,10 @@ impl Worker {
             return Ok(Health::Good);
         }
         if jobs.iter().all(|job| job.config.in_one_pass()) {
-            return self.attempt(jobs, stop, |jobs, data, feed, voice| train::together(jobs, data, feed, voice));
+            return self.attempt(jobs, stops, |jobs, data, feed, voice| train::together(jobs, data, feed, voice));
         }
         for job in jobs {
-            let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, feed, voice| {
+            let trained = self.attempt(std::slice::from_ref(job), stops, |jobs, data, feed, voice| {
                 let mut ends = Ends::new();
                 for job in jobs {
                     match train::run_fed(job, data, feed, voice) {
@@ -183,12 +169,12 @@ impl Worker {
     fn attempt(
         &mut self,
         jobs: &[Job],
-        stop: &AtomicBool,
+        stops: &Stops,
         train: impl FnOnce(&[Job], &Dataset, &Feed, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
-        let Self { journal, device, data, features } = self;
+        let Self { life, device, data, features } = self;
         let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
-        let mut voice = Voice { journal, stop, spoke: None, told };
+        let mut voice = Voice { life, stops, spoke: None, told };
         for job in jobs {
             voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
         }
@@ -197,7 +183,7 @@ impl Worker {
                 return Ok(jobs.iter().map(|_| Ok(Finish::Stopped)).collect());
             };
             let Some(first) = jobs.first() else { return Ok(Ends::new()) };
-            let (data, feed) = open(data, first, device)?;
+            let (data, feed) = open(data, first, device, &mut voice)?;
             for job in jobs.iter().filter(|_| !feed.words().is_empty()) {
                 voice.log(job, feed.words());
             }
@@ -222,7 +208,7 @@ impl Worker {
                 tracing::info!("{}: {why}", job.run.short());
             }
             // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
-            if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
+            if !matches!(outcome, Outcome::Ok | Outcome::Stopped | Outcome::StoppedEarly) {
                 self.data = None;
                 self.features = None;
             }
@@ -281,9 +267,15 @@ fn on_features<'a>(
 }
 
 /// The data set of `job`: the one that is open, or its own.
-fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Feed), TrainError> {
+fn open<'a>(
+    data: &'a mut Option<Opened>,
+    job: &Job,
+    device: &Device,
+    voice: &mut Voice<'_>,
+) -> Result<(&'a Dataset, &'a Feed), TrainError> {
     let config = &job.config.data;
     if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
+        let _stage = voice.stage(job, "opening the data", None);
         *data = None;
         let opened = Dataset::open(&job.data, config)?;
         let feed = Feed::new(&opened, device)?;
@@ -295,16 +287,6 @@ fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<
 
 fn end(job: &Job, st: Outcome, n: u64, why: String) -> Event {
     Event::End { r: job.run.clone(), a: job.attempt, st, n, why }
-}
-
-/// Appends, writes, and wakes the controller.
-fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
-    events.into_iter().try_for_each(|event| journal.append(event))?;
-    journal.flush()?;
-    // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
-    Ok(())
 }
 
 fn log(job: &Job) -> Option<File> {
@@ -332,6 +314,7 @@ fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
     match end {
         Ok(Finish::Done) => (Outcome::Ok, String::new()),
         Ok(Finish::Stopped) => (Outcome::Stopped, "asked to stop".to_owned()),
+        Ok(Finish::StoppedEarly) => (Outcome::StoppedEarly, "this run was asked to stop".to_owned()),
         Err(error) => (error.outcome(), error.to_string()),
     }
 }
@@ -353,8 +336,8 @@ fn write_line(log: &mut Option<File>, line: &str) {
 
 /// What trainings say, into the journal and the runs' own logs.
 struct Voice<'a> {
-    journal: &'a mut Journal,
-    stop: &'a AtomicBool,
+    life: &'a Life,
+    stops: &'a Stops,
     spoke: Option<Instant>,
     told: HashMap<Fingerprint, Told>,
 }
@@ -370,7 +353,7 @@ impl Monitor for Voice<'_> {
         if let Some(epochs) = from {
             self.log(job, &format!("continues after {epochs} epochs"));
         }
-        say(self.journal, [Event::Begin { r: job.run.clone(), a: job.attempt, from }])
+        self.life.say([Event::Begin { r: job.run.clone(), a: job.attempt, from }])
     }
 
     fn beat(&mut self, job: &Job, beat: Beat) -> Result<(), JournalError> {
@@ -379,7 +362,7 @@ impl Monitor for Voice<'_> {
         }
         self.spoke = Some(Instant::now());
         let Beat { epoch, step, steps, loss, images_per_s } = beat;
-        say(self.journal, [Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s }])
+        self.life.say([Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s, doing: None }])
     }
 
     fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
@@ -393,10 +376,18 @@ impl Monitor for Voice<'_> {
                 );
             }
         }
-        say(self.journal, events)
+        self.life.say(events)
     }
 
     fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stops.all()
+    }
+
+    fn stopping_early(&self, job: &Job) -> bool {
+        self.stops.attempt(job)
+    }
+
+    fn stage(&mut self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
+        self.life.stage(job, doing, unit)
     }
 }

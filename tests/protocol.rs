@@ -104,8 +104,8 @@ fn events() -> Vec<Event> {
         Event::Open { v: VERSION, worker, pid: 7, host, device, threads: 2, version },
         Event::Begin { r: r.clone(), a: 1, from: None },
         Event::Begin { r: r.clone(), a: 2, from: Some(3) },
-        Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3 },
-        Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
+        Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3, doing: None },
+        Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0, doing: Some("opening the data".to_owned()) },
         Event::Epoch {
             r: r.clone(),
             a: 1,
@@ -150,7 +150,7 @@ fn what_a_worker_may_not_say_does_not_fit() {
         assert!(!schema.is_valid(&line), "{line}");
     }
     // JSON has no NaN: serde writes null, which nobody could read back.
-    let line = record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: 0.0 });
+    let line = record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: 0.0, doing: None });
     assert!(!schema.is_valid(&line), "{line}");
     let mut line = record(0, Event::Begin { r: Fingerprint("short".to_owned()), a: 1, from: None });
     assert!(!schema.is_valid(&line), "{line}");

@@ -26,7 +26,8 @@ enum Command {
 fn main() -> ExitCode {
     let Command::Worker(args) = Cli::parse().command;
     sweep::logs::listen(false, 0);
-    match sweep::worker::run(&args) {
+    let sweep::cli::Worker { device, threads, journal, name } = args;
+    match sweep::worker::run(&sweep::worker::Options { device, threads, journal, name }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error}");

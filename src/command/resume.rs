@@ -22,6 +22,7 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
         // Its error says how to make one; the writer would simply do so.
         Reader::open(&global.db).await?;
     }
+    let at_once = train::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
     let folders = Folders::beside(&global.db)?;
     controller::recover(&mut writer, &folders).await?;
@@ -31,11 +32,11 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
         return Err(Error::Usage(message));
     }
     let config = workers(&row);
-    let slots = train::slots(&args.workers, &config)?;
+    let launcher = train::chosen(&args.workers, &config)?;
     prepared(&writer.missing(row.id, args.failed).await?, &row)?;
     writer.continue_sweep(row.id).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: args.failed };
-    train::finish(Ready { writer, folders, sweep: row.id, slots, config }, &orders).await
+    train::finish(Ready { writer, folders, sweep: row.id, launcher, config, at_once }, &orders).await
 }
 
 /// The recorded sweep's own `[workers]`.

@@ -19,8 +19,9 @@ pub async fn run(global: &cli::Global, args: &cli::Run) -> Result<(), Error> {
     }
     let file = load::read(&args.file.file, &args.file.set)?;
     let config = file.sweep.workers.clone();
-    let slots = train::slots(&args.workers, &config)?;
+    let launcher = train::chosen(&args.workers, &config)?;
     // The database first: a folder that cannot be written, or another sweep, should not be found after an hour of decoding.
+    let at_once = train::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
     let folders = Folders::beside(&global.db)?;
     controller::recover(&mut writer, &folders).await?;
@@ -30,5 +31,5 @@ pub async fn run(global: &cli::Global, args: &cli::Run) -> Result<(), Error> {
     };
     let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, &loaded.text).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: false };
-    train::finish(Ready { writer, folders, sweep, slots, config }, &orders).await
+    train::finish(Ready { writer, folders, sweep, launcher, config, at_once }, &orders).await
 }

@@ -10,7 +10,8 @@ use crate::error::Error;
 /// As [`crate::worker::run`].
 #[cfg(not(feature = "cuda"))]
 pub fn run(args: &Worker) -> Result<(), Error> {
-    crate::worker::run(args)
+    let Worker { device, threads, journal, name } = args.clone();
+    crate::worker::run(&crate::worker::Options { device, threads, journal, name })
 }
 
 /// Says which program trains instead.

@@ -1,25 +1,33 @@
-//! The one linearising place: state (pure: event → actions), dispatcher (one select loop), ingest, refill, progress.
+//! The one linearising place: state (pure: event → actions), dispatcher (one select loop), ingest, refill, observers.
 //! Never trains, never spawns (that is `launcher`), never speaks SQL (that is `store`).
 
 mod dispatcher;
 pub mod failure;
 mod ingest;
 mod interrupt;
+pub mod observer;
 pub mod progress;
+mod queue;
 mod refill;
-pub mod state;
+mod request;
+mod state;
+mod vocabulary;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use dispatcher::{Dispatcher, Ears};
 pub use dispatcher::Summary;
-pub use interrupt::Interrupts;
-use progress::{Progress, Voice};
+pub use interrupt::{AtOnce, Interrupts};
+use observer::Observer;
+use progress::Voice;
 pub use refill::evaluate;
-pub use state::{Halt, Limits};
+pub use request::{Request, requests};
+use tokio::sync::mpsc;
+pub use vocabulary::{Beat, Halt, Limits, News, Tally};
 
 use crate::error::Error;
-use crate::launcher::{self, Fake, Launcher, Local, Slot};
+use crate::launcher::{self, Chosen};
 use crate::spec::Fingerprint;
 use crate::store::{SweepId, Writer};
 
@@ -57,15 +65,16 @@ impl Folders {
 }
 
 /// How a sweep is to be run.
-#[derive(Clone, Debug)]
 pub struct Settings {
-    pub launcher: crate::cli::Launcher,
-    pub slots: Vec<Slot>,
+    pub launcher: Chosen,
     pub limits: Limits,
     /// Also try runs again that failed for good.
     pub failed: bool,
     pub voice: Voice,
-    pub verbose: bool,
+    /// Whoever listens: see [`observer::standard`].
+    pub observers: Vec<Box<dyn Observer>>,
+    /// Whoever may ask for something meanwhile: see [`requests`].
+    pub requests: mpsc::UnboundedReceiver<Request>,
 }
 
 /// Brings the database to where an earlier controller, killed or not, left its workers: what they had written is stored, what
@@ -96,14 +105,10 @@ pub async fn train(
     refill(writer, sweep, folders, settings.voice).await?;
     let missing = writer.missing(sweep, settings.failed).await?;
     let (sender, signals) = launcher::channel();
-    let launcher: Box<dyn Launcher> = match settings.launcher {
-        crate::cli::Launcher::Local => Box::new(Local::new(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?),
-        crate::cli::Launcher::Fake => Box::new(Fake::new(sender)),
-    };
-    let progress = Progress::new(settings.voice, settings.verbose, missing.len());
-    let dispatcher =
-        dispatcher::Dispatcher::new(writer, (launcher, signals), folders, settings.slots, settings.limits, missing, progress);
-    let summary = dispatcher.run(interrupts).await?;
+    let launcher = settings.launcher.launcher(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?;
+    let ears = Ears { signals, interrupts, requests: settings.requests };
+    let dispatcher = Dispatcher::new(writer, launcher, ears, folders, settings.limits, missing, settings.observers);
+    let summary = dispatcher.run().await?;
     // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
     ingest::leftovers(writer, &folders.journals()).await?;
     // Runs that went on from a checkpoint were not evaluated under policies that are newer than it.

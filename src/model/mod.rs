@@ -18,6 +18,7 @@ pub use macs::forward_macs;
 pub use network::dropout_mask;
 pub use precision::at_precision;
 pub use state::{Contents, State, load_state, load_tensors, save, save_tensors};
+pub use weights::{Fetching, fetch};
 
 use crate::data::InputShape;
 use crate::spec::ModelConfig;

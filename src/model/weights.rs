@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
+use hf_hub::Cache;
+use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 
 use super::state::{assign, load_tensors};
@@ -14,11 +16,11 @@ use super::{ModelError, State};
 const STEM: &str = "features.conv0.weight";
 
 /// How long another worker may take to download the same file.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The tensors of `source` by their present names, without counters of batches.
 fn read(source: &str) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let path = fetch(source)?;
+    let path = fetch(source, &mut |_| {})?;
     let (tensors, _) = load_tensors(&path, &Device::Cpu).map_err(|error| match path.extension() {
         Some(extension) if extension != "safetensors" => ModelError::Weights(format!(
             "{error}; weights must be safetensors: convert with `safetensors.torch.save_file(torch.load(file), \"file.safetensors\")`"
@@ -80,8 +82,40 @@ fn hub_address(source: &str) -> Option<Result<(String, String), ModelError>> {
     })
 }
 
-/// A local path for `source`, downloaded once into the hub's usual cache.
-pub(super) fn fetch(source: &str) -> Result<PathBuf, ModelError> {
+/// What fetching is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetching {
+    /// So many of all bytes have arrived.
+    Bytes { done: u64, total: u64 },
+    /// Another process downloads the same file.
+    Another,
+}
+
+/// What the hub's client says of a download.
+struct Arriving<'a> {
+    told: &'a mut dyn FnMut(Fetching),
+    done: u64,
+    total: u64,
+}
+
+impl Progress for Arriving<'_> {
+    fn init(&mut self, size: usize, _file: &str) {
+        (self.done, self.total) = (0, size as u64);
+    }
+
+    fn update(&mut self, size: usize) {
+        self.done += size as u64;
+        (self.told)(Fetching::Bytes { done: self.done, total: self.total });
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// A local path for `source`, downloaded once into the hub's usual cache. `told` hears of a download; nothing of a file that is there.
+///
+/// # Errors
+/// A file that cannot be fetched, with the cause and the way without network.
+pub fn fetch(source: &str, told: &mut dyn FnMut(Fetching)) -> Result<PathBuf, ModelError> {
     let Some(address) = hub_address(source) else { return Ok(PathBuf::from(source)) };
     let (repo, file) = address?;
     let failed = |error: ApiError| {
@@ -94,9 +128,12 @@ pub(super) fn fetch(source: &str) -> Result<PathBuf, ModelError> {
     let api = ApiBuilder::from_env().with_progress(false).with_retries(2).build().map_err(failed)?.model(repo.clone());
     let start = Instant::now();
     loop {
-        match api.get(&file) {
+        if let Some(path) = Cache::from_env().model(repo.clone()).get(&file) {
+            return Ok(path);
+        }
+        match api.download_with_progress(&file, Arriving { told, done: 0, total: 0 }) {
             // Another worker is downloading it; the hub's client itself waits a few seconds only.
-            Err(ApiError::LockAcquisition(_)) if start.elapsed() < PATIENCE => {}
+            Err(ApiError::LockAcquisition(_)) if start.elapsed() < PATIENCE => told(Fetching::Another),
             fetched => return fetched.map_err(failed),
         }
     }

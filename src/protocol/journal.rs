@@ -260,7 +260,7 @@ mod tests {
         vec![
             open,
             Event::Begin { r: r.clone(), a: 1, from: None },
-            Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3 },
+            Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3, doing: None },
             Event::Epoch {
                 r: r.clone(),
                 a: 1,

@@ -21,6 +21,8 @@ pub enum Order {
     /// Train these runs in one pass. They share data, network, sampler, seed, batch size and epochs; each is recorded as if it had
     /// been ordered alone, and trains to the same last bit.
     Bundle { jobs: Vec<Job> },
+    /// Finish the current epoch of this attempt, write its checkpoint, record `end stopped_early`; the other runs of the order go on.
+    StopRun { run: Fingerprint, attempt: u32 },
     /// Finish the current epoch, write its checkpoint, record `end stopped`, then close.
     Stop,
 }
@@ -61,8 +63,17 @@ pub enum Event {
     Open { v: u32, worker: String, pid: u32, host: String, device: String, threads: usize, version: String },
     /// An attempt begins; `from` is the epoch of the checkpoint it continues (None: from scratch).
     Begin { r: Fingerprint, a: u32, from: Option<usize> },
-    /// Sign of life, at most one a second: where the attempt is.
-    Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
+    /// Sign of life, at most one per second: where the attempt is; `doing` is work without steps, in words.
+    Hb {
+        r: Option<Fingerprint>,
+        epoch: usize,
+        step: usize,
+        steps: usize,
+        loss: f64,
+        images_per_s: f64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        doing: Option<String>,
+    },
     /// An epoch has ended.
     Epoch {
         r: Fingerprint,
@@ -124,6 +135,8 @@ pub enum Outcome {
     Ok,
     /// Asked to stop; the checkpoint is good.
     Stopped,
+    /// This run alone was asked to stop: it is over.
+    StoppedEarly,
     /// Loss or gradient became NaN or infinite.
     Diverged,
     /// The device or the machine had no memory left.
@@ -145,12 +158,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// It says nothing about the run, which goes on where it was: no attempt is counted.
+    #[must_use]
+    pub fn goes_on(self) -> bool {
+        matches!(self, Self::Stopped | Self::Io | Self::Lost)
+    }
+
     /// The one place that decides what another attempt may mend.
     #[must_use]
     pub fn may_retry(self) -> bool {
         match self {
             Self::OutOfMemory | Self::Crashed | Self::Killed | Self::Hung => true,
-            Self::Ok | Self::Stopped | Self::Diverged | Self::Data | Self::Io | Self::Timeout | Self::Lost => false,
+            Self::Ok | Self::Stopped | Self::StoppedEarly | Self::Diverged | Self::Data | Self::Io | Self::Timeout | Self::Lost => false,
         }
     }
 }

@@ -4,6 +4,7 @@
 mod error;
 mod lock;
 mod open;
+mod patience;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ mod writer;
 
 pub use error::StoreError;
 pub use lock::holder;
+pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow,
     RunningAttempt, Status, SweepConfig, SweepRow, SweepRun,

@@ -48,6 +48,13 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
+/// Sets how long SQLite waits for other programs before it says that the database is locked.
+pub(super) async fn wait_for_at_most(connection: &mut SqliteConnection, path: &Path, time: Duration) -> Result<(), StoreError> {
+    let pragma = format!("PRAGMA busy_timeout = {}", time.as_millis());
+    let set = sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(connection).await;
+    set.map(drop).map_err(|source| StoreError::from_sqlite(path, source))
+}
+
 /// Read-only: creates no file, blocks nobody.
 pub(super) async fn for_reading(path: &Path) -> Result<SqliteConnection, StoreError> {
     if !path.exists() {

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 
+use super::session::fetch_weights;
+use super::stage::Unit;
 use super::{Beat, Monitor, TrainError};
 use crate::data::derived::{self, Derived, Making};
 use crate::data::{DataError, Dataset, InputShape};
@@ -38,7 +40,14 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
         let words = format!("a frozen {} needs weights", model.arch);
         return Err(ModelError::Input(words).into());
     };
-    let weights = backbone::weights_hash(source)?;
+    fetch_weights(job, monitor)?;
+    let weights = {
+        let stage = monitor.stage(job, "hashing weights", Some(Unit::Bytes));
+        backbone::weights_hash(source, &mut |done, total| {
+            stage.total(total);
+            stage.at(done);
+        })?
+    };
     let recipe = derived::recipe(backbone.name, &weights, &job.config.data);
     let start = Instant::now();
     let wait = || -> Result<bool, TrainError> {
@@ -56,6 +65,7 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
     if !compute(job, source, &mut making, device, monitor)? {
         return Ok(None);
     }
+    let _stage = monitor.stage(job, "writing the features", None);
     let rows = making.rows();
     let cache = making.cache().to_owned();
     let folder = making.finish().map_err(|error| unwritten(&cache, &error))?;
@@ -73,12 +83,14 @@ fn unwritten(cache: &Path, error: &DataError) -> TrainError {
 /// Pushes the pictures through the backbone; `false`: asked to stop.
 fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monitor: &mut dyn Monitor) -> Result<bool, TrainError> {
     let (arch, config) = (&job.config.model.arch, &job.config.data);
+    let stage = monitor.stage(job, "opening the pictures and loading the backbone", None);
     let data = Dataset::open(&job.data, config)?;
     let InputShape::Image { height, width, .. } = data.shape() else {
         let words = format!("{arch} needs images, but the data has features");
         return Err(ModelError::Input(words).into());
     };
     let net = Features::load(arch, height, source, device)?;
+    drop(stage);
     let rows: Vec<u32> = (0u32..).take(making.rows()).collect();
     let batch = (PIXELS / (height * width)).clamp(1, MOST);
     let steps = rows.len().div_ceil(batch);

@@ -15,6 +15,7 @@ pub mod meter;
 pub mod optimizer;
 mod record;
 mod session;
+pub mod stage;
 mod step;
 
 pub use bundle::together;
@@ -28,6 +29,7 @@ use crate::model::ModelError;
 use crate::protocol::journal::JournalError;
 use crate::protocol::{Event, Job, Outcome};
 use crate::strategy::StrategyError;
+use stage::{Stage, Unit};
 
 /// Whoever listens to the training of one or more jobs and may stop it.
 pub trait Monitor {
@@ -51,6 +53,16 @@ pub trait Monitor {
 
     /// Whether to stop after the current epoch.
     fn stopping(&self) -> bool;
+
+    /// Whether this run alone is to stop after the current epoch, for good.
+    fn stopping_early(&self, _job: &Job) -> bool {
+        false
+    }
+
+    /// Work without steps begins; it is over when the stage is dropped. What is counted in a unit has to move on.
+    fn stage(&mut self, _job: &Job, _doing: &'static str, _unit: Option<Unit>) -> Stage {
+        Stage::default()
+    }
 }
 
 /// Where a training is.
@@ -72,6 +84,8 @@ pub enum Finish {
     Done,
     /// Asked to stop; the checkpoint is good.
     Stopped,
+    /// The run alone was asked to stop.
+    StoppedEarly,
 }
 
 /// What ends a training badly.

@@ -7,6 +7,8 @@
 mod dinov2;
 mod efficientnet;
 
+use std::io::Read;
+use std::path::Path;
 use std::sync::PoisonError;
 
 use candle_core::{DType, Device, Module, Tensor};
@@ -30,16 +32,31 @@ enum Net {
     Own(Box<DenseNet>),
 }
 
-/// blake3 of the weights in `source`, a local file or `hf://owner/repo/file` (fetched once).
+/// blake3 of the weights in `source`, a local file or `hf://owner/repo/file` (fetched once). `progress` hears (done, all) bytes.
 ///
 /// # Errors
 /// A file that cannot be fetched or read.
-pub fn weights_hash(source: &str) -> Result<String, ModelError> {
-    let path = weights::fetch(source)?;
-    let mut hasher = blake3::Hasher::new();
-    let read = std::fs::File::open(&path).and_then(|file| hasher.update_reader(file).map(drop));
-    read.map_err(|error| ModelError::Weights(format!("{}: {error}", path.display())))?;
-    Ok(hasher.finalize().to_hex().to_string())
+pub fn weights_hash(source: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<String, ModelError> {
+    let path = weights::fetch(source, &mut |_| {})?;
+    hash(&path, progress).map_err(|error| ModelError::Weights(format!("{}: {error}", path.display())))
+}
+
+fn hash(path: &Path, progress: &mut dyn FnMut(u64, u64)) -> std::io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let (total, mut done) = (file.metadata()?.len(), 0);
+    let (mut hasher, mut piece) = (blake3::Hasher::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(hasher.finalize().to_hex().to_string()),
+            Ok(bytes) => {
+                hasher.update(&piece[..bytes]);
+                done += bytes as u64;
+                progress(done, total);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 impl Features {
