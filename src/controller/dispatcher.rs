@@ -19,9 +19,9 @@ use super::state::State;
 use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, Tally};
 use crate::error::Error;
 use crate::launcher::{Launcher, Signal, Standing, WorkerId, WorkerSpec};
-use crate::protocol::{Job, Order, Outcome};
-use crate::spec::Fingerprint;
-use crate::store::{Missing, Patience, Writer};
+use protocol::{Job, Order, Outcome};
+use plan::Fingerprint;
+use store::{Missing, Patience, Writer};
 
 /// How often journals are looked at although nobody has been woken.
 const SLOW: Duration = Duration::from_secs(2);

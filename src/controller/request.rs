@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-use crate::spec::Fingerprint;
+use plan::Fingerprint;
 
 /// One wish.
 #[derive(Clone, Debug, PartialEq, Eq)]

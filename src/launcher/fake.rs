@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Exit, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec};
-use crate::metric::{Counts, Ranking};
-use crate::protocol::journal::{Journal, JournalError};
-use crate::protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
-use crate::rng::Rng;
-use crate::spec::Fingerprint;
+use imbalance::metric::{Counts, Ranking};
+use protocol::journal::{Journal, JournalError};
+use protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
+use imbalance::rng::Rng;
+use plan::Fingerprint;
 
 /// Seconds that a made-up epoch takes; 0 by default.
 const EPOCH_SECONDS: &str = "SWEEP_FAKE_EPOCH_SECONDS";

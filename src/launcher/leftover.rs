@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::protocol::host;
+use protocol::host;
 
 /// How long the journal of a worker on another machine is watched. A worker that trains writes every second; one that does not leaves
 /// when its controller is gone.

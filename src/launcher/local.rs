@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Notify, mpsc};
 
 use super::{Exit, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec, memory, no_room};
-use crate::protocol::Order;
+use protocol::Order;
 
 /// A program that takes the place of `sweep worker` (docs/protocol.md).
 const WORKER: &str = "SWEEP_WORKER";
@@ -39,15 +39,15 @@ pub struct Local {
 }
 
 impl Local {
-    /// A launcher of `command`, else of this program's own workers at `places`; of `sweep-worker` beside it in a CUDA build, so that
-    /// the controller itself links no CUDA library.
+    /// A launcher of `command`, else of this program's own workers at `places`; of `sweep-worker` beside it where this program was
+    /// built without workers.
     ///
     /// # Errors
     /// The program cannot tell where it lies.
     pub fn new(places: Vec<Place>, command: Option<PathBuf>, signals: mpsc::Sender<Signal>) -> io::Result<Self> {
         let program = match command.or_else(|| std::env::var_os(WORKER).map(PathBuf::from)) {
             Some(program) => program,
-            None if cfg!(feature = "cuda") => std::env::current_exe()?.with_file_name("sweep-worker"),
+            None if !cfg!(feature = "worker") => std::env::current_exe()?.with_file_name("sweep-worker"),
             None => std::env::current_exe()?,
         };
         let oom_kills = Arc::new(AtomicU64::new(memory::oom_kills()));
@@ -63,7 +63,7 @@ impl Local {
             .args(["--device", device, "--threads", &threads, "--name", &worker.name])
             .arg("--journal")
             .arg(&worker.journal)
-            .envs(environment(&threads))
+            .envs(protocol::environment(&threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&worker.log).map_err(|error| named(error, &worker.log))?)
@@ -73,16 +73,6 @@ impl Local {
             .spawn()
             .map_err(|error| named(error, &self.program))
     }
-}
-
-/// What a worker of `threads` threads finds in its environment, where libraries read it once and early.
-///
-/// Candle's own pool spins until each of its threads has had its turn, which rayon's threads beside it delay: the kernels share out
-/// their work through rayon, and Candle keeps to one thread. An allocator that gives memory back gets it again in the next step,
-/// page by page: mimalloc keeps it.
-#[must_use]
-pub fn environment(threads: &str) -> [(&'static str, &str); 3] {
-    [("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", "1"), ("MIMALLOC_PURGE_DELAY", "-1")]
 }
 
 impl Launcher for Local {

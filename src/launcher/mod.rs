@@ -14,13 +14,13 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use crate::protocol::Order;
+use protocol::Order;
 
 pub use chosen::Chosen;
 pub use devices::{Place, places};
 pub use fake::Fake;
 pub use leftover::{Leftover, end_leftover};
-pub use local::{Local, environment};
+pub use local::Local;
 
 /// One incarnation of a worker; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

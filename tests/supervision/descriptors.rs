@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use sweep::protocol::journal::encode;
-use sweep::protocol::{Event, Record, VERSION};
+use protocol::journal::encode;
+use protocol::{Event, Record, VERSION};
 
 use crate::common::Place;
 use crate::err;

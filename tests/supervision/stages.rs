@@ -35,7 +35,7 @@ fn weights() -> Vec<u8> {
     let zeros = |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
     let tensors: BTreeMap<_, _> =
         [("classifier.weight".to_owned(), zeros(&[2, 256])), ("classifier.bias".to_owned(), zeros(&[2]))].into();
-    sweep::model::save_tensors(&tensors, None, &folder.path().join("w")).unwrap();
+    train::model::save_tensors(&tensors, None, &folder.path().join("w")).unwrap();
     std::fs::read(folder.path().join("w")).unwrap()
 }
 

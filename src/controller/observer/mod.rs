@@ -12,7 +12,7 @@ pub use lines::Lines;
 
 use super::progress::Voice;
 use super::vocabulary::{News, Tally};
-use crate::protocol::Job;
+use protocol::Job;
 
 /// One listener. It is told everything in order, after it was stored and done.
 pub trait Observer {
@@ -33,8 +33,8 @@ impl Known {
     pub fn of(job: &Job) -> Self {
         let config = &job.config;
         let weight = match &config.pos_weight {
-            crate::spec::PosWeight::Explicit(weights) => format!("{weights:?}"),
-            crate::spec::PosWeight::Formula(choice) => choice.to_string(),
+            imbalance::PosWeight::Explicit(weights) => format!("{weights:?}"),
+            imbalance::PosWeight::Formula(choice) => choice.to_string(),
         };
         let name = format!("{} {} {weight} {} seed {}", job.run.short(), config.loss, config.sampler, config.seed);
         Self { name, epochs: config.train.epochs }

@@ -6,7 +6,7 @@ use super::{Busy, Going, Run, Stage, State};
 use crate::controller::failure;
 use crate::controller::vocabulary::{Action, Halt, News, RunIndex};
 use crate::launcher::{Exit, WorkerId};
-use crate::protocol::Outcome;
+use protocol::Outcome;
 
 /// Immediate deaths of a place's workers before the place is given up.
 const START_TRIES: u32 = 3;
