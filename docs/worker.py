@@ -140,6 +140,10 @@ class Stopped(Exception):
     """Told to stop; the checkpoint is good."""
 
 
+class StoppedEarly(Exception):
+    """Told to stop this run; the checkpoint is good."""
+
+
 class BadData(Exception):
     """Prepared data that cannot be read."""
 
@@ -243,8 +247,11 @@ def attempt(job, journal, stopping):
         journal.flush()
         state["epochs"].append(facts)
         put(checkpoint, json.dumps(state).encode())
-        if stopping.is_set() and epoch + 1 < train["epochs"]:
-            raise Stopped
+        if epoch + 1 < train["epochs"]:
+            if (run, a) in stopping.runs:
+                raise StoppedEarly
+            if stopping.is_set():
+                raise Stopped
     last = train["epochs"] - 1
     for epoch, weights in {state["best"]["epoch"]: state["best"]["model"], last: model}.items():
         test = scores(weights, parts[2])
@@ -266,10 +273,14 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     orders, stopping = queue.Queue(), threading.Event()
+    stopping.runs = set()
 
     def listen():
         for line in sys.stdin:
             order = json.loads(line)
+            if order["k"] == "stop_run":
+                stopping.runs.add((order["run"], order["attempt"]))
+                continue
             if order["k"] == "stop":
                 stopping.set()
             orders.put(order)
@@ -293,6 +304,8 @@ def main():
             attempt(job, journal, stopping)
         except Stopped:
             st = "stopped"
+        except StoppedEarly:
+            st = "stopped_early"
         except Exception as error:
             kinds = {BadData: "data", FloatingPointError: "diverged", MemoryError: "out_of_memory", OSError: "io"}
             st = next((st for kind, st in kinds.items() if isinstance(error, kind)), "crashed")

@@ -14,7 +14,7 @@ use plan::{self, Fingerprint, Plan};
 use protocol::journal::encode;
 use protocol::{Event, Job, Order, Outcome, Record, SplitName, VERSION};
 use serde_json::Value;
-use sweep::launcher::{Birth, Exit, Fake, Launcher, Signal, Slot, WorkerId, channel};
+use sweep::launcher::{Exit, Fake, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec, channel};
 
 /// A validator for the lines that `#/$defs/NAME` describes.
 fn schema(name: &str) -> jsonschema::Validator {
@@ -71,7 +71,7 @@ fn each_change_is_noticed(schema: &jsonschema::Validator, line: &Value) -> usize
             });
             assert!(!schema.is_valid(&renamed), "`{place}/{key}` may be called `{key}_` in {line}");
             // A choice without parameters is as good as one with them.
-            if key != "params" {
+            if key != "params" && key != "doing" {
                 let removed = change(&|map| drop(map.remove(&key)));
                 assert!(!schema.is_valid(&removed), "`{place}/{key}` may be missing in {line}");
             }
@@ -124,7 +124,7 @@ fn events() -> Vec<Event> {
         Event::Close { why: "finished".to_owned() },
     ];
     let worker_says =
-        [Outcome::Ok, Outcome::Stopped, Outcome::Diverged, Outcome::OutOfMemory, Outcome::Data, Outcome::Io, Outcome::Crashed];
+        [Outcome::Ok, Outcome::Stopped, Outcome::StoppedEarly, Outcome::Diverged, Outcome::OutOfMemory, Outcome::Data, Outcome::Io, Outcome::Crashed];
     events.extend(worker_says.map(|st| Event::End { r: r.clone(), a: 1, st, n: 5, why: "line 1\nline 2".to_owned() }));
     events
 }
@@ -238,7 +238,8 @@ fn orders(plan: &Plan) -> Vec<Order> {
             policies: plan.policies.clone(),
         }))
     };
-    plan.runs.iter().map(job).chain([Order::Stop]).collect()
+    let stop_run = plan.runs.first().map(|run| Order::StopRun { run: run.fingerprint.clone(), attempt: 1 });
+    plan.runs.iter().map(job).chain(stop_run).chain([Order::Stop]).collect()
 }
 
 /// The same orders as one bundle.
@@ -258,7 +259,7 @@ fn every_kind_of_order_fits_and_no_other_field_does() {
             valid(&schema, &line);
             assert!(each_change_is_noticed(&schema, &line) > 0);
             assert_eq!(serde_json::from_value::<Order>(line).unwrap(), order);
-            trained += usize::from(order != Order::Stop);
+            trained += usize::from(matches!(order, Order::Train(_)));
         }
         let line = line(&bundle(&plan));
         valid(&schema, &line);
@@ -274,21 +275,20 @@ fn the_traffic_of_a_real_plan_fits() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(LETTERS, Some(folder.path()));
     let (signals, mut heard) = channel();
-    let mut launcher = Fake::new(signals);
+    let mut launcher = Fake::new(vec![Place { device: "cpu".to_owned(), threads: 1 }], signals);
     let (id, journal) = (WorkerId(0), folder.path().join("w.jsonl"));
-    let slot = Slot { device: "cpu".to_owned(), threads: 1 };
     let log = folder.path().join("w.log");
-    launcher.start(Birth { id, name: "w".to_owned(), slot, journal: journal.clone(), log }).unwrap();
+    launcher.start(WorkerSpec { id, name: "w".to_owned(), place: 0, journal: journal.clone(), log });
     for order in orders(&plan) {
         launcher.send(id, &order);
     }
     let exit = loop {
         match heard.blocking_recv().unwrap() {
-            Signal::Wake(_) => {}
-            Signal::Exited(_, exit) => break exit,
+            Signal::Stands(_, Standing::Gone(exit)) => break exit,
+            _ => {}
         }
     };
-    assert_eq!(exit, Exit { code: Some(0), ..Exit::default() });
+    assert_eq!(exit, Exit::Process { code: Some(0), signal: None, out_of_memory: false });
     let schema = schema("record");
     let text = std::fs::read_to_string(journal).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,6 +1,6 @@
 //! One select loop: signals of workers, of the user and of the clock go in, the machine's actions are carried out in order.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
