@@ -1,4 +1,5 @@
-//! What a strategy comes to on the letters in closed form (strategies.md 8.1, `sweep::data::oracle`), beside what a report measured.
+//! What a strategy comes to on the letters in closed form (docs/strategies.md#closed-form, `sweep::data::oracle`), beside what a
+//! report measured.
 
 #![allow(dead_code, reason = "the example and the test each read their part of it")]
 
@@ -69,8 +70,8 @@ impl Truth {
         Ok(loss.implied_probability(label, 0.0).map(|eta| self.curves[label].decide(eta)))
     }
 
-    /// Every number of a report (`sweep report --split test --format json`) that theory knows: recall and predicted rate at 0.5, the
-    /// threshold and F1 of plain BCE under `max_f1`, and average precision.
+    /// Every number of a report (`sweep report --split test --format json`) that theory knows: recall and predicted rate at 0.5,
+    /// the threshold and F1 of plain BCE under `max_f1`, and average precision.
     ///
     /// # Errors
     /// A report that is none, or of other labels.

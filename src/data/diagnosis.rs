@@ -1,7 +1,8 @@
-//! How imbalanced a multi-label data set is, and how its labels go together (strategies.md section 6). Pure: labels in, numbers out.
+//! How imbalanced a multi-label data set is, and how its labels go together (docs/strategies.md#diagnosis). Pure: labels in,
+//! numbers out.
 //!
-//! IRLbl, MeanIR, CVIR and SCUMBLE are those of Charte et al. (Neurocomputing 163, 2015; HAIS 2014) as the R package mldr computes
-//! them, except that labels without positives stay out of the means instead of counting as 0.
+//! IRLbl, MeanIR, CVIR and SCUMBLE are those of Charte et al. (Neurocomputing 163, 2015; HAIS 2014) as the R package mldr
+//! computes them, except that labels without positives stay out of the means instead of counting as 0.
 
 use std::collections::HashMap;
 
@@ -201,7 +202,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// The question's counts (strategies.md, notation).
+    /// The question's counts (docs/strategies.md#notation).
     const SEED: [usize; 4] = [19_000, 65_000, 38_000, 105_000];
     const ROWS: usize = 224_000;
 

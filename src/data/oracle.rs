@@ -1,7 +1,7 @@
 //! What the best possible model reaches on the letters: closed form, by quadrature over the latent g ~ N(0, 1). Pure maths.
 //!
 //! P(y = 1 | g) = sigmoid(signal * g + b) grows with g, so every threshold on the true probability is a cut c on g, with
-//! TP(c) = ∫_c sigmoid φ, predicted(c) = ∫_c φ (strategies.md 8.1).
+//! TP(c) = ∫_c sigmoid φ, predicted(c) = ∫_c φ (docs/strategies.md#closed-form).
 
 /// Grid over g: trapezoids are accurate to about STEP² here, the tail beyond REACH is below 1e-18.
 const REACH: f64 = 9.0;
@@ -173,8 +173,8 @@ mod tests {
         }
     }
 
-    /// strategies.md 8.1, every number of the table for signal 0.8; where the table's grid was coarser than four digits
-    /// (.4292, .1317, .1944, .5170), the exact ones: 1 - Phi(0.14284 / 0.8) = 0.429144..., t* = F* / 2, ...
+    /// docs/strategies.md#closed-form, every number of the table for signal 0.8; where the table's grid was coarser than four
+    /// digits (.4292, .1317, .1944, .5170), the exact ones: 1 - Phi(0.14284 / 0.8) = 0.429144..., t* = F* / 2, ...
     #[test]
     fn the_table_of_the_seed_question() {
         let oracle = seed(0.8);

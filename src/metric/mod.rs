@@ -1,9 +1,9 @@
-//! Metrics in f64, equal to scikit-learn's (strategies.md section 5). Pure: scores and truth in, numbers out.
+//! Metrics in f64, equal to scikit-learn's (docs/strategies.md#metrics). Pure: scores and truth in, numbers out.
 //!
-//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds and [`counts_at`] under
-//! many at once; [`Rate`] and [`average::average`] derive every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate
-//! (scikit-learn's `zero_division=0`), unless [`ZeroDivision`] says otherwise. [`samples`] averages over rows, [`calibration`] is about
-//! scores as probabilities, [`certainty`] about how far any of these numbers can be trusted.
+//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds and [`counts_at`]
+//! under many at once; [`Rate`] and [`average::average`] derive every rate from those counts. Undefined values are `None` in a
+//! ranking and 0 in a rate (scikit-learn's `zero_division=0`), unless [`ZeroDivision`] says otherwise. [`samples`] averages over
+//! rows, [`calibration`] is about scores as probabilities, [`certainty`] about how far any of these numbers can be trusted.
 
 pub mod average;
 pub mod calibration;

@@ -1,4 +1,5 @@
-//! What decides a run's result, as typed values. Everything here is in canonical form: defaults filled in, unread keys folded away.
+//! What decides a run's result, as typed values. Everything here is in canonical form: defaults filled in, unread keys folded
+//! away.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -253,6 +254,6 @@ pub struct TrainConfig {
     pub grad_clip: Option<f64>,
     /// `f32`, or `bf16` on CUDA: what the feature maps are. Parameters, logits and sums are f32 in any case.
     pub precision: String,
-    /// Start the head's bias at logit(prevalence) (strategies.md M10).
+    /// Start the head's bias at logit(prevalence) (docs/strategies.md#prior-bias).
     pub prior_bias: bool,
 }

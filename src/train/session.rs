@@ -1,5 +1,5 @@
-//! The loop of one run through Candle: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and the
-//! last epoch on test.
+//! The loop of one run through Candle: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and
+//! the last epoch on test.
 
 use std::time::Instant;
 
@@ -78,7 +78,8 @@ fn train(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> R
     Ok(Finish::Done)
 }
 
-/// logit of each label's prevalence: where a head that knows nothing should start (Lin et al. 2017, section 4.1; strategies.md M10).
+/// logit of each label's prevalence: where a head that knows nothing should start (Lin et al. 2017, section 4.1;
+/// docs/strategies.md#prior-bias).
 fn prior_logits(train: &LabelCounts) -> Vec<f64> {
     let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
     train.positives.iter().map(logit).collect()

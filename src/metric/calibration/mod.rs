@@ -1,4 +1,4 @@
-//! Scores as probabilities: what maps them back to P(y = 1), and how far off they are (strategies.md F1, 4 and 5).
+//! Scores as probabilities: what maps them back to P(y = 1), and how far off they are (docs/strategies.md#calibration).
 //!
 //! | to repair scores | needs |
 //! |---|---|

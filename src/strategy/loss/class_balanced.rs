@@ -1,10 +1,12 @@
-//! Class-balanced loss (Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019, equation 6), on bce or focal.
+//! Class-balanced loss (Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019, equation 6), on bce or
+//! focal.
 //!
 //! n samples are worth `E_n = (1 - b^n) / (1 - b)`; a label weighs `1 / E_n`, normalised to a mean of 1 over the labels (as the
-//! reference and timm do), on BOTH terms: it weighs labels against each other, so the LINK is that of the loss below it. Where the
-//! labels have thousands of positives, b <= 0.999 gives weights that are all 1 (strategies.md 1.5). The other forms, for rows with
-//! several labels (those of the distribution-balanced loss's comparison), weigh whole rows: by the mean n of the row's labels, the
-//! mean weight or the rarest label; a row without labels weighs 1. Their weight depends on the labels, so that they have no LINK.
+//! reference and timm do), on BOTH terms: it weighs labels against each other, so the LINK is that of the loss below it. Where
+//! the labels have thousands of positives, b <= 0.999 gives weights that are all 1 (docs/strategies.md#class_balanced). The other
+//! forms, for rows with several labels (those of the distribution-balanced loss's comparison), weigh whole rows: by the mean n of
+//! the row's labels, the mean weight or the rarest label; a row without labels weighs 1. Their weight depends on the labels, so
+//! that they have no LINK.
 
 use super::form::{Rows, Side};
 use super::pointwise::{Cell, link, mean_over_cells};

@@ -1,12 +1,12 @@
-//! Distribution-balanced loss (Wu et al., "Distribution-balanced loss for multi-label classification in long-tailed datasets", ECCV
-//! 2020), with and without its focal factor, written from the paper's equations 3 to 8.
+//! Distribution-balanced loss (Wu et al., "Distribution-balanced loss for multi-label classification in long-tailed datasets",
+//! ECCV 2020), with and without its focal factor, written from the paper's equations 3 to 8.
 //!
-//! Re-balanced weights: `r = (1/n_k) / sum of 1/n_j over the row's labels`, the share of a row's draws under class-aware sampling that
-//! are due to label k; a cell weighs `alpha + sigmoid(beta (r - mu))`, at most 1 + alpha, which a row without labels gets.
-//! Negative-tolerant: `z' = z - (kappa/lambda) ln(N/n_k - 1)`, `l+ = w sp(-z')`, `l- = sp(lambda z') / lambda`; with gamma > 0 both
-//! times `balance` (1-p_t)^gamma, p_t by `sigmoid(z')` and `sigmoid(-lambda z')`. The defaults are the official COCO-MLT settings;
-//! mu has to be tuned where labels are few. The weights depend on the row's labels, so there is no LINK: calibrate on validation.
-//! It re-balances by itself; a pos_weight or a balancing sampler comes on top (the paper uses the sampler).
+//! Re-balanced weights: `r = (1/n_k) / sum of 1/n_j over the row's labels`, the share of a row's draws under class-aware sampling
+//! that are due to label k; a cell weighs `alpha + sigmoid(beta (r - mu))`, at most 1 + alpha, which a row without labels gets.
+//! Negative-tolerant: `z' = z - (kappa/lambda) ln(N/n_k - 1)`, `l+ = w sp(-z')`, `l- = sp(lambda z') / lambda`; with gamma > 0
+//! both times `balance` (1-p_t)^gamma, p_t by `sigmoid(z')` and `sigmoid(-lambda z')`. The defaults are the official COCO-MLT
+//! settings; mu has to be tuned where labels are few. The weights depend on the row's labels, so there is no LINK: calibrate on
+//! validation. It re-balances by itself; a pos_weight or a balancing sampler comes on top (the paper uses the sampler).
 
 use super::form::{Rows, Side};
 use super::pointwise::{Cell, Term, mean_over_cells, sigmoid};
@@ -115,7 +115,7 @@ mod tests {
     use super::super::pointwise::link;
     use super::*;
 
-    /// strategies.md 1.9: what 0.5 stands for given the row's labels, and the weights and shifts of the golden batch.
+    /// docs/strategies.md#db: what 0.5 stands for given the row's labels, and the weights and shifts of the golden batch.
     #[test]
     fn the_parts_are_as_published() {
         let n = [19_000.0, 65_000.0, 38_000.0, 105_000.0f64];

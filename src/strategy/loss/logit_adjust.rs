@@ -1,8 +1,8 @@
 //! Logit adjustment (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, equation 10), in its sigmoid form.
 //!
-//! bce of `z + tau logit(pi)` with the label's prevalence pi in train: the network learns what the features add to the prevalence.
-//! Scores are taken without the offset, so that 0.5 stands for `sigmoid(tau logit pi)`, which is pi at tau = 1: the same operating
-//! point as bce with neg_over_pos (strategies.md F2). LINK: `sigmoid(z + tau logit pi - ln w)`.
+//! bce of `z + tau logit(pi)` with the label's prevalence pi in train: the network learns what the features add to the
+//! prevalence. Scores are taken without the offset, so that 0.5 stands for `sigmoid(tau logit pi)`, which is pi at tau = 1: the
+//! same operating point as bce with neg_over_pos (docs/strategies.md#operating-points). LINK: `sigmoid(z + tau logit pi - ln w)`.
 
 use super::form::Side;
 use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid};

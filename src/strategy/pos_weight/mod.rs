@@ -1,7 +1,7 @@
-//! pos_weight formulas (strategies.md section 2): one weight a label, from the train split's counts.
+//! pos_weight formulas (docs/strategies.md#positive-weights): one weight a label, from the train split's counts.
 //!
-//! A formula that weighs by counts refuses a label without positives (timm takes it for one positive, and the weight becomes the number
-//! of rows) or without negatives (the weight would be 0: its positives would teach nothing).
+//! A formula that weighs by counts refuses a label without positives (timm takes it for one positive, and the weight becomes the
+//! number of rows) or without negatives (the weight would be 0: its positives would teach nothing).
 
 mod capped;
 mod cost;
@@ -47,7 +47,8 @@ pub const REGISTRY: &[Entry<Build>] = &[
 /// The weights, one a label.
 ///
 /// # Errors
-/// A label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is not a positive number.
+/// A label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is
+/// not a positive number.
 pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, StrategyError> {
     match weight {
         PosWeight::Formula(choice) => (super::require(REGISTRY, "pos_weight", &choice.kind)?.build)(choice, counts),

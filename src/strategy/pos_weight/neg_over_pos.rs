@@ -1,4 +1,5 @@
-//! Negatives over positives (torch `BCEWithLogitsLoss`): with bce, 0.5 then stands for the label's prevalence (strategies.md F2).
+//! Negatives over positives (torch `BCEWithLogitsLoss`): with bce, 0.5 then stands for the label's prevalence
+//! (docs/strategies.md#operating-points).
 
 use super::{Build, Entry, each_label};
 

@@ -17,7 +17,7 @@ fn close(ours: &[f64], theirs: [f64; 4], digit: f64) {
     );
 }
 
-/// strategies.md section 2.
+/// docs/strategies.md#positive-weights.
 #[test]
 fn the_questions_vectors() {
     close(&weights("neg_over_pos"), [10.789, 2.446, 4.895, 1.133], 5e-4);
@@ -55,7 +55,7 @@ fn the_questions_vectors() {
     assert_eq!(weights("power(exponent=1)"), weights("neg_over_pos"));
 }
 
-/// strategies.md section 2: what 0.5 stands for under bce, and the cut that undoes a weight.
+/// docs/strategies.md#positive-weights: what 0.5 stands for under bce, and the cut that undoes a weight.
 #[test]
 fn weights_move_the_threshold_that_a_half_stands_for() {
     for (name, expected) in [

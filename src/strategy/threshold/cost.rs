@@ -1,8 +1,8 @@
 //! The decisions of least cost, where a false negative costs `fn` and a false positive `fp`.
 //!
-//! By `validation`: per label, the cut of the validation scores whose decisions cost least there, whatever the loss did to the scale of
-//! the scores. By `probability`: the threshold `fp / (fp + fn)` itself, which is the decision of least expected cost if and only if the
-//! scores are calibrated probabilities (bce without weights; strategies.md 4.2).
+//! By `validation`: per label, the cut of the validation scores whose decisions cost least there, whatever the loss did to the
+//! scale of the scores. By `probability`: the threshold `fp / (fp + fn)` itself, which is the decision of least expected cost if
+//! and only if the scores are calibrated probabilities (bce without weights; docs/strategies.md#policy-traps).
 
 use super::cut::{best, tp};
 use super::{Build, Entry, FOLDS, Rule, each_label};

@@ -1,5 +1,6 @@
-//! One threshold for all labels: the cut of all validation cells with the largest micro-F1. The optimum of micro-F1 on calibrated scores is
-//! one common threshold, half of the F1 reached (strategies.md 4.1); labels on scales of their own (weighted losses) need one each.
+//! One threshold for all labels: the cut of all validation cells with the largest micro-F1. The optimum of micro-F1 on calibrated
+//! scores is one common threshold, half of the F1 reached (docs/strategies.md#best-threshold); labels on scales of their own
+//! (weighted losses) need one each.
 
 use super::cut::largest_f;
 use super::{Build, Entry, FOLDS, Rule, UNFITTED, each_label};

@@ -1,8 +1,8 @@
 //! Threshold policies: how scores become decisions. A number, or a rule fitted on validation.
 //!
 //! Most rules look at one label at a time and choose a cut of its validation scores (`cut`). On few rows such a cut is chosen for
-//! its luck: below some 2,000 validation rows `folds = 5` is worth its time (strategies.md 4.3). It fits the rule on each four fifths of the
-//! rows and takes the mean threshold, which varies less; rows are dealt in turn.
+//! its luck: below some 2,000 validation rows `folds = 5` is worth its time (docs/strategies.md#few-validation-rows). It fits the
+//! rule on each four fifths of the rows and takes the mean threshold, which varies less; rows are dealt in turn.
 
 mod cost;
 mod cut;

@@ -1,5 +1,5 @@
-//! Youden's J (Cancer 3, 1950): per label, the cut with the largest TPR - FPR, that is the largest balanced accuracy. On calibrated scores
-//! it lies at the prevalence, where neg_over_pos puts 0.5 (strategies.md F2).
+//! Youden's J (Cancer 3, 1950): per label, the cut with the largest TPR - FPR, that is the largest balanced accuracy. On
+//! calibrated scores it lies at the prevalence, where neg_over_pos puts 0.5 (docs/strategies.md#operating-points).
 //!
 //! A label with one class only in validation keeps the threshold [`UNFITTED`].
 

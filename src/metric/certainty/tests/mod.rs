@@ -15,7 +15,8 @@ fn matrix(labels: usize, values: Vec<u8>) -> LabelMatrix {
     LabelMatrix { names: (0..labels).map(|label| label.to_string()).collect::<Arc<[_]>>(), values }
 }
 
-/// Data sets with known limits (strategies.md 8.1): u = g + b, y ~ Bernoulli(sigmoid(u)), and scores that are the true probabilities.
+/// Data sets with known limits (docs/strategies.md#closed-form): u = g + b, y ~ Bernoulli(sigmoid(u)), and scores that are the
+/// true probabilities.
 struct Letters {
     limits: Vec<Curve>,
     intercepts: Vec<f64>,
