@@ -34,7 +34,7 @@ impl Cells {
     /// The forms on `device`, for batches whose losses are summed in `parts` parts.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(forms: Vec<Form>, parts: usize, device: &candle_core::Device) -> Result<Self> {
         let tables: Vec<f64> = forms.iter().flat_map(Form::table).collect();
         let table = Tensor::from_slice(&tables, tables.len(), device)?;
@@ -50,7 +50,7 @@ impl Cells {
     /// are of their shape. `targets` (u8) are `[batch, labels]`, and `rows` (`[runs, batch]`, f64) the numbers of the rows.
     ///
     /// # Errors
-    /// Candle's; shapes that do not fit; a device without this kernel.
+    /// Candle errors; shapes that do not fit; a device without this kernel.
     pub fn evaluate(&mut self, logits: &Tensor, targets: &Tensor, rows: Option<Tensor>) -> Result<(Tensor, Tensor)> {
         let (runs, batch, labels) = match *logits.dims() {
             [batch, labels] => (1, batch, labels),

@@ -14,7 +14,7 @@ use super::matrix::{Matrix, SharedMatrix, product};
 /// `x [c, n, h, w]` (channel-major), `weight [out, c, k, k]` → `[out, n, (h + 2 padding - k) / stride + 1, ...]`.
 ///
 /// # Errors
-/// Candle's; shapes that do not fit.
+/// Candle errors; shapes that do not fit.
 pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {
@@ -58,7 +58,7 @@ impl Geometry {
         Self::of(x.dims(), x.dims4()?, weight, stride, padding)
     }
 
-    /// For maps of shape `maps`, whichever order that has, of so many channels, pictures, rows and columns.
+    /// For maps of shape `maps`, whichever order that has, of so many channels, images, rows and columns.
     pub(super) fn of(
         maps: &[usize],
         (inputs, batch, h, w): (usize, usize, usize, usize),
@@ -87,7 +87,7 @@ impl Geometry {
         self.batch * self.out.0
     }
 
-    /// Values of one output map of one picture.
+    /// Values of one output map of one image.
     pub(super) fn out_map(&self) -> usize {
         self.out.0 * self.out.1
     }
@@ -105,7 +105,7 @@ impl Geometry {
         (TILE_FLOATS / (lines * self.out.1).max(1)).clamp(1, self.rows().max(1))
     }
 
-    /// For one line and one output row: (start of the input row, first and last-but-one output column inside the picture).
+    /// For one line and one output row: (start of the input row, first and last-but-one output column inside the image).
     #[inline(always)]
     fn source(&self, line: usize, row: usize) -> Option<(usize, usize, usize, usize)> {
         let area = self.kernel * self.kernel;

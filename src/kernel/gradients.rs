@@ -22,7 +22,7 @@ pub struct Gradients {
 /// Candle's backward pass from `scalar`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn backward(scalar: &Tensor) -> Result<Gradients> {
     HANDED.set(Some(HashMap::new()));
     let store = scalar.backward();
@@ -34,7 +34,7 @@ impl Gradients {
     /// The gradient of `tensor`; `None` where the scalar does not depend on it.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn get(&self, tensor: &Tensor) -> Result<Option<Tensor>> {
         match (self.handed.get(&tensor.id()), self.store.get(tensor)) {
             (Some(handed), Some(stored)) => Ok(Some((stored + handed)?)),

@@ -9,7 +9,7 @@ use super::cpu::{slice, values};
 /// (`[outputs, batch]`) if there is one.
 ///
 /// # Errors
-/// Candle's; shapes that differ.
+/// Candle errors; shapes that differ.
 pub fn activate(z: &Tensor, bias: &Tensor, rectified: bool, mask: Option<&Tensor>) -> Result<Tensor> {
     let (runs, outputs, _) = z.dims3()?;
     if bias.elem_count() != runs * outputs {
@@ -22,7 +22,7 @@ pub fn activate(z: &Tensor, bias: &Tensor, rectified: bool, mask: Option<&Tensor
 /// rectifier was shut.
 ///
 /// # Errors
-/// Candle's; shapes that differ.
+/// Candle errors; shapes that differ.
 pub fn deactivate(dy: &Tensor, y: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     if dy.dims3()? != y.dims3()? {
         bail!("a gradient {:?} of {:?}", dy.shape(), y.shape());

@@ -66,7 +66,7 @@ impl WithSimd for Multiply<'_> {
 }
 
 /// # Safety
-/// `x` holds `V` vectors at every offset, `weights` [`OCTET`] values a row from its first row's start on, `out` `O` rows of `stride`.
+/// `x` holds `V` vectors at every offset, `weights` [`OCTET`] values per row from its first row's start on, `out` `O` rows of `stride`.
 #[inline(always)]
 unsafe fn multiply_block<S: Simd, const V: usize, const O: usize>(
     simd: S,

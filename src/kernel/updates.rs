@@ -28,7 +28,7 @@ impl Update {
     /// Moves all of `moved`; `scale` (`[2]`, of [`clip_scale`]) is what the gradients are still to be multiplied with.
     ///
     /// # Errors
-    /// Candle's; shapes that differ.
+    /// Candle errors; shapes that differ.
     pub fn apply(&self, moved: &[Moved<'_>], scale: Option<&Tensor>) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let Some(device) = super::cuda::updates::device_of(moved) {
@@ -70,7 +70,7 @@ impl Update {
 /// the host has to look at the numbers itself.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "only a device has a use for them"))]
 pub fn clip_scale<'a>(gradients: impl Iterator<Item = &'a Tensor>, limit: f64) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
@@ -101,7 +101,7 @@ fn numbers(column: &Column) -> [f32; NUMBERS] {
 /// [`clip_runs`]) are what its gradients are still to be multiplied with. The arithmetic is [`super::stacked::update`]'s.
 ///
 /// # Errors
-/// Candle's; shapes that differ.
+/// Candle errors; shapes that differ.
 pub fn update_runs(moved: &[Moved<'_>], columns: &[Column], scales: Option<&Tensor>) -> Result<()> {
     let numbers: Vec<_> = columns.iter().map(numbers).collect();
     for Moved { parameter, first, second, gradient } in moved {
@@ -150,7 +150,7 @@ fn moved_value(by: &[f32; NUMBERS], g: f32, p: &mut f32, m: &mut f32, v: &mut f3
 /// `[runs, ...]`, `limits` (`[runs]`, f64) are infinite where nothing is clipped: 1 and 0 there.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn clip_runs(gradients: &[&Tensor], limits: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if let Some(device) = super::cuda::updates::device_of_all(gradients.iter().copied()) {

@@ -1,4 +1,4 @@
-//! What every metric relies on: finite scores, one a cell.
+//! What every metric relies on: finite scores, one per cell.
 
 use crate::data::LabelMatrix;
 
@@ -7,7 +7,7 @@ use crate::data::LabelMatrix;
 #[error("{0}")]
 pub struct ScoreError(pub String);
 
-/// Checks scores that come from elsewhere (`[rows, labels]` row-major): one a cell, all finite. Rows are counted from 1.
+/// Checks scores that come from elsewhere (`[rows, labels]` row-major): one per cell, all finite. Rows are counted from 1.
 ///
 /// # Errors
 /// The first score that is not a finite number, by row and label; or a number of scores other than that of cells.

@@ -44,16 +44,16 @@ pub struct Counts {
 pub struct Ranking {
     /// Average precision a label; `None` without positives.
     pub ap: Vec<Option<f64>>,
-    /// Area under the ROC curve a label; `None` with one class only.
+    /// Area under the ROC curve per label; `None` with one class only.
     pub auc: Vec<Option<f64>>,
-    /// Mean score a label: beside the prevalence it shows calibration in the large.
+    /// Mean score per label: beside the prevalence it shows calibration in the large.
     pub mean_score: Vec<f64>,
 }
 
 /// Decisions of one rule, counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decisions {
-    /// One threshold a label: positive where score >= threshold. 0 where rows are decided as wholes.
+    /// One threshold per label: positive where score >= threshold. 0 where rows are decided as wholes.
     pub thresholds: Vec<f32>,
     pub counts: Vec<Counts>,
     /// Mean over rows of the row's F1; 0 where truth and prediction are both empty.

@@ -30,7 +30,7 @@ pub trait Model: Send + Sync {
     /// recorded for a backward pass.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     fn forward(&self, inputs: &Tensor, train: Option<Step>) -> candle_core::Result<Tensor>;
 
     /// Trained parameters and buffers (running statistics) by torchvision's names.
@@ -57,12 +57,12 @@ pub enum ModelError {
     /// A file of ours that cannot be written.
     #[error("{path}: cannot write: {source}", path = .path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
-    /// Candle's own word.
+    /// Propagates Candle errors.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit a label),
+/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit per label),
 /// unless the file brings a head for as many labels.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::{Model, ModelError, State, Step};
 use crate::spec::ModelConfig;
 
-/// `model` with feature maps of `precision`, `f32` or `bf16`. The maps are of the type of the pictures, so those become it.
+/// `model` with feature maps of `precision`, `f32` or `bf16`. The maps are of the type of the images, so those become it.
 ///
 /// # Errors
 /// [`ModelError::Input`]: bf16 where it cannot be had.
@@ -31,7 +31,7 @@ pub fn at_precision(
     }
 }
 
-/// A network that sees its pictures in bf16.
+/// A network that sees its images in bf16.
 struct Halved(Box<dyn Model>);
 
 impl Model for Halved {

@@ -1,4 +1,4 @@
-//! The imbalance strategies: pure maths over logits, counts and labels. One strategy a file, one registry a kind
+//! The imbalance strategies: pure maths over logits, counts and labels. One strategy per file, one registry a kind
 //! ([`loss::REGISTRY`], [`pos_weight::REGISTRY`], [`sampler::REGISTRY`], [`threshold::REGISTRY`]); a new strategy is a new file and a new row.
 
 pub mod loss;

@@ -19,7 +19,7 @@ pub const LEAST_BATCH: usize = 64;
 /// The inputs of `rows` as a tensor: `[batch, channels, height, width]` or `[batch, width]`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, device: &Device) -> candle_core::Result<Tensor> {
     let mut values = vec![0.0; rows.len() * data.shape().values()];
     data.gather(rows, augment, &mut values);
@@ -29,7 +29,7 @@ pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, devic
 /// The inputs of `draws` (indices into the train split) as [`inputs`] gives them, blends mixed.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
     let mut values = Vec::new();
     drawn_values(data, draws, augment, data.shape().values(), &mut values);
@@ -64,7 +64,7 @@ fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Res
 /// Logits of `rows`, row-major `[rows, labels]`; they are read once, when all are computed.
 ///
 /// # Errors
-/// Candle's; those of `beat`, a sign of life after each batch.
+/// Candle errors; those of `beat`, a sign of life after each batch.
 pub fn logits(
     model: &dyn Model,
     data: &Dataset,

@@ -37,7 +37,7 @@ pub trait Batches {
     /// The inputs of the items in `range`: `[batch, channels, height, width]` or `[batch, width]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     fn inputs(&self, range: Range<usize>) -> Result<Tensor>;
 }
 
@@ -45,7 +45,7 @@ impl Feed {
     /// The way of `data` to `device`: resident where that is no CPU and has room, batch by batch elsewhere.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(data: &Dataset, device: &Device) -> Result<Self> {
         let Some(free) = crate::kernel::free_memory(device)? else { return Ok(Self::streamed(device)) };
         let bytes = data.bytes().len();
@@ -71,7 +71,7 @@ impl Feed {
     /// `data` is copied to `device`, on which batches are gathered.
     ///
     /// # Errors
-    /// Candle's; a device without room.
+    /// Candle errors; a device without room.
     pub fn resident(data: &Dataset, device: &Device) -> Result<Self> {
         let (first, second) = data.normalizing();
         let width = first.len();
@@ -89,7 +89,7 @@ impl Feed {
     /// What judges a course's logits: on the device where that is no CPU.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn meter<'a>(&self, course: Course<'a>, before: f64) -> Result<Box<dyn Meter + 'a>> {
         // A data set that was made resident on the CPU is a test of the device's ways.
         if self.is_resident()
@@ -121,7 +121,7 @@ impl Feed {
     /// Batches of `draws` (indices into the train split) with the random changes of `augment` (seed, epoch), blends mixed.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn draws<'a>(&'a self, data: &'a Dataset, draws: &'a [Draw], augment: (u64, usize)) -> Result<Box<dyn Batches + 'a>> {
         let Some(resident) = &self.resident else { return Ok(Box::new(Drawn { data, draws, augment, device: &self.device })) };
         let train = &data.split().train;
@@ -138,7 +138,7 @@ impl Feed {
     /// Batches of `rows` as they are.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn rows<'a>(&'a self, data: &'a Dataset, rows: &'a [u32]) -> Result<Box<dyn Batches + 'a>> {
         let Some(resident) = &self.resident else { return Ok(Box::new(Rows { data, rows, device: &self.device })) };
         let item = |&row: &u32| words(seen(data, row, None), [NONE, 0, 0, 0], [0; 4]);

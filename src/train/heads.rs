@@ -138,7 +138,7 @@ impl Heads {
     /// The networks of `learners`, which have equal layers and are on the CPU. `clips` has their gradients' largest norms.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn load(learners: &[&mut Learner], clips: Vec<Option<f64>>) -> Result<Self, TrainError> {
         let memory: Vec<Memory> = learners.iter().map(|learner| learner.optimizer.state()).collect();
         let layer = |(place, name): (usize, &String)| -> Result<Layer, TrainError> {
@@ -154,7 +154,7 @@ impl Heads {
     /// Puts everything back where [`Self::load`] took it from.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
         for (run, learner) in learners.iter_mut().enumerate() {
             let of = |block: &Block| -> candle_core::Result<_> {

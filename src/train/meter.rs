@@ -77,14 +77,14 @@ pub trait Meter {
     /// is added to the epoch's.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle's.
+    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle errors.
     fn judge(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError>;
 
     /// Sees to it that the gradients of the batch that begins with row `start` have no larger norm than `limit`: scales them, or
     /// returns what the optimizer is to scale them with.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where the norm is seen to be no number; Candle's.
+    /// [`TrainError::Diverged`] where the norm is seen to be no number; Candle errors.
     fn clip(&mut self, gradients: &mut BTreeMap<&str, Tensor>, limit: f64, start: usize) -> Result<Option<Tensor>, TrainError>;
 
     /// The mean loss of the draws so far, as far as it is known: on a device that of the epoch before.
@@ -93,14 +93,14 @@ pub trait Meter {
     /// The mean loss of the epoch, once all is judged.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] of the first step that has come to no number; Candle's.
+    /// [`TrainError::Diverged`] of the first step that has come to no number; Candle errors.
     fn close(&mut self) -> Result<f64, TrainError>;
 }
 
 /// The meter of `course`: on `device` where that is no CPU and the loss has a form. `before` is the mean loss of the epoch before.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn open<'a>(course: Course<'a>, device: &Device, before: f64) -> candle_core::Result<Box<dyn Meter + 'a>> {
     if !device.is_cpu()
         && let Some(meter) = OnDevice::new(course, device, before)?
@@ -170,7 +170,7 @@ impl Account {
     /// An account of `runs` runs, whose losses are summed in `parts` parts.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(steps: Steps, runs: usize, parts: usize, device: &Device) -> candle_core::Result<Self> {
         let losses = Tensor::zeros((steps.count(), runs, parts * PART), DType::F32, device)?;
         Ok(Self { steps, losses, norms: Tensor::zeros((steps.count(), runs), DType::F64, device)? })
@@ -185,7 +185,7 @@ impl Account {
     /// Puts down the losses of a step, `[runs, parts x PART]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn losses(&self, step: usize, parts: &Tensor) -> candle_core::Result<()> {
         self.losses.slice_set(&parts.unsqueeze(0)?, 0, step)
     }
@@ -193,7 +193,7 @@ impl Account {
     /// Puts down the norms of a step's gradients, as many as there are runs.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn norms(&self, step: usize, norms: &Tensor) -> candle_core::Result<()> {
         self.norms.slice_set(&norms.reshape((1, norms.elem_count()))?, 0, step)
     }
@@ -201,7 +201,7 @@ impl Account {
     /// Reads the mean loss of each run's epoch, or the first step of it that has come to no number.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn close(&self) -> candle_core::Result<Vec<Result<f64, TrainError>>> {
         let (losses, norms) = (self.losses.to_vec3::<f32>()?, self.norms.to_vec2::<f64>()?);
         let runs = self.norms.dim(1)?;
@@ -243,7 +243,7 @@ impl<'a> OnDevice<'a> {
     /// The meter, where the loss has a form.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(course: Course<'a>, device: &Device, before: f64) -> candle_core::Result<Option<Self>> {
         let Course { loss, targets, labels, epoch, .. } = course;
         let Some(form) = loss.form(epoch) else { return Ok(None) };

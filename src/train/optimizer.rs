@@ -116,7 +116,7 @@ impl Optimizer {
     /// The optimizer of a sweep file's `train.optimizer`, over `parameters` by name.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(choice: &Choice, parameters: &BTreeMap<String, Var>) -> Result<Self> {
         let rule = Rule::new(choice);
         let zeros = |parameter: &Var| Var::zeros(parameter.shape(), parameter.dtype(), parameter.device());
@@ -131,7 +131,7 @@ impl Optimizer {
     /// gradients are still to be multiplied with ([`crate::kernel::clip_scale`]).
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn step(&mut self, gradients: &BTreeMap<&str, Tensor>, rate: f64, scale: Option<&Tensor>) -> Result<()> {
         self.steps += 1;
         let moved = self.slots.iter().filter_map(|(name, Slot { parameter, first, second })| {
@@ -178,7 +178,7 @@ impl Optimizer {
     /// Takes over what [`Self::state`] gave after `steps` steps. `false`, and nothing is changed, where `state` lacks something.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn restore(&mut self, state: &BTreeMap<String, &Tensor>, steps: u64) -> Result<bool> {
         let own = self.state();
         if own.iter().any(|(name, own)| state.get(name).is_none_or(|found| found.dims() != own.dims())) {
@@ -200,7 +200,7 @@ impl Optimizer {
 /// The L2 norm of all gradients together, f64.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn norm(gradients: &BTreeMap<&str, Tensor>) -> Result<f64> {
     let mut sum = 0.0;
     for gradient in gradients.values() {
@@ -214,7 +214,7 @@ pub fn norm(gradients: &BTreeMap<&str, Tensor>) -> Result<f64> {
 /// Returns the norm they had.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn clip(gradients: &mut BTreeMap<&str, Tensor>, limit: f64) -> Result<f64> {
     let norm = norm(gradients)?;
     let scale = limit / (norm + 1e-6);

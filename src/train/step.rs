@@ -31,7 +31,7 @@ impl Trainer<'_> {
     /// before the step is done.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle's.
+    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle errors.
     pub fn step(&mut self, inputs: &Tensor, rows: Range<usize>, step: Step, rate: f64) -> Result<(), TrainError> {
         if inputs.device().is_cpu() {
             awake(|| self.moved(inputs, rows, step, rate))

@@ -1,6 +1,6 @@
 // A loss that is a mean over cells, and its gradient, in one pass: the sides, shapes and rows of src/strategy/loss/form.rs, in double.
 //
-// A table is Form::table, one a run: blockIdx.y is the run. The result are the slopes of all cells of all runs, and after them for each
+// A table is Form::table, one per run: blockIdx.y is the run. The result are the slopes of all cells of all runs, and after them for each
 // block of each run three numbers: the sum of its cells' losses as two floats (what the first leaves over is the second), and 1 where a
 // slope of it is no finite number. Sums run in a fixed order.
 
@@ -115,7 +115,7 @@ static __device__ double block_sum(double value, double *shared) {
     return shared[0];
 }
 
-// result [runs x (cells + 3 blocks)] of `cells` cells a run and targets [batch, labels]: logits [runs, batch, labels], or with `upright`
+// result [runs x (cells + 3 blocks)] of `cells` cells per run and targets [batch, labels]: logits [runs, batch, labels], or with `upright`
 // [runs, labels, batch]; rows [runs, batch], or none.
 extern "C" __global__ void mean_over_cells(const double *table, const float *logits, const unsigned char *targets, const double *rows, u64 cells,
                                            int labels, int upright, float *result) {

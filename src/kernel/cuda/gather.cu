@@ -27,7 +27,7 @@ static __device__ double uniform(const unsigned *stream, u64 n) {
     return (double)(word >> 11) * (1.0 / 9007199254740992.0);
 }
 
-// Pixel (channel, y, x) of a changed picture, normalised. `change`: row, flip, down, right.
+// Pixel (channel, y, x) of a changed image, normalised. `change`: row, flip, down, right.
 static __device__ float pixel(const unsigned char *data, const unsigned *change, int channel, int y, int x, int channels, int height, int width,
                               float factor, float added) {
     x = change[1] ? width - 1 - x : x;

@@ -4,7 +4,7 @@
 //! Not even in shape are they channel-major: Candle adds up a gradient in the order of its tensor's shape, so that a permuted view
 //! would be turned round at every edge of the graph.
 //!
-//! Kernels are the `.cu` files beside this one, compiled by `build.rs`, one module a file. Everything of a device runs on its one
+//! Kernels are the `.cu` files beside this one, compiled by `build.rs`, one module per file. Everything of a device runs on its one
 //! stream, in the order in which it is launched; addresses are therefore good for as long as the tensor they come from lives.
 
 mod batch_norm;

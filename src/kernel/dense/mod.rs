@@ -4,7 +4,7 @@
 //!
 //! Backward, a layer's gradient of channel c is `f_l (g_l - mean(g_l) - x̂ mean(g_l x̂))`. The first term is added to the buffer of
 //! gradients as soon as it is there; the other two are multiples of 1 and of x̂, which is the same for every layer, so they are
-//! two numbers a channel that are taken off once, when the channel's own layer has its turn.
+//! two numbers per channel that are taken off once, when the channel's own layer has its turn.
 
 mod backward;
 mod forward;
@@ -39,7 +39,7 @@ pub type LayerStatistics = [BatchStatistics; 2];
 /// statistics.
 ///
 /// # Errors
-/// Candle's; shapes that do not fit.
+/// Candle errors; shapes that do not fit.
 pub fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec<LayerStatistics>)> {
     let sizes = Sizes::new(x, layers)?;
     #[cfg(feature = "cuda")]
@@ -87,7 +87,7 @@ fn reference(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec
 /// The block of [`dense_block_train`] with given statistics, outside the graph.
 ///
 /// # Errors
-/// Candle's; shapes that do not fit.
+/// Candle errors; shapes that do not fit.
 pub fn dense_block_eval(x: &Tensor, layers: &[DenseLayer], statistics: &[LayerStatistics], eps: f64) -> Result<Tensor> {
     let weights: Vec<DenseLayer> = layers.iter().map(DenseLayer::detached).collect::<Result<_>>()?;
     if !super::is_ours(x) {

@@ -8,7 +8,7 @@ use super::{PANEL, panels};
 /// Rows of a panel that one task moves.
 const TASK: usize = 64;
 
-/// How the column of a run moves: `kernel::update`'s arithmetic with a number a column.
+/// How the column of a run moves: `kernel::update`'s arithmetic with a number per column.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Column {
     pub rule: Kind,

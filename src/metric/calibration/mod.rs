@@ -3,7 +3,7 @@
 //! | to repair scores | needs |
 //! |---|---|
 //! | [`invert_link`] | the loss's LINK alone: no data |
-//! | [`Platt`] | validation scores; two numbers a label |
+//! | [`Platt`] | validation scores; two numbers per label |
 //! | [`Isotonic`] | validation scores; a rising step function a label, so many positives |
 //!
 //! All three rise with the score, so they leave rankings as they are, up to ties. [`judge`] tells how calibrated scores are.

@@ -26,7 +26,7 @@ struct Share {
     above: f64,
 }
 
-/// The posterior over the median of `differences` (one a seed or data set), where differences up to `rope` mean nothing in practice
+/// The posterior over the median of `differences` (one per seed or data set), where differences up to `rope` mean nothing in practice
 /// (0.01 for F1). The Dirichlet process gives each difference a random weight; the means of all pairs (Walsh averages), so weighted,
 /// vote for a region, and the region with most of the weight wins the draw. O(50,000 n²).
 #[must_use]

@@ -22,7 +22,7 @@ pub struct DecidedRate<'a> {
 }
 
 impl Decided {
-    /// Decides `scores` (`[rows, labels]` row-major) by `rule`, such as a threshold a label.
+    /// Decides `scores` (`[rows, labels]` row-major) by `rule`, such as a threshold per label.
     #[must_use]
     pub fn new<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R) -> Self {
         let labels = truth.names.len();

@@ -19,7 +19,7 @@ pub struct Paired {
 }
 
 impl Paired {
-    /// Summarises `differences`, one a pair, with an interval of coverage `level`; `None` without pairs.
+    /// Summarises `differences`, one per pair, with an interval of coverage `level`; `None` without pairs.
     #[must_use]
     pub fn of(differences: &[f64], level: f64) -> Option<Self> {
         let (mean, sd) = moments(differences)?;

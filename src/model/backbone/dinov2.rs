@@ -3,7 +3,7 @@
 //! as `torch.hub`'s `dinov2_vits14` and timm's `vit_small_patch14_dinov2` return them.
 //!
 //! candle-transformers' has the tanh approximation of GELU, another epsilon in the norms, and takes the nearest position where
-//! pictures are smaller than 518 pixels. Positions are resized here as timm does: bicubic, antialiased.
+//! images are smaller than 518 pixels. Positions are resized here as timm does: bicubic, antialiased.
 
 use candle_core::{D, IndexOp, Module, Result, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, LayerNorm, Linear, VarBuilder};
@@ -12,7 +12,7 @@ const PATCH: usize = 14;
 const WIDTH: usize = 384;
 const HEADS: usize = 6;
 const DEPTH: usize = 12;
-/// Squares on a side of the pictures of the last phase of its training, 518 pixels.
+/// Squares on a side of the images of the last phase of its training, 518 pixels.
 const GRID: usize = 37;
 const EPS: f64 = 1e-6;
 

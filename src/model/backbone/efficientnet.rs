@@ -42,7 +42,7 @@ struct Block {
     residual: bool,
 }
 
-/// Everything before the classifier, averaged over the picture.
+/// Everything before the classifier, averaged over the image.
 pub(super) struct EfficientNet {
     stem: ConvNorm,
     blocks: Vec<Block>,

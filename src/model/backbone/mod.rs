@@ -1,4 +1,4 @@
-//! Pretrained networks without their last layer: what a frozen backbone makes of pictures. Inference only: no gradients, running
+//! Pretrained networks without their last layer: what a frozen backbone makes of images. Inference only: no gradients, running
 //! statistics as the file has them.
 //!
 //! resnet18, resnet50 and convnext_tiny are candle-transformers'; DenseNet is our own. EfficientNet and DINOv2 are here because
@@ -43,11 +43,11 @@ pub fn weights_hash(source: &str) -> Result<String, ModelError> {
 }
 
 impl Features {
-    /// The backbone `arch` for pictures of `edge` x `edge` pixels with the weights of `source`: all keys must fit, except that the
+    /// The backbone `arch` for images of `edge` x `edge` pixels with the weights of `source`: all keys must fit, except that the
     /// last layer and what only training needs are left out.
     ///
     /// # Errors
-    /// An unknown architecture, pictures that do not fit it; weights that do not, with the keys.
+    /// An unknown architecture, images that do not fit it; weights that do not, with the keys.
     pub fn load(arch: &str, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
         if arch == "densenet121" {
             let mut init = Init::new(0, device);
@@ -68,10 +68,10 @@ impl Features {
         Ok(Self { net: net(arch, VarBuilder::from_tensors(tensors, DType::F32, device))? })
     }
 
-    /// Features `[batch, width]` of pictures `[batch, 3, edge, edge]`.
+    /// Features `[batch, width]` of images `[batch, 3, edge, edge]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn forward(&self, pictures: &Tensor) -> candle_core::Result<Tensor> {
         match &self.net {
             Net::Plain(net) => net.forward(pictures),

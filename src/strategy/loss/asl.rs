@@ -75,7 +75,7 @@ struct Asl {
     positive: f64,
     clip: f64,
     detach: bool,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

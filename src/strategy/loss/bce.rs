@@ -20,7 +20,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 
 #[derive(Debug)]
 struct Bce {
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

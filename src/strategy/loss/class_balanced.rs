@@ -87,7 +87,7 @@ struct ClassBalanced {
     scale: f64,
     beta: f64,
     by: String,
-    /// n, one a label.
+    /// n, one per label.
     positives: Vec<f64>,
     pos_weight: Vec<f64>,
 }

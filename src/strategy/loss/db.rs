@@ -51,16 +51,16 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 
 #[derive(Debug)]
 struct Db {
-    /// 1/n, one a label.
+    /// 1/n, one per label.
     inverse: Vec<f64>,
     /// alpha, beta, mu.
     map: [f64; 3],
-    /// z' - z, one a label.
+    /// z' - z, one per label.
     shift: Vec<f64>,
     lambda: f64,
     gamma: f64,
     balance: f64,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

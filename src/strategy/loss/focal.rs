@@ -43,7 +43,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 #[derive(Debug)]
 struct Focal {
     gamma: f64,
-    /// w a, one a label.
+    /// w a, one per label.
     weight: Vec<f64>,
     /// 1-a.
     negative: f64,

@@ -35,7 +35,7 @@ const EPS: f32 = 1e-8;
 #[derive(Debug)]
 struct FocalSeed {
     gamma: f32,
-    /// a_k, one a label.
+    /// a_k, one per label.
     weight: Vec<f32>,
 }
 

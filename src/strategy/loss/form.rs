@@ -167,7 +167,7 @@ impl Form {
 
     /// The form as the device reads it: of each side shape, its two parameters and slope (positive, negative, corrected; a shape of -1:
     /// there is none), then tau, then rows: 0 alike, 1 weighed, 2 shared, with alpha, beta, mu; three unused. Then, each with a
-    /// number a label: shift and weight of the three sides, and the inverses.
+    /// number per label: shift and weight of the three sides, and the inverses.
     #[must_use]
     pub fn table(&self) -> Vec<f64> {
         let labels = self.positive.weight.len();

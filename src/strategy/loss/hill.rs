@@ -53,7 +53,7 @@ struct Hill {
     lambda: f64,
     margin: f64,
     gamma: f64,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
     /// Whether LINK rises.
     linked: bool,

@@ -81,13 +81,13 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 #[derive(Debug)]
 struct Ldam {
     scale: f64,
-    /// Margins, one a label.
+    /// Margins, one per label.
     positives: Vec<f64>,
     negatives: Vec<f64>,
     /// Weight of each label from epoch `start` on.
     deferred: Vec<f64>,
     start: usize,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

@@ -32,9 +32,9 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 
 #[derive(Debug)]
 struct LogitAdjust {
-    /// tau logit(pi), one a label.
+    /// tau logit(pi), one per label.
     offset: Vec<f64>,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

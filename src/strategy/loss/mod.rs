@@ -42,7 +42,7 @@ pub struct Batch<'a> {
 /// What a loss may know about the data: positive weights (1 where none) and train counts.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// One weight a label.
+    /// One weight per label.
     pub pos_weight: Vec<f64>,
     pub counts: LabelCounts,
     /// Length of the training, in epochs.

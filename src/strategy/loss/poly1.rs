@@ -48,7 +48,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 struct Poly1 {
     epsilon: f64,
     gamma: f64,
-    /// w a, one a label.
+    /// w a, one per label.
     weight: Vec<f64>,
     /// 1-a.
     negative: f64,

@@ -55,7 +55,7 @@ struct Splc {
     corrects: bool,
     margin: f64,
     gamma: f64,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

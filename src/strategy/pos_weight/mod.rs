@@ -1,4 +1,4 @@
-//! pos_weight formulas (docs/strategies.md#positive-weights): one weight a label, from the train split's counts.
+//! pos_weight formulas (docs/strategies.md#positive-weights): one weight per label, from the train split's counts.
 //!
 //! A formula that weighs by counts refuses a label without positives (timm takes it for one positive, and the weight becomes the
 //! number of rows) or without negatives (the weight would be 0: its positives would teach nothing).
@@ -44,7 +44,7 @@ pub const REGISTRY: &[Entry<Build>] = &[
     threshold_target::ENTRY,
 ];
 
-/// The weights, one a label.
+/// The weights, one per label.
 ///
 /// # Errors
 /// A label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is

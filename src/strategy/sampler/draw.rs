@@ -8,7 +8,7 @@ use crate::rng::Rng;
 pub struct Draw {
     /// The row whose input is shown.
     pub row: u32,
-    /// Targets in the place of the row's own labels, one a label: 0, 1 or [`crate::strategy::loss::IGNORED`].
+    /// Targets in the place of the row's own labels, one per label: 0, 1 or [`crate::strategy::loss::IGNORED`].
     pub labels: Option<Box<[u8]>>,
     /// The row's input is mixed with another row's.
     pub blend: Option<Blend>,
@@ -29,7 +29,7 @@ impl Draw {
         Self { row, labels: None, blend: None }
     }
 
-    /// The targets of the draw, one a label.
+    /// The targets of the draw, one per label.
     #[must_use]
     pub fn targets<'a>(&'a self, train: &'a LabelMatrix) -> &'a [u8] {
         self.labels.as_deref().unwrap_or_else(|| train.row(self.row as usize))

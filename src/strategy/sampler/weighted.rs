@@ -39,7 +39,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     },
 };
 
-/// One weight a row.
+/// One weight per row.
 pub(super) fn weights(by: &str, empty: f64, train: &LabelMatrix) -> Vec<f64> {
     let rows = train.rows() as f64;
     let rarity: Vec<f64> = train.counts().positives.iter().map(|&positives| rows / positives as f64).collect();

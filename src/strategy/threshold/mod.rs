@@ -44,7 +44,7 @@ impl std::fmt::Display for Policy {
 /// What a policy came to on validation: all that [`crate::metric::decide()`] needs on any split.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
-    /// One threshold a label: predicted where score >= threshold.
+    /// One threshold per label: predicted where score >= threshold.
     Thresholds(Vec<f32>),
     /// The labels with this many highest scores of each row, whatever these are; of equal scores the first label's.
     Top(usize),

@@ -9,7 +9,7 @@ fn matrix(labels: usize, values: Vec<u8>) -> LabelMatrix {
     LabelMatrix { names: (0..labels).map(|label| label.to_string()).collect::<Arc<[_]>>(), values }
 }
 
-/// One threshold a label.
+/// One threshold per label.
 fn fit_all(policy: &str, scores: &[f32], truth: &LabelMatrix) -> Vec<f32> {
     match parse(policy).unwrap().fit(scores, truth) {
         Rule::Thresholds(thresholds) => thresholds,
@@ -220,7 +220,7 @@ struct Case {
     labels: usize,
     scores: Vec<f32>,
     truth: Vec<u8>,
-    /// Best value a label of each policy, by scikit-learn's curves.
+    /// Best value per label of each policy, by scikit-learn's curves.
     f: std::collections::BTreeMap<String, Vec<f64>>,
     youden: Vec<f64>,
     precision_at_recall: std::collections::BTreeMap<String, Vec<f64>>,

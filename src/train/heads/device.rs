@@ -2,7 +2,7 @@
 //! own. Nothing is read while they train.
 //!
 //! Values are `[runs, outputs, batch]`. The first layers of all runs, one below the other, are one matrix product each way; what comes
-//! after is one product a run, all of them in one call. A run's numbers stand in rows and blocks of their own: what becomes of one run
+//! after is one product per run, all of them in one call. A run's numbers stand in rows and blocks of their own: what becomes of one run
 //! changes no other, but the order of a product's sums is the library's affair and may depend on the number of runs.
 
 use candle_core::{Device, Tensor, Var};
@@ -63,7 +63,7 @@ impl Heads {
     /// The networks of `learners`, which have equal layers, on `device`. `clips` has their gradients' largest norms.
     ///
     /// # Errors
-    /// Candle's; a device without room.
+    /// Candle errors; a device without room.
     pub fn load(learners: &[&mut Learner], clips: &[Option<f64>], device: &Device) -> Result<Self, TrainError> {
         let memory: Vec<Memory> = learners.iter().map(|learner| learner.optimizer.state()).collect();
         let block = |name: String| Block::load(&name, learners, &memory, device);
@@ -81,7 +81,7 @@ impl Heads {
     /// Puts everything back where [`Self::load`] took it from.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
         let host = |block: &Block| -> candle_core::Result<_> {
             let [value, first, second] = [&block.value, &block.first, &block.second].map(|var| var.to_device(&Device::Cpu));
@@ -140,7 +140,7 @@ impl Heads {
     /// Logits of `x [batch, inputs]`: `[runs, labels, batch]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn logits(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let last = self.activations(x, None)?.pop();
         last.ok_or_else(|| candle_core::Error::Msg("a network without layers".to_owned()))
@@ -149,7 +149,7 @@ impl Heads {
     /// Forward and backward over `x [batch, inputs]`: `judge` makes the gradient of logits. `mask`: as [`Self::activations`].
     ///
     /// # Errors
-    /// Candle's; those of `judge`.
+    /// Candle errors; those of `judge`.
     pub fn gradients(
         &self,
         x: &Tensor,
@@ -180,7 +180,7 @@ impl Heads {
     /// clipped. A run whose gradient is no number is worthless afterwards.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn update(&mut self, gradients: &Gradients, rates: &[f64]) -> candle_core::Result<Option<Tensor>> {
         let all: Vec<&Tensor> = gradients.iter().flatten().collect();
         let scales = self.limits.as_ref().map(|limits| clip_runs(&all, limits)).transpose()?;
