@@ -26,9 +26,8 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
 
 /// The rows of the tables in `text` whose header begins with these cells.
 fn rows(text: &str, header: &[&str]) -> Vec<Vec<String>> {
-    let cells = |line: &str| -> Vec<String> {
-        line.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
-    };
+    let cells =
+        |line: &str| -> Vec<String> { line.trim().trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect() };
     let mut lines = text.lines();
     let mut found = Vec::new();
     while let Some(line) = lines.next() {
@@ -78,7 +77,8 @@ fn the_strategies_are_documented_as_they_are() {
     compare(&page, "Threshold policies", threshold::REGISTRY);
     let counts = [loss::REGISTRY.len(), pos_weight::REGISTRY.len(), sampler::REGISTRY.len(), threshold::REGISTRY.len()];
     let [losses, weights, samplers, policies] = counts;
-    let sentence = format!("{losses} losses, {weights} formulas of positive weights, {samplers} samplers and {policies} threshold policies");
+    let sentence =
+        format!("{losses} losses, {weights} formulas of positive weights, {samplers} samplers and {policies} threshold policies");
     assert!(read("README.md").replace('\n', " ").contains(&sentence), "README.md should say: {sentence}");
 }
 

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::cpu::{slice, vectorized};
 
-/// Convolution of channel-major `x` `[c, n, h, w]` with `weight` `[c, 1, k, k]`: one kernel a channel. It has no gradient.
+/// Convolution of channel-major `x` `[c, n, h, w]` with `weight` `[c, 1, k, k]`: one kernel per channel. It has no gradient.
 ///
 /// # Errors
 /// Candle errors; a kernel that is larger than the padded maps.

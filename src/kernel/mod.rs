@@ -2,8 +2,8 @@
 //!
 //! Feature maps are **channel-major**, `[channels, batch, height, width]` and contiguous: a 1x1 convolution is then one matrix
 //! product, the values of a channel (all that batch norm reads) lie together, and joining channels is appending. [`enter`] and
-//! [`global_avg_pool`] or [`flatten`] are the ways in and out; in between nobody but this room reads the order of the axes. On CUDA
-//! it is another one: `[batch, height, width, channels]`, in f32 or bf16 as the images that enter.
+//! [`global_avg_pool`] or [`flatten`] are the ways in and out; in between only this crate depends on the order of the axes. On
+//! CUDA the order is `[batch, height, width, channels]`, in f32 or bf16 as the images that enter.
 //!
 //! On the CPU in f32 every operation is a Candle custom operation with its own backward pass. Sums run in an order that depends
 //! on the shapes alone, never on the number of threads: the same input gives the same bits under any rayon pool.

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, Var};
 use super::stacked::{Column, Kind};
 use super::{AdamStep, Blend, SgdStep};
 
-/// A parameter with what its optimizer remembers, and its newest gradient; all of one shape.
+/// A parameter with its optimizer's state, and its newest gradient; all of one shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved<'a> {
     pub parameter: &'a Var,
@@ -66,8 +66,8 @@ impl Update {
     }
 }
 
-/// What brings the norm of all gradients down to `limit`, at most 1, and the norm they have: `[2]`, f64, on the device. `None` where
-/// the host has to look at the numbers itself.
+/// What brings the norm of all gradients down to `limit`, at most 1, and the norm they have: `[2]`, f64, on the device. `None`
+/// where the host has to look at the numbers itself.
 ///
 /// # Errors
 /// Propagates Candle errors.
@@ -97,8 +97,9 @@ fn numbers(column: &Column) -> [f32; NUMBERS] {
     [rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum]
 }
 
-/// Moves the parameters of networks that lie side by side, `[runs, ...]`, each run by its own of `columns`; `scales` (`[2, runs]`, of
-/// [`clip_runs`]) are what its gradients are still to be multiplied with. The arithmetic is [`super::stacked::update`]'s.
+/// Moves the parameters of networks that lie side by side, `[runs, ...]`, each run by its own of `columns`; `scales` (`[2,
+/// runs]`, of [`clip_runs`]) are what its gradients are still to be multiplied with. The arithmetic is
+/// [`super::stacked::update`]'s.
 ///
 /// # Errors
 /// Candle errors; shapes that differ.

@@ -1,8 +1,8 @@
-//! What every metric relies on: finite scores, one per cell.
+//! The precondition of every metric: finite scores, one per cell.
 
 use crate::data::LabelMatrix;
 
-/// A score that no metric is defined for, or scores that do not fit the truth.
+/// Scores that are not finite, or do not fit the truth.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScoreError(pub String);

@@ -1,9 +1,9 @@
-//! Decisions, counted.
+//! Counts of decisions.
 
 use super::{Counts, Decisions};
 use crate::data::LabelMatrix;
 
-/// What turns scores into decisions, one row at a time. A vector of thresholds (one per label) predicts where score >= threshold.
+/// Turns scores into decisions, one row at a time. A vector of thresholds (one per label) predicts where score >= threshold.
 pub trait Decide {
     /// Whether each label of a row is predicted.
     fn row(&self, scores: &[f32], predicted: &mut [bool]);

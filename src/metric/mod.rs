@@ -3,7 +3,7 @@
 //! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds and [`counts_at`]
 //! under many at once; [`Rate`] and [`average::average`] derive every rate from those counts. Undefined values are `None` in a
 //! ranking and 0 in a rate (scikit-learn's `zero_division=0`), unless [`ZeroDivision`] says otherwise. [`samples`] averages over
-//! rows, [`calibration`] is about scores as probabilities, [`certainty`] about how far any of these numbers can be trusted.
+//! rows, [`calibration`] is about scores as probabilities, [`certainty`] about how certain any of these numbers is.
 
 pub mod average;
 pub mod calibration;
@@ -42,7 +42,7 @@ pub struct Counts {
 /// What does not depend on a threshold, for one split at one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranking {
-    /// Average precision a label; `None` without positives.
+    /// Average precision per label; `None` without positives.
     pub ap: Vec<Option<f64>>,
     /// Area under the ROC curve per label; `None` with one class only.
     pub auc: Vec<Option<f64>>,
@@ -50,10 +50,10 @@ pub struct Ranking {
     pub mean_score: Vec<f64>,
 }
 
-/// Decisions of one rule, counted.
+/// Counts of the decisions of one rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decisions {
-    /// One threshold per label: positive where score >= threshold. 0 where rows are decided as wholes.
+    /// One threshold per label: positive where score >= threshold. 0 where a rule decides on whole rows (`rcut`).
     pub thresholds: Vec<f32>,
     pub counts: Vec<Counts>,
     /// Mean over rows of the row's F1; 0 where truth and prediction are both empty.

@@ -1,7 +1,7 @@
-//! Rates of one label's counts (docs/strategies.md#metrics), with scikit-learn's word on every division by zero.
+//! Rates of one label's counts (docs/strategies.md#metrics), with scikit-learn's conventions for division by zero.
 //!
 //! The plain methods give 0 for 0/0, as the database's views and `zero_division=0` do. [`Rate::of`] says `None` instead, and
-//! [`ZeroDivision`] settles what becomes of it.
+//! [`ZeroDivision`] decides what it counts as.
 
 use super::Counts;
 

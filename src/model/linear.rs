@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::network::Body;
 use crate::data::InputShape;
 
-/// No layers at all.
+/// A body without layers.
 pub(super) struct Linear {
     width: usize,
 }

@@ -54,7 +54,7 @@ pub enum ModelError {
     /// An architecture that cannot take this input, or does not exist.
     #[error("{0}")]
     Input(String),
-    /// A file of ours that cannot be written.
+    /// A file that cannot be written.
     #[error("{path}: cannot write: {source}", path = .path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
     /// Propagates Candle errors.
@@ -62,8 +62,8 @@ pub enum ModelError {
     Candle(#[from] candle_core::Error),
 }
 
-/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit per label),
-/// unless the file brings a head for as many labels.
+/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit per
+/// label), unless the file brings a head for as many labels.
 ///
 /// # Errors
 /// [`ModelError`]

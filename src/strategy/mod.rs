@@ -1,5 +1,6 @@
 //! The imbalance strategies: pure maths over logits, counts and labels. One strategy per file, one registry a kind
-//! ([`loss::REGISTRY`], [`pos_weight::REGISTRY`], [`sampler::REGISTRY`], [`threshold::REGISTRY`]); a new strategy is a new file and a new row.
+//! ([`loss::REGISTRY`], [`pos_weight::REGISTRY`], [`sampler::REGISTRY`], [`threshold::REGISTRY`]); a new strategy is a new file
+//! and a new row.
 
 pub mod loss;
 mod param;
@@ -11,11 +12,11 @@ pub use param::{Absent, Param, Takes, complete, nearest, parse};
 
 use crate::spec::Choice;
 
-/// Positives of each label among `rows` rows: all that a weight formula may look at (train split only).
+/// Positives of each label among `rows` rows: all that a weight formula reads (train split only).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LabelCounts {
     pub rows: usize,
-    /// Positives a label.
+    /// Positives per label.
     pub positives: Vec<usize>,
 }
 
@@ -23,7 +24,7 @@ impl LabelCounts {
     /// `formula(positives, negatives)` of every label; `what` names the strategy in the error.
     ///
     /// # Errors
-    /// A label without positives or without negatives: nothing can be weighed against nothing.
+    /// A label without positives or without negatives: there is nothing to weigh against.
     pub(crate) fn each_label(&self, what: &str, formula: impl Fn(f64, f64) -> f64) -> Result<Vec<f64>, StrategyError> {
         let weigh = |(label, &positives): (usize, &usize)| {
             let negatives = self.rows.saturating_sub(positives);
@@ -39,7 +40,7 @@ impl LabelCounts {
     }
 }
 
-/// A strategy that cannot be built for this data.
+/// An error: the strategy cannot be built for this data.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct StrategyError(pub String);

@@ -1,6 +1,6 @@
 //! The loop of many runs in one pass: they share data, network, sampler, seed, batch size and length, so that they see the same
-//! batches. Each is evaluated, recorded and checkpointed as if it were alone, and trains to the same last bit (on a device but for the
-//! rounding of its matrix products). Where the heads lie meanwhile is the affair of [`host`] and [`device`].
+//! batches. Each is evaluated, recorded and checkpointed as if it were alone, and trains to the same last bit (on a device but
+//! for the rounding of its matrix products). Where the heads lie is known to [`host`] and [`device`] only.
 
 mod device;
 mod host;
@@ -31,10 +31,10 @@ trait Resting {
     /// An epoch begins.
     fn begin<'e>(&'e mut self, course: Course<'e>) -> Result<Box<dyn Epoch + 'e>, TrainError>;
 
-    /// Puts everything back into the learners that the heads were loaded from.
+    /// Writes everything back to the learners that the heads were loaded from.
     fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError>;
 
-    /// Logits of rows of the data set, row-major `[rows, labels]`, a run each; a training batch has `batch` rows.
+    /// Logits of rows of the data set, row-major `[rows, labels]`, one matrix per run; a training batch has `batch` rows.
     fn logits(&self, rows: &[u32], batch: usize, beat: Pulse<'_>) -> Result<Vec<Vec<f32>>, TrainError>;
 }
 
@@ -49,13 +49,13 @@ trait Epoch {
     /// The first run's mean loss of the draws so far, as far as it is known: on a device that of the epoch before.
     fn mean(&self) -> f64;
 
-    /// Each run's mean loss over all draws, or what it has diverged with.
+    /// Each run's mean loss over all draws, or the error it has diverged with.
     fn close(self: Box<Self>) -> Result<Vec<Result<f64, TrainError>>, TrainError>;
 }
 
-/// What the runs of an epoch go through.
+/// What the runs of a bundle share in an epoch.
 struct Course<'e> {
-    /// One a run.
+    /// One per run.
     losses: Vec<&'e dyn Loss>,
     draws: &'e [Draw],
     /// Targets of all draws, row-major `[draws, labels]`.
@@ -80,7 +80,7 @@ struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Whether the numbers lie on a device. A data set that was made resident on the CPU is a test of the device's ways.
+    /// Whether the numbers lie on a device. A data set that was made resident on the CPU is for tests of the device's code.
     fn is_device(self) -> bool {
         !self.feed.device().is_cpu() || self.feed.is_resident()
     }
@@ -114,11 +114,11 @@ struct Member<'a> {
 /// How a run ended.
 pub type Outcome = Result<Finish, TrainError>;
 
-/// Trains `jobs`, each from its checkpoint if there is one, on the way of their `data` to a device or on the CPU. What one of them ends
-/// with is its own, in their order; a device without room ends all that are left.
+/// Trains `jobs`, each from its checkpoint if there is one, with the batches of their `data` on a device or on the CPU. The
+/// outcome of each is its own, in the order of the jobs; a device without room ends all that are left.
 ///
 /// # Errors
-/// [`TrainError`] of something that is nobody's own; no job that is left out of the result has ended.
+/// [`TrainError`] of something that does not belong to a single run; a job without an outcome has not ended.
 pub fn together(jobs: &[Job], data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Vec<Outcome>, TrainError> {
     let truth = Truth::of(data);
     let counts = truth.train.counts();
@@ -147,14 +147,14 @@ pub fn together(jobs: &[Job], data: &Dataset, feed: &Feed, monitor: &mut dyn Mon
 struct Bundle<'a, 'm> {
     place: Place<'a>,
     truth: Truth,
-    /// Those that are not over.
+    /// Members that have not ended.
     members: Vec<Member<'a>>,
-    /// Of those that are.
+    /// Of those members.
     outcomes: Vec<Option<Outcome>>,
     monitor: &'m mut dyn Monitor,
 }
 
-/// Members that are over, and why.
+/// Members that have ended, and how.
 type Failures = Vec<(usize, TrainError)>;
 
 impl Bundle<'_, '_> {
@@ -183,10 +183,10 @@ impl Bundle<'_, '_> {
         self.finish()
     }
 
-    /// What ended all: runs that a device has no room for end as such, each to be tried alone.
+    /// Ends all runs with an error: runs that the device has no room for end as out of memory, each to be tried alone.
     ///
     /// # Errors
-    /// What is nobody's own.
+    /// [`TrainError`] of something that does not belong to a single run.
     fn end_with(&mut self, error: TrainError) -> Result<(), TrainError> {
         if error.outcome() != Verdict::OutOfMemory {
             return Err(error);
@@ -199,7 +199,7 @@ impl Bundle<'_, '_> {
         Ok(())
     }
 
-    /// Parts with members that are over. What the monitor cannot keep ends all.
+    /// Removes members that have ended. An error of the monitor ends all.
     fn part(&mut self, failures: Failures) -> Result<(), TrainError> {
         for (place, error) in failures {
             if matches!(error, TrainError::Journal(_)) {
@@ -211,7 +211,7 @@ impl Bundle<'_, '_> {
         Ok(())
     }
 
-    /// An epoch of all members that have come to it.
+    /// Trains one epoch of all members that have reached it.
     fn epoch(&mut self, epoch: usize, draws: &[Draw], drawn: &Realised) -> Result<Failures, TrainError> {
         let Self { place, truth, members, monitor, .. } = self;
         let start = Instant::now();
@@ -314,7 +314,7 @@ impl Bundle<'_, '_> {
     }
 }
 
-/// Waits for the disk, for all at once: a file system takes many waits together in the time of one.
+/// Syncs the files of all runs together: a file system does many syncs at once in the time of one.
 fn settle(members: &[Member<'_>], ended: &mut [Result<Vec<Event>, TrainError>]) {
     std::thread::scope(|scope| {
         for (member, ended) in members.iter().zip(ended).filter(|(_, ended)| ended.is_ok()) {

@@ -1,4 +1,4 @@
-//! Many runs in one pass against each run alone, and against Candle's own way through the same network.
+//! Many runs in one pass against each run alone, and against Candle's graph of the same network.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

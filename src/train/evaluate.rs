@@ -1,4 +1,4 @@
-//! A model's scores on a split, and what the records say of them.
+//! A model's scores on a split, and the records about them.
 
 use candle_core::{Device, Tensor};
 
@@ -64,7 +64,7 @@ fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Res
 /// Logits of `rows`, row-major `[rows, labels]`; they are read once, when all are computed.
 ///
 /// # Errors
-/// Candle errors; those of `beat`, a sign of life after each batch.
+/// Candle errors; errors of `beat`, which is called after each batch.
 pub fn logits(
     model: &dyn Model,
     data: &Dataset,
@@ -83,7 +83,7 @@ pub fn logits(
     Ok(if all.is_empty() { Vec::new() } else { Tensor::cat(&all, 0)?.to_vec1::<f32>()? })
 }
 
-/// Probabilities of logits; an error where one is no number.
+/// Probabilities of logits; an error where one is NaN or infinite.
 ///
 /// # Errors
 /// [`TrainError::Diverged`].
@@ -98,7 +98,7 @@ pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>
 /// The loss over a whole split.
 ///
 /// # Errors
-/// [`TrainError::Diverged`] where it is no number.
+/// [`TrainError::Diverged`] where it is NaN or infinite.
 pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) -> Result<f64, TrainError> {
     let mut gradient = vec![0.0; logits.len()];
     let value = loss.evaluate(Batch { labels: truth.names.len(), logits, targets: &truth.values, epoch }, &mut gradient);
@@ -109,11 +109,11 @@ pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) 
     }
 }
 
-/// The scores of one epoch on val, and what the policies make of them there.
+/// The scores of one epoch on val, and the policies fitted on them.
 #[derive(Clone, Debug)]
 pub struct Fitted {
     pub epoch: usize,
-    /// What each policy of the job came to.
+    /// The rule that each policy of the job came to.
     thresholds: Vec<Rule>,
     pub macro_ap: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! Where batches come from: gathered on the host and copied over, or from the data set itself, which lies on the device.
+//! Batches: gathered on the host and copied to the device, or gathered on the device from a resident data set.
 
 use std::ops::Range;
 
@@ -14,10 +14,11 @@ use crate::strategy::sampler::Draw;
 /// Share of the free memory that a data set may take: the rest is the network's, its activations' and that of other workers.
 const SHARE: f64 = 0.5;
 
-/// Bytes that are copied to the device at once: more would be read ahead for nothing, fewer would wait for each other.
+/// Bytes that are copied to the device at once: larger pieces would be read ahead in vain, smaller ones would wait for each
+/// other.
 const PIECE: usize = 64 << 20;
 
-/// The way of one data set to one device, shared by all runs on it, one after the other.
+/// The batches of one data set on one device, shared by all runs on it, one after the other.
 pub struct Feed {
     device: Device,
     resident: Option<Resident>,
@@ -42,7 +43,7 @@ pub trait Batches {
 }
 
 impl Feed {
-    /// The way of `data` to `device`: resident where that is no CPU and has room, batch by batch elsewhere.
+    /// The batches of `data` on `device`: resident where that is not a CPU and has room, copied batch by batch elsewhere.
     ///
     /// # Errors
     /// Propagates Candle errors.
@@ -56,7 +57,7 @@ impl Feed {
             return Ok(streamed(&format!("{room}, of which it may take half")));
         }
         match Self::resident(data, device) {
-            // Somebody else took the room meanwhile.
+            // Another process has taken the memory meanwhile.
             Err(error) if is_out_of_memory(&error) => Ok(streamed("it was out of memory")),
             feed => Ok(Self { words: format!("{size} lies on the device: {room}"), ..feed? }),
         }
@@ -86,12 +87,12 @@ impl Feed {
         Ok(Self { resident: Some(Resident { data: whole, numbers }), ..Self::streamed(device) })
     }
 
-    /// What judges a course's logits: on the device where that is no CPU.
+    /// What evaluates an epoch's logits: on the device where that is not a CPU.
     ///
     /// # Errors
     /// Propagates Candle errors.
     pub fn meter<'a>(&self, course: Course<'a>, before: f64) -> Result<Box<dyn Meter + 'a>> {
-        // A data set that was made resident on the CPU is a test of the device's ways.
+        // A data set that was made resident on the CPU is for tests of the device's code.
         if self.is_resident()
             && let Some(meter) = OnDevice::new(course, &self.device, before)?
         {
@@ -161,7 +162,7 @@ fn words(row: [u32; 4], partner: [u32; 4], stream: [u32; 4]) -> [u32; WORDS] {
 }
 
 impl Resident {
-    /// The batches of a list of items, which goes over once.
+    /// The batches of a list of items, which is copied once.
     fn list<'a>(&'a self, data: &'a Dataset, items: Vec<[u32; WORDS]>, device: &Device) -> Result<Box<dyn Batches + 'a>> {
         let count = items.len();
         let items = Tensor::from_vec(items.into_flattened(), (count, WORDS), device)?;

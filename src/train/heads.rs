@@ -1,7 +1,7 @@
 //! Many small networks (`linear`, `mlp`) in one pass over the same inputs: forward, backward and update in closed form, without a
 //! graph. Their first layers stand below each other and are one matrix product; what comes after is each run's own.
 //!
-//! A run gives the same bits among others as alone (see [`crate::kernel::stacked`]). Candle's own way through the same networks is
+//! A run gives the same bits among others as alone (see [`crate::kernel::stacked`]). Candle's graph of the same networks is
 //! the reference that tests compare with.
 
 pub mod device;
@@ -16,13 +16,13 @@ use super::optimizer::Rule;
 use super::record::Learner;
 use crate::kernel::{linear_input_gradient, linear_values, linear_weight_gradient, stacked};
 
-/// One kind of parameter of all runs, with its gradient and what the optimizers remember of it: one run after the other, or side by
+/// One kind of parameter of all runs, with its gradient and the optimizers' state of it: one run after the other, or side by
 /// side in panels (see [`stacked`]).
 struct Block {
     name: String,
     /// As Candle has it.
     shape: Vec<usize>,
-    /// Values a run.
+    /// Values per run.
     size: usize,
     /// Inputs, where the block is in panels.
     panels: Option<usize>,
@@ -95,10 +95,10 @@ impl Block {
     }
 }
 
-/// What an optimizer remembers, by name.
+/// The optimizer's state, by name.
 type Memory = BTreeMap<String, Tensor>;
 
-/// The parameter `name` of a learner, which has `size` values, and what its optimizer remembers of it.
+/// The parameter `name` of a learner, which has `size` values, and its optimizer's state of it.
 fn numbers(learner: &Learner, memory: &Memory, name: &str, size: usize) -> Result<[Vec<f32>; 3], TrainError> {
     let missing = || candle_core::Error::Msg(format!("the network has no {name}"));
     let value = learner.state.get(name).ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?;
@@ -120,7 +120,7 @@ fn layer_names(learners: &[&mut Learner]) -> Vec<String> {
     names
 }
 
-/// Gives a learner what training has made of its parameters and of what its optimizer remembers, by name, after `steps` steps in all.
+/// Writes the trained parameters and the optimizer's state to a learner, by name, after `steps` steps in all.
 fn give_back(learner: &mut Learner, steps: u64, blocks: impl Iterator<Item = (String, [Tensor; 3])>) -> Result<(), TrainError> {
     let mut memory = Memory::new();
     for (name, [value, first, second]) in blocks {
@@ -151,7 +151,7 @@ impl Heads {
         Ok(Self { layers, rules, clips, z: Vec::new() })
     }
 
-    /// Puts everything back where [`Self::load`] took it from.
+    /// Writes everything back to the learners that [`Self::load`] read.
     ///
     /// # Errors
     /// Propagates Candle errors.
@@ -171,7 +171,7 @@ impl Heads {
         self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias])
     }
 
-    /// Numbers a row.
+    /// Numbers per row.
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.layers[0].inputs
@@ -183,7 +183,7 @@ impl Heads {
         self.layers.len() == 1
     }
 
-    /// Numbers a row that the head reads, on which dropout falls.
+    /// Numbers per row that the head reads, on which dropout falls.
     #[must_use]
     pub fn features(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.inputs)
@@ -203,7 +203,7 @@ impl Heads {
         z
     }
 
-    /// Logits of `x [batch, inputs]`, rows [`stacked::row_step`] apart: row-major `[batch, labels]`, a run each.
+    /// Logits of `x [batch, inputs]`, rows [`stacked::row_step`] apart: row-major `[batch, labels]`, one matrix per run.
     #[must_use]
     pub fn logits(&self, x: &[f32]) -> Vec<Vec<f32>> {
         let (z, batch) = (self.first(x, Vec::new()), self.batch(x));
@@ -219,9 +219,9 @@ impl Heads {
         (0..self.rules.len()).into_par_iter().map(forward).collect()
     }
 
-    /// Forward and backward over `x [batch, inputs]`, rows [`stacked::row_step`] apart: `loss(run, logits, gradient)` is a run's loss of row-major `[batch, labels]`
-    /// logits, whose gradient it writes. `mask` is the dropout of the features before the head where there are hidden layers (that
-    /// of the inputs is the caller's). Returns what `loss` gave.
+    /// Forward and backward over `x [batch, inputs]`, rows [`stacked::row_step`] apart: `loss(run, logits, gradient)` is a run's
+    /// loss of row-major `[batch, labels]` logits, whose gradient it writes. `mask` is the dropout of the features before the
+    /// head where there are hidden layers (that of the inputs is the caller's). Returns what `loss` gave.
     pub fn gradients<T: Send>(
         &mut self,
         x: &[f32],
@@ -242,7 +242,7 @@ impl Heads {
         }
         let (bias, dbias) =
             (first.bias.value.par_chunks_exact(first.bias.size), first.bias.gradient.par_chunks_exact_mut(first.bias.size));
-        // One by one: losses differ in what they cost.
+        // One task per run: losses differ in cost.
         let each = bias.zip(dbias).zip(&mut parts).enumerate().with_max_len(1);
         let each = each.map(|(run, ((bias, dbias), parts))| {
             let own = upright(&z, run, bias, batch);
@@ -255,8 +255,8 @@ impl Heads {
         results
     }
 
-    /// Moves every run against its gradient with its own learning rate. Returns the runs whose gradient is no number where its norm
-    /// was asked for; they have not moved.
+    /// Moves every run against its gradient with its own learning rate. Returns the runs whose gradient is NaN or infinite where
+    /// its norm was asked for; they have not moved.
     pub fn update(&mut self, rates: &[f64]) -> Vec<usize> {
         let mut broken = Vec::new();
         for run in 0..self.rules.len() {
@@ -357,7 +357,7 @@ fn add_up(dy: &[f32], dbias: &mut [f32]) {
     }
 }
 
-/// One run's way forward and back from its first layer's outputs `z`. Returns what the loss gave, and the gradient of `z`.
+/// Forward and backward pass of one run from its first layer's outputs `z`. Returns what the loss gave, and the gradient of `z`.
 fn backward<T>(
     z: Vec<f32>,
     parts: &mut [Part<'_>],
@@ -379,7 +379,7 @@ fn backward<T>(
         if let Some(mask) = mask.filter(|_| place + 1 == last) {
             dx.iter_mut().zip(mask).for_each(|(dx, mask)| *dx *= mask);
         }
-        // Where the rectifier was shut (or dropout fell) nothing comes through.
+        // No gradient passes where the rectifier was off or a unit was dropped.
         dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x > 0.0 { *dx } else { 0.0 });
         dy = dx;
     }

@@ -1,5 +1,5 @@
-//! What judges an epoch's logits: the loss on the host, batch by batch, or its form on the device, of which nothing is read before the
-//! epoch ends.
+//! Evaluates an epoch's logits: the loss on the host, batch by batch, or its form on the device, of which nothing is read back
+//! before the epoch ends.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::kernel::clip_scale;
 use crate::model::Step;
 use crate::strategy::loss::{Batch, Loss};
 
-/// What an epoch's batches are judged by.
+/// What an epoch's batches are evaluated with.
 #[derive(Clone, Copy)]
 pub struct Course<'a> {
     pub loss: &'a dyn Loss,
@@ -71,33 +71,34 @@ impl Course<'_> {
     }
 }
 
-/// The loss of an epoch's batches, its gradient, and what they come to.
+/// The loss of an epoch's batches, its gradient, and their sums.
 pub trait Meter {
-    /// The gradient of the loss of the draws in `rows` by their `logits` (`[rows, labels]`), which are one batch of the course; the loss
-    /// is added to the epoch's.
+    /// The gradient of the loss of the draws in `rows` by their `logits` (`[rows, labels]`), which are one batch of the epoch;
+    /// the loss is added to the epoch's.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle errors.
+    /// [`TrainError::Diverged`] where loss or gradient are known to be NaN or infinite; Candle errors.
     fn judge(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError>;
 
-    /// Sees to it that the gradients of the batch that begins with row `start` have no larger norm than `limit`: scales them, or
+    /// Limits the norm of the gradients of the batch that begins with row `start` to `limit`: scales them, or
     /// returns what the optimizer is to scale them with.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where the norm is seen to be no number; Candle errors.
+    /// [`TrainError::Diverged`] where the norm is known to be NaN or infinite; Candle errors.
     fn clip(&mut self, gradients: &mut BTreeMap<&str, Tensor>, limit: f64, start: usize) -> Result<Option<Tensor>, TrainError>;
 
     /// The mean loss of the draws so far, as far as it is known: on a device that of the epoch before.
     fn mean(&self) -> f64;
 
-    /// The mean loss of the epoch, once all is judged.
+    /// The mean loss of the epoch, once all batches are evaluated.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] of the first step that has come to no number; Candle errors.
+    /// [`TrainError::Diverged`] of the first step whose loss or gradient is NaN or infinite; Candle errors.
     fn close(&mut self) -> Result<f64, TrainError>;
 }
 
-/// The meter of `course`: on `device` where that is no CPU and the loss has a form. `before` is the mean loss of the epoch before.
+/// The meter of `course`: on `device` where that is no CPU and the loss has a form. `before` is the mean loss of the epoch
+/// before.
 ///
 /// # Errors
 /// Propagates Candle errors.
@@ -157,7 +158,7 @@ fn no_norm(norm: f64, step: Step) -> TrainError {
     diverged(&format!("the gradient's norm is {norm}"), step)
 }
 
-/// What each step of an epoch has come to for each run, on the device until the epoch ends.
+/// Loss and gradient norm of each step of an epoch for each run, on the device until the epoch ends.
 pub struct Account {
     steps: Steps,
     /// `[steps, runs, parts x PART]`: each step's loss in parts.
@@ -167,7 +168,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// An account of `runs` runs, whose losses are summed in `parts` parts.
+    /// An account for `runs` runs, whose losses are summed in `parts` parts.
     ///
     /// # Errors
     /// Propagates Candle errors.
@@ -182,7 +183,7 @@ impl Account {
         cells::parts(steps.batch * steps.labels)
     }
 
-    /// Puts down the losses of a step, `[runs, parts x PART]`.
+    /// Records the losses of a step, `[runs, parts x PART]`.
     ///
     /// # Errors
     /// Propagates Candle errors.
@@ -190,7 +191,7 @@ impl Account {
         self.losses.slice_set(&parts.unsqueeze(0)?, 0, step)
     }
 
-    /// Puts down the norms of a step's gradients, as many as there are runs.
+    /// Records the norms of a step's gradients, as many as there are runs.
     ///
     /// # Errors
     /// Propagates Candle errors.
@@ -198,7 +199,7 @@ impl Account {
         self.norms.slice_set(&norms.reshape((1, norms.elem_count()))?, 0, step)
     }
 
-    /// Reads the mean loss of each run's epoch, or the first step of it that has come to no number.
+    /// Reads the mean loss of each run's epoch, or the first step of it whose loss or gradient is NaN or infinite.
     ///
     /// # Errors
     /// Propagates Candle errors.

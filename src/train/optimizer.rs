@@ -36,7 +36,7 @@ impl Rule {
         }
     }
 
-    /// What step number `step` (from 1) does on plain slices: `first` and `second` (of Adam) are what the optimizer remembers.
+    /// What step number `step` (from 1) does on plain slices: `first` and `second` (of Adam) are the optimizer's state.
     pub fn apply(&self, step: u64, rate: f64, parameter: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
         match *self {
             Self::Adam { .. } => {
@@ -95,7 +95,7 @@ impl Rule {
     }
 }
 
-/// An optimizer and what it remembers of each parameter.
+/// An optimizer and its state of each parameter.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Rule,
@@ -162,7 +162,7 @@ impl Optimizer {
         self.steps
     }
 
-    /// What it remembers: `first.NAME` and, of Adam, `second.NAME`.
+    /// Its state: `first.NAME` and, of Adam, `second.NAME`.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let mut state = BTreeMap::new();

@@ -46,7 +46,7 @@ pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor
     run_fed(job, data, &Feed::new(data, device)?, monitor)
 }
 
-/// [`run`] on the way of `data` to a device that runs before it have used.
+/// [`run`] with the batches of `data` that runs before it have used.
 ///
 /// # Errors
 /// As [`run`].
@@ -78,14 +78,14 @@ fn train(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> R
     Ok(Finish::Done)
 }
 
-/// logit of each label's prevalence: where a head that knows nothing should start (Lin et al. 2017, section 4.1;
+/// The logit of each label's prevalence, at which a head without information should start (Lin et al. 2017, section 4.1;
 /// docs/strategies.md#prior-bias).
 fn prior_logits(train: &LabelCounts) -> Vec<f64> {
     let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
     train.positives.iter().map(logit).collect()
 }
 
-/// The network of `job` where its training starts, and an optimizer that remembers nothing yet.
+/// The network of `job` where its training starts, and an optimizer without state.
 ///
 /// # Errors
 /// A network that cannot be built.

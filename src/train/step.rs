@@ -1,4 +1,4 @@
-//! One training step: forward, loss, backward, update. What `sweep run` does with each batch, and what the benchmarks time.
+//! One training step: forward, loss, backward, update. It is what `sweep run` does with each batch, and what the benchmarks time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::optimizer::Optimizer;
 use crate::kernel::{awake, backward};
 use crate::model::{Model, Step};
 
-/// What a step moves, and against what.
+/// The parameters that a step updates, and its settings.
 pub struct Trainer<'a> {
     pub model: &'a dyn Model,
     pub optimizer: &'a mut Optimizer,
@@ -20,18 +20,18 @@ pub struct Trainer<'a> {
     pub grad_clip: Option<f64>,
 }
 
-/// What a loss or gradient that is no number ends a run with.
+/// The error of a loss or gradient that is NaN or infinite.
 #[must_use]
 pub fn diverged(what: &str, step: Step) -> TrainError {
     TrainError::Diverged(format!("{what} in step {} of epoch {}", step.step + 1, step.epoch + 1))
 }
 
 impl Trainer<'_> {
-    /// Trains on one batch with learning rate `rate`; `rows` are its place among the draws that the meter knows. On a device it returns
-    /// before the step is done.
+    /// Trains on one batch with learning rate `rate`; `rows` are its place among the draws that the meter knows. On a device it
+    /// returns before the step is done.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle errors.
+    /// [`TrainError::Diverged`] where loss or gradient are known to be NaN or infinite; Candle errors.
     pub fn step(&mut self, inputs: &Tensor, rows: Range<usize>, step: Step, rate: f64) -> Result<(), TrainError> {
         if inputs.device().is_cpu() {
             awake(|| self.moved(inputs, rows, step, rate))

@@ -9,13 +9,13 @@ use rayon::prelude::*;
 
 use super::PANEL;
 
-/// Rows that one task computes: whole blocks of 8, and as many tasks of a batch of 256 for each of two or four threads.
+/// Rows that one task computes: whole blocks of 8, and equally many tasks for each of two or four threads in a batch of 256.
 const TASK: usize = 64;
 /// Steps along the depth between two stays of the sums in the result.
 const STRETCH: usize = 96;
 
-/// `[rows, depth]`. `step` numbers lie between two rows, or between two places along the depth where it is `TURNED`, and the others
-/// lie side by side.
+/// `[rows, depth]`. `step` numbers lie between two rows, or between two places along the depth where it is `TURNED`, and the
+/// others lie side by side.
 #[derive(Clone, Copy)]
 pub(super) struct Operand<'a, const TURNED: bool> {
     pub(super) values: &'a [f32],
@@ -145,8 +145,8 @@ impl<const TURNED: bool> Task<'_, TURNED> {
         P
     }
 
-    /// Adds what lies between the two `depths` to the sums of `R` rows, `P` panels and `V` vectors, the first of which are at (panel,
-    /// row, column).
+    /// Adds what lies between the two `depths` to the sums of `R` rows, `P` panels and `V` vectors, the first of which are at
+    /// (panel, row, column).
     ///
     /// # Safety
     /// There are so many rows, panels, columns and depths, and no other task touches these rows.
@@ -161,7 +161,7 @@ impl<const TURNED: bool> Task<'_, TURNED> {
         let Operand { rows, depth, .. } = self.a;
         let (from, next) = ((panel * depth + depths.0) * PANEL + column, depth * PANEL);
         let at = |row: usize, depth: usize| place::<TURNED>(row, depth, part.step);
-        // SAFETY: the caller's promise, for this and what follows; vectors may lie anywhere.
+        // SAFETY: as the caller guarantees, for this and what follows; vectors may lie anywhere.
         let (a, b, out) = unsafe {
             let out = self.out.0.add((panel * rows + row) * PANEL + column);
             (part.values.as_ptr().add(at(row - self.first, 0)), self.b.as_ptr().add(from), out)

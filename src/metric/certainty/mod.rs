@@ -1,4 +1,4 @@
-//! How sure a number is: intervals for one test set, and tests over seeds (docs/strategies.md#certainty).
+//! How certain a number is: intervals for one test set, and tests over seeds (docs/strategies.md#certainty).
 //!
 //! | question | answer |
 //! |---|---|

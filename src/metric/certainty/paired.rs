@@ -2,7 +2,7 @@
 
 use super::special::student_quantile;
 
-/// The effect: what the seeds say about a difference, before any test.
+/// The effect: a difference over seeds, before any test.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Paired {
     /// Pairs.

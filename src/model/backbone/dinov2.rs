@@ -1,6 +1,6 @@
-//! DINOv2 ViT-S/14: Oquab et al., "DINOv2: Learning robust visual features without supervision", TMLR 2024; the vision transformer of
-//! Dosovitskiy et al. 2021 with layer scale. Names as the authors' and timm's; the features are the class token after the last norm,
-//! as `torch.hub`'s `dinov2_vits14` and timm's `vit_small_patch14_dinov2` return them.
+//! DINOv2 ViT-S/14: Oquab et al., "DINOv2: Learning robust visual features without supervision", TMLR 2024; the vision
+//! transformer of Dosovitskiy et al. 2021 with layer scale. Names as the authors' and timm's; the features are the class token
+//! after the last norm, as `torch.hub`'s `dinov2_vits14` and timm's `vit_small_patch14_dinov2` return them.
 //!
 //! candle-transformers' has the tanh approximation of GELU, another epsilon in the norms, and takes the nearest position where
 //! images are smaller than 518 pixels. Positions are resized here as timm does: bicubic, antialiased.
@@ -110,7 +110,8 @@ impl Module for DinoV2 {
     }
 }
 
-/// Weights `[to, from]` of torch's bicubic interpolation with `antialias=True` (Keys 1981 with a = -1/2, widened when it shrinks).
+/// Weights `[to, from]` of torch's bicubic interpolation with `antialias=True` (Keys 1981 with a = -1/2, widened when it
+/// shrinks).
 fn bicubic(from: usize, to: usize) -> Vec<f32> {
     let keys = |x: f64| match x.abs() {
         x if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
@@ -136,7 +137,7 @@ fn bicubic(from: usize, to: usize) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    /// `torch.nn.functional.interpolate(torch.eye(7)[None, None], size=(7, n), mode="bicubic", antialias=True)`, a column each.
+    /// `torch.nn.functional.interpolate(torch.eye(7)[None, None], size=(7, n), mode="bicubic", antialias=True)`, one column each.
     #[test]
     fn positions_are_resized_as_torch_does() {
         let near = |ours: &[f32], theirs: &[f32]| {

@@ -1,5 +1,5 @@
-//! EfficientNet-B0: Tan & Le, "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML 2019; arithmetic of
-//! torchvision's and timm's `efficientnet_b0`, whose weights differ in their names only. Names are timm's here.
+//! EfficientNet-B0: Tan & Le, "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML 2019; arithmetic
+//! of torchvision's and timm's `efficientnet_b0`, whose weights differ in their names only. Names are timm's here.
 //!
 //! candle-transformers' pads as TensorFlow does and has its epsilon in the norms: that is timm's `tf_efficientnet_b0`.
 
@@ -22,7 +22,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (6, 3, 1, 320, 1),
 ];
 
-/// Convolution, norm, and SiLU where `active`. Maps are channel-major inside, as in the kernel room.
+/// Convolution, norm, and SiLU where `active`. Maps are channel-major inside, as in the crate `kernel`.
 struct ConvNorm {
     kernel: Tensor,
     depthwise: bool,
@@ -33,7 +33,7 @@ struct ConvNorm {
     active: bool,
 }
 
-/// Expansion, a convolution a channel, squeeze and excitation (Hu et al. 2018), projection; added to its input where it may be.
+/// Expansion, a depthwise convolution, squeeze and excitation (Hu et al. 2018), projection; added to its input where it may be.
 struct Block {
     expand: Option<ConvNorm>,
     depthwise: ConvNorm,
@@ -50,8 +50,8 @@ pub(super) struct EfficientNet {
 }
 
 impl ConvNorm {
-    /// Names of the convolution and of the norm; channels in and out, where there is but one in for a convolution a channel; kernel
-    /// and stride.
+    /// Names of the convolution and of the norm; channels in and out, where there is one input for a depthwise convolution;
+    /// kernel and stride.
     fn new(
         vb: &VarBuilder<'_>,
         (conv, norm): (&str, &str),

@@ -1,9 +1,10 @@
-//! The focal loss of the question that started this program (Stack Overflow 72666962), as asked: on probabilities, in float32.
+//! The focal loss of the question that started this program (Stack Overflow 72666962), as it was asked: on probabilities, in
+//! float32.
 //!
 //! `p = sigmoid(z)`, `L = -a_k [ (1-p)^g y ln(p+eps) + p^g (1-y) ln(1-p+eps) ]`, eps = 1e-8, and a_k, the pos_weight, on BOTH
 //! terms: it weighs labels against each other, never positives against negatives (docs/strategies.md#focal_seed). In float32 p is
-//! exactly 1 from z = 17, so that a confidently wrong negative gets no gradient at all; `focal` is the sound form of it. LINK:
-//! that of focal without alpha and weight, since a_k cancels (eps and rounding left aside).
+//! exactly 1 from z = 17, so that a confidently wrong negative gets no gradient at all; `focal` is the numerically sound form.
+//! LINK: that of focal without alpha and weight, since a_k cancels (eps and rounding left aside).
 
 use super::focal;
 use super::form::{Shape, Side};

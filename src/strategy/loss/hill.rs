@@ -1,9 +1,11 @@
-//! Hill loss (Zhang et al., "Simple and robust loss design for multi-label learning with missing labels", 2021, equations 7 and 9).
+//! Hill loss (Zhang et al., "Simple and robust loss design for multi-label learning with missing labels", 2021, equations 7 and
+//! 9).
 //!
-//! `l+ = w focal(z - margin)`, `l- = (lambda - p) p^2`: a negative that scores high counts less and less, since in data with missing
-//! labels it is likely a positive that nobody marked. lambda = 1.5 is where the slope of `l-` vanishes at p = 1; below, it would change
-//! its sign. LINK from the derivatives, where it rises (with the defaults: 0.5 stands for 0.196). A large margin or a small gamma lets
-//! the negatives fade faster than the positives: higher scores then stand for lower probabilities somewhere, and there is no LINK.
+//! `l+ = w focal(z - margin)`, `l- = (lambda - p) p^2`: a negative that scores high counts less and less, since in data with
+//! missing labels it is likely a positive that was not marked. lambda = 1.5 is where the slope of `l-` vanishes at p = 1; below,
+//! it would change its sign. LINK from the derivatives, where it rises (with the defaults: 0.5 stands for 0.196). A large margin
+//! or a small gamma lets the negatives fade faster than the positives: higher scores then stand for lower probabilities
+//! somewhere, and there is no LINK.
 
 use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, link, sigmoid};

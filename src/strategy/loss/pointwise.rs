@@ -1,7 +1,7 @@
 //! Losses that are a mean over cells (row × label): two terms with their derivatives make a [`Loss`].
 //!
 //! A loss whose terms look at the label and the logit alone is a [`Pointwise`]. One that also weighs rows or changes with the
-//! epoch walks the cells itself, with [`mean_over_cells`].
+//! epoch iterates over the cells itself, with [`mean_over_cells`].
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -22,7 +22,7 @@ impl Term {
         Self { value: self.value * factor, slope: self.slope * factor }
     }
 
-    /// The term seen in the mirror: `self`, taken at `-z`, as a function of `z`.
+    /// The mirrored term: `self`, evaluated at `-z`, as a function of `z`.
     #[must_use]
     #[inline(always)]
     pub fn mirrored(self) -> Self {
@@ -38,7 +38,7 @@ pub trait Pointwise: Send + Sync + std::fmt::Debug {
     /// `l-`: what a cell with y = 0 costs.
     fn negative(&self, label: usize, z: f64) -> Term;
 
-    /// The mean over the cells of a batch; writes its gradient. A loss whose terms need no branch and no call is faster with
+    /// The mean over the cells of a batch; writes its gradient. Losses whose terms need no branch and no call are faster with
     /// `mean_by_columns`.
     fn mean(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
         mean_over_cells(
@@ -167,7 +167,7 @@ fn by_columns<T: Fn(f64, bool) -> Term>(batch: Batch<'_>, gradient: &mut [f32], 
             all.iter_mut().skip(label).step_by(labels).zip(values).for_each(|(all, value)| *all = value);
             gradient.iter_mut().skip(label).step_by(labels).zip(slopes).for_each(|(to, slope)| *to = slope as f32);
         }
-        // In the order of the other way, so that equal losses are equal to the last bit, whichever way they go.
+        // In the order of `mean_over_cells`, so that equal losses are equal to the last bit, whichever function sums them.
         all[..logits.len()].iter().for_each(|value| sum += value);
     }
     sum * share

@@ -1,14 +1,16 @@
 //! F1 made differentiable: sigmoidF1 (Benedict et al., TMLR 2022), Dice, Tversky and focal Tversky (Abraham and Khan, ISBI 2019).
 //!
-//! With `s = sigmoid(slope (z + offset))` and, per label, sums over the batch `tp = sum s y`, `fp = sum s (1-y)`, `fn = sum (1-s) y`:
-//! `T = (tp + smooth) / (tp + fp_weight fp + fn_weight fn + smooth)`, `L = mean over labels of (1-T)^power`. The defaults are F1
-//! itself; Dice with its usual 1 is smooth = 0.5; Tversky is fp_weight 0.3, fn_weight 0.7, smooth 1; focal Tversky adds power 0.75.
-//! The official sigmoidF1 code puts its sigmoid over probabilities; here it is over the logits, as its authors do since.
+//! With `s = sigmoid(slope (z + offset))` and, per label, sums over the batch `tp = sum s y`, `fp = sum s (1-y)`, `fn = sum (1-s)
+//! y`: `T = (tp + smooth) / (tp + fp_weight fp + fn_weight fn + smooth)`, `L = mean over labels of (1-T)^power`. The defaults are
+//! F1 itself; Dice with its usual 1 is smooth = 0.5; Tversky is fp_weight 0.3, fn_weight 0.7, smooth 1; focal Tversky adds power
+//! 0.75. The official sigmoidF1 code applies its sigmoid to probabilities; here it is applied to the logits, as its authors do
+//! since.
 //!
-//! Reduction: mean over labels, not over cells, since every label's term is a ratio of sums over the batch. It depends on the batch
-//! size: use batches that hold some positives of every label (sampler `balanced_batch`). A label without positives in the batch has
-//! T = 0 at any score, and no gradient (with smooth > 0 one that pushes all its scores down); absent = "skip" leaves it out of the mean.
-//! A cell's slope depends on its batch, so there is no LINK, and a pos_weight has no place: `fn_weight` does that work.
+//! Reduction: mean over labels, not over cells, since every label's term is a ratio of sums over the batch. It depends on the
+//! batch size: use batches that hold some positives of every label (sampler `balanced_batch`). A label without positives in the
+//! batch has T = 0 at any score, and no gradient (with smooth > 0 one that pushes all its scores down); absent = "skip" leaves it
+//! out of the mean. A cell's slope depends on its batch, so there is no LINK, and it reads no pos_weight: `fn_weight` has that
+//! effect.
 
 use super::pointwise::sigmoid;
 use super::{Batch, Build, Entry, Loss, StrategyError};

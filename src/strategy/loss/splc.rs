@@ -1,9 +1,9 @@
-//! Self-paced loss correction (SPLC; Zhang et al., "Simple and robust loss design for multi-label learning with missing labels", 2021,
-//! equation 13), with the focal margin loss it was published with.
+//! Self-paced loss correction (SPLC; Zhang et al., "Simple and robust loss design for multi-label learning with missing labels",
+//! 2021, equation 13), with the focal margin loss it was published with.
 //!
-//! `l+ = w focal(z - margin)`, `l- = focal, mirrored`, until epoch `start`; from then on a negative with p > tau is taken for a positive
-//! that nobody marked, and costs `w focal(z)`, without the margin as in the reference. LINK from the derivatives up to p = tau; above,
-//! no probability makes a logit optimal once labels are corrected, since both terms then fall with it.
+//! `l+ = w focal(z - margin)`, `l- = focal, mirrored`, until epoch `start`; from then on a negative with p > tau is taken for a
+//! positive that was not marked, and costs `w focal(z)`, without the margin as in the reference. LINK from the derivatives up to
+//! p = tau; above, no probability makes a logit optimal once labels are corrected, since both terms then fall with it.
 
 use super::form::Side;
 use super::hill::MARGIN;

@@ -1,11 +1,11 @@
 //! Two-way multi-label loss (Kobayashi, "Two-way multi-label loss", CVPR 2023, equations 6 and 11), written from the paper.
 //!
-//! Of a group of cells: `softplus(Tn LSE of z/Tn over negatives + Tp LSE of -z/Tp over positives)`, a soft form of "the highest negative
-//! is below the lowest positive". The groups are the rows of the batch (labels of a sample) and its columns (samples of a label).
+//! Of a group of cells: `softplus(Tn LSE of z/Tn over negatives + Tp LSE of -z/Tp over positives)`, a smooth form of "the highest
+//! negative is below the lowest positive". The groups are the rows of the batch (labels of a sample) and its columns (samples of
+//! a label).
 //!
-//! Reduction: the mean over rows with positives plus the mean over labels with positives, as published: groups, not cells, are what is
-//! compared. Scores only rank, so there is no LINK, and the order of two cells has no place for a pos_weight. Choose thresholds on
-//! validation.
+//! Reduction: the mean over rows with positives plus the mean over labels with positives, as published: groups, not cells, are
+//! what is compared. Scores only rank, so there is no LINK, and it reads no pos_weight. Choose thresholds on validation.
 
 use super::pointwise::{sigmoid, softplus};
 use super::{Batch, Build, Entry, Loss};

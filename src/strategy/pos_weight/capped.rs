@@ -1,4 +1,5 @@
-//! Negatives over positives with a ceiling (timm `max_weight`), so that a label with a handful of positives does not drown the others.
+//! Negatives over positives with a ceiling (timm `max_weight`), so that a label with a handful of positives does not dominate the
+//! others.
 
 use super::{Build, Entry, each_label};
 use crate::strategy::{Absent, Param, Takes};

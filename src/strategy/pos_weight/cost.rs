@@ -1,5 +1,5 @@
-//! The cost of a false negative over that of a false positive: with bce, 0.5 is then the decision of least expected cost. The only
-//! formula here that says what is wanted instead of what is rare; labels with costs of their own take an explicit vector.
+//! The cost of a false negative over that of a false positive: with bce, 0.5 is then the decision of least expected cost. The
+//! only formula here that depends on what is wanted instead of what is rare; for costs per label give an explicit vector.
 
 use super::{Build, Entry};
 use crate::strategy::{Absent, Param, Takes};

@@ -1,9 +1,9 @@
 //! Batches that hold some positives of every label: what losses over a batch need (soft_f1), with the prior hardly changed.
 //!
-//! A shuffle, mended: where a batch has fewer than `min` positives of a label, one of its rows that no label of the batch depends on
-//! changes places with a later row that has the label; if no such row is left, it is replaced by a random row with the label, which is
-//! then shown again. Rare labels first. An epoch has as many draws as there are train rows; as long as every label has rows for every
-//! batch, nearly all of them are shown once. The last batch is often short, and gets what it can hold.
+//! A shuffle, mended: where a batch has fewer than `min` positives of a label, one of its rows that no label of the batch depends
+//! on changes places with a later row that has the label; if no such row is left, it is replaced by a random row with the label,
+//! which is then shown again. Rare labels first. An epoch has as many draws as there are train rows; as long as every label has
+//! rows for every batch, nearly all of them are shown once. The last batch is often short, and gets what it can hold.
 
 use super::ml_ros::bag;
 use super::{Build, Entry, Sampler, StrategyError};
@@ -25,7 +25,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         least_batch: |choice, labels| labels * choice.get("min") as usize,
         make: |choice, train| {
             let least = choice.get("min") as usize;
-            // Rarest first; a label without positives is nobody's duty.
+            // Rarest first; labels without positives are left out.
             let mut bags: Vec<(usize, Vec<u32>)> =
                 (0..train.labels.names.len()).map(|label| (label, bag(train.labels, label))).collect();
             bags.retain(|(_, bag)| !bag.is_empty());

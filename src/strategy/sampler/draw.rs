@@ -1,4 +1,4 @@
-//! One draw of an epoch: a row, as it is or made up.
+//! One draw of an epoch: a row, as it is or changed.
 
 use crate::data::LabelMatrix;
 use crate::rng::Rng;
@@ -43,8 +43,8 @@ impl Blend {
         Rng::new(self.key, "blend", &[])
     }
 
-    /// Turns `row`, the input of the draw's row, into the blend: each number moves towards that of `partner` by a uniform share of its
-    /// own, as in MLSMOTE (one share for the whole row would keep to the line between the two).
+    /// Turns `row`, the input of the draw's row, into the blend: each number moves towards that of `partner` by a uniform share
+    /// of its own, as in MLSMOTE (one share for the whole row would keep to the line between the two).
     pub fn mix(&self, row: &mut [f32], partner: &[f32]) {
         let mut rng = self.shares();
         for (x, &other) in row.iter_mut().zip(partner) {

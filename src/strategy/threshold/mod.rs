@@ -21,7 +21,7 @@ use crate::data::LabelMatrix;
 use crate::metric::{Curve, Decide};
 use crate::spec::Choice;
 
-/// A policy as the sweep file names it. Serialised as a number or a choice.
+/// A policy of the sweep file. Serialised as a number or a choice.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Policy {
@@ -41,7 +41,7 @@ impl std::fmt::Display for Policy {
     }
 }
 
-/// What a policy came to on validation: all that [`crate::metric::decide()`] needs on any split.
+/// The result of fitting a policy on validation: all that [`crate::metric::decide()`] needs on any split.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
     /// One threshold per label: predicted where score >= threshold.
@@ -63,7 +63,7 @@ impl Decide for Rule {
         }
     }
 
-    /// 0 for every label where rows are decided as wholes: no score is too low to be among the highest.
+    /// 0 for every label where a rule decides on whole rows: no score is too low to be among the highest.
     fn thresholds(&self, labels: usize) -> Vec<f32> {
         match self {
             Self::Thresholds(thresholds) => thresholds.thresholds(labels),
@@ -90,7 +90,7 @@ pub const REGISTRY: &[Entry<Build>] = &[
 ];
 
 impl Policy {
-    /// The rule that this policy chooses on validation. Test scores never come here.
+    /// Fits the policy on validation scores; test scores are never passed here.
     #[must_use]
     pub fn fit(&self, val_scores: &[f32], val_truth: &LabelMatrix) -> Rule {
         match self {
@@ -117,10 +117,10 @@ pub fn parse(text: &str) -> Result<Policy, StrategyError> {
     }
 }
 
-/// The threshold of a label that validation says nothing about.
+/// The threshold of a label that cannot be fitted on validation.
 const UNFITTED: f32 = 0.5;
 
-/// Of every rule that [`each_label`] applies.
+/// A parameter of every rule that [`each_label`] applies.
 const FOLDS: Param = Param {
     name: "folds",
     help: "fit on each folds - 1 of so many parts of validation and take the mean threshold; off by default (5 below 2,000 rows)",

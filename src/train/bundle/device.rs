@@ -1,5 +1,5 @@
-//! A bundle's heads on a device: batches are gathered there, losses with a form are evaluated there, and what the steps of an epoch
-//! come to is read when it ends. Of losses without a form the logits are read in each step.
+//! A bundle's heads on a device: batches are gathered there, losses with a form are evaluated there, and what the steps of an
+//! epoch add up to is read when it ends. Of losses without a form the logits are read in each step.
 
 use std::ops::Range;
 
@@ -97,7 +97,7 @@ impl Epoch for Training<'_> {
     }
 }
 
-/// The losses of all runs, and what they come to.
+/// The losses of all runs, and their sums.
 struct Judge<'e> {
     course: Course<'e>,
     cells: Cells,
@@ -117,7 +117,7 @@ impl<'e> Judge<'e> {
         let forms: Vec<Option<Form>> = losses.iter().map(|loss| loss.form(steps.epoch)).collect();
         let without: Vec<usize> = (0..runs).filter(|&run| forms[run].is_none()).collect();
         let formless = without.chunk_by(|a, b| a + 1 == *b).map(|runs| runs[0]..runs[0] + runs.len()).collect();
-        // What the device makes of those is written over.
+        // What the device computes for those is overwritten.
         let free = || Form::new(Side::positive(0.0, vec![0.0; labels]), Side::negative(0.0, 0.0, labels));
         let forms = forms.into_iter().map(|form| form.unwrap_or_else(free)).collect();
         let numbers: Vec<Vec<f64>> = losses.iter().map(|loss| loss.rows(labels, targets)).collect();
@@ -137,7 +137,7 @@ impl<'e> Judge<'e> {
         })
     }
 
-    /// The gradients of step number `at` by its logits, `[runs, labels, batch]`; the losses are put down.
+    /// The gradients of step number `at` by its logits, `[runs, labels, batch]`; the losses are recorded.
     fn judge(&mut self, logits: &Tensor, at: usize) -> Result<Tensor, TrainError> {
         let rows = self.course.steps.rows(at);
         let (start, count) = (rows.start, rows.len());

@@ -1,9 +1,10 @@
-//! The networks of some runs on a device: [`super::Heads`] as tensors with an axis of runs, for which the device has operations of its
-//! own. Nothing is read while they train.
+//! The networks of some runs on a device: [`super::Heads`] as tensors with an axis of runs, for which the device has operations
+//! of its own. Nothing is read back while they train.
 //!
-//! Values are `[runs, outputs, batch]`. The first layers of all runs, one below the other, are one matrix product each way; what comes
-//! after is one product per run, all of them in one call. A run's numbers stand in rows and blocks of their own: what becomes of one run
-//! changes no other, but the order of a product's sums is the library's affair and may depend on the number of runs.
+//! Values are `[runs, outputs, batch]`. The first layers of all runs, one below the other, are one matrix product each way; what
+//! comes after is one product per run, all of them in one call. A run's numbers stand in rows and blocks of their own: what
+//! happens to one run changes no other, but the library chooses the order of a product's sums, which may depend on the number of
+//! runs.
 
 use candle_core::{Device, Tensor, Var};
 
@@ -14,7 +15,7 @@ use crate::train::TrainError;
 use crate::train::optimizer::Rule;
 use crate::train::record::Learner;
 
-/// One kind of parameter of all runs, `[runs, ...]`, and what the optimizers remember of it.
+/// One kind of parameter of all runs, `[runs, ...]`, and the optimizers' state of it.
 struct Block {
     name: String,
     value: Var,
@@ -78,7 +79,7 @@ impl Heads {
         Ok(Self { layers, rules, limits })
     }
 
-    /// Puts everything back where [`Self::load`] took it from.
+    /// Writes everything back to the learners that [`Self::load`] read.
     ///
     /// # Errors
     /// Propagates Candle errors.
@@ -112,7 +113,7 @@ impl Heads {
         self.layers.len() == 1
     }
 
-    /// Numbers a row that the head reads, on which dropout falls.
+    /// Numbers per row that the head reads, on which dropout falls.
     ///
     /// # Errors
     /// None in practice.
@@ -120,8 +121,8 @@ impl Heads {
         self.layers.last().map_or(Ok(0), |layer| layer.weight.value.dim(2))
     }
 
-    /// What each layer gives, the last one logits, `[runs, labels, batch]`, of `x [batch, inputs]`. `mask` (`[features, batch]`) is the
-    /// dropout of the features before the head where there are hidden layers (that of the inputs is the caller's).
+    /// What each layer gives, the last one logits, `[runs, labels, batch]`, of `x [batch, inputs]`. `mask` (`[features, batch]`)
+    /// is the dropout of the features before the head where there are hidden layers (that of the inputs is the caller's).
     fn activations(&self, x: &Tensor, mask: Option<&Tensor>) -> candle_core::Result<Vec<Tensor>> {
         let mut all: Vec<Tensor> = Vec::with_capacity(self.layers.len());
         for (place, Layer { weight, bias }) in self.layers.iter().enumerate() {
@@ -149,7 +150,7 @@ impl Heads {
     /// Forward and backward over `x [batch, inputs]`: `judge` makes the gradient of logits. `mask`: as [`Self::activations`].
     ///
     /// # Errors
-    /// Candle errors; those of `judge`.
+    /// Candle errors; errors of `judge`.
     pub fn gradients(
         &self,
         x: &Tensor,
@@ -176,8 +177,8 @@ impl Heads {
         Ok(gradients)
     }
 
-    /// Moves every run against its gradient with its own learning rate. Returns the norms of the gradients, `[1, runs]`, where any is
-    /// clipped. A run whose gradient is no number is worthless afterwards.
+    /// Moves every run against its gradient with its own learning rate. Returns the norms of the gradients, `[1, runs]`, where
+    /// any is clipped. The parameters of a run whose gradient is NaN or infinite are worthless afterwards.
     ///
     /// # Errors
     /// Propagates Candle errors.
