@@ -52,7 +52,7 @@ pub(super) fn load(source: &str, state: &State) -> Result<(), ModelError> {
         && theirs.rank() == 4
         && (own.dim(1)?, theirs.dim(1)?) == (1, 3)
     {
-        tracing::info!("{source}: {STEM} is for three channels: summed over them for grey pictures");
+        tracing::info!("{source}: {STEM} is for three channels: summed over them for grey images");
         let grey = theirs.to_dtype(DType::F32)?.sum_keepdim(1)?;
         tensors.insert(STEM.to_owned(), grey);
     }

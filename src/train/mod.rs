@@ -96,7 +96,7 @@ pub enum TrainError {
     Candle(#[from] candle_core::Error),
     /// The device has no room for the run.
     #[error(
-        "the device has no memory left for a step of {batch} rows{}: a smaller `train.batch_size`, smaller pictures or fewer workers on the \
+        "the device has no memory left for a step of {batch} rows{}: a smaller `train.batch_size`, smaller images or fewer workers on the \
          device may fit ({source})",
         of_runs(*.runs)
     )]

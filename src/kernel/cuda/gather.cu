@@ -41,7 +41,7 @@ static __device__ float pixel(const unsigned char *data, const unsigned *change,
 }
 
 // out [items, channels, height, width] from data [rows, channels, height, width].
-extern "C" __global__ void gather_pictures(const unsigned char *data, const unsigned *items, const float *factor, const float *added,
+extern "C" __global__ void gather_images(const unsigned char *data, const unsigned *items, const float *factor, const float *added,
                                            int channels, int height, int width, u64 total, float *out) {
     u64 area = (u64)height * width, values = area * channels;
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += (u64)gridDim.x * blockDim.x) {

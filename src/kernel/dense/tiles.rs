@@ -207,7 +207,7 @@ impl<'a> Shared<'a> {
 
     /// # Safety
     /// No other task may use any of these floats at the same time.
-    #[expect(clippy::mut_from_ref, reason = "the caller promises that nobody else has this part")]
+    #[expect(clippy::mut_from_ref, reason = "the caller guarantees that no other task uses this part")]
     pub(super) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.length, "a part outside its buffer");
         // SAFETY: inside the borrow, and the caller guarantees that no other task uses this part.

@@ -23,7 +23,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     params: &[
         Param {
             name: "beta",
-            help: "of the effective number (1 - beta^n) / (1 - beta); 0 is no weight, towards 1 it is 1/n (Cui 2019: 0.9 to 0.9999)",
+            help: "beta of the effective number (1 - beta^n) / (1 - beta): 0 weighs nothing, towards 1 it weighs by 1/n (Cui 2019: 0.9 to 0.9999)",
             takes: BETA,
             absent: Absent::Number(0.9999),
         },

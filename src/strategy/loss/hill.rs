@@ -25,7 +25,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     params: &[
         Param {
             name: "lambda",
-            help: "of the negative term (lambda - p) p^2 (Zhang 2021: 1.5)",
+            help: "lambda of the negative term (lambda - p) p^2 (Zhang 2021: 1.5)",
             takes: Takes::Number { min: 1.5, max: 100.0 },
             absent: Absent::Number(1.5),
         },

@@ -24,10 +24,10 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "soft_f1",
     summary: "1 - F1 of the batch, made differentiable; also Dice, Tversky and focal Tversky (reads no pos_weight)",
     params: &[
-        number("fp_weight", "of false positives beside true ones: 0.5 is F1, 0.3 the usual Tversky", 0.0, 100.0, 0.5),
-        number("fn_weight", "of false negatives: 0.5 is F1, 0.7 the usual Tversky", 0.0, 100.0, 0.5),
-        number("smooth", "true positives added to both sides: 0.5 is the usual Dice, 1 the usual Tversky", 0.0, 1e6, 0.0),
-        number("power", "of 1 - T: 0.75 is the usual focal Tversky", 0.1, 10.0, 1.0),
+        number("fp_weight", "weight of false positives: 0.5 is F1, 0.3 the usual Tversky", 0.0, 100.0, 0.5),
+        number("fn_weight", "weight of false negatives: 0.5 is F1, 0.7 the usual Tversky", 0.0, 100.0, 0.5),
+        number("smooth", "added to numerator and denominator: 0.5 is the usual Dice, 1 the usual Tversky", 0.0, 1e6, 0.0),
+        number("power", "power of 1 - T: 0.75 is the usual focal Tversky", 0.1, 10.0, 1.0),
         number("slope", "beta of sigmoidF1: steepness of the sigmoid", 0.01, 100.0, 1.0),
         number("offset", "eta of sigmoidF1: added to the logit", -100.0, 100.0, 0.0),
         Param {

@@ -12,7 +12,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     params: &[
         Param {
             name: "beta",
-            help: "of the effective number (1 - beta^n) / (1 - beta); towards 1 it is neg_over_pos",
+            help: "beta of the effective number (1 - beta^n) / (1 - beta); towards 1 the weight is neg_over_pos",
             takes: BETA,
             absent: Absent::Number(0.9999),
         },

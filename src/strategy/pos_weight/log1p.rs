@@ -9,7 +9,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     summary: "ln(1 + negatives / positives), or ln(1 + rows / positives)",
     params: &[Param {
         name: "of",
-        help: "what is taken over the positives",
+        help: "what is divided by the positives: negatives or rows",
         takes: Takes::Word(&["neg", "n"]),
         absent: Absent::Word("neg"),
     }],

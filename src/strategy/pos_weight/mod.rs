@@ -56,7 +56,7 @@ pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, Str
             let labels = counts.positives.len();
             if weights.len() != labels {
                 return Err(StrategyError(format!(
-                    "pos_weight has {} weights for {labels} labels: give one a label",
+                    "pos_weight has {} weights for {labels} labels: give one per label",
                     weights.len()
                 )));
             }

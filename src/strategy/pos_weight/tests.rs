@@ -132,7 +132,7 @@ fn labels_without_positives_or_negatives_are_named() {
 fn explicit_vectors_are_checked() {
     let resolve = |weights: &[f64]| resolve(&PosWeight::Explicit(weights.to_vec()), &seed());
     assert_eq!(resolve(&[10.79, 2.45, 4.90, 1.13]).unwrap(), [10.79, 2.45, 4.90, 1.13]);
-    assert_eq!(resolve(&[1.0]).unwrap_err().0, "pos_weight has 1 weights for 4 labels: give one a label");
+    assert_eq!(resolve(&[1.0]).unwrap_err().0, "pos_weight has 1 weights for 4 labels: give one per label");
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(
             resolve(&[1.0, 1.0, bad, 1.0]).unwrap_err().0,

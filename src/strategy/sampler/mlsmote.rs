@@ -19,7 +19,7 @@ use crate::strategy::{Absent, Param, Takes};
 
 pub(super) const ENTRY: Entry<Build> = Entry {
     kind: "mlsmote",
-    summary: "add made-up rows between neighbours of a minority label (MLSMOTE, Charte 2015); features only; epochs get longer",
+    summary: "add synthetic rows between neighbours of a minority label (MLSMOTE, Charte 2015); features only; epochs get longer",
     params: &[
         Param {
             name: "k",
@@ -29,7 +29,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         },
         Param {
             name: "labels",
-            help: "labels of a made-up row: those of most neighbours, of any or of all",
+            help: "labels of a synthetic row: those of most neighbours, of any or of all",
             takes: Takes::Word(&["ranking", "union", "intersection"]),
             absent: Absent::Word("ranking"),
         },

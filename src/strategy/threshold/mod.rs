@@ -123,7 +123,7 @@ const UNFITTED: f32 = 0.5;
 /// A parameter of every rule that [`each_label`] applies.
 const FOLDS: Param = Param {
     name: "folds",
-    help: "fit on each folds - 1 of so many parts of validation and take the mean threshold; off by default (5 below 2,000 rows)",
+    help: "cross-fit: fit on each folds - 1 of so many parts of validation, take the mean threshold; off by default (use 5 below 2,000 rows)",
     takes: Takes::Whole { min: 2, max: 100 },
     absent: Absent::Off,
 };

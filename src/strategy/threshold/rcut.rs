@@ -9,7 +9,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     summary: "the r labels with the highest scores of every row (RCut)",
     params: &[Param {
         name: "r",
-        help: "labels a row; by default the mean number of labels a row in validation, rounded, at least 1",
+        help: "labels per row; by default the mean number of labels per row in validation, rounded, at least 1",
         takes: Takes::Whole { min: 1, max: 100_000 },
         absent: Absent::Off,
     }],

@@ -83,7 +83,7 @@ impl Epoch for Training<'_> {
             }
         }
         for run in self.heads.update(rates) {
-            self.broken[run].get_or_insert_with(|| diverged("the gradient's norm is no number", step));
+            self.broken[run].get_or_insert_with(|| diverged("the gradient's norm is NaN or infinite", step));
         }
         self.done += rows.len();
         Ok(())
