@@ -1,5 +1,5 @@
-//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one JSON object:
-//! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
+//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one
+//! JSON object: `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
 mod common;
 
@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Height and width of the pictures.
+    /// Height and width of the images.
     #[arg(long, default_value_t = 64)]
     size: usize,
     #[arg(long, default_value_t = 16)]
@@ -50,7 +50,7 @@ enum Precision {
     Bf16,
 }
 
-/// What is in use on the device, by whomever, in bytes.
+/// Bytes in use on the device, by all processes.
 #[cfg(feature = "cuda")]
 fn device_memory(device: &Device) -> Option<u64> {
     let (free, total) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok().filter(|_| device.is_cuda())?;

@@ -1,11 +1,12 @@
-//! Seconds of a grid of linear heads on features, as `sweep run` trains them in one worker: 5 positive weights × {bce, focal 1, 1.5, 2}
-//! × 2 seeds, evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints written.
+//! Seconds of a grid of linear heads on features, as `sweep run` trains them in one worker: 5 positive weights × {bce, focal 1,
+//! 1.5, 2} × 2 seeds, evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints
+//! written.
 //!
 //! `cargo run --release --example heads -- --n 20000 --d 1024 --l 4 --epochs 5 --batch 256 [--threads 2] [--alone]`
 //!
-//! `n` train rows (and an eighth of that each for val and test) of standard normal features; labels from a random linear model with
-//! the prevalences of the question, repeated. `--alone` trains each run by itself: what the bundle saves. `--data DIR` keeps the
-//! features and labels there, so that another program can train on the same. Prints one JSON object.
+//! `n` train rows (and an eighth of that each for val and test) of standard normal features; labels from a random linear model
+//! with the prevalences of the question, repeated. `--alone` trains each run by itself: what the bundle saves. `--data DIR` keeps
+//! the features and labels there, so that another program can train on the same. Prints one JSON object.
 
 mod common;
 
@@ -33,7 +34,7 @@ struct Arguments {
     /// Train rows.
     #[arg(long, default_value_t = 20_000)]
     n: usize,
-    /// Features a row.
+    /// Features per row.
     #[arg(long, default_value_t = 1024)]
     d: usize,
     /// Labels.
@@ -122,7 +123,7 @@ threshold = [0.1, 0.3, 0.5, 0.7, 0.9]
     Ok((plan, Dataset::open(&facts.folder, &config)?))
 }
 
-/// Hears everything, keeps nothing.
+/// A monitor that ignores everything.
 struct Silence {
     records: usize,
 }

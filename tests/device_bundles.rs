@@ -1,7 +1,7 @@
-//! Bundles on a device (heads of all runs in one pass there) beside each run alone on that device, which goes through Candle's graph,
-//! and beside the bundle on the CPU: on the CPU, where each operation of the device has a plain twin, and in a CUDA build on the first
-//! CUDA device or the host emulation of tests/cuda_on_host. Without either the second part is skipped, and fails where SWEEP_NEED_GPU
-//! is set.
+//! Bundles on a device (heads of all runs in one pass there) beside each run alone on that device, which goes through Candle's
+//! graph, and beside the bundle on the CPU: on the CPU, where each operation of the device has a plain twin, and in a CUDA build
+//! on the first CUDA device or the host emulation of tests/cuda_on_host. Without either the second part is skipped, and fails
+//! where SWEEP_NEED_GPU is set.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -50,7 +50,8 @@ const NETWORKS: [&[&str]; 4] = [
     &["model.arch=\"mlp\"", "model.hidden=[10, 7]"],
 ];
 
-/// How far losses may be apart, beside the larger of 1 and their size, and scores, which lie between 0 and 1: f32 sums in another order.
+/// How far losses may be apart, beside the larger of 1 and their size, and scores, which lie between 0 and 1: f32 sums in another
+/// order.
 const LOSSES: f64 = 1e-5;
 const SCORES: f32 = 1e-4;
 
@@ -207,7 +208,8 @@ fn a_bundle_on_the_device_repeats_itself_and_goes_on_where_it_stopped() {
     }
 }
 
-/// A learning rate beyond all numbers: the run ends as diverged, clipped or not, with or without a form, and changes no other.
+/// A learning rate so large that parameters overflow: the run ends as diverged, clipped or not, with or without a form, and
+/// changes no other.
 #[test]
 fn a_run_that_diverges_on_the_device_leaves_its_bundle_alone() {
     for network in [NETWORKS[1], NETWORKS[2]] {

@@ -1,6 +1,6 @@
-//! The ways of a training on a device (data set resident, loss and account on the device, one launch an optimizer step) against those
-//! of the host: on the CPU, where each operation has a plain twin, and in a CUDA build on the first CUDA device or the host emulation of
-//! tests/cuda_on_host. Without either the second part is skipped, and fails where SWEEP_NEED_GPU is set.
+//! The ways of a training on a device (data set resident, loss and account on the device, one launch per optimizer step) against
+//! those of the host: on the CPU, where each operation has a plain twin, and in a CUDA build on the first CUDA device or the host
+//! emulation of tests/cuda_on_host. Without either the second part is skipped, and fails where SWEEP_NEED_GPU is set.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -35,7 +35,7 @@ fn prepared(folder: &Path, file: &str) -> (Dataset, Job) {
 
 const END: &str = "[train]\nepochs = 3\nbatch_size = 16\ngrad_clip = 1.0\n[grid]\nloss = { kind = \"focal\", gamma = 1.0 }\npos_weight = \"sqrt\"\n";
 
-/// Coloured pictures of 8 x 8 pixels, mirrored and moved at train time.
+/// Coloured images of 8 x 8 pixels, mirrored and moved at train time.
 fn pictures(folder: &Path) -> (Dataset, Job) {
     let (mut rng, mut table) = (Rng::new(0, "pictures", &[]), "file,A,B\n".to_owned());
     for row in 0..60 {

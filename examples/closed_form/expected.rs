@@ -57,7 +57,7 @@ impl Truth {
     /// What a perfectly trained loss decides at a score of 0.5; `None` where it has no link.
     ///
     /// # Errors
-    /// A strategy that is none.
+    /// Not the name of a strategy.
     pub fn at_half(&self, loss: &str, gamma: Option<f64>, weight: &str, label: usize) -> Result<Option<Decision>, String> {
         let weight = parse(pos_weight::REGISTRY, "pos_weight", weight).map_err(|error| error.to_string())?;
         let pos_weight = pos_weight::resolve(&PosWeight::Formula(weight), &self.counts).map_err(|error| error.to_string())?;
@@ -70,11 +70,11 @@ impl Truth {
         Ok(loss.implied_probability(label, 0.0).map(|eta| self.curves[label].decide(eta)))
     }
 
-    /// Every number of a report (`sweep report --split test --format json`) that theory knows: recall and predicted rate at 0.5,
-    /// the threshold and F1 of plain BCE under `max_f1`, and average precision.
+    /// Every number of a report (`sweep report --split test --format json`) that theory predicts: recall and predicted rate at
+    /// 0.5, the threshold and F1 of plain BCE under `max_f1`, and average precision.
     ///
     /// # Errors
-    /// A report that is none, or of other labels.
+    /// Not the JSON of `sweep report`, or a report of other labels.
     pub fn compare(&self, report: &Value) -> Result<Vec<Pair>, String> {
         let rows = report["data"][0]["rows"].as_f64().ok_or("no report: `data` is missing")?;
         let mut pairs = Vec::new();
