@@ -10,8 +10,8 @@ use std::fmt;
 use candle_core::{Device, Module, ModuleT, Result, Tensor, Var};
 use candle_nn::{BatchNorm, Optimizer};
 use divan::Bencher;
-use sweep::kernel::{self, AdamStep, Blend, DenseLayer, stacked};
-use sweep::rng::Rng;
+use imbalance::rng::Rng;
+use kernel::{self, AdamStep, Blend, DenseLayer, stacked};
 
 /// As the program itself has it.
 #[global_allocator]
