@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::LabelCounts;
 use crate::LabelMatrix;
 
-/// What can be said of the labels alone. Vectors have one entry a label, in the order of the data.
+/// What can be said of the labels alone. Vectors have one entry per label, in the order of the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
     pub rows: usize,
@@ -19,7 +19,7 @@ pub struct Diagnosis {
     pub imbalance: Imbalance,
     /// Negatives / positives; `None` without positives.
     pub imr: Vec<Option<f64>>,
-    /// Mean labels a row.
+    /// Mean labels per row.
     pub cardinality: f64,
     /// Cardinality / labels.
     pub density: f64,

@@ -1,5 +1,5 @@
 //! Losses on logits, with closed-form gradients: the mean over batch × labels, unless a loss says that it compares cells. One
-//! loss a file; each says its formula, its source and its LINK, the probability that a logit of its perfectly trained model
+//! loss per file; each says its formula, its source and its LINK, the probability that a logit of its perfectly trained model
 //! stands for.
 
 mod asl;
