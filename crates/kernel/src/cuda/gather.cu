@@ -8,7 +8,7 @@ typedef unsigned long long u64;
 #define WORDS 12
 #define NONE 0xffffffffu
 
-// The n-th uniform number in [0, 1) of a stream (src/rng.rs): Philox 4x32-10, two words per number, 53 bits.
+// The n-th uniform number in [0, 1) of a stream (crates/imbalance/src/rng.rs): Philox 4x32-10, two words per number, 53 bits.
 static __device__ double uniform(const unsigned *stream, u64 n) {
     u64 block = n / 2;
     unsigned c0 = (unsigned)block, c1 = (unsigned)(block >> 32), c2 = stream[2], c3 = stream[3];
