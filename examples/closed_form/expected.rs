@@ -5,7 +5,7 @@
 
 use imbalance::PosWeight;
 use imbalance::loss::{self, Context};
-use imbalance::oracle::{Curve, Decision};
+use imbalance::oracle::{Decision, LatentCurve};
 use imbalance::{LabelCounts, parse, pos_weight};
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub const RATES: [f64; 4] = [0.0848, 0.2902, 0.1696, 0.4688];
 
 /// The closed form of every label.
 pub struct Truth {
-    curves: Vec<Curve>,
+    curves: Vec<LatentCurve>,
     counts: LabelCounts,
 }
 
@@ -39,7 +39,10 @@ impl Truth {
     pub fn new(signal: f64) -> Self {
         let rows = 1_000_000;
         let positives = RATES.iter().map(|rate| (rate * rows as f64) as usize).collect();
-        Self { curves: RATES.iter().map(|rate| Curve::new(signal, *rate)).collect(), counts: LabelCounts { rows, positives } }
+        Self {
+            curves: RATES.iter().map(|rate| LatentCurve::new(signal, *rate)).collect(),
+            counts: LabelCounts { rows, positives },
+        }
     }
 
     /// The largest average precision.

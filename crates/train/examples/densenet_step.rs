@@ -16,7 +16,7 @@ use plan::InputShape;
 use plan::ModelConfig;
 use serde_json::json;
 use train::Trainer;
-use train::meter::{self, Course};
+use train::criterion::{self, Epoch};
 use train::model::{self, Step};
 use train::optimizer::Optimizer;
 
@@ -97,11 +97,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut losses = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
         let start = Instant::now();
-        let course = Course { loss: &*loss, targets: &targets, labels, batch, seed: 0, epoch: 0 };
-        let mut meter = meter::open(course, &device, 0.0)?;
-        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, meter: &mut *meter, grad_clip: None };
+        let whole = Epoch { loss: &*loss, targets: &targets, labels, batch, seed: 0, number: 0 };
+        let mut criterion = criterion::open(whole, &device, 0.0)?;
+        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, criterion: &mut *criterion, grad_clip: None };
         learner.step(&inputs, 0..batch, Step { seed: 0, epoch: 0, step }, 1e-4)?;
-        let loss = meter.close()?;
+        let loss = criterion.close()?;
         device.synchronize()?;
         if step >= warmup {
             seconds.push(start.elapsed().as_secs_f64());

@@ -175,13 +175,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             policies: plan.policies.clone(),
         }
     };
-    let feed = train::Feed::streamed(&candle_core::Device::Cpu);
+    let loader = train::Loader::streamed(&candle_core::Device::Cpu);
     let mut monitor = Silence { records: 0 };
     let start = Instant::now();
     for bundle in &plan.bundles {
         let jobs: Vec<Job> = bundle.runs.iter().map(job).collect();
         for jobs in jobs.chunks(if arguments.alone { 1 } else { jobs.len() }) {
-            for end in train::together(jobs, &data, &feed, &mut monitor)? {
+            for end in train::together(jobs, &data, &loader, &mut monitor)? {
                 end?;
             }
         }

@@ -79,7 +79,7 @@ impl Monitor for Listener {
 impl Place {
     fn train(&self, jobs: &[Job], stop_after: Option<usize>) -> (Vec<Result<Finish, TrainError>>, Listener) {
         let mut listener = Listener { stop_after, ..Listener::default() };
-        (together(jobs, &self.data, &Feed::streamed(&Device::Cpu), &mut listener).unwrap(), listener)
+        (together(jobs, &self.data, &Loader::streamed(&Device::Cpu), &mut listener).unwrap(), listener)
     }
 
     /// Every file of the runs' folders but the checkpoints, which hold times.

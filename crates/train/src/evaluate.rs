@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::TrainError;
-use super::feed::Feed;
+use super::loader::Loader;
 use crate::model::Model;
 use data::Dataset;
 use imbalance::LabelMatrix;
@@ -70,12 +70,12 @@ fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Res
 pub fn logits(
     model: &dyn Model,
     data: &Dataset,
-    feed: &Feed,
+    loader: &Loader,
     rows: &[u32],
     batch: usize,
     mut beat: impl FnMut() -> Result<(), JournalError>,
 ) -> Result<Vec<f32>, TrainError> {
-    let (batches, batch) = (feed.rows(data, rows)?, batch.max(LEAST_BATCH));
+    let (batches, batch) = (loader.rows(data, rows)?, batch.max(LEAST_BATCH));
     let mut all = Vec::with_capacity(rows.len().div_ceil(batch));
     for start in (0..rows.len()).step_by(batch) {
         let inputs = batches.inputs(start..rows.len().min(start + batch))?;

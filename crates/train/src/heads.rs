@@ -12,13 +12,13 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::TrainError;
-use super::optimizer::Rule;
+use super::optimizer::UpdateRule;
 use super::record::Learner;
 use kernel::{linear_input_gradient, linear_values, linear_weight_gradient, stacked};
 
 /// One kind of parameter of all runs, with its gradient and the optimizers' state of it: one run after the other, or side by
 /// side in panels (see [`stacked`]).
-struct Block {
+struct Parameters {
     name: String,
     /// As Candle has it.
     shape: Vec<usize>,
@@ -35,15 +35,15 @@ struct Block {
 /// A fully connected layer of all runs. The weights of the first one are in panels.
 struct Layer {
     inputs: usize,
-    weight: Block,
-    bias: Block,
+    weight: Parameters,
+    bias: Parameters,
 }
 
 /// The networks of some runs.
 pub struct Heads {
     layers: Vec<Layer>,
     /// How each run moves, and the steps it has made.
-    rules: Vec<(Rule, u64)>,
+    rules: Vec<(UpdateRule, u64)>,
     /// The largest norm of each run's gradient.
     clips: Vec<Option<f64>>,
     /// The first layer's outputs in panels: room that is kept from step to step.
@@ -51,7 +51,7 @@ pub struct Heads {
 }
 
 /// A layer as one run sees it.
-struct Part<'h> {
+struct LayerView<'h> {
     inputs: usize,
     weight: &'h [f32],
     bias: &'h [f32],
@@ -59,7 +59,7 @@ struct Part<'h> {
     dbias: &'h mut [f32],
 }
 
-impl Block {
+impl Parameters {
     fn load(name: &str, learners: &[&mut Learner], memory: &[Memory], in_panels: bool) -> Result<Self, TrainError> {
         let var = learners.first().and_then(|learner| learner.state.get(name));
         let shape = var.map(|var| var.dims().to_vec()).unwrap_or_default();
@@ -142,8 +142,8 @@ impl Heads {
     pub fn load(learners: &[&mut Learner], clips: Vec<Option<f64>>) -> Result<Self, TrainError> {
         let memory: Vec<Memory> = learners.iter().map(|learner| learner.optimizer.state()).collect();
         let layer = |(place, name): (usize, &String)| -> Result<Layer, TrainError> {
-            let weight = Block::load(&format!("{name}.weight"), learners, &memory, place == 0)?;
-            let bias = Block::load(&format!("{name}.bias"), learners, &memory, false)?;
+            let weight = Parameters::load(&format!("{name}.weight"), learners, &memory, place == 0)?;
+            let bias = Parameters::load(&format!("{name}.bias"), learners, &memory, false)?;
             Ok(Layer { inputs: weight.shape.last().copied().unwrap_or(0), weight, bias })
         };
         let layers = layer_names(learners).iter().enumerate().map(layer).collect::<Result<_, _>>()?;
@@ -157,7 +157,7 @@ impl Heads {
     /// Propagates Candle errors.
     pub fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
         for (run, learner) in learners.iter_mut().enumerate() {
-            let of = |block: &Block| -> candle_core::Result<_> {
+            let of = |block: &Parameters| -> candle_core::Result<_> {
                 let [value, first, second] = [&block.value, &block.first, &block.second].map(|values| block.tensor(values, run));
                 Ok((block.name.clone(), [value?, first?, second?]))
             };
@@ -167,7 +167,7 @@ impl Heads {
         Ok(())
     }
 
-    fn blocks(&self) -> impl Iterator<Item = &Block> {
+    fn blocks(&self) -> impl Iterator<Item = &Parameters> {
         self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias])
     }
 
@@ -208,7 +208,7 @@ impl Heads {
     pub fn logits(&self, x: &[f32]) -> Vec<Vec<f32>> {
         let (z, batch) = (self.first(x, Vec::new()), self.batch(x));
         let forward = |run: usize| {
-            let of = |block: &Block| run * block.size..(run + 1) * block.size;
+            let of = |block: &Parameters| run * block.size..(run + 1) * block.size;
             let first = &self.layers[0].bias;
             let z = upright(&z, run, &first.value[of(first)], batch);
             let rest = self.layers[1..].iter();
@@ -231,13 +231,13 @@ impl Heads {
         let (inputs, runs) = (self.inputs(), self.rules.len());
         let z = std::mem::take(&mut self.z);
         let (mut z, batch) = (self.first(x, z), self.batch(x));
-        let mut parts: Vec<Vec<Part<'_>>> = (0..runs).map(|_| Vec::new()).collect();
+        let mut parts: Vec<Vec<LayerView<'_>>> = (0..runs).map(|_| Vec::new()).collect();
         let [first, rest @ ..] = &mut self.layers[..] else { return Vec::new() };
         for Layer { inputs, weight, bias } in rest {
             let gradients = weight.gradient.chunks_exact_mut(weight.size).zip(bias.gradient.chunks_exact_mut(bias.size));
             let values = weight.value.chunks_exact(weight.size).zip(bias.value.chunks_exact(bias.size));
             for (parts, ((weight, bias), (dweight, dbias))) in parts.iter_mut().zip(values.zip(gradients)) {
-                parts.push(Part { inputs: *inputs, weight, bias, dweight, dbias });
+                parts.push(LayerView { inputs: *inputs, weight, bias, dweight, dbias });
             }
         }
         let (bias, dbias) =
@@ -261,7 +261,7 @@ impl Heads {
         let mut broken = Vec::new();
         for run in 0..self.rules.len() {
             let Some(limit) = self.clips[run] else { continue };
-            let square = |block: &Block| -> f64 {
+            let square = |block: &Parameters| -> f64 {
                 (0..block.size).map(|at| f64::from(block.gradient[block.place(run, at)])).map(|g| g * g).sum()
             };
             let norm = self.blocks().map(square).sum::<f64>().sqrt();
@@ -294,7 +294,7 @@ impl Heads {
                 stacked::update(&columns, &mut block.value, &mut block.first, &mut block.second, &block.gradient);
                 continue;
             }
-            let Block { size, value, gradient, first, second, .. } = block;
+            let Parameters { size, value, gradient, first, second, .. } = block;
             let moved = value.par_chunks_exact_mut(*size).zip(first.par_chunks_exact_mut(*size));
             let by = second.par_chunks_exact_mut(*size).zip(gradient.par_chunks_exact(*size));
             let all = moved.zip(by).zip(self.rules.par_iter().zip(rates)).enumerate();
@@ -360,7 +360,7 @@ fn add_up(dy: &[f32], dbias: &mut [f32]) {
 /// Forward and backward pass of one run from its first layer's outputs `z`. Returns what the loss gave, and the gradient of `z`.
 fn backward<T>(
     z: Vec<f32>,
-    parts: &mut [Part<'_>],
+    parts: &mut [LayerView<'_>],
     dbias: &mut [f32],
     mask: Option<&[f32]>,
     loss: impl FnOnce(&[f32], &mut [f32]) -> T,

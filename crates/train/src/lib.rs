@@ -6,12 +6,12 @@
 
 mod bundle;
 mod checkpoint;
+pub mod criterion;
 mod evaluate;
 pub mod features;
-pub mod feed;
 mod heads;
 mod keep;
-pub mod meter;
+pub mod loader;
 pub mod model;
 pub mod optimizer;
 mod record;
@@ -20,9 +20,9 @@ mod step;
 pub mod worker;
 
 pub use bundle::together;
-pub use feed::Feed;
 pub use keep::finished;
-pub use session::{run, run_fed};
+pub use loader::Loader;
+pub use session::{run, run_with};
 pub use step::Trainer;
 
 use crate::model::ModelError;

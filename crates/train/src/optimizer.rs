@@ -11,12 +11,12 @@ use kernel::{AdamStep, Blend, Moved, SgdStep, Update};
 
 /// How a parameter moves.
 #[derive(Clone, Copy, Debug)]
-pub enum Rule {
+pub enum UpdateRule {
     Adam { beta1: f64, beta2: f64, eps: f64, decay: f64, decoupled: bool },
     Sgd { momentum: f64, nesterov: bool, decay: f64 },
 }
 
-impl Rule {
+impl UpdateRule {
     /// The rule of a sweep file's `train.optimizer`.
     #[must_use]
     pub fn new(choice: &Choice) -> Self {
@@ -98,13 +98,13 @@ impl Rule {
 /// An optimizer and its state of each parameter.
 #[derive(Debug)]
 pub struct Optimizer {
-    rule: Rule,
-    slots: BTreeMap<String, Slot>,
+    rule: UpdateRule,
+    slots: BTreeMap<String, ParameterState>,
     steps: u64,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct ParameterState {
     parameter: Var,
     /// Running mean of the gradient.
     first: Var,
@@ -118,11 +118,11 @@ impl Optimizer {
     /// # Errors
     /// Propagates Candle errors.
     pub fn new(choice: &Choice, parameters: &BTreeMap<String, Var>) -> Result<Self> {
-        let rule = Rule::new(choice);
+        let rule = UpdateRule::new(choice);
         let zeros = |parameter: &Var| Var::zeros(parameter.shape(), parameter.dtype(), parameter.device());
         let slot = |(name, parameter): (&String, &Var)| {
-            let second = if matches!(rule, Rule::Adam { .. }) { Some(zeros(parameter)?) } else { None };
-            Ok((name.clone(), Slot { parameter: parameter.clone(), first: zeros(parameter)?, second }))
+            let second = if matches!(rule, UpdateRule::Adam { .. }) { Some(zeros(parameter)?) } else { None };
+            Ok((name.clone(), ParameterState { parameter: parameter.clone(), first: zeros(parameter)?, second }))
         };
         Ok(Self { rule, slots: parameters.iter().map(slot).collect::<Result<_>>()?, steps: 0 })
     }
@@ -134,15 +134,15 @@ impl Optimizer {
     /// Propagates Candle errors.
     pub fn step(&mut self, gradients: &BTreeMap<&str, Tensor>, rate: f64, scale: Option<&Tensor>) -> Result<()> {
         self.steps += 1;
-        let moved = self.slots.iter().filter_map(|(name, Slot { parameter, first, second })| {
+        let moved = self.slots.iter().filter_map(|(name, ParameterState { parameter, first, second })| {
             Some(Moved { parameter, first, second: second.as_ref(), gradient: gradients.get(name.as_str())? })
         });
         let update = match self.rule {
-            Rule::Adam { .. } => {
+            UpdateRule::Adam { .. } => {
                 let (mean, square, step) = self.rule.adam(self.steps, rate);
                 Update::Adam { mean, square, step }
             }
-            Rule::Sgd { momentum, nesterov, decay } => Update::Sgd {
+            UpdateRule::Sgd { momentum, nesterov, decay } => Update::Sgd {
                 mean: Blend { keep: momentum, add: 1.0, decay, square: false },
                 step: SgdStep { rate, momentum, decay, nesterov },
             },
@@ -152,7 +152,7 @@ impl Optimizer {
 
     /// How it moves parameters.
     #[must_use]
-    pub fn rule(&self) -> Rule {
+    pub fn rule(&self) -> UpdateRule {
         self.rule
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::Tensor;
 
 use super::TrainError;
-use super::meter::Meter;
+use super::criterion::Criterion;
 use super::optimizer::Optimizer;
 use crate::model::{Model, Step};
 use kernel::{awake, backward};
@@ -15,7 +15,7 @@ use kernel::{awake, backward};
 pub struct Trainer<'a> {
     pub model: &'a dyn Model,
     pub optimizer: &'a mut Optimizer,
-    pub meter: &'a mut dyn Meter,
+    pub criterion: &'a mut dyn Criterion,
     /// The largest norm that all gradients together may have.
     pub grad_clip: Option<f64>,
 }
@@ -27,7 +27,7 @@ pub fn diverged(what: &str, step: Step) -> TrainError {
 }
 
 impl Trainer<'_> {
-    /// Trains on one batch with learning rate `rate`; `rows` are its place among the draws that the meter knows. On a device it
+    /// Trains on one batch with learning rate `rate`; `rows` are its place among the draws that the criterion knows. On a device it
     /// returns before the step is done.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Trainer<'_> {
     fn moved(&mut self, inputs: &Tensor, rows: Range<usize>, step: Step, rate: f64) -> Result<(), TrainError> {
         let logits = self.model.forward(inputs, Some(step))?;
         let start = rows.start;
-        let gradient = self.meter.judge(&logits, rows)?;
+        let gradient = self.criterion.evaluate(&logits, rows)?;
         // d(sum of logits x g)/d(logits) is g: the loss's own gradient enters Candle's graph as a constant factor.
         let all = backward(&(&logits * gradient)?.sum_all()?)?;
         let mut gradients: BTreeMap<&str, Tensor> = BTreeMap::new();
@@ -53,7 +53,7 @@ impl Trainer<'_> {
             }
         }
         let scale = match self.grad_clip {
-            Some(limit) => self.meter.clip(&mut gradients, limit, start)?,
+            Some(limit) => self.criterion.clip(&mut gradients, limit, start)?,
             None => None,
         };
         self.optimizer.step(&gradients, rate, scale.as_ref())?;

@@ -8,16 +8,16 @@
 //! the row's labels, the mean weight or the rarest label; a row without labels weighs 1. Their weight depends on the labels, so
 //! that they have no LINK.
 
-use super::form::{Rows, Side};
+use super::form::{RowWeights, Side};
 use super::pointwise::{Cell, link, mean_over_cells};
-use super::{Batch, Build, Entry, Form, Loss, bce, focal};
+use super::{Batch, Entry, Form, Loss, LossBuild, bce, focal};
 use crate::Choice;
 use crate::{Absent, LabelCounts, Param, StrategyError, Takes};
 
 /// Of an effective number: below 1, where it would be the number itself.
 pub(crate) const BETA: Takes = Takes::Number { min: 0.0, max: 0.999_999_999 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "class_balanced",
     summary: "labels weigh 1 / effective number (Cui 2019), both terms alike; pos_weight multiplies the positive term",
     params: &[
@@ -35,7 +35,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         },
         Param { name: "gamma", help: "as in focal; 0 is bce", takes: focal::GAMMA, absent: Absent::Number(0.0) },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| {
             (choice.get("beta") == 0.0).then(|| match choice.get("gamma") {
@@ -129,7 +129,7 @@ impl Loss for ClassBalanced {
         let negative = Side::negative(self.gamma, 1.0, labels);
         Some(match self.by.as_str() {
             "label" => Form::new(positive.times(&self.weights), negative.times(&self.weights)),
-            _ => Form { rows: Rows::Weighed, ..Form::new(positive, negative) },
+            _ => Form { rows: RowWeights::Weighed, ..Form::new(positive, negative) },
         })
     }
 

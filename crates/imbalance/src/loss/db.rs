@@ -8,16 +8,16 @@
 //! settings; mu has to be tuned where labels are few. The weights depend on the row's labels, so there is no LINK: calibrate on
 //! validation. It re-balances by itself; a pos_weight or a balancing sampler comes on top (the paper uses the sampler).
 
-use super::form::{Rows, Side};
+use super::form::{RowWeights, Side};
 use super::pointwise::{Cell, Term, mean_over_cells, sigmoid};
-use super::{Batch, Build, Entry, Form, Loss, focal};
+use super::{Batch, Entry, Form, Loss, LossBuild, focal};
 use crate::{Absent, Param, Takes};
 
 const fn number(name: &'static str, help: &'static str, min: f64, max: f64, default: f64) -> Param {
     Param { name, help, takes: Takes::Number { min, max }, absent: Absent::Number(default) }
 }
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "db",
     summary: "distribution-balanced loss (Wu 2020); gamma 0 leaves out its focal factor; pos_weight multiplies the positive term",
     params: &[
@@ -29,7 +29,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         Param { name: "gamma", help: "as in focal; 0 leaves the factor out", takes: focal::GAMMA, absent: Absent::Number(2.0) },
         number("balance", "factor of the focal form (Wu 2020: 2)", 0.01, 100.0, 2.0),
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("gamma") == 0.0 && choice.get("balance") != 1.0).then(|| choice.clone().with("balance", 1.0)),
         make: |choice, context| {
@@ -96,7 +96,7 @@ impl Loss for Db {
         let weight = self.weight.iter().map(|weight| self.balance * weight).collect();
         let positive = Side::positive(self.gamma, weight).shifted(self.shift.clone());
         let negative = Side::negative(self.gamma, self.balance / self.lambda, labels).shifted(self.shift.clone());
-        let rows = Rows::Shared { alpha, beta, mu, inverse: self.inverse.clone() };
+        let rows = RowWeights::Shared { alpha, beta, mu, inverse: self.inverse.clone() };
         Some(Form { rows, ..Form::new(positive, Side { slope: -self.lambda, ..negative }) })
     }
 

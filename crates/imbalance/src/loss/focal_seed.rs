@@ -9,10 +9,10 @@
 use super::focal;
 use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term};
-use super::{Build, Entry, Form};
+use super::{Entry, Form, LossBuild};
 use crate::{Absent, Param};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "focal_seed",
     summary: "the question's own focal loss: float32 probabilities, pos_weight on both terms (a baseline, not advice)",
     params: &[Param {
@@ -21,7 +21,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: focal::GAMMA,
         absent: Absent::Number(1.5),
     }],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
         make: |choice, context| {

@@ -16,7 +16,7 @@ pub struct Form {
     pub negative: Side,
     /// (tau, side): negatives with a probability above tau are taken for positives and cost `side`.
     pub corrected: Option<(f64, Side)>,
-    pub rows: Rows,
+    pub rows: RowWeights,
 }
 
 /// `weight_k f(slope (z + shift_k))`.
@@ -47,7 +47,7 @@ pub enum Shape {
 
 /// The weight of a row, from a number that [`super::Loss::rows`] computes from the row's targets.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Rows {
+pub enum RowWeights {
     /// Nothing.
     Alike,
     /// The row's number.
@@ -142,7 +142,7 @@ impl Form {
     /// Without corrections, and rows alike.
     #[must_use]
     pub fn new(positive: Side, negative: Side) -> Self {
-        Self { positive, negative, corrected: None, rows: Rows::Alike }
+        Self { positive, negative, corrected: None, rows: RowWeights::Alike }
     }
 
     /// What a cell costs; `row` is the number of its row, where rows have one.
@@ -154,9 +154,9 @@ impl Form {
             _ => self.negative.term(label, z),
         };
         match &self.rows {
-            Rows::Alike => term,
-            Rows::Weighed => term.times(row),
-            Rows::Shared { alpha, beta, mu, inverse } => {
+            RowWeights::Alike => term,
+            RowWeights::Weighed => term.times(row),
+            RowWeights::Shared { alpha, beta, mu, inverse } => {
                 term.times(alpha + if row == 0.0 { 1.0 } else { sigmoid(beta * (inverse[label] / row - mu)) })
             }
         }
@@ -179,9 +179,9 @@ impl Form {
         }
         table.push(self.corrected.as_ref().map_or(0.0, |(tau, _)| *tau));
         table.extend(match &self.rows {
-            Rows::Alike => [0.0; 4],
-            Rows::Weighed => [1.0, 0.0, 0.0, 0.0],
-            Rows::Shared { alpha, beta, mu, .. } => [2.0, *alpha, *beta, *mu],
+            RowWeights::Alike => [0.0; 4],
+            RowWeights::Weighed => [1.0, 0.0, 0.0, 0.0],
+            RowWeights::Shared { alpha, beta, mu, .. } => [2.0, *alpha, *beta, *mu],
         });
         table.resize(Self::HEAD, 0.0);
         let none = vec![0.0; labels];
@@ -189,7 +189,7 @@ impl Form {
             table.extend(side.map_or(&none, |side| &side.shift));
             table.extend(side.map_or(&none, |side| &side.weight));
         }
-        table.extend(if let Rows::Shared { inverse, .. } = &self.rows { inverse } else { &none });
+        table.extend(if let RowWeights::Shared { inverse, .. } = &self.rows { inverse } else { &none });
         table
     }
 }

@@ -9,7 +9,7 @@
 
 use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, link, sigmoid};
-use super::{Build, Entry, Form, focal};
+use super::{Entry, Form, LossBuild, focal};
 use crate::{Absent, Param, Takes};
 
 pub(super) const MARGIN: Param = Param {
@@ -19,7 +19,7 @@ pub(super) const MARGIN: Param = Param {
     absent: Absent::Number(1.0),
 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "hill",
     summary: "high-scoring negatives count less, for data with missing labels (Zhang 2021); pos_weight multiplies the positive term",
     params: &[
@@ -32,7 +32,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         MARGIN,
         Param { name: "gamma", help: "as in focal, positives only", takes: focal::GAMMA, absent: Absent::Number(2.0) },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
         make: |choice, context| {

@@ -6,11 +6,11 @@
 
 use super::form::Side;
 use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid};
-use super::{Batch, Build, Entry, Form, bce};
+use super::{Batch, Entry, Form, LossBuild, bce};
 use crate::Choice;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "logit_adjust",
     summary: "bce of the logit plus tau logit(prevalence) (Menon 2021); pos_weight multiplies the positive term",
     params: &[Param {
@@ -19,7 +19,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Number { min: 0.0, max: 10.0 },
         absent: Absent::Number(1.0),
     }],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("tau") == 0.0).then(|| Choice::plain(bce::ENTRY.kind)),
         make: |choice, context| {

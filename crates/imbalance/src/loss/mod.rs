@@ -62,7 +62,7 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// A number for each row of `targets` (`[rows, labels]`) if the form's [`form::Rows`] uses one; empty otherwise.
+    /// A number for each row of `targets` (`[rows, labels]`) if the form's [`form::RowWeights`] uses one; empty otherwise.
     fn rows(&self, _labels: usize, _targets: &[u8]) -> Vec<f64> {
         Vec::new()
     }
@@ -73,21 +73,21 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
 }
 
 /// Makes a loss; the spec has validated the parameters.
-pub type Make = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
+pub type MakeLoss = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
 
 /// How a loss is made, and whether it reads `pos_weight`.
 #[derive(Clone, Copy, Debug)]
-pub struct Build {
+pub struct LossBuild {
     /// `false`: the loss ignores pos_weight, so points that differ only in it are one run.
     pub reads_pos_weight: bool,
     /// The simpler choice that the loss equals under these parameters, equal to the last bit under every pos_weight. Two losses
     /// that differ by a factor are not equal.
     pub equal: fn(&Choice) -> Option<Choice>,
-    pub make: Make,
+    pub make: MakeLoss,
 }
 
 /// Every loss.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<LossBuild>] = &[
     bce::ENTRY,
     focal::ENTRY,
     focal_seed::ENTRY,

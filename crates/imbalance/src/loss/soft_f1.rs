@@ -13,14 +13,14 @@
 //! effect.
 
 use super::pointwise::sigmoid;
-use super::{Batch, Build, Entry, Loss, StrategyError};
+use super::{Batch, Entry, Loss, LossBuild, StrategyError};
 use crate::{Absent, Param, Takes};
 
 const fn number(name: &'static str, help: &'static str, min: f64, max: f64, default: f64) -> Param {
     Param { name, help, takes: Takes::Number { min, max }, absent: Absent::Number(default) }
 }
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "soft_f1",
     summary: "1 - F1 of the batch, made differentiable; also Dice, Tversky and focal Tversky (reads no pos_weight)",
     params: &[
@@ -37,7 +37,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Word("count"),
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: false,
         equal: |_| None,
         make: |choice, _| {

@@ -8,10 +8,10 @@
 use super::form::Side;
 use super::hill::MARGIN;
 use super::pointwise::{Cell, Term, link, mean_over_cells, sigmoid};
-use super::{Batch, Build, Entry, Form, Loss, focal};
+use super::{Batch, Entry, Form, Loss, LossBuild, focal};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "splc",
     summary: "takes high-scoring negatives for missing labels (SPLC, Zhang 2021); pos_weight multiplies the positive term",
     params: &[
@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         MARGIN,
         Param { name: "gamma", help: "as in focal", takes: focal::GAMMA, absent: Absent::Number(2.0) },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
         make: |choice, context| {

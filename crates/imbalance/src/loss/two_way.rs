@@ -8,12 +8,12 @@
 //! what is compared. Scores only rank, so there is no LINK, and it reads no pos_weight. Choose thresholds on validation.
 
 use super::pointwise::{sigmoid, softplus};
-use super::{Batch, Build, Entry, Loss};
+use super::{Batch, Entry, Loss, LossBuild};
 use crate::{Absent, Param, Takes};
 
 const TEMPERATURE: Takes = Takes::Number { min: 0.01, max: 1000.0 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "two_way",
     summary: "ranks positives above negatives within rows and within labels (Kobayashi 2023; reads no pos_weight)",
     params: &[
@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Number(1.0),
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: false,
         equal: |_| None,
         make: |choice, _| Ok(Box::new(TwoWay { positive: choice.get("t_pos"), negative: choice.get("t_neg") })),

@@ -6,13 +6,13 @@
 //! depends on its row, so there is no LINK and no pos_weight. 0.5 is its built-in threshold.
 
 use super::two_way::log_sum_exp;
-use super::{Batch, Build, Entry, Loss};
+use super::{Batch, Entry, Loss, LossBuild};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "zlpr",
     summary: "ranks a row's positives above 0 and its negatives below, softly (Su 2022; reads no pos_weight)",
     params: &[],
-    build: Build { reads_pos_weight: false, equal: |_| None, make: |_, _| Ok(Box::new(Zlpr)) },
+    build: LossBuild { reads_pos_weight: false, equal: |_| None, make: |_, _| Ok(Box::new(Zlpr)) },
 };
 
 #[derive(Debug)]

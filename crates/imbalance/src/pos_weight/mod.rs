@@ -23,10 +23,10 @@ use super::{Entry, LabelCounts, StrategyError};
 use crate::{Choice, PosWeight};
 
 /// A formula over the counts.
-pub type Build = fn(&Choice, &LabelCounts) -> Result<Vec<f64>, StrategyError>;
+pub type Formula = fn(&Choice, &LabelCounts) -> Result<Vec<f64>, StrategyError>;
 
 /// Every formula.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<Formula>] = &[
     none::ENTRY,
     neg_over_pos::ENTRY,
     inverse_share::ENTRY,

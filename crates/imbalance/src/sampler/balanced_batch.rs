@@ -6,12 +6,12 @@
 //! rows for every batch, nearly all of them are shown once. The last batch is often short, and gets what it can hold.
 
 use super::ml_ros::bag;
-use super::{Build, Entry, Sampler, StrategyError};
+use super::{Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "balanced_batch",
     summary: "a shuffle mended so that every batch has `min` positives of every label",
     params: &[Param {
@@ -20,7 +20,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Whole { min: 1, max: 1000 },
         absent: Absent::Number(1.0),
     }],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |choice, labels| labels * choice.get("min") as usize,
         make: |choice, train| {

@@ -11,13 +11,13 @@
 use rayon::prelude::*;
 
 use super::ml_ros::bag;
-use super::{Blend, Build, Draw, Entry, Sampler, StrategyError};
+use super::{Blend, Draw, Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;
 use crate::diagnosis::imbalance;
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "mlsmote",
     summary: "add synthetic rows between neighbours of a minority label (MLSMOTE, Charte 2015); features only; epochs get longer",
     params: &[
@@ -34,7 +34,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Word("ranking"),
         },
     ],
-    build: Build {
+    build: SamplerBuild {
         needs_features: true,
         least_batch: |_, _| 1,
         make: |choice, train| {

@@ -49,20 +49,20 @@ pub struct Train<'a> {
 }
 
 /// Makes a sampler; the spec has validated the parameters.
-pub type Make = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError>;
+pub type MakeSampler = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError>;
 
 /// How a sampler is made, and for which data.
 #[derive(Clone, Copy, Debug)]
-pub struct Build {
+pub struct SamplerBuild {
     /// `true`: it mixes inputs, which is not defined for images.
     pub needs_features: bool,
     /// The smallest `batch_size` that it accepts, given the number of labels.
     pub least_batch: fn(&Choice, labels: usize) -> usize,
-    pub make: Make,
+    pub make: MakeSampler,
 }
 
 /// Every sampler.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<SamplerBuild>] = &[
     shuffle::ENTRY,
     class_aware::ENTRY,
     weighted::ENTRY,

@@ -5,12 +5,12 @@
 //! and only if the scores are calibrated probabilities (bce without weights; docs/strategies.md#policy-traps).
 
 use super::cut::{best, tp};
-use super::{Build, Entry, FOLDS, Rule, each_label};
+use super::{Entry, FOLDS, Fit, Rule, each_label};
 use crate::{Absent, Param, Takes};
 
 const COST: Takes = Takes::Number { min: 1e-6, max: 1e6 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "cost",
     summary: "per label, the threshold whose decisions cost least",
     params: &[

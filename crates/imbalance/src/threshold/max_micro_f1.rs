@@ -3,11 +3,11 @@
 //! (weighted losses) need one each.
 
 use super::cut::largest_f;
-use super::{Build, Entry, FOLDS, Rule, UNFITTED, each_label};
+use super::{Entry, FOLDS, Fit, Rule, UNFITTED, each_label};
 use crate::LabelMatrix;
 use crate::metric::Decide;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "max_micro_f1",
     summary: "one threshold for all labels, with the largest micro-F1 on validation",
     params: &[FOLDS],

@@ -73,10 +73,10 @@ impl Decide for Rule {
 }
 
 /// Fits a rule on validation scores (`[rows, labels]` row-major, float32 probabilities).
-pub type Build = fn(&Choice, scores: &[f32], truth: &LabelMatrix) -> Rule;
+pub type Fit = fn(&Choice, scores: &[f32], truth: &LabelMatrix) -> Rule;
 
 /// Every fitted policy.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<Fit>] = &[
     max_f1::ENTRY,
     max_fbeta::ENTRY,
     max_micro_f1::ENTRY,

@@ -1,10 +1,10 @@
 //! RCut (Yang, SIGIR 2001): the r highest labels of every row, so that every row has r. Scores of different labels are compared with each
 //! other, which weighted losses make incomparable; and a row without labels gets r all the same.
 
-use super::{Build, Entry, Rule};
+use super::{Entry, Fit, Rule};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "rcut",
     summary: "the r labels with the highest scores of every row (RCut)",
     params: &[Param {

@@ -4,10 +4,10 @@
 //! A label with one class only in validation keeps the threshold [`UNFITTED`].
 
 use super::cut::{best, tp};
-use super::{Build, Entry, FOLDS, UNFITTED, each_label};
+use super::{Entry, FOLDS, Fit, UNFITTED, each_label};
 use crate::metric::Curve;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "youden",
     summary: "per label, the threshold with the largest TPR - FPR on validation (balanced accuracy)",
     params: &[FOLDS],

@@ -9,8 +9,8 @@ use crate::batch_norm::{Channel, sums};
 use crate::cpu::{Scratch, vectorized, zeros};
 use crate::micro::{OCTET, PANEL, SLACK, dots, multiply};
 
-/// Gradients of a norm's weight and bias, and of the convolution behind it.
-type Gradients = [Vec<f32>; 3];
+/// LayerGradients of a norm's weight and bias, and of the convolution behind it.
+type LayerGradients = [Vec<f32>; 3];
 
 /// Channels whose part of a 3x3 weight's gradient one task computes.
 const GROUP: usize = 8;
@@ -26,12 +26,12 @@ pub(super) fn run(
     saved: &Saved,
     y: &[f32],
     mut dy: Vec<f32>,
-) -> (Vec<f32>, Vec<[Gradients; 2]>) {
+) -> (Vec<f32>, Vec<[LayerGradients; 2]>) {
     let area = sizes.area();
     let bands = sizes.bands();
     // What is still to be taken off each channel's gradient: a multiple of 1 and one of x̂.
     let mut pending = vec![(0.0, 0.0); sizes.channels()];
-    let mut all: Vec<[Gradients; 2]> = Vec::with_capacity(weights.len());
+    let mut all: Vec<[LayerGradients; 2]> = Vec::with_capacity(weights.len());
     for (l, weights) in weights.iter().enumerate().rev() {
         let inputs = sizes.inputs(l);
         let (before, own) = dy.split_at_mut(inputs * area);

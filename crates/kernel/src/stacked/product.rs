@@ -46,7 +46,7 @@ pub(super) fn product<const TURNED: bool>(a: Operand<'_, TURNED>, b: &[f32], out
     let panels = b.len() / (depth * PANEL);
     assert_eq!((b.len(), out.len()), (panels * depth * PANEL, panels * rows * PANEL), "the sizes of a stacked layer");
     assert!(a.place(rows - 1, depth - 1) < values.len(), "a product outside its matrix");
-    let out = Shared(out.as_mut_ptr());
+    let out = SharedResult(out.as_mut_ptr());
     (0..rows.div_ceil(TASK)).into_par_iter().with_max_len(1).for_each(|task| {
         let first = task * TASK;
         Arch::new().dispatch(Task { a, b, out: &out, panels, first, last: rows.min(first + TASK) });
@@ -54,10 +54,10 @@ pub(super) fn product<const TURNED: bool>(a: Operand<'_, TURNED>, b: &[f32], out
 }
 
 /// A result whose rows are written by several tasks, each its own.
-struct Shared(*mut f32);
+struct SharedResult(*mut f32);
 
 // SAFETY: a task writes the rows from its `first` to its `last` only, and those of two tasks do not overlap.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for SharedResult {}
 
 /// A task's rows of an operand along a stretch of the depth.
 struct Part<'a> {
@@ -69,7 +69,7 @@ struct Part<'a> {
 struct Task<'a, const TURNED: bool> {
     a: Operand<'a, TURNED>,
     b: &'a [f32],
-    out: &'a Shared,
+    out: &'a SharedResult,
     panels: usize,
     first: usize,
     last: usize,

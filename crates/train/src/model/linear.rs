@@ -6,17 +6,17 @@ use super::network::Body;
 use plan::InputShape;
 
 /// A body without layers.
-pub(super) struct Linear {
+pub(super) struct NoLayers {
     width: usize,
 }
 
-impl Linear {
+impl NoLayers {
     pub(super) fn new(input: InputShape) -> Self {
         Self { width: super::input_width(input) }
     }
 }
 
-impl Body for Linear {
+impl Body for NoLayers {
     fn features(&self, inputs: &Tensor, _train: bool) -> Result<Tensor> {
         inputs.flatten_from(1)
     }

@@ -75,7 +75,7 @@ pub fn build(
 ) -> Result<Box<dyn Model>, ModelError> {
     let mut init = Init::new(seed, device);
     let body: Box<dyn Body> = match config.arch.as_str() {
-        "linear" => Box::new(linear::Linear::new(input)),
+        "linear" => Box::new(linear::NoLayers::new(input)),
         "mlp" => Box::new(mlp::Mlp::new(&mut init, input, &config.hidden)?),
         "cnn" => Box::new(cnn::Cnn::new(&mut init, input, &config.hidden)?),
         "densenet121" => Box::new(densenet::DenseNet::new(&mut init, input)?),

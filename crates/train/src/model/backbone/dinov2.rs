@@ -17,7 +17,7 @@ const GRID: usize = 37;
 const EPS: f64 = 1e-6;
 
 /// Attention and a perceptron, each after a norm, scaled and added.
-struct Block {
+struct TransformerBlock {
     norm1: LayerNorm,
     qkv: Linear,
     proj: Linear,
@@ -33,11 +33,11 @@ pub(super) struct DinoV2 {
     patches: Conv2d,
     class: Tensor,
     positions: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
     norm: LayerNorm,
 }
 
-impl Block {
+impl TransformerBlock {
     fn new(vb: &VarBuilder<'_>) -> Result<Self> {
         let norm = |name| candle_nn::layer_norm(WIDTH, EPS, vb.pp(name));
         let linear = |name, inputs, outputs| candle_nn::linear(inputs, outputs, vb.pp(name));
@@ -73,7 +73,7 @@ impl Block {
 impl DinoV2 {
     pub(super) fn vits14(vb: VarBuilder<'_>) -> Result<Self> {
         let config = Conv2dConfig { stride: PATCH, ..Conv2dConfig::default() };
-        let blocks = (0..DEPTH).map(|block| Block::new(&vb.pp("blocks").pp(block))).collect::<Result<_>>()?;
+        let blocks = (0..DEPTH).map(|block| TransformerBlock::new(&vb.pp("blocks").pp(block))).collect::<Result<_>>()?;
         Ok(Self {
             patches: candle_nn::conv2d(3, WIDTH, PATCH, config, vb.pp("patch_embed.proj"))?,
             class: vb.get((1, 1, WIDTH), "cls_token")?,

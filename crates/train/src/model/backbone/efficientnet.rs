@@ -34,7 +34,7 @@ struct ConvNorm {
 }
 
 /// Expansion, a depthwise convolution, squeeze and excitation (Hu et al. 2018), projection; added to its input where it may be.
-struct Block {
+struct MbConv {
     expand: Option<ConvNorm>,
     depthwise: ConvNorm,
     squeeze: (Linear, Linear),
@@ -45,7 +45,7 @@ struct Block {
 /// Everything before the classifier, averaged over the image.
 pub(super) struct EfficientNet {
     stem: ConvNorm,
-    blocks: Vec<Block>,
+    blocks: Vec<MbConv>,
     last: ConvNorm,
 }
 
@@ -95,7 +95,7 @@ fn point(vb: &VarBuilder<'_>, name: &str, inputs: usize, outputs: usize) -> Resu
     Ok(Linear::new(weight, Some(vb.get(outputs, "bias")?)))
 }
 
-impl Block {
+impl MbConv {
     fn new(
         vb: &VarBuilder<'_>,
         (expansion, kernel, stride): (usize, usize, usize),
@@ -116,7 +116,7 @@ impl Block {
     }
 }
 
-impl Module for Block {
+impl Module for MbConv {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = match &self.expand {
             Some(expand) => &expand.forward(input)?,
@@ -139,7 +139,7 @@ impl EfficientNet {
             for layer in 0..layers {
                 let stride = if layer == 0 { stride } else { 1 };
                 let vb = vb.pp(format!("blocks.{stage}.{layer}"));
-                blocks.push(Block::new(&vb, (expansion, kernel, stride), (channels, outputs))?);
+                blocks.push(MbConv::new(&vb, (expansion, kernel, stride), (channels, outputs))?);
                 channels = outputs;
             }
         }

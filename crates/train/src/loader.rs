@@ -5,7 +5,7 @@ use std::ops::Range;
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use super::meter::{self, Course, Meter, OnDevice};
+use super::criterion::{self, Criterion, DeviceCriterion, Epoch};
 use super::{evaluate, is_out_of_memory};
 use data::Dataset;
 use imbalance::sampler::Draw;
@@ -20,7 +20,7 @@ const SHARE: f64 = 0.5;
 const PIECE: usize = 64 << 20;
 
 /// The batches of one data set on one device, shared by all runs on it, one after the other.
-pub struct Feed {
+pub struct Loader {
     device: Device,
     resident: Option<Resident>,
     words: String,
@@ -43,7 +43,7 @@ pub trait Batches {
     fn inputs(&self, range: Range<usize>) -> Result<Tensor>;
 }
 
-impl Feed {
+impl Loader {
     /// The batches of `data` on `device`: resident where that is not a CPU and has room, copied batch by batch elsewhere.
     ///
     /// # Errors
@@ -60,7 +60,7 @@ impl Feed {
         match Self::resident(data, device) {
             // Another process has taken the memory meanwhile.
             Err(error) if is_out_of_memory(&error) => Ok(streamed("it was out of memory")),
-            feed => Ok(Self { words: format!("{size} lies on the device: {room}"), ..feed? }),
+            loader => Ok(Self { words: format!("{size} lies on the device: {room}"), ..loader? }),
         }
     }
 
@@ -92,14 +92,14 @@ impl Feed {
     ///
     /// # Errors
     /// Propagates Candle errors.
-    pub fn meter<'a>(&self, course: Course<'a>, before: f64) -> Result<Box<dyn Meter + 'a>> {
+    pub fn criterion<'a>(&self, epoch: Epoch<'a>, before: f64) -> Result<Box<dyn Criterion + 'a>> {
         // A data set that was made resident on the CPU is for tests of the device's code.
         if self.is_resident()
-            && let Some(meter) = OnDevice::new(course, &self.device, before)?
+            && let Some(criterion) = DeviceCriterion::new(epoch, &self.device, before)?
         {
-            return Ok(Box::new(meter));
+            return Ok(Box::new(criterion));
         }
-        meter::open(course, &self.device, before)
+        criterion::open(epoch, &self.device, before)
     }
 
     /// Where the data set lies and why, for a log; empty where there was no choice.
@@ -142,7 +142,7 @@ impl Feed {
     /// # Errors
     /// Propagates Candle errors.
     pub fn rows<'a>(&'a self, data: &'a Dataset, rows: &'a [u32]) -> Result<Box<dyn Batches + 'a>> {
-        let Some(resident) = &self.resident else { return Ok(Box::new(Rows { data, rows, device: &self.device })) };
+        let Some(resident) = &self.resident else { return Ok(Box::new(HostRows { data, rows, device: &self.device })) };
         let item = |&row: &u32| words(seen(data, row, None), [NONE, 0, 0, 0], [0; 4]);
         resident.list(data, rows.par_iter().map(item).collect(), &self.device)
     }
@@ -199,14 +199,14 @@ impl Batches for Drawn<'_> {
     }
 }
 
-/// Rows that are gathered on the host.
-struct Rows<'a> {
+/// HostRows that are gathered on the host.
+struct HostRows<'a> {
     data: &'a Dataset,
     rows: &'a [u32],
     device: &'a Device,
 }
 
-impl Batches for Rows<'_> {
+impl Batches for HostRows<'_> {
     fn inputs(&self, range: Range<usize>) -> Result<Tensor> {
         evaluate::inputs(self.data, &self.rows[range], None, self.device)
     }
