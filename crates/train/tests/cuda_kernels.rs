@@ -1,7 +1,7 @@
 //! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in
 //! bf16. And the operations on the heads of a bundle.
 //!
-//! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (tests/densenet.rs).
+//! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (crates/train/tests/densenet.rs).
 //! The device may be a GPU or the host emulation of tests/cuda_on_host. Without either the tests are skipped, and say so; they
 //! fail where `SWEEP_NEED_GPU` is set.
 
