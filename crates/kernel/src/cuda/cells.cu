@@ -1,4 +1,4 @@
-// A loss that is a mean over cells, and its gradient, in one pass: the sides, shapes and rows of src/strategy/loss/form.rs, in double.
+// A loss that is a mean over cells, and its gradient, in one pass: the sides, shapes and rows of crates/imbalance/src/loss/form.rs, in double.
 //
 // A table is Form::table, one a run: blockIdx.y is the run. The result are the slopes of all cells of all runs, and after them for each
 // block of each run three numbers: the sum of its cells' losses as two floats (what the first leaves over is the second), and 1 where a
