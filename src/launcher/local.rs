@@ -55,6 +55,7 @@ impl Local {
 }
 
 impl Launcher for Local {
+    #[expect(clippy::disallowed_methods, reason = "this is the launcher")]
     fn start(&mut self, birth: Birth) -> io::Result<()> {
         let threads = birth.slot.threads.to_string();
         let mut child = Command::new(&self.program)

@@ -4,6 +4,9 @@
 //! A run depends on its job alone. Each epoch's randomness is named by (seed, epoch), sums run in an order that no number of
 //! threads changes, and the checkpoint holds the rest: an interrupted run resumes to the same last bit.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("sweep runs on Linux only: it watches its workers through /proc and locks its files with flock");
+
 mod bundle;
 mod checkpoint;
 pub mod criterion;

@@ -135,6 +135,7 @@ fn host() -> String {
 
 /// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
 /// end of stdin without a `stop` means that the controller is gone, and ends the process.
+#[expect(clippy::disallowed_methods, reason = "the thread that trains may be deep in an epoch")]
 fn listen(stop: Arc<AtomicBool>) -> Receiver<Vec<Job>> {
     let (sender, jobs) = mpsc::channel();
     std::thread::spawn(move || {
