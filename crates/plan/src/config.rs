@@ -50,7 +50,7 @@ pub enum Source {
         label_rates: Vec<(String, f64)>,
         /// Edge of the square grey image, in pixels.
         image_size: u32,
-        /// s of `y ~ Bern(sigmoid(s g + b))`: how much the picture says about the label.
+        /// s of `y ~ Bern(sigmoid(s g + b))`: how much the image says about the label.
         signal: f64,
         seed: u64,
     },
@@ -144,7 +144,7 @@ pub struct TrainConfig {
     pub schedule: Choice,
     /// Largest L2 norm of the whole gradient; none by default.
     pub grad_clip: Option<f64>,
-    /// `f32`, or `bf16` on CUDA: what the feature maps are. Parameters, logits and sums are f32 in any case.
+    /// `f32`, or `bf16` on CUDA: the type of the feature maps. Parameters, logits and sums are f32 in any case.
     pub precision: String,
     /// Start the head's bias at logit(prevalence) (docs/strategies.md#prior-bias).
     pub prior_bias: bool,

@@ -86,7 +86,7 @@ mod tests {
         close([floor.rate(1_000_000, 0, 1)], &[0.05]);
     }
 
-    /// docs/strategies.md#schedule: x0.1 an epoch spends 90.01 % in the first of four.
+    /// docs/strategies.md#schedule: x0.1 per epoch spends 90.01 % in the first of four.
     #[test]
     fn a_schedule_knows_what_its_first_epoch_spends() {
         let step = schedule(Choice::plain("step").with("every", 1.0).with("factor", 0.1).with("warmup", 0.0), 4);
