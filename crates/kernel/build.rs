@@ -1,4 +1,4 @@
-//! With the feature `cuda`: compiles the CUDA kernels of `src/kernel/cuda` to PTX, which the program carries. Needs `nvcc`, but no
+//! With the feature `cuda`: compiles the CUDA kernels of `src/cuda` to PTX, which the program carries. Needs `nvcc`, but no
 //! GPU. Without the feature it does nothing.
 
 use std::path::{Path, PathBuf};

@@ -28,6 +28,7 @@ impl Interrupts {
     ///
     /// # Errors
     /// The runtime cannot listen to signals.
+    #[expect(clippy::disallowed_methods, reason = "nothing of what is under way can be asked to stop")]
     pub fn end_at_once() -> io::Result<AtOnce> {
         let mut interrupts = Self::listen()?;
         Ok(AtOnce(tokio::spawn(async move {

@@ -54,6 +54,7 @@ impl Local {
         Ok(Self { places, program, signals, workers: HashMap::new(), oom_kills })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the launcher")]
     fn spawn(&self, worker: &WorkerSpec) -> io::Result<Child> {
         let Place { device, threads } = &self.places[worker.place];
         let threads = threads.to_string();

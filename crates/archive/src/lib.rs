@@ -156,13 +156,13 @@ pub mod testing {
 
     /// Writes `values` as a matrix of `labels` columns.
     pub fn write<T: npyz::AutoSerialize + Copy>(path: &Path, labels: usize, values: &[T]) {
-        write_matrix(path, labels, values).unwrap();
+        write_matrix(path, labels, values).expect("a folder that can be written");
     }
 
     /// Two labels, two rows of val and one of test, two epochs; test scores of the last one only.
     pub fn fill(folder: &Path) {
         let path = |name: &str| folder.join(name);
-        fs::create_dir_all(path("epochs")).unwrap();
+        fs::create_dir_all(path("epochs")).expect("a folder that can be written");
         write(&path("truth-val.npy"), 2, &[1u8, 0, 0, 1]);
         write(&path("truth-test.npy"), 2, &[1u8, 1]);
         write(&path("epochs/val-0.npy"), 2, &[0.9f32, 0.2, 0.4, 0.1]);

@@ -1,4 +1,4 @@
-//! The text of a sweep as the database keeps it: the file, and what `--set` changed. Pure.
+//! The text of a sweep as stored in the database: the file, and what `--set` changed. Pure.
 
 use super::{SpecError, Sweep, parse};
 
@@ -17,10 +17,10 @@ pub fn recorded(mut text: String, set: &[String]) -> String {
     text
 }
 
-/// The sweep that [`recorded`] text describes. `file` is how errors call it.
+/// The sweep that [`recorded`] text describes. `file` is its name in errors.
 ///
 /// # Errors
-/// Text that this version of the program does not take for a sweep file.
+/// Text that is not a sweep file for this version of the program.
 pub fn recall(file: &str, text: &str) -> Result<Sweep, SpecError> {
     let changes = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix(SET)?).ok());
     parse(file, text, &changes.collect::<Vec<String>>())

@@ -18,7 +18,7 @@ use std::time::Instant;
 use candle_core::Device;
 
 use crate::stage::{Stage, Unit};
-use crate::{Beat, Feed, Finish, Monitor, TrainError};
+use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory};
 use plan::{DataConfig, Fingerprint};
@@ -147,7 +147,7 @@ struct Worker {
 }
 
 /// A data set, its folder and how it is read, and its way to the device.
-type Opened = (PathBuf, DataConfig, Dataset, Feed);
+type Opened = (PathBuf, DataConfig, Dataset, Loader);
 
 type Pictures = (PathBuf, DataConfig, String, Option<String>);
 
@@ -175,7 +175,7 @@ impl Worker {
             let trained = self.attempt(std::slice::from_ref(job), stops, |jobs, data, feed, voice| {
                 let mut ends = Ends::new();
                 for job in jobs {
-                    match crate::run_fed(job, data, feed, voice) {
+                    match crate::run_with(job, data, feed, voice) {
                         Err(error @ TrainError::Journal(_)) => return Err(error),
                         end => ends.push(end),
                     }
@@ -195,7 +195,7 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stops: &Stops,
-        train: impl FnOnce(&[Job], &Dataset, &Feed, &mut Voice<'_>) -> Result<Ends, TrainError>,
+        train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
         let Self { life, device, data, features } = self;
         let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
@@ -297,13 +297,13 @@ fn open<'a>(
     job: &Job,
     device: &Device,
     voice: &mut Voice<'_>,
-) -> Result<(&'a Dataset, &'a Feed), TrainError> {
+) -> Result<(&'a Dataset, &'a Loader), TrainError> {
     let config = &job.config.data;
     if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
         let _stage = voice.stage(job, "opening the data", None);
         *data = None;
         let opened = Dataset::open(&job.data, config)?;
-        let feed = Feed::new(&opened, device)?;
+        let feed = Loader::new(&opened, device)?;
         *data = Some((job.data.clone(), config.clone(), opened, feed));
     }
     let (_, _, data, feed) = data.as_ref().expect("it was filled just now");

@@ -30,6 +30,7 @@ impl Stops {
 
 /// The orders to train and what is to be stopped. The channel ends with the last order; the end of stdin without a `stop` means that
 /// the controller is gone, and ends the process.
+#[expect(clippy::disallowed_methods, reason = "the thread that trains may be deep in an epoch")]
 pub fn listen() -> (Receiver<Vec<Job>>, Arc<Stops>) {
     let (sender, jobs) = mpsc::channel();
     let stops = Arc::new(Stops::default());
