@@ -27,6 +27,17 @@ pub fn keep_freed_memory(device: &Device) -> Result<()> {
     }
 }
 
+/// What is allocated from now on has no events to order streams by: all that a device does it does on one, and making and destroying
+/// two events takes as long as the allocation. Once a process, before the first tensor.
+pub fn without_events(device: &Device) {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        super::cuda::memory::without_events(device);
+    }
+    #[cfg(not(feature = "cuda"))]
+    let _ = device;
+}
+
 /// Gives what the pool keeps and nobody uses back to the driver: to other workers, and to the next count of what is free.
 ///
 /// # Errors

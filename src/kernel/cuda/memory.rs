@@ -24,6 +24,12 @@ pub(in crate::kernel) fn keep(device: &CudaDevice) -> Result<()> {
     unsafe { result::mem_pool::set_attribute(pool(device)?, attribute, (&raw mut threshold).cast()) }.w()
 }
 
+/// Candle's events of each allocation are left out.
+pub(in crate::kernel) fn without_events(device: &CudaDevice) {
+    // SAFETY: there is one stream, so that nothing is used on another one than the one it was allocated on.
+    unsafe { device.disable_event_tracking() }
+}
+
 /// Gives back what nobody uses, once all that was launched is done.
 pub(in crate::kernel) fn trim(device: &CudaDevice) -> Result<()> {
     device.cuda_stream().synchronize().w()?;
