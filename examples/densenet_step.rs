@@ -1,4 +1,5 @@
-//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one JSON object:
+//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one JSON object.
+//! Each step is timed by itself, waiting for the device at its end; then `--steps` of them at once, as in an epoch, three times:
 //! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
 mod common;
@@ -75,6 +76,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("--steps, --batch and --labels must be 1 or more".into());
     }
     common::as_a_worker(threads)?;
+    // RUST_LOG=sweep=debug: cuDNN's plans.
+    sweep::logs::listen(false, 0);
     rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global()?;
     let device = sweep::worker::device(&name)?;
     let config = ModelConfig { arch: "densenet121".to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None };
@@ -106,6 +109,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             losses.push(loss);
         }
     }
+    // As an epoch has them: losses are read once, at the end, so that a device may fall behind what it is asked for.
+    let (mut courses, mut asked) = (Vec::new(), Vec::new());
+    let all: Vec<u8> = targets.repeat(steps);
+    for _ in 0..3 {
+        let start = Instant::now();
+        let course = Course { loss: &*loss, targets: &all, labels, batch, seed: 0, epoch: 0 };
+        let mut meter = meter::open(course, &device, 0.0)?;
+        for step in 0..steps {
+            let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, meter: &mut *meter, grad_clip: None };
+            learner.step(&inputs, step * batch..(step + 1) * batch, Step { seed: 0, epoch: 0, step }, 1e-4)?;
+        }
+        asked.push(start.elapsed().as_secs_f64() / steps as f64);
+        losses.push(meter.close()?);
+        device.synchronize()?;
+        courses.push(start.elapsed().as_secs_f64() / steps as f64);
+    }
     let mut evaluations = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
         let start = Instant::now();
@@ -116,14 +135,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let evaluation = median(&evaluations);
+    let (course, enqueued) = (median(&courses), median(&asked));
     let median = median(&seconds);
     let result = json!({
+        "course_images_per_s": batch as f64 / course,
+        "median_course_step_s": course,
+        // Until the last step was asked for, a step: the CPU's part, where the device keeps up.
+        "median_enqueued_step_s": enqueued,
         "images_per_s": batch as f64 / median,
         "median_step_s": median,
         "evaluation_images_per_s": batch as f64 / evaluation,
         "median_evaluation_s": evaluation,
         "steps_s": seconds,
+        "courses_s": courses,
         "losses": losses,
+        "losses_bits": losses.iter().map(|loss| format!("{:016x}", loss.to_bits())).collect::<Vec<_>>(),
         "peak_memory_bytes": device_memory(&device).or_else(|| Some(common::memory("VmHWM:")? * 1024)),
         "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });
