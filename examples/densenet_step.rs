@@ -43,6 +43,9 @@ struct Arguments {
     device: String,
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
+    /// A profiler sees one step and nothing else: `ncu --profile-from-start off`.
+    #[arg(long)]
+    profile: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,6 +66,19 @@ fn device_memory(_: &Device) -> Option<u64> {
     None
 }
 
+/// A profiler's range begins, or ends.
+#[cfg(feature = "cuda")]
+fn profiled(begins: bool) -> candle_core::Result<()> {
+    use candle_core::cuda_backend::cudarc::driver::{profiler_start, profiler_stop};
+
+    if begins { profiler_start() } else { profiler_stop() }.map_err(candle_core::Error::wrap)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn profiled(_: bool) -> candle_core::Result<()> {
+    candle_core::bail!("--profile is for a build with CUDA")
+}
+
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -71,7 +87,7 @@ fn median(values: &[f64]) -> f64 {
 
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
+    let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision, profile } = Arguments::parse();
     if steps == 0 || batch == 0 || labels == 0 {
         return Err("--steps, --batch and --labels must be 1 or more".into());
     }
@@ -97,6 +113,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut seconds = Vec::with_capacity(steps);
     let mut losses = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
+        // The last one; nothing is timed then.
+        let seen = profile && step + 1 == warmup + steps;
+        if seen {
+            profiled(true)?;
+        }
         let start = Instant::now();
         let course = Course { loss: &*loss, targets: &targets, labels, batch, seed: 0, epoch: 0 };
         let mut meter = meter::open(course, &device, 0.0)?;
@@ -107,6 +128,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if step >= warmup {
             seconds.push(start.elapsed().as_secs_f64());
             losses.push(loss);
+        }
+        if seen {
+            profiled(false)?;
+            return Ok(());
         }
     }
     // As an epoch has them: losses are read once, at the end, so that a device may fall behind what it is asked for.
