@@ -66,6 +66,32 @@ fn device_memory(_: &Device) -> Option<u64> {
     None
 }
 
+/// The most that this process's pool has given out and has held on the device, in bytes: what a peer calls its peak of allocations.
+#[cfg(feature = "cuda")]
+fn pool_memory(device: &Device) -> Option<[u64; 2]> {
+    use candle_core::cuda_backend::cudarc::driver::result;
+    use candle_core::cuda_backend::cudarc::driver::sys::CUmemPool_attribute::{
+        CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH, CU_MEMPOOL_ATTR_USED_MEM_HIGH,
+    };
+
+    let Device::Cuda(device) = device else { return None };
+    // SAFETY: the context exists, so that its device does; the attributes are cuuint64_t.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(device.cuda_stream().context().cu_device()).ok()?;
+        let high = |attribute| {
+            let mut bytes = 0u64;
+            result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast()).ok()?;
+            Some(bytes)
+        };
+        Some([high(CU_MEMPOOL_ATTR_USED_MEM_HIGH)?, high(CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH)?])
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn pool_memory(_: &Device) -> Option<[u64; 2]> {
+    None
+}
+
 /// A profiler's range begins, or ends.
 #[cfg(feature = "cuda")]
 fn profiled(begins: bool) -> candle_core::Result<()> {
@@ -176,6 +202,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "losses": losses,
         "losses_bits": losses.iter().map(|loss| format!("{:016x}", loss.to_bits())).collect::<Vec<_>>(),
         "peak_memory_bytes": device_memory(&device).or_else(|| Some(common::memory("VmHWM:")? * 1024)),
+        "pool_used_and_reserved_bytes": pool_memory(&device),
         "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });
     println!("{result:#}");
