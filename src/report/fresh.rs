@@ -70,7 +70,7 @@ fn one(run: usize, folder: &Path, epoch: usize, policy: &Policy, split: Split) -
     let kept = Kept::open(folder)?;
     let val = kept.val(epoch)?;
     let thresholds = policy.fit(&val, &kept.val_truth);
-    let test = if split == Split::Test && kept.has_test(epoch) {
+    let test = if split == Split::Test && kept.has_test(epoch)? {
         Some(evaluation(run, &kept.test(epoch)?, &kept.test_truth, &thresholds))
     } else {
         None

@@ -6,7 +6,7 @@ use super::keys::{ABOVE_ZERO, BELOW_ONE, nearest};
 use super::tree::{Node, Place, Value, fault};
 use super::{Choice, PosWeight, Setting, SpecError};
 use crate::strategy::threshold::Policy;
-use crate::strategy::{Absent, Entry, Param, Takes, loss, pos_weight, sampler, threshold};
+use crate::strategy::{Absent, Entry, Param, StrategyError, Takes, complete_kind, loss, pos_weight, sampler, threshold};
 
 /// The kinds one key allows, with their parameters.
 pub(super) struct Family {
@@ -77,6 +77,18 @@ impl Family {
             _ => return None,
         };
         Some(Self { key, kinds })
+    }
+
+    /// `choice` with every parameter that its kind has; for choices that were recorded, by this version or another.
+    pub fn complete(&self, choice: &Choice) -> Result<Choice, StrategyError> {
+        match self.kinds.iter().find(|(kind, _)| *kind == choice.kind) {
+            Some((kind, params)) => complete_kind(kind, params, choice.params.clone()),
+            None => {
+                let kinds: Vec<&str> = self.kinds.iter().map(|(kind, _)| *kind).collect();
+                let (key, kind) = (self.key, &choice.kind);
+                Err(StrategyError(format!("no {key} is called `{kind}`; there are {}", kinds.join(", "))))
+            }
+        }
     }
 
     /// Every parameter name of any kind, once.

@@ -93,6 +93,8 @@ impl Node {
         };
         found
             .filter(|number| (range.0..=range.1).contains(number))
+            // -0 is 0
+            .map(|number| number + 0.0)
             .ok_or_else(|| self.fault(format!("`{key}` must be a number{}, not {self}", range_text(range))))
     }
 

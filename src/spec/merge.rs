@@ -308,6 +308,12 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The earlier value of the axis `threshold` that is the same policy, if there is one.
+    fn same_policy(&self, value: u32) -> Option<usize> {
+        let first = self.sweep.parts.same_policy.get(value as usize).copied().flatten()?;
+        (first < value as usize).then_some(first)
+    }
+
     /// Why `point` is the run of `first`: by the first axis that differs, thresholds before all others.
     fn reason(&self, point: &[u32], first: &[u32], ids: &Ids, first_ids: &Ids) -> String {
         let axes = &self.sweep.grid.axes;
@@ -317,6 +323,10 @@ impl<'a> Planner<'a> {
             return "the same point again".to_owned();
         };
         let axis = &axes[at];
+        if let (Part::Threshold, Some(first)) = (axis.part, self.same_policy(point[at])) {
+            let [one, two] = [first, point[at] as usize].map(|value| &axis.values[value]);
+            return format!("threshold {one} and {two} are the same policy");
+        }
         if let Some(reason) = self.unread(axis, ids).or_else(|| self.unread(axis, first_ids)) {
             return reason;
         }

@@ -21,7 +21,7 @@ mod tree;
 pub use backbone::{BACKBONES, Backbone};
 pub use config::*;
 pub use plan::*;
-pub use recorded::{recall, recorded};
+pub use recorded::{admitted, recall, recorded};
 pub use schedule::Schedule;
 pub use schema::WorkersConfig;
 pub use sweep::{Sweep, WeightFile, parse, unusable_name};

@@ -1,6 +1,8 @@
 //! The text of a sweep as the database keeps it: the file, and what `--set` changed. Pure.
 
-use super::{SpecError, Sweep, parse};
+use super::choice::Family;
+use super::{Choice, PosWeight, RunConfig, SpecError, Sweep, parse};
+use crate::strategy::StrategyError;
 
 /// What stands before a `--set` change in a recorded text: a comment of TOML, the change behind it as a JSON string.
 const SET: &str = "# --set ";
@@ -24,6 +26,32 @@ pub fn recorded(mut text: String, set: &[String]) -> String {
 pub fn recall(file: &str, text: &str) -> Result<Sweep, SpecError> {
     let changes = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix(SET)?).ok());
     parse(file, text, &changes.collect::<Vec<String>>())
+}
+
+/// A choice of `key` (`loss`, `train.optimizer`, ...) as this version knows it: checked, with defaults for parameters that came later.
+///
+/// # Errors
+/// A kind or a parameter that there is not (any more), a value that is not allowed.
+pub fn admitted(key: &str, choice: &Choice) -> Result<Choice, StrategyError> {
+    let family = Family::of(key).ok_or_else(|| StrategyError(format!("`{key}` has no kinds")))?;
+    family.complete(choice).map_err(|error| StrategyError(format!("{key}: {error}")))
+}
+
+impl RunConfig {
+    /// The configuration of a recorded run as this version can train it.
+    ///
+    /// # Errors
+    /// As [`admitted`].
+    pub fn admitted(mut self) -> Result<Self, StrategyError> {
+        self.loss = admitted("loss", &self.loss)?;
+        if let PosWeight::Formula(choice) = &mut self.pos_weight {
+            *choice = admitted("pos_weight", choice)?;
+        }
+        self.sampler = admitted("sampler", &self.sampler)?;
+        self.train.optimizer = admitted("train.optimizer", &self.train.optimizer)?;
+        self.train.schedule = admitted("train.schedule", &self.train.schedule)?;
+        Ok(self)
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ pub mod pos_weight;
 pub mod sampler;
 pub mod threshold;
 
-pub use param::{Absent, Param, Takes, complete, nearest, parse};
+pub use param::{Absent, Param, Takes, complete, complete_kind, nearest, parse};
 
 use crate::spec::Choice;
 
@@ -68,6 +68,16 @@ pub fn require<'a, B>(registry: &'a [Entry<B>], what: &str, kind: &str) -> Resul
         let kinds: Vec<_> = registry.iter().map(|entry| entry.kind).collect();
         StrategyError(format!("no {what} is called `{kind}`{}; there are {}", nearest(kind, &kinds), kinds.join(", ")))
     })
+}
+
+/// The row that a choice names, and the choice with every parameter that the row knows. Choices come from files and databases of any
+/// version: this is where they are checked before anything is made of them.
+///
+/// # Errors
+/// As [`require`] and [`complete`].
+pub fn admit<'a, B>(registry: &'a [Entry<B>], what: &str, choice: &Choice) -> Result<(&'a Entry<B>, Choice), StrategyError> {
+    let entry = require(registry, what, &choice.kind)?;
+    Ok((entry, complete(entry, choice.params.clone())?))
 }
 
 /// The equal, simpler form of a choice: `focal(gamma=0)` without alpha is `bce`. The identity for most.

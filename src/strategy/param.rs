@@ -81,10 +81,17 @@ impl Param {
 ///
 /// # Errors
 /// An unknown, forbidden or missing parameter.
-pub fn complete<B>(entry: &Entry<B>, mut given: BTreeMap<String, Setting>) -> Result<Choice, StrategyError> {
-    let kind = entry.kind;
+pub fn complete<B>(entry: &Entry<B>, given: BTreeMap<String, Setting>) -> Result<Choice, StrategyError> {
+    complete_kind(entry.kind, entry.params, given)
+}
+
+/// As [`complete`], for a kind with these parameters.
+///
+/// # Errors
+/// As [`complete`].
+pub fn complete_kind(kind: &str, params: &[Param], mut given: BTreeMap<String, Setting>) -> Result<Choice, StrategyError> {
     let mut choice = Choice::plain(kind);
-    for param in entry.params {
+    for param in params {
         let Some(setting) = given.remove(param.name) else {
             choice.params.extend(param.fallback(kind)?.map(|setting| (param.name.to_owned(), setting)));
             continue;
@@ -95,7 +102,7 @@ pub fn complete<B>(entry: &Entry<B>, mut given: BTreeMap<String, Setting>) -> Re
         choice.params.insert(param.name.to_owned(), setting);
     }
     let Some(unknown) = given.keys().next() else { return Ok(choice) };
-    let names: Vec<_> = entry.params.iter().map(|param| param.name).collect();
+    let names: Vec<_> = params.iter().map(|param| param.name).collect();
     let has = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
     Err(StrategyError(format!("{kind} has no parameter `{unknown}`{}; {has}", nearest(unknown, &names))))
 }

@@ -86,10 +86,10 @@ impl Paired {
     }
 }
 
-/// The measures of two runs on one split. Rules are fitted on each run's own val scores.
+/// The measures of two runs on one split; `None` where one of them has no such split. Rules are fitted on each run's own val scores.
 #[must_use]
-pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Option<&Groups>, ask: &Ask) -> OnSplit {
-    let rows = first.on(split).truth.rows();
+pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Option<&Groups>, ask: &Ask) -> Option<OnSplit> {
+    let rows = first.on(split)?.truth.rows();
     let groups = groups.and_then(|groups| groups.of(split, rows));
     let policies: Vec<(Option<&Policy>, Vec<&'static str>)> = std::iter::once((None, &ask.metrics))
         .chain(ask.policies.iter().map(|policy| (Some(policy), &ask.metrics)))
@@ -97,8 +97,8 @@ pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Optio
             (policy, metrics.iter().copied().filter(|metric| is_of_rankings(metric) == policy.is_none()).collect())
         })
         .collect();
-    let judged: Vec<[Judged; 2]> =
-        policies.iter().map(|(policy, _)| [first, second].map(|evidence| Judged::new(evidence, split, *policy))).collect();
+    let judge = |policy: Option<&Policy>| Some([Judged::new(first, split, policy)?, Judged::new(second, split, policy)?]);
+    let judged: Vec<[Judged; 2]> = policies.iter().map(|(policy, _)| judge(*policy)).collect::<Option<_>>()?;
     let asked = policies.iter().zip(&judged).flat_map(|((policy, metrics), judged)| {
         metrics.iter().map(move |metric| (*metric, policy.map(ToString::to_string), judged))
     });
@@ -123,5 +123,5 @@ pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Optio
         }
     });
     let count = |groups: &[u32]| groups.iter().collect::<std::collections::BTreeSet<_>>().len();
-    OnSplit { split, rows, groups: groups.map(count), measures: measures.collect() }
+    Some(OnSplit { split, rows, groups: groups.map(count), measures: measures.collect() })
 }

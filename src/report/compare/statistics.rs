@@ -26,13 +26,14 @@ pub struct PerRow {
 }
 
 impl Judged {
-    /// As rankings, or under `policy`, fitted on val.
+    /// As rankings, or under `policy`, fitted on val. `None` on test where there is none.
     #[must_use]
-    pub fn new(evidence: &Evidence, split: Split, policy: Option<&Policy>) -> Self {
-        let Rows { scores, truth } = evidence.on(split);
-        let Some(policy) = policy else { return Self::Ranked(Ranked::new(scores, truth)) };
+    pub fn new(evidence: &Evidence, split: Split, policy: Option<&Policy>) -> Option<Self> {
+        let rows = evidence.on(split)?;
+        let Rows { scores, truth } = rows;
+        let Some(policy) = policy else { return Some(Self::Ranked(Ranked::new(scores, truth))) };
         let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);
-        Self::Decided { decided: Decided::new(scores, truth, &rule), rows: PerRow::new(evidence.on(split), &rule) }
+        Some(Self::Decided { decided: Decided::new(scores, truth, &rule), rows: PerRow::new(rows, &rule) })
     }
 
     /// The statistic that `metric` names; macro F1 for a name that is none of the leaderboard's.
@@ -95,14 +96,14 @@ mod tests {
     /// The point estimate of every column is the leaderboard's own.
     #[test]
     fn every_metric_is_the_leaderboards() {
-        let evidence = Evidence { val: rows(1), test: rows(2) };
-        let Rows { scores, truth } = &evidence.test;
+        let evidence = Evidence { val: rows(1), test: Some(rows(2)) };
+        let Rows { scores, truth } = evidence.judged();
         let policies = ["0.4", "max_f1", "rcut(r=1)"].map(crate::strategy::threshold::parse);
         for policy in policies.map(Result::unwrap) {
             let decisions = decide(scores, truth, &policy.fit(&evidence.val.scores, &evidence.val.truth));
             let (averages, ranking) = (Averages::of(&decisions.counts), rank(scores, truth));
             for metric in METRICS {
-                let judged = Judged::new(&evidence, Split::Test, (!is_of_rankings(metric)).then_some(&policy));
+                let judged = Judged::new(&evidence, Split::Test, (!is_of_rankings(metric)).then_some(&policy)).unwrap();
                 let resampling = Resampling { rows: 90, groups: None, replicates: 2, seed: 0, jackknife: 0 };
                 let found = bootstrap(&resampling, &[judged.statistic(metric).as_ref()])[0].mean.point;
                 let wanted = match metric {

@@ -214,7 +214,7 @@ impl Reader {
             .bind(split)
             .bind(which)
             .bind(epoch)
-            .fetch_all(&mut self.connection)
+            .fetch_all(self.connected().await?)
             .await;
         // Read when SQLite's thread is done: to free its rows while it makes new ones costs more than to keep them.
         self.told(rows.and_then(|rows| rows.iter().map(|row| Evaluated::read(row, &metrics)).collect()))
@@ -226,6 +226,7 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn label_means(&mut self, groups: &[(EvaluationId, usize)]) -> Result<Vec<LabelMeans>, StoreError> {
+        self.connected().await?;
         let means = self.means(groups).await;
         self.told(means)
     }
@@ -263,13 +264,13 @@ impl Reader {
         let rows = sqlx::query_as(
             "SELECT run, loss, pos_weight, gamma, sampler, seed, params, epoch, split, policy, macro_f1, micro_f1, weighted_f1, samples_f1,
                     macro_precision, macro_recall, macro_ap, macro_auc, hamming_loss, subset_accuracy, best_epoch, predicted_rate
-             FROM leaderboard
+             FROM leaderboard_all
              WHERE run = ?1 AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
                                             WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)
              ORDER BY split DESC, epoch, policy",
         )
         .bind(&run.0)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }
@@ -281,14 +282,14 @@ impl Reader {
     pub async fn run_labels(&mut self, run: &Fingerprint, split: &str) -> Result<Vec<LabelRow>, StoreError> {
         let rows = sqlx::query_as(
             "SELECT run, policy, label, threshold, support, tp, fp, fn, tn, precision, recall, f1, ap, auc, mean_score, prevalence, predicted_rate
-             FROM label_metrics
+             FROM label_metrics_all
              WHERE run = ?1 AND split = ?2 AND best_epoch
                AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
                                WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)",
         )
         .bind(&run.0)
         .bind(split)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }

@@ -1,3 +1,5 @@
+mod again;
 mod bulk;
 mod fixture;
+mod readers;
 mod writer;

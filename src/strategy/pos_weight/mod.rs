@@ -47,10 +47,13 @@ pub const REGISTRY: &[Entry<Build>] = &[
 /// The weights, one a label.
 ///
 /// # Errors
-/// A label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is not a positive number.
+/// A kind or a parameter that there is not, a label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is not a positive number.
 pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, StrategyError> {
     match weight {
-        PosWeight::Formula(choice) => (super::require(REGISTRY, "pos_weight", &choice.kind)?.build)(choice, counts),
+        PosWeight::Formula(choice) => {
+            let (entry, choice) = super::admit(REGISTRY, "pos_weight", choice)?;
+            (entry.build)(&choice, counts)
+        }
         PosWeight::Explicit(weights) => {
             let labels = counts.positives.len();
             if weights.len() != labels {

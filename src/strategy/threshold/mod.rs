@@ -90,13 +90,27 @@ pub const REGISTRY: &[Entry<Build>] = &[
 ];
 
 impl Policy {
+    /// The policy with every parameter that this version knows, checked: for policies out of a database.
+    ///
+    /// # Errors
+    /// A number outside 0 to 1; a kind or a parameter that there is not.
+    pub fn admitted(&self) -> Result<Self, StrategyError> {
+        match self {
+            Self::Fixed(number) => fixed(*number),
+            Self::Fitted(choice) => Ok(Self::Fitted(super::admit(REGISTRY, "threshold policy", choice)?.1)),
+        }
+    }
+
     /// The rule that this policy chooses on validation. Test scores never come here.
+    ///
+    /// # Panics
+    /// Of a policy that is not [`Self::admitted`], parsed or of a sweep file.
     #[must_use]
     pub fn fit(&self, val_scores: &[f32], val_truth: &LabelMatrix) -> Rule {
         match self {
             Self::Fixed(number) => Rule::Thresholds(vec![*number as f32; val_truth.names.len()]),
             Self::Fitted(choice) => {
-                let entry = super::find(REGISTRY, &choice.kind).expect("the spec and `parse` admit registered policies only");
+                let entry = super::find(REGISTRY, &choice.kind).expect("the policy is admitted");
                 (entry.build)(choice, val_scores, val_truth)
             }
         }
@@ -109,11 +123,19 @@ impl Policy {
 /// A number outside 0 to 1, or as [`super::parse`].
 pub fn parse(text: &str) -> Result<Policy, StrategyError> {
     match text.trim().parse::<f64>() {
-        Ok(number) if (0.0..=1.0).contains(&number) => Ok(Policy::Fixed(number)),
-        Ok(number) => Err(StrategyError(format!("threshold {number} must be from 0 to 1: scores are probabilities"))),
+        Ok(number) => fixed(number),
         Err(_) => super::parse(REGISTRY, "threshold policy", text)
             .map(Policy::Fitted)
             .map_err(|error| StrategyError(format!("{error}; a number from 0 to 1 is a policy too"))),
+    }
+}
+
+fn fixed(number: f64) -> Result<Policy, StrategyError> {
+    if (0.0..=1.0).contains(&number) {
+        // -0 is 0
+        Ok(Policy::Fixed(number + 0.0))
+    } else {
+        Err(StrategyError(format!("threshold {number} must be from 0 to 1: scores are probabilities")))
     }
 }
 
