@@ -10,22 +10,26 @@ pub enum Error {
     Usage(String),
     /// A bad sweep file; the message starts with `file:line:column`.
     #[error(transparent)]
-    Spec(#[from] crate::spec::SpecError),
+    Spec(#[from] plan::SpecError),
     /// Data that cannot be used.
     #[error(transparent)]
-    Data(#[from] crate::data::DataError),
+    Data(#[from] data::DataError),
     /// The results database.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] store::StoreError),
+    /// A worker that ended early.
+    #[cfg(feature = "worker")]
+    #[error(transparent)]
+    Worker(#[from] train::worker::WorkerError),
     /// A worker's journal.
     #[error(transparent)]
-    Journal(#[from] crate::protocol::journal::JournalError),
+    Journal(#[from] protocol::journal::JournalError),
     /// A file outside the database.
     #[error("{path}: {source}", path = .path.display())]
     Io { path: PathBuf, source: std::io::Error },
     /// Kept scores that are there and cannot be read.
     #[error("the kept scores of run {run} cannot be read, and nothing is trained in their place: {source}", run = .run.short())]
-    KeptScores { run: crate::spec::Fingerprint, source: std::io::Error },
+    KeptScores { run: plan::Fingerprint, source: std::io::Error },
     /// A database that was copied without the folders of its runs, or whose folders are not mounted.
     #[error(
         "{folder} has the files of none of the {runs} recorded runs that a new threshold policy needs: if the database was copied or \
@@ -55,6 +59,8 @@ impl Error {
             Self::Store(_) | Self::Io { .. } | Self::KeptScores { .. } | Self::NoRunFolders { .. } | Self::Recorded { .. } | Self::Unexpected(_) => 1,
             Self::Usage(_) | Self::Spec(_) => 2,
             Self::RunsFailed { .. } => 3,
+            #[cfg(feature = "worker")]
+            Self::Worker(error) => error.exit_code(),
             // Between a worker and its controller only.
             Self::Journal(_) => 74,
             Self::Data(_) => 4,

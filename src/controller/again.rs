@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::Folders;
 use crate::error::Error;
-use crate::spec::Fingerprint;
-use crate::store::Writer;
+use plan::Fingerprint;
+use store::Writer;
 
 /// A replaced folder on its way out: `<fingerprint>-replaced`.
 const REPLACED: &str = "-replaced";

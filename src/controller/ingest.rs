@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::launcher;
-use crate::protocol::journal;
-use crate::protocol::{Event, Record};
-use crate::store::Writer;
+use protocol::journal;
+use protocol::{Event, Record};
+use store::Writer;
 
 /// One journal and how far it has been read.
 #[derive(Debug)]

@@ -4,17 +4,17 @@ use std::io;
 use std::path::Path;
 
 use super::{Folders, again, progress};
-use crate::data::LabelMatrix;
 use crate::error::Error;
-use crate::metric;
-use crate::protocol::{Event, SplitName};
-use crate::scores::Kept;
-use crate::spec::Fingerprint;
-use crate::store::{SweepId, Writer};
-use crate::strategy::threshold::Policy;
+use archive::Kept;
+use imbalance::LabelMatrix;
+use imbalance::metric;
+use imbalance::threshold::Policy;
+use plan::Fingerprint;
+use protocol::{Event, SplitName};
+use store::{SweepId, Writer};
 
 /// Evaluations of a recorded run under `policies`, from its folder: val at every epoch, test where its scores were kept.
-/// `Eval` events of attempt 0, as [`crate::store::Writer::record`] takes them. A run without test rows (scores that were imported)
+/// `Eval` events of attempt 0, as [`store::Writer::record`] takes them. A run without test rows (scores that were imported)
 /// has none there.
 ///
 /// # Errors
@@ -118,7 +118,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::scores::testing;
+    use archive::testing;
 
     fn kept() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

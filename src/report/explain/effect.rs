@@ -4,8 +4,8 @@ use super::super::difference::{LEVEL, resampling};
 use super::super::evidence::{Evidence, Groups, Rows};
 use super::super::question::Split;
 use super::measure::tuning;
-use crate::metric::Rate;
-use crate::metric::certainty::{Decided, Estimate, Estimates, Ranked, RankedMetric, Statistic, bootstrap};
+use imbalance::metric::Rate;
+use imbalance::metric::certainty::{Decided, Estimate, Estimates, Ranked, RankedMetric, Statistic, bootstrap};
 
 /// Differences between an arm's run and the baseline's of the same seed, resampled.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ fn on_judged(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> V
             let (val, Rows { scores, truth }) = (&evidence.val, evidence.judged());
             let rule = tuning().fit(&val.scores, &val.truth);
             let half = vec![0.5f32; truth.names.len()];
-            let decided = |rule: &dyn crate::metric::Decide| Decided::new(scores, truth, rule);
+            let decided = |rule: &dyn imbalance::metric::Decide| Decided::new(scores, truth, rule);
             (Ranked::new(scores, truth), decided(&half), decided(&rule))
         })
         .collect();
@@ -122,7 +122,7 @@ pub fn over_rows<'e>(seeds: impl Iterator<Item = &'e Estimate>) -> Option<Bounds
 mod tests {
     use super::super::testing::evidence;
     use super::*;
-    use crate::strategy::loss::sigmoid;
+    use imbalance::loss::sigmoid;
 
     #[test]
     fn a_moved_threshold_changes_decisions_and_not_the_ranking() {

@@ -1,0 +1,102 @@
+//! Read-only questions to the database: never blocks a sweep, never creates a file. One small file a subject, one function a question.
+
+mod draws;
+mod result;
+mod run;
+mod status;
+mod sweep;
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, METRICS, ResultRow};
+pub use run::{AttemptRow, EpochRow, RunRow};
+pub use status::{FailedRun, Pace, RunningAttempt, Status};
+pub use sweep::{SweepConfig, SweepRow, SweepRun};
+
+use super::open::Stamp;
+use super::{StoreError, open};
+use plan::Fingerprint;
+
+/// A read-only connection. Each answer is a consistent picture of what was committed when it was asked for.
+pub struct Reader {
+    path: PathBuf,
+    connection: SqliteConnection,
+    /// What the file looked like when it was opened as one that nobody writes; `None` where SQLite's own locks are used.
+    still: Option<Stamp>,
+}
+
+impl Reader {
+    /// Opens a database that is there.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; a missing database is one, and says how to make one.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let (connection, still) = open::for_reader(path).await?;
+        Ok(Self { path: path.to_owned(), connection, still })
+    }
+
+    /// The database's own path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which of these runs are recorded with a complete result.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn recorded(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        let answer = recorded(self.connected().await?, runs).await;
+        self.told(answer)
+    }
+
+    /// Which of these runs have failed for good.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn failed(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        let answer = in_state(self.connected().await?, runs, "failed").await;
+        self.told(answer)
+    }
+
+    /// The connection; opened anew where somebody has begun to write since.
+    async fn connected(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
+            (self.connection, self.still) = open::for_reader(&self.path).await?;
+        }
+        Ok(&mut self.connection)
+    }
+
+    /// SQLite's answer, its errors in our words. One that was read while somebody began to write is none.
+    fn told<T>(&self, answer: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
+            return Err(StoreError::unusable(&self.path, "another sweep began to write while this was read; ask again"));
+        }
+        answer.map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+}
+
+/// The JSON in a column, as the value it was.
+pub(super) fn parse<T: DeserializeOwned>(row: &SqliteRow, column: usize) -> Result<T, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    serde_json::from_str(text).map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source: source.into() })
+}
+
+/// Which of these runs have a complete result.
+pub(super) async fn recorded(connection: &mut SqliteConnection, runs: &[Fingerprint]) -> Result<Vec<bool>, sqlx::Error> {
+    in_state(connection, runs, "succeeded").await
+}
+
+async fn in_state(connection: &mut SqliteConnection, runs: &[Fingerprint], state: &str) -> Result<Vec<bool>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT coalesce((SELECT state = ?2 FROM runs WHERE fingerprint = j.value), 0) FROM json_each(?1) j ORDER BY j.key",
+    )
+    .bind(super::json(&runs))
+    .bind(state)
+    .fetch_all(connection)
+    .await
+}

@@ -1,5 +1,0 @@
-mod again;
-mod bulk;
-mod fixture;
-mod readers;
-mod writer;
