@@ -158,7 +158,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ("[data]\nkind='letters'\n[grid]\nthreshold = [0, -0.0]\n", &["f.toml:4:17: ", "appears twice"]),
         (
             "[data]\nkind='letters'\n[grid]\nthreshold = [{kind='max_fbeta',beta=2},{beta=2.0,kind='max_fbeta'}]\n",
-            &["f.toml:4:39: ", "appears twice"],
+            &["f.toml:4:40: ", "appears twice"],
         ),
         ("[data]\nkind='letters'\n[grid]\n'train.optimizer.nesterov' = [true, 1]\n", &["f.toml:4:37: ", "appears twice"]),
         (

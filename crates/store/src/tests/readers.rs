@@ -32,12 +32,20 @@ async fn a_reader_follows_a_writer_that_starts_after_it() {
     }
     writer.close().await.unwrap();
     assert_eq!(reader.find_sweep("latest").await.unwrap().name, "fourth");
-    // The file itself is another one now.
-    let copy = folder.path().join("copy.db");
-    let mut other = Writer::open(&copy).await.unwrap();
-    other.begin_sweep(&fixture::plan("other", &["focal"], 1, 2), file, "").await.unwrap();
-    other.close().await.unwrap();
+}
+
+/// The file itself is another one: copied over the old one while a reader had it open.
+#[tokio::test]
+async fn a_reader_follows_a_file_that_is_replaced() {
+    let folder = TempDir::new().unwrap();
+    let [db, copy] = ["sweep.db", "copy.db"].map(|name| folder.path().join(name));
+    for (path, name) in [(&db, "first"), (&copy, "other")] {
+        let mut writer = Writer::open(path).await.unwrap();
+        writer.begin_sweep(&fixture::plan(name, &["bce"], 1, 2), Path::new("letters.toml"), "").await.unwrap();
+        writer.close().await.unwrap();
+    }
     let mut reader = Reader::open(&db).await.unwrap();
+    assert_eq!(reader.find_sweep("latest").await.unwrap().name, "first");
     std::fs::rename(&copy, &db).unwrap();
     assert_eq!(reader.find_sweep("latest").await.unwrap().name, "other");
 }
