@@ -1,5 +1,6 @@
-//! The imbalance strategies: pure maths over logits, counts and labels. One strategy a file, one registry a kind
-//! ([`loss::REGISTRY`], [`pos_weight::REGISTRY`], [`sampler::REGISTRY`], [`threshold::REGISTRY`]); a new strategy is a new file and a new row.
+//! The imbalance strategies: pure maths over logits, counts and labels. One strategy per file, one registry per kind
+//! ([`loss::REGISTRY`], [`pos_weight::REGISTRY`], [`sampler::REGISTRY`], [`threshold::REGISTRY`]); a new strategy is a new file
+//! and a new row.
 
 mod choice;
 pub mod diagnosis;
@@ -18,7 +19,7 @@ pub use choice::{Choice, PosWeight, Setting};
 pub use labels::{LabelCounts, LabelMatrix};
 pub use param::{Absent, Param, Takes, complete, complete_kind, nearest, parse};
 
-/// A strategy that cannot be built for this data.
+/// An error: the strategy cannot be built for this data.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct StrategyError(pub String);

@@ -9,7 +9,7 @@ use crate::{Choice, Setting};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Param {
     pub name: &'static str,
-    /// What it does, with unit and source.
+    /// Meaning, unit and source, in one line.
     pub help: &'static str,
     pub takes: Takes,
     pub absent: Absent,
@@ -26,12 +26,12 @@ pub enum Takes {
     Word(&'static [&'static str]),
 }
 
-/// What a choice gets where the sweep file is silent.
+/// What a choice gets where the sweep file does not give the parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Absent {
-    /// An error: it must be given.
+    /// The parameter is required.
     Error,
-    /// Nothing: the parameter is optional and stays out of [`Choice::params`].
+    /// The parameter is optional and stays out of [`Choice::params`].
     Off,
     Number(f64),
     Word(&'static str),
@@ -66,7 +66,7 @@ impl std::fmt::Display for Takes {
 }
 
 impl Param {
-    /// What the parameter is where it was not given; `Ok(None)` for an optional one.
+    /// The default of the parameter; `Ok(None)` for an optional one.
     fn fallback(&self, kind: &str) -> Result<Option<Setting>, StrategyError> {
         match self.absent {
             Absent::Error => Err(StrategyError(format!("{kind} needs `{}`: {}", self.name, self.takes))),
@@ -107,7 +107,8 @@ pub fn complete_kind(kind: &str, params: &[Param], mut given: BTreeMap<String, S
     Err(StrategyError(format!("{kind} has no parameter `{unknown}`{}; {has}", nearest(unknown, &names))))
 }
 
-/// Reads a choice from the form that [`Choice`] displays: `max_f1`, `weighted(by=mean,empty=1)`. `what` names the registry in errors.
+/// Reads a choice from the form that [`Choice`] displays: `max_f1`, `weighted(by=mean,empty=1)`. `what` names the registry in
+/// errors.
 ///
 /// # Errors
 /// Malformed text, or as [`complete`].

@@ -1,4 +1,5 @@
-//! The grid: axes, their product, what `exclude` drops and `include` adds. A point is one index an axis, so that large grids stay cheap.
+//! The grid: axes, their product, what `exclude` drops and `include` adds. A point is one index per axis, so that large grids
+//! stay cheap.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::tree::{Entry, Node, Place, Value, fault};
 
 /// Index of a value that a point does not have (an axis that only `include` names).
 pub(super) const ABSENT: u32 = u32::MAX;
-/// More points than anybody can want.
+/// The largest number of points.
 const MOST_POINTS: usize = 1_000_000;
 
 /// One key and its values.
@@ -30,7 +31,7 @@ pub(super) struct Axis {
     listed: usize,
 }
 
-/// All points, in the order of the file, the last axis fastest; those of `include` behind them.
+/// All points, in the order of the file, the last axis fastest; followed by those of `include`.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
     pub axes: Vec<Axis>,
@@ -83,7 +84,7 @@ impl Grid {
         Ok(grid)
     }
 
-    /// The points: one index an axis each.
+    /// The points: one index per axis each.
     pub fn points(&self) -> impl Iterator<Item = &[u32]> {
         self.indices.chunks_exact(self.axes.len())
     }
@@ -96,7 +97,7 @@ impl Grid {
                 Some(rule) => dropped[rule] += 1,
                 None => self.indices.extend_from_slice(&point),
             }
-            // Counts up like an odometer: the last axis turns fastest.
+            // Counts like an odometer: the last axis changes fastest.
             let turned = self.axes.iter().zip(&mut point).rev().find_map(|(axis, index)| {
                 if axis.listed == 0 {
                     return None;
@@ -250,8 +251,11 @@ impl Exclude {
         for entry in &rule.keys {
             let Some(at) = axes.iter().position(|axis| axis.key == entry.key) else {
                 let names: Vec<_> = axes.iter().map(|axis| axis.key.as_str()).collect();
-                let message =
-                    format!("`{}` is no axis of this grid, so it cannot be excluded; the axes: {}", entry.key, names.join(", "));
+                let message = format!(
+                    "`{}` is not an axis of this grid, so it cannot be excluded; the axes: {}",
+                    entry.key,
+                    names.join(", ")
+                );
                 return Err(fault(&entry.place, message));
             };
             let mut matching = vec![false; axes[at].values.len()];

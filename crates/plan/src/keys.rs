@@ -1,4 +1,4 @@
-//! Typed reading of values: what a key may hold, and the sentence that says so when it holds something else.
+//! Typed reading of values: what a key may hold, and the error when it holds something else.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -30,7 +30,7 @@ impl<'a> Keys<'a> {
         self.get(key).map_or(self.place, |node| &node.place)
     }
 
-    /// An error at `key`, whose name the message need not repeat.
+    /// An error at `key`; the message starts with its name.
     pub fn place_fault(&self, key: &str, message: &str) -> SpecError {
         fault(self.place(key), format!("`{key}`: {message}"))
     }
@@ -67,7 +67,7 @@ impl<'a> Keys<'a> {
 }
 
 impl Node {
-    /// A whole number; a float that is one counts.
+    /// A whole number; a float with a whole value is accepted.
     pub fn integer(&self, key: &str, range: RangeInclusive<u64>) -> Result<u64, SpecError> {
         let found = match self.value {
             Value::Integer(number) => u64::try_from(number).ok(),

@@ -1,4 +1,4 @@
-//! The text of a sweep as the database keeps it: the file, and what `--set` changed. Pure.
+//! The text of a sweep as stored in the database: the file, and what `--set` changed. Pure.
 
 use super::choice::Family;
 use super::{RunConfig, SpecError, Sweep, parse};
@@ -19,19 +19,19 @@ pub fn recorded(mut text: String, set: &[String]) -> String {
     text
 }
 
-/// The sweep that [`recorded`] text describes. `file` is how errors call it.
+/// The sweep that [`recorded`] text describes. `file` is its name in errors.
 ///
 /// # Errors
-/// Text that this version of the program does not take for a sweep file.
+/// Text that is not a sweep file for this version of the program.
 pub fn recall(file: &str, text: &str) -> Result<Sweep, SpecError> {
     let changes = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix(SET)?).ok());
     parse(file, text, &changes.collect::<Vec<String>>())
 }
 
-/// A choice of `key` (`loss`, `train.optimizer`, ...) as this version knows it: checked, with defaults for parameters that came later.
+/// A recorded choice of `key` (`loss`, `train.optimizer`, ...), checked, with defaults for parameters that were added later.
 ///
 /// # Errors
-/// A kind or a parameter that there is not (any more), a value that is not allowed.
+/// An unknown kind or parameter, a value that is not allowed.
 pub fn admitted(key: &str, choice: &Choice) -> Result<Choice, StrategyError> {
     let family = Family::of(key).ok_or_else(|| StrategyError(format!("`{key}` has no kinds")))?;
     family.complete(choice).map_err(|error| StrategyError(format!("{key}: {error}")))

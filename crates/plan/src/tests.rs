@@ -55,7 +55,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
     let cases: &[(&str, &[&str])] = &[
         ("name = ", &["f.toml:1:8: "]),
         ("a = 1\n[data\n", &["f.toml:2:6: "]),
-        ("nam = 'x'\n", &["f.toml:1:1: ", "`nam` is no key at the top", "did you mean `name`?"]),
+        ("nam = 'x'\n", &["f.toml:1:1: ", "`nam` is not a key at the top", "did you mean `name`?"]),
         ("[dta]\n", &["f.toml:1:2: ", "did you mean `data`?"]),
         ("[data]\nkind = 'letters'\nsample = 3\n", &["f.toml:3:1: ", "in [data]", "did you mean `samples`?"]),
         ("[data]\nkind = 'letters'\nepochs = 3\n", &["f.toml:3:1: ", "did you mean `train.epochs`?"]),
@@ -181,7 +181,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ("[data]\nkind='letters'\n[[grid.exclude]]\nlos = 'bce'\n", &["f.toml:4:1: ", "did you mean `loss`?"]),
         (
             "[data]\nkind='letters'\n[[grid.exclude]]\nalpha = 0.5\n",
-            &["f.toml:4:1: ", "is no axis of this grid", "loss, pos_weight"],
+            &["f.toml:4:1: ", "is not an axis of this grid", "loss, pos_weight"],
         ),
         ("[data]\nkind='letters'\n[[grid.exclude]]\n", &["f.toml:3:1: ", "match everything"]),
         ("[data]\nkind='letters'\n[[grid.exclude]]\nloss = 'bce'\n", &["f.toml:3:3: ", "drops all 1 points"]),

@@ -1,5 +1,5 @@
-//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one JSON object:
-//! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
+//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one
+//! JSON object: `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
 #[path = "../../../examples/common/mod.rs"]
 mod common;
@@ -16,7 +16,7 @@ use plan::InputShape;
 use plan::ModelConfig;
 use serde_json::json;
 use train::Trainer;
-use train::meter::{self, Course};
+use train::criterion::{self, Epoch};
 use train::model::{self, Step};
 use train::optimizer::Optimizer;
 
@@ -25,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Height and width of the pictures.
+    /// Height and width of the images.
     #[arg(long, default_value_t = 64)]
     size: usize,
     #[arg(long, default_value_t = 16)]
@@ -52,7 +52,7 @@ enum Precision {
     Bf16,
 }
 
-/// What is in use on the device, by whomever, in bytes.
+/// Bytes in use on the device, by all processes.
 #[cfg(feature = "cuda")]
 fn device_memory(device: &Device) -> Option<u64> {
     let (free, total) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok().filter(|_| device.is_cuda())?;
@@ -97,11 +97,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut losses = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
         let start = Instant::now();
-        let course = Course { loss: &*loss, targets: &targets, labels, batch, seed: 0, epoch: 0 };
-        let mut meter = meter::open(course, &device, 0.0)?;
-        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, meter: &mut *meter, grad_clip: None };
+        let whole = Epoch { loss: &*loss, targets: &targets, labels, batch, seed: 0, number: 0 };
+        let mut criterion = criterion::open(whole, &device, 0.0)?;
+        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, criterion: &mut *criterion, grad_clip: None };
         learner.step(&inputs, 0..batch, Step { seed: 0, epoch: 0, step }, 1e-4)?;
-        let loss = meter.close()?;
+        let loss = criterion.close()?;
         device.synchronize()?;
         if step >= warmup {
             seconds.push(start.elapsed().as_secs_f64());

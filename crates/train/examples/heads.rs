@@ -1,11 +1,12 @@
-//! Seconds of a grid of linear heads on features, as `sweep run` trains them in one worker: 5 positive weights × {bce, focal 1, 1.5, 2}
-//! × 2 seeds, evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints written.
+//! Seconds of a grid of linear heads on features, as `sweep run` trains them in one worker: 5 positive weights × {bce, focal 1,
+//! 1.5, 2} × 2 seeds, evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints
+//! written.
 //!
 //! `cargo run --release --example heads -- --n 20000 --d 1024 --l 4 --epochs 5 --batch 256 [--threads 2] [--alone]`
 //!
-//! `n` train rows (and an eighth of that each for val and test) of standard normal features; labels from a random linear model with
-//! the prevalences of the question, repeated. `--alone` trains each run by itself: what the bundle saves. `--data DIR` keeps the
-//! features and labels there, so that another program can train on the same. Prints one JSON object.
+//! `n` train rows (and an eighth of that each for val and test) of standard normal features; labels from a random linear model
+//! with the prevalences of the question, repeated. `--alone` trains each run by itself: what the bundle saves. `--data DIR` keeps
+//! the features and labels there, so that another program can train on the same. Prints one JSON object.
 
 #[path = "../../../examples/common/mod.rs"]
 mod common;
@@ -35,7 +36,7 @@ struct Arguments {
     /// Train rows.
     #[arg(long, default_value_t = 20_000)]
     n: usize,
-    /// Features a row.
+    /// Features per row.
     #[arg(long, default_value_t = 1024)]
     d: usize,
     /// Labels.
@@ -124,7 +125,7 @@ threshold = [0.1, 0.3, 0.5, 0.7, 0.9]
     Ok((plan, Dataset::open(&facts.folder, &config)?))
 }
 
-/// Hears everything, keeps nothing.
+/// A monitor that ignores everything.
 struct Silence {
     records: usize,
 }
@@ -174,13 +175,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             policies: plan.policies.clone(),
         }
     };
-    let feed = train::Feed::streamed(&candle_core::Device::Cpu);
+    let loader = train::Loader::streamed(&candle_core::Device::Cpu);
     let mut monitor = Silence { records: 0 };
     let start = Instant::now();
     for bundle in &plan.bundles {
         let jobs: Vec<Job> = bundle.runs.iter().map(job).collect();
         for jobs in jobs.chunks(if arguments.alone { 1 } else { jobs.len() }) {
-            for end in train::together(jobs, &data, &feed, &mut monitor)? {
+            for end in train::together(jobs, &data, &loader, &mut monitor)? {
                 end?;
             }
         }

@@ -1,4 +1,4 @@
-//! Many runs in one pass against each run alone, and against Candle's own way through the same network.
+//! Many runs in one pass against each run alone, and against Candle's graph of the same network.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,7 @@ impl Monitor for Listener {
 impl Place {
     fn train(&self, jobs: &[Job], stop_after: Option<usize>) -> (Vec<Result<Finish, TrainError>>, Listener) {
         let mut listener = Listener { stop_after, ..Listener::default() };
-        (together(jobs, &self.data, &Feed::streamed(&Device::Cpu), &mut listener).unwrap(), listener)
+        (together(jobs, &self.data, &Loader::streamed(&Device::Cpu), &mut listener).unwrap(), listener)
     }
 
     /// Every file of the runs' folders but the checkpoints, which hold times.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 
-use crate::{Beat, Feed, Finish, Monitor, TrainError};
+use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory};
 use plan::{DataConfig, Fingerprint};
@@ -174,7 +174,7 @@ struct Worker {
 }
 
 /// A data set, its folder and how it is read, and its way to the device.
-type Opened = (PathBuf, DataConfig, Dataset, Feed);
+type Opened = (PathBuf, DataConfig, Dataset, Loader);
 
 type Pictures = (PathBuf, DataConfig, String, Option<String>);
 
@@ -202,7 +202,7 @@ impl Worker {
             let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, feed, voice| {
                 let mut ends = Ends::new();
                 for job in jobs {
-                    match crate::run_fed(job, data, feed, voice) {
+                    match crate::run_with(job, data, feed, voice) {
                         Err(error @ TrainError::Journal(_)) => return Err(error),
                         end => ends.push(end),
                     }
@@ -222,7 +222,7 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stop: &AtomicBool,
-        train: impl FnOnce(&[Job], &Dataset, &Feed, &mut Voice<'_>) -> Result<Ends, TrainError>,
+        train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
         let Self { journal, device, data, features } = self;
         let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
@@ -319,12 +319,12 @@ fn on_features<'a>(
 }
 
 /// The data set of `job`: the one that is open, or its own.
-fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Feed), TrainError> {
+fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Loader), TrainError> {
     let config = &job.config.data;
     if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
         *data = None;
         let opened = Dataset::open(&job.data, config)?;
-        let feed = Feed::new(&opened, device)?;
+        let feed = Loader::new(&opened, device)?;
         *data = Some((job.data.clone(), config.clone(), opened, feed));
     }
     let (_, _, data, feed) = data.as_ref().expect("it was filled just now");

@@ -1,9 +1,9 @@
-//! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in bf16. And the
-//! operations on the heads of a bundle.
+//! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in
+//! bf16. And the operations on the heads of a bundle.
 //!
-//! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (tests/densenet.rs). The
-//! device may be a GPU or the host emulation of tests/cuda_on_host. Without either the tests are skipped, and say so; they fail
-//! where `SWEEP_NEED_GPU` is set.
+//! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (crates/train/tests/densenet.rs).
+//! The device may be a GPU or the host emulation of tests/cuda_on_host. Without either the tests are skipped, and say so; they
+//! fail where `SWEEP_NEED_GPU` is set.
 
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -267,7 +267,7 @@ fn layers(t: &[Tensor]) -> Vec<DenseLayer> {
         .collect()
 }
 
-/// A dense block from this room's other operations.
+/// A dense block from the crate's other operations.
 fn by_parts(t: &[Tensor]) -> Result<Tensor> {
     let mut maps = vec![t[0].clone()];
     for DenseLayer { norm1, conv1, norm2, conv2 } in layers(t) {
@@ -278,7 +278,7 @@ fn by_parts(t: &[Tensor]) -> Result<Tensor> {
     kernel::concat(&maps)
 }
 
-/// Channels of all rests, one picture and several. In f32 beside the CPU. In bf16 beside its parts on the device: the roundings
+/// Channels of all rests, one image and several. In f32 beside the CPU. In bf16 beside its parts on the device: the roundings
 /// of a layer turn some of the next one's rectifiers on and off, so that f32 gradients are no measure of theirs.
 #[test]
 fn dense_blocks() {

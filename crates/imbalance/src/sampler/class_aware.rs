@@ -6,14 +6,14 @@
 //! label without positives gives no draws.
 
 use super::ml_ros::bag;
-use super::{Build, Entry, Sampler, StrategyError};
+use super::{Entry, Sampler, SamplerBuild, StrategyError};
 use crate::rng::Rng;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "class_aware",
     summary: "draw a label, then one of its positive rows (Shen 2016); rows without labels are never drawn",
     params: &[],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |_, train| {

@@ -113,7 +113,7 @@ fn weights_are_in_closed_form() {
     assert_eq!(weighted::weights("sum", 0.0, &train), [6.0, 2.0, 0.0, 0.0]);
 }
 
-/// strategies.md section 3: expected prevalences on the question's counts if labels were independent.
+/// docs/strategies.md#samplers: expected prevalences on the question's counts if labels were independent.
 #[test]
 fn realised_prevalences_are_as_expected() {
     let train = seed_labels(100_000);
@@ -187,7 +187,7 @@ fn labels_that_cannot_be_sampled_are_errors() {
     assert!(images.unwrap_err().0.contains("means nothing to images"));
 }
 
-/// strategies.md section 3: the factors on the question's prevalences.
+/// docs/strategies.md#samplers: the factors on the question's prevalences.
 #[test]
 fn repeat_factors_are_as_published() {
     // 224 rows of the question's thousands, labels of their own.

@@ -9,7 +9,7 @@ fn matrix(labels: usize, values: Vec<u8>) -> LabelMatrix {
     LabelMatrix { names: (0..labels).map(|label| label.to_string()).collect::<Arc<[_]>>(), values }
 }
 
-/// One threshold a label.
+/// One threshold per label.
 fn fit_all(policy: &str, scores: &[f32], truth: &LabelMatrix) -> Vec<f32> {
     match parse(policy).unwrap().fit(scores, truth) {
         Rule::Thresholds(thresholds) => thresholds,
@@ -21,7 +21,7 @@ fn fit(policy: &str, scores: &[f32], truth: &[u8]) -> f32 {
     fit_all(policy, scores, &matrix(1, truth.to_vec()))[0]
 }
 
-/// strategies.md 4.2: best threshold .35 with F1 .75; half-way to the next lower score.
+/// docs/strategies.md#best-threshold: best threshold .35 with F1 .75; half-way to the next lower score.
 #[test]
 fn the_fixture_of_max_f1() {
     let (scores, truth) = ([0.1, 0.2, 0.35, 0.8, 0.4, 0.4, 0.05, 0.6], [0, 0, 1, 1, 0, 1, 0, 0]);
@@ -110,7 +110,7 @@ fn the_highest_labels_of_each_row() {
     assert_eq!(decisions.counts.iter().copied().map(cells).collect::<Vec<_>>(), [[2, 2, 0, 0], [2, 1, 0, 1], [0, 1, 1, 2]]);
 }
 
-/// strategies.md 4.1 and 4.2: where the thresholds lie on calibrated scores.
+/// docs/strategies.md#best-threshold: where the thresholds lie on calibrated scores.
 #[test]
 fn thresholds_on_calibrated_scores_are_in_closed_form() {
     // Label 0: P(y=1) = score on a fine grid; label 1: its square.
@@ -199,7 +199,7 @@ fn rare_labels_are_given_up_or_matched() {
     assert_eq!(fit("youden", &scores, &[0; 6]), 0.5);
 }
 
-/// strategies.md 4.3: the mean of the thresholds without each fold, dealt in turn.
+/// docs/strategies.md#few-validation-rows: the mean of the thresholds without each fold, dealt in turn.
 #[test]
 fn folds_take_the_mean_threshold() {
     let (scores, truth) = ([0.1, 0.2, 0.35, 0.8, 0.4, 0.4, 0.05, 0.6], [0, 0, 1, 1, 0, 1, 0, 0]);
@@ -220,7 +220,7 @@ struct Case {
     labels: usize,
     scores: Vec<f32>,
     truth: Vec<u8>,
-    /// Best value a label of each policy, by scikit-learn's curves.
+    /// Best value per label of each policy, by scikit-learn's curves.
     f: std::collections::BTreeMap<String, Vec<f64>>,
     youden: Vec<f64>,
     precision_at_recall: std::collections::BTreeMap<String, Vec<f64>>,
