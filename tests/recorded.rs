@@ -14,7 +14,7 @@ name = "old"
 [data]
 kind = "letters"
 samples = 300
-image_size = 8
+image_size = 16
 [model]
 arch = "linear"
 [train]
