@@ -19,7 +19,7 @@ use candle_core::Device;
 
 use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use data::Dataset;
-use kernel::{give_freed_memory_back, keep_freed_memory};
+use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Order, Outcome, VERSION};
@@ -35,6 +35,14 @@ pub struct Options {
     pub journal: PathBuf,
     /// The name of this worker in its journal.
     pub name: String,
+}
+
+/// Shows the log on stderr: warnings, or what `RUST_LOG` says. A second call changes nothing.
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // Fails only where a subscriber is set already, which is then as good.
+    let _ = tracing::subscriber::set_global_default(logs.without_time().with_target(false).finish());
 }
 
 /// What ends a worker early.
@@ -121,6 +129,10 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
             let number = number.parse().map_err(|_| wrong("a CUDA device is cuda:N, N = 0, 1, ...".to_owned()))?;
             let device = Device::new_cuda(number)
                 .map_err(|error| WorkerError::Device(format!("device `{name}` cannot be used: {error}")))?;
+            // SWEEP_CUDA_EVENTS is there to measure what they cost; nothing else needs them.
+            if std::env::var_os("SWEEP_CUDA_EVENTS").is_none() {
+                without_events(&device);
+            }
             if let Err(error) = keep_freed_memory(&device) {
                 tracing::warn!("device `{name}` gives freed memory back to the driver again and again, which is slow: {error}");
             }
@@ -129,13 +141,17 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
     }
 }
 
+unsafe extern "C" {
+    /// POSIX: ends the process, without the handlers of `exit`.
+    safe fn _exit(status: i32) -> !;
+}
+
 fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 /// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
 /// end of stdin without a `stop` means that the controller is gone, and ends the process.
-#[expect(clippy::disallowed_methods, reason = "the thread that trains may be deep in an epoch")]
 fn listen(stop: Arc<AtomicBool>) -> Receiver<Vec<Job>> {
     let (sender, jobs) = mpsc::channel();
     std::thread::spawn(move || {
@@ -151,8 +167,9 @@ fn listen(stop: Arc<AtomicBool>) -> Receiver<Vec<Job>> {
                 Err(_) => break,
             }
         }
-        // Nobody would hear of a result any more, and the checkpoint is good.
-        std::process::exit(0);
+        // Nobody would hear of a result any more, and the checkpoint is good. Nothing is torn down, least of all a device that the
+        // other thread is using.
+        _exit(0);
     });
     jobs
 }
