@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub use dispatcher::Summary;
 pub use interrupt::Interrupts;
 use progress::{Progress, Voice};
-pub use refill::{evaluate, refill};
+pub use refill::refill;
 pub use state::{Halt, Limits};
 
 use crate::error::Error;

@@ -6,11 +6,10 @@ use std::path::Path;
 use super::{Folders, again, progress};
 use crate::error::Error;
 use archive::Kept;
-use imbalance::LabelMatrix;
-use imbalance::metric;
+use imbalance::evaluation;
 use imbalance::threshold::Policy;
 use plan::Fingerprint;
-use protocol::{Event, SplitName};
+use protocol::{Evaluated, Event, SplitName};
 use store::{SweepId, Writer};
 
 /// Evaluations of a recorded run under `policies`, from its folder: val at every epoch, test where its scores were kept.
@@ -19,8 +18,7 @@ use store::{SweepId, Writer};
 ///
 /// # Errors
 /// Kept scores that cannot be read; [`is_lost`] tells whether there are none to read.
-pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result<Vec<Event>> {
-    let fits = policies.iter().map(Policy::admitted).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
+fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result<Vec<Event>> {
     let kept = Kept::open(folder)?;
     let epochs = kept.epochs()?;
     let mut events = Vec::new();
@@ -28,26 +26,11 @@ pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Re
         let val = kept.val(epoch)?;
         let wanted = kept.has_test(epoch)? || epoch + 1 == epochs && kept.test_truth.rows() > 0;
         let test = if wanted { Some(kept.test(epoch)?) } else { None };
-        for (policy, admitted) in policies.iter().zip(&fits) {
-            let thresholds = admitted.fit(&val, &kept.val_truth);
-            let mut add = |split, scores: &[f32], truth: &LabelMatrix| {
-                let decisions = metric::decide(scores, truth, &thresholds);
-                events.push(Event::Eval {
-                    r: run.clone(),
-                    a: 0,
-                    epoch,
-                    split,
-                    policy: policy.clone(),
-                    thresholds: decisions.thresholds,
-                    counts: decisions.counts,
-                    samples_f1: decisions.samples_f1,
-                    subset_accuracy: decisions.subset_accuracy,
-                });
-            };
-            add(SplitName::Val, &val, &kept.val_truth);
-            if let Some(test) = &test {
-                add(SplitName::Test, test, &kept.test_truth);
-            }
+        let fitted = evaluation::fit(policies, &val, &kept.val_truth).map_err(io::Error::other)?;
+        let on = |split| Evaluated { run, attempt: 0, epoch, split };
+        events.extend(on(SplitName::Val).under(&fitted, &val, &kept.val_truth));
+        if let Some(test) = &test {
+            events.extend(on(SplitName::Test).under(&fitted, test, &kept.test_truth));
         }
     }
     Ok(events)
@@ -55,8 +38,7 @@ pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Re
 
 /// Whether kept scores are missing, or are not what a worker writes. Any other error (permissions, too many open files, a failing
 /// disk) says nothing about them: they may be perfectly good.
-#[must_use]
-pub fn is_lost(error: &io::Error) -> bool {
+fn is_lost(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 

@@ -68,7 +68,7 @@ impl Question {
     /// Whether smaller values of the metric are better.
     #[must_use]
     pub fn lower_is_better(&self) -> bool {
-        self.metric == "hamming_loss"
+        super::score::lower_is_better(self.metric)
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod choice;
 pub mod diagnosis;
+pub mod evaluation;
 mod labels;
 pub mod loss;
 pub mod metric;

@@ -20,7 +20,7 @@ use super::difference::LEVEL;
 use super::evidence::{self, Evidence};
 use super::load::{self, Loaded, Run};
 use super::question::{Question, Split};
-use super::score::place;
+use super::score::{is_of_rankings, place};
 use crate::error::Error;
 use archive::runs_folder;
 use imbalance::threshold::Policy;
@@ -102,7 +102,7 @@ fn kept(folder: &std::path::Path, run: &RunRow) -> Result<Evidence, Error> {
     let best = run.best_epoch.filter(|_| run.state == "succeeded").and_then(|epoch| usize::try_from(epoch).ok());
     let epoch = best.ok_or_else(|| Error::Usage(format!("run {name} has no result: it is {}", run.state)))?;
     Evidence::read(&folder.join(&run.fingerprint.0), epoch)
-        .map_err(|why| Error::Unexpected(format!("the kept scores of run {name} cannot be read: {why}")))
+        .map_err(|source| Error::KeptScores { run: run.fingerprint.clone(), source })
 }
 
 fn named(run: &RunRow) -> runs::Named {
@@ -152,7 +152,7 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
         let question = Question { split, at: At::Best, policy: Some(policy.clone()), ..Question::default() };
         match load::load(reader, sweep.clone(), &question).await {
             Ok(found) => loaded.push((policy, found)),
-            Err(error @ Error::Unexpected(_)) if !ask.policies_asked => left_out.push(error),
+            Err(error @ Error::NotEvaluated { .. }) if !ask.policies_asked => left_out.push(error),
             Err(error) => return Err(error),
         }
     }
@@ -174,7 +174,7 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
     let mut values = Vec::new();
     for &split in &splits {
         for &metric in &ask.metrics {
-            let ranking = statistics::is_of_rankings(metric);
+            let ranking = is_of_rankings(metric);
             for (policy, loaded) in loaded.iter().take(if ranking { 1 } else { usize::MAX }) {
                 let value = |score: &super::score::Score| Some((score.run, score.values[place(metric)]?));
                 let of_run = loaded.shown(split).iter().filter_map(value).collect();

@@ -7,9 +7,11 @@ use super::super::difference::LEVEL;
 use super::super::evidence::{Evidence, Groups};
 use super::super::question::Split;
 use super::ask::Ask;
-use super::statistics::{Judged, is_of_rankings};
+use super::super::score::{is_of_rankings, lower_is_better};
+use super::statistics::Judged;
 use imbalance::metric::certainty::{Estimate, bootstrap};
 use imbalance::threshold::Policy;
+use store::MetricColumn;
 
 /// Two runs compared; `difference` is always the second minus the first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -103,13 +105,14 @@ pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Optio
         metrics.iter().map(move |metric| (*metric, policy.map(ToString::to_string), judged))
     });
     let asked: Vec<_> = asked.collect();
-    let statistics: Vec<_> =
-        asked.iter().flat_map(|(metric, _, judged)| judged.iter().map(|judged| judged.statistic(metric))).collect();
+    let statistic = |metric: &str, judged| Judged::statistic(judged, MetricColumn::named(metric)?.metric);
+    let statistics = asked.iter().flat_map(|(metric, _, judged)| judged.iter().map(|judged| statistic(metric, judged)));
+    let statistics: Vec<_> = statistics.collect::<Option<_>>()?;
     let references: Vec<_> = statistics.iter().map(AsRef::as_ref).collect();
     let estimates = bootstrap(&ask.resampling(rows, groups), &references);
     let measures = asked.iter().zip(estimates.chunks_exact(2)).map(|((metric, policy, _), pair)| {
         let [first, second] = pair else { unreachable!("chunks of two") };
-        let lower_is_better = *metric == "hamming_loss";
+        let lower_is_better = lower_is_better(metric);
         let above = second.mean.minus(&first.mean).share_above(0.0);
         let labels = first.labels.iter().zip(&second.labels).map(|(first, second)| Paired::of(first, second));
         Measure {
