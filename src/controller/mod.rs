@@ -104,7 +104,7 @@ pub async fn train(
     let mut missing = writer.missing(sweep, settings.failed).await?;
     for Missing { job, .. } in &mut missing {
         let recorded = |why: StrategyError| Error::Recorded { what: format!("run {}", job.run.short()), why: why.to_string() };
-        job.config = job.config.clone().admitted().map_err(recorded)?;
+        job.config = job.config.clone().admitted().map_err(|why| recorded(why.into()))?;
         for policy in &job.policies {
             policy.admitted().map_err(recorded)?;
         }

@@ -75,7 +75,8 @@ impl Question {
 /// `what` has no value `typed`: an error with the allowed ones and the nearest.
 #[must_use]
 pub fn unknown(what: &str, typed: &str, allowed: &[&str]) -> Error {
-    Error::Usage(format!("{what} has no `{typed}`{}; there are {}", nearest(typed, allowed), allowed.join(", ")))
+    let hint = nearest(typed, allowed.iter().copied()).map_or_else(String::new, |known| format!(" (did you mean `{known}`?)"));
+    Error::Usage(format!("{what} has no `{typed}`{hint}; there are {}", allowed.join(", ")))
 }
 
 /// An identifying column of a run.

@@ -175,7 +175,7 @@ impl<'a> Planner<'a> {
                 let part = &self.sweep.parts.weight.get(weight).value;
                 pos_weight::resolve(&part.weight, &facts.train).map_err(|error| SpecError {
                     place: part.place.to_string(),
-                    message: format!("pos_weight {}: {}", part.label, named(&error.0, &facts.labels)),
+                    message: format!("pos_weight {}: {}", part.label, error.with_labels(&facts.labels)),
                 })?
             }
         };
@@ -362,12 +362,4 @@ fn simplified(filled: &Choice, choice: &Choice) -> Option<String> {
 fn values(axes: &[Axis], point: &[u32]) -> BTreeMap<String, serde_json::Value> {
     let present = axes.iter().zip(point).filter(|(_, index)| **index != ABSENT);
     present.map(|(axis, &index)| (axis.key.clone(), axis.json[index as usize].clone())).collect()
-}
-
-/// A message of a strategy with the labels' names instead of their numbers.
-fn named(message: &str, labels: &[String]) -> String {
-    labels
-        .iter()
-        .enumerate()
-        .fold(message.to_owned(), |text, (at, label)| text.replace(&format!("label {at} (from 0)"), &format!("label {label:?}")))
 }

@@ -1,8 +1,8 @@
 //! The text of a sweep as stored in the database: the file, and what `--set` changed. Pure.
 
-use super::choice::Family;
+use super::choice::{FAMILIES, Family};
 use super::{RunConfig, SpecError, Sweep, parse};
-use imbalance::{Choice, PosWeight, StrategyError};
+use imbalance::{Choice, ChoiceError, PosWeight};
 
 /// What stands before a `--set` change in a recorded text: a comment of TOML, the change behind it as a JSON string.
 const SET: &str = "# --set ";
@@ -32,9 +32,11 @@ pub fn recall(file: &str, text: &str) -> Result<Sweep, SpecError> {
 ///
 /// # Errors
 /// An unknown kind or parameter, a value that is not allowed.
-pub fn admitted(key: &str, choice: &Choice) -> Result<Choice, StrategyError> {
-    let family = Family::of(key).ok_or_else(|| StrategyError(format!("`{key}` has no kinds")))?;
-    family.complete(choice).map_err(|error| StrategyError(format!("{key}: {error}")))
+pub fn admitted(key: &str, choice: &Choice) -> Result<Choice, ChoiceError> {
+    match Family::of(key) {
+        Some(family) => family.complete(choice),
+        None => Err(ChoiceError::Kind { what: "choice", typed: key.to_owned(), allowed: FAMILIES.to_vec() }),
+    }
 }
 
 impl RunConfig {
@@ -42,7 +44,7 @@ impl RunConfig {
     ///
     /// # Errors
     /// As [`admitted`].
-    pub fn admitted(mut self) -> Result<Self, StrategyError> {
+    pub fn admitted(mut self) -> Result<Self, ChoiceError> {
         self.loss = admitted("loss", &self.loss)?;
         if let PosWeight::Formula(choice) = &mut self.pos_weight {
             *choice = admitted("pos_weight", choice)?;

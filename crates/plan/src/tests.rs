@@ -302,7 +302,7 @@ fn values_that_are_equal_after_defaults_are_one_on_every_axis() {
     let mut seen = 0;
     for key in choice::FAMILIES {
         let family = choice::Family::of(key).unwrap();
-        for (kind, params) in &family.kinds {
+        for (kind, params) in &family.kinds.kinds {
             let needed = params.iter().filter(|param| param.absent == Absent::Error).map(|param| {
                 let Takes::Number { min, max } = param.takes else { panic!("{kind}: {param:?}") };
                 format!(", {} = {:?}", param.name, (min.max(0.25) + max.min(0.75)) / 2.0)

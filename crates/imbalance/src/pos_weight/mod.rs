@@ -58,15 +58,10 @@ pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, Str
         PosWeight::Explicit(weights) => {
             let labels = counts.positives.len();
             if weights.len() != labels {
-                return Err(StrategyError(format!(
-                    "pos_weight has {} weights for {labels} labels: give one per label",
-                    weights.len()
-                )));
+                return Err(StrategyError::WeightCount { weights: weights.len(), labels });
             }
             match weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
-                Some(label) => {
-                    Err(StrategyError(format!("weight {} of label {label} (from 0) must be a number above 0", weights[label])))
-                }
+                Some(label) => Err(StrategyError::Weight { label, weight: weights[label] }),
                 None => Ok(weights.clone()),
             }
         }

@@ -124,9 +124,7 @@ impl Policy {
 pub fn parse(text: &str) -> Result<Policy, StrategyError> {
     match text.trim().parse::<f64>() {
         Ok(number) => fixed(number),
-        Err(_) => super::parse(REGISTRY, "threshold policy", text)
-            .map(Policy::Fitted)
-            .map_err(|error| StrategyError(format!("{error}; a number from 0 to 1 is a policy too"))),
+        Err(_) => super::parse(REGISTRY, "threshold policy", text).map(Policy::Fitted).map_err(StrategyError::Policy),
     }
 }
 
@@ -135,7 +133,7 @@ fn fixed(number: f64) -> Result<Policy, StrategyError> {
         // -0 is 0
         Ok(Policy::Fixed(number + 0.0))
     } else {
-        Err(StrategyError(format!("threshold {number} must be from 0 to 1: scores are probabilities")))
+        Err(StrategyError::Threshold(number))
     }
 }
 
