@@ -27,7 +27,7 @@ const SHOWN: usize = 30;
 /// # Errors
 /// As `sweep run`, before it trains.
 pub async fn run(global: &cli::Global, args: &cli::Plan) -> Result<(), Error> {
-    let workers = cli::Workers { devices: Vec::new(), per_device: None, on: cli::Launcher::Local, max_failures: None };
+    let workers = cli::Workers { devices: Vec::new(), per_device: None, on: None, max_failures: None };
     show(global, &args.file, &workers, args.format).await
 }
 

@@ -80,7 +80,8 @@ pub fn places(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Place>
 /// As [`places`].
 pub fn chosen(flags: &cli::Workers, config: &WorkersConfig) -> Result<Chosen, Error> {
     let places = places(flags, config)?;
-    Ok(match flags.on {
+    // The file's `workers.launcher` has one value so far, and is checked where the file is read.
+    Ok(match flags.on.unwrap_or_default() {
         cli::Launcher::Local => Chosen::Local { places, command: None },
         cli::Launcher::Fake => Chosen::Fake { places },
     })
@@ -94,6 +95,10 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     let Ready { mut writer, folders, sweep, launcher, config, at_once } = ready;
     let db = &orders.global.db;
     let voice = Voice::of(orders.global.quiet);
+    if let Err(error) = controller::refill(&mut writer, sweep, &folders, voice == Voice::Quiet).await {
+        let _ = writer.set_sweep_state(sweep, "interrupted").await;
+        return Err(error);
+    }
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
     if voice != Voice::Quiet {

@@ -27,6 +27,17 @@ pub fn keep_freed_memory(device: &Device) -> Result<()> {
     }
 }
 
+/// Turns off the events by which allocations would order several streams: everything on a device uses one stream, and creating and
+/// destroying two events takes as long as an allocation. Call it once per process, before the first tensor.
+pub fn without_events(device: &Device) {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        super::cuda::memory::without_events(device);
+    }
+    #[cfg(not(feature = "cuda"))]
+    let _ = device;
+}
+
 /// Returns unused memory of the pool to the driver, so that other workers can have it and the next count of free memory includes
 /// it.
 ///

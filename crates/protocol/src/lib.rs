@@ -5,8 +5,10 @@ mod environment;
 mod host;
 pub mod journal;
 mod message;
+mod results;
 
 pub use environment::environment;
-pub use host::host;
+pub use host::{host, outlive_the_file_size_limit};
 pub use journal::Journal;
 pub use message::*;
+pub use results::Evaluated;

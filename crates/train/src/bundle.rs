@@ -128,7 +128,7 @@ pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn
     let stage = jobs.first().map(|job| monitor.stage(job, "building the networks", None));
     let member = |(place, job)| -> Result<Member<'_>, TrainError> {
         let (_, learner) = start(job, data, &counts, &Device::Cpu)?;
-        let (schedule, loss) = (Schedule::new(&job.config.train), loss_of(job, &counts)?);
+        let (schedule, loss) = (Schedule::new(&job.config.train)?, loss_of(job, &counts)?);
         Ok(Member { place, record: Record::new(job)?, learner, schedule, loss })
     };
     let inputs = Inputs { data, loader };
@@ -159,6 +159,25 @@ struct BundleTraining<'a, 'm> {
     /// Of those members.
     outcomes: Vec<Option<RunResult>>,
     monitor: &'m mut dyn Monitor,
+}
+
+/// Where an epoch's time goes, for the log.
+struct Phases {
+    last: Instant,
+    words: String,
+}
+
+impl Phases {
+    fn since(last: Instant) -> Self {
+        Self { last, words: String::new() }
+    }
+
+    /// The time since the last call was spent on `name`.
+    fn end(&mut self, name: &str) {
+        let now = Instant::now();
+        self.words += &format!(" {name} {:.3}", (now - self.last).as_secs_f64() * 1e3);
+        self.last = now;
+    }
 }
 
 /// Members that have ended, and how.
@@ -275,11 +294,17 @@ impl BundleTraining<'_, '_> {
             }
             Ok::<_, TrainError>(())
         };
+        let mut phases = Phases::since(start);
+        phases.end("begun");
         if inputs.is_device() { all_steps() } else { awake(all_steps) }?;
+        phases.end("stepped");
         let losses = training.close()?;
+        phases.end("closed");
         heads.store(&mut learners)?;
+        phases.end("stored");
         let trained = start.elapsed().as_secs_f64() / others.len() as f64;
         let logits = heads.logits(inputs.rows(SplitName::Val), batch, &mut || monitor.beat(job, beat))?;
+        phases.end("logits");
         let _stage = monitor.stage(job, "evaluating an epoch", None);
 
         let ready = others.par_iter_mut().zip(&learners).zip(logits).zip(losses).with_max_len(1);
@@ -288,6 +313,7 @@ impl BundleTraining<'_, '_> {
             Ok((train_loss, record.evaluate(&logits, *loss, &learner.state, &truth.val)?))
         });
         let ready: Vec<Result<_, TrainError>> = ready.collect();
+        phases.end("judged");
         // Each member's share, so that the times of all runs add up to the time that passed.
         let seconds = start.elapsed().as_secs_f64() / others.len() as f64;
         let mut failures = Failures::new();
@@ -300,10 +326,13 @@ impl BundleTraining<'_, '_> {
             told.inspect_err(|_| ()).map_err(|error| failures.push((*place, error))).is_ok()
         });
         let told: Vec<bool> = told.collect();
+        phases.end("told");
         let kept = others.par_iter_mut().zip(&learners).zip(told).with_max_len(1).filter(|(_, told)| *told);
         let kept: Failures =
             kept.filter_map(|(((place, record, ..), learner), _)| Some((*place, record.keep(learner).err()?))).collect();
         failures.extend(kept);
+        phases.end("kept");
+        tracing::debug!("epoch {epoch} of {} runs, ms:{}", rates.len(), phases.words);
         Ok(failures)
     }
 

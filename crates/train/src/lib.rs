@@ -126,10 +126,11 @@ fn of_runs(runs: usize) -> String {
     if runs > 1 { format!(" of {runs} runs at once (each is tried alone)") } else { String::new() }
 }
 
-/// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's and cuDNN's `ALLOC_FAILED`.
+/// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's `ALLOC_FAILED`, cuDNN's and cuRAND's
+/// `ALLOCATION_FAILED`.
 fn is_out_of_memory(error: &candle_core::Error) -> bool {
     let words = error.to_string().to_lowercase();
-    ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|word| words.contains(word))
+    ["out of memory", "out_of_memory", "alloc_failed", "allocation_failed"].iter().any(|word| words.contains(word))
 }
 
 impl TrainError {

@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
         let sampler = sampler_of(job, data, &truth.train, monitor)?;
         Ok(Self {
             record: Record::new(job)?,
-            schedule: Schedule::new(&job.config.train),
+            schedule: Schedule::new(&job.config.train)?,
             loss: loss_of(job, &counts)?,
             sampler,
             beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },

@@ -20,7 +20,7 @@ use candle_core::Device;
 use crate::stage::{Stage, Unit};
 use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use data::Dataset;
-use kernel::{give_freed_memory_back, keep_freed_memory};
+use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use plan::{DataConfig, Fingerprint};
 use life::{BEAT, Life};
 use orders::Stops;
@@ -38,6 +38,14 @@ pub struct Options {
     pub journal: PathBuf,
     /// The name of this worker in its journal.
     pub name: String,
+}
+
+/// Shows the log on stderr: warnings, or what `RUST_LOG` says. A second call changes nothing.
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // Fails only where a subscriber is set already, which is then as good.
+    let _ = tracing::subscriber::set_global_default(logs.without_time().with_target(false).finish());
 }
 
 /// What ends a worker early.
@@ -122,6 +130,10 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
             let number = number.parse().map_err(|_| wrong("a CUDA device is cuda:N, N = 0, 1, ...".to_owned()))?;
             let device = Device::new_cuda(number)
                 .map_err(|error| WorkerError::Device(format!("device `{name}` cannot be used: {error}")))?;
+            // SWEEP_CUDA_EVENTS is there to measure what they cost; nothing else needs them.
+            if std::env::var_os("SWEEP_CUDA_EVENTS").is_none() {
+                without_events(&device);
+            }
             if let Err(error) = keep_freed_memory(&device) {
                 tracing::warn!("device `{name}` gives freed memory back to the driver again and again, which is slow: {error}");
             }

@@ -106,7 +106,8 @@ impl State {
                 }
                 self.places[place].losses += u32::from(from_outside);
             }
-            Stage::Pending | Stage::Starting { .. } if self.halt.is_none() => {
+            // One that was taken back, because nothing is left to do, has not failed to start.
+            Stage::Pending | Stage::Starting { .. } if self.halt.is_none() && outcome != Outcome::Stopped => {
                 self.unready(place, exit, (outcome, why), last_words, now, out);
             }
             _ => {}

@@ -50,7 +50,7 @@ pub struct Train<'a> {
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
 
-/// Makes a sampler; the spec has validated the parameters.
+/// Makes a sampler from a complete choice (see [`crate::admit`]).
 pub type MakeSampler = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError>;
 
 /// How a sampler is made, and for which data.
@@ -81,15 +81,16 @@ pub const REGISTRY: &[Entry<SamplerBuild>] = &[
 /// Whether building the sampler is so much work that it says how far it is.
 #[must_use]
 pub fn counts_rows(choice: &Choice) -> bool {
-    super::require(REGISTRY, "sampler", &choice.kind).is_ok_and(|entry| entry.build.needs_features)
+    super::find(REGISTRY, &choice.kind).is_some_and(|entry| entry.build.needs_features)
 }
 
-/// The sampler `choice` names; the spec has validated kind and parameters.
+/// The sampler `choice` names.
 ///
 /// # Errors
-/// Where it cannot be built for these rows.
+/// An unknown kind or parameter; a sampler that cannot be built for these rows.
 pub fn build(choice: &Choice, train: &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError> {
-    (super::require(REGISTRY, "sampler", &choice.kind)?.build.make)(choice, train)
+    let (entry, choice) = super::admit(REGISTRY, "sampler", choice)?;
+    (entry.build.make)(&choice, train)
 }
 
 #[cfg(test)]

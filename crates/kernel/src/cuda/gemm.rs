@@ -80,7 +80,8 @@ pub(super) fn product(device: &CudaDevice, dtype: DType, [m, n, k]: [usize; 3], 
             kind(c.dtype)?,
             int(c.ld)?,
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP,
+            // Not `DEFAULT_TENSOR_OP`, which may let cuBLAS round f32 on the way into tensor cores; bf16 gets them by default.
+            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
         )
     }
     .w()

@@ -24,6 +24,12 @@ pub(crate) fn keep(device: &CudaDevice) -> Result<()> {
     unsafe { result::mem_pool::set_attribute(pool(device)?, attribute, (&raw mut threshold).cast()) }.w()
 }
 
+/// Turns off the events that cudarc records for each allocation.
+pub(crate) fn without_events(device: &CudaDevice) {
+    // SAFETY: there is one stream, so nothing is used on another stream than the one it was allocated on.
+    unsafe { device.disable_event_tracking() }
+}
+
 /// Returns unused memory, once everything that was launched is done.
 pub(crate) fn trim(device: &CudaDevice) -> Result<()> {
     device.cuda_stream().synchronize().w()?;
