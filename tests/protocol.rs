@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use imbalance::Choice;
 use imbalance::LabelCounts;
@@ -275,7 +276,7 @@ fn the_traffic_of_a_real_plan_fits() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(LETTERS, Some(folder.path()));
     let (signals, mut heard) = channel();
-    let mut launcher = Fake::new(vec![Place { device: "cpu".to_owned(), threads: 1 }], signals);
+    let mut launcher = Fake::new(vec![Place { device: "cpu".to_owned(), threads: 1 }], Duration::ZERO, signals);
     let (id, journal) = (WorkerId(0), folder.path().join("w.jsonl"));
     let log = folder.path().join("w.log");
     launcher.start(WorkerSpec { id, name: "w".to_owned(), place: 0, journal: journal.clone(), log });

@@ -13,6 +13,8 @@ mod foreign_lock;
 mod limits;
 #[path = "supervision/preempted.rs"]
 mod preempted;
+#[path = "supervision/stop_run.rs"]
+mod stop_run;
 #[path = "supervision/stages.rs"]
 mod stages;
 

@@ -23,6 +23,9 @@ const HUNG_AFTER: Duration = Duration::from_secs(600);
 /// Another such time, in seconds (for tests of hanging workers).
 const HUNG_VARIABLE: &str = "SWEEP_HUNG_SECONDS";
 
+/// Seconds that a made-up epoch takes; 0 by default.
+const FAKE_EPOCH: &str = "SWEEP_FAKE_EPOCH_SECONDS";
+
 /// What was typed about how to train.
 pub struct Orders<'a> {
     pub global: &'a cli::Global,
@@ -83,7 +86,7 @@ pub fn chosen(flags: &cli::Workers, config: &WorkersConfig) -> Result<Chosen, Er
     // The file's `workers.launcher` has one value so far, and is checked where the file is read.
     Ok(match flags.on.unwrap_or_default() {
         cli::Launcher::Local => Chosen::Local { places, command: None },
-        cli::Launcher::Fake => Chosen::Fake { places },
+        cli::Launcher::Fake => Chosen::Fake { places, epoch: seconds(FAKE_EPOCH).unwrap_or_default() },
     })
 }
 
@@ -199,8 +202,12 @@ async fn ended(db: &Path, sweep: SweepId, runs: Runs, elapsed: Duration) -> Resu
 }
 
 fn hung_after() -> Duration {
-    let seconds = std::env::var(HUNG_VARIABLE).ok().and_then(|text| text.parse().ok());
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(HUNG_AFTER)
+    seconds(HUNG_VARIABLE).unwrap_or(HUNG_AFTER)
+}
+
+/// A time that a variable of the environment sets, in seconds.
+fn seconds(variable: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(std::env::var(variable).ok()?.parse().ok()?).ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -12,8 +13,8 @@ use super::{Fake, Launcher, Local, Place, Signal};
 pub enum Chosen {
     /// Processes of this machine. `command` takes the place of our own worker.
     Local { places: Vec<Place>, command: Option<PathBuf> },
-    /// No processes: made-up results.
-    Fake { places: Vec<Place> },
+    /// No processes: made-up results, an `epoch` apart.
+    Fake { places: Vec<Place>, epoch: Duration },
 }
 
 impl Chosen {
@@ -24,7 +25,7 @@ impl Chosen {
     pub fn launcher(self, signals: mpsc::Sender<Signal>) -> io::Result<Box<dyn Launcher>> {
         Ok(match self {
             Self::Local { places, command } => Box::new(Local::new(places, command, signals)?),
-            Self::Fake { places } => Box::new(Fake::new(places, signals)),
+            Self::Fake { places, epoch } => Box::new(Fake::new(places, epoch, signals)),
         })
     }
 
@@ -32,7 +33,7 @@ impl Chosen {
     #[must_use]
     pub fn words(&self) -> String {
         match self {
-            Self::Local { places, .. } | Self::Fake { places } => Place::words(places),
+            Self::Local { places, .. } | Self::Fake { places, .. } => Place::words(places),
         }
     }
 }

@@ -14,8 +14,6 @@ use protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
 use imbalance::rng::Rng;
 use plan::Fingerprint;
 
-/// Seconds that a made-up epoch takes; 0 by default.
-const EPOCH_SECONDS: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 /// Rows of a made-up split.
 const ROWS: u64 = 1000;
 
@@ -28,11 +26,9 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// A launcher of threads that pretend to be at `places`.
+    /// A launcher of threads that pretend to be at `places`; a made-up epoch takes `epoch`.
     #[must_use]
-    pub fn new(places: Vec<Place>, signals: mpsc::Sender<Signal>) -> Self {
-        let seconds = std::env::var(EPOCH_SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-        let epoch = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    pub fn new(places: Vec<Place>, epoch: Duration, signals: mpsc::Sender<Signal>) -> Self {
         Self { places, signals, workers: HashMap::new(), epoch }
     }
 }

@@ -43,7 +43,7 @@ pub struct Options {
 /// Shows the log on stderr: warnings, or what `RUST_LOG` says. A second call changes nothing.
 pub fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // Fails only where a subscriber is set already, which is then as good.
     let _ = tracing::subscriber::set_global_default(logs.without_time().with_target(false).finish());
 }
