@@ -53,7 +53,7 @@ fn a_foreign_lock_is_waited_for_and_said_once_a_minute() {
     locked(&place, || std::thread::sleep(Duration::from_secs(14)));
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
-    assert_eq!(err(&output).matches("keeps it locked").count(), 1, "{}", err(&output));
+    assert_eq!(err(&output).matches("keeps the database locked").count(), 1, "{}", err(&output));
     assert_eq!(place.status()["runs"]["succeeded"], 4);
 }
 
