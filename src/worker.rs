@@ -293,13 +293,20 @@ fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<
     Ok((data, feed))
 }
 
-fn end(job: &Job, st: Outcome, n: u64, why: String) -> Event {
+/// Most characters of a reason: it has to fit a record, whatever an error says.
+const REASON: usize = 4000;
+
+fn end(job: &Job, st: Outcome, n: u64, mut why: String) -> Event {
+    if let Some((cut, _)) = why.char_indices().nth(REASON) {
+        why.truncate(cut);
+        why.push_str(" ...");
+    }
     Event::End { r: job.run.clone(), a: job.attempt, st, n, why }
 }
 
-/// Appends, writes, and wakes the controller.
+/// Appends, writes, and wakes the controller. Of events that cannot be recorded none is.
 fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
-    events.into_iter().try_for_each(|event| journal.append(event))?;
+    journal.append_all(events)?;
     journal.flush()?;
     // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
     let mut stdout = io::stdout().lock();
@@ -383,7 +390,7 @@ impl Monitor for Voice<'_> {
     }
 
     fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
-        self.told.entry(job.run.clone()).or_default().results += events.len() as u64;
+        let results = events.len() as u64;
         for event in &events {
             if let Event::Epoch { epoch, train_loss, val_loss, learning_rate, seconds, .. } = event {
                 let epoch = epoch + 1;
@@ -393,7 +400,9 @@ impl Monitor for Voice<'_> {
                 );
             }
         }
-        say(self.journal, events)
+        say(self.journal, events)?;
+        self.told.entry(job.run.clone()).or_default().results += results;
+        Ok(())
     }
 
     fn stopping(&self) -> bool {

@@ -177,10 +177,13 @@ impl<'a> Dispatcher<'a> {
     /// Stores what a worker has written since, and lets the machine hear of it. False: there was nothing.
     async fn pull(&mut self, worker: WorkerId) -> Result<bool, Error> {
         let Some(live) = self.workers.get_mut(&worker) else { return Ok(false) };
-        let records = live.journal.pull(self.writer).await?;
-        let some = !records.is_empty();
-        for record in records {
-            self.step(Event::Record(worker, record.event)).await?;
+        let pulled = live.journal.pull(self.writer).await?;
+        let some = !pulled.is_empty();
+        for event in pulled.events {
+            self.step(Event::Record(worker, event)).await?;
+        }
+        if let Some((guilty, why)) = pulled.spoiled {
+            self.step(Event::Spoiled(worker, guilty, why)).await?;
         }
         Ok(some)
     }
@@ -218,6 +221,9 @@ impl<'a> Dispatcher<'a> {
             Action::Train { worker, runs } => {
                 let mut jobs = Vec::with_capacity(runs.len());
                 for (run, attempt) in runs {
+                    if let Some(live) = self.workers.get_mut(&worker) {
+                        live.journal.order(&self.jobs[run].run, attempt);
+                    }
                     let job = Job { attempt, folder: self.folders.run(&self.jobs[run].run), ..self.jobs[run].clone() };
                     fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
                     jobs.push(job);

@@ -74,6 +74,7 @@ pub struct Settings {
 /// # Errors
 /// The database or a journal cannot be used.
 pub async fn recover(writer: &mut Writer, folders: &Folders) -> Result<(), Error> {
+    ingest::clear_refused(&folders.journals())?;
     let journals = ingest::leftovers(writer, &folders.journals()).await?;
     let lost = writer.reap().await?;
     if journals + lost > 0 {

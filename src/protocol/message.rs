@@ -62,7 +62,17 @@ pub enum Event {
     /// An attempt begins; `from` is the epoch of the checkpoint it continues (None: from scratch).
     Begin { r: Fingerprint, a: u32, from: Option<usize> },
     /// Sign of life, at most one a second: where the attempt is.
-    Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
+    /// Its two numbers are for display: what is not finite (a run that diverges) is `null` in JSON, which has no NaN.
+    Hb {
+        r: Option<Fingerprint>,
+        epoch: usize,
+        step: usize,
+        steps: usize,
+        #[serde(with = "nullable", default = "nullable::nan")]
+        loss: f64,
+        #[serde(with = "nullable", default = "nullable::nan")]
+        images_per_s: f64,
+    },
     /// An epoch has ended.
     Epoch {
         r: Fingerprint,
@@ -108,6 +118,55 @@ pub enum Event {
     Close { why: String },
 }
 
+impl Event {
+    /// The attempt that the record is of; `None` for a record of the worker as such.
+    #[must_use]
+    pub fn attempt(&self) -> Option<(&Fingerprint, u32)> {
+        match self {
+            Self::Begin { r, a, .. }
+            | Self::Epoch { r, a, .. }
+            | Self::Drawn { r, a, .. }
+            | Self::Rank { r, a, .. }
+            | Self::Eval { r, a, .. }
+            | Self::End { r, a, .. } => Some((r, *a)),
+            Self::Open { .. } | Self::Hb { .. } | Self::Close { .. } => None,
+        }
+    }
+
+    /// What the record is called, for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Begin { .. } => "begin",
+            Self::Hb { .. } => "hb",
+            Self::Epoch { .. } => "epoch",
+            Self::Drawn { .. } => "drawn",
+            Self::Rank { .. } => "rank",
+            Self::Eval { .. } => "eval",
+            Self::End { .. } => "end",
+            Self::Close { .. } => "close",
+        }
+    }
+}
+
+/// Numbers that may be NaN: `null` in JSON.
+mod nullable {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        value.is_finite().then_some(*value).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
+
+    pub fn nan() -> f64 {
+        f64::NAN
+    }
+}
+
 /// val or test (train is not evaluated).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +183,8 @@ pub enum Outcome {
     Ok,
     /// Asked to stop; the checkpoint is good.
     Stopped,
+    /// Asked to stop this run for good, because it is not worth going on with.
+    StoppedEarly,
     /// Loss or gradient became NaN or infinite.
     Diverged,
     /// The device or the machine had no memory left.
@@ -150,7 +211,7 @@ impl Outcome {
     pub fn may_retry(self) -> bool {
         match self {
             Self::OutOfMemory | Self::Crashed | Self::Killed | Self::Hung => true,
-            Self::Ok | Self::Stopped | Self::Diverged | Self::Data | Self::Io | Self::Timeout | Self::Lost => false,
+            Self::Ok | Self::Stopped | Self::StoppedEarly | Self::Diverged | Self::Data | Self::Io | Self::Timeout | Self::Lost => false,
         }
     }
 }

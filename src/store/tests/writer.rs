@@ -97,7 +97,7 @@ async fn every_row_of_a_sweep_arrives() {
     assert_eq!(writer.unevaluated(sweep).await.unwrap(), []);
     assert_eq!(
         writer.journal_position("w0.jsonl").await.unwrap(),
-        (journal.records.len() as u64 * 100, journal.records.len() as u64)
+        (journal.records.len() as u64 * 100, journal.records.len() as u64, false)
     );
     writer.close().await.unwrap();
     let tests: usize = plan.runs.iter().map(|run| if fixture::best_epoch(&run.fingerprint, 3) == 2 { 1 } else { 2 }).sum();
@@ -194,7 +194,7 @@ async fn the_first_success_wins() {
     // the second attempt differs, as it would on a GPU
     for record in &mut second.records {
         if let Event::Eval { counts, .. } = &mut record.event {
-            counts[0].tp += 1;
+            (counts[0].tp, counts[0].fn_) = (counts[0].fn_, counts[0].tp);
         }
     }
     ingest(&mut writer, "w0.jsonl", &first).await;
@@ -293,13 +293,14 @@ async fn an_older_database_is_brought_up_to_date() {
     let before = rows(&db).await;
     let mut old = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
     old.execute(
-        "DROP TABLE label_draws; DROP TABLE draws; DELETE FROM _sqlx_migrations WHERE version = 2; PRAGMA user_version = 1;",
+        "DROP TABLE label_draws; DROP TABLE draws; ALTER TABLE journals DROP COLUMN fault; ALTER TABLE runs DROP COLUMN format;
+         DELETE FROM _sqlx_migrations WHERE version >= 2; PRAGMA user_version = 1;",
     )
     .await
     .unwrap();
     old.close().await.unwrap();
     let error = Reader::open(&db).await.err().unwrap().to_string();
-    assert!(error.contains("schema 1, this one needs 2") && error.contains("brings it up to date"), "{error}");
+    assert!(error.contains("schema 1, this one needs 3") && error.contains("brings it up to date"), "{error}");
     let writer = Writer::open(&db).await.unwrap();
     writer.close().await.unwrap();
     assert_eq!(rows(&db).await, before);

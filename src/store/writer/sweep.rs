@@ -31,6 +31,8 @@ impl Writer {
         (file, text): (&Path, &str),
         base: &Path,
     ) -> Result<SweepId, sqlx::Error> {
+        // Which policies a run is evaluated under may change.
+        known.runs.clear();
         let sweep = upsert_sweep(tx, plan, file, text).await?;
         let mut data = Vec::with_capacity(plan.data.len());
         for (_, facts) in &plan.data {
