@@ -17,11 +17,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
+use data::decode::decode;
+use data::{self, Dataset};
+use imbalance::rng::Rng;
+use imbalance::stratification::SplitConfig;
+use plan::{Columns, DataConfig, ImageConfig, Source};
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use sweep::data::{self, Dataset, decode::decode};
-use sweep::rng::Rng;
-use sweep::spec::{Columns, DataConfig, ImageConfig, Source, SplitConfig};
 
 /// As the program itself has it.
 #[global_allocator]

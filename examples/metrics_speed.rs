@@ -8,11 +8,11 @@ mod common;
 use std::path::Path;
 use std::time::Instant;
 
+use imbalance::LabelMatrix;
+use imbalance::metric::certainty::{Decided, Estimate, Ranked, RankedMetric, Resampling, bootstrap};
+use imbalance::metric::{Counts, Rate, counts_at, rank};
+use imbalance::rng::Rng;
 use serde_json::json;
-use sweep::data::LabelMatrix;
-use sweep::metric::certainty::{Decided, Estimate, Ranked, RankedMetric, Resampling, bootstrap};
-use sweep::metric::{Counts, Rate, counts_at, rank};
-use sweep::rng::Rng;
 
 /// Scores and truth, read from `folder` or drawn: label k has prevalence 0.3 / (1 + k mod 4) or so.
 fn cells(folder: Option<&Path>, rows: usize, labels: usize) -> Result<(Vec<f32>, LabelMatrix), std::io::Error> {

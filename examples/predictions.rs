@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sweep::metric::average::mean_defined;
-use sweep::metric::calibration::{invert_link, judge};
-use sweep::metric::{Counts, Rate, decide, rank};
-use sweep::scores::{Kept, runs_folder};
-use sweep::spec::{Choice, Fingerprint};
-use sweep::store::Reader;
-use sweep::strategy::loss::{self, Context};
-use sweep::strategy::threshold::Policy;
+use archive::{Kept, runs_folder};
+use imbalance::Choice;
+use imbalance::loss::{self, Context};
+use imbalance::metric::average::mean_defined;
+use imbalance::metric::calibration::{invert_link, judge};
+use imbalance::metric::{Counts, Rate, decide, rank};
+use imbalance::threshold::Policy;
+use plan::Fingerprint;
+use store::Reader;
 
 /// One run, or the mean of several.
 #[derive(Clone, Default)]

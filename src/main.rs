@@ -1,8 +1,5 @@
 //! `sweep`: logs to stderr, one command, its exit code.
 
-#[cfg(feature = "cuda")]
-mod absent_kernels;
-
 use std::io::Write;
 use std::process::ExitCode;
 

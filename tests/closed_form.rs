@@ -9,11 +9,11 @@ mod expected;
 
 use std::fmt::Write;
 
+use archive::write_matrix;
 use common::Place;
+use data::letters::Letters;
 use expected::{Pair, RATES, Truth};
 use serde_json::Value;
-use sweep::data::letters::Letters;
-use sweep::scores::write_matrix;
 
 const SWEEP: &str = r#"
 name = "latents"

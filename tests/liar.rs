@@ -1,7 +1,7 @@
 //! A worker that lies: whatever it writes, it costs its attempts and nothing else. Afterwards a sound worker finishes the sweep with the
 //! rows of one that nobody disturbed, and no file has to be removed by hand.
 
-#![cfg(not(feature = "cuda"))]
+#![cfg(feature = "worker")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 mod common;

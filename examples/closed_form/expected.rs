@@ -1,12 +1,12 @@
-//! What a strategy comes to on the letters in closed form (strategies.md 8.1, `sweep::data::oracle`), beside what a report measured.
+//! What a strategy comes to on the letters in closed form (strategies.md 8.1, `imbalance::oracle`), beside what a report measured.
 
 #![allow(dead_code, reason = "the example and the test each read their part of it")]
 
+use imbalance::PosWeight;
+use imbalance::loss::{self, Context};
+use imbalance::oracle::{Curve, Decision};
+use imbalance::{LabelCounts, parse, pos_weight};
 use serde_json::Value;
-use sweep::data::oracle::{Curve, Decision};
-use sweep::spec::PosWeight;
-use sweep::strategy::loss::{self, Context};
-use sweep::strategy::{LabelCounts, parse, pos_weight};
 
 /// The rates of the question.
 pub const RATES: [f64; 4] = [0.0848, 0.2902, 0.1696, 0.4688];

@@ -10,7 +10,7 @@ use std::process::Command;
 /// in another one starts again.
 pub fn as_a_worker(threads: usize) -> io::Result<()> {
     let threads = threads.to_string();
-    let environment = sweep::launcher::environment(&threads);
+    let environment = protocol::environment(&threads);
     if environment.iter().all(|(name, value)| std::env::var(name).as_deref() == Ok(*value)) {
         return Ok(());
     }

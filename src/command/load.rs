@@ -1,14 +1,12 @@
 //! From a sweep file to its plan: read, check, prepare the data, plan. `run`, `plan` and `data` come through here; `resume` reads
 //! the text that the database kept.
 
+use crate::error::Error;
+use plan::{self, DataConfig, DataFacts, Plan, SpecError, Sweep, WeightFile};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::data;
-use crate::error::Error;
-use crate::spec::{self, DataConfig, DataFacts, Plan, SpecError, Sweep, WeightFile};
-
-pub use crate::spec::recall;
+pub use plan::recall;
 
 /// A sweep file as it was read.
 pub struct File {
@@ -48,10 +46,10 @@ pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
         let line = error.as_bytes().iter().take(valid).filter(|&&byte| byte == b'\n').count() + 1;
         SpecError { place: format!("{shown}:{line}:1"), message: "is not text in UTF-8; a sweep file is a TOML file".to_owned() }
     })?;
-    let sweep = spec::parse(&shown, &text, set)?;
+    let sweep = plan::parse(&shown, &text, set)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    Ok(File { sweep, path, base, text: spec::recorded(text, set) })
+    Ok(File { sweep, path, base, text: plan::recorded(text, set) })
 }
 
 impl File {

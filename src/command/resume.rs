@@ -8,10 +8,10 @@ use super::load;
 use super::train::{self, Orders, Ready};
 use crate::cli;
 use crate::controller::{self, Folders};
-use crate::data::DataError;
 use crate::error::Error;
-use crate::spec::WorkersConfig;
-use crate::store::{Missing, Reader, SweepRow, Writer};
+use data::DataError;
+use plan::WorkersConfig;
+use store::{Missing, Reader, SweepRow, Writer};
 
 /// Trains what a recorded sweep still lacks.
 ///

@@ -7,7 +7,7 @@ use crate::cli;
 use crate::controller::progress::Voice;
 use crate::controller::{self, Folders};
 use crate::error::Error;
-use crate::store::Writer;
+use store::Writer;
 
 /// Runs a sweep file from its beginning to its end.
 ///

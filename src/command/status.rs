@@ -6,7 +6,7 @@ use super::output::{self, Facts, Grid, counted, fit};
 use crate::cli;
 use crate::controller::progress::span;
 use crate::error::Error;
-use crate::store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
+use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
 
 /// Failed runs in the table.
 const SHOWN: usize = 20;

@@ -13,8 +13,8 @@ use crate::controller::progress::{Voice, say, span};
 use crate::controller::{self, Folders, Halt, Interrupts, Limits, Settings, Summary};
 use crate::error::Error;
 use crate::launcher::{self, Slot};
-use crate::spec::WorkersConfig;
-use crate::store::{FailedRun, Reader, SweepId, SweepRow, Writer};
+use plan::WorkersConfig;
+use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
 /// A worker that says nothing for so long hangs: a step, a test of one epoch and the loading of weights all take less.
 const HUNG_AFTER: Duration = Duration::from_secs(600);

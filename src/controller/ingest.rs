@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::launcher;
-use crate::protocol::journal::{self, Problem};
-use crate::protocol::{Event, Record, Story};
-use crate::spec::Fingerprint;
-use crate::store::{Ingested, Refused, Writer, unusable_journal};
+use plan::Fingerprint;
+use protocol::journal::{self, Problem};
+use protocol::{Event, Record, Story};
+use store::{Ingested, Refused, Writer, unusable_journal};
 
 /// How long bytes that are not there yet may be on their way (network file systems write pages out of order).
 const ON_THE_WAY: Duration = Duration::from_secs(30);

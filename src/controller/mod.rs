@@ -20,8 +20,8 @@ pub use state::{Halt, Limits};
 
 use crate::error::Error;
 use crate::launcher::{self, Fake, Launcher, Local, Slot};
-use crate::spec::Fingerprint;
-use crate::store::{SweepId, Writer};
+use plan::Fingerprint;
+use store::{SweepId, Writer};
 
 /// Where the files of a database's runs lie.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Folders {
     /// A folder that cannot be made or written: better now than after the first epoch.
     pub fn beside(db: &Path) -> Result<Self, Error> {
         // Workers have their own ideas of the current folder: they get whole paths.
-        let folders = std::path::absolute(crate::scores::runs_folder(db)).map(|runs| Self { runs });
+        let folders = std::path::absolute(archive::runs_folder(db)).map(|runs| Self { runs });
         let folders = folders.map_err(|source| Error::Io { path: db.to_owned(), source })?;
         let journals = folders.journals();
         let failed = |source| Error::Io { path: journals.clone(), source };

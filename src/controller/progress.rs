@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::state::{Halt, News, Tally};
 use crate::launcher::WorkerId;
-use crate::protocol::{Job, Outcome};
+use protocol::{Job, Outcome};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,8 +247,8 @@ impl Progress {
 fn describe(job: &Job) -> String {
     let config = &job.config;
     let weight = match &config.pos_weight {
-        crate::spec::PosWeight::Explicit(weights) => format!("{weights:?}"),
-        crate::spec::PosWeight::Formula(choice) => choice.to_string(),
+        imbalance::PosWeight::Explicit(weights) => format!("{weights:?}"),
+        imbalance::PosWeight::Formula(choice) => choice.to_string(),
     };
     format!("{} {} {weight} {} seed {}", job.run.short(), config.loss, config.sampler, config.seed)
 }

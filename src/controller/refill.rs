@@ -4,15 +4,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::data::LabelMatrix;
-use crate::metric;
-use crate::protocol::{Event, SplitName};
-use crate::scores::Kept;
-use crate::spec::Fingerprint;
-use crate::strategy::threshold::Policy;
+use archive::Kept;
+use imbalance::LabelMatrix;
+use imbalance::metric;
+use imbalance::threshold::Policy;
+use plan::Fingerprint;
+use protocol::{Event, SplitName};
 
 /// Evaluations of a recorded run under `policies`, from its folder: val at every epoch, test where its scores were kept.
-/// `Eval` events of attempt 0, as [`crate::store::Writer::record`] takes them. A run without test rows (scores that were imported)
+/// `Eval` events of attempt 0, as [`store::Writer::record`] takes them. A run without test rows (scores that were imported)
 /// has none there.
 ///
 /// # Errors
@@ -64,7 +64,7 @@ pub fn forget(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scores::testing;
+    use archive::testing;
 
     fn kept() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

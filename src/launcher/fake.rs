@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Birth, Exit, Launcher, Signal, WorkerId};
-use crate::data::{DataError, Dataset};
-use crate::metric::{Counts, Ranking};
-use crate::protocol::journal::{Journal, JournalError};
-use crate::protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
-use crate::rng::Rng;
-use crate::spec::DataConfig;
-use crate::strategy::LabelCounts;
+use data::{DataError, Dataset};
+use imbalance::LabelCounts;
+use imbalance::metric::{Counts, Ranking};
+use imbalance::rng::Rng;
+use plan::DataConfig;
+use protocol::journal::{Journal, JournalError};
+use protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
 
 /// Seconds that a made-up epoch takes; 0 by default.
 const EPOCH_SECONDS: &str = "SWEEP_FAKE_EPOCH_SECONDS";

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posterior, wilcoxon};
+use imbalance::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posterior, wilcoxon};
 
 /// Of every interval.
 pub const LEVEL: f64 = 0.95;

@@ -8,13 +8,13 @@ use rayon::prelude::*;
 use super::load::Loaded;
 use super::question::{Question, Split};
 use super::score::{self, Labels, Score};
-use crate::data::LabelMatrix;
 use crate::error::Error;
-use crate::metric;
-use crate::metric::average::mean_defined;
-use crate::scores::{Kept, runs_folder};
-use crate::store::At;
-use crate::strategy::threshold::{Policy, Rule};
+use archive::{Kept, runs_folder};
+use imbalance::LabelMatrix;
+use imbalance::metric;
+use imbalance::metric::average::mean_defined;
+use imbalance::threshold::{Policy, Rule};
+use store::At;
 
 /// Adds to `loaded` the evaluations under its one policy that the database lacks.
 ///

@@ -233,7 +233,7 @@ pub fn lie(way: &str, mut record: Value, liar: &mut Liar) -> Vec<Said> {
         }
         "open twice" if is("begin") => {
             liar.lied = true;
-            let open = json!({"s": 0, "t": 1.0, "k": "open", "v": sweep::protocol::VERSION, "worker": "w", "pid": 1, "host": "h",
+            let open = json!({"s": 0, "t": 1.0, "k": "open", "v": protocol::VERSION, "worker": "w", "pid": 1, "host": "h",
                               "device": "cpu", "threads": 1, "version": "0"});
             return vec![Said::Record(open), Said::Record(record)];
         }

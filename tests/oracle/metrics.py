@@ -1,6 +1,6 @@
 """scikit-learn's word on the metrics: python tests/oracle/metrics.py writes metrics.json beside itself.
 
-Random cases are described by their recipe (the same 64-bit generator is in src/metric/tests.rs), edge cases carry their cells.
+Random cases are described by their recipe (the same 64-bit generator is in crates/imbalance/src/metric/tests.rs), edge cases carry their cells.
 Undefined values are null: average precision without positives, ROC-AUC with one class.
 """
 import json

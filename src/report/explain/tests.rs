@@ -8,8 +8,8 @@ use super::measure::measure;
 use super::summarise::{Findings, summarise};
 use super::testing::{cases, evidence, facts};
 use super::*;
-use crate::strategy::loss::sigmoid;
-use crate::strategy::sampler::Realised;
+use imbalance::loss::sigmoid;
+use imbalance::sampler::Realised;
 
 /// What a run makes of `(label, u, noise)`, u being the logit of the truth.
 type Scores = fn(&Case, usize, f64, f64) -> f64;

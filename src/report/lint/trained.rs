@@ -143,7 +143,7 @@ fn optimism(runs: &[Trained<'_>], lints: &mut Lints) {
 mod tests {
     use super::super::super::explain::testing::evidence;
     use super::*;
-    use crate::strategy::loss::sigmoid;
+    use imbalance::loss::sigmoid;
 
     fn lints(health: &Health, f1: [f64; 2], optimism: f64) -> Vec<Lint> {
         let labels = ["A", "D"].map(str::to_owned);

@@ -1,0 +1,292 @@
+//! The CSV of labels: a header, one row an image or a row of features, one 0/1 column a label. Knows no images.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::DataError;
+use super::prepared::Rows;
+use imbalance::LabelMatrix;
+use imbalance::stratification;
+use plan::Columns;
+
+/// The CSV, read and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Path column: image paths or row ids.
+    pub ids: Vec<String>,
+    /// Line of each row in the file, from 1.
+    pub lines: Vec<u64>,
+    pub labels: LabelMatrix,
+    /// 0 train, 1 val, 2 test.
+    pub splits: Option<Vec<u8>>,
+    /// Equal where the group is.
+    pub groups: Option<Vec<u32>>,
+    pub group_names: Vec<String>,
+}
+
+impl Table {
+    /// Everything of the table but its lines, into the key of a prepared folder.
+    pub fn add_to(&self, key: &mut blake3::Hasher) {
+        let mut add = |bytes: &[u8]| {
+            key.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        add(format!("{} {} {}", self.labels.names.len(), self.group_names.len(), self.ids.len()).as_bytes());
+        for name in self.labels.names.iter().chain(&self.group_names).chain(&self.ids) {
+            add(name.as_bytes());
+        }
+        add(&self.labels.values);
+        add(self.splits.as_deref().unwrap_or_default());
+        add(&self.groups.iter().flatten().flat_map(|group| group.to_le_bytes()).collect::<Vec<u8>>());
+    }
+}
+
+impl From<Table> for Rows {
+    fn from(table: Table) -> Self {
+        let Table { ids, labels, splits, groups, group_names, .. } = table;
+        Self { ids, labels, splits, groups, group_names, skipped: Vec::new() }
+    }
+}
+
+/// What a column of the CSV is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Path,
+    Split,
+    Group,
+    Ignored,
+    Label,
+}
+
+/// Reads `file`; `columns` says what is not a label.
+///
+/// # Errors
+/// The first thing that is wrong, with its line and column.
+pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
+    let at = |line: Option<u64>, message: String| DataError {
+        place: line.map_or_else(|| file.display().to_string(), |line| format!("{}:{line}", file.display())),
+        message,
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_path(file)
+        .map_err(|error| at(None, format!("cannot read the labels: {}", plain(&error))))?;
+    let header = reader.headers().map_err(|error| at(line_of(&error), plain(&error)))?.clone();
+    let names: Vec<&str> =
+        header.iter().enumerate().map(|(i, name)| if i == 0 { name.trim_start_matches('\u{feff}') } else { name }).collect();
+    let roles = roles(&names, columns).map_err(|message| at(Some(1), message))?;
+    let mut table = Table {
+        ids: Vec::new(),
+        lines: Vec::new(),
+        labels: LabelMatrix {
+            names: names.iter().zip(&roles).filter(|(_, r)| **r == Role::Label).map(|(n, _)| (*n).to_owned()).collect(),
+            values: Vec::new(),
+        },
+        splits: roles.contains(&Role::Split).then(Vec::new),
+        groups: roles.contains(&Role::Group).then(Vec::new),
+        group_names: Vec::new(),
+    };
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(|error| at(line_of(&error), plain(&error)))? {
+        let line = record.position().map_or(0, csv::Position::line);
+        let wrong = |name: &str, value: &str, right: &str| {
+            Err(at(
+                Some(line),
+                format!(
+                    "column `{name}`: {} must be {right}",
+                    if value.is_empty() { "an empty cell".to_owned() } else { format!("`{value}`") }
+                ),
+            ))
+        };
+        table.lines.push(line);
+        for ((value, &role), name) in record.iter().zip(&roles).zip(&names) {
+            match role {
+                Role::Ignored => {}
+                Role::Path if value.is_empty() => return wrong(name, value, "a path or the row's id"),
+                Role::Path => table.ids.push(value.to_owned()),
+                Role::Split => match (stratification::parse(value), &mut table.splits) {
+                    (Some(split), Some(splits)) => splits.push(split),
+                    _ => return wrong(name, value, "train, val (valid, validation) or test"),
+                },
+                Role::Group if value.is_empty() => return wrong(name, value, "the name of the row's group"),
+                Role::Group => {
+                    let next = numbers.len() as u32;
+                    let number = *numbers.entry(value.to_owned()).or_insert(next);
+                    if number == next {
+                        table.group_names.push(value.to_owned());
+                    }
+                    table.groups.get_or_insert_default().push(number);
+                }
+                Role::Label => match value {
+                    "0" | "0.0" => table.labels.values.push(0),
+                    "1" | "1.0" => table.labels.values.push(1),
+                    _ if value.eq_ignore_ascii_case("false") => table.labels.values.push(0),
+                    _ if value.eq_ignore_ascii_case("true") => table.labels.values.push(1),
+                    _ => return wrong(name, value, "0 or 1 (columns that are no labels belong in `data.ignore_columns`)"),
+                },
+            }
+        }
+    }
+    if table.lines.is_empty() {
+        return Err(at(None, "there is no row below the header".to_owned()));
+    }
+    Ok(table)
+}
+
+/// What each column is.
+fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
+    if names.is_empty() {
+        return Err("the file is empty: a header line must name the columns".to_owned());
+    }
+    for (i, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            return Err(format!("column {} has no name", i + 1));
+        }
+        if let Some(first) = names[..i].iter().position(|other| other == name) {
+            return Err(format!("columns {} and {} are both named `{name}`", first + 1, i + 1));
+        }
+    }
+    let find = |key: &str, wanted: &str| {
+        names.iter().position(|name| *name == wanted).ok_or_else(|| {
+            let near = names.iter().min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
+            let near = near.filter(|name| strsim::normalized_damerau_levenshtein(name, wanted) >= 0.5);
+            let hint = near.map_or_else(|| format!("the columns are {}", list(names)), |name| format!("did you mean `{name}`?"));
+            format!("there is no column `{wanted}`, which `data.{key}` names; {hint}")
+        })
+    };
+    let mut roles = vec![Role::Label; names.len()];
+    let mut give = |column: usize, role: Role| {
+        if roles[column] != Role::Label {
+            return Err(format!("the keys of [data] name the column `{}` twice", names[column]));
+        }
+        roles[column] = role;
+        Ok(())
+    };
+    for name in &columns.ignore {
+        give(find("ignore_columns", name)?, Role::Ignored)?;
+    }
+    if let Some(name) = &columns.group {
+        give(find("group_column", name)?, Role::Group)?;
+    }
+    match &columns.split {
+        Some(name) => give(find("split_column", name)?, Role::Split)?,
+        None => {
+            if let Some(column) =
+                names.iter().position(|name| *name == "split").filter(|_| columns.path.as_deref() != Some("split"))
+            {
+                // A column named `split` that is also ignored stays ignored.
+                if !columns.ignore.iter().any(|name| name == "split") && columns.group.as_deref() != Some("split") {
+                    give(column, Role::Split)?;
+                }
+            }
+        }
+    }
+    match &columns.path {
+        Some(name) => give(find("path_column", name)?, Role::Path)?,
+        None if roles.first() == Some(&Role::Label) => roles[0] = Role::Path,
+        None => {
+            return Err(format!(
+                "the first column, `{}`, is no path or id: name that column in `data.path_column`",
+                names.first().unwrap_or(&"")
+            ));
+        }
+    }
+    if !roles.contains(&Role::Label) {
+        return Err(format!("there is no label column: the columns are {}", list(names)));
+    }
+    Ok(roles)
+}
+
+/// Names in backticks; the first ones only, if there are many.
+fn list(names: &[&str]) -> String {
+    let shown: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(12);
+    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
+fn line_of(error: &csv::Error) -> Option<u64> {
+    error.position().map(csv::Position::line)
+}
+
+/// The CSV reader's message without its own position.
+fn plain(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => error.to_string(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} fields instead of the header's {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "not UTF-8 text".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: impl AsRef<[u8]>, columns: &Columns) -> Result<Table, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("labels.csv");
+        std::fs::write(&file, text).unwrap();
+        read(&file, columns).map_err(|error| error.to_string().replace(&file.display().to_string(), "FILE"))
+    }
+
+    fn fails(text: &str, message: &str) {
+        let error = parse(text, &Columns::default()).unwrap_err();
+        assert!(error.contains(message), "{error}");
+    }
+
+    #[test]
+    fn names_of_any_kind_work() {
+        let text = "\u{feff}image,split,\"Pleural, Thickening\",N/A,\"the \"\"big\"\" one\",Brown Creeper,a-b/c,é\n\
+                    x/1.png,train,1,0,1,0,1,0\n\"y, 2.png\",valid,0,1,0.0,1.0,TRUE,False\n";
+        let table = parse(text, &Columns::default()).unwrap();
+        assert_eq!(&*table.labels.names, ["Pleural, Thickening", "N/A", "the \"big\" one", "Brown Creeper", "a-b/c", "é"]);
+        assert_eq!(table.ids, ["x/1.png", "y, 2.png"]);
+        assert_eq!(table.labels.values, [1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0]);
+        assert_eq!(table.splits, Some(vec![0, 1]));
+        assert_eq!(table.lines, [2, 3]);
+    }
+
+    #[test]
+    fn columns_are_what_the_file_says() {
+        let columns = Columns {
+            path: Some("file".to_owned()),
+            split: Some("fold".to_owned()),
+            group: Some("patient".to_owned()),
+            ignore: vec!["age".to_owned()],
+        };
+        let table =
+            parse("A,file,patient,age,fold,split\n1,a.png,p2,70,test,0\n0,b.png,p1,,train,1\n1,c.png,p2,71,test,1\n", &columns)
+                .unwrap();
+        assert_eq!(&*table.labels.names, ["A", "split"]);
+        assert_eq!((table.groups, table.group_names), (Some(vec![0, 1, 0]), vec!["p2".to_owned(), "p1".to_owned()]));
+        assert_eq!(table.splits, Some(vec![2, 0, 2]));
+        let ignored = Columns { ignore: vec!["split".to_owned()], ..Columns::default() };
+        assert_eq!(parse("id,split,A\na,nonsense,1\n", &ignored).unwrap().splits, None);
+        let missing = Columns { group: Some("patent".to_owned()), ..Columns::default() };
+        let error = parse("id,patient,A\na,x,1\n", &missing).unwrap_err();
+        assert!(error.starts_with("FILE:1: there is no column `patent`") && error.contains("did you mean `patient`?"), "{error}");
+        let twice = Columns { group: Some("A".to_owned()), ignore: vec!["A".to_owned()], ..Columns::default() };
+        assert!(parse("id,A,B\na,x,1\n", &twice).unwrap_err().contains("name the column `A` twice"));
+    }
+
+    #[test]
+    fn wrong_tables_are_refused_with_their_line() {
+        fails("image,A,A\nx,1,0\n", "FILE:1: columns 2 and 3 are both named `A`");
+        fails("image,A,\nx,1,0\n", "FILE:1: column 3 has no name");
+        fails("image,split\nx,train\n", "FILE:1: there is no label column");
+        fails("image,A\nx,1\ny,2\n", "FILE:3: column `A`: `2` must be 0 or 1");
+        fails("image,A\nx,0.5\n", "FILE:2: column `A`: `0.5` must be 0 or 1");
+        fails("image,A\nx,nan\n", "`nan` must be 0 or 1");
+        fails("image,A,B\nx,1,\n", "FILE:2: column `B`: an empty cell must be 0 or 1");
+        fails("image,A,B\nx,1,0\ny,1\n", "FILE:3: 2 fields instead of the header's 3");
+        fails("image,split,A\nx,dev,1\n", "FILE:2: column `split`: `dev` must be train, val");
+        fails("image,A\n,1\n", "FILE:2: column `image`: an empty cell must be a path");
+        fails("image,A\n", "FILE: there is no row below the header");
+        fails("", "FILE:1: the file is empty");
+        assert!(parse(b"image,A\n\xff\xfe,1\n", &Columns::default()).unwrap_err().contains("FILE:2: not UTF-8"));
+        let error = read(Path::new("/nonexistent/labels.csv"), &Columns::default()).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/labels.csv: cannot read the labels"), "{error}");
+    }
+}
