@@ -401,7 +401,7 @@ mod tests {
         stops_at(&[&lines[..4].concat()[..], &lines[3..].concat()[..]].concat(), 4, "number 3, should have 4");
         stops_at(&[&whole[..], b"{}\n"].concat(), events.len(), "checksum");
         assert!(read(&bad, 0, 0).unwrap().problem.unwrap().whole);
-        let long = [&whole[..], b" ".repeat(MAX_LINE).as_slice(), b"\n"].concat();
+        let long = [&whole[..], b" ".repeat(MAX_LINE + 1).as_slice(), b"\n"].concat();
         stops_at(&long, events.len(), "may have 1048576");
         stops_at(&long[..long.len() - 1], events.len(), "is longer than");
     }
