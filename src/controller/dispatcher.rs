@@ -17,7 +17,7 @@ use super::state::{Action, Event, Halt, Limits, News, Queued, State, Tally};
 use crate::error::Error;
 use crate::launcher::{Birth, Launcher, Signal, Slot, WorkerId};
 use plan::Fingerprint;
-use protocol::{Job, Order, Outcome};
+use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
 use store::{Missing, Writer};
 
 /// How often journals are looked at although nobody has been woken.
@@ -199,7 +199,7 @@ impl<'a> Dispatcher<'a> {
         Ok(())
     }
 
-    async fn act(&mut self, action: Action) -> Result<Option<Event>, Error> {
+    async fn act(&mut self, action: Action) -> Result<Vec<Event>, Error> {
         match action {
             Action::Begin { run, attempt, worker } => {
                 let device = self.workers.get(&worker).map_or("", |live| live.device.as_str());
@@ -217,28 +217,38 @@ impl<'a> Dispatcher<'a> {
                     self.failures.push((run.clone(), outcome, why));
                 }
             }
-            Action::Start { worker, slot } => return self.start_worker(worker, slot),
+            Action::Start { worker, slot } => return Ok(self.start_worker(worker, slot)?.into_iter().collect()),
             Action::Train { worker, runs } => {
-                let mut jobs = Vec::with_capacity(runs.len());
+                let (mut jobs, mut refused) = (Vec::with_capacity(runs.len()), Vec::new());
                 for (run, attempt) in runs {
                     if let Some(live) = self.workers.get_mut(&worker) {
                         live.journal.order(&self.jobs[run].run, attempt);
                     }
                     let job = Job { attempt, folder: self.folders.run(&self.jobs[run].run), ..self.jobs[run].clone() };
+                    if let Some(bytes) = job.too_long() {
+                        let why = format!("the order has {bytes} bytes, may have {MAX_JOB}: too many labels or columns");
+                        let end = Said::End { r: job.run, a: attempt, st: Outcome::Data, n: 0, why };
+                        refused.push(Event::Record(worker, end));
+                        continue;
+                    }
                     fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
                     jobs.push(job);
+                }
+                if jobs.is_empty() {
+                    return Ok(refused);
                 }
                 let order = match <[Job; 1]>::try_from(jobs) {
                     Ok([only]) => Order::Train(Box::new(only)),
                     Err(jobs) => Order::Bundle { jobs },
                 };
                 self.launcher.send(worker, &order);
+                return Ok(refused);
             }
             Action::Stop { worker } => self.launcher.send(worker, &Order::Stop),
             Action::Kill { worker } => self.launcher.kill(worker),
             Action::Tell(news) => self.tell(&news),
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
     fn start_worker(&mut self, id: WorkerId, slot: usize) -> Result<Option<Event>, Error> {

@@ -88,6 +88,8 @@ fn work(
             Order::Train(job) => vec![*job],
             Order::Bundle { jobs } => jobs,
             Order::Stop => break,
+            // An epoch here takes no time worth saving.
+            Order::StopRun { .. } => continue,
         };
         for job in &jobs {
             stopped |= train(job, orders, &mut journal, epoch, &mut truths)?;

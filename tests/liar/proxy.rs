@@ -72,7 +72,7 @@ pub fn serve(lie: impl Fn(&str, Value, &mut Liar) -> Vec<Said>) {
     if way == "journal is a fifo" && !silent {
         rustix::fs::mkfifoat(rustix::fs::CWD, &liar.journal, rustix::fs::Mode::RWXU).unwrap();
     } else {
-        liar.out = Some(OpenOptions::new().write(true).create_new(true).open(&liar.journal).unwrap());
+        liar.out = Some(OpenOptions::new().append(true).create_new(true).open(&liar.journal).unwrap());
     }
     let mut wake = child.stdout.take().unwrap();
     let mut done = 0;

@@ -27,7 +27,7 @@ pub const WAYS: &[Way] = &[
     way("tp is 2^62", 3, "tp + fn of label 0 (from 0) is 4611686018427"),
     way("fp is 2^63", 3, "tp + fp + fn + tn of label 0"),
     way("tn is 2^64-1", 3, "too large to add up"),
-    way("tp is 2^64", 3, "is no record of this protocol"),
+    way("tp is 2^64", 3, "is no record of protocol 2"),
     way("epoch of rank is 2^64-1", 3, "epoch is 18446744073709551615, but the run has 3"),
     way("epoch of eval is 2^64-1", 3, "epoch is 18446744073709551615, but the run has 3"),
     way("epoch of epoch is 2^64-1", 3, "epoch is 18446744073709551615, but the run has 3"),
@@ -48,18 +48,18 @@ pub const WAYS: &[Way] = &[
     way("seconds is negative", 3, "seconds is -1, should not be negative"),
     way("best epoch is another", 3, "1 of 2 test rankings arrived"),
     // numbers that are none
-    way("threshold is NaN", 3, "is no record of this protocol"),
-    way("train loss is null", 3, "is no record of this protocol"),
-    way("train loss is 1e999", 3, "is no record of this protocol"),
-    way("tp is negative", 3, "is no record of this protocol"),
+    way("threshold is NaN", 3, "is no record of protocol 2"),
+    way("train loss is null", 3, "is no record of protocol 2"),
+    way("train loss is 1e999", 3, "is no record of protocol 2"),
+    way("tp is negative", 3, "is no record of protocol 2"),
     way("loss of the heartbeat is null", 0, ""),
     // shapes
     way("a threshold more", 3, "thresholds has 5 values, but there are 4 labels"),
     way("a count less", 3, "counts has 3 values, but there are 4 labels"),
     way("no ap", 3, "ap has 0 values"),
     way("a prevalence more", 3, "prevalence has 5 values"),
-    way("split is train", 3, "train is not evaluated"),
-    way("split is nonsense", 3, "is no record of this protocol"),
+    way("split is train", 3, "unknown variant `train`"),
+    way("split is nonsense", 3, "is no record of protocol 2"),
     way("policy was not ordered", 3, "policy \"0.75\" was not ordered"),
     way("policy is unknown", 3, "was not ordered"),
     // records that are missing
@@ -77,9 +77,9 @@ pub const WAYS: &[Way] = &[
     way("attempt is 2^32-1", 3, "was not ordered to make attempt 4294967295"),
     way("another run", 3, "was not ordered to make attempt 1 at run 00000000"),
     way("begins after 99 epochs", 3, "continues after 99 epochs"),
-    way("outcome is lost", 3, "a verdict of the controller"),
-    way("outcome is unknown", 3, "is no record of this protocol"),
-    way("kind is unknown", 3, "is no record of this protocol"),
+    way("outcome is lost", 3, "unknown variant `lost`"),
+    way("outcome is unknown", 3, "is no record of protocol 2"),
+    way("kind is unknown", 3, "is no record of protocol 2"),
     way("protocol is 99", 1, "version 99 of the protocol"),
     // lines that are none
     way("3 MB line", 3, "bytes, may have 1048576"),
@@ -93,7 +93,8 @@ pub const WAYS: &[Way] = &[
     // the file itself
     way("journal is a fifo", 1, "is no regular file"),
     way("journal vanishes", 3, "was removed while its worker ran"),
-    way("journal shrinks", 3, "has shrunk"),
+    way("journal shrinks", 3, "cannot be used"),
+    way("outcome is stopped early", 3, "nobody asked to stop this run for good"),
     // foreign text
     way("control characters in why", 3, "\\u{1b}[31mred\\u{7}"),
     way("why of 500 kB", 3, "xxxxx"),
@@ -167,7 +168,7 @@ pub fn lie(way: &str, mut record: Value, liar: &mut Liar) -> Vec<Said> {
         "samples f1 is 7" => set!("eval", "/samples_f1", 7.0),
         "threshold is 1e39" => set!("eval", "/thresholds/0", 1e39),
         "seconds is negative" => set!("epoch", "/seconds", -1.0),
-        "best epoch is another" if is("rank") && !test && record["epoch"] == 1 => {
+        "best epoch is another" if is("rank") && !test && record["epoch"] == 0 => {
             liar.lied = true;
             record["ap"].as_array_mut().unwrap().iter_mut().for_each(|ap| *ap = json!(1.0));
         }
@@ -252,6 +253,7 @@ pub fn lie(way: &str, mut record: Value, liar: &mut Liar) -> Vec<Said> {
         }
         "begins after 99 epochs" => set!("begin", "/from", 99),
         "outcome is lost" => set!("end", "/st", "lost"),
+        "outcome is stopped early" => set!("end", "/st", "stopped_early"),
         "outcome is unknown" => set!("end", "/st", "splendid"),
         "kind is unknown" => set!("drawn", "/k", "surprise"),
         "protocol is 99" => set!("open", "/v", 99),

@@ -16,7 +16,7 @@ pub mod threshold;
 
 pub use choice::{Choice, PosWeight, Setting};
 pub use labels::{LabelCounts, LabelMatrix};
-pub use param::{Absent, Param, Takes, complete, nearest, parse};
+pub use param::{Absent, Param, Takes, complete, nearest, parse, whole};
 
 /// A strategy that cannot be built for this data.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

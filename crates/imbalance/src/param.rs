@@ -100,6 +100,26 @@ pub fn complete<B>(entry: &Entry<B>, mut given: BTreeMap<String, Setting>) -> Re
     Err(StrategyError(format!("{kind} has no parameter `{unknown}`{}; {has}", nearest(unknown, &names))))
 }
 
+/// Whether `choice` has every parameter of `entry` that is not optional. The spec fills all of them; a choice that another version of the
+/// program recorded may lack some.
+///
+/// # Errors
+/// The first one that is missing, or is a word where a number belongs.
+pub fn whole<B>(entry: &Entry<B>, choice: &Choice) -> Result<(), StrategyError> {
+    let lacks = |param: &&Param| {
+        let word = matches!(param.takes, Takes::Word(_));
+        match choice.params.get(param.name) {
+            None => param.absent != Absent::Off,
+            Some(Setting::Word(_)) => !word,
+            Some(Setting::Number(_)) => word,
+        }
+    };
+    match entry.params.iter().find(lacks) {
+        Some(param) => Err(StrategyError(format!("{} has no usable `{}`: it needs {}", entry.kind, param.name, param.takes))),
+        None => Ok(()),
+    }
+}
+
 /// Reads a choice from the form that [`Choice`] displays: `max_f1`, `weighted(by=mean,empty=1)`. `what` names the registry in errors.
 ///
 /// # Errors

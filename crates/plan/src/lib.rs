@@ -2,6 +2,7 @@
 
 mod backbone;
 mod choice;
+mod completed;
 mod config;
 mod fingerprint;
 mod grid;

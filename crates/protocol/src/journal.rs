@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Event, Record, check};
+use super::{Event, Record, VERSION, check, wire};
 
 /// Longest line, with its `\n`: 1 MiB holds the record of one policy for about ten thousand labels.
 pub const MAX_LINE: usize = 1 << 20;
@@ -169,7 +169,7 @@ const TAIL: usize = MARK.len() + 8 + 3;
 /// Never: records are plain structs with text keys.
 #[must_use]
 pub fn encode(record: &Record) -> Vec<u8> {
-    let mut line = serde_json::to_vec(record).expect("records are plain structs with text keys");
+    let mut line = serde_json::to_vec(&wire::Record::from(record)).expect("records are plain structs with text keys");
     line.pop();
     let checksum = crc32fast::hash(&line);
     line.extend_from_slice(MARK);
@@ -191,7 +191,8 @@ pub fn decode(line: &[u8]) -> Result<Record, String> {
     if checksum.as_bytes() != written {
         return Err(format!("checksum is {}, should be {checksum}", String::from_utf8_lossy(written)));
     }
-    serde_json::from_slice(&line[..line.len() - 1]).map_err(|error| format!("is no record of this protocol: {error}"))
+    let record: Result<wire::Record, _> = serde_json::from_slice(&line[..line.len() - 1]);
+    record.map(Into::into).map_err(|error| format!("is no record of protocol {VERSION}: {error}"))
 }
 
 /// Why reading stopped before the end of the file. While the writer lives the bytes may be not there yet (network file systems

@@ -9,12 +9,16 @@ use imbalance::sampler::Realised;
 use imbalance::threshold::Policy;
 use plan::{Fingerprint, RunConfig};
 
+use crate::wire;
+
 /// Version of the protocol; a worker refuses jobs of another, a controller journals of another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Longest job, as JSON: what a line of a journal may have.
+pub const MAX_JOB: usize = crate::journal::MAX_LINE;
 
 /// Controller → worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "k", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// Train this run.
     Train(Box<Job>),
@@ -23,10 +27,23 @@ pub enum Order {
     Bundle { jobs: Vec<Job> },
     /// Finish the current epoch, write its checkpoint, record `end stopped`, then close.
     Stop,
+    /// Finish the current epoch of this run and record `end stopped_early`: nobody will go on with it. Other attempts go on.
+    StopRun { r: Fingerprint },
+}
+
+impl Order {
+    /// The order as a line, without its end.
+    ///
+    /// # Panics
+    /// Never: orders are plain structs with text keys.
+    #[must_use]
+    pub fn line(&self) -> String {
+        serde_json::to_string(&wire::Order::from(self)).expect("orders are plain structs with text keys")
+    }
 }
 
 /// One attempt at one run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub v: u32,
     pub run: Fingerprint,
@@ -43,19 +60,26 @@ pub struct Job {
     pub policies: Vec<Policy>,
 }
 
+impl Job {
+    /// How long the job is as JSON, where that is more than [`MAX_JOB`]: it is not sent.
+    #[must_use]
+    pub fn too_long(&self) -> Option<usize> {
+        let bytes = serde_json::to_string(&wire::Job::from(self)).map_or(0, |text| text.len());
+        (bytes > MAX_JOB).then_some(bytes)
+    }
+}
+
 /// One line of a journal. `s` counts from 0 without gaps; `c` is the CRC-32 of all bytes of the line before `,"c"`, as 8 hex digits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub s: u64,
     /// Unix seconds, for display only.
     pub t: f64,
-    #[serde(flatten)]
     pub event: Event,
 }
 
 /// Worker → controller.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "k", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// First record of a journal.
     Open { v: u32, worker: String, pid: u32, host: String, device: String, threads: usize, version: String },
@@ -68,9 +92,7 @@ pub enum Event {
         epoch: usize,
         step: usize,
         steps: usize,
-        #[serde(with = "nullable", default = "nullable::nan")]
         loss: f64,
-        #[serde(with = "nullable", default = "nullable::nan")]
         images_per_s: f64,
     },
     /// An epoch has ended.
@@ -88,7 +110,6 @@ pub enum Event {
     Drawn {
         r: Fingerprint,
         a: u32,
-        #[serde(flatten)]
         drawn: Realised,
     },
     /// Ranking of one split at one epoch.
@@ -97,7 +118,6 @@ pub enum Event {
         a: u32,
         epoch: usize,
         split: SplitName,
-        #[serde(flatten)]
         ranking: Ranking,
     },
     /// Decisions of one policy on one split at one epoch.
@@ -147,23 +167,6 @@ impl Event {
             Self::End { .. } => "end",
             Self::Close { .. } => "close",
         }
-    }
-}
-
-/// Numbers that may be NaN: `null` in JSON.
-mod nullable {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        value.is_finite().then_some(*value).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
-    }
-
-    pub fn nan() -> f64 {
-        f64::NAN
     }
 }
 

@@ -1,9 +1,9 @@
 //! The order of a journal's records: `open` first, nothing behind `close`, results of ordered attempts only, between their `begin` and
 //! their one `end`. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::Event;
+use super::{Event, Outcome};
 use plan::Fingerprint;
 
 /// What a journal has told so far.
@@ -14,6 +14,8 @@ pub struct Story {
     /// Nobody knows what its worker was ordered, or where its beginning is.
     lenient: bool,
     attempts: HashMap<(Fingerprint, u32), Stage>,
+    /// Runs that the worker is to stop for good.
+    stopped: HashSet<Fingerprint>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ impl Story {
     /// Of a worker that is about to start.
     #[must_use]
     pub fn new() -> Self {
-        Self { opened: false, closed: false, lenient: false, attempts: HashMap::new() }
+        Self { opened: false, closed: false, lenient: false, attempts: HashMap::new(), stopped: HashSet::new() }
     }
 
     /// Of a worker of another controller; `opened`: its first records have been read before.
@@ -39,6 +41,11 @@ impl Story {
     /// The worker is ordered to make this attempt.
     pub fn order(&mut self, run: &Fingerprint, attempt: u32) {
         self.attempts.insert((run.clone(), attempt), Stage::Ordered);
+    }
+
+    /// The worker is ordered to stop this run for good.
+    pub fn stop(&mut self, run: &Fingerprint) {
+        self.stopped.insert(run.clone());
     }
 
     /// Whether the worker was ordered to make this attempt, or may have been.
@@ -71,11 +78,15 @@ impl Story {
             }
             None => return Err(format!("its worker was not ordered to make attempt {attempt} at run {}", run.short())),
         };
+        let asked = self.lenient || self.stopped.contains(run);
         *stage = match (*stage, event) {
+            (_, Event::End { st: Outcome::StoppedEarly, .. }) if !asked => {
+                return Err("nobody asked to stop this run for good".to_owned());
+            }
             (Stage::Ended, _) => return Err("the attempt has ended already".to_owned()),
             (Stage::Ordered, Event::Begin { .. }) => Stage::Begun,
             (Stage::Begun, Event::Begin { .. }) => return Err("the attempt has begun already".to_owned()),
-            (Stage::Ordered, Event::End { st, .. }) if *st != super::Outcome::Ok => Stage::Ended,
+            (Stage::Ordered, Event::End { st, .. }) if *st != Outcome::Ok => Stage::Ended,
             (Stage::Ordered, _) => return Err("the attempt has not begun".to_owned()),
             (Stage::Begun, Event::End { .. }) => Stage::Ended,
             (Stage::Begun, _) => Stage::Begun,
@@ -93,7 +104,7 @@ impl Default for Story {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Outcome, VERSION};
+    use crate::VERSION;
 
     fn run(name: &str) -> Fingerprint {
         Fingerprint(name.to_owned())
@@ -155,7 +166,12 @@ mod tests {
     #[test]
     fn what_stands_in_the_wrong_place_is_named() {
         let ok = Outcome::Ok;
+        let stopped = vec![open(), begin("a", 1), end("a", 1, Outcome::StoppedEarly)];
+        let mut asked = ordered();
+        asked.stop(&run("a"));
+        assert_eq!(told(&mut asked, &stopped), None);
         for (events, word) in [
+            (stopped, "nobody asked"),
             (vec![begin("a", 1)], "starts with `open`"),
             (vec![open(), open()], "one `open`"),
             (vec![open(), close(), begin("a", 1)], "follows `close`"),

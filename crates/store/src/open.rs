@@ -8,6 +8,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
 use super::StoreError;
+use super::lock::Lock;
 
 /// "SWEP"; also in the first migration.
 const APPLICATION_ID: i64 = 0x5357_4550;
@@ -48,7 +49,8 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
-/// Read-only: creates no file, blocks nobody.
+/// Read-only: creates no file, blocks nobody. A database of an older schema is brought up to date first, for which it is locked and
+/// written once.
 pub(super) async fn for_reading(path: &Path) -> Result<SqliteConnection, StoreError> {
     if !path.exists() {
         return Err(StoreError::unusable(
@@ -57,14 +59,36 @@ pub(super) async fn for_reading(path: &Path) -> Result<SqliteConnection, StoreEr
         ));
     }
     check_file(path)?;
+    let mut connection = connect_for_reading(path).await?;
+    let found = check_owner(&mut connection, path, false).await?;
+    if found == version() {
+        return Ok(connection);
+    }
+    let fail = |source| StoreError::from_sqlite(path, source);
+    connection.close().await.map_err(fail)?;
+    let migrated = async {
+        let lock = Lock::take(path)?;
+        for_writing(path).await?.close().await.map_err(fail)?;
+        drop(lock);
+        Ok(())
+    };
+    migrated.await.map_err(|error: StoreError| match error {
+        StoreError::Unusable { path, message } => {
+            let needs = format!("was written by an older sweep (schema {found}, this one needs {})", version());
+            StoreError::Unusable { path, message: format!("{needs} and cannot be brought up to date: {message}") }
+        }
+        other => other,
+    })?;
+    tracing::info!("{}: brought up to date, from schema {found} to {}", path.display(), version());
+    connect_for_reading(path).await
+}
+
+async fn connect_for_reading(path: &Path) -> Result<SqliteConnection, StoreError> {
     // Without a write-ahead log nobody is writing; SQLite must then be told so, or it would create one to read by.
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let options = options(path).read_only(true).immutable(!Path::new(&wal).exists());
-    let mut connection =
-        SqliteConnection::connect_with(&options).await.map_err(|source| StoreError::from_sqlite(path, source))?;
-    check_owner(&mut connection, path, false).await?;
-    Ok(connection)
+    SqliteConnection::connect_with(&options).await.map_err(|source| StoreError::from_sqlite(path, source))
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -108,8 +132,8 @@ pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Refuses another program's database and one from a newer `sweep`.
-async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empty: bool) -> Result<(), StoreError> {
+/// Refuses another program's database and one from a newer `sweep`; returns its schema's version.
+async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empty: bool) -> Result<i64, StoreError> {
     let fail = |source| StoreError::from_sqlite(path, source);
     let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(fail)?;
     let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(fail)?;
@@ -123,7 +147,7 @@ async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empt
     let known = version();
     if application == 0 && tables == 0 {
         return if may_be_empty {
-            Ok(())
+            Ok(found)
         } else {
             Err(StoreError::unusable(path, "is empty: nothing is recorded yet; `sweep run FILE` fills it"))
         };
@@ -137,13 +161,5 @@ async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empt
             format!("was written by a newer sweep (schema {found}, this one knows {known}); update sweep, or use another --db"),
         ));
     }
-    if found < known && !may_be_empty {
-        return Err(StoreError::unusable(
-            path,
-            format!(
-                "was written by an older sweep (schema {found}, this one needs {known}); `sweep resume` brings it up to date"
-            ),
-        ));
-    }
-    Ok(())
+    Ok(found)
 }

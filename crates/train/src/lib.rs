@@ -53,6 +53,11 @@ pub trait Monitor {
 
     /// Whether to stop after the current epoch.
     fn stopping(&self) -> bool;
+
+    /// Whether to stop this run after the current epoch, for good.
+    fn stopping_early(&self, _job: &Job) -> bool {
+        false
+    }
 }
 
 /// Where a training is.
@@ -74,6 +79,8 @@ pub enum Finish {
     Done,
     /// Asked to stop; the checkpoint is good.
     Stopped,
+    /// Asked to stop this run for good; the checkpoint is good all the same.
+    StoppedEarly,
 }
 
 /// What ends a training badly.

@@ -54,9 +54,11 @@ fn double_correction(cases: &[Case], lints: &mut Lints) {
 fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     let config = &case.config;
     if config.loss.kind == "class_balanced" {
-        let beta = config.loss.get("beta");
-        let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
-        equal_weights(&weights, beta, facts, &case.name, lints);
+        // One that another version recorded may have none.
+        if let Some(beta) = config.loss.find("beta") {
+            let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
+            equal_weights(&weights, beta, facts, &case.name, lints);
+        }
     }
     equal_formula(&config.pos_weight, facts, &case.name, lints);
     if config.sampler.kind == "repeat_factor" {
@@ -105,7 +107,7 @@ fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lin
 }
 
 fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
-    let t = case.config.sampler.get("t");
+    let Some(t) = case.config.sampler.find("t") else { return };
     let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
     let Some((label, frequency)) = rarest.map(|(label, &n)| (label, n as f64 / facts.train.rows as f64)) else { return };
     if label_factors(t, &facts.train).iter().all(|factor| *factor <= 1.0) {

@@ -116,7 +116,9 @@ pub fn simplify(choice: Choice) -> Choice {
 /// # Errors
 /// Where the loss cannot be built for these counts.
 pub fn build(choice: &Choice, context: &Context) -> Result<Box<dyn Loss>, StrategyError> {
-    (super::require(REGISTRY, "loss", &choice.kind)?.build.make)(choice, context)
+    let entry = super::require(REGISTRY, "loss", &choice.kind)?;
+    super::whole(entry, choice)?;
+    (entry.build.make)(choice, context)
 }
 
 #[cfg(test)]

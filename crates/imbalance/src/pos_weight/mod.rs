@@ -50,7 +50,11 @@ pub const REGISTRY: &[Entry<Build>] = &[
 /// A label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is not a positive number.
 pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, StrategyError> {
     match weight {
-        PosWeight::Formula(choice) => (super::require(REGISTRY, "pos_weight", &choice.kind)?.build)(choice, counts),
+        PosWeight::Formula(choice) => {
+            let entry = super::require(REGISTRY, "pos_weight", &choice.kind)?;
+            super::whole(entry, choice)?;
+            (entry.build)(choice, counts)
+        }
         PosWeight::Explicit(weights) => {
             let labels = counts.positives.len();
             if weights.len() != labels {

@@ -81,7 +81,9 @@ pub const REGISTRY: &[Entry<Build>] = &[
 /// # Errors
 /// Where it cannot be built for these rows.
 pub fn build(choice: &Choice, train: &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError> {
-    (super::require(REGISTRY, "sampler", &choice.kind)?.build.make)(choice, train)
+    let entry = super::require(REGISTRY, "sampler", &choice.kind)?;
+    super::whole(entry, choice)?;
+    (entry.build.make)(choice, train)
 }
 
 #[cfg(test)]

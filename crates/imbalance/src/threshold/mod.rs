@@ -90,6 +90,17 @@ pub const REGISTRY: &[Entry<Build>] = &[
 ];
 
 impl Policy {
+    /// Whether [`Self::fit`] knows the policy: one that another version of the program recorded may be unknown now.
+    ///
+    /// # Errors
+    /// An unknown rule, or one without a parameter that it needs.
+    pub fn check(&self) -> Result<(), StrategyError> {
+        match self {
+            Self::Fixed(_) => Ok(()),
+            Self::Fitted(choice) => super::whole(super::require(REGISTRY, "threshold policy", &choice.kind)?, choice),
+        }
+    }
+
     /// The rule that this policy chooses on validation. Test scores never come here.
     #[must_use]
     pub fn fit(&self, val_scores: &[f32], val_truth: &LabelMatrix) -> Rule {

@@ -19,7 +19,7 @@ pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
 
 use super::lock::Lock;
-use super::{StoreError, open};
+use super::{StoreError, disk, open};
 use imbalance::threshold::Policy;
 use plan::{DataFacts, Fingerprint};
 use protocol::Job;
@@ -34,6 +34,8 @@ pub struct Missing {
     pub failures: u32,
     /// Runs with equal numbers may train together.
     pub bundle: usize,
+    /// `plan::FORMAT` of the program that planned the run.
+    pub format: u32,
 }
 
 /// The one process that writes. Holds `<db>.lock` (flock) as long as it lives.
@@ -145,7 +147,7 @@ impl Writer {
                     .bind(data)
                     .fetch_one(&mut *connection)
                     .await?;
-                let new = Arc::new(KnownData { labels: labels.into(), facts: serde_json::from_str(&facts).ok() });
+                let new = Arc::new(KnownData { labels: labels.into(), facts: disk::facts_of(&facts).ok() });
                 known.data.insert(data, Arc::clone(&new));
                 new
             }
@@ -179,7 +181,7 @@ impl Writer {
         }
         sqlx::query("INSERT INTO policies (name, json) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")
             .bind(&name)
-            .bind(super::json(policy))
+            .bind(disk::policy_text(policy))
             .execute(&mut *connection)
             .await?;
         let id: i64 =
