@@ -125,7 +125,7 @@ def refuse(job):
     config, train = job["config"], job["config"]["train"]
     params = {key: train[key].get("params", {}) for key in ("optimizer", "schedule")}
     wanted = {
-        "protocol version": (job["v"], 1), "data": (config["data"]["kind"], "letters"), "model.arch": (config["model"]["arch"], "linear"),
+        "protocol version": (job["v"], 2), "data": (config["data"]["kind"], "letters"), "model.arch": (config["model"]["arch"], "linear"),
         "model.weights": (config["model"]["weights"], None), "model.dropout": (config["model"]["dropout"], 0),
         "loss": (config["loss"]["kind"], "bce"), "sampler": (config["sampler"]["kind"], "shuffle"),
         "train.optimizer": (train["optimizer"]["kind"], "sgd"), "nesterov": (params["optimizer"].get("nesterov", 0), 0),

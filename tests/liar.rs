@@ -141,7 +141,9 @@ fn one_lie_is_forgotten() {
 /// A lie that nobody has read when the controller is killed harms no later sweep, of any file.
 #[test]
 fn a_lie_that_is_left_over_harms_nobody() {
-    for name in ["eval twice", "fp is 2^63", "epoch of rank is 2^64-1", "tn is 2^64-1", "attempt is 2^32-1", "split is train", "garbage"] {
+    for name in
+        ["eval twice", "fp is 2^63", "epoch of rank is 2^64-1", "tn is 2^64-1", "attempt is 2^32-1", "split is train", "garbage"]
+    {
         let way = WAYS.iter().find(|way| way.name == name).unwrap();
         let place = Place::new(FILE);
         let mut command = place.command(&["run", "sweep.toml", "--devices", "cpu", "--quiet"]);

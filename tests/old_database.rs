@@ -55,7 +55,8 @@ fn change(place: &Place, statement: &'static str) {
     });
 }
 
-const RESULTS: &str = "SELECT json_array(count(*), sum(c.tp), sum(c.fp), sum(c.fn), sum(c.tn), total(c.threshold), total(e.samples_f1))
+const RESULTS: &str =
+    "SELECT json_array(count(*), sum(c.tp), sum(c.fp), sum(c.fn), sum(c.tn), total(c.threshold), total(e.samples_f1))
      FROM label_counts c JOIN evaluations e ON e.id = c.evaluation JOIN runs r ON r.id = e.run WHERE r.created_at < 1796000000";
 
 fn said(place: &Place, arguments: &[&str]) -> String {
@@ -108,7 +109,10 @@ fn other_formats_are_never_mixed_without_a_word() {
     change(&place, "UPDATE runs SET format = 1 WHERE state = 'queued' OR id <= 4");
     assert!(said(&place, &["report", "old"]).contains("different versions of the program (formats 1 and 3)"));
     assert!(said(&place, &["explain", "old"]).contains("formats 1 and 3"));
-    let ids = ask(&place, "SELECT json_array((SELECT fingerprint FROM runs WHERE id = 1), (SELECT fingerprint FROM runs WHERE id = 5))");
+    let ids = ask(
+        &place,
+        "SELECT json_array((SELECT fingerprint FROM runs WHERE id = 1), (SELECT fingerprint FROM runs WHERE id = 5))",
+    );
     let ids: Vec<String> = serde_json::from_str(&ids).unwrap();
     assert!(said(&place, &["compare", &ids[0], &ids[1]]).contains("formats 1 and 3"));
     let output = place.run(&["resume", "unfinished", "--db", "old.db"]);

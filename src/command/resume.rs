@@ -53,7 +53,8 @@ fn trainable(missing: &[Missing], sweep: &SweepRow) -> Result<(), Error> {
     let why = missing.iter().find_map(|Missing { job, format, .. }| {
         let policy = || job.policies.iter().find_map(|policy| policy.check().err().map(|error| error.to_string()));
         let config = || job.config.clone().completed().err();
-        let other = || format!("they were planned by format {format}, and this version of the program has format {}", plan::FORMAT);
+        let other =
+            || format!("they were planned by format {format}, and this version of the program has format {}", plan::FORMAT);
         (*format != plan::FORMAT).then(other).or_else(config).or_else(policy)
     });
     let Some(why) = why else { return Ok(()) };

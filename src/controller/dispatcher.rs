@@ -76,7 +76,7 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
-        for Missing { job, failures, bundle } in &missing {
+        for Missing { job, failures, bundle, .. } in &missing {
             let fresh = data.len();
             let data = *data.entry(job.data.clone()).or_insert(fresh);
             // Runs that are tried again although they had failed for good get all their attempts.

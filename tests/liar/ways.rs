@@ -240,8 +240,10 @@ pub fn lie(way: &str, mut record: Value, liar: &mut Liar) -> Vec<Said> {
         }
         "no open" if is("open") => {
             liar.lied = true;
-            return vec![Said::Record(json!({"s": 0, "t": 1.0, "k": "hb", "r": null, "epoch": 0, "step": 0, "steps": 0, "loss": 0.0,
-                                            "images_per_s": 0.0}))];
+            return vec![Said::Record(
+                json!({"s": 0, "t": 1.0, "k": "hb", "r": null, "epoch": 0, "step": 0, "steps": 0, "loss": 0.0,
+                                            "images_per_s": 0.0}),
+            )];
         }
         "attempt is 2^32-1" if record.get("a").is_some() => {
             liar.lied = true;

@@ -18,9 +18,10 @@ pub use story::Story;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use imbalance::stratification::SplitConfig;
     use imbalance::threshold::Policy;
     use imbalance::{Choice, PosWeight};
-    use plan::{Columns, DataConfig, Fingerprint, ImageConfig, ModelConfig, RunConfig, Source, SplitConfig, TrainConfig};
+    use plan::{Columns, DataConfig, Fingerprint, ImageConfig, ModelConfig, RunConfig, Source, TrainConfig};
 
     /// An order with every kind of value in it.
     pub fn job() -> Job {

@@ -87,14 +87,7 @@ pub enum Event {
     Begin { r: Fingerprint, a: u32, from: Option<usize> },
     /// Sign of life, at most one a second: where the attempt is.
     /// Its two numbers are for display: what is not finite (a run that diverges) is `null` in JSON, which has no NaN.
-    Hb {
-        r: Option<Fingerprint>,
-        epoch: usize,
-        step: usize,
-        steps: usize,
-        loss: f64,
-        images_per_s: f64,
-    },
+    Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
     /// An epoch has ended.
     Epoch {
         r: Fingerprint,
@@ -107,19 +100,9 @@ pub enum Event {
         images_per_s: f64,
     },
     /// What the sampler showed in the first epoch; among that epoch's records, once an attempt. A worker may leave it out.
-    Drawn {
-        r: Fingerprint,
-        a: u32,
-        drawn: Realised,
-    },
+    Drawn { r: Fingerprint, a: u32, drawn: Realised },
     /// Ranking of one split at one epoch.
-    Rank {
-        r: Fingerprint,
-        a: u32,
-        epoch: usize,
-        split: SplitName,
-        ranking: Ranking,
-    },
+    Rank { r: Fingerprint, a: u32, epoch: usize, split: SplitName, ranking: Ranking },
     /// Decisions of one policy on one split at one epoch.
     Eval {
         r: Fingerprint,
@@ -214,7 +197,14 @@ impl Outcome {
     pub fn may_retry(self) -> bool {
         match self {
             Self::OutOfMemory | Self::Crashed | Self::Killed | Self::Hung => true,
-            Self::Ok | Self::Stopped | Self::StoppedEarly | Self::Diverged | Self::Data | Self::Io | Self::Timeout | Self::Lost => false,
+            Self::Ok
+            | Self::Stopped
+            | Self::StoppedEarly
+            | Self::Diverged
+            | Self::Data
+            | Self::Io
+            | Self::Timeout
+            | Self::Lost => false,
         }
     }
 }

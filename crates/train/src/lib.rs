@@ -147,7 +147,10 @@ impl TrainError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Diverged(_) | Self::Unrecordable(JournalError::NotFinite(_)) => Outcome::Diverged,
-            Self::Data(_) | Self::Unrecordable(_) | Self::Strategy(_) | Self::Model(ModelError::Weights(_) | ModelError::Input(_)) => Outcome::Data,
+            Self::Data(_)
+            | Self::Unrecordable(_)
+            | Self::Strategy(_)
+            | Self::Model(ModelError::Weights(_) | ModelError::Input(_)) => Outcome::Data,
             Self::Io { .. } | Self::Journal(_) | Self::Model(ModelError::Write { .. }) => Outcome::Io,
             Self::Candle(error) | Self::Model(ModelError::Candle(error)) => {
                 if is_out_of_memory(error) {

@@ -257,16 +257,8 @@ impl From<&plan::RunConfig> for Config {
     fn from(config: &plan::RunConfig) -> Self {
         let plan::RunConfig { data, model, train, loss, pos_weight, sampler, seed } = config;
         let plan::ModelConfig { arch, hidden, dropout, weights, freeze } = model.clone();
-        let plan::TrainConfig {
-            epochs,
-            batch_size,
-            optimizer,
-            learning_rate,
-            schedule,
-            grad_clip,
-            precision,
-            prior_bias,
-        } = train;
+        let plan::TrainConfig { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, prior_bias } =
+            train;
         Self {
             data: data.into(),
             model: Model { arch, hidden: hidden.into_iter().map(|units| units as u64).collect(), dropout, weights, freeze },
@@ -354,7 +346,7 @@ impl From<&plan::DataConfig> for Data {
                 logits: *logits,
             },
         };
-        let plan::SplitConfig { train, val, test, method, seed } = data.split.clone();
+        let imbalance::stratification::SplitConfig { train, val, test, method, seed } = data.split.clone();
         Self { source, split: Division { train, val, test, method, seed } }
     }
 }
@@ -371,16 +363,12 @@ impl From<Data> for plan::DataConfig {
             }
             Source::Images { root, labels, image, columns: named } => {
                 let Image { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels } = image;
-                let image =
-                    plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
+                let image = plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
                 plan::Source::Images { root: root.into(), labels: labels.into(), image, columns: columns(named) }
             }
-            Source::Features { features, labels, columns: named, standardize } => plan::Source::Features {
-                features: features.into(),
-                labels: labels.into(),
-                columns: columns(named),
-                standardize,
-            },
+            Source::Features { features, labels, columns: named, standardize } => {
+                plan::Source::Features { features: features.into(), labels: labels.into(), columns: columns(named), standardize }
+            }
             Source::Imported { scores, labels, test_scores, test_labels, logits } => plan::Source::Imported {
                 scores: scores.into(),
                 labels: labels.into(),
@@ -390,6 +378,6 @@ impl From<Data> for plan::DataConfig {
             },
         };
         let Division { train, val, test, method, seed } = data.split;
-        Self { source, split: plan::SplitConfig { train, val, test, method, seed } }
+        Self { source, split: imbalance::stratification::SplitConfig { train, val, test, method, seed } }
     }
 }

@@ -12,9 +12,7 @@ mod schema;
 
 pub use config::{Choice, Columns, Config, Data, Division, Image, Model, Policy, PosWeight, Setting, Source, Training};
 pub use order::{Job, Order};
-pub use record::{
-    Begin, Close, Counts, Drawn, End, Epoch, Eval, Event, Heartbeat, Open, Outcome, Rank, Record, Split,
-};
+pub use record::{Begin, Close, Counts, Drawn, End, Epoch, Eval, Event, Heartbeat, Open, Outcome, Rank, Record, Split};
 
 use serde_json::Value;
 

@@ -267,16 +267,9 @@ impl From<&crate::Event> for Event {
                 loss: finite(loss),
                 images_per_s: finite(images_per_s),
             }),
-            Said::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s } => Self::Epoch(Epoch {
-                r: r.0,
-                a,
-                epoch: epoch as u64,
-                train_loss,
-                val_loss,
-                learning_rate,
-                seconds,
-                images_per_s,
-            }),
+            Said::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s } => {
+                Self::Epoch(Epoch { r: r.0, a, epoch: epoch as u64, train_loss, val_loss, learning_rate, seconds, images_per_s })
+            }
             Said::Drawn { r, a, drawn } => {
                 let imbalance::sampler::Realised { draws, prevalence, shift, duplicates, never_drawn, made_up } = drawn;
                 Self::Drawn(Drawn { r: r.0, a, draws: draws as u64, prevalence, shift, duplicates, never_drawn, made_up })
@@ -309,9 +302,7 @@ impl From<Event> for crate::Event {
             Event::Open(Open { v, worker, pid, host, device, threads, version }) => {
                 Self::Open { v, worker, pid, host, device, threads: threads as usize, version }
             }
-            Event::Begin(Begin { r, a, from }) => {
-                Self::Begin { r: Fingerprint(r), a, from: from.map(|epochs| epochs as usize) }
-            }
+            Event::Begin(Begin { r, a, from }) => Self::Begin { r: Fingerprint(r), a, from: from.map(|epochs| epochs as usize) },
             Event::Hb(Heartbeat { r, epoch, step, steps, loss, images_per_s }) => Self::Hb {
                 r: r.map(Fingerprint),
                 epoch: epoch as usize,
@@ -332,8 +323,7 @@ impl From<Event> for crate::Event {
             },
             Event::Drawn(Drawn { r, a, draws, prevalence, shift, duplicates, never_drawn, made_up }) => {
                 let draws = draws as usize;
-                let drawn =
-                    imbalance::sampler::Realised { draws, prevalence, shift, duplicates, never_drawn, made_up };
+                let drawn = imbalance::sampler::Realised { draws, prevalence, shift, duplicates, never_drawn, made_up };
                 Self::Drawn { r: Fingerprint(r), a, drawn }
             }
             Event::Rank(Rank { r, a, epoch, split, ap, auc, mean_score }) => {

@@ -52,5 +52,8 @@ fn the_schema_is_that_of_the_types() {
         std::fs::write(&path, &text).unwrap();
     }
     let kept = std::fs::read_to_string(&path).unwrap();
-    assert!(kept == text, "docs/protocol.schema.json is not that of the types: UPDATE_SCHEMA=1 cargo test -p sweep-protocol schema");
+    assert!(
+        kept == text,
+        "docs/protocol.schema.json is not that of the types: UPDATE_SCHEMA=1 cargo test -p sweep-protocol schema"
+    );
 }

@@ -79,13 +79,7 @@ impl Writer {
         Ok(all)
     }
 
-    async fn ingest_all(
-        &mut self,
-        journal: &str,
-        offset: u64,
-        next: u64,
-        records: &[Record],
-    ) -> Result<Ingested, StoreError> {
+    async fn ingest_all(&mut self, journal: &str, offset: u64, next: u64, records: &[Record]) -> Result<Ingested, StoreError> {
         transaction!(self, |tx, known| {
             let row = sqlx::query(
                 "INSERT INTO journals (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id, next_seq",

@@ -143,10 +143,8 @@ impl Writer {
                     .bind(data)
                     .fetch_all(&mut *connection)
                     .await?;
-                let facts: String = sqlx::query_scalar("SELECT facts FROM datasets WHERE id = ?")
-                    .bind(data)
-                    .fetch_one(&mut *connection)
-                    .await?;
+                let facts: String =
+                    sqlx::query_scalar("SELECT facts FROM datasets WHERE id = ?").bind(data).fetch_one(&mut *connection).await?;
                 let new = Arc::new(KnownData { labels: labels.into(), facts: disk::facts_of(&facts).ok() });
                 known.data.insert(data, Arc::clone(&new));
                 new

@@ -20,12 +20,7 @@ impl Writer {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn refuse(
-        &mut self,
-        journal: &str,
-        guilty: Option<&(Fingerprint, u32)>,
-        why: &str,
-    ) -> Result<(), StoreError> {
+    pub async fn refuse(&mut self, journal: &str, guilty: Option<&(Fingerprint, u32)>, why: &str) -> Result<(), StoreError> {
         transaction!(self, |tx, known| {
             let id: i64 = sqlx::query_scalar(
                 "INSERT INTO journals (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id",
