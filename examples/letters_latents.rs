@@ -1,9 +1,10 @@
-//! The latents of the built-in letters as features: `cargo run --release --example letters_latents -- FOLDER SIGNAL SAMPLES [SEED]`.
+//! The latents of the built-in letters as features: `cargo run --release --example letters_latents -- FOLDER SIGNAL SAMPLES
+//! [SEED]`.
 //!
-//! Writes `features.npy` (float32 `[samples, 4]`: the g behind each letter's grey) and `labels.csv` (id, A, B, C, D) into FOLDER: what
-//! the pictures of `kind = "letters"` with this signal, number of samples and seed say about their labels, without any picture. A
-//! linear model on them is the best possible one, and everything that it should come to is known in closed form (strategies: `sweep
-//! data` on letters; docs/predictions.md).
+//! Writes `features.npy` (float32 `[samples, 4]`: the g behind each letter's grey) and `labels.csv` (id, A, B, C, D) into FOLDER:
+//! what the images of `kind = "letters"` with this signal, number of samples and seed say about their labels, without any image.
+//! A linear model on them is the best possible one, and everything that it should come to is known in closed form (strategies:
+//! `sweep data` on letters; docs/predictions.md).
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Seconds that the metrics take, as JSON: `cargo run --release --example metrics_speed [FOLDER]`.
 //!
-//! FOLDER holds `ROWSxLABELS.scores` (float32) and `ROWSxLABELS.truth` (bytes), row-major, as `benches/metrics_side_by_side.py` writes
-//! them; without it the same sizes are drawn here. Beside each time stands a number that the other side can compare.
+//! FOLDER holds `ROWSxLABELS.scores` (float32) and `ROWSxLABELS.truth` (bytes), row-major, as `benches/metrics_side_by_side.py`
+//! writes them; without it the same sizes are drawn here. With each time it prints a number that the other side can compare.
 
 mod common;
 

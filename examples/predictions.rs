@@ -1,8 +1,9 @@
 //! Table 8.2 of the theory behind docs/predictions.md, from a sweep's kept test scores at each run's best epoch:
 //! `cargo run --release --example predictions -- DB SWEEP`.
 //!
-//! A row a strategy, means over its seeds: recall and predicted rate at 0.5, macro-F1 at 0.5 and at thresholds tuned on validation,
-//! mAP, calibration before and after the loss's own inverse (LINK). Then how much the strategies differ, by each measure.
+//! A row per strategy, means over its seeds: recall and predicted rate at 0.5, macro-F1 at 0.5 and at thresholds tuned on
+//! validation, mAP, calibration before and after the loss's own inverse (LINK). Then how much the strategies differ, by each
+//! measure.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -16,6 +16,9 @@
 //! | [`cli`], [`command`] | what was typed; one short file per command |
 //! | [`logs`], [`error`] | messages on stderr; the exit codes |
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("sweep runs on Linux only: it watches its workers through /proc and locks its files with flock");
+
 pub mod cli;
 pub mod command;
 pub mod controller;

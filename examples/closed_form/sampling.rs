@@ -1,4 +1,4 @@
-//! How far the numbers of a perfectly trained model stray from the closed form by the luck of finite val and test sets alone.
+//! How far the numbers of a perfectly trained model deviate from the closed form because val and test sets are finite.
 
 use imbalance::Choice;
 use imbalance::LabelMatrix;

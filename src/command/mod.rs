@@ -10,6 +10,7 @@ pub mod load;
 mod output;
 mod plan;
 mod preparing;
+mod questions;
 pub mod report;
 mod resume;
 mod run;

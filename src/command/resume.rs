@@ -33,7 +33,6 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
     let config = workers(&row);
     let slots = train::slots(&args.workers, &config)?;
     let missing = writer.missing(row.id, args.failed).await?;
-    trainable(&missing, &row)?;
     prepared(&missing, &row)?;
     writer.continue_sweep(row.id).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: args.failed };
@@ -46,26 +45,6 @@ fn workers(sweep: &SweepRow) -> WorkersConfig {
         tracing::warn!("[workers] as recorded cannot be read, so their defaults are used ({error})");
         WorkersConfig::default()
     })
-}
-
-/// This version of the program has to mean by the runs what the one meant that planned them.
-fn trainable(missing: &[Missing], sweep: &SweepRow) -> Result<(), Error> {
-    let why = missing.iter().find_map(|Missing { job, format, .. }| {
-        let policy = || job.policies.iter().find_map(|policy| policy.check().err().map(|error| error.to_string()));
-        let config = || job.config.clone().completed().err();
-        let other =
-            || format!("they were planned by format {format}, and this version of the program has format {}", plan::FORMAT);
-        (*format != plan::FORMAT).then(other).or_else(config).or_else(policy)
-    });
-    let Some(why) = why else { return Ok(()) };
-    Err(Error::Data(DataError {
-        place: format!("sweep `{}`", sweep.title),
-        message: format!(
-            "its {} unfinished runs cannot be trained as they were meant: {why}; `sweep run {}` plans them anew, and what is recorded stays",
-            missing.len(),
-            sweep.file
-        ),
-    }))
 }
 
 /// Workers read prepared data only: all of it must be there.

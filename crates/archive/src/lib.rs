@@ -83,8 +83,13 @@ impl Kept {
     /// # Errors
     /// The folder of the epochs cannot be read.
     pub fn epochs(&self) -> io::Result<usize> {
-        let kept = fs::read_dir(self.folder.join("epochs"))?.flatten();
-        Ok(kept.filter(|entry| entry.file_name().to_string_lossy().starts_with("val-")).count())
+        let path = self.folder.join("epochs");
+        let mut kept = 0;
+        for entry in fs::read_dir(&path).map_err(|error| named(&path, &error))? {
+            let name = entry.map_err(|error| named(&path, &error))?.file_name();
+            kept += usize::from(name.to_string_lossy().starts_with("val-"));
+        }
+        Ok(kept)
     }
 
     /// Val scores at `epoch`: `[rows, labels]`, row-major probabilities.
@@ -96,9 +101,12 @@ impl Kept {
     }
 
     /// Whether test scores were kept at `epoch`: at the best and the last one they are.
-    #[must_use]
-    pub fn has_test(&self, epoch: usize) -> bool {
-        self.test_path(epoch).exists()
+    ///
+    /// # Errors
+    /// A folder that cannot be looked into.
+    pub fn has_test(&self, epoch: usize) -> io::Result<bool> {
+        let path = self.test_path(epoch);
+        path.try_exists().map_err(|error| named(&path, &error))
     }
 
     /// Test scores at `epoch`, as [`Self::val`].
@@ -116,7 +124,7 @@ impl Kept {
 
 /// A `[rows, labels]` matrix in C order.
 fn read<T: npyz::Deserialize>(path: &Path) -> io::Result<(usize, Vec<T>)> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let named = |error: io::Error| named(path, &error);
     let file = npyz::NpyFile::new(BufReader::new(File::open(path).map_err(named)?)).map_err(named)?;
     let &[_, labels] = file.shape() else { return Err(damaged(path, "is no matrix")) };
     if file.order() != npyz::Order::C {
@@ -143,6 +151,11 @@ fn read_scores(path: &Path, truth: &LabelMatrix) -> io::Result<Vec<f32>> {
         return Err(damaged(path, "holds scores that are not finite"));
     }
     Ok(scores)
+}
+
+/// The error with the file it is about; of the same kind.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 fn damaged(path: &Path, what: &str) -> io::Error {
@@ -180,7 +193,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         testing::fill(folder.path());
         let kept = Kept::open(folder.path()).unwrap();
-        assert_eq!((kept.epochs().unwrap(), kept.has_test(0), kept.has_test(1)), (2, false, true));
+        assert_eq!((kept.epochs().unwrap(), kept.has_test(0).unwrap(), kept.has_test(1).unwrap()), (2, false, true));
         assert_eq!(kept.val(1).unwrap(), [0.9, 0.2, 0.4, 0.6]);
         assert_eq!(kept.test(1).unwrap(), [0.3, 0.7]);
         assert_eq!((kept.val_truth.values, kept.test_truth.values), (vec![1, 0, 0, 1], vec![1, 1]));
@@ -192,7 +205,7 @@ mod tests {
         let truth = LabelMatrix { names: ["0", "1"].map(str::to_owned).into(), values: vec![1, 0, 0, 1] };
         keep(folder.path(), (&[0.9, 0.2, 0.4, 0.1], &truth), None).unwrap();
         let kept = Kept::open(folder.path()).unwrap();
-        assert_eq!((kept.epochs().unwrap(), kept.has_test(0), kept.test_truth.rows()), (1, false, 0));
+        assert_eq!((kept.epochs().unwrap(), kept.has_test(0).unwrap(), kept.test_truth.rows()), (1, false, 0));
         assert_eq!((kept.val(0).unwrap(), &kept.val_truth), (vec![0.9, 0.2, 0.4, 0.1], &truth));
         keep(folder.path(), (&[0.9, 0.2, 0.4, 0.1], &truth), Some((&[0.5, 0.6, 0.7, 0.8], &truth))).unwrap();
         assert_eq!(Kept::open(folder.path()).unwrap().test(0).unwrap(), [0.5, 0.6, 0.7, 0.8]);

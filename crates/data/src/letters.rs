@@ -1,6 +1,6 @@
-//! The built-in oracle data set (strategies.md 8.1): grey pictures in which letter k is drawn at a contrast that encodes a latent
-//! g_k ~ N(0, 1), with y_k ~ Bern(sigmoid(signal * g_k + b_k)) and b_k such that P(y_k = 1) is the rate asked for.
-//! Only `libm` and [`imbalance::rng`] enter, so that the bytes are the same on every machine.
+//! The built-in oracle data set (docs/strategies.md#closed-form): grey images in which letter k is drawn at a contrast that
+//! encodes a latent g_k ~ N(0, 1), with y_k ~ Bern(sigmoid(signal * g_k + b_k)) and b_k such that P(y_k = 1) is the rate asked
+//! for. Only `libm` and [`imbalance::rng`] enter, so that the bytes are the same on every machine.
 
 use std::path::{Path, PathBuf};
 

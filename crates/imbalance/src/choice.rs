@@ -96,7 +96,7 @@ impl std::fmt::Display for Choice {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PosWeight {
-    /// One weight a label, in the order of the labels.
+    /// One weight per label, in the order of the labels.
     Explicit(Vec<f64>),
     /// A formula over the train split's counts.
     Formula(Choice),

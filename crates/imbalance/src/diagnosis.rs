@@ -1,7 +1,8 @@
-//! How imbalanced a multi-label data set is, and how its labels go together (strategies.md section 6). Pure: labels in, numbers out.
+//! How imbalanced a multi-label data set is, and how its labels go together (docs/strategies.md#diagnosis). Pure: labels in,
+//! numbers out.
 //!
-//! IRLbl, MeanIR, CVIR and SCUMBLE are those of Charte et al. (Neurocomputing 163, 2015; HAIS 2014) as the R package mldr computes
-//! them, except that labels without positives stay out of the means instead of counting as 0.
+//! IRLbl, MeanIR, CVIR and SCUMBLE are those of Charte et al. (Neurocomputing 163, 2015; HAIS 2014) as the R package mldr
+//! computes them, except that labels without positives stay out of the means instead of counting as 0.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::LabelCounts;
 use crate::LabelMatrix;
 
-/// What can be said of the labels alone. Vectors have one entry a label, in the order of the data.
+/// What can be said of the labels alone. Vectors have one entry per label, in the order of the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
     pub rows: usize,
@@ -18,7 +19,7 @@ pub struct Diagnosis {
     pub imbalance: Imbalance,
     /// Negatives / positives; `None` without positives.
     pub imr: Vec<Option<f64>>,
-    /// Mean labels a row.
+    /// Mean labels per row.
     pub cardinality: f64,
     /// Cardinality / labels.
     pub density: f64,
@@ -201,7 +202,7 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// The question's counts (strategies.md, notation).
+    /// The question's counts (docs/strategies.md#notation).
     const SEED: [usize; 4] = [19_000, 65_000, 38_000, 105_000];
     const ROWS: usize = 224_000;
 

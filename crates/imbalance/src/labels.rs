@@ -45,11 +45,11 @@ impl LabelMatrix {
     }
 }
 
-/// Positives of each label among `rows` rows: all that a weight formula may look at (train split only).
+/// Positives of each label among `rows` rows: all that a weight formula reads (train split only).
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LabelCounts {
     pub rows: usize,
-    /// Positives a label.
+    /// Positives per label.
     pub positives: Vec<usize>,
 }
 
@@ -57,7 +57,7 @@ impl LabelCounts {
     /// `formula(positives, negatives)` of every label; `what` names the strategy in the error.
     ///
     /// # Errors
-    /// A label without positives or without negatives: nothing can be weighed against nothing.
+    /// A label without positives or without negatives: there is nothing to weigh against.
     pub(crate) fn each_label(&self, what: &str, formula: impl Fn(f64, f64) -> f64) -> Result<Vec<f64>, StrategyError> {
         let weigh = |(label, &positives): (usize, &usize)| {
             let negatives = self.rows.saturating_sub(positives);
@@ -67,7 +67,7 @@ impl LabelCounts {
                 _ => return Ok(formula(positives as f64, negatives as f64)),
             };
             let rows = self.rows;
-            Err(StrategyError(format!("{what}: label {label} (from 0) has no {missing} among the {rows} train rows")))
+            Err(StrategyError::OneClass { what: what.to_owned(), label, missing, rows })
         };
         self.positives.iter().enumerate().map(weigh).collect()
     }

@@ -1,7 +1,7 @@
 //! What the best possible model reaches on the letters: closed form, by quadrature over the latent g ~ N(0, 1). Pure maths.
 //!
 //! P(y = 1 | g) = sigmoid(signal * g + b) grows with g, so every threshold on the true probability is a cut c on g, with
-//! TP(c) = ∫_c sigmoid φ, predicted(c) = ∫_c φ (strategies.md 8.1).
+//! TP(c) = ∫_c sigmoid φ, predicted(c) = ∫_c φ (docs/strategies.md#closed-form).
 
 /// Grid over g: trapezoids are accurate to about STEP² here, the tail beyond REACH is below 1e-18.
 const REACH: f64 = 9.0;
@@ -58,7 +58,7 @@ pub struct Oracle {
 }
 
 /// Tail integrals of one label over the grid of g.
-pub struct Curve {
+pub struct LatentCurve {
     signal: f64,
     intercept: f64,
     rate: f64,
@@ -66,7 +66,7 @@ pub struct Curve {
     tails: Vec<(f64, f64)>,
 }
 
-impl Curve {
+impl LatentCurve {
     /// The curve of a label with prevalence `rate` (in (0, 1)) under `signal` (at least 0).
     #[must_use]
     pub fn new(signal: f64, rate: f64) -> Self {
@@ -138,7 +138,7 @@ impl Curve {
 #[must_use]
 pub fn limits(signal: f64, label_rates: &[(String, f64)]) -> Vec<Oracle> {
     let limit = |(label, rate): &(String, f64)| {
-        let curve = Curve::new(signal, *rate);
+        let curve = LatentCurve::new(signal, *rate);
         let (ap, auc) = curve.ranking();
         Oracle {
             label: label.clone(),
@@ -173,8 +173,8 @@ mod tests {
         }
     }
 
-    /// strategies.md 8.1, every number of the table for signal 0.8; where the table's grid was coarser than four digits
-    /// (.4292, .1317, .1944, .5170), the exact ones: 1 - Phi(0.14284 / 0.8) = 0.429144..., t* = F* / 2, ...
+    /// docs/strategies.md#closed-form, every number of the table for signal 0.8; where the table's grid was coarser than four
+    /// digits (.4292, .1317, .1944, .5170), the exact ones: 1 - Phi(0.14284 / 0.8) = 0.429144..., t* = F* / 2, ...
     #[test]
     fn the_table_of_the_seed_question() {
         let oracle = seed(0.8);
@@ -201,11 +201,11 @@ mod tests {
             (1.5, [0.4671, 0.5595, 0.5430, 0.5355, 0.5689, 0.5870]),
             (2.0, [0.5765, 0.6306, 0.6001, 0.5897, 0.6337, 0.6795]),
         ] {
-            let curves: Vec<Curve> = COUNTS.iter().map(|n| Curve::new(signal, n / ROWS)).collect();
+            let curves: Vec<LatentCurve> = COUNTS.iter().map(|n| LatentCurve::new(signal, n / ROWS)).collect();
             let mut got: Vec<f64> = weights
                 .iter()
                 .map(|weight| {
-                    let f1 = |(n, curve): (&f64, &Curve)| curve.decide(1.0 / (1.0 + weight(*n, total))).f1;
+                    let f1 = |(n, curve): (&f64, &LatentCurve)| curve.decide(1.0 / (1.0 + weight(*n, total))).f1;
                     COUNTS.iter().zip(&curves).map(f1).sum::<f64>() / 4.0
                 })
                 .collect();

@@ -8,9 +8,9 @@ const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Runs `body` on this thread while the others of its pool look for work without ever going to sleep.
 ///
-/// A training step is a dozen parallel loops of some hundred microseconds with a little serial work between them. A thread of rayon's
-/// sleeps after a few microseconds without work, and waking it takes up to a hundred on a virtual machine, whose idle core is put away.
-/// Waiting costs processor time, of which other programs are given their share at every turn.
+/// A training step is a dozen parallel loops of some hundred microseconds with a little serial work between them. A thread of
+/// rayon's sleeps after a few microseconds without work, and waking it takes up to a hundred on a virtual machine, whose idle
+/// core was taken away. Waiting costs processor time; it yields to other programs at every turn.
 pub fn awake<R>(body: impl FnOnce() -> R) -> R {
     let threads = rayon::current_num_threads();
     if threads == 1 {
@@ -19,12 +19,12 @@ pub fn awake<R>(body: impl FnOnce() -> R) -> R {
     let (begun, closed, over) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
     let here = rayon::current_thread_index();
     rayon::in_place_scope(|scope| {
-        // Whatever `body` ends with, the others must hear of it.
+        // However `body` ends, the other threads must be told.
         let _over = Over(&over);
         for _ in 1..threads {
             scope.spawn(|_| {
-                // A thread that waits for part of its work takes other tasks meanwhile. It must not take this one, which ends only when
-                // all is done: so this thread never does, and others begin before there is any work.
+                // A thread that waits for part of its work takes other tasks meanwhile. It must not take this one, which ends
+                // only when all is done: so this thread never does, and others begin before there is any work.
                 if rayon::current_thread_index() == here || closed.load(Ordering::Acquire) {
                     return;
                 }

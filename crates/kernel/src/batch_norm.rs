@@ -19,7 +19,7 @@ pub struct BatchStatistics {
 /// Normalises channel-major maps `[c, n, h, w]` with their own mean and (biased) variance, scales, shifts, and rectifies if `relu`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn batch_norm_train(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, relu: bool) -> Result<(Tensor, BatchStatistics)> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {
@@ -41,7 +41,7 @@ impl BatchStatistics {
     /// Moves running statistics, `[channels]` each, towards these: `running ← (1 - momentum) running + momentum batch`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn absorb_into(&self, mean: &Var, variance: &Var, momentum: f64) -> Result<()> {
         #[cfg(feature = "cuda")]
         if super::is_nhwc(mean) {
@@ -75,7 +75,7 @@ impl BatchStatistics {
 /// Normalises with given statistics: `(x - mean) / sqrt(variance + eps) * weight + bias`, rectified if `relu`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn batch_norm_eval(
     x: &Tensor,
     statistics: &BatchStatistics,

@@ -1,12 +1,12 @@
-//! Losses that are a mean over cells, of one run or of many, evaluated where the logits lie: slopes and losses in one pass, from the
-//! losses' numbers ([`imbalance::loss::Form`]). Nothing has to be read back before the next step.
+//! Losses that are a mean over cells, of one run or of many, evaluated where the logits lie: slopes and losses in one pass, from
+//! the losses' numbers ([`imbalance::loss::Form`]). Nothing has to be read back before the next step.
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::cpu::typed;
 use imbalance::loss::{Form, IGNORED};
 
-/// Numbers of a part of the sum: its loss in two, and whether a slope of it is no number.
+/// Numbers of a part of the sum: its loss in two, and whether one of its slopes is NaN or infinite.
 pub const PART: usize = 3;
 
 /// Parts that a batch's loss is summed in, at most.
@@ -20,7 +20,7 @@ pub fn parts(cells: usize) -> usize {
 
 /// The forms of some runs' losses on a device.
 pub struct Cells {
-    /// One a run, over the same labels.
+    /// One per run, over the same labels.
     pub(super) forms: Vec<Form>,
     /// [`Form::table`] of each, f64; on the CPU it is not read.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a kernel reads it"))]
@@ -34,7 +34,7 @@ impl Cells {
     /// The forms on `device`, for batches whose losses are summed in `parts` parts.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(forms: Vec<Form>, parts: usize, device: &candle_core::Device) -> Result<Self> {
         let tables: Vec<f64> = forms.iter().flat_map(Form::table).collect();
         let table = Tensor::from_slice(&tables, tables.len(), device)?;
@@ -46,11 +46,12 @@ impl Cells {
     }
 
     /// The gradients of each run's mean loss over the cells of its logits, and the parts of the sums of the cells' losses,
-    /// `[runs, parts x PART]`: see [`total`]. `logits` (f32) are `[batch, labels]` of one run, or `[runs, labels, batch]`; the gradients
-    /// are of their shape. `targets` (u8) are `[batch, labels]`, and `rows` (`[runs, batch]`, f64) the numbers of the rows.
+    /// `[runs, parts x PART]`: see [`total`]. `logits` (f32) are `[batch, labels]` of one run, or `[runs, labels, batch]`; the
+    /// gradients are of their shape. `targets` (u8) are `[batch, labels]`, and `rows` (`[runs, batch]`, f64) the numbers of the
+    /// rows.
     ///
     /// # Errors
-    /// Candle's; shapes that do not fit; a device without this kernel.
+    /// Candle errors; shapes that do not fit; a device without this kernel.
     pub fn evaluate(&mut self, logits: &Tensor, targets: &Tensor, rows: Option<Tensor>) -> Result<(Tensor, Tensor)> {
         let (runs, batch, labels) = match *logits.dims() {
             [batch, labels] => (1, batch, labels),
@@ -69,14 +70,14 @@ impl Cells {
     }
 }
 
-/// The sum of the cells' losses from its parts, and whether every slope is a number.
+/// The sum of the cells' losses from its parts, and whether every slope is finite.
 #[must_use]
 pub fn total(parts: &[f32]) -> (f64, bool) {
     let sum = parts.chunks_exact(PART).map(|part| f64::from(part[0]) + f64::from(part[1])).sum();
     (sum, parts.chunks_exact(PART).all(|part| part[2] == 0.0))
 }
 
-/// A sum and whether a slope is no number, as [`total`] reads them.
+/// A sum and whether a slope is NaN or infinite, as [`total`] reads them.
 #[must_use]
 pub fn part(sum: f64, bad: bool) -> [f32; PART] {
     let high = sum as f32;

@@ -2,7 +2,7 @@
 //!
 //! On channel-major maps a 1x1 convolution is one product without any copy. Larger kernels lay out the input of a few output
 //! rows at a time as a matrix that stays in cache (im2col; Chellapilla et al. 2006). The gradient of the input of a stride-1
-//! convolution is the convolution of the output's gradient with the turned kernel; other strides scatter (col2im).
+//! convolution is the convolution of the output's gradient with the rotated kernel; other strides scatter (col2im).
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -14,7 +14,7 @@ use super::matrix::{Matrix, SharedMatrix, product};
 /// `x [c, n, h, w]` (channel-major), `weight [out, c, k, k]` → `[out, n, (h + 2 padding - k) / stride + 1, ...]`.
 ///
 /// # Errors
-/// Candle's; shapes that do not fit.
+/// Candle errors; shapes that do not fit.
 pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {
@@ -34,7 +34,8 @@ pub(super) fn reference(x: &Tensor, weight: &Tensor, stride: usize, padding: usi
     super::enter(&cut.conv2d(weight, 0, stride, 1, 1)?)
 }
 
-/// The sizes of one convolution. `rows` below are output rows over the whole batch: row r is row `r % out.0` of image `r / out.0`.
+/// The sizes of one convolution. `rows` below are output rows over the whole batch: row r is row `r % out.0` of image `r /
+/// out.0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Geometry {
     pub inputs: usize,
@@ -58,7 +59,7 @@ impl Geometry {
         Self::of(x.dims(), x.dims4()?, weight, stride, padding)
     }
 
-    /// For maps of shape `maps`, whichever order that has, of so many channels, pictures, rows and columns.
+    /// For maps of shape `maps`, whichever order that has, of so many channels, images, rows and columns.
     pub(super) fn of(
         maps: &[usize],
         (inputs, batch, h, w): (usize, usize, usize, usize),
@@ -87,7 +88,7 @@ impl Geometry {
         self.batch * self.out.0
     }
 
-    /// Values of one output map of one picture.
+    /// Values of one output map of one image.
     pub(super) fn out_map(&self) -> usize {
         self.out.0 * self.out.1
     }
@@ -105,7 +106,7 @@ impl Geometry {
         (TILE_FLOATS / (lines * self.out.1).max(1)).clamp(1, self.rows().max(1))
     }
 
-    /// For one line and one output row: (start of the input row, first and last-but-one output column inside the picture).
+    /// For one line and one output row: (start of the input row, first and last-but-one output column inside the image).
     #[inline(always)]
     fn source(&self, line: usize, row: usize) -> Option<(usize, usize, usize, usize)> {
         let area = self.kernel * self.kernel;
@@ -176,7 +177,7 @@ impl Geometry {
             let width = rows.len() * self.out.1;
             col.resize(lines * width, 0.0);
             vectorized(|| self.lay_out(x, 0..lines, rows.clone(), col));
-            // SAFETY: each task writes the columns of its own rows, and nobody else has `y`.
+            // SAFETY: each task writes the columns of its own rows, and no other task has access to `y`.
             unsafe { shared.product(0, rows.start * self.out.1, weight, Matrix::new(col, lines, width), false) };
         });
         y
@@ -201,7 +202,7 @@ impl Geometry {
                 col.resize(own.len() * width, 0.0);
                 vectorized(|| self.lay_out(x, own.clone(), rows.clone(), col));
                 let part = dy.block(0, self.outputs, start * self.out.1, width);
-                // SAFETY: each task writes its own lines, and nobody else has `dweight`.
+                // SAFETY: each task writes its own lines, and no other task has access to `dweight`.
                 unsafe { shared.product(0, own.start, part, Matrix::new(col, own.len(), width).t(), start > 0) };
             }
         });

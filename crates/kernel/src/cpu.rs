@@ -1,4 +1,4 @@
-//! Getting at the numbers of CPU tensors, and running loops with the widest vectors the machine has.
+//! Access to the numbers of CPU tensors, and running loops with the widest vectors the machine has.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -52,9 +52,10 @@ pub(super) fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> 
     Tensor::from_vec(data, shape.into(), &Device::Cpu)
 }
 
-/// Zeros to write a result into, made by all threads: one alone spends a twentieth of a DenseNet step on them while the others wait.
+/// Zeros to write a result into, made by all threads: one alone spends a twentieth of a DenseNet step on them while the others
+/// wait.
 pub(super) fn zeros(length: usize) -> Vec<f32> {
-    /// A task worth giving away.
+    /// Numbers that make a task of their own worth while.
     const SHARE: usize = 1 << 14;
     let mut all = Vec::with_capacity(length);
     let (room, _) = all.spare_capacity_mut().split_at_mut(length);
@@ -77,10 +78,10 @@ thread_local! {
 
 /// Buffers a thread keeps.
 const KEPT: usize = 96;
-/// A kept buffer may be so many times too large for what it is taken for.
+/// How many times larger than needed a kept buffer may be.
 const EXCESS: usize = 4;
 
-/// Working memory with arbitrary old values: whoever takes it writes before reading.
+/// Working memory with arbitrary old values: write before you read.
 #[derive(Debug, Default)]
 pub(super) struct Scratch(Vec<f32>);
 
@@ -109,7 +110,7 @@ impl Scratch {
         }
     }
 
-    /// Leaves the buffer to whoever comes next.
+    /// Keeps the buffer for the next user.
     fn keep(&mut self) {
         let buffer = std::mem::take(&mut self.0);
         if buffer.capacity() > 0 {

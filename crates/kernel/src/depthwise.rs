@@ -1,14 +1,14 @@
-//! Convolution of each channel by itself, forward only: Candle makes one matrix product a channel of it, which is slow.
+//! Convolution of each channel by itself, forward only: Candle makes one matrix product per channel of it, which is slow.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::cpu::{slice, vectorized};
 
-/// Convolution of channel-major `x` `[c, n, h, w]` with `weight` `[c, 1, k, k]`: one kernel a channel. It has no gradient.
+/// Convolution of channel-major `x` `[c, n, h, w]` with `weight` `[c, 1, k, k]`: one kernel per channel. It has no gradient.
 ///
 /// # Errors
-/// Candle's; a kernel that is larger than the padded maps.
+/// Candle errors; a kernel that is larger than the padded maps.
 pub fn depthwise_conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {

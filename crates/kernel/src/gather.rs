@@ -35,7 +35,7 @@ pub const NONE: u32 = u32::MAX;
 /// and [`imbalance::sampler::Blend::mix`].
 ///
 /// # Errors
-/// Candle's; a device without this kernel.
+/// Candle errors; a device without this kernel.
 pub fn gather(data: &Tensor, items: &Tensor, numbers: &Tensor, shape: Row) -> Result<Tensor> {
     if data.dtype() != DType::U8 || items.dtype() != DType::U32 || items.dims2()?.1 != WORDS {
         bail!("rows are gathered from u8 by lists of {WORDS} u32");

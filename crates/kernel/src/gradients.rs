@@ -1,6 +1,6 @@
-//! Gradients of parameters, past Candle's store. The store begins every gradient with zeros and adds what an operation has computed,
-//! which reads and writes each parameter's size three times more than needed (an eighth of a DenseNet step, and on CUDA two launches a
-//! parameter). The operations of this room hand the gradients of variables over instead.
+//! Gradients of parameters, past Candle's store. The store begins every gradient with zeros and adds what an operation has
+//! computed, which reads and writes each parameter's size three times more than needed (an eighth of a DenseNet step, and on CUDA
+//! two launches per parameter). The operations of this crate hand the gradients of variables over instead.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ pub struct Gradients {
 /// Candle's backward pass from `scalar`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn backward(scalar: &Tensor) -> Result<Gradients> {
     HANDED.set(Some(HashMap::new()));
     let store = scalar.backward();
@@ -34,7 +34,7 @@ impl Gradients {
     /// The gradient of `tensor`; `None` where the scalar does not depend on it.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn get(&self, tensor: &Tensor) -> Result<Option<Tensor>> {
         match (self.handed.get(&tensor.id()), self.store.get(tensor)) {
             (Some(handed), Some(stored)) => Ok(Some((stored + handed)?)),
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use crate::{batch_norm_train, conv2d, enter, flatten, linear};
 
-    /// A weight that two convolutions share, one that Candle's own operations read besides, and one that nobody reads.
+    /// A weight that two convolutions share, one that Candle's own operations read besides, and one that no operation reads.
     #[test]
     fn gradients_are_those_of_candles_store() {
         let var = |shape: &[usize]| Var::randn(0f32, 1.0, shape, &Device::Cpu).unwrap();

@@ -1,5 +1,5 @@
-//! What many small networks side by side need around their matrix products: values are `[runs, outputs, batch]`, so that the layers
-//! of a run lie together, and those of all runs, one below the other, are one matrix.
+//! What many small networks side by side need around their matrix products: values are `[runs, outputs, batch]`, so that the
+//! layers of a run lie together, and those of all runs, one below the other, are one matrix.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -9,7 +9,7 @@ use super::cpu::{slice, values};
 /// (`[outputs, batch]`) if there is one.
 ///
 /// # Errors
-/// Candle's; shapes that differ.
+/// Candle errors; shapes that differ.
 pub fn activate(z: &Tensor, bias: &Tensor, rectified: bool, mask: Option<&Tensor>) -> Result<Tensor> {
     let (runs, outputs, _) = z.dims3()?;
     if bias.elem_count() != runs * outputs {
@@ -18,11 +18,11 @@ pub fn activate(z: &Tensor, bias: &Tensor, rectified: bool, mask: Option<&Tensor
     z.apply_op2_no_bwd(bias, &Activate { rectified, mask: fitting(z, mask)? })
 }
 
-/// The gradient by what [`activate`] rectified, from `dy` and what it gave (both `[runs, outputs, batch]`): nothing comes through where the
-/// rectifier was shut.
+/// The gradient by what [`activate`] rectified, from `dy` and what it gave (both `[runs, outputs, batch]`): no gradient passes
+/// where the rectifier was off.
 ///
 /// # Errors
-/// Candle's; shapes that differ.
+/// Candle errors; shapes that differ.
 pub fn deactivate(dy: &Tensor, y: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     if dy.dims3()? != y.dims3()? {
         bail!("a gradient {:?} of {:?}", dy.shape(), y.shape());
@@ -60,7 +60,7 @@ impl CustomOp2 for Activate {
         let mask = self.mask.as_ref().map(values).transpose()?;
         let value = |(at, z): (usize, &f32)| {
             let y = z + bias[at / batch];
-            // Not `max`: a number that is none must stay one.
+            // Not `max`: NaN stays NaN.
             let y = if self.rectified && y <= 0.0 { 0.0 } else { y };
             mask.as_ref().map_or(y, |mask| y * mask[at % mask.len()])
         };

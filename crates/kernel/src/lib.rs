@@ -2,8 +2,8 @@
 //!
 //! Feature maps are **channel-major**, `[channels, batch, height, width]` and contiguous: a 1x1 convolution is then one matrix
 //! product, the values of a channel (all that batch norm reads) lie together, and joining channels is appending. [`enter`] and
-//! [`global_avg_pool`] or [`flatten`] are the ways in and out; in between nobody but this room reads the order of the axes. On CUDA
-//! it is another one: `[batch, height, width, channels]`, in f32 or bf16 as the pictures that enter.
+//! [`global_avg_pool`] or [`flatten`] are the ways in and out; in between only this crate depends on the order of the axes. On
+//! CUDA the order is `[batch, height, width, channels]`, in f32 or bf16 as the images that enter.
 //!
 //! On the CPU in f32 every operation is a Candle custom operation with its own backward pass. Sums run in an order that depends
 //! on the shapes alone, never on the number of threads: the same input gives the same bits under any rayon pool.
@@ -38,7 +38,7 @@ pub use dense::{DenseLayer, LayerStatistics, dense_block_eval, dense_block_train
 pub use depthwise::depthwise_conv2d;
 pub use gradients::{Gradients, backward};
 pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gradient};
-pub use memory::{free_memory, give_freed_memory_back, keep_freed_memory};
+pub use memory::{free_memory, give_freed_memory_back, keep_freed_memory, without_events};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
 pub use update::{AdamStep, Blend, SgdStep};
@@ -49,7 +49,7 @@ use candle_core::{DType, Result, Tensor};
 /// `[batch, channels, height, width]` → maps.
 ///
 /// # Errors
-/// Candle's, as everywhere in this room: wrong ranks and shapes.
+/// Candle errors, such as wrong ranks and shapes.
 pub fn enter(images: &Tensor) -> Result<Tensor> {
     if is_nhwc(images) { images.permute((0, 2, 3, 1))?.contiguous() } else { images.transpose(0, 1)?.contiguous() }
 }
@@ -57,7 +57,7 @@ pub fn enter(images: &Tensor) -> Result<Tensor> {
 /// Maps → `[batch, channels * height * width]`, in the order of torch's `flatten(1)`, in f32 where they are bf16.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn flatten(maps: &Tensor) -> Result<Tensor> {
     let flat = if is_nhwc(maps) { maps.permute((0, 3, 1, 2))? } else { maps.transpose(0, 1)? }.contiguous()?.flatten_from(1)?;
     if flat.dtype() == DType::BF16 { flat.to_dtype(DType::F32) } else { Ok(flat) }
@@ -66,7 +66,7 @@ pub fn flatten(maps: &Tensor) -> Result<Tensor> {
 /// Joins the channels of maps.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn concat(maps: &[Tensor]) -> Result<Tensor> {
     match maps {
         [only] => Ok(only.clone()),
@@ -78,16 +78,16 @@ pub fn concat(maps: &[Tensor]) -> Result<Tensor> {
 /// Height and width of maps.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn map_size(maps: &Tensor) -> Result<(usize, usize)> {
     let (_, _, height, width) = sides(maps)?;
     Ok((height, width))
 }
 
-/// Multiplies each map of each picture with its own factor: `gate [batch, channels]`.
+/// Multiplies each map of each image with its own factor: `gate [batch, channels]`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn scale_maps(maps: &Tensor, gate: &Tensor) -> Result<Tensor> {
     let gate = if is_nhwc(maps) { gate.unsqueeze(1)?.unsqueeze(1)? } else { gate.t()?.unsqueeze(2)?.unsqueeze(3)? };
     maps.broadcast_mul(&gate)

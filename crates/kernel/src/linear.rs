@@ -9,7 +9,7 @@ use super::matrix::{Matrix, product};
 /// `x [batch, inputs]`, `weight [outputs, inputs]`, `bias [outputs]` → `[batch, outputs]`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let ((_, inputs), (outputs, expected)) = (x.dims2()?, weight.dims2()?);
     if inputs != expected || bias.dims1()? != outputs {

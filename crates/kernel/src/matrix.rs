@@ -49,7 +49,7 @@ pub(super) struct SharedMatrix<'a> {
     _borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the only way to write is `SharedMatrix::product`, whose callers promise disjoint tiles.
+// SAFETY: the only way to write is `SharedMatrix::product`, whose callers guarantee disjoint tiles.
 unsafe impl Sync for SharedMatrix<'_> {}
 // SAFETY: as above; the pointer is a borrow of plain floats.
 unsafe impl Send for SharedMatrix<'_> {}
@@ -67,7 +67,7 @@ impl<'a> SharedMatrix<'a> {
     pub(super) unsafe fn product(&self, row: usize, col: usize, a: Matrix, b: Matrix, add: bool) {
         assert!(a.cols == b.rows && row + a.rows <= self.rows && col + b.cols <= self.cols, "the shapes of a product");
         // SAFETY: `Matrix` checked that both operands lie inside their slices, the assertion above that the tile lies inside
-        // this matrix, and the caller promises that nobody else writes it.
+        // this matrix, and the caller guarantees that no other task writes it.
         unsafe {
             gemm::gemm(
                 a.rows,
@@ -117,7 +117,7 @@ pub(super) fn product(a: Matrix, b: Matrix) -> Vec<f32> {
     (0..rows.div_ceil(tile_rows) * across).into_par_iter().for_each(|tile| {
         let (row, col) = (tile / across * tile_rows, tile % across * tile_cols);
         let (height, width) = (tile_rows.min(rows - row), tile_cols.min(cols - col));
-        // SAFETY: the tiles of this loop do not overlap, and nobody else has `out`.
+        // SAFETY: the tiles of this loop do not overlap, and no other task has access to `out`.
         unsafe { shared.product(row, col, a.block(row, height, 0, a.cols), b.block(0, b.rows, col, width), false) };
     });
     out

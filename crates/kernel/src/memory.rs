@@ -1,11 +1,11 @@
-//! What there is to know and to say about a device's memory.
+//! The memory of a device: what is free, and what its pool keeps.
 
 use candle_core::{Device, Result};
 
-/// Bytes that are free on `device`; `None` on the CPU, whose memory is the operating system's affair.
+/// Bytes that are free on `device`; `None` on the CPU, whose memory is managed by the operating system.
 ///
 /// # Errors
-/// The driver's.
+/// Errors of the CUDA driver.
 pub fn free_memory(device: &Device) -> Result<Option<usize>> {
     match device {
         #[cfg(feature = "cuda")]
@@ -14,11 +14,11 @@ pub fn free_memory(device: &Device) -> Result<Option<usize>> {
     }
 }
 
-/// Lets the device's pool keep what is freed, for the next allocation, instead of giving it back at every synchronisation. Once a
+/// Lets the device's pool keep what is freed, for the next allocation, instead of returning it at every synchronisation. Once per
 /// process.
 ///
 /// # Errors
-/// The driver's.
+/// Errors of the CUDA driver.
 pub fn keep_freed_memory(device: &Device) -> Result<()> {
     match device {
         #[cfg(feature = "cuda")]
@@ -27,10 +27,22 @@ pub fn keep_freed_memory(device: &Device) -> Result<()> {
     }
 }
 
-/// Gives what the pool keeps and nobody uses back to the driver: to other workers, and to the next count of what is free.
+/// Turns off the events by which allocations would order several streams: everything on a device uses one stream, and creating and
+/// destroying two events takes as long as an allocation. Call it once per process, before the first tensor.
+pub fn without_events(device: &Device) {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        super::cuda::memory::without_events(device);
+    }
+    #[cfg(not(feature = "cuda"))]
+    let _ = device;
+}
+
+/// Returns unused memory of the pool to the driver, so that other workers can have it and the next count of free memory includes
+/// it.
 ///
 /// # Errors
-/// The driver's.
+/// Errors of the CUDA driver.
 pub fn give_freed_memory_back(device: &Device) -> Result<()> {
     match device {
         #[cfg(feature = "cuda")]

@@ -10,8 +10,8 @@ pub(super) const OCTET: usize = 8;
 /// What a buffer needs behind the last position that counts: whole vectors are read.
 pub(super) const SLACK: usize = 16;
 
-/// `out[o][p] = Σ_j weights[j][o] x[offsets[j] + p]` for [`OCTET`] outputs o (rows of `out`) and `out.len() / OCTET` positions p, a
-/// multiple of [`PANEL`]. Panel q of the positions starts at `q * step` in `x`.
+/// `out[o][p] = Σ_j weights[j][o] x[offsets[j] + p]` for [`OCTET`] outputs o (rows of `out`) and `out.len() / OCTET` positions p,
+/// a multiple of [`PANEL`]. Panel q of the positions starts at `q * step` in `x`.
 pub(super) fn multiply(x: &[f32], step: usize, offsets: &[usize], weights: &[f32], out: &mut [f32]) {
     let panels = out.len() / (OCTET * PANEL);
     assert!(out.len() == panels * OCTET * PANEL && weights.len() == offsets.len() * OCTET, "whole panels and octets");
@@ -37,7 +37,8 @@ impl WithSimd for Multiply<'_> {
         let lanes = size_of::<S::f32s>() / size_of::<f32>();
         let width = self.panels * PANEL;
         for panel in 0..self.panels {
-            // SAFETY: `multiply` has checked that all offsets of all panels lie inside `x`, and that `out` and `weights` are whole.
+            // SAFETY: `multiply` has checked that all offsets of all panels lie inside `x`, and that `out` and `weights` are
+            // whole.
             unsafe {
                 let x = self.x.as_ptr().add(panel * self.step);
                 let out = self.out.as_mut_ptr().add(panel * PANEL);
@@ -66,7 +67,8 @@ impl WithSimd for Multiply<'_> {
 }
 
 /// # Safety
-/// `x` holds `V` vectors at every offset, `weights` [`OCTET`] values a row from its first row's start on, `out` `O` rows of `stride`.
+/// `x` holds `V` vectors at every offset, `weights` [`OCTET`] values per row from its first row's start on, `out` `O` rows of
+/// `stride`.
 #[inline(always)]
 unsafe fn multiply_block<S: Simd, const V: usize, const O: usize>(
     simd: S,
@@ -78,7 +80,7 @@ unsafe fn multiply_block<S: Simd, const V: usize, const O: usize>(
 ) {
     let lanes = size_of::<S::f32s>() / size_of::<f32>();
     let mut sums = [[simd.splat_f32s(0.0); V]; O];
-    // SAFETY: as the caller promises.
+    // SAFETY: as the caller guarantees.
     unsafe {
         for (j, &offset) in offsets.iter().enumerate() {
             let (x, weights) = (x.add(offset), weights.add(j * OCTET));
@@ -132,7 +134,7 @@ impl WithSimd for Dots<'_> {
         let wide = size_of::<S::f32s>() == 64;
         for (i, rows) in self.rows.chunks(ROWS).enumerate() {
             for (j, cols) in self.cols.chunks(COLS).enumerate() {
-                // The last blocks repeat a row or column; nobody looks at its sums.
+                // The last blocks repeat a row or column; its sums are ignored.
                 let row = |r: usize| rows[r.min(rows.len() - 1)];
                 let col = |c: usize| cols[c.min(cols.len() - 1)];
                 let mut sums = [[0.0; COLS]; ROWS];
@@ -176,7 +178,7 @@ unsafe fn dot_block<S: Simd, const R: usize, const C: usize>(
     let mut sums = [[simd.splat_f32s(0.0); C]; R];
     let whole = length / lanes * lanes;
     let rows: [usize; R] = std::array::from_fn(row);
-    // SAFETY: as the caller promises.
+    // SAFETY: as the caller guarantees.
     unsafe {
         let columns: [*const f32; C] = std::array::from_fn(|c| b.as_ptr().add(col(c)));
         let pointers: [*const f32; R] = rows.map(|row| a.as_ptr().add(row));

@@ -11,7 +11,7 @@ use super::cpu::{slice, tensor, values, vectorized, zeros};
 /// gradient goes to the first largest value of a window, as in torch.
 ///
 /// # Errors
-/// Candle's; maps smaller than a window.
+/// Candle errors; maps smaller than a window.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) && kernel <= super::cuda::MOST_POOLED {
@@ -32,7 +32,7 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
 /// The mean of each `kernel` x `kernel` square; rows and columns left over at the end are dropped, as in torch.
 ///
 /// # Errors
-/// Candle's; maps smaller than a window.
+/// Candle errors; maps smaller than a window.
 pub fn avg_pool2d(x: &Tensor, kernel: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {
@@ -45,7 +45,7 @@ pub fn avg_pool2d(x: &Tensor, kernel: usize) -> Result<Tensor> {
 /// The mean of each map: channel-major `[c, n, h, w]` → `[n, c]`, in f32 where maps are bf16.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {
@@ -57,7 +57,7 @@ pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
 /// Averages to `size` x `size` (or leaves a smaller side as it is) over the windows of torch's `AdaptiveAvgPool2d`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn adaptive_avg_pool2d(x: &Tensor, size: usize) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if super::is_nhwc(x) {

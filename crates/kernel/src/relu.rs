@@ -7,7 +7,7 @@ use super::cpu::{slice, tensor, values, vectorized};
 /// `max(x, 0)`, NaN kept, gradient 0 at 0.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     if super::is_ours(x) { x.contiguous()?.apply_op1(Relu) } else { reference(x) }
 }

@@ -22,7 +22,7 @@ impl Blend {
     /// Updates the mean `m` of `p`'s gradients with the newest, `g`.
     ///
     /// # Errors
-    /// Candle's; shapes that differ.
+    /// Candle errors; shapes that differ.
     pub fn update(&self, m: &Var, g: &Tensor, p: &Var) -> Result<()> {
         if super::is_ours(m) {
             return m.inplace_op3(&g.contiguous()?, &p.as_detached_tensor(), self);
@@ -48,7 +48,7 @@ impl AdamStep {
     /// Moves `p` against the mean `m` of its gradients, scaled by the mean `v` of their squares.
     ///
     /// # Errors
-    /// Candle's; shapes that differ.
+    /// Candle errors; shapes that differ.
     pub fn update(&self, p: &Var, m: &Var, v: &Var) -> Result<()> {
         let (m, v) = (m.as_detached_tensor(), v.as_detached_tensor());
         if super::is_ours(p) {
@@ -72,7 +72,7 @@ impl SgdStep {
     /// Moves `p` against its running gradient `m`; `g` is the newest.
     ///
     /// # Errors
-    /// Candle's; shapes that differ.
+    /// Candle errors; shapes that differ.
     pub fn update(&self, p: &Var, m: &Var, g: &Tensor) -> Result<()> {
         let m = m.as_detached_tensor();
         if super::is_ours(p) {

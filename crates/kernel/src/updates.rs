@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor, Var};
 use super::stacked::{Column, Kind};
 use super::{AdamStep, Blend, SgdStep};
 
-/// A parameter with what its optimizer remembers, and its newest gradient; all of one shape.
+/// A parameter with its optimizer's state, and its newest gradient; all of one shape.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved<'a> {
     pub parameter: &'a Var,
@@ -28,7 +28,7 @@ impl Update {
     /// Moves all of `moved`; `scale` (`[2]`, of [`clip_scale`]) is what the gradients are still to be multiplied with.
     ///
     /// # Errors
-    /// Candle's; shapes that differ.
+    /// Candle errors; shapes that differ.
     pub fn apply(&self, moved: &[Moved<'_>], scale: Option<&Tensor>) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let Some(device) = super::cuda::updates::device_of(moved) {
@@ -66,11 +66,11 @@ impl Update {
     }
 }
 
-/// What brings the norm of all gradients down to `limit`, at most 1, and the norm they have: `[2]`, f64, on the device. `None` where
-/// the host has to look at the numbers itself.
+/// What brings the norm of all gradients down to `limit`, at most 1, and the norm they have: `[2]`, f64, on the device. `None`
+/// where the host has to look at the numbers itself.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 #[cfg_attr(not(feature = "cuda"), expect(unused_variables, reason = "only a device has a use for them"))]
 pub fn clip_scale<'a>(gradients: impl Iterator<Item = &'a Tensor>, limit: f64) -> Result<Option<Tensor>> {
     #[cfg(feature = "cuda")]
@@ -97,11 +97,12 @@ fn numbers(column: &Column) -> [f32; NUMBERS] {
     [rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum]
 }
 
-/// Moves the parameters of networks that lie side by side, `[runs, ...]`, each run by its own of `columns`; `scales` (`[2, runs]`, of
-/// [`clip_runs`]) are what its gradients are still to be multiplied with. The arithmetic is [`super::stacked::update`]'s.
+/// Moves the parameters of networks that lie side by side, `[runs, ...]`, each run by its own of `columns`; `scales` (`[2,
+/// runs]`, of [`clip_runs`]) are what its gradients are still to be multiplied with. The arithmetic is
+/// [`super::stacked::update`]'s.
 ///
 /// # Errors
-/// Candle's; shapes that differ.
+/// Candle errors; shapes that differ.
 pub fn update_runs(moved: &[Moved<'_>], columns: &[Column], scales: Option<&Tensor>) -> Result<()> {
     let numbers: Vec<_> = columns.iter().map(numbers).collect();
     for Moved { parameter, first, second, gradient } in moved {
@@ -150,7 +151,7 @@ fn moved_value(by: &[f32; NUMBERS], g: f32, p: &mut f32, m: &mut f32, v: &mut f3
 /// `[runs, ...]`, `limits` (`[runs]`, f64) are infinite where nothing is clipped: 1 and 0 there.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn clip_runs(gradients: &[&Tensor], limits: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if let Some(device) = super::cuda::updates::device_of_all(gradients.iter().copied()) {

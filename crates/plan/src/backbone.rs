@@ -12,13 +12,13 @@ const TRAINED: &[&str] = &["linear", "mlp", "cnn", "densenet121"];
 pub struct Backbone {
     /// As in `arch`.
     pub name: &'static str,
-    /// Features a picture.
+    /// Features per image.
     pub width: usize,
-    /// The smallest edge of a picture, in pixels.
+    /// The smallest edge of a image, in pixels.
     pub least: u32,
     /// The edge must be a multiple of this.
     pub multiple: u32,
-    /// Multiply-adds of one picture of 224 x 224 pixels, which grow with the area.
+    /// Multiply-adds of one image of 224 x 224 pixels, which grow with the area.
     macs: f64,
 }
 
@@ -29,7 +29,7 @@ pub const BACKBONES: &[Backbone] = &[
     Backbone { name: "convnext_tiny", width: 768, least: 32, multiple: 1, macs: 4.46e9 },
     Backbone { name: "dinov2_vits14", width: 384, least: 14, multiple: 14, macs: 5.5e9 },
     Backbone { name: "efficientnet_b0", width: 1280, least: 1, multiple: 1, macs: 0.39e9 },
-    // DenseNet halves a picture five times: 28 pixels and fewer leave nothing.
+    // DenseNet halves a image five times: 28 pixels and fewer leave nothing.
     Backbone { name: "densenet121", width: 1024, least: 29, multiple: 1, macs: 2.83e9 },
 ];
 
@@ -40,13 +40,13 @@ impl Backbone {
         BACKBONES.iter().find(|backbone| backbone.name == arch)
     }
 
-    /// Multiply-adds of one picture of `edge` x `edge` pixels.
+    /// Multiply-adds of one image of `edge` x `edge` pixels.
     #[must_use]
     pub fn macs(&self, edge: usize) -> f64 {
         self.macs * (edge * edge) as f64 / f64::from(224 * 224)
     }
 
-    /// What is wrong with a picture of `edge` x `edge` pixels, and the nearest sizes that are right.
+    /// What is wrong with a image of `edge` x `edge` pixels, and the nearest sizes that are right.
     #[must_use]
     pub fn unfit(&self, edge: u32) -> Option<String> {
         let Self { name, least, multiple, .. } = self;
@@ -56,13 +56,14 @@ impl Backbone {
         let below = edge / multiple * multiple;
         (below != edge).then(|| {
             let above = below + multiple;
-            format!("{name} cuts a picture into squares of {multiple} pixels: {edge} is no multiple; the nearest are {below} and {above}")
+            format!("{name} cuts an image into squares of {multiple} pixels, and {edge} is not a multiple of that; the nearest are {below} and {above}")
         })
     }
 }
 
 impl ModelConfig {
-    /// Where the backbone is frozen: the backbone, and the head that is trained on its features as on any other matrix of features.
+    /// Where the backbone is frozen: the backbone, and the head that is trained on its features as on any other matrix of
+    /// features.
     #[must_use]
     pub fn head(&self) -> Option<(&'static Backbone, Self)> {
         self.freeze.as_ref()?;
@@ -79,7 +80,7 @@ pub(super) fn archs() -> Vec<&'static str> {
     TRAINED.iter().copied().chain(frozen).collect()
 }
 
-/// Refuses to freeze what is no backbone, a backbone without weights, and to train one that can only be frozen.
+/// Errors where a frozen architecture is not a backbone or has no weights, or where one is trained that can only be frozen.
 pub(super) fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) -> Result<(), SpecError> {
     let backbone = Backbone::find(arch).is_some();
     if frozen && !backbone {
@@ -103,7 +104,7 @@ pub(super) fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) 
     Ok(())
 }
 
-/// Refuses a network that the data's images do not fit, and train-time changes of images that are seen only once.
+/// Errors where the data's images do not fit the network, or where images that are read once would change at random.
 pub(super) fn fits(data: &DataConfig, model: &ModelConfig, keys: &Keys<'_>) -> Result<(), SpecError> {
     let edge = match &data.source {
         Source::Letters { image_size, .. } => *image_size,
@@ -136,7 +137,7 @@ mod tests {
         let of = |arch, edge| Backbone::find(arch).unwrap().unfit(edge);
         assert_eq!(of("dinov2_vits14", 224), None);
         let words = of("dinov2_vits14", 230).unwrap();
-        assert!(words.ends_with("230 is no multiple; the nearest are 224 and 238"), "{words}");
+        assert!(words.ends_with("230 is not a multiple of that; the nearest are 224 and 238"), "{words}");
         assert_eq!(of("densenet121", 16).unwrap(), "densenet121 needs at least 29 pixels, not 16");
         assert_eq!(of("resnet18", 33), None);
         assert!(Backbone::find("cnn").is_none());

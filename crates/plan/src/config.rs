@@ -1,4 +1,5 @@
-//! What decides a run's result, as typed values. Everything here is in canonical form: defaults filled in, unread keys folded away.
+//! What decides a run's result, as typed values. Everything here is in canonical form: defaults filled in, unread keys folded
+//! away.
 
 use std::path::PathBuf;
 
@@ -49,7 +50,7 @@ pub enum Source {
         label_rates: Vec<(String, f64)>,
         /// Edge of the square grey image, in pixels.
         image_size: u32,
-        /// s of `y ~ Bern(sigmoid(s g + b))`: how much the picture says about the label.
+        /// s of `y ~ Bern(sigmoid(s g + b))`: how much the image says about the label.
         signal: f64,
         seed: u64,
     },
@@ -143,8 +144,8 @@ pub struct TrainConfig {
     pub schedule: Choice,
     /// Largest L2 norm of the whole gradient; none by default.
     pub grad_clip: Option<f64>,
-    /// `f32`, or `bf16` on CUDA: what the feature maps are. Parameters, logits and sums are f32 in any case.
+    /// `f32`, or `bf16` on CUDA: the type of the feature maps. Parameters, logits and sums are f32 in any case.
     pub precision: String,
-    /// Start the head's bias at logit(prevalence) (strategies.md M10).
+    /// Start the head's bias at logit(prevalence) (docs/strategies.md#prior-bias).
     pub prior_bias: bool,
 }

@@ -1,4 +1,4 @@
-//! The canonical form of a configuration as text, and the hash that names a run.
+//! The canonical form of a configuration as text, and the hash that names per run.
 
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -14,7 +14,7 @@ pub(super) fn canonical(value: &Json) -> String {
 
 /// The canonical text of anything that serialises to JSON.
 pub(super) fn canonical_of<T: Serialize>(value: &T) -> String {
-    // Configurations have string keys and finite numbers only, so this cannot fail; null would still be one fixed text.
+    // Configurations have string keys and finite numbers only, so this cannot fail; null would still be a fixed text.
     canonical(&serde_json::to_value(value).unwrap_or(Json::Null))
 }
 
@@ -55,7 +55,7 @@ fn write(value: &Json, text: &mut String) {
     }
 }
 
-/// What training sees of the data beyond its content: how a row becomes a tensor. No paths.
+/// What training depends on besides the data's content: how a row becomes a tensor. No paths.
 pub(super) fn preprocessing(config: &DataConfig) -> String {
     let json = match &config.source {
         Source::Letters { .. } => serde_json::json!({ "kind": "letters" }),
@@ -91,7 +91,7 @@ pub(super) struct Parts<'a> {
     pub model: &'a str,
     pub train: &'a str,
     pub loss: &'a str,
-    /// Resolved: one number a label.
+    /// Resolved: one number per label.
     pub pos_weight: &'a str,
     pub sampler: &'a str,
     pub seed: u64,

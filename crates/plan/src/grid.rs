@@ -1,19 +1,19 @@
-//! The grid: axes, their product, what `exclude` drops and `include` adds. A point is one index an axis, so that large grids stay cheap.
+//! The grid: axes, their product, what `exclude` drops and `include` adds. A point is one index per axis, so that large grids
+//! stay cheap.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::SpecError;
 use super::choice::{FAMILIES, Family, policy, weight};
-use super::fingerprint::canonical;
+use super::fingerprint::{canonical, canonical_of};
 use super::layout::{Layout, Part, Rule, loose_family, loss_params};
 use super::tree::{Entry, Node, Place, Value, fault};
 
 /// Index of a value that a point does not have (an axis that only `include` names).
 pub(super) const ABSENT: u32 = u32::MAX;
-/// More points than anybody can want.
+/// The largest number of points.
 const MOST_POINTS: usize = 1_000_000;
 
 /// One key and its values.
@@ -31,7 +31,7 @@ pub(super) struct Axis {
     listed: usize,
 }
 
-/// All points, in the order of the file, the last axis fastest; those of `include` behind them.
+/// All points, in the order of the file, the last axis fastest; followed by those of `include`.
 #[derive(Clone, Debug)]
 pub(super) struct Grid {
     pub axes: Vec<Axis>,
@@ -84,7 +84,7 @@ impl Grid {
         Ok(grid)
     }
 
-    /// The points: one index an axis each.
+    /// The points: one index per axis each.
     pub fn points(&self) -> impl Iterator<Item = &[u32]> {
         self.indices.chunks_exact(self.axes.len())
     }
@@ -97,7 +97,7 @@ impl Grid {
                 Some(rule) => dropped[rule] += 1,
                 None => self.indices.extend_from_slice(&point),
             }
-            // Counts up like an odometer: the last axis turns fastest.
+            // Counts like an odometer: the last axis changes fastest.
             let turned = self.axes.iter().zip(&mut point).rev().find_map(|(axis, index)| {
                 if axis.listed == 0 {
                     return None;
@@ -160,11 +160,11 @@ fn axis(entry: &Entry) -> Result<Axis, SpecError> {
     let values = alternatives(key, &entry.node)?;
     let mut axis =
         Axis { key: key.to_owned(), part, values: Vec::new(), json: Vec::new(), texts: Vec::new(), listed: values.len() };
-    let mut seen = HashSet::new();
     for node in values {
         let text = normal(key, node)?;
-        if !seen.insert(text.clone()) {
-            return Err(node.fault(format!("the value {node} appears twice in axis `{key}`")));
+        if let Some(first) = axis.texts.iter().position(|known| *known == text) {
+            let place = &axis.values[first].place;
+            return Err(node.fault(format!("the value {node} appears twice in axis `{key}`: it is at {place} already")));
         }
         axis.json.push(node.json());
         axis.texts.push(text);
@@ -184,40 +184,33 @@ fn alternatives<'n>(key: &str, node: &'n Node) -> Result<&'n [Node], SpecError> 
     }
 }
 
-/// Checks one value of an axis and gives it as text in which equal values are equal.
+/// Checks one value of an axis and gives it as text in which equal values are equal, however they are typed. What is left to defaults
+/// is not in it: a loose parameter may still say it.
 fn normal(key: &str, node: &Node) -> Result<String, SpecError> {
     let family = Family::of(key);
     match (key, &family) {
         ("seed", _) => {
             node.integer("seed", 0..=i64::MAX as u64)?;
         }
-        ("pos_weight", Some(family)) => {
-            weight(node, family)?;
-        }
+        ("pos_weight", Some(family)) => return weight(node, family).map(|weight| canonical_of(&weight)),
         ("threshold", Some(family)) => {
             policy(node, family)?;
-        }
-        (_, Some(family)) => {
-            family.read(node)?;
-        }
-        _ if loss_params().contains(&key) => {
-            if let Some(family) = Family::of("loss") {
-                family.check_loose(key, node)?;
+            if let Ok(choice) = family.read(node) {
+                return Ok(canonical_of(&choice));
             }
         }
+        (_, Some(family)) => return family.read(node).map(|choice| canonical_of(&choice)),
         _ => {
-            if let Some((family, param)) = loose_family(key)
+            let loose = if loss_params().contains(&key) { Some(("loss", key)) } else { loose_family(key) };
+            if let Some((family, param)) = loose
                 && let Some(family) = Family::of(family)
             {
                 family.check_loose(param, node)?;
+                return Ok(canonical(&as_number(&node.json())));
             }
         }
     }
-    let json = match node.json() {
-        Json::Object(map) if map.len() == 1 && FAMILIES.contains(&key) => map.get("kind").cloned().unwrap_or(Json::Null),
-        json => json,
-    };
-    Ok(canonical(&json))
+    Ok(canonical(&node.json()))
 }
 
 /// The values of an `include` rule, as (axis, indices); values and axes that are new are added outside the product.
@@ -258,8 +251,11 @@ impl Exclude {
         for entry in &rule.keys {
             let Some(at) = axes.iter().position(|axis| axis.key == entry.key) else {
                 let names: Vec<_> = axes.iter().map(|axis| axis.key.as_str()).collect();
-                let message =
-                    format!("`{}` is no axis of this grid, so it cannot be excluded; the axes: {}", entry.key, names.join(", "));
+                let message = format!(
+                    "`{}` is not an axis of this grid, so it cannot be excluded; the axes: {}",
+                    entry.key,
+                    names.join(", ")
+                );
                 return Err(fault(&entry.place, message));
             };
             let mut matching = vec![false; axes[at].values.len()];
@@ -282,16 +278,21 @@ impl Exclude {
     }
 }
 
+/// `true` and `false` as the 1 and 0 that parameters take them for.
+fn as_number(value: &Json) -> Json {
+    value.as_bool().map_or_else(|| value.clone(), |flag| u8::from(flag).into())
+}
+
 /// Whether `value` is what `pattern` names: the same kind, and every parameter that the pattern has.
 fn is_kind_of(value: &Json, pattern: &Json) -> bool {
     let field = |json: &Json, name: &str| match json {
         Json::String(kind) if name == "kind" => Some(canonical(&Json::String(kind.clone()))),
-        Json::Object(map) => map.get(name).map(canonical),
+        Json::Object(map) => map.get(name).map(|value| canonical(&as_number(value))),
         _ => None,
     };
     match pattern {
         Json::String(_) => field(value, "kind") == field(pattern, "kind"),
-        Json::Object(map) => map.iter().all(|(name, wanted)| field(value, name) == Some(canonical(wanted))),
+        Json::Object(map) => map.iter().all(|(name, wanted)| field(value, name) == Some(canonical(&as_number(wanted)))),
         _ => false,
     }
 }

@@ -1,6 +1,6 @@
-//! The shape of what a network sees.
+//! The shape of a network's input.
 
-/// What a network sees of one row.
+/// A network's input for one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum InputShape {

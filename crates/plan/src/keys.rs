@@ -1,4 +1,4 @@
-//! Typed reading of values: what a key may hold, and the sentence that says so when it holds something else.
+//! Typed reading of values: what a key may hold, and the error when it holds something else.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -30,7 +30,7 @@ impl<'a> Keys<'a> {
         self.get(key).map_or(self.place, |node| &node.place)
     }
 
-    /// An error at `key`, whose name the message need not repeat.
+    /// An error at `key`; the message starts with its name.
     pub fn place_fault(&self, key: &str, message: &str) -> SpecError {
         fault(self.place(key), format!("`{key}`: {message}"))
     }
@@ -67,7 +67,7 @@ impl<'a> Keys<'a> {
 }
 
 impl Node {
-    /// A whole number; a float that is one counts.
+    /// A whole number; a float with a whole value is accepted.
     pub fn integer(&self, key: &str, range: RangeInclusive<u64>) -> Result<u64, SpecError> {
         let found = match self.value {
             Value::Integer(number) => u64::try_from(number).ok(),
@@ -93,7 +93,9 @@ impl Node {
         };
         found
             .filter(|number| (range.0..=range.1).contains(number))
-            .ok_or_else(|| self.fault(format!("`{key}` must be a number{}, not {self}", range_text(range))))
+            // -0 is 0
+            .map(|number| number + 0.0)
+            .ok_or_else(|| self.fault(format!("`{key}` must be a number{}, not {self}", imbalance::range(range.0, range.1))))
     }
 
     pub fn boolean(&self, key: &str) -> Result<bool, SpecError> {
@@ -131,48 +133,7 @@ impl Node {
     }
 }
 
-/// ` from 0 to 1`, ` above 0`, ...
-pub(super) fn range_text((low, high): (f64, f64)) -> String {
-    let low = match low {
-        low if low <= -f64::MAX => String::new(),
-        low if low > 0.0 && low < 1e-300 => " above 0".to_owned(),
-        low => format!(" of at least {low}"),
-    };
-    let high = match high {
-        high if high >= f64::MAX => String::new(),
-        high if high < 1.0 && high > 1.0 - 1e-12 => " below 1".to_owned(),
-        high => format!(" of at most {high}"),
-    };
-    if low.is_empty() || high.is_empty() { format!("{low}{high}") } else { format!("{low} and{high}") }
-}
-
 /// `; did you mean `x`?` where a name is near, else nothing.
 pub(super) fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> String {
-    let lower = name.to_lowercase();
-    names
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
-        .filter(|&(distance, known)| distance <= 1 + known.len().min(lower.len()) / 3)
-        .min()
-        .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        assert_eq!(nearest("epoch", ["epochs", "batch_size"]), "; did you mean `epochs`?");
-        assert_eq!(nearest("Fokal", ["bce", "focal"]), "; did you mean `focal`?");
-        assert_eq!(nearest("zzz", ["bce", "focal"]), "");
-    }
-
-    #[test]
-    fn ranges_read_like_a_sentence() {
-        assert_eq!(range_text((0.0, 1.0)), " of at least 0 and of at most 1");
-        assert_eq!(range_text((ABOVE_ZERO, f64::MAX)), " above 0");
-        assert_eq!(range_text((0.0, BELOW_ONE)), " of at least 0 and below 1");
-        assert_eq!(range_text((f64::NEG_INFINITY, f64::INFINITY)), "");
-    }
+    imbalance::nearest(name, names).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }

@@ -2,7 +2,6 @@
 
 mod backbone;
 mod choice;
-mod completed;
 mod config;
 mod fingerprint;
 mod grid;
@@ -26,7 +25,7 @@ pub use config::*;
 pub use input::InputShape;
 pub use macs::forward_macs;
 pub use plan::*;
-pub use recorded::{recall, recorded};
+pub use recorded::{admitted, recall, recorded};
 pub use schedule::Schedule;
 pub use schema::WorkersConfig;
 pub use sweep::{Sweep, WeightFile, parse, unusable_name};

@@ -1,4 +1,4 @@
-//! How large a network's work is: pure arithmetic, no Candle.
+//! The number of multiply-adds of a network: pure arithmetic, no Candle.
 
 use crate::{InputShape, ModelConfig};
 

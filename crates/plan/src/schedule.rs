@@ -1,7 +1,7 @@
 //! The learning rate of each step: a schedule's factor times a linear warm-up.
 
 use super::TrainConfig;
-use imbalance::Choice;
+use imbalance::{Choice, StrategyError};
 
 /// Learning rates over a training.
 #[derive(Clone, Debug)]
@@ -13,9 +13,12 @@ pub struct Schedule {
 
 impl Schedule {
     /// The schedule of `config`.
-    #[must_use]
-    pub fn new(config: &TrainConfig) -> Self {
-        Self { choice: config.schedule.clone(), base: config.learning_rate, epochs: config.epochs as f64 }
+    ///
+    /// # Errors
+    /// An unknown schedule or parameter.
+    pub fn new(config: &TrainConfig) -> Result<Self, StrategyError> {
+        let choice = super::admitted("train.schedule", &config.schedule)?;
+        Ok(Self { choice, base: config.learning_rate, epochs: config.epochs as f64 })
     }
 
     /// The learning rate of step `step` of `steps` in `epoch` (all from 0).
@@ -41,7 +44,8 @@ impl Schedule {
         self.base * factor * rise
     }
 
-    /// The share of the learning rate, summed over all steps, that the first epoch gets: .9 and more if it falls tenfold each epoch.
+    /// The share of the learning rate, summed over all steps, that the first epoch gets: .9 and more if it falls tenfold each
+    /// epoch.
     #[must_use]
     pub fn first_epoch_share(&self) -> f64 {
         /// Steps of a stand-in epoch: the sums of the smooth parts are exact to a thousandth.
@@ -85,7 +89,7 @@ mod tests {
         close([floor.rate(1_000_000, 0, 1)], &[0.05]);
     }
 
-    /// strategies.md 8.2: x0.1 an epoch spends 90.01 % in the first of four; M7.
+    /// docs/strategies.md#schedule: x0.1 per epoch spends 90.01 % in the first of four.
     #[test]
     fn a_schedule_knows_what_its_first_epoch_spends() {
         let step = schedule(Choice::plain("step").with("every", 1.0).with("factor", 0.1).with("warmup", 0.0), 4);

@@ -57,7 +57,7 @@ pub(super) fn dotted_axes() -> impl Iterator<Item = &'static str> {
     known().filter(|key| *key != "name" && *key != "data.kind" && !key.starts_with("workers."))
 }
 
-/// The sentence for a key that does not exist in `section` (`""` is the top of the file).
+/// The error for a key that does not exist in `section` (`""` is the top of the file).
 pub(super) fn unknown_key(section: &str, name: &str) -> String {
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
     let mut allowed: Vec<&str> = Vec::new();
@@ -75,7 +75,7 @@ pub(super) fn unknown_key(section: &str, name: &str) -> String {
         hint = elsewhere.map_or_else(|| nearest(&format!("{prefix}{name}"), known()), |key| format!("; did you mean `{key}`?"));
     }
     let place = if section.is_empty() { "at the top of the file".to_owned() } else { format!("in [{section}]") };
-    format!("`{name}` is no key {place}; allowed: {}{hint}", allowed.join(", "))
+    format!("`{name}` is not a key {place}; allowed: {}{hint}", allowed.join(", "))
 }
 
 /// `[data]`.
@@ -103,13 +103,13 @@ pub(super) fn data(keys: &Keys<'_>) -> Result<DataConfig, SpecError> {
         },
         "images" => Source::Images {
             root: path("data.root", "the folder that the paths of the CSV start from")?,
-            labels: path("data.labels", "the CSV with a path and one 0/1 column a label")?,
+            labels: path("data.labels", "the CSV with a path and one 0/1 column per label")?,
             image: image(keys)?,
             columns: columns(keys)?,
         },
         _ => Source::Features {
-            features: path("data.features", "a .npy or .safetensors file with one row a sample")?,
-            labels: path("data.labels", "the CSV with one 0/1 column a label, rows in the order of the features")?,
+            features: path("data.features", "a .npy or .safetensors file with one row per sample")?,
+            labels: path("data.labels", "the CSV with one 0/1 column per label, rows in the order of the features")?,
             columns: columns(keys)?,
             standardize: keys.boolean("data.standardize", true)?,
         },
@@ -270,15 +270,15 @@ fn choice(keys: &Keys<'_>, key: &str, default: &str) -> Result<Choice, SpecError
     family.fill(&typed, keys.place(key), &loose)
 }
 
-/// `[workers]`: how the sweep is run; none of it decides a result.
+/// `[workers]`: how the sweep is run; nothing in it changes a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkersConfig {
     /// `auto`, or a list of `cpu` and `cuda:N`.
     pub devices: Vec<String>,
     pub per_device: usize,
-    /// Tries a run gets in all.
+    /// Attempts per run.
     pub attempts: u32,
-    /// Of one run.
+    /// The time limit of one run.
     pub timeout: Option<Duration>,
 }
 
@@ -315,7 +315,7 @@ fn devices(node: &Node) -> Result<Vec<String>, SpecError> {
             return Err(node.fault(format!("`workers.devices` cannot have {device:?}; {allowed}")));
         }
         if texts.iter().take(at).any(|other| other == device) {
-            return Err(node.fault(format!("`workers.devices` names {device} twice; per_device sets the workers a device")));
+            return Err(node.fault(format!("`workers.devices` names {device} twice; per_device sets the workers per device")));
         }
     }
     Ok(texts)

@@ -27,7 +27,7 @@ pub struct WeightFile {
     pub content: String,
 }
 
-/// Reads a sweep file and `--set KEY=VALUE` changes to it. `file` is how errors call it.
+/// Reads a sweep file and `--set KEY=VALUE` changes to it. `file` is its name in errors.
 ///
 /// # Errors
 /// The first thing that is wrong, with its place.
@@ -53,7 +53,7 @@ fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {
     }
 }
 
-/// Why no sweep can be called so; `None` for a name that will do.
+/// Why a sweep cannot have this name; `None` for a valid name.
 #[must_use]
 pub fn unusable_name(name: &str) -> Option<&'static str> {
     match name {

@@ -1,5 +1,5 @@
-//! The sweep file as a tree in which every value and every key knows its place, so that each error can name it.
-//! Nothing here knows what a key means.
+//! The sweep file as a tree in which every value and key has its place (`file:line:column`), so that each error can name it.
+//! The meaning of keys is not known here.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) struct Entry {
     pub node: Node,
 }
 
-/// What TOML can say. Numbers are finite; tables keep the order of the file.
+/// A TOML value. Numbers are finite; tables keep the order of the file.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Text(String),
@@ -162,7 +162,7 @@ fn key_path(key: &str) -> Option<Vec<String>> {
     }
 }
 
-/// Text that is plainly meant as a string: a path, a name, a device.
+/// Text that can only be meant as a string: a path, a name, a device.
 fn is_bare(text: &str) -> bool {
     !text.starts_with(['"', '\'', '[', '{']) && !text.contains(['\n', '\r'])
 }
@@ -191,7 +191,7 @@ fn node(value: Spanned<DeValue<'_>>, place: &Locate<'_>) -> Result<Node, SpecErr
         ),
         DeValue::Float(number) => match number.as_str().parse::<f64>() {
             Ok(parsed) if parsed.is_finite() => Value::Number(parsed),
-            _ => return Err(fault(&at, format!("{} is no value here; allowed are finite numbers", number.as_str()))),
+            _ => return Err(fault(&at, format!("{} is not a value here; allowed are finite numbers", number.as_str()))),
         },
         DeValue::Array(values) => Value::List(values.into_iter().map(|value| node(value, place)).collect::<Result<_, _>>()?),
         DeValue::Table(table) => table_value(table, place)?,
@@ -245,8 +245,8 @@ mod tests {
         let text = |text| read("f", text).unwrap_err().to_string();
         assert!(text("a = 1\nb = \n").starts_with("f:2:"), "{}", text("a = 1\nb = \n"));
         assert!(text("a = 1\na = 2").starts_with("f:2:1: duplicate key"), "{}", text("a = 1\na = 2"));
-        assert_eq!(text("a = [1.0, nan]"), "f:1:11: nan is no value here; allowed are finite numbers");
-        assert_eq!(text("a = 1e999"), "f:1:5: 1e999 is no value here; allowed are finite numbers");
+        assert_eq!(text("a = [1.0, nan]"), "f:1:11: nan is not a value here; allowed are finite numbers");
+        assert_eq!(text("a = 1e999"), "f:1:5: 1e999 is not a value here; allowed are finite numbers");
         assert!(text("a = 99999999999999999999").contains("64 bits"));
     }
 

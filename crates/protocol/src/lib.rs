@@ -6,6 +6,7 @@ mod environment;
 mod heard;
 pub mod journal;
 mod message;
+mod results;
 mod story;
 pub mod wire;
 
@@ -13,6 +14,7 @@ pub use environment::environment;
 pub use heard::{Heard, heard};
 pub use journal::Journal;
 pub use message::*;
+pub use results::Evaluated;
 pub use story::Story;
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub(crate) fn config_text(config: &RunConfig) -> String {
 pub(crate) fn config(row: &SqliteRow, column: usize) -> Result<RunConfig, sqlx::Error> {
     let config: wire::Config = crate::reader::parse(row, column)?;
     let config = RunConfig::from(config);
-    Ok(config.clone().completed().unwrap_or(config))
+    Ok(config.clone().admitted().unwrap_or(config))
 }
 
 /// The text of a data set's facts; its folder is kept elsewhere.

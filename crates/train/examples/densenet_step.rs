@@ -1,5 +1,6 @@
-//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one JSON object:
-//! `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
+//! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one
+//! JSON object. Each step is timed by itself, waiting for the device at its end; then `--steps` of them at once, as in an epoch,
+//! three times: `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
 #[path = "../../../examples/common/mod.rs"]
 mod common;
@@ -16,7 +17,7 @@ use plan::InputShape;
 use plan::ModelConfig;
 use serde_json::json;
 use train::Trainer;
-use train::meter::{self, Course};
+use train::criterion::{self, Epoch};
 use train::model::{self, Step};
 use train::optimizer::Optimizer;
 
@@ -25,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Height and width of the pictures.
+    /// Height and width of the images.
     #[arg(long, default_value_t = 64)]
     size: usize,
     #[arg(long, default_value_t = 16)]
@@ -44,6 +45,9 @@ struct Arguments {
     device: String,
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
+    /// A profiler sees one step and nothing else: `ncu --profile-from-start off`.
+    #[arg(long)]
+    profile: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,7 +56,7 @@ enum Precision {
     Bf16,
 }
 
-/// What is in use on the device, by whomever, in bytes.
+/// Bytes in use on the device, by all processes.
 #[cfg(feature = "cuda")]
 fn device_memory(device: &Device) -> Option<u64> {
     let (free, total) = candle_core::cuda_backend::cudarc::driver::result::mem_get_info().ok().filter(|_| device.is_cuda())?;
@@ -64,6 +68,45 @@ fn device_memory(_: &Device) -> Option<u64> {
     None
 }
 
+/// The most that this process's pool has given out and has held on the device, in bytes: what a peer calls its peak of allocations.
+#[cfg(feature = "cuda")]
+fn pool_memory(device: &Device) -> Option<[u64; 2]> {
+    use candle_core::cuda_backend::cudarc::driver::result;
+    use candle_core::cuda_backend::cudarc::driver::sys::CUmemPool_attribute::{
+        CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH, CU_MEMPOOL_ATTR_USED_MEM_HIGH,
+    };
+
+    let Device::Cuda(device) = device else { return None };
+    // SAFETY: the context exists, so that its device does; the attributes are cuuint64_t.
+    unsafe {
+        let pool = result::device::get_default_mem_pool(device.cuda_stream().context().cu_device()).ok()?;
+        let high = |attribute| {
+            let mut bytes = 0u64;
+            result::mem_pool::get_attribute(pool, attribute, (&raw mut bytes).cast()).ok()?;
+            Some(bytes)
+        };
+        Some([high(CU_MEMPOOL_ATTR_USED_MEM_HIGH)?, high(CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH)?])
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn pool_memory(_: &Device) -> Option<[u64; 2]> {
+    None
+}
+
+/// A profiler's range begins, or ends.
+#[cfg(feature = "cuda")]
+fn profiled(begins: bool) -> candle_core::Result<()> {
+    use candle_core::cuda_backend::cudarc::driver::{profiler_start, profiler_stop};
+
+    if begins { profiler_start() } else { profiler_stop() }.map_err(candle_core::Error::wrap)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn profiled(_: bool) -> candle_core::Result<()> {
+    candle_core::bail!("--profile is for a build with CUDA")
+}
+
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -72,11 +115,13 @@ fn median(values: &[f64]) -> f64 {
 
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
+    let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision, profile } = Arguments::parse();
     if steps == 0 || batch == 0 || labels == 0 {
         return Err("--steps, --batch and --labels must be 1 or more".into());
     }
     common::as_a_worker(threads)?;
+    // RUST_LOG=kernel=debug: cuDNN's plans.
+    train::worker::log_to_stderr();
     rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global()?;
     let device = train::worker::device(&name)?;
     let config = ModelConfig { arch: "densenet121".to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None };
@@ -96,17 +141,42 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut seconds = Vec::with_capacity(steps);
     let mut losses = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
+        // The last one; nothing is timed then.
+        let seen = profile && step + 1 == warmup + steps;
+        if seen {
+            profiled(true)?;
+        }
         let start = Instant::now();
-        let course = Course { loss: &*loss, targets: &targets, labels, batch, seed: 0, epoch: 0 };
-        let mut meter = meter::open(course, &device, 0.0)?;
-        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, meter: &mut *meter, grad_clip: None };
+        let whole = Epoch { loss: &*loss, targets: &targets, labels, batch, seed: 0, number: 0 };
+        let mut criterion = criterion::open(whole, &device, 0.0)?;
+        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, criterion: &mut *criterion, grad_clip: None };
         learner.step(&inputs, 0..batch, Step { seed: 0, epoch: 0, step }, 1e-4)?;
-        let loss = meter.close()?;
+        let loss = criterion.close()?;
         device.synchronize()?;
         if step >= warmup {
             seconds.push(start.elapsed().as_secs_f64());
             losses.push(loss);
         }
+        if seen {
+            profiled(false)?;
+            return Ok(());
+        }
+    }
+    // As an epoch has them: losses are read once, at the end, so that a device may fall behind what it is asked for.
+    let (mut courses, mut asked) = (Vec::new(), Vec::new());
+    let all: Vec<u8> = targets.repeat(steps);
+    for _ in 0..3 {
+        let start = Instant::now();
+        let whole = Epoch { loss: &*loss, targets: &all, labels, batch, seed: 0, number: 0 };
+        let mut criterion = criterion::open(whole, &device, 0.0)?;
+        for step in 0..steps {
+            let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, criterion: &mut *criterion, grad_clip: None };
+            learner.step(&inputs, step * batch..(step + 1) * batch, Step { seed: 0, epoch: 0, step }, 1e-4)?;
+        }
+        asked.push(start.elapsed().as_secs_f64() / steps as f64);
+        losses.push(criterion.close()?);
+        device.synchronize()?;
+        courses.push(start.elapsed().as_secs_f64() / steps as f64);
     }
     let mut evaluations = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
@@ -118,15 +188,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let evaluation = median(&evaluations);
+    let (course, enqueued) = (median(&courses), median(&asked));
     let median = median(&seconds);
     let result = json!({
+        "course_images_per_s": batch as f64 / course,
+        "median_course_step_s": course,
+        // Until the last step was asked for, a step: the CPU's part, where the device keeps up.
+        "median_enqueued_step_s": enqueued,
         "images_per_s": batch as f64 / median,
         "median_step_s": median,
         "evaluation_images_per_s": batch as f64 / evaluation,
         "median_evaluation_s": evaluation,
         "steps_s": seconds,
+        "courses_s": courses,
         "losses": losses,
+        "losses_bits": losses.iter().map(|loss| format!("{:016x}", loss.to_bits())).collect::<Vec<_>>(),
         "peak_memory_bytes": device_memory(&device).or_else(|| Some(common::memory("VmHWM:")? * 1024)),
+        "pool_used_and_reserved_bytes": pool_memory(&device),
         "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });
     println!("{result:#}");

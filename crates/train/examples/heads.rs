@@ -1,11 +1,13 @@
-//! Seconds of a grid of linear heads on features, as `sweep run` trains them in one worker: 5 positive weights × {bce, focal 1, 1.5, 2}
-//! × 2 seeds, evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints written.
+//! Seconds of a grid of linear heads on features, as `sweep run` trains them in one worker: 5 positive weights × {bce, focal 1,
+//! 1.5, 2} × 2 seeds, evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints
+//! written.
 //!
-//! `cargo run --release --example heads -- --n 20000 --d 1024 --l 4 --epochs 5 --batch 256 [--threads 2] [--alone]`
+//! `cargo run --release --example heads -- --n 20000 --d 1024 --l 4 --epochs 5 --batch 256 [--threads 2] [--alone] [--device cuda:0]`
 //!
-//! `n` train rows (and an eighth of that each for val and test) of standard normal features; labels from a random linear model with
-//! the prevalences of the question, repeated. `--alone` trains each run by itself: what the bundle saves. `--data DIR` keeps the
-//! features and labels there, so that another program can train on the same. Prints one JSON object.
+//! `n` train rows (and an eighth of that each for val and test) of standard normal features; labels from a random linear model
+//! with the prevalences of the question, repeated. `--alone` trains each run by itself: what the bundle saves. `--data DIR` keeps
+//! the features and labels there, so that another program can train on the same. `--rates 25` makes 1,000 heads of the 40, with
+//! as many learning rates. Prints one JSON object; RUST_LOG=train=debug logs what each epoch spent its time on.
 
 #[path = "../../../examples/common/mod.rs"]
 mod common;
@@ -35,7 +37,7 @@ struct Arguments {
     /// Train rows.
     #[arg(long, default_value_t = 20_000)]
     n: usize,
-    /// Features a row.
+    /// Features per row.
     #[arg(long, default_value_t = 1024)]
     d: usize,
     /// Labels.
@@ -47,6 +49,12 @@ struct Arguments {
     batch: usize,
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// cpu or cuda:N, where the data set lies then.
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Learning rates of each run, from 1e-3 downwards.
+    #[arg(long, default_value_t = 1)]
+    rates: usize,
     /// Each run by itself.
     #[arg(long)]
     alone: bool,
@@ -107,15 +115,17 @@ arch = "linear"
 epochs = {}
 batch_size = {}
 optimizer = "adam"
-learning_rate = 1e-3
 prior_bias = false
 [grid]
 loss = ["bce", {{ kind = "focal", gamma = 1.0 }}, {{ kind = "focal", gamma = 1.5 }}, {{ kind = "focal", gamma = 2.0 }}]
 pos_weight = ["none", "sqrt", "neg_over_pos", "inverse_share", {{ kind = "power", exponent = 0.25 }}]
 seed = [0, 1]
 threshold = [0.1, 0.3, 0.5, 0.7, 0.9]
+"train.learning_rate" = {:?}
 "#,
-        arguments.epochs, arguments.batch
+        arguments.epochs,
+        arguments.batch,
+        (0..arguments.rates).map(|rate| 1e-3 * 0.9f64.powi(rate as i32)).collect::<Vec<_>>()
     );
     let sweep = plan::parse("heads.toml", &text, &[])?;
     let config = sweep.data_configs().remove(0);
@@ -124,7 +134,7 @@ threshold = [0.1, 0.3, 0.5, 0.7, 0.9]
     Ok((plan, Dataset::open(&facts.folder, &config)?))
 }
 
-/// Hears everything, keeps nothing.
+/// A monitor that ignores everything.
 struct Silence {
     records: usize,
 }
@@ -152,6 +162,7 @@ impl Monitor for Silence {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     common::as_a_worker(arguments.threads)?;
+    train::worker::log_to_stderr();
     // This thread is one of the pool, as a worker's is.
     rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).use_current_thread().build_global()?;
     let temporary = tempfile::tempdir()?;
@@ -174,13 +185,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             policies: plan.policies.clone(),
         }
     };
-    let feed = train::Feed::streamed(&candle_core::Device::Cpu);
+    let device = train::worker::device(&arguments.device)?;
+    let start = Instant::now();
+    let loader = train::Loader::new(&data, &device)?;
+    device.synchronize()?;
+    let upload = start.elapsed().as_secs_f64();
     let mut monitor = Silence { records: 0 };
     let start = Instant::now();
     for bundle in &plan.bundles {
         let jobs: Vec<Job> = bundle.runs.iter().map(job).collect();
         for jobs in jobs.chunks(if arguments.alone { 1 } else { jobs.len() }) {
-            for end in train::together(jobs, &data, &feed, &mut monitor)? {
+            for end in train::together(jobs, &data, &loader, &mut monitor)? {
                 end?;
             }
         }
@@ -189,6 +204,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let runs = plan.runs.len();
     let report = serde_json::json!({
         "runs": runs, "bundles": plan.bundles.len(), "seconds": seconds, "ms_per_head": seconds / runs as f64 * 1e3,
+        "device": arguments.device, "upload_s": upload, "loader": loader.words(),
         "n": arguments.n, "d": arguments.d, "l": arguments.l, "epochs": arguments.epochs, "batch": arguments.batch,
         "threads": arguments.threads, "alone": arguments.alone, "records": monitor.records, "peak_kib": common::memory("VmHWM:"),
     });

@@ -1,6 +1,6 @@
 //! The loop of many runs in one pass: they share data, network, sampler, seed, batch size and length, so that they see the same
-//! batches. Each is evaluated, recorded and checkpointed as if it were alone, and trains to the same last bit (on a device but for the
-//! rounding of its matrix products). Where the heads lie meanwhile is the affair of [`host`] and [`device`].
+//! batches. Each is evaluated, recorded and checkpointed as if it were alone, and trains to the same last bit (on a device but
+//! for the rounding of its matrix products). Where the heads lie is known to [`host`] and [`device`] only.
 
 mod device;
 mod host;
@@ -12,9 +12,9 @@ use candle_core::Device;
 use rayon::prelude::*;
 
 use super::checkpoint::EpochFacts;
-use super::feed::Feed;
+use super::criterion::Steps;
 use super::heads;
-use super::meter::Steps;
+use super::loader::Loader;
 use super::record::{Learner, Record, Truth};
 use super::session::{loss_of, sampler_of, start};
 use super::{Beat, Finish, Monitor, TrainError};
@@ -24,17 +24,17 @@ use imbalance::sampler::{Draw, Realised, realised};
 use kernel::awake;
 use plan::Schedule;
 use protocol::journal::JournalError;
-use protocol::{Event, Job, Outcome as Verdict, SplitName};
+use protocol::{Event, Job, Outcome, SplitName};
 
 /// Heads between epochs, wherever they lie.
-trait Resting {
+trait IdleHeads {
     /// An epoch begins.
-    fn begin<'e>(&'e mut self, course: Course<'e>) -> Result<Box<dyn Epoch + 'e>, TrainError>;
+    fn begin<'e>(&'e mut self, shared: BundleEpoch<'e>) -> Result<Box<dyn RunningHeads + 'e>, TrainError>;
 
-    /// Puts everything back into the learners that the heads were loaded from.
+    /// Writes everything back to the learners that the heads were loaded from.
     fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError>;
 
-    /// Logits of rows of the data set, row-major `[rows, labels]`, a run each; a training batch has `batch` rows.
+    /// Logits of rows of the data set, row-major `[rows, labels]`, one matrix per run; a training batch has `batch` rows.
     fn logits(&self, rows: &[u32], batch: usize, beat: Pulse<'_>) -> Result<Vec<Vec<f32>>, TrainError>;
 }
 
@@ -42,20 +42,20 @@ trait Resting {
 type Pulse<'p> = &'p mut dyn FnMut() -> Result<(), JournalError>;
 
 /// Heads in an epoch.
-trait Epoch {
+trait RunningHeads {
     /// Step number `at`: each run moves with its own learning rate. On a device it returns before the step is done.
     fn step(&mut self, at: usize, rates: &[f64]) -> Result<(), TrainError>;
 
     /// The first run's mean loss of the draws so far, as far as it is known: on a device that of the epoch before.
     fn mean(&self) -> f64;
 
-    /// Each run's mean loss over all draws, or what it has diverged with.
+    /// Each run's mean loss over all draws, or the error it has diverged with.
     fn close(self: Box<Self>) -> Result<Vec<Result<f64, TrainError>>, TrainError>;
 }
 
-/// What the runs of an epoch go through.
-struct Course<'e> {
-    /// One a run.
+/// What the runs of a bundle share in an epoch.
+struct BundleEpoch<'e> {
+    /// One per run.
     losses: Vec<&'e dyn Loss>,
     draws: &'e [Draw],
     /// Targets of all draws, row-major `[draws, labels]`.
@@ -66,33 +66,33 @@ struct Course<'e> {
     before: f64,
 }
 
-impl Course<'_> {
+impl BundleEpoch<'_> {
     fn targets(&self, rows: &Range<usize>) -> &[u8] {
         &self.targets[rows.start * self.steps.labels..rows.end * self.steps.labels]
     }
 }
 
-/// Where a bundle trains.
+/// The inputs of a bundle: a data set, and where it lies.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct Inputs<'a> {
     data: &'a Dataset,
-    feed: &'a Feed,
+    loader: &'a Loader,
 }
 
-impl<'a> Place<'a> {
-    /// Whether the numbers lie on a device. A data set that was made resident on the CPU is a test of the device's ways.
+impl<'a> Inputs<'a> {
+    /// Whether the numbers lie on a device. A data set that was made resident on the CPU is for tests of the device's code.
     fn is_device(self) -> bool {
-        !self.feed.device().is_cpu() || self.feed.is_resident()
+        !self.loader.device().is_cpu() || self.loader.is_resident()
     }
 
     /// The heads of `learners`; `clips` has the largest norms of their gradients.
-    fn load(self, learners: &[&mut Learner], clips: Vec<Option<f64>>) -> Result<Box<dyn Resting + 'a>, TrainError> {
-        let Self { data, feed } = self;
+    fn load(self, learners: &[&mut Learner], clips: Vec<Option<f64>>) -> Result<Box<dyn IdleHeads + 'a>, TrainError> {
+        let Self { data, loader } = self;
         Ok(if self.is_device() {
-            let heads = heads::device::Heads::load(learners, &clips, feed.device())?;
-            Box::new(device::OnDevice { heads, data, feed })
+            let heads = heads::device::DeviceHeads::load(learners, &clips, loader.device())?;
+            Box::new(device::IdleDeviceHeads { heads, data, loader })
         } else {
-            Box::new(host::Host { heads: heads::Heads::load(learners, clips)?, data })
+            Box::new(host::IdleHostHeads { heads: heads::Heads::load(learners, clips)?, data })
         })
     }
 
@@ -112,23 +112,24 @@ struct Member<'a> {
 }
 
 /// How a run ended.
-pub type Outcome = Result<Finish, TrainError>;
+pub type RunResult = Result<Finish, TrainError>;
 
-/// Trains `jobs`, each from its checkpoint if there is one, on the way of their `data` to a device or on the CPU. What one of them ends
-/// with is its own, in their order; a device without room ends all that are left.
+/// Trains `jobs`, each from its checkpoint if there is one, with the batches of their `data` on a device or on the CPU. The
+/// outcome of each is its own, in the order of the jobs; a device without room ends all that are left.
 ///
 /// # Errors
-/// [`TrainError`] of something that is nobody's own; no job that is left out of the result has ended.
-pub fn together(jobs: &[Job], data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Vec<Outcome>, TrainError> {
+/// [`TrainError`] of something that does not belong to a single run; a job without an outcome has not ended.
+pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Vec<RunResult>, TrainError> {
     let truth = Truth::of(data);
     let counts = truth.train.counts();
     let member = |(place, job)| -> Result<Member<'_>, TrainError> {
         let (_, learner) = start(job, data, &counts, &Device::Cpu)?;
-        let (schedule, loss) = (Schedule::new(&job.config.train), loss_of(job, &counts)?);
+        let (schedule, loss) = (Schedule::new(&job.config.train)?, loss_of(job, &counts)?);
         Ok(Member { place, record: Record::new(job)?, learner, schedule, loss })
     };
-    let place = Place { data, feed };
-    let mut bundle = Bundle { place, truth, members: Vec::new(), outcomes: jobs.iter().map(|_| None).collect(), monitor };
+    let inputs = Inputs { data, loader };
+    let mut bundle =
+        BundleTraining { inputs, truth, members: Vec::new(), outcomes: jobs.iter().map(|_| None).collect(), monitor };
     for (place, job) in jobs.iter().enumerate() {
         match member((place, job)) {
             Ok(member) => bundle.members.push(member),
@@ -144,24 +145,43 @@ pub fn together(jobs: &[Job], data: &Dataset, feed: &Feed, monitor: &mut dyn Mon
 }
 
 /// The bundle under way.
-struct Bundle<'a, 'm> {
-    place: Place<'a>,
+struct BundleTraining<'a, 'm> {
+    inputs: Inputs<'a>,
     truth: Truth,
-    /// Those that are not over.
+    /// Members that have not ended.
     members: Vec<Member<'a>>,
-    /// Of those that are.
-    outcomes: Vec<Option<Outcome>>,
+    /// Of those members.
+    outcomes: Vec<Option<RunResult>>,
     monitor: &'m mut dyn Monitor,
 }
 
-/// Members that are over, and why.
+/// Where an epoch's time goes, for the log.
+struct Phases {
+    last: Instant,
+    words: String,
+}
+
+impl Phases {
+    fn since(last: Instant) -> Self {
+        Self { last, words: String::new() }
+    }
+
+    /// The time since the last call was spent on `name`.
+    fn end(&mut self, name: &str) {
+        let now = Instant::now();
+        self.words += &format!(" {name} {:.3}", (now - self.last).as_secs_f64() * 1e3);
+        self.last = now;
+    }
+}
+
+/// Members that have ended, and how.
 type Failures = Vec<(usize, TrainError)>;
 
-impl Bundle<'_, '_> {
+impl BundleTraining<'_, '_> {
     fn train(&mut self) -> Result<(), TrainError> {
         let Some(Member { record, .. }) = self.members.first() else { return Ok(()) };
         let (job, seed, epochs) = (record.job, record.job.config.seed, record.job.config.train.epochs);
-        let sampler = sampler_of(job, self.place.data, &self.truth.train)?;
+        let sampler = sampler_of(job, self.inputs.data, &self.truth.train)?;
         let drawn = realised(&sampler.draws(seed, 0), &self.truth.train);
         let mut failures = Failures::new();
         for Member { place, record, learner, .. } in &mut self.members {
@@ -184,12 +204,12 @@ impl Bundle<'_, '_> {
         self.finish()
     }
 
-    /// What ended all: runs that a device has no room for end as such, each to be tried alone.
+    /// Ends all runs with an error: runs that the device has no room for end as out of memory, each to be tried alone.
     ///
     /// # Errors
-    /// What is nobody's own.
+    /// [`TrainError`] of something that does not belong to a single run.
     fn end_with(&mut self, error: TrainError) -> Result<(), TrainError> {
-        if error.outcome() != Verdict::OutOfMemory {
+        if error.outcome() != Outcome::OutOfMemory {
             return Err(error);
         }
         let (words, runs) = (error.to_string(), self.members.len());
@@ -200,7 +220,7 @@ impl Bundle<'_, '_> {
         Ok(())
     }
 
-    /// Parts with members that are over. What the monitor cannot keep ends all.
+    /// Removes members that have ended. An error of the monitor ends all.
     fn part(&mut self, failures: Failures) -> Result<(), TrainError> {
         for (place, error) in failures {
             if matches!(error, TrainError::Journal(_)) {
@@ -230,9 +250,9 @@ impl Bundle<'_, '_> {
         self.part(failures)
     }
 
-    /// An epoch of all members that have come to it.
+    /// Trains one epoch of all members that have reached it.
     fn epoch(&mut self, epoch: usize, draws: &[Draw], drawn: &Realised) -> Result<Failures, TrainError> {
-        let Self { place, truth, members, monitor, .. } = self;
+        let Self { inputs, truth, members, monitor, .. } = self;
         let start = Instant::now();
         let (mut learners, mut others) = (Vec::new(), Vec::new());
         for Member { place, record, learner, schedule, loss } in members.iter_mut().filter(|member| member.record.done() == epoch)
@@ -244,9 +264,9 @@ impl Bundle<'_, '_> {
         let job = first.job;
         let (batch, seed) = (job.config.train.batch_size, job.config.seed);
         let clips = others.iter().map(|(_, record, ..)| record.job.config.train.grad_clip).collect();
-        let mut heads = place.load(&learners, clips)?;
+        let mut heads = inputs.load(&learners, clips)?;
         let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&truth.train)).copied().collect();
-        let course = Course {
+        let shared = BundleEpoch {
             losses: others.iter().map(|(.., loss)| *loss).collect(),
             draws,
             targets: &targets,
@@ -254,27 +274,33 @@ impl Bundle<'_, '_> {
             dropout: job.config.model.dropout,
             before: first.mean(),
         };
-        let course_steps = course.steps;
-        let steps = course_steps.count();
+        let shared_steps = shared.steps;
+        let steps = shared_steps.count();
         let mut beat = Beat { epoch, step: 0, steps, loss: 0.0, images_per_s: 0.0 };
         let mut rates = vec![0.0; others.len()];
-        let mut training = heads.begin(course)?;
+        let mut training = heads.begin(shared)?;
         let mut all_steps = || {
             for at in 0..steps {
                 rates = others.iter().map(|(_, _, schedule, _)| schedule.rate(epoch, at, steps)).collect();
                 training.step(at, &rates)?;
-                let done = course_steps.rows(at).end;
+                let done = shared_steps.rows(at).end;
                 let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9) * others.len() as f64;
                 beat = Beat { step: at + 1, loss: training.mean(), images_per_s, ..beat };
                 monitor.beat(job, beat)?;
             }
             Ok::<_, TrainError>(())
         };
-        if place.is_device() { all_steps() } else { awake(all_steps) }?;
+        let mut phases = Phases::since(start);
+        phases.end("begun");
+        if inputs.is_device() { all_steps() } else { awake(all_steps) }?;
+        phases.end("stepped");
         let losses = training.close()?;
+        phases.end("closed");
         heads.store(&mut learners)?;
+        phases.end("stored");
         let trained = start.elapsed().as_secs_f64() / others.len() as f64;
-        let logits = heads.logits(place.rows(SplitName::Val), batch, &mut || monitor.beat(job, beat))?;
+        let logits = heads.logits(inputs.rows(SplitName::Val), batch, &mut || monitor.beat(job, beat))?;
+        phases.end("logits");
 
         let ready = others.par_iter_mut().zip(&learners).zip(logits).zip(losses).with_max_len(1);
         let ready = ready.map(|((((_, record, _, loss), learner), logits), train_loss)| {
@@ -282,6 +308,7 @@ impl Bundle<'_, '_> {
             Ok((train_loss, record.evaluate(&logits, *loss, &learner.state, &truth.val)?))
         });
         let ready: Vec<Result<_, TrainError>> = ready.collect();
+        phases.end("judged");
         // Each member's share, so that the times of all runs add up to the time that passed.
         let seconds = start.elapsed().as_secs_f64() / others.len() as f64;
         let mut failures = Failures::new();
@@ -294,21 +321,24 @@ impl Bundle<'_, '_> {
             told.inspect_err(|_| ()).map_err(|error| failures.push((*place, error))).is_ok()
         });
         let told: Vec<bool> = told.collect();
+        phases.end("told");
         let kept = others.par_iter_mut().zip(&learners).zip(told).with_max_len(1).filter(|(_, told)| *told);
         let kept: Failures =
             kept.filter_map(|(((place, record, ..), learner), _)| Some((*place, record.keep(learner).err()?))).collect();
         failures.extend(kept);
+        phases.end("kept");
+        tracing::debug!("epoch {epoch} of {} runs, ms:{}", rates.len(), phases.words);
         Ok(failures)
     }
 
     /// Test, once: the last epoch of all, then the best one of those whose best is another.
     fn finish(&mut self) -> Result<(), TrainError> {
-        let Self { place, truth, members, monitor, .. } = self;
+        let Self { inputs, truth, members, monitor, .. } = self;
         let Some(job) = members.first().map(|member| member.record.job) else { return Ok(()) };
         let beat = Beat { epoch: job.config.train.epochs.saturating_sub(1), step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 };
         let mut test = |learners: &[&mut Learner]| -> Result<Vec<Vec<f32>>, TrainError> {
-            let heads = place.load(learners, vec![None; learners.len()])?;
-            heads.logits(place.rows(SplitName::Test), job.config.train.batch_size, &mut || monitor.beat(job, beat))
+            let heads = inputs.load(learners, vec![None; learners.len()])?;
+            heads.logits(inputs.rows(SplitName::Test), job.config.train.batch_size, &mut || monitor.beat(job, beat))
         };
         let last = test(&members.iter_mut().map(|member| &mut member.learner).collect::<Vec<_>>())?;
         let back = members.par_iter().map(|member| member.record.back_to_best(&member.learner.state)).collect::<Vec<_>>();
@@ -333,7 +363,7 @@ impl Bundle<'_, '_> {
     }
 }
 
-/// Waits for the disk, for all at once: a file system takes many waits together in the time of one.
+/// Syncs the files of all runs together: a file system does many syncs at once in the time of one.
 fn settle(members: &[Member<'_>], ended: &mut [Result<Vec<Event>, TrainError>]) {
     std::thread::scope(|scope| {
         for (member, ended) in members.iter().zip(ended).filter(|(_, ended)| ended.is_ok()) {

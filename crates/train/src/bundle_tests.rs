@@ -1,4 +1,4 @@
-//! Many runs in one pass against each run alone, and against Candle's own way through the same network.
+//! Many runs in one pass against each run alone, and against Candle's graph of the same network.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ impl Monitor for Listener {
 impl Place {
     fn train(&self, jobs: &[Job], stop_after: Option<usize>) -> (Vec<Result<Finish, TrainError>>, Listener) {
         let mut listener = Listener { stop_after, ..Listener::default() };
-        (together(jobs, &self.data, &Feed::streamed(&Device::Cpu), &mut listener).unwrap(), listener)
+        (together(jobs, &self.data, &Loader::streamed(&Device::Cpu), &mut listener).unwrap(), listener)
     }
 
     /// Every file of the runs' folders but the checkpoints, which hold times.
@@ -230,7 +230,7 @@ fn a_run_that_is_stopped_for_good_leaves_the_others_alone() {
     let (with, without) = (place(&[]), place(&[]));
     let hopeless = with.jobs[3].run.0.clone();
     let mut listener = Listener { early: Some(hopeless.clone()), ..Listener::default() };
-    let ends = together(&with.jobs, &with.data, &Feed::streamed(&Device::Cpu), &mut listener).unwrap();
+    let ends = together(&with.jobs, &with.data, &Loader::streamed(&Device::Cpu), &mut listener).unwrap();
     for (job, end) in with.jobs.iter().zip(&ends) {
         let wanted = if job.run.0 == hopeless { Finish::StoppedEarly } else { Finish::Done };
         assert!(matches!(end, Ok(end) if *end == wanted), "{end:?}");

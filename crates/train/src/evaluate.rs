@@ -1,19 +1,19 @@
-//! A model's scores on a split, and what the records say of them.
+//! A model's scores on a split, and the records about them.
 
 use candle_core::{Device, Tensor};
 
 use super::TrainError;
-use super::feed::Feed;
+use super::loader::Loader;
 use crate::model::Model;
 use data::Dataset;
 use imbalance::LabelMatrix;
+use imbalance::evaluation::{self, FittedPolicy};
 use imbalance::loss::{Batch, Loss, sigmoid};
 use imbalance::metric;
 use imbalance::sampler::Draw;
-use imbalance::threshold::Rule;
 use plan::InputShape;
 use protocol::journal::JournalError;
-use protocol::{Event, Job, SplitName};
+use protocol::{Evaluated, Event, Job, SplitName};
 
 /// Rows of one forward pass at least: without gradients there is room for more than a training batch.
 pub const LEAST_BATCH: usize = 64;
@@ -21,7 +21,7 @@ pub const LEAST_BATCH: usize = 64;
 /// The inputs of `rows` as a tensor: `[batch, channels, height, width]` or `[batch, width]`.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, device: &Device) -> candle_core::Result<Tensor> {
     let mut values = vec![0.0; rows.len() * data.shape().values()];
     data.gather(rows, augment, &mut values);
@@ -31,7 +31,7 @@ pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, devic
 /// The inputs of `draws` (indices into the train split) as [`inputs`] gives them, blends mixed.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
     let mut values = Vec::new();
     drawn_values(data, draws, augment, data.shape().values(), &mut values);
@@ -66,16 +66,16 @@ fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Res
 /// Logits of `rows`, row-major `[rows, labels]`; they are read once, when all are computed.
 ///
 /// # Errors
-/// Candle's; those of `beat`, a sign of life after each batch.
+/// Candle errors; errors of `beat`, which is called after each batch.
 pub fn logits(
     model: &dyn Model,
     data: &Dataset,
-    feed: &Feed,
+    loader: &Loader,
     rows: &[u32],
     batch: usize,
     mut beat: impl FnMut() -> Result<(), JournalError>,
 ) -> Result<Vec<f32>, TrainError> {
-    let (batches, batch) = (feed.rows(data, rows)?, batch.max(LEAST_BATCH));
+    let (batches, batch) = (loader.rows(data, rows)?, batch.max(LEAST_BATCH));
     let mut all = Vec::with_capacity(rows.len().div_ceil(batch));
     for start in (0..rows.len()).step_by(batch) {
         let inputs = batches.inputs(start..rows.len().min(start + batch))?;
@@ -85,7 +85,7 @@ pub fn logits(
     Ok(if all.is_empty() { Vec::new() } else { Tensor::cat(&all, 0)?.to_vec1::<f32>()? })
 }
 
-/// Probabilities of logits; an error where one is no number.
+/// Probabilities of logits; an error where one is NaN or infinite.
 ///
 /// # Errors
 /// [`TrainError::Diverged`].
@@ -100,7 +100,7 @@ pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>
 /// The loss over a whole split.
 ///
 /// # Errors
-/// [`TrainError::Diverged`] where it is no number.
+/// [`TrainError::Diverged`] where it is NaN or infinite.
 pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) -> Result<f64, TrainError> {
     let mut gradient = vec![0.0; logits.len()];
     let value = loss.evaluate(Batch { labels: truth.names.len(), logits, targets: &truth.values, epoch }, &mut gradient);
@@ -111,24 +111,24 @@ pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) 
     }
 }
 
-/// The scores of one epoch on val, and what the policies make of them there.
+/// The scores of one epoch on val, and the policies fitted on them.
 #[derive(Clone, Debug)]
 pub struct Fitted {
     pub epoch: usize,
-    /// What each policy of the job came to.
-    thresholds: Vec<Rule>,
+    policies: Vec<FittedPolicy>,
     pub macro_ap: Option<f64>,
 }
 
-/// The records of one epoch's val scores, with the thresholds fitted on them.
-#[must_use]
-pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> (Fitted, Vec<Event>) {
-    let thresholds: Vec<Rule> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
+/// The records of one epoch's val scores, with the policies fitted on them.
+///
+/// # Errors
+/// [`TrainError::Strategy`]: a policy that this version does not know.
+pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> Result<(Fitted, Vec<Event>), TrainError> {
     let ranking = metric::rank(scores, truth);
     let macro_ap = metric::average::mean_defined(&ranking.ap).map(|mean| mean.mean);
-    let fitted = Fitted { epoch, thresholds, macro_ap };
+    let fitted = Fitted { epoch, policies: evaluation::fit(&job.policies, scores, truth)?, macro_ap };
     let events = records(job, &fitted, SplitName::Val, ranking, scores, truth);
-    (fitted, events)
+    Ok((fitted, events))
 }
 
 /// The records of the test scores of the same epoch, under thresholds that were fitted before test was looked at.
@@ -145,12 +145,8 @@ fn records(
     scores: &[f32],
     truth: &LabelMatrix,
 ) -> Vec<Event> {
-    let (r, a, epoch) = (&job.run, job.attempt, fitted.epoch);
-    let mut events = vec![Event::Rank { r: r.clone(), a, epoch, split, ranking }];
-    events.extend(job.policies.iter().zip(&fitted.thresholds).map(|(policy, thresholds)| {
-        let metric::Decisions { thresholds, counts, samples_f1, subset_accuracy } = metric::decide(scores, truth, thresholds);
-        let policy = policy.clone();
-        Event::Eval { r: r.clone(), a, epoch, split, policy, thresholds, counts, samples_f1, subset_accuracy }
-    }));
+    let evaluated = Evaluated { run: &job.run, attempt: job.attempt, epoch: fitted.epoch, split };
+    let mut events = vec![evaluated.ranking(ranking)];
+    events.extend(evaluated.under(&fitted.policies, scores, truth));
     events
 }

@@ -1,7 +1,7 @@
 //! Many small networks (`linear`, `mlp`) in one pass over the same inputs: forward, backward and update in closed form, without a
 //! graph. Their first layers stand below each other and are one matrix product; what comes after is each run's own.
 //!
-//! A run gives the same bits among others as alone (see [`kernel::stacked`]). Candle's own way through the same networks is
+//! A run gives the same bits among others as alone (see [`kernel::stacked`]). Candle's graph of the same networks is
 //! the reference that tests compare with.
 
 pub mod device;
@@ -12,17 +12,17 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::TrainError;
-use super::optimizer::Rule;
+use super::optimizer::UpdateRule;
 use super::record::Learner;
 use kernel::{linear_input_gradient, linear_values, linear_weight_gradient, stacked};
 
-/// One kind of parameter of all runs, with its gradient and what the optimizers remember of it: one run after the other, or side by
+/// One kind of parameter of all runs, with its gradient and the optimizers' state of it: one run after the other, or side by
 /// side in panels (see [`stacked`]).
-struct Block {
+struct Parameters {
     name: String,
     /// As Candle has it.
     shape: Vec<usize>,
-    /// Values a run.
+    /// Values per run.
     size: usize,
     /// Inputs, where the block is in panels.
     panels: Option<usize>,
@@ -35,15 +35,15 @@ struct Block {
 /// A fully connected layer of all runs. The weights of the first one are in panels.
 struct Layer {
     inputs: usize,
-    weight: Block,
-    bias: Block,
+    weight: Parameters,
+    bias: Parameters,
 }
 
 /// The networks of some runs.
 pub struct Heads {
     layers: Vec<Layer>,
     /// How each run moves, and the steps it has made.
-    rules: Vec<(Rule, u64)>,
+    rules: Vec<(UpdateRule, u64)>,
     /// The largest norm of each run's gradient.
     clips: Vec<Option<f64>>,
     /// The first layer's outputs in panels: room that is kept from step to step.
@@ -51,7 +51,7 @@ pub struct Heads {
 }
 
 /// A layer as one run sees it.
-struct Part<'h> {
+struct LayerView<'h> {
     inputs: usize,
     weight: &'h [f32],
     bias: &'h [f32],
@@ -59,7 +59,7 @@ struct Part<'h> {
     dbias: &'h mut [f32],
 }
 
-impl Block {
+impl Parameters {
     fn load(name: &str, learners: &[&mut Learner], memory: &[Memory], in_panels: bool) -> Result<Self, TrainError> {
         let var = learners.first().and_then(|learner| learner.state.get(name));
         let shape = var.map(|var| var.dims().to_vec()).unwrap_or_default();
@@ -95,10 +95,10 @@ impl Block {
     }
 }
 
-/// What an optimizer remembers, by name.
+/// The optimizer's state, by name.
 type Memory = BTreeMap<String, Tensor>;
 
-/// The parameter `name` of a learner, which has `size` values, and what its optimizer remembers of it.
+/// The parameter `name` of a learner, which has `size` values, and its optimizer's state of it.
 fn numbers(learner: &Learner, memory: &Memory, name: &str, size: usize) -> Result<[Vec<f32>; 3], TrainError> {
     let missing = || candle_core::Error::Msg(format!("the network has no {name}"));
     let value = learner.state.get(name).ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?;
@@ -120,7 +120,7 @@ fn layer_names(learners: &[&mut Learner]) -> Vec<String> {
     names
 }
 
-/// Gives a learner what training has made of its parameters and of what its optimizer remembers, by name, after `steps` steps in all.
+/// Writes the trained parameters and the optimizer's state to a learner, by name, after `steps` steps in all.
 fn give_back(learner: &mut Learner, steps: u64, blocks: impl Iterator<Item = (String, [Tensor; 3])>) -> Result<(), TrainError> {
     let mut memory = Memory::new();
     for (name, [value, first, second]) in blocks {
@@ -138,12 +138,12 @@ impl Heads {
     /// The networks of `learners`, which have equal layers and are on the CPU. `clips` has their gradients' largest norms.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn load(learners: &[&mut Learner], clips: Vec<Option<f64>>) -> Result<Self, TrainError> {
         let memory: Vec<Memory> = learners.iter().map(|learner| learner.optimizer.state()).collect();
         let layer = |(place, name): (usize, &String)| -> Result<Layer, TrainError> {
-            let weight = Block::load(&format!("{name}.weight"), learners, &memory, place == 0)?;
-            let bias = Block::load(&format!("{name}.bias"), learners, &memory, false)?;
+            let weight = Parameters::load(&format!("{name}.weight"), learners, &memory, place == 0)?;
+            let bias = Parameters::load(&format!("{name}.bias"), learners, &memory, false)?;
             Ok(Layer { inputs: weight.shape.last().copied().unwrap_or(0), weight, bias })
         };
         let layers = layer_names(learners).iter().enumerate().map(layer).collect::<Result<_, _>>()?;
@@ -151,13 +151,13 @@ impl Heads {
         Ok(Self { layers, rules, clips, z: Vec::new() })
     }
 
-    /// Puts everything back where [`Self::load`] took it from.
+    /// Writes everything back to the learners that [`Self::load`] read.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
         for (run, learner) in learners.iter_mut().enumerate() {
-            let of = |block: &Block| -> candle_core::Result<_> {
+            let of = |block: &Parameters| -> candle_core::Result<_> {
                 let [value, first, second] = [&block.value, &block.first, &block.second].map(|values| block.tensor(values, run));
                 Ok((block.name.clone(), [value?, first?, second?]))
             };
@@ -167,11 +167,11 @@ impl Heads {
         Ok(())
     }
 
-    fn blocks(&self) -> impl Iterator<Item = &Block> {
+    fn blocks(&self) -> impl Iterator<Item = &Parameters> {
         self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias])
     }
 
-    /// Numbers a row.
+    /// Numbers per row.
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.layers[0].inputs
@@ -183,7 +183,7 @@ impl Heads {
         self.layers.len() == 1
     }
 
-    /// Numbers a row that the head reads, on which dropout falls.
+    /// Numbers per row that the head reads, on which dropout falls.
     #[must_use]
     pub fn features(&self) -> usize {
         self.layers.last().map_or(0, |layer| layer.inputs)
@@ -203,12 +203,12 @@ impl Heads {
         z
     }
 
-    /// Logits of `x [batch, inputs]`, rows [`stacked::row_step`] apart: row-major `[batch, labels]`, a run each.
+    /// Logits of `x [batch, inputs]`, rows [`stacked::row_step`] apart: row-major `[batch, labels]`, one matrix per run.
     #[must_use]
     pub fn logits(&self, x: &[f32]) -> Vec<Vec<f32>> {
         let (z, batch) = (self.first(x, Vec::new()), self.batch(x));
         let forward = |run: usize| {
-            let of = |block: &Block| run * block.size..(run + 1) * block.size;
+            let of = |block: &Parameters| run * block.size..(run + 1) * block.size;
             let first = &self.layers[0].bias;
             let z = upright(&z, run, &first.value[of(first)], batch);
             let rest = self.layers[1..].iter();
@@ -219,9 +219,9 @@ impl Heads {
         (0..self.rules.len()).into_par_iter().map(forward).collect()
     }
 
-    /// Forward and backward over `x [batch, inputs]`, rows [`stacked::row_step`] apart: `loss(run, logits, gradient)` is a run's loss of row-major `[batch, labels]`
-    /// logits, whose gradient it writes. `mask` is the dropout of the features before the head where there are hidden layers (that
-    /// of the inputs is the caller's). Returns what `loss` gave.
+    /// Forward and backward over `x [batch, inputs]`, rows [`stacked::row_step`] apart: `loss(run, logits, gradient)` is a run's
+    /// loss of row-major `[batch, labels]` logits, whose gradient it writes. `mask` is the dropout of the features before the
+    /// head where there are hidden layers (that of the inputs is the caller's). Returns what `loss` gave.
     pub fn gradients<T: Send>(
         &mut self,
         x: &[f32],
@@ -231,18 +231,18 @@ impl Heads {
         let (inputs, runs) = (self.inputs(), self.rules.len());
         let z = std::mem::take(&mut self.z);
         let (mut z, batch) = (self.first(x, z), self.batch(x));
-        let mut parts: Vec<Vec<Part<'_>>> = (0..runs).map(|_| Vec::new()).collect();
+        let mut parts: Vec<Vec<LayerView<'_>>> = (0..runs).map(|_| Vec::new()).collect();
         let [first, rest @ ..] = &mut self.layers[..] else { return Vec::new() };
         for Layer { inputs, weight, bias } in rest {
             let gradients = weight.gradient.chunks_exact_mut(weight.size).zip(bias.gradient.chunks_exact_mut(bias.size));
             let values = weight.value.chunks_exact(weight.size).zip(bias.value.chunks_exact(bias.size));
             for (parts, ((weight, bias), (dweight, dbias))) in parts.iter_mut().zip(values.zip(gradients)) {
-                parts.push(Part { inputs: *inputs, weight, bias, dweight, dbias });
+                parts.push(LayerView { inputs: *inputs, weight, bias, dweight, dbias });
             }
         }
         let (bias, dbias) =
             (first.bias.value.par_chunks_exact(first.bias.size), first.bias.gradient.par_chunks_exact_mut(first.bias.size));
-        // One by one: losses differ in what they cost.
+        // One task per run: losses differ in cost.
         let each = bias.zip(dbias).zip(&mut parts).enumerate().with_max_len(1);
         let each = each.map(|(run, ((bias, dbias), parts))| {
             let own = upright(&z, run, bias, batch);
@@ -255,13 +255,13 @@ impl Heads {
         results
     }
 
-    /// Moves every run against its gradient with its own learning rate. Returns the runs whose gradient is no number where its norm
-    /// was asked for; they have not moved.
+    /// Moves every run against its gradient with its own learning rate. Returns the runs whose gradient is NaN or infinite where
+    /// its norm was asked for; they have not moved.
     pub fn update(&mut self, rates: &[f64]) -> Vec<usize> {
         let mut broken = Vec::new();
         for run in 0..self.rules.len() {
             let Some(limit) = self.clips[run] else { continue };
-            let square = |block: &Block| -> f64 {
+            let square = |block: &Parameters| -> f64 {
                 (0..block.size).map(|at| f64::from(block.gradient[block.place(run, at)])).map(|g| g * g).sum()
             };
             let norm = self.blocks().map(square).sum::<f64>().sqrt();
@@ -294,7 +294,7 @@ impl Heads {
                 stacked::update(&columns, &mut block.value, &mut block.first, &mut block.second, &block.gradient);
                 continue;
             }
-            let Block { size, value, gradient, first, second, .. } = block;
+            let Parameters { size, value, gradient, first, second, .. } = block;
             let moved = value.par_chunks_exact_mut(*size).zip(first.par_chunks_exact_mut(*size));
             let by = second.par_chunks_exact_mut(*size).zip(gradient.par_chunks_exact(*size));
             let all = moved.zip(by).zip(self.rules.par_iter().zip(rates)).enumerate();
@@ -357,10 +357,10 @@ fn add_up(dy: &[f32], dbias: &mut [f32]) {
     }
 }
 
-/// One run's way forward and back from its first layer's outputs `z`. Returns what the loss gave, and the gradient of `z`.
+/// Forward and backward pass of one run from its first layer's outputs `z`. Returns what the loss gave, and the gradient of `z`.
 fn backward<T>(
     z: Vec<f32>,
-    parts: &mut [Part<'_>],
+    parts: &mut [LayerView<'_>],
     dbias: &mut [f32],
     mask: Option<&[f32]>,
     loss: impl FnOnce(&[f32], &mut [f32]) -> T,
@@ -379,7 +379,7 @@ fn backward<T>(
         if let Some(mask) = mask.filter(|_| place + 1 == last) {
             dx.iter_mut().zip(mask).for_each(|(dx, mask)| *dx *= mask);
         }
-        // Where the rectifier was shut (or dropout fell) nothing comes through.
+        // No gradient passes where the rectifier was off or a unit was dropped.
         dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx = if x > 0.0 { *dx } else { 0.0 });
         dy = dx;
     }

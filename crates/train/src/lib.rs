@@ -1,17 +1,20 @@
-//! One training, from a job to its records and files: optimizer, schedule, loop, evaluation, checkpoint. Knows no process and no
-//! journal: what it has to say goes to a [`Monitor`].
+//! One training, from a job to its records and files: optimizer, schedule, loop, evaluation, checkpoint. It has no process and no
+//! journal: its messages go to a [`Monitor`].
 //!
-//! A run depends on its job alone. Each epoch's randomness is named by (seed, epoch), sums run in an order that no number of threads
-//! changes, and the checkpoint holds all the rest; so an interrupted run goes on to the same last bit.
+//! A run depends on its job alone. Each epoch's randomness is named by (seed, epoch), sums run in an order that no number of
+//! threads changes, and the checkpoint holds the rest: an interrupted run resumes to the same last bit.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("sweep runs on Linux only: it watches its workers through /proc and locks its files with flock");
 
 mod bundle;
 mod checkpoint;
+pub mod criterion;
 mod evaluate;
 pub mod features;
-pub mod feed;
 mod heads;
 mod keep;
-pub mod meter;
+pub mod loader;
 pub mod model;
 pub mod optimizer;
 mod record;
@@ -20,9 +23,9 @@ mod step;
 pub mod worker;
 
 pub use bundle::together;
-pub use feed::Feed;
 pub use keep::finished;
-pub use session::{run, run_fed};
+pub use loader::Loader;
+pub use session::{run, run_with};
 pub use step::Trainer;
 
 use crate::model::ModelError;
@@ -31,21 +34,21 @@ use imbalance::StrategyError;
 use protocol::journal::JournalError;
 use protocol::{Event, Job, Outcome};
 
-/// Whoever listens to the training of one or more jobs and may stop it.
+/// Listens to the training of one or more jobs, and may stop it.
 pub trait Monitor {
     /// The training begins; `from` is the number of epochs that a checkpoint spared it.
     ///
     /// # Errors
-    /// What the training has to say cannot be kept: it ends.
+    /// The message cannot be stored: the training ends.
     fn begin(&mut self, job: &Job, from: Option<usize>) -> Result<(), JournalError>;
 
-    /// A sign of life, as often as the training likes.
+    /// A sign of life, as often as the training calls it.
     ///
     /// # Errors
     /// As [`Self::begin`].
     fn beat(&mut self, job: &Job, beat: Beat) -> Result<(), JournalError>;
 
-    /// Results: they are safe when this returns.
+    /// Results; they are stored when this returns.
     ///
     /// # Errors
     /// As [`Self::begin`].
@@ -60,7 +63,7 @@ pub trait Monitor {
     }
 }
 
-/// Where a training is.
+/// How far a training is.
 #[derive(Clone, Copy, Debug)]
 pub struct Beat {
     /// From 0.
@@ -73,7 +76,7 @@ pub struct Beat {
     pub images_per_s: f64,
 }
 
-/// How a training ended well.
+/// How a training ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     Done,
@@ -83,10 +86,10 @@ pub enum Finish {
     StoppedEarly,
 }
 
-/// What ends a training badly.
+/// Errors that end a training.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// Loss, gradient or scores are no numbers any more.
+    /// Loss, gradient or scores are NaN or infinite.
     #[error("{0}")]
     Diverged(String),
     /// Prepared data that cannot be read, or that the strategy cannot be built for.
@@ -109,7 +112,7 @@ pub enum TrainError {
     Candle(#[from] candle_core::Error),
     /// The device has no room for the run.
     #[error(
-        "the device has no memory left for a step of {batch} rows{}: a smaller `train.batch_size`, smaller pictures or fewer workers on the \
+        "the device has no memory left for a step of {batch} rows{}: a smaller `train.batch_size`, smaller images or fewer workers on the \
          device may fit ({source})",
         of_runs(*.runs)
     )]
@@ -126,10 +129,11 @@ fn of_runs(runs: usize) -> String {
     if runs > 1 { format!(" of {runs} runs at once (each is tried alone)") } else { String::new() }
 }
 
-/// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's and cuDNN's `ALLOC_FAILED`.
+/// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's `ALLOC_FAILED`, cuDNN's and cuRAND's
+/// `ALLOCATION_FAILED`.
 fn is_out_of_memory(error: &candle_core::Error) -> bool {
     let words = error.to_string().to_lowercase();
-    ["out of memory", "out_of_memory", "alloc_failed"].iter().any(|word| words.contains(word))
+    ["out of memory", "out_of_memory", "alloc_failed", "allocation_failed"].iter().any(|word| words.contains(word))
 }
 
 impl TrainError {
@@ -142,7 +146,7 @@ impl TrainError {
         }
     }
 
-    /// What the controller is told.
+    /// The outcome that the controller is told.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {

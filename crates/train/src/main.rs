@@ -40,7 +40,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let Command::Worker { device, threads, journal, name } = Cli::parse().command;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().with_target(false).init();
+    worker::log_to_stderr();
     match worker::run(&Options { device, threads, journal, name }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -11,12 +11,12 @@ use kernel::{AdamStep, Blend, Moved, SgdStep, Update};
 
 /// How a parameter moves.
 #[derive(Clone, Copy, Debug)]
-pub enum Rule {
+pub enum UpdateRule {
     Adam { beta1: f64, beta2: f64, eps: f64, decay: f64, decoupled: bool },
     Sgd { momentum: f64, nesterov: bool, decay: f64 },
 }
 
-impl Rule {
+impl UpdateRule {
     /// The rule of a sweep file's `train.optimizer`.
     #[must_use]
     pub fn new(choice: &Choice) -> Self {
@@ -36,7 +36,7 @@ impl Rule {
         }
     }
 
-    /// What step number `step` (from 1) does on plain slices: `first` and `second` (of Adam) are what the optimizer remembers.
+    /// What step number `step` (from 1) does on plain slices: `first` and `second` (of Adam) are the optimizer's state.
     pub fn apply(&self, step: u64, rate: f64, parameter: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
         match *self {
             Self::Adam { .. } => {
@@ -95,16 +95,16 @@ impl Rule {
     }
 }
 
-/// An optimizer and what it remembers of each parameter.
+/// An optimizer and its state of each parameter.
 #[derive(Debug)]
 pub struct Optimizer {
-    rule: Rule,
-    slots: BTreeMap<String, Slot>,
+    rule: UpdateRule,
+    slots: BTreeMap<String, ParameterState>,
     steps: u64,
 }
 
 #[derive(Debug)]
-struct Slot {
+struct ParameterState {
     parameter: Var,
     /// Running mean of the gradient.
     first: Var,
@@ -116,13 +116,13 @@ impl Optimizer {
     /// The optimizer of a sweep file's `train.optimizer`, over `parameters` by name.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(choice: &Choice, parameters: &BTreeMap<String, Var>) -> Result<Self> {
-        let rule = Rule::new(choice);
+        let rule = UpdateRule::new(choice);
         let zeros = |parameter: &Var| Var::zeros(parameter.shape(), parameter.dtype(), parameter.device());
         let slot = |(name, parameter): (&String, &Var)| {
-            let second = if matches!(rule, Rule::Adam { .. }) { Some(zeros(parameter)?) } else { None };
-            Ok((name.clone(), Slot { parameter: parameter.clone(), first: zeros(parameter)?, second }))
+            let second = if matches!(rule, UpdateRule::Adam { .. }) { Some(zeros(parameter)?) } else { None };
+            Ok((name.clone(), ParameterState { parameter: parameter.clone(), first: zeros(parameter)?, second }))
         };
         Ok(Self { rule, slots: parameters.iter().map(slot).collect::<Result<_>>()?, steps: 0 })
     }
@@ -131,18 +131,18 @@ impl Optimizer {
     /// gradients are still to be multiplied with ([`kernel::clip_scale`]).
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn step(&mut self, gradients: &BTreeMap<&str, Tensor>, rate: f64, scale: Option<&Tensor>) -> Result<()> {
         self.steps += 1;
-        let moved = self.slots.iter().filter_map(|(name, Slot { parameter, first, second })| {
+        let moved = self.slots.iter().filter_map(|(name, ParameterState { parameter, first, second })| {
             Some(Moved { parameter, first, second: second.as_ref(), gradient: gradients.get(name.as_str())? })
         });
         let update = match self.rule {
-            Rule::Adam { .. } => {
+            UpdateRule::Adam { .. } => {
                 let (mean, square, step) = self.rule.adam(self.steps, rate);
                 Update::Adam { mean, square, step }
             }
-            Rule::Sgd { momentum, nesterov, decay } => Update::Sgd {
+            UpdateRule::Sgd { momentum, nesterov, decay } => Update::Sgd {
                 mean: Blend { keep: momentum, add: 1.0, decay, square: false },
                 step: SgdStep { rate, momentum, decay, nesterov },
             },
@@ -152,7 +152,7 @@ impl Optimizer {
 
     /// How it moves parameters.
     #[must_use]
-    pub fn rule(&self) -> Rule {
+    pub fn rule(&self) -> UpdateRule {
         self.rule
     }
 
@@ -162,7 +162,7 @@ impl Optimizer {
         self.steps
     }
 
-    /// What it remembers: `first.NAME` and, of Adam, `second.NAME`.
+    /// Its state: `first.NAME` and, of Adam, `second.NAME`.
     #[must_use]
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let mut state = BTreeMap::new();
@@ -178,7 +178,7 @@ impl Optimizer {
     /// Takes over what [`Self::state`] gave after `steps` steps. `false`, and nothing is changed, where `state` lacks something.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn restore(&mut self, state: &BTreeMap<String, &Tensor>, steps: u64) -> Result<bool> {
         let own = self.state();
         if own.iter().any(|(name, own)| state.get(name).is_none_or(|found| found.dims() != own.dims())) {
@@ -200,7 +200,7 @@ impl Optimizer {
 /// The L2 norm of all gradients together, f64.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn norm(gradients: &BTreeMap<&str, Tensor>) -> Result<f64> {
     let mut sum = 0.0;
     for gradient in gradients.values() {
@@ -214,7 +214,7 @@ pub fn norm(gradients: &BTreeMap<&str, Tensor>) -> Result<f64> {
 /// Returns the norm they had.
 ///
 /// # Errors
-/// Candle's.
+/// Propagates Candle errors.
 pub fn clip(gradients: &mut BTreeMap<&str, Tensor>, limit: f64) -> Result<f64> {
     let norm = norm(gradients)?;
     let scale = limit / (norm + 1e-6);

@@ -1,14 +1,14 @@
-//! The loop of one run through Candle: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and the
-//! last epoch on test.
+//! The loop of one run through Candle: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and
+//! the last epoch on test.
 
 use std::time::Instant;
 
 use candle_core::Device;
 
 use super::checkpoint::EpochFacts;
+use super::criterion::Epoch;
 use super::evaluate;
-use super::feed::Feed;
-use super::meter::Course;
+use super::loader::Loader;
 use super::optimizer::Optimizer;
 use super::record::{Learner, Record, Truth};
 use super::step::Trainer;
@@ -25,7 +25,7 @@ use protocol::{Job, SplitName};
 struct Session<'a> {
     record: Record<'a>,
     data: &'a Dataset,
-    feed: &'a Feed,
+    loader: &'a Loader,
     monitor: &'a mut dyn Monitor,
     model: Box<dyn Model>,
     learner: Learner,
@@ -43,19 +43,19 @@ struct Session<'a> {
 /// # Errors
 /// [`TrainError`]; what was recorded before stays.
 pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
-    run_fed(job, data, &Feed::new(data, device)?, monitor)
+    run_with(job, data, &Loader::new(data, device)?, monitor)
 }
 
-/// [`run`] on the way of `data` to a device that runs before it have used.
+/// [`run`] with the batches of `data` that runs before it have used.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_fed(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
-    train(job, data, feed, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size, 1))
+pub fn run_with(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    train(job, data, loader, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size, 1))
 }
 
-fn train(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
-    let mut session = Session::new(job, data, feed, monitor)?;
+fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    let mut session = Session::new(job, data, loader, monitor)?;
     let drawn = realised(&session.sampler.draws(job.config.seed, 0), &session.truth.train);
     session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
     for epoch in session.record.done()..job.config.train.epochs {
@@ -82,13 +82,14 @@ fn train(job: &Job, data: &Dataset, feed: &Feed, monitor: &mut dyn Monitor) -> R
     Ok(Finish::Done)
 }
 
-/// logit of each label's prevalence: where a head that knows nothing should start (Lin et al. 2017, section 4.1; strategies.md M10).
+/// The logit of each label's prevalence, at which a head without information should start (Lin et al. 2017, section 4.1;
+/// docs/strategies.md#prior-bias).
 fn prior_logits(train: &LabelCounts) -> Vec<f64> {
     let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
     train.positives.iter().map(logit).collect()
 }
 
-/// The network of `job` where its training starts, and an optimizer that remembers nothing yet.
+/// The network of `job` where its training starts, and an optimizer without state.
 ///
 /// # Errors
 /// A network that cannot be built.
@@ -121,13 +122,13 @@ pub fn sampler_of(job: &Job, data: &Dataset, train: &imbalance::LabelMatrix) -> 
 }
 
 impl<'a> Session<'a> {
-    fn new(job: &'a Job, data: &'a Dataset, feed: &'a Feed, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
+    fn new(job: &'a Job, data: &'a Dataset, loader: &'a Loader, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
         let truth = Truth::of(data);
         let counts = truth.train.counts();
-        let (model, learner) = start(job, data, &counts, feed.device())?;
+        let (model, learner) = start(job, data, &counts, loader.device())?;
         Ok(Self {
             record: Record::new(job)?,
-            schedule: Schedule::new(&job.config.train),
+            schedule: Schedule::new(&job.config.train)?,
             loss: loss_of(job, &counts)?,
             sampler: sampler_of(job, data, &truth.train)?,
             beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
@@ -136,7 +137,7 @@ impl<'a> Session<'a> {
             learner,
             data,
             mean: 0.0,
-            feed,
+            loader,
             monitor,
         })
     }
@@ -148,9 +149,9 @@ impl<'a> Session<'a> {
         let draws = self.sampler.draws(seed, epoch);
         let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
         let labels = self.truth.train.names.len();
-        let batches = self.feed.draws(self.data, &draws, (seed, epoch))?;
-        let course = Course { loss: &*self.loss, targets: &targets, labels, batch: batch_size, seed, epoch };
-        let mut meter = self.feed.meter(course, self.mean)?;
+        let batches = self.loader.draws(self.data, &draws, (seed, epoch))?;
+        let whole = Epoch { loss: &*self.loss, targets: &targets, labels, batch: batch_size, seed, number: epoch };
+        let mut criterion = self.loader.criterion(whole, self.mean)?;
         let steps = draws.len().div_ceil(batch_size);
         let (start, mut rate) = (Instant::now(), 0.0);
         for step in 0..steps {
@@ -159,21 +160,21 @@ impl<'a> Session<'a> {
             let done = rows.end;
             let grad_clip = job.config.train.grad_clip;
             let (model, optimizer) = (&*self.model, &mut self.learner.optimizer);
-            let mut trainer = Trainer { model, optimizer, meter: &mut *meter, grad_clip };
+            let mut trainer = Trainer { model, optimizer, criterion: &mut *criterion, grad_clip };
             trainer.step(&batches.inputs(rows.clone())?, rows, Step { seed, epoch, step }, rate)?;
             let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9);
-            self.beat = Beat { epoch, step: step + 1, steps, loss: meter.mean(), images_per_s };
+            self.beat = Beat { epoch, step: step + 1, steps, loss: criterion.mean(), images_per_s };
             self.monitor.beat(job, self.beat)?;
         }
-        self.mean = meter.close()?;
+        self.mean = criterion.close()?;
         Ok((self.mean, rate, draws.len()))
     }
 
     fn logits(&mut self, split: SplitName) -> Result<Vec<f32>, TrainError> {
         let rows = if split == SplitName::Val { &self.data.split().val } else { &self.data.split().test };
         let job = self.record.job;
-        let (model, data, feed, beat) = (&*self.model, self.data, self.feed, self.beat);
-        evaluate::logits(model, data, feed, rows, job.config.train.batch_size, || self.monitor.beat(job, beat))
+        let (model, data, loader, beat) = (&*self.model, self.data, self.loader, self.beat);
+        evaluate::logits(model, data, loader, rows, job.config.train.batch_size, || self.monitor.beat(job, beat))
     }
 
     /// Test, once: the last epoch with the model at hand, the best one with the model that was kept.

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 
-use crate::{Beat, Feed, Finish, Monitor, TrainError};
+use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use data::Dataset;
-use kernel::{give_freed_memory_back, keep_freed_memory};
+use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Heard, Job, Order, Outcome, VERSION};
@@ -35,6 +35,14 @@ pub struct Options {
     pub journal: PathBuf,
     /// The name of this worker in its journal.
     pub name: String,
+}
+
+/// Shows the log on stderr: warnings, or what `RUST_LOG` says. A second call changes nothing.
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // Fails only where a subscriber is set already, which is then as good.
+    let _ = tracing::subscriber::set_global_default(logs.without_time().with_target(false).finish());
 }
 
 /// What ends a worker early.
@@ -125,6 +133,10 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
             let number = number.parse().map_err(|_| wrong("a CUDA device is cuda:N, N = 0, 1, ...".to_owned()))?;
             let device = Device::new_cuda(number)
                 .map_err(|error| WorkerError::Device(format!("device `{name}` cannot be used: {error}")))?;
+            // SWEEP_CUDA_EVENTS is there to measure what they cost; nothing else needs them.
+            if std::env::var_os("SWEEP_CUDA_EVENTS").is_none() {
+                without_events(&device);
+            }
             if let Err(error) = keep_freed_memory(&device) {
                 tracing::warn!("device `{name}` gives freed memory back to the driver again and again, which is slow: {error}");
             }
@@ -133,13 +145,17 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
     }
 }
 
+unsafe extern "C" {
+    /// POSIX: ends the process, without the handlers of `exit`.
+    safe fn _exit(status: i32) -> !;
+}
+
 fn host() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
 }
 
 /// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
 /// end of stdin without a `stop` means that the controller is gone, and ends the process.
-#[expect(clippy::disallowed_methods, reason = "the thread that trains may be deep in an epoch")]
 fn listen(stop: Arc<Stop>) -> Receiver<Work> {
     let (sender, orders) = mpsc::channel();
     std::thread::spawn(move || {
@@ -159,8 +175,9 @@ fn listen(stop: Arc<Stop>) -> Receiver<Work> {
                 }
             }
         }
-        // Nobody would hear of a result any more, and the checkpoint is good.
-        std::process::exit(0);
+        // Nobody would hear of a result any more, and the checkpoint is good. Nothing is torn down, least of all a device that the
+        // other thread is using.
+        _exit(0);
     });
     orders
 }
@@ -206,7 +223,7 @@ struct Worker {
 }
 
 /// A data set, its folder and how it is read, and its way to the device.
-type Opened = (PathBuf, DataConfig, Dataset, Feed);
+type Opened = (PathBuf, DataConfig, Dataset, Loader);
 
 type Pictures = (PathBuf, DataConfig, String, Option<String>);
 
@@ -235,7 +252,7 @@ impl Worker {
             let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, feed, voice| {
                 let mut ends = Ends::new();
                 for job in jobs {
-                    match crate::run_fed(job, data, feed, voice) {
+                    match crate::run_with(job, data, feed, voice) {
                         Err(error @ TrainError::Journal(_)) => return Err(error),
                         end => ends.push(end),
                     }
@@ -255,7 +272,7 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stop: &Stop,
-        train: impl FnOnce(&[Job], &Dataset, &Feed, &mut Voice<'_>) -> Result<Ends, TrainError>,
+        train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
         let Self { journal, device, data, features } = self;
         let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
@@ -352,12 +369,12 @@ fn on_features<'a>(
 }
 
 /// The data set of `job`: the one that is open, or its own.
-fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Feed), TrainError> {
+fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Loader), TrainError> {
     let config = &job.config.data;
     if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
         *data = None;
         let opened = Dataset::open(&job.data, config)?;
-        let feed = Feed::new(&opened, device)?;
+        let feed = Loader::new(&opened, device)?;
         *data = Some((job.data.clone(), config.clone(), opened, feed));
     }
     let (_, _, data, feed) = data.as_ref().expect("it was filled just now");

@@ -19,7 +19,7 @@ struct Net {
     variance: f64,
     /// Names and shapes of the whole network, its last layer too.
     tensors: BTreeMap<String, Vec<usize>>,
-    /// The first picture's, then every fourth of the second one's.
+    /// The first image's, then every fourth of the second one's.
     features: Vec<f64>,
 }
 
@@ -119,7 +119,7 @@ fn densenet121() {
     check("densenet121");
 }
 
-/// Whole files that `tests/oracle/backbones.py FOLDER` made: pictures of the usual size, timm's names.
+/// Whole files that `tests/oracle/backbones.py FOLDER` made: images of the usual size, timm's names.
 #[test]
 fn whole_files_of_timm_and_torchvision() {
     let Some(folder) = std::env::var_os("SWEEP_BACKBONES").map(PathBuf::from) else {

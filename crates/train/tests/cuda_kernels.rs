@@ -1,9 +1,9 @@
-//! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in bf16. And the
-//! operations on the heads of a bundle.
+//! Each operation on feature maps on a CUDA device beside the same operation on the CPU: values and gradients, in f32 and in
+//! bf16. And the operations on the heads of a bundle.
 //!
-//! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (tests/densenet.rs). The
-//! device may be a GPU or the host emulation of tests/cuda_on_host. Without either the tests are skipped, and say so; they fail
-//! where `SWEEP_NEED_GPU` is set.
+//! The CPU's operations are compared with references in f64 (unit tests of `kernel`) and with torchvision (crates/train/tests/densenet.rs).
+//! The device may be a GPU or the host emulation of tests/cuda_on_host. Without either the tests are skipped, and say so; they
+//! fail where `SWEEP_NEED_GPU` is set.
 
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -147,6 +147,64 @@ fn convolutions() {
     }
 }
 
+/// Products of numbers with all their bits, in sizes that tensor cores take, each a sum of 1024 or more: the other tests' numbers are
+/// exact in bf16, so that nothing but this one sees what a library rounds on the way in.
+#[test]
+fn f32_keeps_its_bits_on_the_way_in() {
+    let Some(cuda) = cuda::device() else { return };
+    let mut errors = Vec::new();
+    let mut compare = |what: String, got: &Tensor, expected: &Tensor| {
+        let got = got.to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
+        let norm = |t: &Tensor| t.sqr().unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap().sqrt();
+        let error = norm(&(got - expected).unwrap()) / norm(expected);
+        println!("{what}: off by {error:.1e}");
+        errors.push((what, error));
+    };
+    let wide = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+    let there = |t: &Tensor| t.to_device(&cuda).unwrap();
+
+    let (a, b) = (random(&[256, 1024], 1, &Device::Cpu), random(&[1024, 192], 2, &Device::Cpu));
+    let turned = |t: &Tensor| there(&t.t().unwrap().contiguous().unwrap()).t().unwrap();
+    let product = wide(&a).matmul(&wide(&b)).unwrap();
+    compare("matmul".into(), &there(&a).matmul(&there(&b)).unwrap(), &product);
+    compare("matmul of a transpose".into(), &turned(&a).matmul(&there(&b)).unwrap(), &product);
+    compare("matmul by a transpose".into(), &there(&a).matmul(&turned(&b)).unwrap(), &product);
+
+    let [n, h, w] = [4, 16, 16];
+    for (inputs, outputs, k) in [(1024, 1024, 1), (128, 128, 3)] {
+        let padding = k / 2;
+        let x = random(&[n, h, w, inputs], 3, &Device::Cpu);
+        let weight = random(&[outputs, inputs, k, k], 4, &Device::Cpu);
+        let dy = random(&[n, h, w, outputs], 5, &Device::Cpu);
+        let taps: Vec<(usize, usize)> = (0..k * k).map(|tap| (tap / k, tap % k)).collect();
+        let padded = |t: &Tensor, i: usize, j: usize| {
+            t.pad_with_zeros(1, i, 2 * padding - i).unwrap().pad_with_zeros(2, j, 2 * padding - j).unwrap()
+        };
+        let around = padded(&wide(&x), padding, padding);
+        let seen: Vec<Tensor> = taps.iter().map(|&(i, j)| around.narrow(1, i, h).unwrap().narrow(2, j, w).unwrap()).collect();
+        let seen = Tensor::cat(&seen, 3).unwrap().reshape((n * h * w, k * k * inputs)).unwrap();
+        let matrix =
+            wide(&weight).permute((0, 2, 3, 1)).unwrap().contiguous().unwrap().reshape((outputs, k * k * inputs)).unwrap();
+        let slope = wide(&dy).reshape((n * h * w, outputs)).unwrap();
+        let y = seen.matmul(&matrix.t().unwrap()).unwrap().reshape((n, h, w, outputs)).unwrap();
+        let dweight = slope.t().unwrap().matmul(&seen).unwrap().reshape((outputs, k, k, inputs)).unwrap();
+        let dweight = dweight.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+        let back = slope.matmul(&matrix).unwrap().reshape((n, h, w, k * k * inputs)).unwrap();
+        let parts = taps.iter().enumerate().map(|(tap, &(i, j))| padded(&back.narrow(3, tap * inputs, inputs).unwrap(), i, j));
+        let dx = parts.reduce(|sum, part| (sum + part).unwrap()).unwrap();
+        let dx = dx.narrow(1, padding, h).unwrap().narrow(2, padding, w).unwrap();
+
+        let (x, weight) = (Var::from_tensor(&there(&x)).unwrap(), Var::from_tensor(&there(&weight)).unwrap());
+        let got = kernel::conv2d(x.as_tensor(), weight.as_tensor(), 1, padding).unwrap();
+        let gradients = (&got * there(&dy)).unwrap().sum_all().unwrap().backward().unwrap();
+        compare(format!("conv2d {k}x{k}"), &got, &y);
+        compare(format!("conv2d {k}x{k}, input's gradient"), gradients.get(&x).unwrap(), &dx);
+        compare(format!("conv2d {k}x{k}, weight's gradient"), gradients.get(&weight).unwrap(), &dweight);
+    }
+    let wrong: Vec<_> = errors.iter().filter(|(_, error)| error.is_nan() || *error > 1e-6).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
 #[test]
 fn batch_norms_in_training() {
     for relu in [false, true] {
@@ -267,7 +325,7 @@ fn layers(t: &[Tensor]) -> Vec<DenseLayer> {
         .collect()
 }
 
-/// A dense block from this room's other operations.
+/// A dense block from the crate's other operations.
 fn by_parts(t: &[Tensor]) -> Result<Tensor> {
     let mut maps = vec![t[0].clone()];
     for DenseLayer { norm1, conv1, norm2, conv2 } in layers(t) {
@@ -278,7 +336,7 @@ fn by_parts(t: &[Tensor]) -> Result<Tensor> {
     kernel::concat(&maps)
 }
 
-/// Channels of all rests, one picture and several. In f32 beside the CPU. In bf16 beside its parts on the device: the roundings
+/// Channels of all rests, one image and several. In f32 beside the CPU. In bf16 beside its parts on the device: the roundings
 /// of a layer turn some of the next one's rectifiers on and off, so that f32 gradients are no measure of theirs.
 #[test]
 fn dense_blocks() {

@@ -1,7 +1,7 @@
-//! Bundles on a device (heads of all runs in one pass there) beside each run alone on that device, which goes through Candle's graph,
-//! and beside the bundle on the CPU: on the CPU, where each operation of the device has a plain twin, and in a CUDA build on the first
-//! CUDA device or the host emulation of tests/cuda_on_host. Without either the second part is skipped, and fails where SWEEP_NEED_GPU
-//! is set.
+//! Bundles on a device (heads of all runs in one pass there) beside each run alone on that device, which goes through Candle's
+//! graph, and beside the bundle on the CPU: on the CPU, where each operation of the device has a plain twin, and in a CUDA build
+//! on the first CUDA device or the host emulation of tests/cuda_on_host. Without either the second part is skipped, and fails
+//! where SWEEP_NEED_GPU is set.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -19,7 +19,7 @@ use imbalance::rng::Rng;
 use protocol::journal::JournalError;
 use protocol::{Event, Job, Outcome};
 use tempfile::TempDir;
-use train::{Beat, Feed, Finish, Monitor, TrainError, run_fed, together};
+use train::{Beat, Finish, Loader, Monitor, TrainError, run_with, together};
 
 /// Losses with a form (`db` has numbers of the rows) and without one (`soft_f1`, `zlpr`).
 const FILE: &str = r#"
@@ -50,7 +50,8 @@ const NETWORKS: [&[&str]; 4] = [
     &["model.arch=\"mlp\"", "model.hidden=[10, 7]"],
 ];
 
-/// How far losses may be apart, beside the larger of 1 and their size, and scores, which lie between 0 and 1: f32 sums in another order.
+/// How far losses may be apart, beside the larger of 1 and their size, and scores, which lie between 0 and 1: f32 sums in another
+/// order.
 const LOSSES: f64 = 1e-5;
 const SCORES: f32 = 1e-4;
 
@@ -82,8 +83,8 @@ impl Place {
         self.jobs.iter().map(below).collect()
     }
 
-    fn feed(&self, device: &Device) -> Feed {
-        Feed::resident(&self.data, device).unwrap()
+    fn loader(&self, device: &Device) -> Loader {
+        Loader::resident(&self.data, device).unwrap()
     }
 
     /// The val scores of each epoch of a run.
@@ -124,13 +125,18 @@ impl Monitor for Listener {
     }
 }
 
-fn bundle(place: &Place, jobs: &[Job], feed: &Feed, stop_after: Option<usize>) -> (Vec<Result<Finish, TrainError>>, Listener) {
+fn bundle(
+    place: &Place,
+    jobs: &[Job],
+    loader: &Loader,
+    stop_after: Option<usize>,
+) -> (Vec<Result<Finish, TrainError>>, Listener) {
     let mut listener = Listener { stop_after, ..Listener::default() };
-    (together(jobs, &place.data, feed, &mut listener).unwrap(), listener)
+    (together(jobs, &place.data, loader, &mut listener).unwrap(), listener)
 }
 
-fn whole(place: &Place, jobs: &[Job], feed: &Feed) -> Listener {
-    let (ends, told) = bundle(place, jobs, feed, None);
+fn whole(place: &Place, jobs: &[Job], loader: &Loader) -> Listener {
+    let (ends, told) = bundle(place, jobs, loader, None);
     assert!(ends.iter().all(|end| matches!(end, Ok(Finish::Done))), "{ends:?}");
     told
 }
@@ -156,20 +162,20 @@ fn a_bundle_on_the_device_is_each_run_alone_and_the_hosts_bundle() {
         let place = place(network);
         assert_eq!(place.jobs.len(), 24, "losses without weights are trained once");
         let host = place.jobs("host");
-        let told_host = whole(&place, &host, &Feed::streamed(&Device::Cpu));
+        let told_host = whole(&place, &host, &Loader::streamed(&Device::Cpu));
         for device in devices() {
             let name = format!("{number} {device:?}");
-            let (feed, ours) = (place.feed(&device), place.jobs(&format!("{name} bundle")));
-            let told = whole(&place, &ours, &feed);
+            let (loader, ours) = (place.loader(&device), place.jobs(&format!("{name} bundle")));
+            let told = whole(&place, &ours, &loader);
             let alone = place.jobs(&format!("{name} alone"));
             let mut told_alone = Listener::default();
             for job in &alone {
-                assert_eq!(run_fed(job, &place.data, &feed, &mut told_alone).unwrap(), Finish::Done);
+                assert_eq!(run_with(job, &place.data, &loader, &mut told_alone).unwrap(), Finish::Done);
             }
             let single = place.jobs(&format!("{name} bundles of one"));
             let mut told_single = Listener::default();
             for job in &single {
-                told_single.told.extend(whole(&place, std::slice::from_ref(job), &feed).told);
+                told_single.told.extend(whole(&place, std::slice::from_ref(job), &loader).told);
             }
             for (way, jobs, other) in
                 [("the host's", &host, &told_host), ("alone", &alone, &told_alone), ("of one", &single, &told_single)]
@@ -188,41 +194,42 @@ fn a_bundle_on_the_device_repeats_itself_and_goes_on_where_it_stopped() {
     for network in [NETWORKS[0], NETWORKS[2]] {
         let place = place(network);
         for device in devices() {
-            let (feed, name) = (place.feed(&device), format!("{device:?}"));
+            let (loader, name) = (place.loader(&device), format!("{device:?}"));
             let first = place.jobs(&format!("{name} first"));
-            let told = whole(&place, &first, &feed);
+            let told = whole(&place, &first, &loader);
             let same = |jobs: &[Job], other: &Listener, what: &str| {
                 assert_eq!(apart(&place, (jobs, other), (&first, &told)), (0.0, 0.0), "{network:?} on {device:?}: {what}");
             };
             if !device.is_cpu() {
                 // On the CPU the streamed way is the host's.
                 let jobs = place.jobs(&format!("{name} streamed"));
-                same(&jobs, &whole(&place, &jobs, &Feed::streamed(&device)), "streamed");
+                same(&jobs, &whole(&place, &jobs, &Loader::streamed(&device)), "streamed");
             }
             let jobs = place.jobs(&format!("{name} stopped"));
-            let (ends, _) = bundle(&place, &jobs, &feed, Some(1));
+            let (ends, _) = bundle(&place, &jobs, &loader, Some(1));
             assert!(ends.iter().all(|end| matches!(end, Ok(Finish::Stopped))), "{ends:?}");
-            same(&jobs, &whole(&place, &jobs, &feed), "stopped and gone on");
+            same(&jobs, &whole(&place, &jobs, &loader), "stopped and gone on");
         }
     }
 }
 
-/// A learning rate beyond all numbers: the run ends as diverged, clipped or not, with or without a form, and changes no other.
+/// A learning rate so large that parameters overflow: the run ends as diverged, clipped or not, with or without a form, and
+/// changes no other.
 #[test]
 fn a_run_that_diverges_on_the_device_leaves_its_bundle_alone() {
     for network in [NETWORKS[1], NETWORKS[2]] {
         let place = place(network);
         for device in devices() {
-            let (feed, name) = (place.feed(&device), format!("{device:?}"));
+            let (loader, name) = (place.loader(&device), format!("{device:?}"));
             let good = place.jobs(&format!("{name} good"));
-            let told = whole(&place, &good, &feed);
+            let told = whole(&place, &good, &loader);
             let mut jobs = place.jobs(&format!("{name} bad"));
             let of = |kind: &str, jobs: &[Job]| jobs.iter().position(|job| job.config.loss.kind == kind).unwrap();
             let bad = [of("bce", &jobs), of("soft_f1", &jobs), of("db", &jobs)];
             for at in bad {
                 jobs[at].config.train.learning_rate = 1e38;
             }
-            let (ends, rest) = bundle(&place, &jobs, &feed, None);
+            let (ends, rest) = bundle(&place, &jobs, &loader, None);
             for (at, end) in ends.iter().enumerate() {
                 let run = &jobs[at].run.0;
                 match end {

@@ -1,6 +1,6 @@
-//! The ways of a training on a device (data set resident, loss and account on the device, one launch an optimizer step) against those
-//! of the host: on the CPU, where each operation has a plain twin, and in a CUDA build on the first CUDA device or the host emulation of
-//! tests/cuda_on_host. Without either the second part is skipped, and fails where SWEEP_NEED_GPU is set.
+//! The ways of a training on a device (data set resident, loss and account on the device, one launch per optimizer step) against
+//! those of the host: on the CPU, where each operation has a plain twin, and in a CUDA build on the first CUDA device or the host
+//! emulation of tests/cuda_on_host. Without either the second part is skipped, and fails where SWEEP_NEED_GPU is set.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -23,9 +23,9 @@ use kernel::clip_scale;
 use protocol::journal::JournalError;
 use protocol::{Event, Job};
 use tempfile::TempDir;
-use train::meter::{Course, Meter, OnDevice, OnHost};
+use train::criterion::{Criterion, DeviceCriterion, Epoch, HostCriterion};
 use train::optimizer::{self, Optimizer};
-use train::{Beat, Feed, Finish, Monitor, run_fed};
+use train::{Beat, Finish, Loader, Monitor, run_with};
 
 /// The first data set of a sweep file below `folder`, prepared, and the job of its first run.
 fn prepared(folder: &Path, file: &str) -> (Dataset, Job) {
@@ -35,7 +35,7 @@ fn prepared(folder: &Path, file: &str) -> (Dataset, Job) {
 
 const END: &str = "[train]\nepochs = 3\nbatch_size = 16\ngrad_clip = 1.0\n[grid]\nloss = { kind = \"focal\", gamma = 1.0 }\npos_weight = \"sqrt\"\n";
 
-/// Coloured pictures of 8 x 8 pixels, mirrored and moved at train time.
+/// Coloured images of 8 x 8 pixels, mirrored and moved at train time.
 fn pictures(folder: &Path) -> (Dataset, Job) {
     let (mut rng, mut table) = (Rng::new(0, "pictures", &[]), "file,A,B\n".to_owned());
     for row in 0..60 {
@@ -85,12 +85,12 @@ fn batches_are_the_hosts() {
             _ => draw,
         };
         let draws: Vec<Draw> = (0..30).map(|row| blended((row, Draw::plain(row)))).collect();
-        let host = Feed::streamed(&Device::Cpu);
+        let host = Loader::streamed(&Device::Cpu);
         for device in devices() {
-            let feed = Feed::resident(&data, &device).unwrap();
+            let loader = Loader::resident(&data, &device).unwrap();
             for (seed, epoch) in [(0, 0), (3, 7)] {
                 let (ours, theirs) =
-                    (feed.draws(&data, &draws, (seed, epoch)).unwrap(), host.draws(&data, &draws, (seed, epoch)).unwrap());
+                    (loader.draws(&data, &draws, (seed, epoch)).unwrap(), host.draws(&data, &draws, (seed, epoch)).unwrap());
                 for range in [0..16, 16..30] {
                     let (ours, theirs) = (ours.inputs(range.clone()).unwrap(), theirs.inputs(range).unwrap());
                     assert_eq!(ours.dims(), theirs.dims());
@@ -101,7 +101,7 @@ fn batches_are_the_hosts() {
                 }
             }
             let val = &data.split().val;
-            let (ours, theirs) = (feed.rows(&data, val).unwrap(), host.rows(&data, val).unwrap());
+            let (ours, theirs) = (loader.rows(&data, val).unwrap(), host.rows(&data, val).unwrap());
             assert_eq!(numbers(&ours.inputs(1..5).unwrap()), numbers(&theirs.inputs(1..5).unwrap()), "{device:?}");
         }
     }
@@ -133,7 +133,7 @@ fn every_loss() -> Vec<(String, Box<dyn Loss>)> {
 
 /// Batches of 500 and 200 rows: the loss is summed in two parts, and the last batch is smaller.
 #[test]
-fn the_meter_on_the_device_judges_as_the_hosts() {
+fn the_criterion_on_the_device_equals_the_hosts() {
     let (rows, batch) = (700, 500);
     let mut rng = Rng::new(0, "logits", &[]);
     let logits: Vec<f32> = (0..rows * LABELS).map(|_| (4.0 * rng.normal()) as f32).collect();
@@ -141,14 +141,14 @@ fn the_meter_on_the_device_judges_as_the_hosts() {
     for device in devices() {
         let mut judged = 0;
         for (name, loss) in every_loss() {
-            let course = Course { loss: &*loss, targets: &targets, labels: LABELS, batch, seed: 0, epoch: 3 };
-            let Some(mut ours) = OnDevice::new(course, &device, 0.0).unwrap() else { continue };
-            let mut theirs = OnHost::new(course);
+            let epoch = Epoch { loss: &*loss, targets: &targets, labels: LABELS, batch, seed: 0, number: 3 };
+            let Some(mut ours) = DeviceCriterion::new(epoch, &device, 0.0).unwrap() else { continue };
+            let mut theirs = HostCriterion::new(epoch);
             for range in [0..500, 500..700] {
                 let values = &logits[range.start * LABELS..range.end * LABELS];
-                let judge = |meter: &mut dyn Meter, device: &Device| {
+                let judge = |criterion: &mut dyn Criterion, device: &Device| {
                     let logits = Tensor::from_slice(values, (range.len(), LABELS), device).unwrap();
-                    numbers(&meter.judge(&logits, range.clone()).unwrap())
+                    numbers(&criterion.evaluate(&logits, range.clone()).unwrap())
                 };
                 let tolerance = if name == "focal_seed" { 3e-6 } else { 1e-6 };
                 close(&format!("{name} on {device:?}"), &judge(&mut ours, &device), &judge(&mut theirs, &Device::Cpu), tolerance);
@@ -165,16 +165,16 @@ fn the_meter_on_the_device_judges_as_the_hosts() {
 fn a_step_that_comes_to_no_number_is_named_when_the_epoch_ends() {
     let targets = [0, 1, 0].repeat(5);
     let (_, bce) = every_loss().remove(0);
-    let course = Course { loss: &*bce, targets: &targets, labels: LABELS, batch: 2, seed: 0, epoch: 1 };
+    let epoch = Epoch { loss: &*bce, targets: &targets, labels: LABELS, batch: 2, seed: 0, number: 1 };
     for device in devices() {
         for bad in [f32::NAN, f32::INFINITY] {
-            let mut meter = OnDevice::new(course, &device, 0.5).unwrap().unwrap();
+            let mut criterion = DeviceCriterion::new(epoch, &device, 0.5).unwrap().unwrap();
             for (range, value) in [(0..2, 1.0), (2..4, bad), (4..5, bad)] {
                 let logits = Tensor::full(value, (range.len(), LABELS), &device).unwrap();
-                meter.judge(&logits, range).unwrap();
-                assert_eq!(meter.mean(), 0.5);
+                criterion.evaluate(&logits, range).unwrap();
+                assert_eq!(criterion.mean(), 0.5);
             }
-            let error = meter.close().unwrap_err().to_string();
+            let error = criterion.close().unwrap_err().to_string();
             assert!(error.contains("in step 2 of epoch 2"), "{error}");
         }
     }
@@ -265,18 +265,19 @@ fn a_run_on_the_device_goes_the_hosts_way() {
     for make in [pictures, features] {
         let folder: TempDir = tempfile::tempdir().unwrap();
         let (data, job) = make(folder.path());
-        let train = |feed: &Feed, name: &str| {
+        let train = |loader: &Loader, name: &str| {
             let job = Job { folder: folder.path().join(name), ..job.clone() };
             let mut listener = Listener::default();
-            assert_eq!(run_fed(&job, &data, feed, &mut listener).unwrap(), Finish::Done);
+            assert_eq!(run_with(&job, &data, loader, &mut listener).unwrap(), Finish::Done);
             assert_eq!(listener.0.len(), 6);
             listener.0
         };
-        let theirs = train(&Feed::streamed(&Device::Cpu), "host");
+        let theirs = train(&Loader::streamed(&Device::Cpu), "host");
         for (number, device) in devices().iter().enumerate() {
-            for (name, feed) in [("resident", Feed::resident(&data, device).unwrap()), ("streamed", Feed::streamed(device))] {
-                assert_eq!(feed.is_resident(), name == "resident");
-                close(&format!("{name} on {device:?}"), &train(&feed, &format!("{name}-{number}")), &theirs, 1e-4);
+            for (name, loader) in [("resident", Loader::resident(&data, device).unwrap()), ("streamed", Loader::streamed(device))]
+            {
+                assert_eq!(loader.is_resident(), name == "resident");
+                close(&format!("{name} on {device:?}"), &train(&loader, &format!("{name}-{number}")), &theirs, 1e-4);
             }
         }
     }

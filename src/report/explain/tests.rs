@@ -63,7 +63,8 @@ fn whole(settings: Vec<Setting>) -> Explanation {
     }
 }
 
-/// strategies.md 8: weights move the decision point, the ranking stays, tuned bce does as well and stays calibrated.
+/// docs/strategies.md#decision-rule: weights move the decision point, the ranking stays, tuned bce does as well and stays
+/// calibrated.
 #[test]
 fn weights_move_the_decision_point_and_bce_is_kept() {
     let view = explained(

@@ -53,19 +53,16 @@ fn double_correction(cases: &[Case], lints: &mut Lints) {
 
 fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     let config = &case.config;
-    if config.loss.kind == "class_balanced" {
-        // One that another version recorded may have none.
-        if let Some(beta) = config.loss.find("beta") {
-            let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
-            equal_weights(&weights, beta, facts, &case.name, lints);
-        }
+    if let Some(beta) = config.loss.find("beta").filter(|_| config.loss.kind == "class_balanced") {
+        let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
+        equal_weights(&weights, beta, facts, &case.name, lints);
     }
     equal_formula(&config.pos_weight, facts, &case.name, lints);
     if config.sampler.kind == "repeat_factor" {
         nothing_repeated(case, facts, lints);
     }
     // One epoch is all there is; of an imported run nobody knows the schedule.
-    let share = if config.train.epochs > 1 { Schedule::new(&config.train).first_epoch_share() } else { 0.0 };
+    let share = if config.train.epochs > 1 { Schedule::new(&config.train).map_or(0.0, |schedule| schedule.first_epoch_share()) } else { 0.0 };
     if share > SPENT {
         lints.add(
             Kind::ScheduleSpent,

@@ -9,11 +9,11 @@
 
 use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, sigmoid, softplus};
-use super::{Build, Entry, Form, focal};
+use super::{Entry, Form, LossBuild, focal};
 use crate::Choice;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "asl",
     summary: "asymmetric loss (Ridnik 2021): easy negatives count less, the easiest nothing; pos_weight multiplies the positive term",
     params: &[
@@ -42,7 +42,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Number(0.0),
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| {
             let [negative, positive, clip, detach] = ["gamma_neg", "gamma_pos", "clip", "detach"].map(|name| choice.get(name));
@@ -75,7 +75,7 @@ struct Asl {
     positive: f64,
     clip: f64,
     detach: bool,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

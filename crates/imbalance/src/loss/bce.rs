@@ -5,13 +5,13 @@
 
 use super::form::Side;
 use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid, softplus};
-use super::{Batch, Build, Entry, Form};
+use super::{Batch, Entry, Form, LossBuild};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "bce",
     summary: "binary cross-entropy; pos_weight multiplies the positive term",
     params: &[],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
         make: |_, context| Ok(Box::new(Bce { weight: context.pos_weight.clone() })),
@@ -20,7 +20,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 
 #[derive(Debug)]
 struct Bce {
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

@@ -1,27 +1,29 @@
-//! Class-balanced loss (Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019, equation 6), on bce or focal.
+//! Class-balanced loss (Cui et al., "Class-balanced loss based on effective number of samples", CVPR 2019, equation 6), on bce or
+//! focal.
 //!
 //! n samples are worth `E_n = (1 - b^n) / (1 - b)`; a label weighs `1 / E_n`, normalised to a mean of 1 over the labels (as the
-//! reference and timm do), on BOTH terms: it weighs labels against each other, so the LINK is that of the loss below it. Where the
-//! labels have thousands of positives, b <= 0.999 gives weights that are all 1 (strategies.md 1.5). The other forms, for rows with
-//! several labels (those of the distribution-balanced loss's comparison), weigh whole rows: by the mean n of the row's labels, the
-//! mean weight or the rarest label; a row without labels weighs 1. Their weight depends on the labels, so that they have no LINK.
+//! reference and timm do), on BOTH terms: it weighs labels against each other, so the LINK is that of the loss below it. Where
+//! the labels have thousands of positives, b <= 0.999 gives weights that are all 1 (docs/strategies.md#class_balanced). The other
+//! forms, for rows with several labels (those of the distribution-balanced loss's comparison), weigh whole rows: by the mean n of
+//! the row's labels, the mean weight or the rarest label; a row without labels weighs 1. Their weight depends on the labels, so
+//! that they have no LINK.
 
-use super::form::{Rows, Side};
+use super::form::{RowWeights, Side};
 use super::pointwise::{Cell, link, mean_over_cells};
-use super::{Batch, Build, Entry, Form, Loss, bce, focal};
+use super::{Batch, Entry, Form, Loss, LossBuild, bce, focal};
 use crate::Choice;
 use crate::{Absent, LabelCounts, Param, StrategyError, Takes};
 
 /// Of an effective number: below 1, where it would be the number itself.
 pub(crate) const BETA: Takes = Takes::Number { min: 0.0, max: 0.999_999_999 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "class_balanced",
     summary: "labels weigh 1 / effective number (Cui 2019), both terms alike; pos_weight multiplies the positive term",
     params: &[
         Param {
             name: "beta",
-            help: "of the effective number (1 - beta^n) / (1 - beta); 0 is no weight, towards 1 it is 1/n (Cui 2019: 0.9 to 0.9999)",
+            help: "beta of the effective number (1 - beta^n) / (1 - beta): 0 weighs nothing, towards 1 it weighs by 1/n (Cui 2019: 0.9 to 0.9999)",
             takes: BETA,
             absent: Absent::Number(0.9999),
         },
@@ -33,7 +35,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         },
         Param { name: "gamma", help: "as in focal; 0 is bce", takes: focal::GAMMA, absent: Absent::Number(0.0) },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| {
             (choice.get("beta") == 0.0).then(|| match choice.get("gamma") {
@@ -85,7 +87,7 @@ struct ClassBalanced {
     scale: f64,
     beta: f64,
     by: String,
-    /// n, one a label.
+    /// n, one per label.
     positives: Vec<f64>,
     pos_weight: Vec<f64>,
 }
@@ -127,7 +129,7 @@ impl Loss for ClassBalanced {
         let negative = Side::negative(self.gamma, 1.0, labels);
         Some(match self.by.as_str() {
             "label" => Form::new(positive.times(&self.weights), negative.times(&self.weights)),
-            _ => Form { rows: Rows::Weighed, ..Form::new(positive, negative) },
+            _ => Form { rows: RowWeights::Weighed, ..Form::new(positive, negative) },
         })
     }
 

@@ -1,23 +1,23 @@
-//! Distribution-balanced loss (Wu et al., "Distribution-balanced loss for multi-label classification in long-tailed datasets", ECCV
-//! 2020), with and without its focal factor, written from the paper's equations 3 to 8.
+//! Distribution-balanced loss (Wu et al., "Distribution-balanced loss for multi-label classification in long-tailed datasets",
+//! ECCV 2020), with and without its focal factor, written from the paper's equations 3 to 8.
 //!
-//! Re-balanced weights: `r = (1/n_k) / sum of 1/n_j over the row's labels`, the share of a row's draws under class-aware sampling that
-//! are due to label k; a cell weighs `alpha + sigmoid(beta (r - mu))`, at most 1 + alpha, which a row without labels gets.
-//! Negative-tolerant: `z' = z - (kappa/lambda) ln(N/n_k - 1)`, `l+ = w sp(-z')`, `l- = sp(lambda z') / lambda`; with gamma > 0 both
-//! times `balance` (1-p_t)^gamma, p_t by `sigmoid(z')` and `sigmoid(-lambda z')`. The defaults are the official COCO-MLT settings;
-//! mu has to be tuned where labels are few. The weights depend on the row's labels, so there is no LINK: calibrate on validation.
-//! It re-balances by itself; a pos_weight or a balancing sampler comes on top (the paper uses the sampler).
+//! Re-balanced weights: `r = (1/n_k) / sum of 1/n_j over the row's labels`, the share of a row's draws under class-aware sampling
+//! that are due to label k; a cell weighs `alpha + sigmoid(beta (r - mu))`, at most 1 + alpha, which a row without labels gets.
+//! Negative-tolerant: `z' = z - (kappa/lambda) ln(N/n_k - 1)`, `l+ = w sp(-z')`, `l- = sp(lambda z') / lambda`; with gamma > 0
+//! both times `balance` (1-p_t)^gamma, p_t by `sigmoid(z')` and `sigmoid(-lambda z')`. The defaults are the official COCO-MLT
+//! settings; mu has to be tuned where labels are few. The weights depend on the row's labels, so there is no LINK: calibrate on
+//! validation. It re-balances by itself; a pos_weight or a balancing sampler comes on top (the paper uses the sampler).
 
-use super::form::{Rows, Side};
+use super::form::{RowWeights, Side};
 use super::pointwise::{Cell, Term, mean_over_cells, sigmoid};
-use super::{Batch, Build, Entry, Form, Loss, focal};
+use super::{Batch, Entry, Form, Loss, LossBuild, focal};
 use crate::{Absent, Param, Takes};
 
 const fn number(name: &'static str, help: &'static str, min: f64, max: f64, default: f64) -> Param {
     Param { name, help, takes: Takes::Number { min, max }, absent: Absent::Number(default) }
 }
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "db",
     summary: "distribution-balanced loss (Wu 2020); gamma 0 leaves out its focal factor; pos_weight multiplies the positive term",
     params: &[
@@ -29,7 +29,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         Param { name: "gamma", help: "as in focal; 0 leaves the factor out", takes: focal::GAMMA, absent: Absent::Number(2.0) },
         number("balance", "factor of the focal form (Wu 2020: 2)", 0.01, 100.0, 2.0),
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("gamma") == 0.0 && choice.get("balance") != 1.0).then(|| choice.clone().with("balance", 1.0)),
         make: |choice, context| {
@@ -51,16 +51,16 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 
 #[derive(Debug)]
 struct Db {
-    /// 1/n, one a label.
+    /// 1/n, one per label.
     inverse: Vec<f64>,
     /// alpha, beta, mu.
     map: [f64; 3],
-    /// z' - z, one a label.
+    /// z' - z, one per label.
     shift: Vec<f64>,
     lambda: f64,
     gamma: f64,
     balance: f64,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 
@@ -96,7 +96,7 @@ impl Loss for Db {
         let weight = self.weight.iter().map(|weight| self.balance * weight).collect();
         let positive = Side::positive(self.gamma, weight).shifted(self.shift.clone());
         let negative = Side::negative(self.gamma, self.balance / self.lambda, labels).shifted(self.shift.clone());
-        let rows = Rows::Shared { alpha, beta, mu, inverse: self.inverse.clone() };
+        let rows = RowWeights::Shared { alpha, beta, mu, inverse: self.inverse.clone() };
         Some(Form { rows, ..Form::new(positive, Side { slope: -self.lambda, ..negative }) })
     }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::super::pointwise::link;
     use super::*;
 
-    /// strategies.md 1.9: what 0.5 stands for given the row's labels, and the weights and shifts of the golden batch.
+    /// docs/strategies.md#db: what 0.5 stands for given the row's labels, and the weights and shifts of the golden batch.
     #[test]
     fn the_parts_are_as_published() {
         let n = [19_000.0, 65_000.0, 38_000.0, 105_000.0f64];

@@ -6,13 +6,13 @@
 
 use super::form::Side;
 use super::pointwise::{Pointwise, Term, exp, mean_by_columns, sigmoid, softplus};
-use super::{Batch, Build, Entry, Form, bce};
+use super::{Batch, Entry, Form, LossBuild, bce};
 use crate::Choice;
 use crate::{Absent, Param, Takes};
 
 pub(super) const GAMMA: Takes = Takes::Number { min: 0.0, max: 20.0 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "focal",
     summary: "focal loss (Lin 2017): easy cells count less; pos_weight multiplies the positive term",
     params: &[
@@ -29,7 +29,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Off,
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("gamma") == 0.0 && choice.find("alpha").is_none()).then(|| Choice::plain(bce::ENTRY.kind)),
         make: |choice, context| {
@@ -43,7 +43,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 #[derive(Debug)]
 struct Focal {
     gamma: f64,
-    /// w a, one a label.
+    /// w a, one per label.
     weight: Vec<f64>,
     /// 1-a.
     negative: f64,

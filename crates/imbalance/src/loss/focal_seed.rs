@@ -1,17 +1,18 @@
-//! The focal loss of the question that started this program (Stack Overflow 72666962), as asked: on probabilities, in float32.
+//! The focal loss of the question that started this program (Stack Overflow 72666962), as it was asked: on probabilities, in
+//! float32.
 //!
-//! `p = sigmoid(z)`, `L = -a_k [ (1-p)^g y ln(p+eps) + p^g (1-y) ln(1-p+eps) ]`, eps = 1e-8, and a_k, the pos_weight, on BOTH terms:
-//! it weighs labels against each other, never positives against negatives (strategies.md 1.4). In float32 p is exactly 1 from
-//! z = 17, so that a confidently wrong negative gets no gradient at all; `focal` is the sound form of it.
+//! `p = sigmoid(z)`, `L = -a_k [ (1-p)^g y ln(p+eps) + p^g (1-y) ln(1-p+eps) ]`, eps = 1e-8, and a_k, the pos_weight, on BOTH
+//! terms: it weighs labels against each other, never positives against negatives (docs/strategies.md#focal_seed). In float32 p is
+//! exactly 1 from z = 17, so that a confidently wrong negative gets no gradient at all; `focal` is the numerically sound form.
 //! LINK: that of focal without alpha and weight, since a_k cancels (eps and rounding left aside).
 
 use super::focal;
 use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term};
-use super::{Build, Entry, Form};
+use super::{Entry, Form, LossBuild};
 use crate::{Absent, Param};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "focal_seed",
     summary: "the question's own focal loss: float32 probabilities, pos_weight on both terms (a baseline, not advice)",
     params: &[Param {
@@ -20,7 +21,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: focal::GAMMA,
         absent: Absent::Number(1.5),
     }],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
         make: |choice, context| {
@@ -35,7 +36,7 @@ const EPS: f32 = 1e-8;
 #[derive(Debug)]
 struct FocalSeed {
     gamma: f32,
-    /// a_k, one a label.
+    /// a_k, one per label.
     weight: Vec<f32>,
 }
 

@@ -1,7 +1,7 @@
-//! A loss as numbers: what a device needs to evaluate it by itself, value and gradient in one pass, without knowing its name.
+//! A loss described by numbers: what a device needs to evaluate value and gradient in one pass, without knowing the loss's name.
 //!
-//! The losses that are a mean over cells are few shapes of one variable under many names: a cell with label k costs
-//! `weight_k f(slope (z + shift_k))`, with one such side for y = 1, one for y = 0 and one for negatives that are taken for positives.
+//! The losses that are a mean over cells are few shapes of one variable under many names: a cell with label k costs `weight_k
+//! f(slope (z + shift_k))`, with one such side for y = 1, one for y = 0 and one for negatives that are taken for positives.
 //! [`Form::term`] is the definition; the losses themselves are computed as their files say, and a test compares the two.
 
 use super::pointwise::{Term, exp, sigmoid, softplus};
@@ -14,9 +14,9 @@ pub struct Form {
     pub positive: Side,
     /// Of cells with y = 0.
     pub negative: Side,
-    /// Negatives with a probability above the number are taken for positives, and cost this.
+    /// (tau, side): negatives with a probability above tau are taken for positives and cost `side`.
     pub corrected: Option<(f64, Side)>,
-    pub rows: Rows,
+    pub rows: RowWeights,
 }
 
 /// `weight_k f(slope (z + shift_k))`.
@@ -35,19 +35,19 @@ pub struct Side {
 pub enum Shape {
     /// `p^gamma softplus(-u)' + epsilon p^(gamma + 1)`, where `softplus(-u)` is the cross-entropy: bce, focal and poly1.
     Focal { gamma: f64, epsilon: f64 },
-    /// Focal, its modulator taken for a constant.
+    /// Focal, with the modulator treated as a constant.
     Detached { gamma: f64 },
-    /// `q^gamma (-ln(1 - q))` with `q = max(p - clip, 0)`; with `detach` the modulator is taken for a constant.
+    /// `q^gamma (-ln(1 - q))` with `q = max(p - clip, 0)`; with `detach` the modulator is treated as a constant.
     Clipped { gamma: f64, clip: f64, detach: bool },
     /// `(lambda - p) p^2`.
     Hill { lambda: f64 },
-    /// The question's own focal loss in float32 probabilities: of the truth y = 1, or of y = 0 where `negative`.
+    /// The question's own focal loss in float32 probabilities, for y = 1, or for y = 0 where `negative`.
     Seed { gamma: f32, negative: bool },
 }
 
-/// What else a cell is multiplied with, by a number of its row that [`super::Loss::rows`] makes from the row's targets.
+/// The weight of a row, from a number that [`super::Loss::rows`] computes from the row's targets.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Rows {
+pub enum RowWeights {
     /// Nothing.
     Alike,
     /// The row's number.
@@ -142,7 +142,7 @@ impl Form {
     /// Without corrections, and rows alike.
     #[must_use]
     pub fn new(positive: Side, negative: Side) -> Self {
-        Self { positive, negative, corrected: None, rows: Rows::Alike }
+        Self { positive, negative, corrected: None, rows: RowWeights::Alike }
     }
 
     /// What a cell costs; `row` is the number of its row, where rows have one.
@@ -154,9 +154,9 @@ impl Form {
             _ => self.negative.term(label, z),
         };
         match &self.rows {
-            Rows::Alike => term,
-            Rows::Weighed => term.times(row),
-            Rows::Shared { alpha, beta, mu, inverse } => {
+            RowWeights::Alike => term,
+            RowWeights::Weighed => term.times(row),
+            RowWeights::Shared { alpha, beta, mu, inverse } => {
                 term.times(alpha + if row == 0.0 { 1.0 } else { sigmoid(beta * (inverse[label] / row - mu)) })
             }
         }
@@ -165,9 +165,9 @@ impl Form {
     /// Numbers before those of the labels in [`Self::table`].
     pub const HEAD: usize = 20;
 
-    /// The form as the device reads it: of each side shape, its two parameters and slope (positive, negative, corrected; a shape of -1:
-    /// there is none), then tau, then rows: 0 alike, 1 weighed, 2 shared, with alpha, beta, mu; three unused. Then, each with a
-    /// number a label: shift and weight of the three sides, and the inverses.
+    /// The form as the device reads it: of each side shape, its two parameters and slope (positive, negative, corrected; a shape
+    /// of -1: there is none), then tau, then rows: 0 alike, 1 weighed, 2 shared, with alpha, beta, mu; three unused. Then, each
+    /// with a number per label: shift and weight of the three sides, and the inverses.
     #[must_use]
     pub fn table(&self) -> Vec<f64> {
         let labels = self.positive.weight.len();
@@ -179,9 +179,9 @@ impl Form {
         }
         table.push(self.corrected.as_ref().map_or(0.0, |(tau, _)| *tau));
         table.extend(match &self.rows {
-            Rows::Alike => [0.0; 4],
-            Rows::Weighed => [1.0, 0.0, 0.0, 0.0],
-            Rows::Shared { alpha, beta, mu, .. } => [2.0, *alpha, *beta, *mu],
+            RowWeights::Alike => [0.0; 4],
+            RowWeights::Weighed => [1.0, 0.0, 0.0, 0.0],
+            RowWeights::Shared { alpha, beta, mu, .. } => [2.0, *alpha, *beta, *mu],
         });
         table.resize(Self::HEAD, 0.0);
         let none = vec![0.0; labels];
@@ -189,7 +189,7 @@ impl Form {
             table.extend(side.map_or(&none, |side| &side.shift));
             table.extend(side.map_or(&none, |side| &side.weight));
         }
-        table.extend(if let Rows::Shared { inverse, .. } = &self.rows { inverse } else { &none });
+        table.extend(if let RowWeights::Shared { inverse, .. } = &self.rows { inverse } else { &none });
         table
     }
 }

@@ -1,13 +1,15 @@
-//! Hill loss (Zhang et al., "Simple and robust loss design for multi-label learning with missing labels", 2021, equations 7 and 9).
+//! Hill loss (Zhang et al., "Simple and robust loss design for multi-label learning with missing labels", 2021, equations 7 and
+//! 9).
 //!
-//! `l+ = w focal(z - margin)`, `l- = (lambda - p) p^2`: a negative that scores high counts less and less, since in data with missing
-//! labels it is likely a positive that nobody marked. lambda = 1.5 is where the slope of `l-` vanishes at p = 1; below, it would change
-//! its sign. LINK from the derivatives, where it rises (with the defaults: 0.5 stands for 0.196). A large margin or a small gamma lets
-//! the negatives fade faster than the positives: higher scores then stand for lower probabilities somewhere, and there is no LINK.
+//! `l+ = w focal(z - margin)`, `l- = (lambda - p) p^2`: a negative that scores high counts less and less, since in data with
+//! missing labels it is likely a positive that was not marked. lambda = 1.5 is where the slope of `l-` vanishes at p = 1; below,
+//! it would change its sign. LINK from the derivatives, where it rises (with the defaults: 0.5 stands for 0.196). A large margin
+//! or a small gamma lets the negatives fade faster than the positives: higher scores then stand for lower probabilities
+//! somewhere, and there is no LINK.
 
 use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, link, sigmoid};
-use super::{Build, Entry, Form, focal};
+use super::{Entry, Form, LossBuild, focal};
 use crate::{Absent, Param, Takes};
 
 pub(super) const MARGIN: Param = Param {
@@ -17,20 +19,20 @@ pub(super) const MARGIN: Param = Param {
     absent: Absent::Number(1.0),
 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "hill",
     summary: "high-scoring negatives count less, for data with missing labels (Zhang 2021); pos_weight multiplies the positive term",
     params: &[
         Param {
             name: "lambda",
-            help: "of the negative term (lambda - p) p^2 (Zhang 2021: 1.5)",
+            help: "lambda of the negative term (lambda - p) p^2 (Zhang 2021: 1.5)",
             takes: Takes::Number { min: 1.5, max: 100.0 },
             absent: Absent::Number(1.5),
         },
         MARGIN,
         Param { name: "gamma", help: "as in focal, positives only", takes: focal::GAMMA, absent: Absent::Number(2.0) },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
         make: |choice, context| {
@@ -53,7 +55,7 @@ struct Hill {
     lambda: f64,
     margin: f64,
     gamma: f64,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
     /// Whether LINK rises.
     linked: bool,

@@ -10,11 +10,11 @@
 use super::class_balanced::{self, BETA};
 use super::form::Side;
 use super::pointwise::{Cell, Term, link, mean_over_cells, sigmoid, softplus};
-use super::{Batch, Build, Entry, Form, Loss, bce};
+use super::{Batch, Entry, Form, Loss, LossBuild, bce};
 use crate::Choice;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "ldam",
     summary: "margins that grow with rarity, then deferred re-weighting (LDAM-DRW, Cao 2019); pos_weight multiplies the positive term",
     params: &[
@@ -49,7 +49,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Number(0.9999),
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| match choice {
             choice if choice.get("drw") == 1.0 && choice.get("drw_beta") > 0.0 => Some(choice.clone().with("drw_beta", 0.0)),
@@ -81,13 +81,13 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 #[derive(Debug)]
 struct Ldam {
     scale: f64,
-    /// Margins, one a label.
+    /// Margins, one per label.
     positives: Vec<f64>,
     negatives: Vec<f64>,
     /// Weight of each label from epoch `start` on.
     deferred: Vec<f64>,
     start: usize,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

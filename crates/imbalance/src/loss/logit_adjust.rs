@@ -1,16 +1,16 @@
 //! Logit adjustment (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, equation 10), in its sigmoid form.
 //!
-//! bce of `z + tau logit(pi)` with the label's prevalence pi in train: the network learns what the features add to the prevalence.
-//! Scores are taken without the offset, so that 0.5 stands for `sigmoid(tau logit pi)`, which is pi at tau = 1: the same operating
-//! point as bce with neg_over_pos (strategies.md F2). LINK: `sigmoid(z + tau logit pi - ln w)`.
+//! bce of `z + tau logit(pi)` with the label's prevalence pi in train: the network learns what the features add to the
+//! prevalence. Scores are taken without the offset, so that 0.5 stands for `sigmoid(tau logit pi)`, which is pi at tau = 1: the
+//! same operating point as bce with neg_over_pos (docs/strategies.md#operating-points). LINK: `sigmoid(z + tau logit pi - ln w)`.
 
 use super::form::Side;
 use super::pointwise::{Pointwise, Term, mean_by_columns, sigmoid};
-use super::{Batch, Build, Entry, Form, bce};
+use super::{Batch, Entry, Form, LossBuild, bce};
 use crate::Choice;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "logit_adjust",
     summary: "bce of the logit plus tau logit(prevalence) (Menon 2021); pos_weight multiplies the positive term",
     params: &[Param {
@@ -19,7 +19,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Number { min: 0.0, max: 10.0 },
         absent: Absent::Number(1.0),
     }],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("tau") == 0.0).then(|| Choice::plain(bce::ENTRY.kind)),
         make: |choice, context| {
@@ -32,9 +32,9 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 
 #[derive(Debug)]
 struct LogitAdjust {
-    /// tau logit(pi), one a label.
+    /// tau logit(pi), one per label.
     offset: Vec<f64>,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

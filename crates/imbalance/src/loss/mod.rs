@@ -1,5 +1,6 @@
-//! Losses on logits, with closed-form gradients: the mean over batch × labels, unless a loss says that it compares cells. One loss a
-//! file; each says its formula, its source and its LINK, the probability that a logit of its perfectly trained model stands for.
+//! Losses on logits, with closed-form gradients: the mean over batch × labels, unless a loss says that it compares cells. One
+//! loss per file; each says its formula, its source and its LINK, the probability that a logit of its perfectly trained model
+//! stands for.
 
 mod asl;
 mod bce;
@@ -25,7 +26,7 @@ pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 use super::{Entry, LabelCounts, StrategyError};
 use crate::Choice;
 
-/// A target that says nothing: its cell costs nothing and has no gradient.
+/// A masked target: its cell costs nothing and has no gradient.
 pub const IGNORED: u8 = 2;
 
 /// One batch, row-major `[rows, labels]`.
@@ -39,10 +40,10 @@ pub struct Batch<'a> {
     pub epoch: usize,
 }
 
-/// What a loss may know about the data: positive weights (1 where none) and train counts.
+/// What a loss is told about the data: positive weights (1 where none) and train counts.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// One weight a label.
+    /// One weight per label.
     pub pos_weight: Vec<f64>,
     pub counts: LabelCounts,
     /// Length of the training, in epochs.
@@ -55,37 +56,38 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
     /// `gradient` (same shape as the logits).
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64;
 
-    /// The loss of epoch `epoch` as numbers, where it is a mean over cells: the same values as [`Self::evaluate`], wherever they are
-    /// computed.
+    /// The loss of epoch `epoch` as numbers, where it is a mean over cells: the same values as [`Self::evaluate`], wherever they
+    /// are computed.
     fn form(&self, _epoch: usize) -> Option<Form> {
         None
     }
 
-    /// A number for each row of `targets` (`[rows, labels]`), where the form's [`form::Rows`] has a use for it; nothing otherwise.
+    /// A number for each row of `targets` (`[rows, labels]`) if the form's [`form::RowWeights`] uses one; empty otherwise.
     fn rows(&self, _labels: usize, _targets: &[u8]) -> Vec<f64> {
         Vec::new()
     }
 
-    /// LINK: the probability P(y=1|x) that a perfectly trained model means by logit `z` of `label`; `None` where the loss has no link.
+    /// LINK: the probability P(y=1|x) that logit `z` of `label` stands for in a perfectly trained model; `None` where the loss
+    /// has no link.
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64>;
 }
 
-/// Makes a loss; the spec has validated the parameters.
-pub type Make = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
+/// Makes a loss from a complete choice (see [`crate::admit`]).
+pub type MakeLoss = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
 
-/// How a loss is made, and whether `pos_weight` means anything to it.
+/// How a loss is made, and whether it reads `pos_weight`.
 #[derive(Clone, Copy, Debug)]
-pub struct Build {
-    /// `false`: points that differ only in pos_weight are one run.
+pub struct LossBuild {
+    /// `false`: the loss ignores pos_weight, so points that differ only in it are one run.
     pub reads_pos_weight: bool,
-    /// The simpler choice that these parameters make of the loss, equal to the last bit under every pos_weight. Two losses that
-    /// differ by a factor are not equal.
+    /// The simpler choice that the loss equals under these parameters, equal to the last bit under every pos_weight. Two losses
+    /// that differ by a factor are not equal.
     pub equal: fn(&Choice) -> Option<Choice>,
-    pub make: Make,
+    pub make: MakeLoss,
 }
 
 /// Every loss.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<LossBuild>] = &[
     bce::ENTRY,
     focal::ENTRY,
     focal_seed::ENTRY,
@@ -111,14 +113,13 @@ pub fn simplify(choice: Choice) -> Choice {
     }
 }
 
-/// The loss `choice` names; the spec has validated kind and parameters.
+/// The loss `choice` names.
 ///
 /// # Errors
-/// Where the loss cannot be built for these counts.
+/// An unknown kind or parameter; a loss that cannot be built for these counts.
 pub fn build(choice: &Choice, context: &Context) -> Result<Box<dyn Loss>, StrategyError> {
-    let entry = super::require(REGISTRY, "loss", &choice.kind)?;
-    super::whole(entry, choice)?;
-    (entry.build.make)(choice, context)
+    let (entry, choice) = super::admit(REGISTRY, "loss", choice)?;
+    (entry.build.make)(&choice, context)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Losses that are a mean over cells (row × label): two terms with their derivatives make a [`Loss`].
 //!
-//! A loss whose terms look at the label and the logit alone is a [`Pointwise`]. One that also weighs rows or changes with the epoch
-//! walks the cells itself, with [`mean_over_cells`].
+//! A loss whose terms look at the label and the logit alone is a [`Pointwise`]. One that also weighs rows or changes with the
+//! epoch iterates over the cells itself, with [`mean_over_cells`].
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -22,7 +22,7 @@ impl Term {
         Self { value: self.value * factor, slope: self.slope * factor }
     }
 
-    /// The term seen in the mirror: `self`, taken at `-z`, as a function of `z`.
+    /// The mirrored term: `self`, evaluated at `-z`, as a function of `z`.
     #[must_use]
     #[inline(always)]
     pub fn mirrored(self) -> Self {
@@ -38,7 +38,7 @@ pub trait Pointwise: Send + Sync + std::fmt::Debug {
     /// `l-`: what a cell with y = 0 costs.
     fn negative(&self, label: usize, z: f64) -> Term;
 
-    /// The mean over the cells of a batch; writes its gradient. A loss whose terms need no branch and no call is faster with
+    /// The mean over the cells of a batch; writes its gradient. Losses whose terms need no branch and no call are faster with
     /// `mean_by_columns`.
     fn mean(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64 {
         mean_over_cells(
@@ -55,7 +55,7 @@ pub trait Pointwise: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// LINK (strategies.md F1): where eta l+'(z) + (1-eta) l-'(z) = 0. Override it where there is a closed form.
+    /// LINK (docs/strategies.md#link): where eta l+'(z) + (1-eta) l-'(z) = 0. Override it where there is a closed form.
     fn link(&self, label: usize, z: f64) -> Option<f64> {
         link(self.positive(label, z), self.negative(label, z))
     }
@@ -76,8 +76,8 @@ pub(super) struct Cell {
     pub positive: bool,
 }
 
-/// The mean of `term` over batch × labels; writes its gradient. A cell that is [`IGNORED`] costs nothing, and the mean still divides
-/// by all cells: ignoring some changes nothing for the others.
+/// The mean of `term` over batch × labels; writes its gradient. A cell that is [`IGNORED`] costs nothing, and the mean still
+/// divides by all cells: ignoring some changes nothing for the others.
 pub(super) fn mean_over_cells(batch: Batch<'_>, gradient: &mut [f32], term: impl Fn(Cell) -> Term) -> f64 {
     let Batch { labels, logits, targets, .. } = batch;
     debug_assert!(logits.len() == targets.len() && logits.len() == gradient.len(), "one target and one gradient a logit");
@@ -115,8 +115,9 @@ impl<P: Pointwise> Loss for P {
 /// Cells that are computed at once.
 const CELLS: usize = 64;
 
-/// The same as [`mean_over_cells`], a label at a time: loops that become vector instructions. `terms(label)` is what computes a cell's
-/// term from its logit and whether its target is 1; it and what it calls must be `#[inline(always)]`, and it must own its numbers.
+/// The same as [`mean_over_cells`], a label at a time: loops that become vector instructions. `terms(label)` is what computes a
+/// cell's term from its logit and whether its target is 1; it and what it calls must be `#[inline(always)]`, and it must own its
+/// numbers.
 pub(super) fn mean_by_columns<T: Fn(f64, bool) -> Term>(
     batch: Batch<'_>,
     gradient: &mut [f32],
@@ -166,7 +167,7 @@ fn by_columns<T: Fn(f64, bool) -> Term>(batch: Batch<'_>, gradient: &mut [f32], 
             all.iter_mut().skip(label).step_by(labels).zip(values).for_each(|(all, value)| *all = value);
             gradient.iter_mut().skip(label).step_by(labels).zip(slopes).for_each(|(to, slope)| *to = slope as f32);
         }
-        // In the order of the other way, so that equal losses are equal to the last bit, whichever way they go.
+        // In the order of `mean_over_cells`, so that equal losses are equal to the last bit, whichever function sums them.
         all[..logits.len()].iter().for_each(|value| sum += value);
     }
     sum * share
@@ -187,8 +188,9 @@ pub fn sigmoid(z: f64) -> f64 {
     (if z >= 0.0 { 1.0 } else { e }) / (1.0 + e)
 }
 
-/// `e^x` for x <= 0 to two units in the last place, without a branch or call, so that loops over it become vector instructions; below
-/// -708, where it is less than 4e-308, it is 0. x = n ln 2 + r, and Taylor's series of e^r as far as it matters for |r| <= ln 2 / 2.
+/// `e^x` for x <= 0 to two units in the last place, without a branch or call, so that loops over it become vector instructions;
+/// below -708, where it is less than 4e-308, it is 0. x = n ln 2 + r, and Taylor's series of e^r as far as it matters for |r| <=
+/// ln 2 / 2.
 #[must_use]
 #[inline(always)]
 pub fn exp(x: f64) -> f64 {

@@ -6,11 +6,11 @@
 
 use super::form::{Shape, Side};
 use super::pointwise::{Pointwise, Term, exp, sigmoid, softplus};
-use super::{Build, Entry, Form, focal};
+use super::{Entry, Form, LossBuild, focal};
 use crate::Choice;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "poly1",
     summary: "bce or focal plus epsilon (1 - p_t)^(gamma+1) (Leng 2022); pos_weight multiplies the positive term",
     params: &[
@@ -28,7 +28,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Off,
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| {
             (choice.get("epsilon") == 0.0).then(|| {
@@ -48,7 +48,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
 struct Poly1 {
     epsilon: f64,
     gamma: f64,
-    /// w a, one a label.
+    /// w a, one per label.
     weight: Vec<f64>,
     /// 1-a.
     negative: f64,

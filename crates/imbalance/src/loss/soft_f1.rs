@@ -1,31 +1,33 @@
 //! F1 made differentiable: sigmoidF1 (Benedict et al., TMLR 2022), Dice, Tversky and focal Tversky (Abraham and Khan, ISBI 2019).
 //!
-//! With `s = sigmoid(slope (z + offset))` and, per label, sums over the batch `tp = sum s y`, `fp = sum s (1-y)`, `fn = sum (1-s) y`:
-//! `T = (tp + smooth) / (tp + fp_weight fp + fn_weight fn + smooth)`, `L = mean over labels of (1-T)^power`. The defaults are F1
-//! itself; Dice with its usual 1 is smooth = 0.5; Tversky is fp_weight 0.3, fn_weight 0.7, smooth 1; focal Tversky adds power 0.75.
-//! The official sigmoidF1 code puts its sigmoid over probabilities; here it is over the logits, as its authors do since.
+//! With `s = sigmoid(slope (z + offset))` and, per label, sums over the batch `tp = sum s y`, `fp = sum s (1-y)`, `fn = sum (1-s)
+//! y`: `T = (tp + smooth) / (tp + fp_weight fp + fn_weight fn + smooth)`, `L = mean over labels of (1-T)^power`. The defaults are
+//! F1 itself; Dice with its usual 1 is smooth = 0.5; Tversky is fp_weight 0.3, fn_weight 0.7, smooth 1; focal Tversky adds power
+//! 0.75. The official sigmoidF1 code applies its sigmoid to probabilities; here it is applied to the logits, as its authors do
+//! since.
 //!
-//! Reduction: mean over labels, not over cells, since every label's term is a ratio of sums over the batch. It depends on the batch
-//! size: use batches that hold some positives of every label (sampler `balanced_batch`). A label without positives in the batch has
-//! T = 0 at any score, and no gradient (with smooth > 0 one that pushes all its scores down); absent = "skip" leaves it out of the mean.
-//! A cell's slope depends on its batch, so there is no LINK, and a pos_weight has no place: `fn_weight` does that work.
+//! Reduction: mean over labels, not over cells, since every label's term is a ratio of sums over the batch. It depends on the
+//! batch size: use batches that hold some positives of every label (sampler `balanced_batch`). A label without positives in the
+//! batch has T = 0 at any score, and no gradient (with smooth > 0 one that pushes all its scores down); absent = "skip" leaves it
+//! out of the mean. A cell's slope depends on its batch, so there is no LINK, and it reads no pos_weight: `fn_weight` has that
+//! effect.
 
 use super::pointwise::sigmoid;
-use super::{Batch, Build, Entry, Loss, StrategyError};
+use super::{Batch, Entry, Loss, LossBuild, StrategyError};
 use crate::{Absent, Param, Takes};
 
 const fn number(name: &'static str, help: &'static str, min: f64, max: f64, default: f64) -> Param {
     Param { name, help, takes: Takes::Number { min, max }, absent: Absent::Number(default) }
 }
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "soft_f1",
     summary: "1 - F1 of the batch, made differentiable; also Dice, Tversky and focal Tversky (reads no pos_weight)",
     params: &[
-        number("fp_weight", "of false positives beside true ones: 0.5 is F1, 0.3 the usual Tversky", 0.0, 100.0, 0.5),
-        number("fn_weight", "of false negatives: 0.5 is F1, 0.7 the usual Tversky", 0.0, 100.0, 0.5),
-        number("smooth", "true positives added to both sides: 0.5 is the usual Dice, 1 the usual Tversky", 0.0, 1e6, 0.0),
-        number("power", "of 1 - T: 0.75 is the usual focal Tversky", 0.1, 10.0, 1.0),
+        number("fp_weight", "weight of false positives: 0.5 is F1, 0.3 the usual Tversky", 0.0, 100.0, 0.5),
+        number("fn_weight", "weight of false negatives: 0.5 is F1, 0.7 the usual Tversky", 0.0, 100.0, 0.5),
+        number("smooth", "added to numerator and denominator: 0.5 is the usual Dice, 1 the usual Tversky", 0.0, 1e6, 0.0),
+        number("power", "power of 1 - T: 0.75 is the usual focal Tversky", 0.1, 10.0, 1.0),
         number("slope", "beta of sigmoidF1: steepness of the sigmoid", 0.01, 100.0, 1.0),
         number("offset", "eta of sigmoidF1: added to the logit", -100.0, 100.0, 0.0),
         Param {
@@ -35,13 +37,13 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Word("count"),
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: false,
         equal: |_| None,
         make: |choice, _| {
             let (false_positive, false_negative) = (choice.get("fp_weight"), choice.get("fn_weight"));
             if false_positive + false_negative == 0.0 {
-                return Err(StrategyError(
+                return Err(StrategyError::Unfit(
                     "loss soft_f1: fp_weight and fn_weight are both 0, so every score is perfect".to_owned(),
                 ));
             }

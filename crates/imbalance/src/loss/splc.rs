@@ -1,17 +1,17 @@
-//! Self-paced loss correction (SPLC; Zhang et al., "Simple and robust loss design for multi-label learning with missing labels", 2021,
-//! equation 13), with the focal margin loss it was published with.
+//! Self-paced loss correction (SPLC; Zhang et al., "Simple and robust loss design for multi-label learning with missing labels",
+//! 2021, equation 13), with the focal margin loss it was published with.
 //!
-//! `l+ = w focal(z - margin)`, `l- = focal, mirrored`, until epoch `start`; from then on a negative with p > tau is taken for a positive
-//! that nobody marked, and costs `w focal(z)`, without the margin as in the reference. LINK from the derivatives up to p = tau; above,
-//! no probability makes a logit optimal once labels are corrected, since both terms then fall with it.
+//! `l+ = w focal(z - margin)`, `l- = focal, mirrored`, until epoch `start`; from then on a negative with p > tau is taken for a
+//! positive that was not marked, and costs `w focal(z)`, without the margin as in the reference. LINK from the derivatives up to
+//! p = tau; above, no probability makes a logit optimal once labels are corrected, since both terms then fall with it.
 
 use super::form::Side;
 use super::hill::MARGIN;
 use super::pointwise::{Cell, Term, link, mean_over_cells, sigmoid};
-use super::{Batch, Build, Entry, Form, Loss, focal};
+use super::{Batch, Entry, Form, Loss, LossBuild, focal};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "splc",
     summary: "takes high-scoring negatives for missing labels (SPLC, Zhang 2021); pos_weight multiplies the positive term",
     params: &[
@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         MARGIN,
         Param { name: "gamma", help: "as in focal", takes: focal::GAMMA, absent: Absent::Number(2.0) },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
         make: |choice, context| {
@@ -55,7 +55,7 @@ struct Splc {
     corrects: bool,
     margin: f64,
     gamma: f64,
-    /// w, one a label.
+    /// w, one per label.
     weight: Vec<f64>,
 }
 

@@ -150,7 +150,7 @@ fn values_and_gradients_equal_torch_torchvision_and_timm() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// strategies.md section 1.
+/// docs/strategies.md#golden-batch
 #[test]
 fn golden_vectors() {
     let logits = [-2.0, 0.0, 1.5, -0.3, 0.7, -1.2, 3.0, 0.0, -4.0, 2.2, -0.1, 0.9];
@@ -207,7 +207,8 @@ fn extreme_logits_stay_finite() {
     }
 }
 
-/// Batches in which every cell is as wrong or as right as can be, with rows and labels that are all positive, all negative or ignored.
+/// Batches in which every cell is as wrong or as right as can be, with rows and labels that are all positive, all negative or
+/// ignored.
 #[test]
 fn extreme_batches_stay_finite() {
     for (name, loss) in every_loss(&[7.0, 1.0, 0.2]) {
@@ -226,7 +227,8 @@ fn extreme_batches_stay_finite() {
     }
 }
 
-/// strategies.md 1.4, M6: in float32 sigmoid(17) is 1, and the probability form forgets a cell that is as wrong as can be.
+/// docs/strategies.md#focal_seed: in float32 sigmoid(17) is 1, and the probability form forgets a cell that is as wrong as can
+/// be.
 #[test]
 fn focal_seed_has_the_questions_dead_gradient_and_focal_has_not() {
     let (seed, sound) = (loss("focal_seed", &[1.0]), loss("focal(gamma=1.5)", &[1.0]));
@@ -246,7 +248,7 @@ fn focal_seed_has_the_questions_dead_gradient_and_focal_has_not() {
     }
 }
 
-/// strategies.md F1, 1.2, 1.3: what a score of 0.5 stands for, and the whole LINK of focal 1.5.
+/// docs/strategies.md#link: what a score of 0.5 stands for, and the whole LINK of focal 1.5.
 #[test]
 fn effective_thresholds_are_in_closed_form() {
     let eta = |name: &str, w: f64, z: f64| loss(name, &[w]).implied_probability(0, z).unwrap();
@@ -271,7 +273,7 @@ fn effective_thresholds_are_in_closed_form() {
     }
 }
 
-/// strategies.md section 1: what 0.5 stands for.
+/// docs/strategies.md#losses, what 0.5 stands for.
 #[test]
 fn effective_thresholds_are_as_published() {
     let eta = |name: &str, label: usize| loss(name, &[1.0; 4]).implied_probability(label, 0.0).unwrap();
@@ -340,7 +342,7 @@ fn re_weighting_is_deferred() {
     assert!((value("ldam(max_margin=0,drw=0)", 0) - balanced).abs() < 1e-15 * balanced);
 }
 
-/// strategies.md 1.6: values agree to the last bit, gradients do not.
+/// docs/strategies.md#asl: values agree to the last bit, gradients do not.
 #[test]
 fn asl_detaches_its_focus_only_when_told() {
     for (z, y) in [(1.0, 0), (1.0, 1), (-2.0, 0), (0.3, 1)] {
@@ -364,7 +366,7 @@ fn dice_without_smoothing_is_soft_f1_and_absent_labels_are_left_out_when_told() 
             && value("soft_f1(smooth=1,absent=skip)").1[1] == 0.0
     );
     let error = build(&crate::parse(REGISTRY, "loss", "soft_f1(fp_weight=0,fn_weight=0)").unwrap(), &context(&[1.0]));
-    assert!(error.unwrap_err().0.contains("both 0"));
+    assert!(error.unwrap_err().to_string().contains("both 0"));
 }
 
 #[test]
@@ -381,7 +383,7 @@ fn labels_that_say_nothing_are_named() {
     for kind in ["class_balanced", "logit_adjust", "ldam", "db"] {
         let choice = crate::parse(REGISTRY, "loss", kind).unwrap();
         let error = build(&choice, &Context { pos_weight: vec![1.0; 2], counts: counts.clone(), epochs: 1 }).unwrap_err();
-        assert_eq!(error.0, format!("loss {kind}: label 1 (from 0) has no positive among the 10 train rows"));
+        assert_eq!(error.to_string(), format!("loss {kind}: label 1 (from 0) has no positive among the 10 train rows"));
     }
 }
 

@@ -1,19 +1,19 @@
 //! Two-way multi-label loss (Kobayashi, "Two-way multi-label loss", CVPR 2023, equations 6 and 11), written from the paper.
 //!
-//! Of a group of cells: `softplus(Tn LSE of z/Tn over negatives + Tp LSE of -z/Tp over positives)`, a soft form of "the highest negative
-//! is below the lowest positive". The groups are the rows of the batch (labels of a sample) and its columns (samples of a label).
+//! Of a group of cells: `softplus(Tn LSE of z/Tn over negatives + Tp LSE of -z/Tp over positives)`, a smooth form of "the highest
+//! negative is below the lowest positive". The groups are the rows of the batch (labels of a sample) and its columns (samples of
+//! a label).
 //!
-//! Reduction: the mean over rows with positives plus the mean over labels with positives, as published: groups, not cells, are what is
-//! compared. Scores only rank, so there is no LINK, and the order of two cells has no place for a pos_weight. Choose thresholds on
-//! validation.
+//! Reduction: the mean over rows with positives plus the mean over labels with positives, as published: groups, not cells, are
+//! what is compared. Scores only rank, so there is no LINK, and it reads no pos_weight. Choose thresholds on validation.
 
 use super::pointwise::{sigmoid, softplus};
-use super::{Batch, Build, Entry, Loss};
+use super::{Batch, Entry, Loss, LossBuild};
 use crate::{Absent, Param, Takes};
 
 const TEMPERATURE: Takes = Takes::Number { min: 0.01, max: 1000.0 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "two_way",
     summary: "ranks positives above negatives within rows and within labels (Kobayashi 2023; reads no pos_weight)",
     params: &[
@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Number(1.0),
         },
     ],
-    build: Build {
+    build: LossBuild {
         reads_pos_weight: false,
         equal: |_| None,
         make: |choice, _| Ok(Box::new(TwoWay { positive: choice.get("t_pos"), negative: choice.get("t_neg") })),

@@ -1,17 +1,18 @@
-//! ZLPR (Su et al., "ZLPR: a novel loss for multi-label classification", 2022, equation 5): zero-bounded log-sum-exp, pairwise rank-based.
+//! ZLPR (Su et al., "ZLPR: a novel loss for multi-label classification", 2022, equation 5): zero-bounded log-sum-exp, pairwise
+//! rank-based.
 //!
-//! Of a row: `ln(1 + sum of e^z over negatives) + ln(1 + sum of e^-z over positives)`: every positive above every negative, with 0
-//! between them. Reduction: mean over rows, as published; a row's sum over labels stands inside the logarithm. A cell's slope depends
-//! on its row, so there is no LINK; nor has pos_weight a place in it. 0.5 is its built-in threshold.
+//! Of a row: `ln(1 + sum of e^z over negatives) + ln(1 + sum of e^-z over positives)`: every positive above every negative, with
+//! 0 between them. Reduction: mean over rows, as published; a row's sum over labels stands inside the logarithm. A cell's slope
+//! depends on its row, so there is no LINK and no pos_weight. 0.5 is its built-in threshold.
 
 use super::two_way::log_sum_exp;
-use super::{Batch, Build, Entry, Loss};
+use super::{Batch, Entry, Loss, LossBuild};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "zlpr",
     summary: "ranks a row's positives above 0 and its negatives below, softly (Su 2022; reads no pos_weight)",
     params: &[],
-    build: Build { reads_pos_weight: false, equal: |_| None, make: |_, _| Ok(Box::new(Zlpr)) },
+    build: LossBuild { reads_pos_weight: false, equal: |_| None, make: |_, _| Ok(Box::new(Zlpr)) },
 };
 
 #[derive(Debug)]

@@ -1,13 +1,13 @@
-//! What every metric relies on: finite scores, one a cell.
+//! The precondition of every metric: finite scores, one per cell.
 
 use crate::LabelMatrix;
 
-/// A score that no metric is defined for, or scores that do not fit the truth.
+/// Scores that are not finite, or do not fit the truth.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScoreError(pub String);
 
-/// Checks scores that come from elsewhere (`[rows, labels]` row-major): one a cell, all finite. Rows are counted from 1.
+/// Checks scores that come from elsewhere (`[rows, labels]` row-major): one per cell, all finite. Rows are counted from 1.
 ///
 /// # Errors
 /// The first score that is not a finite number, by row and label; or a number of scores other than that of cells.

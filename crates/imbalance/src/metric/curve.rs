@@ -119,7 +119,7 @@ impl Curve {
 /// Scores and truth of one label, row by row.
 pub(super) fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
     let labels = truth.names.len();
-    debug_assert_eq!(scores.len(), truth.values.len(), "one score a cell");
+    debug_assert_eq!(scores.len(), truth.values.len(), "one score per cell");
     let of_label = |cells: usize| (label..cells).step_by(labels);
     of_label(scores.len()).map(|cell| (scores[cell], truth.values[cell]))
 }

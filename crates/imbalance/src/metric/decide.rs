@@ -1,9 +1,9 @@
-//! Decisions, counted.
+//! Counts of decisions.
 
 use super::{Counts, Decisions};
 use crate::LabelMatrix;
 
-/// What turns scores into decisions, one row at a time. A vector of thresholds (one a label) predicts where score >= threshold.
+/// Turns scores into decisions, one row at a time. A vector of thresholds (one per label) predicts where score >= threshold.
 pub trait Decide {
     /// Whether each label of a row is predicted.
     fn row(&self, scores: &[f32], predicted: &mut [bool]);
@@ -20,7 +20,7 @@ impl Decide for [f32] {
     }
 
     fn thresholds(&self, labels: usize) -> Vec<f32> {
-        debug_assert_eq!(self.len(), labels, "one threshold a label");
+        debug_assert_eq!(self.len(), labels, "one threshold per label");
         self.to_vec()
     }
 }
@@ -49,7 +49,7 @@ impl<const LABELS: usize> Decide for [f32; LABELS] {
 #[must_use]
 pub fn decide<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R) -> Decisions {
     let labels = truth.names.len();
-    debug_assert_eq!(scores.len(), truth.values.len(), "one score a cell");
+    debug_assert_eq!(scores.len(), truth.values.len(), "one score per cell");
     let mut cells = vec![[0u64; 4]; labels];
     let mut predicted = vec![false; labels];
     let (mut f1, mut exact) = (0.0, 0u64);

@@ -1,9 +1,9 @@
-//! Metrics in f64, equal to scikit-learn's (strategies.md section 5). Pure: scores and truth in, numbers out.
+//! Metrics in f64, equal to scikit-learn's (docs/strategies.md#metrics). Pure: scores and truth in, numbers out.
 //!
-//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds and [`counts_at`] under
-//! many at once; [`Rate`] and [`average::average`] derive every rate from those counts. Undefined values are `None` in a ranking and 0 in a rate
-//! (scikit-learn's `zero_division=0`), unless [`ZeroDivision`] says otherwise. [`samples`] averages over rows, [`calibration`] is about
-//! scores as probabilities, [`certainty`] about how far any of these numbers can be trusted.
+//! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds and [`counts_at`]
+//! under many at once; [`Rate`] and [`average::average`] derive every rate from those counts. Undefined values are `None` in a
+//! ranking and 0 in a rate (scikit-learn's `zero_division=0`), unless [`ZeroDivision`] says otherwise. [`samples`] averages over
+//! rows, [`calibration`] is about scores as probabilities, [`certainty`] about how certain any of these numbers is.
 
 pub mod average;
 pub mod calibration;
@@ -42,18 +42,18 @@ pub struct Counts {
 /// What does not depend on a threshold, for one split at one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ranking {
-    /// Average precision a label; `None` without positives.
+    /// Average precision per label; `None` without positives.
     pub ap: Vec<Option<f64>>,
-    /// Area under the ROC curve a label; `None` with one class only.
+    /// Area under the ROC curve per label; `None` with one class only.
     pub auc: Vec<Option<f64>>,
-    /// Mean score a label: beside the prevalence it shows calibration in the large.
+    /// Mean score per label: beside the prevalence it shows calibration in the large.
     pub mean_score: Vec<f64>,
 }
 
-/// Decisions of one rule, counted.
+/// Counts of the decisions of one rule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decisions {
-    /// One threshold a label: positive where score >= threshold. 0 where rows are decided as wholes.
+    /// One threshold per label: positive where score >= threshold. 0 where a rule decides on whole rows (`rcut`).
     pub thresholds: Vec<f32>,
     pub counts: Vec<Counts>,
     /// Mean over rows of the row's F1; 0 where truth and prediction are both empty.

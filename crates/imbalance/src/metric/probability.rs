@@ -1,20 +1,20 @@
-//! How good scores are as probabilities, one label at a time: proper scores, and calibration in the large. The reliability of
+//! How good scores are as probabilities, per label: proper scores, and calibration in the large. The reliability of
 //! binned scores is in [`super::calibration`].
 
 use crate::LabelMatrix;
 
-/// One label's scores judged as P(y = 1).
+/// One label's scores as probabilities P(y = 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Probability {
     /// Mean of (score - y)² (scikit-learn `brier_score_loss` of the column).
     pub brier: f64,
     /// Mean negative log-likelihood in nats (`log_loss` of the column in float64, which clips scores to [2.2e-16, 1 - 2.2e-16]).
     pub nll: f64,
-    /// Mean score minus prevalence: calibration in the large, the plainest symptom of a positive weight.
+    /// Mean score minus prevalence: calibration in the large, the clearest symptom of a positive weight.
     pub gap: f64,
 }
 
-/// Judges every column of `scores` (`[rows, labels]` row-major probabilities); zeros without rows.
+/// Evaluates every column of `scores` (`[rows, labels]` row-major probabilities); zeros without rows.
 #[must_use]
 pub fn probability(scores: &[f32], truth: &LabelMatrix) -> Vec<Probability> {
     let labels = truth.names.len();

@@ -1,7 +1,7 @@
-//! Rates of one label's counts (strategies.md section 5), with scikit-learn's word on every division by zero.
+//! Rates of one label's counts (docs/strategies.md#metrics), with scikit-learn's conventions for division by zero.
 //!
 //! The plain methods give 0 for 0/0, as the database's views and `zero_division=0` do. [`Rate::of`] says `None` instead, and
-//! [`ZeroDivision`] settles what becomes of it.
+//! [`ZeroDivision`] decides what it counts as.
 
 use super::Counts;
 
@@ -37,7 +37,8 @@ pub enum Rate {
     Recall,
     /// tn / (tn + fp); undefined without negatives.
     Specificity,
-    /// F-beta: (1+b²) tp / ((1+b²) tp + b² fn + fp); undefined only where tp + fp + fn = 0. Beta 0 is precision, infinity is recall.
+    /// F-beta: (1+b²) tp / ((1+b²) tp + b² fn + fp); undefined only where tp + fp + fn = 0. Beta 0 is precision, infinity is
+    /// recall.
     F(f64),
     /// tp / (tp + fp + fn); undefined where all three are 0.
     Jaccard,
@@ -140,8 +141,9 @@ impl Counts {
         self.rate(Rate::F(1.0))
     }
 
-    /// Balanced accuracy as scikit-learn computes it: the mean recall of the classes that occur, so of one class alone if only one
-    /// does. `None` without rows. Beware: [`Rate::BalancedAccuracy`] calls that undefined, since half of the measure is missing.
+    /// Balanced accuracy as scikit-learn computes it: the mean recall of the classes that occur, so of one class alone if only
+    /// one does. `None` without rows. Beware: [`Rate::BalancedAccuracy`] calls that undefined, since half of the measure is
+    /// missing.
     #[must_use]
     pub fn balanced_accuracy_sklearn(&self) -> Option<f64> {
         let (recall, specificity) = (Rate::Recall.of(self), Rate::Specificity.of(self));

@@ -47,7 +47,7 @@ pub struct SampleRates {
     pub jaccard: RowMean,
 }
 
-/// The rates of rows of `scores` (`[rows, labels]` row-major) under `thresholds`, one a label.
+/// The rates of rows of `scores` (`[rows, labels]` row-major) under `thresholds`, one per label.
 #[must_use]
 pub fn sample_rates(scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> SampleRates {
     let labels = truth.names.len().max(1);

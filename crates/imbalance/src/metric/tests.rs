@@ -219,7 +219,7 @@ fn probabilities_are_judged_as_scikit_learn_judges_columns() {
     }
 }
 
-/// strategies.md 5: the toy, with its three conventions for rows that are empty in truth and prediction.
+/// docs/strategies.md#metrics: the toy, with its three conventions for rows that are empty in truth and prediction.
 #[test]
 fn the_toy_keeps_its_golden_values() {
     let truth = matrix(3, vec![1, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0]);
@@ -336,7 +336,7 @@ fn means_leave_undefined_labels_out_and_say_so() {
     assert_eq!(mean_defined(&[None, None]), None);
 }
 
-/// strategies.md 4.1: predicting everything gives F1 = 2 pi / (1 + pi).
+/// docs/strategies.md#best-threshold: predicting everything gives F1 = 2 pi / (1 + pi).
 #[test]
 fn the_trivial_baseline_is_in_closed_form() {
     let counts: Vec<_> = [19_000, 65_000, 38_000, 105_000].map(|positives| Counts::all_positive(224_000, positives)).into();

@@ -2,7 +2,7 @@
 //!
 //! A score belongs to the bin between two neighbouring thresholds; a histogram of the bins, summed from above, is the counts at all
 //! of them. The bin is found through a table over the range of the thresholds, so that its cost does not grow with their number.
-//! (For every threshold that could matter, take [`super::Curve`]; for one threshold a label, [`super::decide()`].)
+//! (For every threshold that could matter, take [`super::Curve`]; for one threshold per label, [`super::decide()`].)
 
 use rayon::prelude::*;
 
@@ -52,7 +52,7 @@ struct Bins {
     /// Place of each sorted threshold among those given.
     place: Vec<usize>,
     low: f32,
-    /// Table cells a unit of score.
+    /// Table cells per unit of score.
     scale: f32,
     /// For each cell, how many thresholds surely lie at or below every score in it.
     table: Vec<u32>,

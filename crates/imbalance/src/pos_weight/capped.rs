@@ -1,9 +1,10 @@
-//! Negatives over positives with a ceiling (timm `max_weight`), so that a label with a handful of positives does not drown the others.
+//! Negatives over positives with a ceiling (timm `max_weight`), so that a label with a handful of positives does not dominate the
+//! others.
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "capped",
     summary: "negatives / positives, but at most `max`",
     params: &[Param {

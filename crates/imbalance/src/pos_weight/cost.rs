@@ -1,12 +1,12 @@
-//! The cost of a false negative over that of a false positive: with bce, 0.5 is then the decision of least expected cost. The only
-//! formula here that says what is wanted instead of what is rare; labels with costs of their own take an explicit vector.
+//! The cost of a false negative over that of a false positive: with bce, 0.5 is then the decision of least expected cost. The
+//! only formula here that depends on what is wanted instead of what is rare; for costs per label give an explicit vector.
 
-use super::{Build, Entry};
+use super::{Entry, Formula};
 use crate::{Absent, Param, Takes};
 
 const COST: Takes = Takes::Number { min: 1e-6, max: 1e6 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "cost",
     summary: "cost of a false negative / cost of a false positive, for every label",
     params: &[

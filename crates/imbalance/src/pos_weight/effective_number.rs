@@ -2,17 +2,17 @@
 //! neg_over_pos (b towards 1). Where a label has many times 1 / (1-b) positives, it is 1: b = 0.999 changes nothing from some thousand
 //! positives on. The other form is the paper's class weight, `1 / E_pos` with a mean of 1 over the labels, put on the positives alone.
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 use crate::loss::class_balanced::{BETA, effective, weights};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "effective_number",
     summary: "effective number of negatives / of positives (Cui 2019)",
     params: &[
         Param {
             name: "beta",
-            help: "of the effective number (1 - beta^n) / (1 - beta); towards 1 it is neg_over_pos",
+            help: "beta of the effective number (1 - beta^n) / (1 - beta); towards 1 the weight is neg_over_pos",
             takes: BETA,
             absent: Absent::Number(0.9999),
         },

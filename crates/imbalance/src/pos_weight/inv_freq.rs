@@ -2,10 +2,10 @@
 //! discourages the positives of labels more frequent than the harmonic mean. scikit-learn's `balanced` weights N/(2 pos) and N/(2 neg),
 //! as a ratio, are neg_over_pos.
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "inv_freq",
     summary: "(rows / positives)^exponent, with a mean of 1 over the labels (timm)",
     params: &[Param {

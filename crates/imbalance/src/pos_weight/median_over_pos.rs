@@ -1,9 +1,9 @@
 //! The median label's positives over the label's own (median frequency balancing; Eigen and Fergus, ICCV 2015): below 1 for labels more
 //! frequent than the median, whose positives it discourages.
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "median_over_pos",
     summary: "median of the labels' positives / positives of the label",
     params: &[],

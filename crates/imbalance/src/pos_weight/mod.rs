@@ -1,7 +1,7 @@
-//! pos_weight formulas (strategies.md section 2): one weight a label, from the train split's counts.
+//! pos_weight formulas (docs/strategies.md#positive-weights): one weight per label, from the train split's counts.
 //!
-//! A formula that weighs by counts refuses a label without positives (timm takes it for one positive, and the weight becomes the number
-//! of rows) or without negatives (the weight would be 0: its positives would teach nothing).
+//! A formula that weighs by counts refuses a label without positives (timm takes it for one positive, and the weight becomes the
+//! number of rows) or without negatives (the weight would be 0: its positives would teach nothing).
 
 mod capped;
 mod cost;
@@ -23,10 +23,10 @@ use super::{Entry, LabelCounts, StrategyError};
 use crate::{Choice, PosWeight};
 
 /// A formula over the counts.
-pub type Build = fn(&Choice, &LabelCounts) -> Result<Vec<f64>, StrategyError>;
+pub type Formula = fn(&Choice, &LabelCounts) -> Result<Vec<f64>, StrategyError>;
 
 /// Every formula.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<Formula>] = &[
     none::ENTRY,
     neg_over_pos::ENTRY,
     inverse_share::ENTRY,
@@ -44,29 +44,24 @@ pub const REGISTRY: &[Entry<Build>] = &[
     threshold_target::ENTRY,
 ];
 
-/// The weights, one a label.
+/// The weights, one per label.
 ///
 /// # Errors
-/// A label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is not a positive number.
+/// An unknown kind or parameter, a label without positives or without negatives in train, or an explicit vector of the wrong length
+/// or with a weight that is not a positive number.
 pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, StrategyError> {
     match weight {
         PosWeight::Formula(choice) => {
-            let entry = super::require(REGISTRY, "pos_weight", &choice.kind)?;
-            super::whole(entry, choice)?;
-            (entry.build)(choice, counts)
+            let (entry, choice) = super::admit(REGISTRY, "pos_weight", choice)?;
+            (entry.build)(&choice, counts)
         }
         PosWeight::Explicit(weights) => {
             let labels = counts.positives.len();
             if weights.len() != labels {
-                return Err(StrategyError(format!(
-                    "pos_weight has {} weights for {labels} labels: give one a label",
-                    weights.len()
-                )));
+                return Err(StrategyError::WeightCount { weights: weights.len(), labels });
             }
             match weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
-                Some(label) => {
-                    Err(StrategyError(format!("weight {} of label {label} (from 0) must be a number above 0", weights[label])))
-                }
+                Some(label) => Err(StrategyError::Weight { label, weight: weights[label] }),
                 None => Ok(weights.clone()),
             }
         }

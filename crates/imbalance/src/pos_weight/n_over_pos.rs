@@ -1,9 +1,9 @@
 //! Rows over positives, 1 / prevalence, or a power of it: neg_over_pos plus 1 at exponent 1, never below 1.
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "n_over_pos",
     summary: "(rows / positives)^exponent: 1 / prevalence",
     params: &[Param {

@@ -1,8 +1,9 @@
-//! Negatives over positives (torch `BCEWithLogitsLoss`): with bce, 0.5 then stands for the label's prevalence (strategies.md F2).
+//! Negatives over positives (torch `BCEWithLogitsLoss`): with bce, 0.5 then stands for the label's prevalence
+//! (docs/strategies.md#operating-points).
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "neg_over_pos",
     summary: "negatives / positives of the label: a score of 0.5 then means the prevalence",
     params: &[],

@@ -1,9 +1,9 @@
 //! A power of negatives over positives: exponent 0 is no weight, 1/2 is sqrt, 1 is neg_over_pos.
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 use crate::{Absent, LabelCounts, Param, StrategyError, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "power",
     summary: "(negatives / positives)^exponent",
     params: &[Param {

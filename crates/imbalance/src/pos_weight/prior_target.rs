@@ -1,10 +1,10 @@
 //! The weight under which a label seems to have the prevalence `target`: `t/(1-t) neg/pos`. It trains for data where the label is that
 //! frequent (prior correction); 0.5 is neg_over_pos.
 
-use super::{Build, Entry, each_label};
+use super::{Entry, Formula, each_label};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "prior_target",
     summary: "the weight under which every label seems to have the prevalence `target`",
     params: &[Param {

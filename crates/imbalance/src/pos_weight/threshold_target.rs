@@ -1,10 +1,10 @@
 //! The weight that makes 0.5 stand for the probability `threshold` with bce: `(1-t)/t`. Half of the best F1 is the threshold that reaches
 //! it (Lipton et al. 2014).
 
-use super::{Build, Entry};
+use super::{Entry, Formula};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Formula> = Entry {
     kind: "threshold_target",
     summary: "the weight under which a score of 0.5 means the probability `threshold`",
     params: &[Param {

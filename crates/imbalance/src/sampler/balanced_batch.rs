@@ -1,17 +1,17 @@
 //! Batches that hold some positives of every label: what losses over a batch need (soft_f1), with the prior hardly changed.
 //!
-//! A shuffle, mended: where a batch has fewer than `min` positives of a label, one of its rows that no label of the batch depends on
-//! changes places with a later row that has the label; if no such row is left, it is replaced by a random row with the label, which is
-//! then shown again. Rare labels first. An epoch has as many draws as there are train rows; as long as every label has rows for every
-//! batch, nearly all of them are shown once. The last batch is often short, and gets what it can hold.
+//! A shuffle, mended: where a batch has fewer than `min` positives of a label, one of its rows that no label of the batch depends
+//! on changes places with a later row that has the label; if no such row is left, it is replaced by a random row with the label,
+//! which is then shown again. Rare labels first. An epoch has as many draws as there are train rows; as long as every label has
+//! rows for every batch, nearly all of them are shown once. The last batch is often short, and gets what it can hold.
 
 use super::ml_ros::bag;
-use super::{Build, Entry, Sampler, StrategyError};
+use super::{Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "balanced_batch",
     summary: "a shuffle mended so that every batch has `min` positives of every label",
     params: &[Param {
@@ -20,12 +20,12 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Whole { min: 1, max: 1000 },
         absent: Absent::Number(1.0),
     }],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |choice, labels| labels * choice.get("min") as usize,
         make: |choice, train| {
             let least = choice.get("min") as usize;
-            // Rarest first; a label without positives is nobody's duty.
+            // Rarest first; labels without positives are left out.
             let mut bags: Vec<(usize, Vec<u32>)> =
                 (0..train.labels.names.len()).map(|label| (label, bag(train.labels, label))).collect();
             bags.retain(|(_, bag)| !bag.is_empty());
@@ -33,7 +33,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             let need = least * bags.len();
             if need > train.batch_size {
                 let (size, labels) = (train.batch_size, bags.len());
-                return Err(StrategyError(format!(
+                return Err(StrategyError::Unfit(format!(
                     "sampler balanced_batch: {least} positives of each of {labels} labels may not fit into batches of {size}; set train.batch_size to {need} or more"
                 )));
             }

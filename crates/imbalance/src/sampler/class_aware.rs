@@ -6,21 +6,21 @@
 //! label without positives gives no draws.
 
 use super::ml_ros::bag;
-use super::{Build, Entry, Sampler, StrategyError};
+use super::{Entry, Sampler, SamplerBuild, StrategyError};
 use crate::rng::Rng;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "class_aware",
     summary: "draw a label, then one of its positive rows (Shen 2016); rows without labels are never drawn",
     params: &[],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |_, train| {
             let mut positives: Vec<Vec<u32>> = (0..train.labels.names.len()).map(|label| bag(train.labels, label)).collect();
             positives.retain(|members| !members.is_empty());
             if positives.is_empty() {
-                return Err(StrategyError("sampler class_aware: no train row has a label".to_owned()));
+                return Err(StrategyError::Unfit("sampler class_aware: no train row has a label".to_owned()));
             }
             Ok(Box::new(ClassAware { positives, rows: train.labels.rows() }))
         },

@@ -1,4 +1,4 @@
-//! One draw of an epoch: a row, as it is or made up.
+//! One draw of an epoch: a row, as it is or changed.
 
 use crate::LabelMatrix;
 use crate::rng::Rng;
@@ -8,7 +8,7 @@ use crate::rng::Rng;
 pub struct Draw {
     /// The row whose input is shown.
     pub row: u32,
-    /// Targets in the place of the row's own labels, one a label: 0, 1 or [`crate::loss::IGNORED`].
+    /// Targets in the place of the row's own labels, one per label: 0, 1 or [`crate::loss::IGNORED`].
     pub labels: Option<Box<[u8]>>,
     /// The row's input is mixed with another row's.
     pub blend: Option<Blend>,
@@ -29,7 +29,7 @@ impl Draw {
         Self { row, labels: None, blend: None }
     }
 
-    /// The targets of the draw, one a label.
+    /// The targets of the draw, one per label.
     #[must_use]
     pub fn targets<'a>(&'a self, train: &'a LabelMatrix) -> &'a [u8] {
         self.labels.as_deref().unwrap_or_else(|| train.row(self.row as usize))
@@ -43,8 +43,8 @@ impl Blend {
         Rng::new(self.key, "blend", &[])
     }
 
-    /// Turns `row`, the input of the draw's row, into the blend: each number moves towards that of `partner` by a uniform share of its
-    /// own, as in MLSMOTE (one share for the whole row would keep to the line between the two).
+    /// Turns `row`, the input of the draw's row, into the blend: each number moves towards that of `partner` by a uniform share
+    /// of its own, as in MLSMOTE (one share for the whole row would keep to the line between the two).
     pub fn mix(&self, row: &mut [f32], partner: &[f32]) {
         let mut rng = self.shares();
         for (x, &other) in row.iter_mut().zip(partner) {

@@ -6,11 +6,11 @@
 
 use super::lp;
 use super::ml_ros::quota;
-use super::{Build, Entry, Sampler};
+use super::{Entry, Sampler, SamplerBuild};
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "lp_ros",
     summary: "clone random rows of rare label combinations (LP-ROS, Charte 2015); epochs get longer",
     params: &[Param {
@@ -19,7 +19,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Number { min: 0.0, max: 1000.0 },
         absent: Absent::Number(25.0),
     }],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |choice, train| {

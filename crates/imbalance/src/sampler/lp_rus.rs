@@ -6,14 +6,14 @@
 use super::lp;
 use super::ml_ros::quota;
 use super::ml_rus::{PERCENT, shuffled_rest};
-use super::{Build, Entry, Sampler};
+use super::{Entry, Sampler, SamplerBuild};
 use crate::rng::Rng;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "lp_rus",
     summary: "leave out random rows of frequent label combinations (LP-RUS, Charte 2015); epochs get shorter",
     params: &[PERCENT],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |choice, train| {

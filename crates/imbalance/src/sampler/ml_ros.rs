@@ -6,13 +6,13 @@
 //! takes no more turns. A clone brings its row's other labels along, frequent ones too. The clones are those of the seed, the same in
 //! every epoch: an epoch is the enlarged data set in a new order.
 
-use super::{Build, Entry, Sampler};
+use super::{Entry, Sampler, SamplerBuild};
 use crate::LabelMatrix;
 use crate::diagnosis::imbalance;
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "ml_ros",
     summary: "clone random rows of minority labels (ML-ROS, Charte 2015); epochs get longer",
     params: &[Param {
@@ -21,7 +21,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Number { min: 0.0, max: 1000.0 },
         absent: Absent::Number(25.0),
     }],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |choice, train| Ok(Box::new(MlRos { percent: choice.get("percent"), train: train.labels.clone() })),

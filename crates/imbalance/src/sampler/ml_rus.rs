@@ -5,7 +5,7 @@
 //! stay. The rows are those of the seed, the same in every epoch; the others are never seen.
 
 use super::ml_ros::{bag, quota, ratio};
-use super::{Build, Entry, Sampler};
+use super::{Entry, Sampler, SamplerBuild};
 use crate::LabelMatrix;
 use crate::diagnosis::imbalance;
 use crate::rng::Rng;
@@ -18,7 +18,7 @@ pub(super) const PERCENT: Param = Param {
     absent: Absent::Number(25.0),
 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "ml_rus",
     summary: "leave out random rows of majority labels (ML-RUS, Charte 2015); epochs get shorter",
     params: &[
@@ -30,13 +30,13 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Number(0.0),
         },
     ],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |choice, train| {
             let protect = choice.get("protect") == 1.0;
             if train.labels.rows() == 0 {
-                return Err(StrategyError("sampler ml_rus: there are no train rows".to_owned()));
+                return Err(StrategyError::Unfit("sampler ml_rus: there are no train rows".to_owned()));
             }
             Ok(Box::new(MlRus { percent: choice.get("percent"), protect, train: train.labels.clone() }))
         },

@@ -1,23 +1,25 @@
-//! MLSMOTE (Charte et al., "MLSMOTE: approaching imbalanced multilabel learning through synthetic instance generation", Knowledge-Based
-//! Systems 89, 2015): made-up rows between rows of a minority label. For features only: between two images there is no image.
+//! MLSMOTE (Charte et al., "MLSMOTE: approaching imbalanced multilabel learning through synthetic instance generation",
+//! Knowledge-Based Systems 89, 2015): synthetic rows between rows of a minority label. For features only: between two images
+//! there is no image.
 //!
-//! For each label with an IRLbl above the mean and each of its rows: the k nearest rows with the label (Euclid, on the features as the
-//! network sees them), one of them at random, and a new row whose every number lies at a random place between the two. Its labels are
-//! those that more than half of the row and its neighbours have (`ranking`), any of them (`union`) or all (`intersection`). The made-up
-//! rows are those of the seed, the same in every epoch. All pairs of a label's rows are compared: 10,000 rows of 100 features are seconds.
+//! For each label with an IRLbl above the mean and each of its rows: the k nearest rows with the label (Euclid, on the features
+//! as the network sees them), one of them at random, and a new row whose every number lies at a random place between the two. Its
+//! labels are those that more than half of the row and its neighbours have (`ranking`), any of them (`union`) or all
+//! (`intersection`). The synthetic rows are those of the seed, the same in every epoch. All pairs of a label's rows are compared:
+//! 10,000 rows of 100 features are seconds.
 
 use rayon::prelude::*;
 
 use super::ml_ros::bag;
-use super::{Blend, Build, Draw, Entry, Sampler, StrategyError};
+use super::{Blend, Draw, Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;
 use crate::diagnosis::imbalance;
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "mlsmote",
-    summary: "add made-up rows between neighbours of a minority label (MLSMOTE, Charte 2015); features only; epochs get longer",
+    summary: "add synthetic rows between neighbours of a minority label (MLSMOTE, Charte 2015); features only; epochs get longer",
     params: &[
         Param {
             name: "k",
@@ -27,17 +29,17 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         },
         Param {
             name: "labels",
-            help: "labels of a made-up row: those of most neighbours, of any or of all",
+            help: "labels of a synthetic row: those of most neighbours, of any or of all",
             takes: Takes::Word(&["ranking", "union", "intersection"]),
             absent: Absent::Word("ranking"),
         },
     ],
-    build: Build {
+    build: SamplerBuild {
         needs_features: true,
         least_batch: |_, _| 1,
         make: |choice, train| {
             let Some(features) = (train.features)() else {
-                return Err(StrategyError(
+                return Err(StrategyError::Unfit(
                     "sampler mlsmote mixes features and means nothing to images: take data of kind \"features\", or a sampler that draws rows as they are".to_owned(),
                 ));
             };
@@ -47,7 +49,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     },
 };
 
-/// What a made-up row starts from.
+/// What a synthetic row starts from.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Seed {
     pub row: u32,

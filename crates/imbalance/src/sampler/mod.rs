@@ -1,5 +1,5 @@
-//! Samplers: which rows an epoch trains on, in which order, and in which disguise. Most see labels only and draw rows as they are.
-//! Two make rows up: `mlsmote` mixes the features of two rows, `remedial` changes labels; their draws say so ([`Draw`]).
+//! Samplers: which rows an epoch trains on, and in which order. Most look at labels only and draw rows as they are.
+//! Two change rows: `mlsmote` mixes the features of two rows, `remedial` changes labels; their draws say so ([`Draw`]).
 
 mod balanced_batch;
 mod class_aware;
@@ -27,7 +27,7 @@ use crate::LabelMatrix;
 /// Draws epochs from the train rows.
 pub trait Sampler: Send + Sync + std::fmt::Debug {
     /// Indices into the rows of the matrix the sampler was built on, in training order. Depends on (seed, epoch) only.
-    /// Of a sampler that makes rows up, the rows that they are made from.
+    /// Of a sampler that makes synthetic rows, the rows that they are made from.
     fn epoch(&self, seed: u64, epoch: usize) -> Vec<u32>;
 
     /// The same with what each draw changes: what a training loop has to follow.
@@ -36,33 +36,33 @@ pub trait Sampler: Send + Sync + std::fmt::Debug {
     }
 }
 
-/// What a sampler may know.
+/// What a sampler is told.
 #[derive(Clone, Copy)]
 pub struct Train<'a> {
     /// The labels of the train rows, and of no others.
     pub labels: &'a LabelMatrix,
     /// Draws a step.
     pub batch_size: usize,
-    /// The train rows' inputs as the network sees them, `[rows, width]` row-major; `None` where they are images. A function, since
-    /// hardly any sampler wants them.
+    /// The train rows' inputs as the network sees them, `[rows, width]` row-major; `None` where they are images. A function,
+    /// since hardly any sampler wants them.
     pub features: &'a dyn Fn() -> Option<Vec<f32>>,
 }
 
-/// Makes a sampler; the spec has validated the parameters.
-pub type Make = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError>;
+/// Makes a sampler from a complete choice (see [`crate::admit`]).
+pub type MakeSampler = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError>;
 
 /// How a sampler is made, and for which data.
 #[derive(Clone, Copy, Debug)]
-pub struct Build {
-    /// `true`: it mixes inputs, which has no meaning for images.
+pub struct SamplerBuild {
+    /// `true`: it mixes inputs, which is not defined for images.
     pub needs_features: bool,
-    /// The smallest `batch_size` that it can promise anything for, given the number of labels.
+    /// The smallest `batch_size` that it accepts, given the number of labels.
     pub least_batch: fn(&Choice, labels: usize) -> usize,
-    pub make: Make,
+    pub make: MakeSampler,
 }
 
 /// Every sampler.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<SamplerBuild>] = &[
     shuffle::ENTRY,
     class_aware::ENTRY,
     weighted::ENTRY,
@@ -76,14 +76,13 @@ pub const REGISTRY: &[Entry<Build>] = &[
     remedial::ENTRY,
 ];
 
-/// The sampler `choice` names; the spec has validated kind and parameters.
+/// The sampler `choice` names.
 ///
 /// # Errors
-/// Where it cannot be built for these rows.
+/// An unknown kind or parameter; a sampler that cannot be built for these rows.
 pub fn build(choice: &Choice, train: &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError> {
-    let entry = super::require(REGISTRY, "sampler", &choice.kind)?;
-    super::whole(entry, choice)?;
-    (entry.build.make)(choice, train)
+    let (entry, choice) = super::admit(REGISTRY, "sampler", choice)?;
+    (entry.build.make)(&choice, train)
 }
 
 #[cfg(test)]

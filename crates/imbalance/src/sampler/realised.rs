@@ -4,24 +4,24 @@ use super::Draw;
 use crate::LabelMatrix;
 use crate::loss::IGNORED;
 
-/// What an epoch's draws came to.
+/// Statistics of an epoch's draws.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Realised {
     /// Rows that the epoch shows.
     pub draws: usize,
-    /// Share of the draws that carry each label, of those that say anything about it.
+    /// Share of the draws that carry each label, of those that are not masked for it.
     pub prevalence: Vec<f64>,
     /// Mean over the labels of the absolute difference between that and the prevalence in train.
     pub shift: f64,
-    /// Share of the draws that had been drawn before in the epoch, as the same input (made-up inputs are new).
+    /// Share of the draws that had been drawn before in the epoch, as the same input (synthetic inputs are new).
     pub duplicates: f64,
     /// Share of the train rows that were not drawn.
     pub never_drawn: f64,
-    /// Share of the draws with a made-up input or changed labels.
+    /// Share of the draws with a synthetic input or changed labels.
     pub made_up: f64,
 }
 
-/// What `draws` of rows of `train` come to; zeros where there are no draws.
+/// Statistics of `draws` of rows of `train`; zeros where there are no draws.
 #[must_use]
 pub fn realised(draws: &[Draw], train: &LabelMatrix) -> Realised {
     let mut positives = vec![0u64; train.names.len()];

@@ -6,14 +6,14 @@
 //! those are false negatives, the label is still to be seen. By default the loss ignores them instead (`"ignore"`), so that each copy
 //! says nothing false; a label's row then counts once, its negatives twice. Not recommended for pixels either way: it is here to be compared.
 
-use super::{Build, Draw, Entry, Sampler};
+use super::{Draw, Entry, Sampler, SamplerBuild};
 use crate::LabelMatrix;
 use crate::diagnosis::{imbalance, scumble};
 use crate::loss::IGNORED;
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "remedial",
     summary: "split rows with rare and frequent labels into two (REMEDIAL, Charte 2015); not recommended for images; epochs get longer",
     params: &[Param {
@@ -22,7 +22,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Word(&["ignore", "zero"]),
         absent: Absent::Word("ignore"),
     }],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |choice, train| {

@@ -5,12 +5,12 @@
 //! epoch has as many draws as the factors add up to: more than there are rows. LVIS's own t = 0.001 repeats nothing where every label
 //! has 0.1 % of the rows.
 
-use super::{Build, Entry, Sampler};
+use super::{Entry, Sampler, SamplerBuild};
 use crate::LabelMatrix;
 use crate::rng::Rng;
 use crate::{Absent, LabelCounts, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "repeat_factor",
     summary: "repeat rows by sqrt(t / prevalence) of their rarest label (LVIS 2019); epochs get longer",
     params: &[Param {
@@ -19,7 +19,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
         takes: Takes::Number { min: 0.0, max: 1.0 },
         absent: Absent::Number(0.3),
     }],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |choice, train| Ok(Box::new(RepeatFactor { factors: factors(choice.get("t"), train.labels) })),

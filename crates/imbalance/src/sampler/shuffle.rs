@@ -1,13 +1,13 @@
 //! Every row once, in random order (Fisher–Yates).
 
-use super::{Build, Entry, Sampler};
+use super::{Entry, Sampler, SamplerBuild};
 use crate::rng::Rng;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "shuffle",
     summary: "every row once, in random order",
     params: &[],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |_, train| Ok(Box::new(Shuffle { rows: train.labels.rows() as u32 })),

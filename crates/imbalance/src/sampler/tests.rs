@@ -113,7 +113,7 @@ fn weights_are_in_closed_form() {
     assert_eq!(weighted::weights("sum", 0.0, &train), [6.0, 2.0, 0.0, 0.0]);
 }
 
-/// strategies.md section 3: expected prevalences on the question's counts if labels were independent.
+/// docs/strategies.md#samplers: expected prevalences on the question's counts if labels were independent.
 #[test]
 fn realised_prevalences_are_as_expected() {
     let train = seed_labels(100_000);
@@ -170,24 +170,24 @@ fn realised_counts_by_hand() {
 #[test]
 fn labels_that_cannot_be_sampled_are_errors() {
     let nothing = matrix(&["a"], vec![0, 0]);
-    let error = |name: &str| try_sampler(name, &nothing, 8).unwrap_err().0;
+    let error = |name: &str| try_sampler(name, &nothing, 8).unwrap_err().to_string();
     assert_eq!(error("class_aware"), "sampler class_aware: no train row has a label");
     assert!(error("weighted(empty=0)").contains("nothing can be drawn"));
     for name in EQUAL.iter().chain(&UNEQUAL).filter(|name| !["class_aware", "weighted(by=sum,empty=0)"].contains(name)) {
         assert_eq!(try_sampler(name, &nothing, 8).unwrap().draws(0, 0).len(), 2, "{name}: nothing to balance");
     }
     let labels = seed_labels(100);
-    let error = try_sampler("balanced_batch(min=3)", &labels, 11).unwrap_err().0;
+    let error = try_sampler("balanced_batch(min=3)", &labels, 11).unwrap_err().to_string();
     assert!(
         error.contains("3 positives of each of 4 labels may not fit into batches of 11; set train.batch_size to 12"),
         "{error}"
     );
     let choice = crate::parse(REGISTRY, "sampler", "mlsmote").unwrap();
     let images = build(&choice, &Train { labels: &labels, batch_size: 8, features: &|| None });
-    assert!(images.unwrap_err().0.contains("means nothing to images"));
+    assert!(images.unwrap_err().to_string().contains("means nothing to images"));
 }
 
-/// strategies.md section 3: the factors on the question's prevalences.
+/// docs/strategies.md#samplers: the factors on the question's prevalences.
 #[test]
 fn repeat_factors_are_as_published() {
     // 224 rows of the question's thousands, labels of their own.

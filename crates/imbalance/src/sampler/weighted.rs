@@ -2,12 +2,12 @@
 //! probability proportional to its weight: the largest, mean or summed 1 / prevalence of its labels; rows without labels have a
 //! weight of their own, 1 by default (the least a label could give). Drawn by the alias method (Walker 1977; Vose 1991) in O(1).
 
-use super::{Build, Entry, Sampler, StrategyError};
+use super::{Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;
 use crate::rng::Rng;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "weighted",
     summary: "draw rows with replacement, in proportion to the rarity of their labels",
     params: &[
@@ -24,13 +24,13 @@ pub(super) const ENTRY: Entry<Build> = Entry {
             absent: Absent::Number(1.0),
         },
     ],
-    build: Build {
+    build: SamplerBuild {
         needs_features: false,
         least_batch: |_, _| 1,
         make: |choice, train| {
             let weights = weights(choice.word("by"), choice.get("empty"), train.labels);
             if weights.iter().sum::<f64>() <= 0.0 {
-                return Err(StrategyError(
+                return Err(StrategyError::Unfit(
                     "sampler weighted: no train row has a label and `empty` is 0, so nothing can be drawn".to_owned(),
                 ));
             }
@@ -39,7 +39,7 @@ pub(super) const ENTRY: Entry<Build> = Entry {
     },
 };
 
-/// One weight a row.
+/// One weight per row.
 pub(super) fn weights(by: &str, empty: f64, train: &LabelMatrix) -> Vec<f64> {
     let rows = train.rows() as f64;
     let rarity: Vec<f64> = train.counts().positives.iter().map(|&positives| rows / positives as f64).collect();

@@ -1,16 +1,16 @@
 //! The decisions of least cost, where a false negative costs `fn` and a false positive `fp`.
 //!
-//! By `validation`: per label, the cut of the validation scores whose decisions cost least there, whatever the loss did to the scale of
-//! the scores. By `probability`: the threshold `fp / (fp + fn)` itself, which is the decision of least expected cost if and only if the
-//! scores are calibrated probabilities (bce without weights; strategies.md 4.2).
+//! By `validation`: per label, the cut of the validation scores whose decisions cost least there, whatever the loss did to the
+//! scale of the scores. By `probability`: the threshold `fp / (fp + fn)` itself, which is the decision of least expected cost if
+//! and only if the scores are calibrated probabilities (bce without weights; docs/strategies.md#policy-traps).
 
 use super::cut::{best, tp};
-use super::{Build, Entry, FOLDS, Rule, each_label};
+use super::{Entry, FOLDS, Fit, Rule, each_label};
 use crate::{Absent, Param, Takes};
 
 const COST: Takes = Takes::Number { min: 1e-6, max: 1e6 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "cost",
     summary: "per label, the threshold whose decisions cost least",
     params: &[

@@ -5,7 +5,7 @@
 //! `min_positives` takes the cut of `prior_match`, which needs only a count.
 
 use super::cut::largest_f;
-use super::{Build, Entry, FOLDS, UNFITTED, each_label, prior_match};
+use super::{Entry, FOLDS, Fit, UNFITTED, each_label, prior_match};
 use crate::Choice;
 use crate::metric::Curve;
 use crate::{Absent, Param, Takes};
@@ -17,7 +17,7 @@ pub(super) const MIN_POSITIVES: Param = Param {
     absent: Absent::Off,
 };
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "max_f1",
     summary: "per label, the threshold with the largest F1 on validation (SCut)",
     params: &[MIN_POSITIVES, FOLDS],

@@ -1,11 +1,11 @@
-//! SCut on F-beta, `(1+b²) P R / (b² P + R)`: recall counts b times as much as precision. On calibrated scores the threshold lies at
-//! F / (1+b²) (strategies.md 4.1). Otherwise as max_f1, which it is at beta = 1.
+//! SCut on F-beta, `(1+b²) P R / (b² P + R)`: recall counts b times as much as precision. On calibrated scores the threshold lies
+//! at F / (1+b²) (docs/strategies.md#best-threshold). Otherwise as max_f1, which it is at beta = 1.
 
 use super::max_f1::{MIN_POSITIVES, fit};
-use super::{Build, Entry, FOLDS, each_label};
+use super::{Entry, FOLDS, Fit, each_label};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "max_fbeta",
     summary: "per label, the threshold with the largest F-beta on validation (SCut)",
     params: &[

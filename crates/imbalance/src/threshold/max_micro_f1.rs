@@ -1,12 +1,13 @@
-//! One threshold for all labels: the cut of all validation cells with the largest micro-F1. The optimum of micro-F1 on calibrated scores is
-//! one common threshold, half of the F1 reached (strategies.md 4.1); labels on scales of their own (weighted losses) need one each.
+//! One threshold for all labels: the cut of all validation cells with the largest micro-F1. The optimum of micro-F1 on calibrated
+//! scores is one common threshold, half of the F1 reached (docs/strategies.md#best-threshold); labels on scales of their own
+//! (weighted losses) need one each.
 
 use super::cut::largest_f;
-use super::{Build, Entry, FOLDS, Rule, UNFITTED, each_label};
+use super::{Entry, FOLDS, Fit, Rule, UNFITTED, each_label};
 use crate::LabelMatrix;
 use crate::metric::Decide;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "max_micro_f1",
     summary: "one threshold for all labels, with the largest micro-F1 on validation",
     params: &[FOLDS],

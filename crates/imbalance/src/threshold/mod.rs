@@ -1,8 +1,8 @@
 //! Threshold policies: how scores become decisions. A number, or a rule fitted on validation.
 //!
 //! Most rules look at one label at a time and choose a cut of its validation scores (`cut`). On few rows such a cut is chosen for
-//! its luck: below some 2,000 validation rows `folds = 5` is worth its time (strategies.md 4.3). It fits the rule on each four fifths of the
-//! rows and takes the mean threshold, which varies less; rows are dealt in turn.
+//! its luck: below some 2,000 validation rows `folds = 5` is worth its time (docs/strategies.md#few-validation-rows). It fits the
+//! rule on each four fifths of the rows and takes the mean threshold, which varies less; rows are dealt in turn.
 
 mod cost;
 mod cut;
@@ -21,7 +21,7 @@ use crate::Choice;
 use crate::LabelMatrix;
 use crate::metric::{Curve, Decide};
 
-/// A policy as the sweep file names it. Serialised as a number or a choice.
+/// A policy of the sweep file. Serialised as a number or a choice.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
 pub enum Policy {
@@ -41,10 +41,10 @@ impl std::fmt::Display for Policy {
     }
 }
 
-/// What a policy came to on validation: all that [`crate::metric::decide()`] needs on any split.
+/// The result of fitting a policy on validation: all that [`crate::metric::decide()`] needs on any split.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
-    /// One threshold a label: predicted where score >= threshold.
+    /// One threshold per label: predicted where score >= threshold.
     Thresholds(Vec<f32>),
     /// The labels with this many highest scores of each row, whatever these are; of equal scores the first label's.
     Top(usize),
@@ -63,7 +63,7 @@ impl Decide for Rule {
         }
     }
 
-    /// 0 for every label where rows are decided as wholes: no score is too low to be among the highest.
+    /// 0 for every label where a rule decides on whole rows: no score is too low to be among the highest.
     fn thresholds(&self, labels: usize) -> Vec<f32> {
         match self {
             Self::Thresholds(thresholds) => thresholds.thresholds(labels),
@@ -73,10 +73,10 @@ impl Decide for Rule {
 }
 
 /// Fits a rule on validation scores (`[rows, labels]` row-major, float32 probabilities).
-pub type Build = fn(&Choice, scores: &[f32], truth: &LabelMatrix) -> Rule;
+pub type Fit = fn(&Choice, scores: &[f32], truth: &LabelMatrix) -> Rule;
 
 /// Every fitted policy.
-pub const REGISTRY: &[Entry<Build>] = &[
+pub const REGISTRY: &[Entry<Fit>] = &[
     max_f1::ENTRY,
     max_fbeta::ENTRY,
     max_micro_f1::ENTRY,
@@ -90,24 +90,27 @@ pub const REGISTRY: &[Entry<Build>] = &[
 ];
 
 impl Policy {
-    /// Whether [`Self::fit`] knows the policy: one that another version of the program recorded may be unknown now.
+    /// The policy with every parameter that this version knows, checked: for policies read from a database.
     ///
     /// # Errors
-    /// An unknown rule, or one without a parameter that it needs.
-    pub fn check(&self) -> Result<(), StrategyError> {
+    /// A number outside 0 to 1; an unknown kind or parameter.
+    pub fn admitted(&self) -> Result<Self, StrategyError> {
         match self {
-            Self::Fixed(_) => Ok(()),
-            Self::Fitted(choice) => super::whole(super::require(REGISTRY, "threshold policy", &choice.kind)?, choice),
+            Self::Fixed(number) => fixed(*number),
+            Self::Fitted(choice) => Ok(Self::Fitted(super::admit(REGISTRY, "threshold policy", choice)?.1)),
         }
     }
 
-    /// The rule that this policy chooses on validation. Test scores never come here.
+    /// Fits the policy on validation scores; test scores are never passed here.
+    ///
+    /// # Panics
+    /// If the policy was neither parsed nor [`Self::admitted`] and its kind or a parameter is unknown.
     #[must_use]
     pub fn fit(&self, val_scores: &[f32], val_truth: &LabelMatrix) -> Rule {
         match self {
             Self::Fixed(number) => Rule::Thresholds(vec![*number as f32; val_truth.names.len()]),
             Self::Fitted(choice) => {
-                let entry = super::find(REGISTRY, &choice.kind).expect("the spec and `parse` admit registered policies only");
+                let entry = super::find(REGISTRY, &choice.kind).expect("the policy is admitted");
                 (entry.build)(choice, val_scores, val_truth)
             }
         }
@@ -120,21 +123,27 @@ impl Policy {
 /// A number outside 0 to 1, or as [`super::parse`].
 pub fn parse(text: &str) -> Result<Policy, StrategyError> {
     match text.trim().parse::<f64>() {
-        Ok(number) if (0.0..=1.0).contains(&number) => Ok(Policy::Fixed(number)),
-        Ok(number) => Err(StrategyError(format!("threshold {number} must be from 0 to 1: scores are probabilities"))),
-        Err(_) => super::parse(REGISTRY, "threshold policy", text)
-            .map(Policy::Fitted)
-            .map_err(|error| StrategyError(format!("{error}; a number from 0 to 1 is a policy too"))),
+        Ok(number) => fixed(number),
+        Err(_) => super::parse(REGISTRY, "threshold policy", text).map(Policy::Fitted).map_err(StrategyError::Policy),
     }
 }
 
-/// The threshold of a label that validation says nothing about.
+fn fixed(number: f64) -> Result<Policy, StrategyError> {
+    if (0.0..=1.0).contains(&number) {
+        // -0 is 0
+        Ok(Policy::Fixed(number + 0.0))
+    } else {
+        Err(StrategyError::Threshold(number))
+    }
+}
+
+/// The threshold of a label that cannot be fitted on validation.
 const UNFITTED: f32 = 0.5;
 
-/// Of every rule that [`each_label`] applies.
+/// A parameter of every rule that [`each_label`] applies.
 const FOLDS: Param = Param {
     name: "folds",
-    help: "fit on each folds - 1 of so many parts of validation and take the mean threshold; off by default (5 below 2,000 rows)",
+    help: "cross-fit: fit on each folds - 1 of so many parts of validation, take the mean threshold; off by default (use 5 below 2,000 rows)",
     takes: Takes::Whole { min: 2, max: 100 },
     absent: Absent::Off,
 };

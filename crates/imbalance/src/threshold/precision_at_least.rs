@@ -5,11 +5,11 @@
 use std::cmp::Reverse;
 
 use super::cut::tp;
-use super::{Build, Entry, FOLDS, each_label};
+use super::{Entry, FOLDS, Fit, each_label};
 use crate::metric::Curve;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "precision_at_least",
     summary: "per label, the threshold that finds most positives with a precision on validation",
     params: &[

@@ -4,10 +4,10 @@
 //! The prior is validation's own, which stratification makes train's up to one row: on one split the two sides of the match are
 //! then counts of the same rows. Where tied scores allow no exact match, the nearest count is taken, of two the smaller one.
 
-use super::{Build, Entry, FOLDS, each_label};
+use super::{Entry, FOLDS, Fit, each_label};
 use crate::metric::Curve;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "prior_match",
     summary: "per label, the threshold that predicts as many validation rows as are positive (PCut)",
     params: &[FOLDS],

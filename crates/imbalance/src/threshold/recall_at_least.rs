@@ -6,11 +6,11 @@
 //! that reach the recall on validation itself, which new rows will miss about half of the time.
 
 use super::cut::{best, fractions, tp};
-use super::{Build, Entry, FOLDS, UNFITTED, each_label};
+use super::{Entry, FOLDS, Fit, UNFITTED, each_label};
 use crate::metric::Curve;
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "recall_at_least",
     summary: "per label, the highest threshold that keeps a recall",
     params: &[

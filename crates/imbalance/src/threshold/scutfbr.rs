@@ -3,10 +3,10 @@
 //! that is luck, often at a low cut that predicts the label everywhere; this predicts it hardly ever.
 
 use super::cut::largest_f;
-use super::{Build, Entry, FOLDS, UNFITTED, each_label};
+use super::{Entry, FOLDS, Fit, UNFITTED, each_label};
 use crate::{Absent, Param, Takes};
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "scutfbr",
     summary: "max_f1, but labels whose best F1 is below `fbr` are hardly ever predicted (SCutFBR.1)",
     params: &[

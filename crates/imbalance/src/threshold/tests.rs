@@ -9,7 +9,7 @@ fn matrix(labels: usize, values: Vec<u8>) -> LabelMatrix {
     LabelMatrix { names: (0..labels).map(|label| label.to_string()).collect::<Arc<[_]>>(), values }
 }
 
-/// One threshold a label.
+/// One threshold per label.
 fn fit_all(policy: &str, scores: &[f32], truth: &LabelMatrix) -> Vec<f32> {
     match parse(policy).unwrap().fit(scores, truth) {
         Rule::Thresholds(thresholds) => thresholds,
@@ -21,7 +21,7 @@ fn fit(policy: &str, scores: &[f32], truth: &[u8]) -> f32 {
     fit_all(policy, scores, &matrix(1, truth.to_vec()))[0]
 }
 
-/// strategies.md 4.2: best threshold .35 with F1 .75; half-way to the next lower score.
+/// docs/strategies.md#best-threshold: best threshold .35 with F1 .75; half-way to the next lower score.
 #[test]
 fn the_fixture_of_max_f1() {
     let (scores, truth) = ([0.1, 0.2, 0.35, 0.8, 0.4, 0.4, 0.05, 0.6], [0, 0, 1, 1, 0, 1, 0, 0]);
@@ -64,13 +64,13 @@ fn policies_read_back_from_their_names() {
     }
     assert_eq!(parse(" .25 ").unwrap(), Policy::Fixed(0.25));
     assert_eq!(parse("max_f1()").unwrap(), parse("max_f1").unwrap());
-    let error = |text| parse(text).unwrap_err().0;
+    let error = |text| parse(text).unwrap_err().to_string();
     assert_eq!(error("1.5"), "threshold 1.5 must be from 0 to 1: scores are probabilities");
     assert!(error("nan").starts_with("threshold NaN"));
     let unknown = error("maxf1");
-    assert!(unknown.starts_with("no threshold policy is called `maxf1` (did you mean `max_f1`?); there are max_f1, max_fbeta, "));
-    assert!(unknown.ends_with("precision_at_least; a number from 0 to 1 is a policy too"), "{unknown}");
-    assert!(error("max_f1(beta=2)").starts_with("max_f1 has no parameter `beta`; it has min_positives, folds"));
+    assert!(unknown.starts_with("no threshold policy is called \"maxf1\"; allowed: max_f1, max_fbeta, "), "{unknown}");
+    assert!(unknown.ends_with("; did you mean `max_f1`? (a number from 0 to 1 is a policy, too)"), "{unknown}");
+    assert!(error("max_f1(beta=2)").starts_with("max_f1 has no parameter `beta`; allowed: min_positives, folds"));
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn the_highest_labels_of_each_row() {
     assert_eq!(decisions.counts.iter().copied().map(cells).collect::<Vec<_>>(), [[2, 2, 0, 0], [2, 1, 0, 1], [0, 1, 1, 2]]);
 }
 
-/// strategies.md 4.1 and 4.2: where the thresholds lie on calibrated scores.
+/// docs/strategies.md#best-threshold: where the thresholds lie on calibrated scores.
 #[test]
 fn thresholds_on_calibrated_scores_are_in_closed_form() {
     // Label 0: P(y=1) = score on a fine grid; label 1: its square.
@@ -199,7 +199,7 @@ fn rare_labels_are_given_up_or_matched() {
     assert_eq!(fit("youden", &scores, &[0; 6]), 0.5);
 }
 
-/// strategies.md 4.3: the mean of the thresholds without each fold, dealt in turn.
+/// docs/strategies.md#few-validation-rows: the mean of the thresholds without each fold, dealt in turn.
 #[test]
 fn folds_take_the_mean_threshold() {
     let (scores, truth) = ([0.1, 0.2, 0.35, 0.8, 0.4, 0.4, 0.05, 0.6], [0, 0, 1, 1, 0, 1, 0, 0]);
@@ -220,7 +220,7 @@ struct Case {
     labels: usize,
     scores: Vec<f32>,
     truth: Vec<u8>,
-    /// Best value a label of each policy, by scikit-learn's curves.
+    /// Best value per label of each policy, by scikit-learn's curves.
     f: std::collections::BTreeMap<String, Vec<f64>>,
     youden: Vec<f64>,
     precision_at_recall: std::collections::BTreeMap<String, Vec<f64>>,

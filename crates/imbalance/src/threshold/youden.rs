@@ -1,13 +1,13 @@
-//! Youden's J (Cancer 3, 1950): per label, the cut with the largest TPR - FPR, that is the largest balanced accuracy. On calibrated scores
-//! it lies at the prevalence, where neg_over_pos puts 0.5 (strategies.md F2).
+//! Youden's J (Cancer 3, 1950): per label, the cut with the largest TPR - FPR, that is the largest balanced accuracy. On
+//! calibrated scores it lies at the prevalence, where neg_over_pos puts 0.5 (docs/strategies.md#operating-points).
 //!
 //! A label with one class only in validation keeps the threshold [`UNFITTED`].
 
 use super::cut::{best, tp};
-use super::{Build, Entry, FOLDS, UNFITTED, each_label};
+use super::{Entry, FOLDS, Fit, UNFITTED, each_label};
 use crate::metric::Curve;
 
-pub(super) const ENTRY: Entry<Build> = Entry {
+pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "youden",
     summary: "per label, the threshold with the largest TPR - FPR on validation (balanced accuracy)",
     params: &[FOLDS],

@@ -12,8 +12,8 @@ const KERNELS: Module = module!("batch_norm");
 
 /// Threads of a block.
 const THREADS: usize = 256;
-/// Blocks of a launch, about: they fill the largest GPU of today once (132 multiprocessors of 2048 threads), and what they find is
-/// little beside what they read.
+/// Blocks of a launch, about: they fill the largest GPU of today once (132 multiprocessors of 2048 threads), and what they find
+/// is little beside what they read.
 const BLOCKS: usize = 1024;
 /// Positions a thread should have before there is another block.
 const LEAST_POSITIONS: usize = 4;
@@ -183,8 +183,8 @@ impl Norm<'_> {
         self.run("normalise", &plan, &[&x.strided(), &self.args(), &x.sizes()?, &y.strided()])
     }
 
-    /// The sums that the gradient `dy` of the result gives. With `add`, `(gradients, pending [2, total])` of a dense block, what needs no
-    /// sums is added to the gradients and the rest to `pending`.
+    /// The sums that the gradient `dy` of the result gives. With `add`, `(gradients, pending [2, total])` of a dense block, what
+    /// needs no sums is added to the gradients and the rest to `pending`.
     pub(crate) fn sums(&self, x: Channels, dy: Channels, add: Option<(Channels, u64, usize)>) -> Result<Sums> {
         let all: Vec<Channels> = [x, dy].into_iter().chain(add.map(|add| add.0)).collect();
         let plan = Plan::new(&all)?;
@@ -251,7 +251,7 @@ pub(crate) fn batch_norm_train(
     let y = Fresh::new(&cuda, x.shape(), x.dtype())?;
     norm.apply(maps, maps.at(y.address()?))?;
     let statistics = moments.statistics(0, maps.channels)?;
-    // Whoever is captured lives as long as the graph does.
+    // What is captured lives as long as the graph.
     let held = Arc::new((x.clone(), weight.clone(), bias.clone(), moments));
     let y = y.attach3("batch_norm", [&x, &weight, &bias], move |_, dy| {
         let (x, weight, bias, moments) = &*held;

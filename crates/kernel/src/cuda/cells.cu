@@ -1,8 +1,8 @@
 // A loss that is a mean over cells, and its gradient, in one pass: the sides, shapes and rows of crates/imbalance/src/loss/form.rs, in double.
 //
-// A table is Form::table, one a run: blockIdx.y is the run. The result are the slopes of all cells of all runs, and after them for each
+// A table is Form::table, one per run: blockIdx.y is the run. The result are the slopes of all cells of all runs, and after them for each
 // block of each run three numbers: the sum of its cells' losses as two floats (what the first leaves over is the second), and 1 where a
-// slope of it is no finite number. Sums run in a fixed order.
+// slope of it is not finite. Sums run in a fixed order.
 
 typedef unsigned long long u64;
 
@@ -57,7 +57,7 @@ static __device__ Term shape(const double *side, double u) {
     case 2:
     case 3: {
         double p = sigmoid(-u), rest = sigmoid(u), shifted = p - second;
-        // Not `<= 0`: a number that is none must stay one.
+        // Not `<= 0`: NaN stays NaN.
         if (!(shifted <= 0.0)) {
             double modulator = pow(shifted, first), cost = -log1p(-shifted);
             double focus = side[0] == 3.0 ? 0.0 : first * modulator / shifted * cost;
@@ -115,7 +115,7 @@ static __device__ double block_sum(double value, double *shared) {
     return shared[0];
 }
 
-// result [runs x (cells + 3 blocks)] of `cells` cells a run and targets [batch, labels]: logits [runs, batch, labels], or with `upright`
+// result [runs x (cells + 3 blocks)] of `cells` cells per run and targets [batch, labels]: logits [runs, batch, labels], or with `upright`
 // [runs, labels, batch]; rows [runs, batch], or none.
 extern "C" __global__ void mean_over_cells(const double *table, const float *logits, const unsigned char *targets, const double *rows, u64 cells,
                                            int labels, int upright, float *result) {

@@ -10,7 +10,7 @@ const KERNELS: Module = module!("cells");
 /// As in cells.cu.
 const THREADS: u32 = 256;
 
-/// [`Cells::evaluate`]'s numbers on the device of its arguments: slopes, then the parts of the sums, one a block.
+/// [`Cells::evaluate`]'s numbers on the device of its arguments: slopes, then the parts of the sums, one per block.
 pub(crate) fn run(
     cells: &Cells,
     logits: (&CudaStorage, &Layout),

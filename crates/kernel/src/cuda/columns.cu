@@ -2,12 +2,12 @@
 // [out, in, k, k] (f32, as trained) and [out, k, k, in] (the type of the maps, as products and cuDNN take them).
 #include "common.cuh"
 
-// Maps and windows of a convolution, of some pictures of a batch.
+// Maps and windows of a convolution, of some images of a batch.
 struct Windows {
     int images, height, width, channels, kernel, stride, padding, rows, cols;
 };
 
-// col [images rows cols, kernel kernel channels] from x [images, height, width, channels]; zeros outside the picture.
+// col [images rows cols, kernel kernel channels] from x [images, height, width, channels]; zeros outside the image.
 template <typename T, int V> __device__ void im2col(const T *x, Windows s, T *col) {
     const int packs = s.channels / V;
     const i64 count = (i64)s.images * s.rows * s.cols * s.kernel * s.kernel * packs;

@@ -1,4 +1,4 @@
-// What all kernels share. Maps are [positions, channels]: a position is a pixel of a picture, its channels lie together (NHWC), and
+// What all kernels share. Maps are [positions, channels]: a position is a pixel of an image, its channels lie together (NHWC), and
 // `ld` numbers lie from one position to the next. Numbers are float or bfloat16 in memory and float in arithmetic.
 #pragma once
 #include <cuda_bf16.h>

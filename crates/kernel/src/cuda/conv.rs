@@ -1,5 +1,5 @@
 //! Convolution on CUDA, for maps `[n, h, w, c]`: 1x1 as one matrix product, the rest by cuDNN (feature `cudnn`), or, where cuDNN is
-//! missing or does not know the case, as a product of the laid-out input (im2col), some pictures at a time.
+//! missing or does not know the case, as a product of the laid-out input (im2col), some images at a time.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::sides;
 
 const KERNELS: Module = module!("columns");
 
-/// Bytes of a laid-out input: some pictures of the batch at a time.
+/// Bytes of a laid-out input: some images of the batch at a time.
 const MOST_BYTES: usize = 256 << 20;
 
 /// A convolution of maps of `dtype` with its weight laid out as products and cuDNN take it.
@@ -130,12 +130,12 @@ impl Conv {
         launch(&self.device, &KERNELS, &kernel, Grid::each(dweight.elem_count()), &args)
     }
 
-    /// Where picture `first` of packed maps at `address` begins.
+    /// Where image `first` of packed maps at `address` begins.
     fn at(&self, address: u64, first: usize, (h, w): (usize, usize), channels: usize) -> u64 {
         address + (first * h * w * channels * self.dtype.size_in_bytes()) as u64
     }
 
-    /// Calls `body` with (pictures, the first of them, a buffer for their laid-out input) until all have had their turn.
+    /// Calls `body` with (images, the first of them, a buffer for their laid-out input) until all have had their turn.
     fn by_columns(&self, body: impl Fn(usize, usize, u64) -> Result<()>) -> Result<()> {
         let s = &self.sizes;
         let one = s.out_map() * s.lines();

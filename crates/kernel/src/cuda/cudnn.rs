@@ -42,7 +42,7 @@ struct Plan {
 }
 
 /// What is computed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Direction {
     Forward,
     Data,
@@ -51,6 +51,30 @@ enum Direction {
 
 fn failed(error: CudnnError) -> Error {
     Error::wrap(error)
+}
+
+/// `NOT_SUPPORTED`, or one of its reasons (3001, 3002, ...).
+fn is_unknown(status: sys::cudnnStatus_t) -> bool {
+    status == sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED || status as u32 / 1000 == 3
+}
+
+/// The bytes a direction asks for; `None` where cuDNN does not know the case, which it also calls a bad parameter. Any other error is
+/// one of the device.
+fn known(asked: std::result::Result<usize, CudnnError>) -> std::result::Result<Option<usize>, CudnnError> {
+    match asked {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(CudnnError(status)) if is_unknown(status) || status == sys::cudnnStatus_t::CUDNN_STATUS_BAD_PARAM => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// One line a plan: which way a convolution takes is seen nowhere else.
+fn tell(s: &Geometry, dtype: DType, asked: [std::result::Result<usize, CudnnError>; 3]) {
+    let [forward, data, filter] = asked.map(|asked| match asked {
+        Ok(bytes) => format!("{bytes} bytes"),
+        Err(CudnnError(status)) => format!("{status:?}"),
+    });
+    tracing::debug!("cuDNN, {dtype:?}, {s:?}: forward {forward}; data {data}; filter {filter}");
 }
 
 impl Plan {
@@ -79,12 +103,14 @@ impl Plan {
                 result::set_filter4d_descriptor(weight, kind, nhwc, of_weight)?;
                 result::set_convolution2d_descriptor(conv, padding, padding, stride, stride, 1, 1, cross, single)?;
                 result::set_convolution_math_type(conv, math)?;
-                let bytes = [
-                    result::get_convolution_forward_workspace_size(handle, x, weight, conv, y, FORWARD).ok(),
-                    result::get_convolution_backward_data_workspace_size(handle, weight, y, conv, x, DATA).ok(),
-                    result::get_convolution_backward_filter_workspace_size(handle, x, y, conv, weight, FILTER).ok(),
+                let asked = [
+                    result::get_convolution_forward_workspace_size(handle, x, weight, conv, y, FORWARD),
+                    result::get_convolution_backward_data_workspace_size(handle, weight, y, conv, x, DATA),
+                    result::get_convolution_backward_filter_workspace_size(handle, x, y, conv, weight, FILTER),
                 ];
-                Ok(Self { x, weight, conv, y, bytes })
+                tell(s, dtype, asked);
+                let [forward, data, filter] = asked;
+                Ok(Self { x, weight, conv, y, bytes: [known(forward)?, known(data)?, known(filter)?] })
             }
         };
         make().map_err(failed)
@@ -152,7 +178,8 @@ fn run(device: &CudaDevice, s: &Geometry, dtype: DType, direction: Direction, [a
     };
     match status {
         Ok(()) => Ok(true),
-        Err(CudnnError(sys::cudnnStatus_t::CUDNN_STATUS_NOT_SUPPORTED)) => {
+        Err(CudnnError(status)) if is_unknown(status) => {
+            tracing::debug!("cuDNN, {dtype:?}, {s:?}: {direction:?} refused when run: {status:?}");
             if let Some(plan) = library.plans.get_mut(&(*s, dtype)) {
                 plan.bytes[direction as usize] = None;
             }

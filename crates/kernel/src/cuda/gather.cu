@@ -8,7 +8,7 @@ typedef unsigned long long u64;
 #define WORDS 12
 #define NONE 0xffffffffu
 
-// The n-th uniform number in [0, 1) of a stream (src/rng.rs): Philox 4x32-10, two words a number, 53 bits.
+// The n-th uniform number in [0, 1) of a stream (crates/imbalance/src/rng.rs): Philox 4x32-10, two words per number, 53 bits.
 static __device__ double uniform(const unsigned *stream, u64 n) {
     u64 block = n / 2;
     unsigned c0 = (unsigned)block, c1 = (unsigned)(block >> 32), c2 = stream[2], c3 = stream[3];
@@ -27,7 +27,7 @@ static __device__ double uniform(const unsigned *stream, u64 n) {
     return (double)(word >> 11) * (1.0 / 9007199254740992.0);
 }
 
-// Pixel (channel, y, x) of a changed picture, normalised. `change`: row, flip, down, right.
+// Pixel (channel, y, x) of a changed image, normalised. `change`: row, flip, down, right.
 static __device__ float pixel(const unsigned char *data, const unsigned *change, int channel, int y, int x, int channels, int height, int width,
                               float factor, float added) {
     x = change[1] ? width - 1 - x : x;
@@ -41,7 +41,7 @@ static __device__ float pixel(const unsigned char *data, const unsigned *change,
 }
 
 // out [items, channels, height, width] from data [rows, channels, height, width].
-extern "C" __global__ void gather_pictures(const unsigned char *data, const unsigned *items, const float *factor, const float *added,
+extern "C" __global__ void gather_images(const unsigned char *data, const unsigned *items, const float *factor, const float *added,
                                            int channels, int height, int width, u64 total, float *out) {
     u64 area = (u64)height * width, values = area * channels;
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += (u64)gridDim.x * blockDim.x) {

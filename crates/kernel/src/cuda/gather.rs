@@ -30,7 +30,7 @@ pub(crate) fn run(
     ];
     let (name, sizes) = match gather.shape {
         Row::Image { channels, height, width } if half == channels => {
-            ("gather_pictures", vec![int(channels)?.into(), int(height)?.into(), int(width)?.into()])
+            ("gather_images", vec![int(channels)?.into(), int(height)?.into(), int(width)?.into()])
         }
         Row::Features { width } if half == width => ("gather_features", vec![int(width)?.into()]),
         shape => bail!("{half} factors for {shape:?}"),

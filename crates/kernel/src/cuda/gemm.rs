@@ -50,16 +50,16 @@ fn kind(dtype: DType) -> Result<sys::cudaDataType_t> {
 /// `c [m, n] = a [m, k] b [k, n]`; the factors hold `dtype`. Its bits depend on the shapes alone: one handle, one stream.
 ///
 /// # Errors
-/// cuBLAS's.
+/// Errors of cuBLAS.
 pub(super) fn product(device: &CudaDevice, dtype: DType, [m, n, k]: [usize; 3], a: Factor, b: Factor, c: Target) -> Result<()> {
     if m == 0 || n == 0 {
         return Ok(());
     }
     let blas = device.cublas_handle();
     let (alpha, beta) = (1f32, if c.add { 1f32 } else { 0f32 });
-    // cuBLAS counts by columns: what it sees are the transposes, and (a b)ᵀ = bᵀ aᵀ.
-    // SAFETY: the addresses are those of live buffers that hold matrices of these sizes, which the callers see to; scale factors are
-    // f32 on the host, as the compute type wants them.
+    // cuBLAS counts by columns: what it sees are the transposes, and (a b)ᵀ = bᵀ aᵀ. SAFETY: the addresses are those of live
+    // buffers that hold matrices of these sizes, which the callers see to; scale factors are f32 on the host, as the compute type
+    // wants them.
     unsafe {
         result::gemm_ex(
             *blas.handle(),
@@ -80,7 +80,8 @@ pub(super) fn product(device: &CudaDevice, dtype: DType, [m, n, k]: [usize; 3], 
             kind(c.dtype)?,
             int(c.ld)?,
             sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT_TENSOR_OP,
+            // Not `DEFAULT_TENSOR_OP`, which may let cuBLAS round f32 on the way into tensor cores; bf16 gets them by default.
+            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
         )
     }
     .w()

@@ -38,7 +38,7 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
-    /// Arbitrary values: whoever takes it writes before anybody reads.
+    /// Arbitrary values: write before you read.
     ///
     /// # Errors
     /// The device's memory is full; a type that no kernel of ours writes.

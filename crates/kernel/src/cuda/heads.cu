@@ -9,7 +9,7 @@ extern "C" __global__ void activate(const float *z, const float *bias, const flo
     u64 area = outputs * batch;
     for (u64 i = (u64)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += (u64)gridDim.x * blockDim.x) {
         float value = z[i] + bias[i / batch];
-        // Not fmaxf: a number that is none must stay one.
+        // Not fmaxf: NaN stays NaN.
         value = rectified && value <= 0.0f ? 0.0f : value;
         y[i] = mask ? value * mask[i % area] : value;
     }

@@ -1,4 +1,4 @@
-//! Biases, rectifiers and dropout of many small networks on the device, one launch a layer of all of them.
+//! Biases, rectifiers and dropout of many small networks on the device, one launch per layer of all of them.
 
 use candle_core::{CudaStorage, Layout, Result, Shape, Tensor};
 

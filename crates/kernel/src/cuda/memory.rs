@@ -4,7 +4,7 @@ use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::{result, sys};
 use candle_core::{CudaDevice, Result};
 
-/// Bytes that are free on the device, whoever uses the rest; what this process's pool keeps is given back first.
+/// Bytes that are free on the device; what this process's pool keeps is returned first.
 pub(crate) fn free(device: &CudaDevice) -> Result<usize> {
     // A device without pools keeps nothing.
     let _ = trim(device);
@@ -24,7 +24,13 @@ pub(crate) fn keep(device: &CudaDevice) -> Result<()> {
     unsafe { result::mem_pool::set_attribute(pool(device)?, attribute, (&raw mut threshold).cast()) }.w()
 }
 
-/// Gives back what nobody uses, once all that was launched is done.
+/// Turns off the events that cudarc records for each allocation.
+pub(crate) fn without_events(device: &CudaDevice) {
+    // SAFETY: there is one stream, so nothing is used on another stream than the one it was allocated on.
+    unsafe { device.disable_event_tracking() }
+}
+
+/// Returns unused memory, once everything that was launched is done.
 pub(crate) fn trim(device: &CudaDevice) -> Result<()> {
     device.cuda_stream().synchronize().w()?;
     // SAFETY: the pool is the device's own.

@@ -1,11 +1,11 @@
-//! The operations on CUDA. Maps are `[batch, height, width, channels]` there and contiguous (NHWC, as cuDNN's tensor cores want
+//! The operations on CUDA. Maps are `[batch, height, width, channels]` here and contiguous (NHWC, as cuDNN's tensor cores want
 //! them), in f32 or bf16; parameters and statistics are f32, sums are f32 or wider.
 //!
-//! Not even in shape are they channel-major: Candle adds up a gradient in the order of its tensor's shape, so that a permuted view
-//! would be turned round at every edge of the graph.
+//! Not even in shape are they channel-major: Candle adds up a gradient in the order of its tensor's shape, so that a permuted
+//! view would be copied into another order at every edge of the graph.
 //!
-//! Kernels are the `.cu` files beside this one, compiled by `build.rs`, one module a file. Everything of a device runs on its one
-//! stream, in the order in which it is launched; addresses are therefore good for as long as the tensor they come from lives.
+//! Kernels are the `.cu` files beside this one, compiled by `build.rs`, one module per file. Everything of a device runs on its
+//! one stream, in the order in which it is launched; an address is therefore valid as long as the tensor it comes from lives.
 
 mod batch_norm;
 pub(super) mod cells;
@@ -93,7 +93,7 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// One thread for each of `count`, 256 a block; kernels stride, so that there may be fewer threads.
+    /// One thread for each of `count`, 256 per block; kernels stride, so that there may be fewer threads.
     pub(super) fn each(count: usize) -> Self {
         Self { blocks: (whole(count.div_ceil(256).clamp(1, 1 << 16)), 1, 1), threads: (256, 1) }
     }
@@ -127,8 +127,8 @@ pub(super) fn launch(device: &CudaDevice, module: &Module, name: &str, grid: Gri
         };
     }
     let config = LaunchConfig { grid_dim: grid.blocks, block_dim: (grid.threads.0, grid.threads.1, 1), shared_mem_bytes: 0 };
-    // SAFETY: the callers in this room pass addresses of live buffers of the sizes they also pass, and arguments in the order of the
-    // declarations in the `.cu` files, which the tests of every operation run.
+    // SAFETY: the callers in this module pass addresses of live buffers of the sizes they also pass, and arguments in the order
+    // of the declarations in the `.cu` files, which the tests of every operation execute.
     unsafe { builder.launch(config) }.w()?;
     Ok(())
 }
@@ -138,7 +138,7 @@ fn base<T>(slice: &CudaSlice<T>, device: &CudaDevice) -> u64 {
     slice.device_ptr(&device.cuda_stream()).0
 }
 
-/// Where the first number of contiguous storage lies.
+/// Address of the first number of contiguous storage.
 ///
 /// # Errors
 /// Storage that is not contiguous; a type no kernel of ours reads.
@@ -157,7 +157,7 @@ pub(super) fn storage_address(storage: &CudaStorage, layout: &Layout) -> Result<
     Ok(base + (start * size) as u64)
 }
 
-/// Where the first number of a contiguous tensor lies; good for as long as the tensor lives.
+/// Address of the first number of a contiguous tensor, valid as long as the tensor lives.
 ///
 /// # Errors
 /// As [`storage_address`]; a tensor that is not on CUDA.
@@ -167,7 +167,7 @@ pub(super) fn address(tensor: &Tensor) -> Result<u64> {
     storage_address(storage, layout)
 }
 
-/// A tensor outside any graph whose values are arbitrary: whoever takes it writes before reading.
+/// A tensor outside any graph whose values are arbitrary: write before you read.
 ///
 /// # Errors
 /// The device's memory is full.

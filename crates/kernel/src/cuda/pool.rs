@@ -45,7 +45,7 @@ fn run(name: &str, maps: &Tensor, others: &[u64], args: &[&[Arg]]) -> Result<()>
 /// The largest side of a window whose winner has a number of one byte.
 pub(crate) const MOST_POOLED: usize = 16;
 
-/// As [`crate::max_pool2d`], for windows of at most [`MOST_POOLED`] a side.
+/// As [`crate::max_pool2d`], for windows of at most [`MOST_POOLED`] per side.
 pub(crate) fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let x = x.contiguous()?;
     let windows = Windows::new("max_pool2d", &x, kernel, stride, padding)?;

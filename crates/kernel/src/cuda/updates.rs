@@ -1,4 +1,4 @@
-//! All parameters of a network, or of many side by side, in one launch: the addresses of their numbers go over as a table.
+//! All parameters of a network, or of many side by side, in one launch: the addresses of their numbers are copied as a table.
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor, bail};

@@ -9,8 +9,8 @@ use crate::batch_norm::{Channel, sums};
 use crate::cpu::{Scratch, vectorized, zeros};
 use crate::micro::{OCTET, PANEL, SLACK, dots, multiply};
 
-/// Gradients of a norm's weight and bias, and of the convolution behind it.
-type Gradients = [Vec<f32>; 3];
+/// LayerGradients of a norm's weight and bias, and of the convolution behind it.
+type LayerGradients = [Vec<f32>; 3];
 
 /// Channels whose part of a 3x3 weight's gradient one task computes.
 const GROUP: usize = 8;
@@ -26,12 +26,12 @@ pub(super) fn run(
     saved: &Saved,
     y: &[f32],
     mut dy: Vec<f32>,
-) -> (Vec<f32>, Vec<[Gradients; 2]>) {
+) -> (Vec<f32>, Vec<[LayerGradients; 2]>) {
     let area = sizes.area();
     let bands = sizes.bands();
     // What is still to be taken off each channel's gradient: a multiple of 1 and one of x̂.
     let mut pending = vec![(0.0, 0.0); sizes.channels()];
-    let mut all: Vec<[Gradients; 2]> = Vec::with_capacity(weights.len());
+    let mut all: Vec<[LayerGradients; 2]> = Vec::with_capacity(weights.len());
     for (l, weights) in weights.iter().enumerate().rev() {
         let inputs = sizes.inputs(l);
         let (before, own) = dy.split_at_mut(inputs * area);
@@ -76,7 +76,7 @@ fn settle(x: &[f32], channels: &[Channel], pending: &[(f64, f64)], area: usize, 
     });
 }
 
-/// The gradients `dy` of a layer's own channels, each band with borders: `[growth][length]` a band.
+/// The gradients `dy` of a layer's own channels, each band with borders: `[growth][length]` per band.
 fn laid_out(sizes: &Sizes, bands: &[Band], dy: &[f32]) -> Vec<Scratch> {
     let area = sizes.area();
     bands
@@ -123,7 +123,7 @@ fn ungrow(
 ) -> (Scratch, Vec<Sums>) {
     let (area, outputs, depth) = (sizes.area(), sizes.bottleneck, sizes.growth);
     let affines = affines(inner, weights.norm2);
-    // The kernel turned round.
+    // The kernel rotated by 180 degrees.
     let packed = pack(outputs, 9 * depth, |o, j| weights.conv2[(j / 9 * outputs + o) * 9 + 8 - j % 9]);
     let groups = Sizes::groups(bands.len(), outputs);
     let share = outputs.div_ceil(OCTET).div_ceil(groups) * OCTET;
@@ -209,8 +209,8 @@ fn normalise(x: &[f32], channels: &[Channel], weights: &[f32], sums: &[Sums], ar
     });
 }
 
-/// Back through the 1x1 convolution, the rectifier and the first norm, as far as that goes without the sums over the batch: adds to
-/// `dx`, and returns the sums.
+/// Back through the 1x1 convolution, the rectifier and the first norm, as far as that goes without the sums over the batch: adds
+/// to `dx`, and returns the sums.
 fn unsqueeze(sizes: &Sizes, weights: &Weights<'_>, x: &[f32], channels: &[Channel], dz: &[f32], dx: &mut [f32]) -> Vec<Sums> {
     let (area, outputs, depth) = (sizes.area(), channels.len(), sizes.bottleneck);
     let affines = affines(channels, weights.norm1);

@@ -2,9 +2,9 @@
 //! writes its own behind them, so nothing is ever joined or copied. A channel's batch statistics are measured once, when it is
 //! written, and serve every later layer; a normalised map exists only in cache, packed for the product that reads it.
 //!
-//! Backward, a layer's gradient of channel c is `f_l (g_l - mean(g_l) - x̂ mean(g_l x̂))`. The first term is added to the buffer of
-//! gradients as soon as it is there; the other two are multiples of 1 and of x̂, which is the same for every layer, so they are
-//! two numbers a channel that are taken off once, when the channel's own layer has its turn.
+//! Backward, a layer's gradient of channel c is `f_l (g_l - mean(g_l) - x̂ mean(g_l x̂))`. The first term is added to the buffer
+//! of gradients as soon as it is there; the other two are multiples of 1 and of x̂, which is the same for every layer, so they
+//! are two numbers per channel that are taken off once, when the channel's own layer has its turn.
 
 mod backward;
 mod forward;
@@ -35,11 +35,11 @@ pub struct DenseLayer {
 /// What the two norms of each layer have seen.
 pub type LayerStatistics = [BatchStatistics; 2];
 
-/// Channel-major `x [c, n, h, w]` → `[c + layers x growth, n, h, w]`: x, then what each layer adds, normalised with the batch's own
-/// statistics.
+/// Channel-major `x [c, n, h, w]` → `[c + layers x growth, n, h, w]`: x, then what each layer adds, normalised with the batch's
+/// own statistics.
 ///
 /// # Errors
-/// Candle's; shapes that do not fit.
+/// Candle errors; shapes that do not fit.
 pub fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec<LayerStatistics>)> {
     let sizes = Sizes::new(x, layers)?;
     #[cfg(feature = "cuda")]
@@ -72,7 +72,7 @@ pub fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<
     Ok((y, all))
 }
 
-/// The same from this room's other operations, or Candle's where those do not run.
+/// The same from the other operations of this crate, or Candle's where those do not run.
 fn reference(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec<LayerStatistics>)> {
     let (mut maps, mut statistics) = (vec![x.clone()], Vec::with_capacity(layers.len()));
     for DenseLayer { norm1, conv1, norm2, conv2 } in layers {
@@ -87,7 +87,7 @@ fn reference(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec
 /// The block of [`dense_block_train`] with given statistics, outside the graph.
 ///
 /// # Errors
-/// Candle's; shapes that do not fit.
+/// Candle errors; shapes that do not fit.
 pub fn dense_block_eval(x: &Tensor, layers: &[DenseLayer], statistics: &[LayerStatistics], eps: f64) -> Result<Tensor> {
     let weights: Vec<DenseLayer> = layers.iter().map(DenseLayer::detached).collect::<Result<_>>()?;
     if !super::is_ours(x) {
@@ -106,7 +106,7 @@ pub fn dense_block_eval(x: &Tensor, layers: &[DenseLayer], statistics: &[LayerSt
     tensor(y, sizes.shape())
 }
 
-/// The same from this room's other operations.
+/// The same from the other operations of this crate.
 fn eval_reference(x: &Tensor, layers: &[DenseLayer], statistics: &[LayerStatistics], eps: f64) -> Result<Tensor> {
     let mut maps = vec![x.detach()];
     for (DenseLayer { norm1, conv1, norm2, conv2 }, [first, second]) in layers.iter().zip(statistics) {
@@ -146,8 +146,8 @@ fn with_weights<R>(layers: &[[Tensor; 6]], body: impl FnOnce(&[Weights<'_>]) -> 
 /// Where the block's backward pass leaves the gradients of three weights.
 type Slot = Arc<Mutex<Option<[Vec<f32>; 3]>>>;
 
-/// Ties three weights into the graph of an operation that takes more arguments than Candle allows: its result, a number that means
-/// nothing, is an argument of that operation, whose backward pass comes first and fills the slot.
+/// Ties three weights into the graph of an operation that takes more arguments than Candle allows: its result, a number that
+/// means nothing, is an argument of that operation, whose backward pass comes first and fills the slot.
 struct Tie(Slot);
 
 impl CustomOp3 for Tie {

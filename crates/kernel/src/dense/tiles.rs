@@ -99,8 +99,8 @@ impl Sizes {
 
 /// A piece of a 3x3 convolution: some whole images, or some rows of one.
 ///
-/// Laid out with borders, a row has one zero in front (which also ends the row before), images have one row of zeros between them,
-/// and a band of rows has its neighbours at both ends. Then every place of the kernel is one distance in memory.
+/// Laid out with borders, a row has one zero in front (which also ends the row before), images have one row of zeros between
+/// them, and a band of rows has its neighbours at both ends. Then every place of the kernel is one distance in memory.
 pub(super) struct Band {
     image: usize,
     images: usize,
@@ -195,7 +195,7 @@ pub(super) struct Shared<'a> {
     _borrow: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the only way in is `Shared::part`, whose callers promise disjoint parts.
+// SAFETY: the only way in is `Shared::part`, whose callers guarantee disjoint parts.
 unsafe impl Sync for Shared<'_> {}
 // SAFETY: as above; the pointer is a borrow of plain floats.
 unsafe impl Send for Shared<'_> {}
@@ -207,10 +207,10 @@ impl<'a> Shared<'a> {
 
     /// # Safety
     /// No other task may use any of these floats at the same time.
-    #[expect(clippy::mut_from_ref, reason = "the caller promises that nobody else has this part")]
+    #[expect(clippy::mut_from_ref, reason = "the caller guarantees that no other task uses this part")]
     pub(super) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.length, "a part outside its buffer");
-        // SAFETY: inside the borrow, and the caller promises that the part is his alone.
+        // SAFETY: inside the borrow, and the caller guarantees that no other task uses this part.
         unsafe { std::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
     }
 }

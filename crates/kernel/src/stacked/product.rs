@@ -9,13 +9,13 @@ use rayon::prelude::*;
 
 use super::PANEL;
 
-/// Rows that one task computes: whole blocks of 8, and as many tasks of a batch of 256 for each of two or four threads.
+/// Rows that one task computes: whole blocks of 8, and equally many tasks for each of two or four threads in a batch of 256.
 const TASK: usize = 64;
 /// Steps along the depth between two stays of the sums in the result.
 const STRETCH: usize = 96;
 
-/// `[rows, depth]`. `step` numbers lie between two rows, or between two places along the depth where it is `TURNED`, and the others
-/// lie side by side.
+/// `[rows, depth]`. `step` numbers lie between two rows, or between two places along the depth where it is `TURNED`, and the
+/// others lie side by side.
 #[derive(Clone, Copy)]
 pub(super) struct Operand<'a, const TURNED: bool> {
     pub(super) values: &'a [f32],
@@ -46,7 +46,7 @@ pub(super) fn product<const TURNED: bool>(a: Operand<'_, TURNED>, b: &[f32], out
     let panels = b.len() / (depth * PANEL);
     assert_eq!((b.len(), out.len()), (panels * depth * PANEL, panels * rows * PANEL), "the sizes of a stacked layer");
     assert!(a.place(rows - 1, depth - 1) < values.len(), "a product outside its matrix");
-    let out = Shared(out.as_mut_ptr());
+    let out = SharedResult(out.as_mut_ptr());
     (0..rows.div_ceil(TASK)).into_par_iter().with_max_len(1).for_each(|task| {
         let first = task * TASK;
         Arch::new().dispatch(Task { a, b, out: &out, panels, first, last: rows.min(first + TASK) });
@@ -54,10 +54,10 @@ pub(super) fn product<const TURNED: bool>(a: Operand<'_, TURNED>, b: &[f32], out
 }
 
 /// A result whose rows are written by several tasks, each its own.
-struct Shared(*mut f32);
+struct SharedResult(*mut f32);
 
 // SAFETY: a task writes the rows from its `first` to its `last` only, and those of two tasks do not overlap.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for SharedResult {}
 
 /// A task's rows of an operand along a stretch of the depth.
 struct Part<'a> {
@@ -69,7 +69,7 @@ struct Part<'a> {
 struct Task<'a, const TURNED: bool> {
     a: Operand<'a, TURNED>,
     b: &'a [f32],
-    out: &'a Shared,
+    out: &'a SharedResult,
     panels: usize,
     first: usize,
     last: usize,
@@ -145,8 +145,8 @@ impl<const TURNED: bool> Task<'_, TURNED> {
         P
     }
 
-    /// Adds what lies between the two `depths` to the sums of `R` rows, `P` panels and `V` vectors, the first of which are at (panel,
-    /// row, column).
+    /// Adds what lies between the two `depths` to the sums of `R` rows, `P` panels and `V` vectors, the first of which are at
+    /// (panel, row, column).
     ///
     /// # Safety
     /// There are so many rows, panels, columns and depths, and no other task touches these rows.
@@ -161,7 +161,7 @@ impl<const TURNED: bool> Task<'_, TURNED> {
         let Operand { rows, depth, .. } = self.a;
         let (from, next) = ((panel * depth + depths.0) * PANEL + column, depth * PANEL);
         let at = |row: usize, depth: usize| place::<TURNED>(row, depth, part.step);
-        // SAFETY: the caller's promise, for this and what follows; vectors may lie anywhere.
+        // SAFETY: as the caller guarantees, for this and what follows; vectors may lie anywhere.
         let (a, b, out) = unsafe {
             let out = self.out.0.add((panel * rows + row) * PANEL + column);
             (part.values.as_ptr().add(at(row - self.first, 0)), self.b.as_ptr().add(from), out)

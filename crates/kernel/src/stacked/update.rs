@@ -8,7 +8,7 @@ use super::{PANEL, panels};
 /// Rows of a panel that one task moves.
 const TASK: usize = 64;
 
-/// How the column of a run moves: `kernel::update`'s arithmetic with a number a column.
+/// How the column of a run moves: `kernel::update`'s arithmetic with a number per column.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Column {
     pub rule: Kind,
@@ -123,7 +123,7 @@ impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Step { columns, value, first, second, gradient } = self.0;
-        // All bits of a number, or none: chosen so, the loop below stays one of vectors.
+        // A mask of all bits or none keeps the loop below free of branches, so that it is vectorised.
         let own: [u32; PANEL] = std::array::from_fn(|at| if columns.rule[at] == KIND { u32::MAX } else { 0 });
         let choose = |own: u32, new: f32, old: f32| f32::from_bits(new.to_bits() & own | old.to_bits() & !own);
         let ((values, _), (firsts, _)) = (value.as_chunks_mut::<PANEL>(), first.as_chunks_mut::<PANEL>());

@@ -29,7 +29,7 @@ pub struct Job {
     /// Version of the protocol.
     pub v: u32,
     /// The run's fingerprint.
-    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}$")))]
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
     pub run: String,
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub attempt: u32,

@@ -53,7 +53,7 @@ pub struct Open {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Begin {
     /// The run.
-    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}$")))]
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
     pub r: String,
     /// The attempt.
     #[cfg_attr(test, schemars(range(min = 1)))]
@@ -86,7 +86,7 @@ pub struct Heartbeat {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Epoch {
     /// The run.
-    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}$")))]
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
     pub r: String,
     /// The attempt.
     #[cfg_attr(test, schemars(range(min = 1)))]
@@ -108,7 +108,7 @@ pub struct Epoch {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Drawn {
     /// The run.
-    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}$")))]
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
     pub r: String,
     /// The attempt.
     #[cfg_attr(test, schemars(range(min = 1)))]
@@ -136,7 +136,7 @@ pub struct Drawn {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Rank {
     /// The run.
-    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}$")))]
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
     pub r: String,
     /// The attempt.
     #[cfg_attr(test, schemars(range(min = 1)))]
@@ -156,7 +156,7 @@ pub struct Rank {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Eval {
     /// The run.
-    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}$")))]
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
     pub r: String,
     /// The attempt.
     #[cfg_attr(test, schemars(range(min = 1)))]
@@ -192,7 +192,7 @@ pub struct Counts {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct End {
     /// The run.
-    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}$")))]
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
     pub r: String,
     /// The attempt.
     #[cfg_attr(test, schemars(range(min = 1)))]

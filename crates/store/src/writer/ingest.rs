@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
+use super::again::replace;
 use super::attempt::settle;
 use super::batch::Batch;
 use super::refuse::{refuse, unusable_journal};
@@ -339,8 +340,12 @@ impl Ingest<'_> {
             .bind(&why)
             .execute(&mut *self.tx)
             .await?;
+        if outcome == Outcome::Ok {
+            replace(self.known, self.tx, run.id).await?;
+            return Ok(Taken::Ended(outcome, why));
+        }
         // The controller may have given its own verdict already; then the state of the run is settled.
-        if outcome != Outcome::Ok && !standing.settled {
+        if !standing.settled {
             settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await?;
         }
         Ok(Taken::Ended(outcome, why))

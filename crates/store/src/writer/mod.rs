@@ -60,7 +60,7 @@ struct Known {
 struct KnownRun {
     id: i64,
     epochs: usize,
-    /// Row ids of the policies that the sweeps with this run ask for.
+    /// Row ids of the policies that the sweeps with this run ask for, and under which the run that it replaces was evaluated.
     policies: Arc<[i64]>,
     data: Arc<KnownData>,
 }
@@ -129,8 +129,9 @@ impl Writer {
             return Ok(Some(found.clone()));
         }
         let row = sqlx::query(
-            "SELECT r.id, r.data, r.epochs, (SELECT json_group_array(DISTINCT p.policy) FROM sweep_runs w
-                                             JOIN sweep_policies p ON p.sweep = w.sweep WHERE w.run = r.id)
+            "SELECT r.id, r.data, r.epochs, (SELECT json_group_array(policy) FROM (
+                 SELECT p.policy FROM sweep_runs w JOIN sweep_policies p ON p.sweep = w.sweep WHERE w.run = r.id OR w.again = r.id
+                 UNION SELECT e.policy FROM evaluations e WHERE e.run = r.replaces))
              FROM runs r WHERE r.fingerprint = ?",
         );
         let Some(row) = row.bind(&run.0).fetch_optional(&mut *connection).await? else { return Ok(None) };

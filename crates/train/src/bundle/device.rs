@@ -1,17 +1,17 @@
-//! A bundle's heads on a device: batches are gathered there, losses with a form are evaluated there, and what the steps of an epoch
-//! come to is read when it ends. Of losses without a form the logits are read in each step.
+//! A bundle's heads on a device: batches are gathered there, losses with a form are evaluated there, and what the steps of an
+//! epoch add up to is read when it ends. Of losses without a form the logits are read in each step.
 
 use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::{Course, Epoch, Pulse, Resting};
+use super::{BundleEpoch, IdleHeads, Pulse, RunningHeads};
 use crate::TrainError;
+use crate::criterion::Account;
 use crate::evaluate::LEAST_BATCH;
-use crate::feed::{Batches, Feed};
-use crate::heads::device::Heads;
-use crate::meter::Account;
+use crate::heads::device::DeviceHeads;
+use crate::loader::{Batches, Loader};
 use crate::model;
 use crate::record::Learner;
 use data::Dataset;
@@ -20,17 +20,17 @@ use imbalance::loss::{Batch, Form};
 use kernel::cells::{self, Cells, PART};
 
 /// Heads between epochs.
-pub struct OnDevice<'a> {
-    pub heads: Heads,
+pub struct IdleDeviceHeads<'a> {
+    pub heads: DeviceHeads,
     pub data: &'a Dataset,
-    pub feed: &'a Feed,
+    pub loader: &'a Loader,
 }
 
-impl Resting for OnDevice<'_> {
-    fn begin<'e>(&'e mut self, course: Course<'e>) -> Result<Box<dyn Epoch + 'e>, TrainError> {
-        let batches = self.feed.draws(self.data, course.draws, (course.steps.seed, course.steps.epoch))?;
-        let judge = Judge::new(course, self.feed.device())?;
-        Ok(Box::new(Training { heads: &mut self.heads, batches, judge }))
+impl IdleHeads for IdleDeviceHeads<'_> {
+    fn begin<'e>(&'e mut self, shared: BundleEpoch<'e>) -> Result<Box<dyn RunningHeads + 'e>, TrainError> {
+        let batches = self.loader.draws(self.data, shared.draws, (shared.steps.seed, shared.steps.epoch))?;
+        let criterion = BundleCriterion::new(shared, self.loader.device())?;
+        Ok(Box::new(RunningDeviceHeads { heads: &mut self.heads, batches, criterion }))
     }
 
     fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
@@ -38,7 +38,7 @@ impl Resting for OnDevice<'_> {
     }
 
     fn logits(&self, rows: &[u32], batch: usize, beat: Pulse<'_>) -> Result<Vec<Vec<f32>>, TrainError> {
-        let (batches, batch) = (self.feed.rows(self.data, rows)?, batch.max(LEAST_BATCH));
+        let (batches, batch) = (self.loader.rows(self.data, rows)?, batch.max(LEAST_BATCH));
         let mut all = Vec::with_capacity(rows.len().div_ceil(batch));
         for start in (0..rows.len()).step_by(batch) {
             let x = batches.inputs(start..rows.len().min(start + batch))?.flatten_from(1)?;
@@ -58,19 +58,19 @@ fn upright(logits: &Tensor) -> candle_core::Result<Tensor> {
 }
 
 /// Heads in an epoch.
-struct Training<'e> {
-    heads: &'e mut Heads,
+struct RunningDeviceHeads<'e> {
+    heads: &'e mut DeviceHeads,
     batches: Box<dyn Batches + 'e>,
-    judge: Judge<'e>,
+    criterion: BundleCriterion<'e>,
 }
 
-impl Epoch for Training<'_> {
+impl RunningHeads for RunningDeviceHeads<'_> {
     fn step(&mut self, at: usize, rates: &[f64]) -> Result<(), TrainError> {
-        let Self { heads, batches, judge } = self;
-        let (steps, rows) = (judge.course.steps, judge.course.steps.rows(at));
+        let Self { heads, batches, criterion } = self;
+        let (steps, rows) = (criterion.shared.steps, criterion.shared.steps.rows(at));
         let mut x = batches.inputs(rows.clone())?.flatten_from(1)?;
         let features = heads.features()?;
-        let mask = match model::dropout_mask(rows.len() * features, judge.course.dropout, steps.name(at)) {
+        let mask = match model::dropout_mask(rows.len() * features, criterion.shared.dropout, steps.name(at)) {
             Some(mask) => Some(Tensor::from_vec(mask, (rows.len(), features), x.device())?),
             None => None,
         };
@@ -81,25 +81,25 @@ impl Epoch for Training<'_> {
             }
             mask => mask.map(|mask| mask.t()?.contiguous()).transpose()?,
         };
-        let gradients = heads.gradients(&x, mask.as_ref(), |logits| judge.judge(logits, at))?;
+        let gradients = heads.gradients(&x, mask.as_ref(), |logits| criterion.evaluate(logits, at))?;
         if let Some(norms) = heads.update(&gradients, rates)? {
-            judge.account.norms(at, &norms)?;
+            criterion.account.norms(at, &norms)?;
         }
         Ok(())
     }
 
     fn mean(&self) -> f64 {
-        self.judge.course.before
+        self.criterion.shared.before
     }
 
     fn close(self: Box<Self>) -> Result<Vec<Result<f64, TrainError>>, TrainError> {
-        Ok(self.judge.account.close()?)
+        Ok(self.criterion.account.close()?)
     }
 }
 
-/// The losses of all runs, and what they come to.
-struct Judge<'e> {
-    course: Course<'e>,
+/// The losses of all runs, and their sums.
+struct BundleCriterion<'e> {
+    shared: BundleEpoch<'e>,
     cells: Cells,
     /// `[draws, labels]`
     targets: Tensor,
@@ -110,14 +110,14 @@ struct Judge<'e> {
     formless: Vec<Range<usize>>,
 }
 
-impl<'e> Judge<'e> {
-    fn new(course: Course<'e>, device: &Device) -> candle_core::Result<Self> {
-        let Course { ref losses, targets, steps, .. } = course;
+impl<'e> BundleCriterion<'e> {
+    fn new(shared: BundleEpoch<'e>, device: &Device) -> candle_core::Result<Self> {
+        let BundleEpoch { ref losses, targets, steps, .. } = shared;
         let (runs, labels, draws, parts) = (losses.len(), steps.labels, steps.draws, Account::parts(steps));
         let forms: Vec<Option<Form>> = losses.iter().map(|loss| loss.form(steps.epoch)).collect();
         let without: Vec<usize> = (0..runs).filter(|&run| forms[run].is_none()).collect();
         let formless = without.chunk_by(|a, b| a + 1 == *b).map(|runs| runs[0]..runs[0] + runs.len()).collect();
-        // What the device makes of those is written over.
+        // What the device computes for those is overwritten.
         let free = || Form::new(Side::positive(0.0, vec![0.0; labels]), Side::negative(0.0, 0.0, labels));
         let forms = forms.into_iter().map(|form| form.unwrap_or_else(free)).collect();
         let numbers: Vec<Vec<f64>> = losses.iter().map(|loss| loss.rows(labels, targets)).collect();
@@ -133,13 +133,13 @@ impl<'e> Judge<'e> {
             rows,
             account: Account::new(steps, runs, parts, device)?,
             formless,
-            course,
+            shared,
         })
     }
 
-    /// The gradients of step number `at` by its logits, `[runs, labels, batch]`; the losses are put down.
-    fn judge(&mut self, logits: &Tensor, at: usize) -> Result<Tensor, TrainError> {
-        let rows = self.course.steps.rows(at);
+    /// The gradients of step number `at` by its logits, `[runs, labels, batch]`; the losses are recorded.
+    fn evaluate(&mut self, logits: &Tensor, at: usize) -> Result<Tensor, TrainError> {
+        let rows = self.shared.steps.rows(at);
         let (start, count) = (rows.start, rows.len());
         let numbers = self.rows.as_ref().map(|rows| rows.narrow(1, start, count)).transpose()?;
         let (gradient, parts) = self.cells.evaluate(logits, &self.targets.narrow(0, start, count)?, numbers)?;
@@ -154,8 +154,8 @@ impl<'e> Judge<'e> {
 
     /// Gradients and parts of the losses of `runs`, whose logits are read.
     fn on_host(&self, logits: &Tensor, runs: &Range<usize>, rows: &Range<usize>) -> candle_core::Result<(Tensor, Tensor)> {
-        let Course { losses, steps, .. } = &self.course;
-        let (labels, targets, device) = (steps.labels, self.course.targets(rows), logits.device());
+        let BundleEpoch { losses, steps, .. } = &self.shared;
+        let (labels, targets, device) = (steps.labels, self.shared.targets(rows), logits.device());
         let values = upright(logits)?.flatten_all()?.to_vec1::<f32>()?;
         let parts = Account::parts(*steps) * PART;
         let (mut gradient, mut sums) = (vec![0.0; values.len()], vec![0.0; runs.len() * parts]);

@@ -1,6 +1,6 @@
 //! A bundle's heads on the CPU: batches are gathered once for all of them, losses are evaluated side by side.
 
-use super::{Course, Epoch, Pulse, Resting};
+use super::{BundleEpoch, IdleHeads, Pulse, RunningHeads};
 use crate::TrainError;
 use crate::evaluate;
 use crate::heads::Heads;
@@ -16,16 +16,16 @@ const ROWS: usize = 256;
 const ROW_VALUES: usize = 1 << 22;
 
 /// Heads between epochs.
-pub struct Host<'a> {
+pub struct IdleHostHeads<'a> {
     pub heads: Heads,
     pub data: &'a Dataset,
 }
 
-impl Resting for Host<'_> {
-    fn begin<'e>(&'e mut self, course: Course<'e>) -> Result<Box<dyn Epoch + 'e>, TrainError> {
-        let sums = vec![0.0; course.losses.len()];
-        let broken = course.losses.iter().map(|_| None).collect();
-        Ok(Box::new(Training { heads: &mut self.heads, data: self.data, course, x: Vec::new(), done: 0, sums, broken }))
+impl IdleHeads for IdleHostHeads<'_> {
+    fn begin<'e>(&'e mut self, shared: BundleEpoch<'e>) -> Result<Box<dyn RunningHeads + 'e>, TrainError> {
+        let sums = vec![0.0; shared.losses.len()];
+        let broken = shared.losses.iter().map(|_| None).collect();
+        Ok(Box::new(RunningHostHeads { heads: &mut self.heads, data: self.data, shared, x: Vec::new(), done: 0, sums, broken }))
     }
 
     fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
@@ -49,10 +49,10 @@ impl Resting for Host<'_> {
 }
 
 /// Heads in an epoch.
-struct Training<'e> {
+struct RunningHostHeads<'e> {
     heads: &'e mut Heads,
     data: &'e Dataset,
-    course: Course<'e>,
+    shared: BundleEpoch<'e>,
     x: Vec<f32>,
     /// Draws so far.
     done: usize,
@@ -61,19 +61,19 @@ struct Training<'e> {
     broken: Vec<Option<TrainError>>,
 }
 
-impl Epoch for Training<'_> {
+impl RunningHeads for RunningHostHeads<'_> {
     fn step(&mut self, at: usize, rates: &[f64]) -> Result<(), TrainError> {
-        let Self { heads, data, course, x, .. } = self;
-        let (step, rows) = (course.steps.name(at), course.steps.rows(at));
-        evaluate::drawn_values(data, &course.draws[rows.clone()], (step.seed, step.epoch), row_step(heads.inputs()), x);
-        let mask = model::dropout_mask(rows.len() * heads.features(), course.dropout, step);
+        let Self { heads, data, shared, x, .. } = self;
+        let (step, rows) = (shared.steps.name(at), shared.steps.rows(at));
+        evaluate::drawn_values(data, &shared.draws[rows.clone()], (step.seed, step.epoch), row_step(heads.inputs()), x);
+        let mask = model::dropout_mask(rows.len() * heads.features(), shared.dropout, step);
         if let Some(mask) = mask.as_ref().filter(|_| heads.is_linear()) {
             let rows = x.chunks_exact_mut(row_step(heads.inputs())).zip(mask.chunks_exact(heads.inputs()));
             rows.for_each(|(x, mask)| x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask));
         }
-        let (labels, targets) = (course.steps.labels, course.targets(&rows));
+        let (labels, targets) = (shared.steps.labels, shared.targets(&rows));
         let losses = heads.gradients(x, mask.as_deref(), |run, logits, gradient| {
-            let loss = course.losses[run].evaluate(Batch { labels, logits, targets, epoch: step.epoch }, gradient);
+            let loss = shared.losses[run].evaluate(Batch { labels, logits, targets, epoch: step.epoch }, gradient);
             if loss.is_finite() && gradient.iter().any(|slope| !slope.is_finite()) { f64::NAN } else { loss }
         });
         for ((sum, broken), loss) in self.sums.iter_mut().zip(&mut self.broken).zip(losses) {
@@ -83,7 +83,7 @@ impl Epoch for Training<'_> {
             }
         }
         for run in self.heads.update(rates) {
-            self.broken[run].get_or_insert_with(|| diverged("the gradient's norm is no number", step));
+            self.broken[run].get_or_insert_with(|| diverged("the gradient's norm is NaN or infinite", step));
         }
         self.done += rows.len();
         Ok(())

@@ -1,21 +1,22 @@
-//! The networks of some runs on a device: [`super::Heads`] as tensors with an axis of runs, for which the device has operations of its
-//! own. Nothing is read while they train.
+//! The networks of some runs on a device: [`super::Heads`] as tensors with an axis of runs, for which the device has operations
+//! of its own. Nothing is read back while they train.
 //!
-//! Values are `[runs, outputs, batch]`. The first layers of all runs, one below the other, are one matrix product each way; what comes
-//! after is one product a run, all of them in one call. A run's numbers stand in rows and blocks of their own: what becomes of one run
-//! changes no other, but the order of a product's sums is the library's affair and may depend on the number of runs.
+//! Values are `[runs, outputs, batch]`. The first layers of all runs, one below the other, are one matrix product each way; what
+//! comes after is one product per run, all of them in one call. A run's numbers stand in rows and blocks of their own: what
+//! happens to one run changes no other, but the library chooses the order of a product's sums, which may depend on the number of
+//! runs.
 
 use candle_core::{Device, Tensor, Var};
 
 use super::{Memory, give_back, layer_names, numbers};
 use crate::TrainError;
-use crate::optimizer::Rule;
+use crate::optimizer::UpdateRule;
 use crate::record::Learner;
 use kernel::heads::{activate, deactivate};
 use kernel::{Moved, clip_runs, update_runs};
 
-/// One kind of parameter of all runs, `[runs, ...]`, and what the optimizers remember of it.
-struct Block {
+/// One kind of parameter of all runs, `[runs, ...]`, and the optimizers' state of it.
+struct DeviceParameters {
     name: String,
     value: Var,
     first: Var,
@@ -23,24 +24,24 @@ struct Block {
 }
 
 /// A fully connected layer of all runs: weights `[runs, outputs, inputs]`, biases `[runs, outputs]`.
-struct Layer {
-    weight: Block,
-    bias: Block,
+struct DeviceLayer {
+    weight: DeviceParameters,
+    bias: DeviceParameters,
 }
 
 /// The networks of some runs.
-pub struct Heads {
-    layers: Vec<Layer>,
+pub struct DeviceHeads {
+    layers: Vec<DeviceLayer>,
     /// How each run moves, and the steps it has made.
-    rules: Vec<(Rule, u64)>,
+    rules: Vec<(UpdateRule, u64)>,
     /// `[runs]`: the largest norms of their gradients, where any is clipped.
     limits: Option<Tensor>,
 }
 
 /// The gradients of the weights and biases of each layer.
-pub type Gradients = Vec<[Tensor; 2]>;
+pub type HeadGradients = Vec<[Tensor; 2]>;
 
-impl Block {
+impl DeviceParameters {
     fn load(name: &str, learners: &[&mut Learner], memory: &[Memory], device: &Device) -> Result<Self, TrainError> {
         let var = learners.first().and_then(|learner| learner.state.get(name));
         let shape = var.map(|var| var.dims().to_vec()).unwrap_or_default();
@@ -59,16 +60,16 @@ impl Block {
     }
 }
 
-impl Heads {
+impl DeviceHeads {
     /// The networks of `learners`, which have equal layers, on `device`. `clips` has their gradients' largest norms.
     ///
     /// # Errors
-    /// Candle's; a device without room.
+    /// Candle errors; a device without room.
     pub fn load(learners: &[&mut Learner], clips: &[Option<f64>], device: &Device) -> Result<Self, TrainError> {
         let memory: Vec<Memory> = learners.iter().map(|learner| learner.optimizer.state()).collect();
-        let block = |name: String| Block::load(&name, learners, &memory, device);
-        let layer = |name: &String| -> Result<Layer, TrainError> {
-            Ok(Layer { weight: block(format!("{name}.weight"))?, bias: block(format!("{name}.bias"))? })
+        let block = |name: String| DeviceParameters::load(&name, learners, &memory, device);
+        let layer = |name: &String| -> Result<DeviceLayer, TrainError> {
+            Ok(DeviceLayer { weight: block(format!("{name}.weight"))?, bias: block(format!("{name}.bias"))? })
         };
         let layers = layer_names(learners).iter().map(layer).collect::<Result<_, _>>()?;
         let rules = learners.iter().map(|learner| (learner.optimizer.rule(), learner.optimizer.steps())).collect();
@@ -78,12 +79,12 @@ impl Heads {
         Ok(Self { layers, rules, limits })
     }
 
-    /// Puts everything back where [`Self::load`] took it from.
+    /// Writes everything back to the learners that [`Self::load`] read.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
-        let host = |block: &Block| -> candle_core::Result<_> {
+        let host = |block: &DeviceParameters| -> candle_core::Result<_> {
             let [value, first, second] = [&block.value, &block.first, &block.second].map(|var| var.to_device(&Device::Cpu));
             Ok((block.name.clone(), [value?, first?, second?]))
         };
@@ -112,7 +113,7 @@ impl Heads {
         self.layers.len() == 1
     }
 
-    /// Numbers a row that the head reads, on which dropout falls.
+    /// Numbers per row that the head reads, on which dropout falls.
     ///
     /// # Errors
     /// None in practice.
@@ -120,11 +121,11 @@ impl Heads {
         self.layers.last().map_or(Ok(0), |layer| layer.weight.value.dim(2))
     }
 
-    /// What each layer gives, the last one logits, `[runs, labels, batch]`, of `x [batch, inputs]`. `mask` (`[features, batch]`) is the
-    /// dropout of the features before the head where there are hidden layers (that of the inputs is the caller's).
+    /// What each layer gives, the last one logits, `[runs, labels, batch]`, of `x [batch, inputs]`. `mask` (`[features, batch]`)
+    /// is the dropout of the features before the head where there are hidden layers (that of the inputs is the caller's).
     fn activations(&self, x: &Tensor, mask: Option<&Tensor>) -> candle_core::Result<Vec<Tensor>> {
         let mut all: Vec<Tensor> = Vec::with_capacity(self.layers.len());
-        for (place, Layer { weight, bias }) in self.layers.iter().enumerate() {
+        for (place, DeviceLayer { weight, bias }) in self.layers.iter().enumerate() {
             let weight = weight.value.as_detached_tensor();
             let (runs, outputs, inputs) = weight.dims3()?;
             let z = match all.last() {
@@ -140,27 +141,27 @@ impl Heads {
     /// Logits of `x [batch, inputs]`: `[runs, labels, batch]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn logits(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let last = self.activations(x, None)?.pop();
         last.ok_or_else(|| candle_core::Error::Msg("a network without layers".to_owned()))
     }
 
-    /// Forward and backward over `x [batch, inputs]`: `judge` makes the gradient of logits. `mask`: as [`Self::activations`].
+    /// Forward and backward over `x [batch, inputs]`: `evaluate` makes the gradient of logits. `mask`: as [`Self::activations`].
     ///
     /// # Errors
-    /// Candle's; those of `judge`.
+    /// Candle errors; errors of `evaluate`.
     pub fn gradients(
         &self,
         x: &Tensor,
         mask: Option<&Tensor>,
-        judge: impl FnOnce(&Tensor) -> Result<Tensor, TrainError>,
-    ) -> Result<Gradients, TrainError> {
+        evaluate: impl FnOnce(&Tensor) -> Result<Tensor, TrainError>,
+    ) -> Result<HeadGradients, TrainError> {
         let all = self.activations(x, mask)?;
-        let Some(logits) = all.last() else { return Ok(Gradients::new()) };
-        let mut dy = judge(logits)?;
-        let mut gradients = Gradients::new();
-        for (place, Layer { weight, .. }) in self.layers.iter().enumerate().rev() {
+        let Some(logits) = all.last() else { return Ok(HeadGradients::new()) };
+        let mut dy = evaluate(logits)?;
+        let mut gradients = HeadGradients::new();
+        for (place, DeviceLayer { weight, .. }) in self.layers.iter().enumerate().rev() {
             let bias = dy.sum(2)?;
             let Some(below) = place.checked_sub(1).map(|below| &all[below]) else {
                 let (runs, outputs, batch) = dy.dims3()?;
@@ -176,15 +177,15 @@ impl Heads {
         Ok(gradients)
     }
 
-    /// Moves every run against its gradient with its own learning rate. Returns the norms of the gradients, `[1, runs]`, where any is
-    /// clipped. A run whose gradient is no number is worthless afterwards.
+    /// Moves every run against its gradient with its own learning rate. Returns the norms of the gradients, `[1, runs]`, where
+    /// any is clipped. The parameters of a run whose gradient is NaN or infinite are worthless afterwards.
     ///
     /// # Errors
-    /// Candle's.
-    pub fn update(&mut self, gradients: &Gradients, rates: &[f64]) -> candle_core::Result<Option<Tensor>> {
+    /// Propagates Candle errors.
+    pub fn update(&mut self, gradients: &HeadGradients, rates: &[f64]) -> candle_core::Result<Option<Tensor>> {
         let all: Vec<&Tensor> = gradients.iter().flatten().collect();
         let scales = self.limits.as_ref().map(|limits| clip_runs(&all, limits)).transpose()?;
-        let moves = |((rule, steps), rate): (&mut (Rule, u64), &f64)| {
+        let moves = |((rule, steps), rate): (&mut (UpdateRule, u64), &f64)| {
             *steps += 1;
             rule.column(*steps, *rate)
         };

@@ -1,7 +1,7 @@
 //! A small convolutional network: a stage is a 3x3 convolution, batch norm, a rectifier and 2x2 max pooling.
 //!
-//! The last maps are averaged to at most 4x4 and flattened, not averaged to one value: in pictures whose objects have their
-//! places, where something was seen says what it is.
+//! The last maps are averaged to at most 4x4 and flattened, not averaged to one value: in images whose objects have their
+//! own places, the position of a pattern tells what it is.
 
 use candle_core::{Result, Tensor};
 

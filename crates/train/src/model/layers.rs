@@ -6,7 +6,7 @@ use super::State;
 use imbalance::rng::Rng;
 use kernel::{self, BatchStatistics};
 
-/// Makes the variables of a network; each draws from a stream of its own, so that their order does not matter.
+/// Creates the variables of a network; each draws from a stream of its own, so that their order does not matter.
 pub(super) struct Init {
     pub(super) state: State,
     seed: u64,

@@ -5,18 +5,18 @@ use candle_core::{Result, Tensor};
 use super::network::Body;
 use plan::InputShape;
 
-/// No layers at all.
-pub(super) struct Linear {
+/// A body without layers.
+pub(super) struct NoLayers {
     width: usize,
 }
 
-impl Linear {
+impl NoLayers {
     pub(super) fn new(input: InputShape) -> Self {
         Self { width: super::input_width(input) }
     }
 }
 
-impl Body for Linear {
+impl Body for NoLayers {
     fn features(&self, inputs: &Tensor, _train: bool) -> Result<Tensor> {
         inputs.flatten_from(1)
     }

@@ -28,7 +28,7 @@ pub trait Model: Send + Sync {
     /// recorded for a backward pass.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     fn forward(&self, inputs: &Tensor, train: Option<Step>) -> candle_core::Result<Tensor>;
 
     /// Trained parameters and buffers (running statistics) by torchvision's names.
@@ -52,16 +52,16 @@ pub enum ModelError {
     /// An architecture that cannot take this input, or does not exist.
     #[error("{0}")]
     Input(String),
-    /// A file of ours that cannot be written.
+    /// A file that cannot be written.
     #[error("{path}: cannot write: {source}", path = .path.display())]
     Write { path: std::path::PathBuf, source: std::io::Error },
-    /// Candle's own word.
+    /// Propagates Candle errors.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
 }
 
-/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit a label),
-/// unless the file brings a head for as many labels.
+/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit per
+/// label), unless the file brings a head for as many labels.
 ///
 /// # Errors
 /// [`ModelError`]
@@ -75,7 +75,7 @@ pub fn build(
 ) -> Result<Box<dyn Model>, ModelError> {
     let mut init = Init::new(seed, device);
     let body: Box<dyn Body> = match config.arch.as_str() {
-        "linear" => Box::new(linear::Linear::new(input)),
+        "linear" => Box::new(linear::NoLayers::new(input)),
         "mlp" => Box::new(mlp::Mlp::new(&mut init, input, &config.hidden)?),
         "cnn" => Box::new(cnn::Cnn::new(&mut init, input, &config.hidden)?),
         "densenet121" => Box::new(densenet::DenseNet::new(&mut init, input)?),

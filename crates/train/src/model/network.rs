@@ -7,12 +7,12 @@ use super::{Model, State, Step};
 use imbalance::rng::Rng;
 use plan::ModelConfig;
 
-/// What an architecture has to bring.
+/// What an architecture provides.
 pub(super) trait Body: Send + Sync {
     /// Features `[batch, width]`.
     fn features(&self, inputs: &Tensor, train: bool) -> Result<Tensor>;
 
-    /// Features a row.
+    /// Features per row.
     fn width(&self) -> usize;
 }
 
@@ -59,7 +59,8 @@ fn dropout(x: &Tensor, probability: f64, step: Step) -> Result<Tensor> {
     }
 }
 
-/// What `count` features are multiplied with in `step`: 0 with `probability`, else 1 / (1 - probability). `None`: nothing is dropped.
+/// What `count` features are multiplied with in `step`: 0 with `probability`, else 1 / (1 - probability). `None`: nothing is
+/// dropped.
 #[must_use]
 pub fn dropout_mask(count: usize, probability: f64, step: Step) -> Option<Vec<f32>> {
     if probability == 0.0 {

@@ -1,15 +1,15 @@
-//! In which numbers a network computes. Parameters, statistics, logits and sums are f32 in any case; `bf16` is about the feature maps
-//! in between, which on a GPU take most of the time and of the memory.
+//! The number type that a network computes in. Parameters, statistics, logits and sums are f32 in any case; `bf16` is about the
+//! feature maps in between, which on a GPU take most of the time and of the memory.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::{Model, ModelError, State, Step};
 use plan::ModelConfig;
 
-/// `model` with feature maps of `precision`, `f32` or `bf16`. The maps are of the type of the pictures, so those become it.
+/// `model` with feature maps of `precision`, `f32` or `bf16`. The maps have the type of the images, so the images are converted.
 ///
 /// # Errors
-/// [`ModelError::Input`]: bf16 where it cannot be had.
+/// [`ModelError::Input`]: bf16 on a device or for an architecture without it.
 pub fn at_precision(
     model: Box<dyn Model>,
     config: &ModelConfig,
@@ -31,7 +31,7 @@ pub fn at_precision(
     }
 }
 
-/// A network that sees its pictures in bf16.
+/// A network whose images are converted to bf16.
 struct Halved(Box<dyn Model>);
 
 impl Model for Halved {

@@ -34,16 +34,16 @@ impl State {
 /// Writes all tensors of `state` to the safetensors file `path`: complete or not at all.
 ///
 /// # Errors
-/// What the file system said, with the path.
+/// I/O errors, with the path.
 pub fn save(state: &State, path: &Path) -> Result<(), ModelError> {
     save_tensors(&state.tensors(), None, path)
 }
 
-/// Writes `tensors` and text `metadata` to the safetensors file `path`: a temporary file beside it, then renamed, so that `path` is
-/// complete or untouched whenever the program stops. It does not wait for the disk.
+/// Writes `tensors` and text `metadata` to the safetensors file `path`: a temporary file beside it, then renamed, so that `path`
+/// is complete or untouched whenever the program stops. It does not sync.
 ///
 /// # Errors
-/// What the file system said, with the path.
+/// I/O errors, with the path.
 pub fn save_tensors(
     tensors: &BTreeMap<String, Tensor>,
     metadata: Option<HashMap<String, String>>,
@@ -64,7 +64,7 @@ pub type Contents = (BTreeMap<String, Tensor>, HashMap<String, String>);
 /// Reads a safetensors file.
 ///
 /// # Errors
-/// A file that is missing, truncated or no safetensors, with the path.
+/// A file that is missing, truncated or not safetensors, with the path.
 pub fn load_tensors(path: &Path, device: &Device) -> Result<Contents, ModelError> {
     let failed = |what: &dyn std::fmt::Display| ModelError::Weights(format!("{}: {what}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| failed(&error))?;

@@ -10,7 +10,7 @@ use hf_hub::api::sync::{ApiBuilder, ApiError};
 use super::state::{assign, load_tensors};
 use super::{ModelError, State};
 
-/// The stem that sees the picture's channels.
+/// The stem, which reads the image's channels.
 const STEM: &str = "features.conv0.weight";
 
 /// How long another worker may take to download the same file.
@@ -35,8 +35,8 @@ pub(super) fn load_body(source: &str, state: &State, rename: impl Fn(&str) -> Op
     assign(state, &tensors.collect(), source)
 }
 
-/// Sets `state` from `source`: all keys must fit, except that counters of batches are ignored, a head for another number of labels
-/// is replaced by the new one, and a stem for three channels is summed over them for grey pictures.
+/// Sets `state` from `source`: all keys must fit, except that counters of batches are ignored, a head for another number of
+/// labels is replaced by the new one, and a stem for three channels is summed over them for grey images.
 pub(super) fn load(source: &str, state: &State) -> Result<(), ModelError> {
     let mut tensors = read(source)?;
     for name in ["classifier.weight", "classifier.bias"] {
@@ -52,7 +52,7 @@ pub(super) fn load(source: &str, state: &State) -> Result<(), ModelError> {
         && theirs.rank() == 4
         && (own.dim(1)?, theirs.dim(1)?) == (1, 3)
     {
-        tracing::info!("{source}: {STEM} is for three channels: summed over them for grey pictures");
+        tracing::info!("{source}: {STEM} is for three channels: summed over them for grey images");
         let grey = theirs.to_dtype(DType::F32)?.sum_keepdim(1)?;
         tensors.insert(STEM.to_owned(), grey);
     }

@@ -31,7 +31,7 @@ fn values(parameters: &BTreeMap<String, Var>) -> Vec<f64> {
     parameters["p"].as_tensor().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
 }
 
-/// The kernels (f32) and their reference (f64) walk torch's way.
+/// The kernels (f32) and their reference (f64) give torch's values.
 #[test]
 fn every_optimizer_takes_torchs_steps() {
     let oracle = oracle();

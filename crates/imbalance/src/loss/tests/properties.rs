@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-type Rows = Vec<([f32; 4], [u8; 4])>;
+type SmallBatch = Vec<([f32; 4], [u8; 4])>;
 
-fn rows(targets: std::ops::Range<u8>) -> impl Strategy<Value = Rows> {
+fn rows(targets: std::ops::Range<u8>) -> impl Strategy<Value = SmallBatch> {
     // Multiples of 2^-12 below 16, so that steps of a power of two are exact in float32.
     let z = (-49_152i32..49_152).prop_map(|n| n as f32 / 4096.0);
     prop::collection::vec((prop::array::uniform4(z), prop::array::uniform4(targets)), 1..8)

@@ -1,12 +1,12 @@
-//! Scores as probabilities: what maps them back to P(y = 1), and how far off they are (strategies.md F1, 4 and 5).
+//! Scores as probabilities: maps back to P(y = 1), and how far scores are from it (docs/strategies.md#calibration).
 //!
 //! | to repair scores | needs |
 //! |---|---|
 //! | [`invert_link`] | the loss's LINK alone: no data |
-//! | [`Platt`] | validation scores; two numbers a label |
+//! | [`Platt`] | validation scores; two numbers per label |
 //! | [`Isotonic`] | validation scores; a rising step function a label, so many positives |
 //!
-//! All three rise with the score, so they leave rankings as they are, up to ties. [`judge`] tells how calibrated scores are.
+//! All three rise with the score, so they leave rankings as they are, up to ties. [`judge`] measures how calibrated scores are.
 //! Scores are float32 probabilities; their logits are exact to about 1e-7 × (1 + e^z), so coarse above 10 and gone above 17.
 
 mod isotonic;
@@ -51,7 +51,7 @@ pub struct Calibration {
     pub gap: f64,
 }
 
-/// Judges every label's `scores` (`[rows, labels]` row-major probabilities).
+/// Evaluates every label's `scores` (`[rows, labels]` row-major probabilities).
 #[must_use]
 pub fn judge(scores: &[f32], truth: &LabelMatrix) -> Vec<Calibration> {
     let gaps = super::probability(scores, truth).into_iter().map(|label| label.gap);

@@ -1,5 +1,5 @@
-//! The Bayesian signed-rank test (Benavoli et al., "A Bayesian Wilcoxon signed-rank test based on the Dirichlet process", ICML 2014;
-//! "Time for a change", JMLR 2017), the headline of a comparison: it says how likely "better", "the same" and "worse" are.
+//! The Bayesian signed-rank test (Benavoli et al., "A Bayesian Wilcoxon signed-rank test based on the Dirichlet process", ICML
+//! 2014; "Time for a change", JMLR 2017), the headline of a comparison: the probabilities of "better", "the same" and "worse".
 
 use crate::rng::Rng;
 
@@ -26,9 +26,9 @@ struct Share {
     above: f64,
 }
 
-/// The posterior over the median of `differences` (one a seed or data set), where differences up to `rope` mean nothing in practice
-/// (0.01 for F1). The Dirichlet process gives each difference a random weight; the means of all pairs (Walsh averages), so weighted,
-/// vote for a region, and the region with most of the weight wins the draw. O(50,000 n²).
+/// The posterior over the median of `differences` (one per seed or data set), where differences up to `rope` count as the same in
+/// practice (0.01 for F1). The Dirichlet process gives each difference a random weight; the means of all pairs (Walsh averages),
+/// so weighted, vote for a region, and the region with most of the weight wins the draw. O(50,000 n²).
 #[must_use]
 pub fn signed_rank_posterior(differences: &[f64], rope: f64, seed: u64) -> Posterior {
     let values: Vec<f64> = std::iter::once(0.0).chain(differences.iter().copied()).collect();

@@ -1,5 +1,5 @@
-//! The bootstrap over rows or groups (Efron 1979; Efron & Tibshirani 1993), thresholds held fixed: the interval is about the test set,
-//! given the decisions.
+//! The bootstrap over rows or groups (Efron 1979; Efron & Tibshirani 1993), thresholds held fixed: the interval is about the test
+//! set, given the decisions.
 
 use rayon::prelude::*;
 
@@ -14,15 +14,15 @@ pub struct Estimates {
     pub labels: Vec<Estimate>,
     /// The mean over the labels that a weighting defines: the macro average.
     pub mean: Estimate,
-    /// (label, replicate) pairs that were left out of the mean for want of positives (or of a class). Report it if it is not 0.
+    /// (label, replicate) pairs that were left out of the mean for want of positives (or of a class). Report it unless it is 0.
     pub dropped: usize,
 }
 
 /// Resamples every statistic under the same weightings, so that any two of them can be subtracted ([`Estimate::minus`]).
 ///
-/// The point estimate is the same statistic of all rows once. It equals the plain metric wherever every label has a positive (a macro
-/// rate of [`super::Decided`] leaves a label without any out, where `zero_division=0` would count it as 0).
-/// O(statistics × labels × rows × replicates / 16), in parallel.
+/// The point estimate is the same statistic of all rows once. It equals the plain metric wherever every label has a positive (a
+/// macro rate of [`super::Decided`] leaves a label without any out, where `zero_division=0` would count it as 0). O(statistics ×
+/// labels × rows × replicates / 16), in parallel.
 #[must_use]
 pub fn bootstrap(resampling: &Resampling<'_>, statistics: &[&dyn Statistic]) -> Vec<Estimates> {
     let plan = Plan::new(resampling);

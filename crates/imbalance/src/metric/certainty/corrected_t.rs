@@ -15,7 +15,7 @@ pub struct StudentTest {
     pub p: f64,
 }
 
-/// Tests the mean of `differences`, one a split, with `test_share` = test rows / train rows (1/9 for tenfold cross-validation; 0 for
+/// Tests the mean of `differences`, one per split, with `test_share` = test rows / train rows (1/9 for tenfold cross-validation; 0 for
 /// independent data sets, which gives Student's plain test): t = mean / √((1/n + `test_share`) s²). `None` with fewer than two splits.
 #[must_use]
 pub fn corrected_t(differences: &[f64], test_share: f64) -> Option<StudentTest> {

@@ -22,11 +22,11 @@ pub struct DecidedRate<'a> {
 }
 
 impl Decided {
-    /// Decides `scores` (`[rows, labels]` row-major) by `rule`, such as a threshold a label.
+    /// Decides `scores` (`[rows, labels]` row-major) by `rule`, such as a threshold per label.
     #[must_use]
     pub fn new<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R) -> Self {
         let labels = truth.names.len();
-        debug_assert_eq!(scores.len(), truth.values.len(), "one score a cell");
+        debug_assert_eq!(scores.len(), truth.values.len(), "one score per cell");
         let mut lists = vec![[const { Vec::new() }; 3]; labels];
         let mut predicted = vec![false; labels];
         for (row, scores) in scores.chunks_exact(labels.max(1)).enumerate() {

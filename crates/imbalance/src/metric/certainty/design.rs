@@ -1,4 +1,4 @@
-//! Many contrasts: Holm's correction, and what a design can find at all.
+//! Many comparisons: Holm's correction, and what a design can detect at all.
 
 /// Holm's adjusted p-values (1979), in the order given: valid under any dependence, never weaker than Bonferroni.
 /// `p~_(i) = max over j <= i of min(1, (m - j + 1) p_(j))`.
@@ -33,7 +33,8 @@ impl Design {
         smallest_p(self.runs)
     }
 
-    /// Whether any outcome at all would be significant after Holm. If not, the design cannot reject: say so instead of "no difference".
+    /// Whether any outcome at all would be significant after Holm. If not, the design cannot reject, which is not the same as "no
+    /// difference".
     #[must_use]
     pub fn can_reject(&self) -> bool {
         self.contrasts as f64 * self.smallest_p() <= self.alpha

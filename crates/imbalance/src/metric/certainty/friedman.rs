@@ -31,7 +31,7 @@ pub fn friedman(scores: &[Vec<f64>]) -> Option<Friedman> {
     if n < 2 || k < 2 {
         return None;
     }
-    debug_assert!(scores.iter().all(|row| row.len() == k), "one score a strategy");
+    debug_assert!(scores.iter().all(|row| row.len() == k), "one score per strategy");
     let mut ranks = vec![0.0; k];
     let mut ties = 0.0;
     for row in scores {

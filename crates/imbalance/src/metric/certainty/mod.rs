@@ -1,4 +1,4 @@
-//! How sure a number is: intervals for one test set, and tests over seeds (strategies.md 4.3 to 4.5).
+//! How certain a number is: intervals for one test set, and tests over seeds (docs/strategies.md#certainty).
 //!
 //! | question | answer |
 //! |---|---|

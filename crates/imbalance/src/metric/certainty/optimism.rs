@@ -1,5 +1,5 @@
-//! How much of a tuned F1 is luck: a threshold chosen for the largest F1 on validation is chosen for its noise as well
-//! (strategies.md 4.3: with 1,000 validation rows macro-F1 is .019 too high on average, with 200 .054).
+//! How much of a tuned F1 is luck: a threshold chosen for the largest F1 on validation also fits its noise
+//! (docs/strategies.md#few-validation-rows: with 1,000 validation rows macro-F1 is .019 too high on average, with 200 .054).
 
 use crate::LabelMatrix;
 use crate::metric::average::{Average, average};
@@ -32,8 +32,8 @@ impl CrossFit {
     }
 }
 
-/// Fits thresholds with `fit` (scores `[rows, labels]` row-major and truth in, a rule out) on all rows, and on each
-/// `folds` - 1 of `folds` parts, dealt at random under `seed`, groups whole. Held-out rates are unbiased for thresholds fitted on that
+/// Fits thresholds with `fit` (scores `[rows, labels]` row-major and truth in, a rule out) on all rows, and on each `folds` - 1
+/// of `folds` parts, dealt at random under `seed`, groups whole. Held-out rates are unbiased for thresholds fitted on that
 /// smaller share of rows, so the optimism is, if anything, a little overstated. `folds` is at least 2; 5 or 10 are usual.
 #[must_use]
 pub fn cross_fit<D: Decide>(

@@ -2,7 +2,7 @@
 
 use super::special::student_quantile;
 
-/// The effect: what the seeds say about a difference, before any test.
+/// The effect: a difference over seeds, before any test.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Paired {
     /// Pairs.
@@ -19,7 +19,7 @@ pub struct Paired {
 }
 
 impl Paired {
-    /// Summarises `differences`, one a pair, with an interval of coverage `level`; `None` without pairs.
+    /// Summarises `differences`, one per pair, with an interval of coverage `level`; `None` without pairs.
     #[must_use]
     pub fn of(differences: &[f64], level: f64) -> Option<Self> {
         let (mean, sd) = moments(differences)?;

@@ -55,7 +55,7 @@ impl Ranked {
         Self { labels: (0..labels).into_par_iter().map(order).collect() }
     }
 
-    /// One of its metrics, a value a label.
+    /// One of its metrics, a value per label.
     #[must_use]
     pub fn metric(&self, metric: RankedMetric) -> impl Statistic + '_ {
         RankedStatistic { ranked: self, metric }

@@ -31,7 +31,7 @@ impl Split<'_> {
         (scores, self.truth.select(&rows))
     }
 
-    /// Counts of weighted rows under thresholds, one a label.
+    /// Counts of weighted rows under thresholds, one per label.
     fn counts(&self, weights: impl Iterator<Item = u8>, thresholds: &[f32]) -> Vec<Counts> {
         let labels = thresholds.len();
         let mut cells = vec![[0u64; 4]; labels];
@@ -45,7 +45,7 @@ impl Split<'_> {
     }
 }
 
-/// Resamples `rate` on `test` under thresholds that `fit` (scores and truth in, one threshold a label out) chooses on resamples of
+/// Resamples `rate` on `test` under thresholds that `fit` (scores and truth in, one threshold per label out) chooses on resamples of
 /// `val`. The test draws are those of [`super::bootstrap()`] under the same seed, so that the two intervals differ by the fit alone, and
 /// two runs can be subtracted. Each replicate costs one fit: seconds for 1,000 of 20,000 rows.
 #[must_use]

@@ -13,7 +13,7 @@ pub trait Statistic: Sync {
     fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES];
 }
 
-/// A number a row and label, whose weighted mean is the statistic: Brier score, calibration gap, samples-F1.
+/// A number per row and label, whose weighted mean is the statistic: Brier score, calibration gap, samples-F1.
 #[derive(Clone, Debug)]
 pub struct RowValues {
     /// `[label][row]`.

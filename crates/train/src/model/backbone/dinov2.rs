@@ -1,9 +1,9 @@
-//! DINOv2 ViT-S/14: Oquab et al., "DINOv2: Learning robust visual features without supervision", TMLR 2024; the vision transformer of
-//! Dosovitskiy et al. 2021 with layer scale. Names as the authors' and timm's; the features are the class token after the last norm,
-//! as `torch.hub`'s `dinov2_vits14` and timm's `vit_small_patch14_dinov2` return them.
+//! DINOv2 ViT-S/14: Oquab et al., "DINOv2: Learning robust visual features without supervision", TMLR 2024; the vision
+//! transformer of Dosovitskiy et al. 2021 with layer scale. Names as the authors' and timm's; the features are the class token
+//! after the last norm, as `torch.hub`'s `dinov2_vits14` and timm's `vit_small_patch14_dinov2` return them.
 //!
 //! candle-transformers' has the tanh approximation of GELU, another epsilon in the norms, and takes the nearest position where
-//! pictures are smaller than 518 pixels. Positions are resized here as timm does: bicubic, antialiased.
+//! images are smaller than 518 pixels. Positions are resized here as timm does: bicubic, antialiased.
 
 use candle_core::{D, IndexOp, Module, Result, Tensor};
 use candle_nn::{Conv2d, Conv2dConfig, LayerNorm, Linear, VarBuilder};
@@ -12,12 +12,12 @@ const PATCH: usize = 14;
 const WIDTH: usize = 384;
 const HEADS: usize = 6;
 const DEPTH: usize = 12;
-/// Squares on a side of the pictures of the last phase of its training, 518 pixels.
+/// Squares on a side of the images of the last phase of its training, 518 pixels.
 const GRID: usize = 37;
 const EPS: f64 = 1e-6;
 
 /// Attention and a perceptron, each after a norm, scaled and added.
-struct Block {
+struct TransformerBlock {
     norm1: LayerNorm,
     qkv: Linear,
     proj: Linear,
@@ -33,11 +33,11 @@ pub(super) struct DinoV2 {
     patches: Conv2d,
     class: Tensor,
     positions: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<TransformerBlock>,
     norm: LayerNorm,
 }
 
-impl Block {
+impl TransformerBlock {
     fn new(vb: &VarBuilder<'_>) -> Result<Self> {
         let norm = |name| candle_nn::layer_norm(WIDTH, EPS, vb.pp(name));
         let linear = |name, inputs, outputs| candle_nn::linear(inputs, outputs, vb.pp(name));
@@ -73,7 +73,7 @@ impl Block {
 impl DinoV2 {
     pub(super) fn vits14(vb: VarBuilder<'_>) -> Result<Self> {
         let config = Conv2dConfig { stride: PATCH, ..Conv2dConfig::default() };
-        let blocks = (0..DEPTH).map(|block| Block::new(&vb.pp("blocks").pp(block))).collect::<Result<_>>()?;
+        let blocks = (0..DEPTH).map(|block| TransformerBlock::new(&vb.pp("blocks").pp(block))).collect::<Result<_>>()?;
         Ok(Self {
             patches: candle_nn::conv2d(3, WIDTH, PATCH, config, vb.pp("patch_embed.proj"))?,
             class: vb.get((1, 1, WIDTH), "cls_token")?,
@@ -110,7 +110,8 @@ impl Module for DinoV2 {
     }
 }
 
-/// Weights `[to, from]` of torch's bicubic interpolation with `antialias=True` (Keys 1981 with a = -1/2, widened when it shrinks).
+/// Weights `[to, from]` of torch's bicubic interpolation with `antialias=True` (Keys 1981 with a = -1/2, widened when it
+/// shrinks).
 fn bicubic(from: usize, to: usize) -> Vec<f32> {
     let keys = |x: f64| match x.abs() {
         x if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
@@ -136,7 +137,7 @@ fn bicubic(from: usize, to: usize) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    /// `torch.nn.functional.interpolate(torch.eye(7)[None, None], size=(7, n), mode="bicubic", antialias=True)`, a column each.
+    /// `torch.nn.functional.interpolate(torch.eye(7)[None, None], size=(7, n), mode="bicubic", antialias=True)`, one column each.
     #[test]
     fn positions_are_resized_as_torch_does() {
         let near = |ours: &[f32], theirs: &[f32]| {

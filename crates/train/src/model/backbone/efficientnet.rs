@@ -1,5 +1,5 @@
-//! EfficientNet-B0: Tan & Le, "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML 2019; arithmetic of
-//! torchvision's and timm's `efficientnet_b0`, whose weights differ in their names only. Names are timm's here.
+//! EfficientNet-B0: Tan & Le, "EfficientNet: Rethinking model scaling for convolutional neural networks", ICML 2019; arithmetic
+//! of torchvision's and timm's `efficientnet_b0`, whose weights differ in their names only. Names are timm's here.
 //!
 //! candle-transformers' pads as TensorFlow does and has its epsilon in the norms: that is timm's `tf_efficientnet_b0`.
 
@@ -22,7 +22,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (6, 3, 1, 320, 1),
 ];
 
-/// Convolution, norm, and SiLU where `active`. Maps are channel-major inside, as in the kernel room.
+/// Convolution, norm, and SiLU where `active`. Maps are channel-major inside, as in the crate `kernel`.
 struct ConvNorm {
     kernel: Tensor,
     depthwise: bool,
@@ -33,8 +33,8 @@ struct ConvNorm {
     active: bool,
 }
 
-/// Expansion, a convolution a channel, squeeze and excitation (Hu et al. 2018), projection; added to its input where it may be.
-struct Block {
+/// Expansion, a depthwise convolution, squeeze and excitation (Hu et al. 2018), projection; added to its input where it may be.
+struct MbConv {
     expand: Option<ConvNorm>,
     depthwise: ConvNorm,
     squeeze: (Linear, Linear),
@@ -42,16 +42,16 @@ struct Block {
     residual: bool,
 }
 
-/// Everything before the classifier, averaged over the picture.
+/// Everything before the classifier, averaged over the image.
 pub(super) struct EfficientNet {
     stem: ConvNorm,
-    blocks: Vec<Block>,
+    blocks: Vec<MbConv>,
     last: ConvNorm,
 }
 
 impl ConvNorm {
-    /// Names of the convolution and of the norm; channels in and out, where there is but one in for a convolution a channel; kernel
-    /// and stride.
+    /// Names of the convolution and of the norm; channels in and out, where there is one input for a depthwise convolution;
+    /// kernel and stride.
     fn new(
         vb: &VarBuilder<'_>,
         (conv, norm): (&str, &str),
@@ -95,7 +95,7 @@ fn point(vb: &VarBuilder<'_>, name: &str, inputs: usize, outputs: usize) -> Resu
     Ok(Linear::new(weight, Some(vb.get(outputs, "bias")?)))
 }
 
-impl Block {
+impl MbConv {
     fn new(
         vb: &VarBuilder<'_>,
         (expansion, kernel, stride): (usize, usize, usize),
@@ -116,7 +116,7 @@ impl Block {
     }
 }
 
-impl Module for Block {
+impl Module for MbConv {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let x = match &self.expand {
             Some(expand) => &expand.forward(input)?,
@@ -139,7 +139,7 @@ impl EfficientNet {
             for layer in 0..layers {
                 let stride = if layer == 0 { stride } else { 1 };
                 let vb = vb.pp(format!("blocks.{stage}.{layer}"));
-                blocks.push(Block::new(&vb, (expansion, kernel, stride), (channels, outputs))?);
+                blocks.push(MbConv::new(&vb, (expansion, kernel, stride), (channels, outputs))?);
                 channels = outputs;
             }
         }

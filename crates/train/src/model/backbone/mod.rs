@@ -1,8 +1,8 @@
-//! Pretrained networks without their last layer: what a frozen backbone makes of pictures. Inference only: no gradients, running
-//! statistics as the file has them.
+//! Pretrained networks without their last layer: what a frozen backbone computes from images. Inference only: no gradients,
+//! running statistics as the file has them.
 //!
 //! resnet18, resnet50 and convnext_tiny are candle-transformers'; DenseNet is our own. EfficientNet and DINOv2 are here because
-//! candle-transformers' differ from the networks that the published weights were trained in (the files say in what).
+//! candle-transformers' differ from the networks that the published weights were trained in (their files say how).
 
 mod dinov2;
 mod efficientnet;
@@ -43,11 +43,11 @@ pub fn weights_hash(source: &str) -> Result<String, ModelError> {
 }
 
 impl Features {
-    /// The backbone `arch` for pictures of `edge` x `edge` pixels with the weights of `source`: all keys must fit, except that the
+    /// The backbone `arch` for images of `edge` x `edge` pixels with the weights of `source`: all keys must fit, except that the
     /// last layer and what only training needs are left out.
     ///
     /// # Errors
-    /// An unknown architecture, pictures that do not fit it; weights that do not, with the keys.
+    /// An unknown architecture, images that do not fit it; weights that do not, with the keys.
     pub fn load(arch: &str, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
         if arch == "densenet121" {
             let mut init = Init::new(0, device);
@@ -55,12 +55,12 @@ impl Features {
             weights::load_body(source, &init.state, |name| body_name(arch, name))?;
             return Ok(Self { net: Net::Own(Box::new(net)) });
         }
-        // Built twice: the first one tells the names and shapes, which the file must have; the second has no variables, so that no
-        // graph keeps its maps alive.
+        // Built twice: the first one tells the names and shapes, which the file must have; the second has no variables, so that
+        // no graph keeps its maps alive.
         let vars = VarMap::new();
         net(arch, VarBuilder::from_varmap(&vars, DType::F32, device))?;
         let named = vars.data().lock().unwrap_or_else(PoisonError::into_inner);
-        // ConvNeXt asks for the response norms of its second version too, and does without.
+        // ConvNeXt also asks for the response norms of its second version, and runs without them.
         let needed = named.iter().filter(|(name, _)| !name.contains(".grn."));
         let state = State { buffers: needed.map(|(name, var)| (name.clone(), var.clone())).collect(), ..State::default() };
         weights::load_body(source, &state, |name| body_name(arch, name))?;
@@ -68,10 +68,10 @@ impl Features {
         Ok(Self { net: net(arch, VarBuilder::from_tensors(tensors, DType::F32, device))? })
     }
 
-    /// Features `[batch, width]` of pictures `[batch, 3, edge, edge]`.
+    /// Features `[batch, width]` of images `[batch, 3, edge, edge]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn forward(&self, pictures: &Tensor) -> candle_core::Result<Tensor> {
         match &self.net {
             Net::Plain(net) => net.forward(pictures),

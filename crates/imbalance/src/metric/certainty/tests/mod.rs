@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::LabelMatrix;
 use crate::loss::sigmoid;
-use crate::oracle::Curve;
+use crate::oracle::LatentCurve;
 use crate::rng::Rng;
 
 /// The question's prevalences.
@@ -16,15 +16,16 @@ fn matrix(labels: usize, values: Vec<u8>) -> LabelMatrix {
     LabelMatrix { names: (0..labels).map(|label| label.to_string()).collect::<Arc<[_]>>(), values }
 }
 
-/// Data sets with known limits (strategies.md 8.1): u = g + b, y ~ Bernoulli(sigmoid(u)), and scores that are the true probabilities.
+/// Data sets with known limits (docs/strategies.md#closed-form): u = g + b, y ~ Bernoulli(sigmoid(u)), and scores that are the
+/// true probabilities.
 struct Letters {
-    limits: Vec<Curve>,
+    limits: Vec<LatentCurve>,
     intercepts: Vec<f64>,
 }
 
 impl Letters {
     fn new() -> Self {
-        let limits = RATES.map(|rate| Curve::new(1.0, rate)).into();
+        let limits = RATES.map(|rate| LatentCurve::new(1.0, rate)).into();
         Self { limits, intercepts: RATES.map(|rate| crate::oracle::intercept(1.0, rate)).into() }
     }
 

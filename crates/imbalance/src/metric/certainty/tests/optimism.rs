@@ -5,7 +5,8 @@ use crate::metric::{Decide, Rate, decide};
 use crate::rng::Rng;
 use crate::threshold;
 
-/// strategies.md 4.3: validation rows; optimism of macro-F1, of label A, and regret against the best thresholds.
+/// docs/strategies.md#few-validation-rows: validation rows; optimism of macro-F1, of label A, and regret against the best
+/// thresholds.
 const TABLE: [(usize, f64, f64, f64); 5] = [
     (200, 0.054, 0.090, 0.0144),
     (500, 0.030, 0.051, 0.0081),
@@ -17,8 +18,8 @@ const TABLE: [(usize, f64, f64, f64); 5] = [
 struct Mean(Vec<f64>);
 
 impl Mean {
-    /// Within three standard errors, the table's own among them (a simulation too, of how many sets is not recorded: 200 is assumed),
-    /// and what rounding has lost.
+    /// Within three standard errors, the table's own among them (a simulation too, of how many sets is not recorded: 200 is
+    /// assumed), and what rounding has lost.
     #[track_caller]
     fn is(&self, name: &str, theirs: f64, rounding: f64) {
         let n = self.0.len() as f64;

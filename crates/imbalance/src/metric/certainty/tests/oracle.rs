@@ -247,7 +247,7 @@ fn intervals_of_degenerate_replicates() {
     assert_eq!(partly.share_above(0.0), 0.75, "one above, one tie");
 }
 
-/// strategies.md 4.5: with 11 contrasts against bce, Holm at .05 needs 9 seeds.
+/// docs/strategies.md#certainty: with 11 contrasts against bce, Holm at .05 needs 9 seeds.
 #[test]
 fn too_few_seeds_cannot_reject_by_design() {
     let design = |runs, contrasts| Design { runs, contrasts, alpha: 0.05 };

@@ -1,11 +1,11 @@
-//! Where batches come from: gathered on the host and copied over, or from the data set itself, which lies on the device.
+//! Batches: gathered on the host and copied to the device, or gathered on the device from a resident data set.
 
 use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
 
-use super::meter::{self, Course, Meter, OnDevice};
+use super::criterion::{self, Criterion, DeviceCriterion, Epoch};
 use super::{evaluate, is_out_of_memory};
 use data::Dataset;
 use imbalance::sampler::Draw;
@@ -15,11 +15,12 @@ use plan::InputShape;
 /// Share of the free memory that a data set may take: the rest is the network's, its activations' and that of other workers.
 const SHARE: f64 = 0.5;
 
-/// Bytes that are copied to the device at once: more would be read ahead for nothing, fewer would wait for each other.
+/// Bytes that are copied to the device at once: larger pieces would be read ahead in vain, smaller ones would wait for each
+/// other.
 const PIECE: usize = 64 << 20;
 
-/// The way of one data set to one device, shared by all runs on it, one after the other.
-pub struct Feed {
+/// The batches of one data set on one device, shared by all runs on it, one after the other.
+pub struct Loader {
     device: Device,
     resident: Option<Resident>,
     words: String,
@@ -38,15 +39,15 @@ pub trait Batches {
     /// The inputs of the items in `range`: `[batch, channels, height, width]` or `[batch, width]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     fn inputs(&self, range: Range<usize>) -> Result<Tensor>;
 }
 
-impl Feed {
-    /// The way of `data` to `device`: resident where that is no CPU and has room, batch by batch elsewhere.
+impl Loader {
+    /// The batches of `data` on `device`: resident where that is not a CPU and has room, copied batch by batch elsewhere.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(data: &Dataset, device: &Device) -> Result<Self> {
         let Some(free) = kernel::free_memory(device)? else { return Ok(Self::streamed(device)) };
         let bytes = data.bytes().len();
@@ -57,9 +58,9 @@ impl Feed {
             return Ok(streamed(&format!("{room}, of which it may take half")));
         }
         match Self::resident(data, device) {
-            // Somebody else took the room meanwhile.
+            // Another process has taken the memory meanwhile.
             Err(error) if is_out_of_memory(&error) => Ok(streamed("it was out of memory")),
-            feed => Ok(Self { words: format!("{size} lies on the device: {room}"), ..feed? }),
+            loader => Ok(Self { words: format!("{size} lies on the device: {room}"), ..loader? }),
         }
     }
 
@@ -72,7 +73,7 @@ impl Feed {
     /// `data` is copied to `device`, on which batches are gathered.
     ///
     /// # Errors
-    /// Candle's; a device without room.
+    /// Candle errors; a device without room.
     pub fn resident(data: &Dataset, device: &Device) -> Result<Self> {
         let (first, second) = data.normalizing();
         let width = first.len();
@@ -87,18 +88,18 @@ impl Feed {
         Ok(Self { resident: Some(Resident { data: whole, numbers }), ..Self::streamed(device) })
     }
 
-    /// What judges a course's logits: on the device where that is no CPU.
+    /// What evaluates an epoch's logits: on the device where that is not a CPU.
     ///
     /// # Errors
-    /// Candle's.
-    pub fn meter<'a>(&self, course: Course<'a>, before: f64) -> Result<Box<dyn Meter + 'a>> {
-        // A data set that was made resident on the CPU is a test of the device's ways.
+    /// Propagates Candle errors.
+    pub fn criterion<'a>(&self, epoch: Epoch<'a>, before: f64) -> Result<Box<dyn Criterion + 'a>> {
+        // A data set that was made resident on the CPU is for tests of the device's code.
         if self.is_resident()
-            && let Some(meter) = OnDevice::new(course, &self.device, before)?
+            && let Some(criterion) = DeviceCriterion::new(epoch, &self.device, before)?
         {
-            return Ok(Box::new(meter));
+            return Ok(Box::new(criterion));
         }
-        meter::open(course, &self.device, before)
+        criterion::open(epoch, &self.device, before)
     }
 
     /// Where the data set lies and why, for a log; empty where there was no choice.
@@ -122,7 +123,7 @@ impl Feed {
     /// Batches of `draws` (indices into the train split) with the random changes of `augment` (seed, epoch), blends mixed.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn draws<'a>(&'a self, data: &'a Dataset, draws: &'a [Draw], augment: (u64, usize)) -> Result<Box<dyn Batches + 'a>> {
         let Some(resident) = &self.resident else { return Ok(Box::new(Drawn { data, draws, augment, device: &self.device })) };
         let train = &data.split().train;
@@ -139,9 +140,9 @@ impl Feed {
     /// Batches of `rows` as they are.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn rows<'a>(&'a self, data: &'a Dataset, rows: &'a [u32]) -> Result<Box<dyn Batches + 'a>> {
-        let Some(resident) = &self.resident else { return Ok(Box::new(Rows { data, rows, device: &self.device })) };
+        let Some(resident) = &self.resident else { return Ok(Box::new(HostRows { data, rows, device: &self.device })) };
         let item = |&row: &u32| words(seen(data, row, None), [NONE, 0, 0, 0], [0; 4]);
         resident.list(data, rows.par_iter().map(item).collect(), &self.device)
     }
@@ -162,7 +163,7 @@ fn words(row: [u32; 4], partner: [u32; 4], stream: [u32; 4]) -> [u32; WORDS] {
 }
 
 impl Resident {
-    /// The batches of a list of items, which goes over once.
+    /// The batches of a list of items, which is copied once.
     fn list<'a>(&'a self, data: &'a Dataset, items: Vec<[u32; WORDS]>, device: &Device) -> Result<Box<dyn Batches + 'a>> {
         let count = items.len();
         let items = Tensor::from_vec(items.into_flattened(), (count, WORDS), device)?;
@@ -198,14 +199,14 @@ impl Batches for Drawn<'_> {
     }
 }
 
-/// Rows that are gathered on the host.
-struct Rows<'a> {
+/// HostRows that are gathered on the host.
+struct HostRows<'a> {
     data: &'a Dataset,
     rows: &'a [u32],
     device: &'a Device,
 }
 
-impl Batches for Rows<'_> {
+impl Batches for HostRows<'_> {
     fn inputs(&self, range: Range<usize>) -> Result<Tensor> {
         evaluate::inputs(self.data, &self.rows[range], None, self.device)
     }

@@ -1,5 +1,5 @@
-//! What judges an epoch's logits: the loss on the host, batch by batch, or its form on the device, of which nothing is read before the
-//! epoch ends.
+//! Evaluates an epoch's logits: the loss on the host, batch by batch, or its form on the device, of which nothing is read back
+//! before the epoch ends.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,9 +14,9 @@ use imbalance::loss::{Batch, Loss};
 use kernel::cells::{self, Cells, PART};
 use kernel::clip_scale;
 
-/// What an epoch's batches are judged by.
+/// What an epoch's batches are evaluated with.
 #[derive(Clone, Copy)]
-pub struct Course<'a> {
+pub struct Epoch<'a> {
     pub loss: &'a dyn Loss,
     /// Targets of all draws, row-major `[draws, labels]`.
     pub targets: &'a [u8],
@@ -25,7 +25,7 @@ pub struct Course<'a> {
     pub batch: usize,
     pub seed: u64,
     /// From 0.
-    pub epoch: usize,
+    pub number: usize,
 }
 
 /// How the draws of an epoch are divided into steps.
@@ -60,10 +60,10 @@ impl Steps {
     }
 }
 
-impl Course<'_> {
+impl Epoch<'_> {
     fn steps(&self) -> Steps {
-        let Course { targets, labels, batch, seed, epoch, .. } = *self;
-        Steps { draws: targets.len() / labels, labels, batch, seed, epoch }
+        let Epoch { targets, labels, batch, seed, number, .. } = *self;
+        Steps { draws: targets.len() / labels, labels, batch, seed, epoch: number }
     }
 
     fn step(&self, step: usize) -> Step {
@@ -71,68 +71,69 @@ impl Course<'_> {
     }
 }
 
-/// The loss of an epoch's batches, its gradient, and what they come to.
-pub trait Meter {
-    /// The gradient of the loss of the draws in `rows` by their `logits` (`[rows, labels]`), which are one batch of the course; the loss
-    /// is added to the epoch's.
+/// The loss of an epoch's batches, its gradient, and their sums.
+pub trait Criterion {
+    /// The gradient of the loss of the draws in `rows` by their `logits` (`[rows, labels]`), which are one batch of the epoch;
+    /// the loss is added to the epoch's.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where loss or gradient are seen to be no numbers; Candle's.
-    fn judge(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError>;
+    /// [`TrainError::Diverged`] where loss or gradient are known to be NaN or infinite; Candle errors.
+    fn evaluate(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError>;
 
-    /// Sees to it that the gradients of the batch that begins with row `start` have no larger norm than `limit`: scales them, or
+    /// Limits the norm of the gradients of the batch that begins with row `start` to `limit`: scales them, or
     /// returns what the optimizer is to scale them with.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] where the norm is seen to be no number; Candle's.
+    /// [`TrainError::Diverged`] where the norm is known to be NaN or infinite; Candle errors.
     fn clip(&mut self, gradients: &mut BTreeMap<&str, Tensor>, limit: f64, start: usize) -> Result<Option<Tensor>, TrainError>;
 
     /// The mean loss of the draws so far, as far as it is known: on a device that of the epoch before.
     fn mean(&self) -> f64;
 
-    /// The mean loss of the epoch, once all is judged.
+    /// The mean loss of the epoch, once all batches are evaluated.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] of the first step that has come to no number; Candle's.
+    /// [`TrainError::Diverged`] of the first step whose loss or gradient is NaN or infinite; Candle errors.
     fn close(&mut self) -> Result<f64, TrainError>;
 }
 
-/// The meter of `course`: on `device` where that is no CPU and the loss has a form. `before` is the mean loss of the epoch before.
+/// The criterion of `epoch`: on `device` where that is not a CPU and the loss has a form. `before` is the mean loss of the epoch
+/// before.
 ///
 /// # Errors
-/// Candle's.
-pub fn open<'a>(course: Course<'a>, device: &Device, before: f64) -> candle_core::Result<Box<dyn Meter + 'a>> {
+/// Propagates Candle errors.
+pub fn open<'a>(epoch: Epoch<'a>, device: &Device, before: f64) -> candle_core::Result<Box<dyn Criterion + 'a>> {
     if !device.is_cpu()
-        && let Some(meter) = OnDevice::new(course, device, before)?
+        && let Some(criterion) = DeviceCriterion::new(epoch, device, before)?
     {
-        return Ok(Box::new(meter));
+        return Ok(Box::new(criterion));
     }
-    Ok(Box::new(OnHost::new(course)))
+    Ok(Box::new(HostCriterion::new(epoch)))
 }
 
 /// Reads the logits of each batch.
-pub struct OnHost<'a> {
-    course: Course<'a>,
+pub struct HostCriterion<'a> {
+    epoch: Epoch<'a>,
     sum: f64,
     done: usize,
 }
 
-impl<'a> OnHost<'a> {
+impl<'a> HostCriterion<'a> {
     #[must_use]
-    pub fn new(course: Course<'a>) -> Self {
-        Self { course, sum: 0.0, done: 0 }
+    pub fn new(epoch: Epoch<'a>) -> Self {
+        Self { epoch, sum: 0.0, done: 0 }
     }
 }
 
-impl Meter for OnHost<'_> {
-    fn judge(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError> {
-        let Course { loss, targets, labels, batch, epoch, .. } = self.course;
+impl Criterion for HostCriterion<'_> {
+    fn evaluate(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError> {
+        let Epoch { loss, targets, labels, batch, number, .. } = self.epoch;
         let values = logits.flatten_all()?.to_vec1::<f32>()?;
         let targets = &targets[rows.start * labels..rows.end * labels];
         let mut gradient = vec![0.0; values.len()];
-        let loss = loss.evaluate(Batch { labels, logits: &values, targets, epoch }, &mut gradient);
+        let loss = loss.evaluate(Batch { labels, logits: &values, targets, epoch: number }, &mut gradient);
         if !loss.is_finite() || gradient.iter().any(|slope| !slope.is_finite()) {
-            return Err(diverged(&format!("the loss is {loss}"), self.course.step(rows.start / batch)));
+            return Err(diverged(&format!("the loss is {loss}"), self.epoch.step(rows.start / batch)));
         }
         self.sum += loss * rows.len() as f64;
         self.done += rows.len();
@@ -141,7 +142,7 @@ impl Meter for OnHost<'_> {
 
     fn clip(&mut self, gradients: &mut BTreeMap<&str, Tensor>, limit: f64, start: usize) -> Result<Option<Tensor>, TrainError> {
         let norm = optimizer::clip(gradients, limit)?;
-        if norm.is_finite() { Ok(None) } else { Err(no_norm(norm, self.course.step(start / self.course.batch))) }
+        if norm.is_finite() { Ok(None) } else { Err(no_norm(norm, self.epoch.step(start / self.epoch.batch))) }
     }
 
     fn mean(&self) -> f64 {
@@ -157,7 +158,7 @@ fn no_norm(norm: f64, step: Step) -> TrainError {
     diverged(&format!("the gradient's norm is {norm}"), step)
 }
 
-/// What each step of an epoch has come to for each run, on the device until the epoch ends.
+/// Loss and gradient norm of each step of an epoch for each run, on the device until the epoch ends.
 pub struct Account {
     steps: Steps,
     /// `[steps, runs, parts x PART]`: each step's loss in parts.
@@ -167,10 +168,10 @@ pub struct Account {
 }
 
 impl Account {
-    /// An account of `runs` runs, whose losses are summed in `parts` parts.
+    /// An account for `runs` runs, whose losses are summed in `parts` parts.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn new(steps: Steps, runs: usize, parts: usize, device: &Device) -> candle_core::Result<Self> {
         let losses = Tensor::zeros((steps.count(), runs, parts * PART), DType::F32, device)?;
         Ok(Self { steps, losses, norms: Tensor::zeros((steps.count(), runs), DType::F64, device)? })
@@ -182,26 +183,26 @@ impl Account {
         cells::parts(steps.batch * steps.labels)
     }
 
-    /// Puts down the losses of a step, `[runs, parts x PART]`.
+    /// Records the losses of a step, `[runs, parts x PART]`.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn losses(&self, step: usize, parts: &Tensor) -> candle_core::Result<()> {
         self.losses.slice_set(&parts.unsqueeze(0)?, 0, step)
     }
 
-    /// Puts down the norms of a step's gradients, as many as there are runs.
+    /// Records the norms of a step's gradients, as many as there are runs.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn norms(&self, step: usize, norms: &Tensor) -> candle_core::Result<()> {
         self.norms.slice_set(&norms.reshape((1, norms.elem_count()))?, 0, step)
     }
 
-    /// Reads the mean loss of each run's epoch, or the first step of it that has come to no number.
+    /// Reads the mean loss of each run's epoch, or the first step of it whose loss or gradient is NaN or infinite.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn close(&self) -> candle_core::Result<Vec<Result<f64, TrainError>>> {
         let (losses, norms) = (self.losses.to_vec3::<f32>()?, self.norms.to_vec2::<f64>()?);
         let runs = self.norms.dim(1)?;
@@ -228,8 +229,8 @@ impl Account {
 }
 
 /// Keeps the account of each step on the device until the epoch ends.
-pub struct OnDevice<'a> {
-    course: Course<'a>,
+pub struct DeviceCriterion<'a> {
+    epoch: Epoch<'a>,
     cells: Cells,
     /// `[draws, labels]`
     targets: Tensor,
@@ -239,19 +240,19 @@ pub struct OnDevice<'a> {
     before: f64,
 }
 
-impl<'a> OnDevice<'a> {
-    /// The meter, where the loss has a form.
+impl<'a> DeviceCriterion<'a> {
+    /// The criterion, where the loss has a form.
     ///
     /// # Errors
-    /// Candle's.
-    pub fn new(course: Course<'a>, device: &Device, before: f64) -> candle_core::Result<Option<Self>> {
-        let Course { loss, targets, labels, epoch, .. } = course;
-        let Some(form) = loss.form(epoch) else { return Ok(None) };
-        let (steps, parts) = (course.steps(), Account::parts(course.steps()));
+    /// Propagates Candle errors.
+    pub fn new(epoch: Epoch<'a>, device: &Device, before: f64) -> candle_core::Result<Option<Self>> {
+        let Epoch { loss, targets, labels, number, .. } = epoch;
+        let Some(form) = loss.form(number) else { return Ok(None) };
+        let (steps, parts) = (epoch.steps(), Account::parts(epoch.steps()));
         let numbers = loss.rows(labels, targets);
         let rows = if numbers.is_empty() { None } else { Some(Tensor::from_vec(numbers, steps.draws, device)?) };
         Ok(Some(Self {
-            course,
+            epoch,
             cells: Cells::new(vec![form], parts, device)?,
             targets: Tensor::from_slice(targets, (steps.draws, labels), device)?,
             rows,
@@ -261,20 +262,20 @@ impl<'a> OnDevice<'a> {
     }
 }
 
-impl Meter for OnDevice<'_> {
-    fn judge(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError> {
+impl Criterion for DeviceCriterion<'_> {
+    fn evaluate(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError> {
         let (start, count) = (rows.start, rows.len());
         let numbers = self.rows.as_ref().map(|rows| rows.narrow(0, start, count)).transpose()?;
         let (gradient, parts) = self.cells.evaluate(logits, &self.targets.narrow(0, start, count)?, numbers)?;
-        self.account.losses(start / self.course.batch, &parts)?;
+        self.account.losses(start / self.epoch.batch, &parts)?;
         Ok(gradient)
     }
 
     fn clip(&mut self, gradients: &mut BTreeMap<&str, Tensor>, limit: f64, start: usize) -> Result<Option<Tensor>, TrainError> {
         let Some(scale) = clip_scale(gradients.values(), limit)? else {
-            return OnHost::new(self.course).clip(gradients, limit, start);
+            return HostCriterion::new(self.epoch).clip(gradients, limit, start);
         };
-        self.account.norms(start / self.course.batch, &scale.narrow(0, 1, 1)?)?;
+        self.account.norms(start / self.epoch.batch, &scale.narrow(0, 1, 1)?)?;
         Ok(Some(scale))
     }
 
