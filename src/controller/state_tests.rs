@@ -334,7 +334,7 @@ fn a_worker_of_another_protocol_version_gets_no_orders() {
         bench.exit(worker, None, Some(9));
         bench.no_start(0, worker == 1);
     }
-    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("version 2 of the protocol, this program version 1")));
+    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("version 3 of the protocol, this program version 2")));
     bench.nothing_else(true, 0, 0, 1);
 }
 

@@ -11,24 +11,24 @@ use imbalance::rng::Rng;
 use plan::{Fingerprint, Plan};
 use protocol::{Event, Outcome};
 
-fn folder() -> (TempDir, PathBuf) {
+pub fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
     let db = folder.path().join("sweep.db");
     (folder, db)
 }
 
-async fn begin(writer: &mut Writer, plan: &Plan) -> i64 {
+pub async fn begin(writer: &mut Writer, plan: &Plan) -> i64 {
     writer.begin_sweep(plan, Path::new("letters.toml"), "name = \"letters\"").await.unwrap()
 }
 
 /// The whole journal of one worker in one call.
-async fn ingest(writer: &mut Writer, name: &str, journal: &Journal) {
+pub async fn ingest(writer: &mut Writer, name: &str, journal: &Journal) {
     let length = journal.records.len() as u64;
     writer.ingest(name, length * 100, length, &journal.records).await.unwrap();
 }
 
 /// Every row of the views and of `epochs`, without times and attempts.
-async fn rows(db: &Path) -> Vec<String> {
+pub async fn rows(db: &Path) -> Vec<String> {
     let mut connection = open::for_reading(db).await.unwrap();
     let mut rows = Vec::new();
     for query in [
@@ -63,7 +63,7 @@ async fn recorded(plan: &Plan) -> (TempDir, PathBuf, i64) {
 }
 
 /// What it leaves.
-async fn undisturbed(plan: &Plan) -> Vec<String> {
+pub async fn undisturbed(plan: &Plan) -> Vec<String> {
     let (_folder, db, _) = recorded(plan).await;
     rows(&db).await
 }
