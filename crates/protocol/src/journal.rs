@@ -9,10 +9,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Event, Record, VERSION, check, wire};
+use super::{Event, Record, VERSION, check, plain, wire};
 
 /// Longest line, with its `\n`: 1 MiB holds the record of one policy for about ten thousand labels.
 pub const MAX_LINE: usize = 1 << 20;
+
+/// Most characters of what is said about a line.
+const LONGEST: usize = 300;
 
 /// Most bytes one [`read`] looks at.
 const MAX_READ: u64 = 8 << 20;
@@ -258,7 +261,7 @@ pub fn read(path: &Path, offset: u64, next_seq: u64) -> io::Result<ReadResult> {
                 Err(what) => what,
             }
         };
-        result.problem = Some(Problem { offset: result.offset, what, whole: !nul });
+        result.problem = Some(Problem { offset: result.offset, what: plain(&what, LONGEST), whole: !nul });
         break;
     }
     Ok(result)

@@ -8,6 +8,7 @@ pub mod journal;
 mod message;
 mod results;
 mod story;
+mod text;
 pub mod wire;
 
 pub use environment::environment;
@@ -16,6 +17,7 @@ pub use journal::Journal;
 pub use message::*;
 pub use results::Evaluated;
 pub use story::Story;
+pub use text::plain;
 
 #[cfg(test)]
 mod tests {
