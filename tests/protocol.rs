@@ -66,7 +66,7 @@ fn each_change_is_noticed(schema: &jsonschema::Validator, line: &Value) -> usize
                 changed
             };
             // A choice without parameters is as good as one with them, and other keys are passed over.
-            if key == "params" {
+            if key == "params" || key == "doing" {
                 continue;
             }
             let renamed = change(&|map| {
@@ -105,8 +105,8 @@ fn events() -> Vec<Event> {
         Event::Open { v: VERSION, worker, pid: 7, host, device, threads: 2, version },
         Event::Begin { r: r.clone(), a: 1, from: None },
         Event::Begin { r: r.clone(), a: 2, from: Some(3) },
-        Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3 },
-        Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
+        Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3, doing: None },
+        Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0, doing: Some("hashing".to_owned()) },
         Event::Epoch {
             r: r.clone(),
             a: 1,
@@ -161,7 +161,7 @@ fn what_a_worker_may_not_say_does_not_fit() {
         assert!(!schema.is_valid(&line), "{line}");
     }
     // JSON has no NaN: a heartbeat's is null, and no other record has one.
-    let line = record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY });
+    let line = record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY, doing: None });
     assert_eq!((&line["loss"], &line["images_per_s"]), (&Value::Null, &Value::Null));
     valid(&schema, &line);
     let drawn = Realised { draws: 1, prevalence: vec![0.5], shift: f64::NAN, duplicates: 0.0, never_drawn: 0.0, made_up: 0.0 };
@@ -253,7 +253,7 @@ fn orders(plan: &Plan) -> Vec<Order> {
             policies: plan.policies.clone(),
         }))
     };
-    let stop_run = Order::StopRun { r: plan.runs[0].fingerprint.clone() };
+    let stop_run = Order::StopRun { run: plan.runs[0].fingerprint.clone(), attempt: 1 };
     plan.runs.iter().map(job).chain([stop_run, Order::Stop]).collect()
 }
 

@@ -326,7 +326,7 @@ mod tests {
     async fn what_stands_before_a_bad_record_is_taken() {
         let (_folder, mut writer, mut journal) = bench().await;
         let mut bytes = fs::read(&journal.path).unwrap();
-        let hb = Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: 0.0 };
+        let hb = Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: 0.0, doing: None };
         let begin = Event::Begin { r: Fingerprint("0".repeat(32)), a: 1, from: None };
         for (s, event) in [(1, hb.clone()), (2, begin), (3, hb)] {
             bytes.extend(encode(&Record { s, t: 0.0, event }));

@@ -352,7 +352,7 @@ impl State {
             going.iter().position(|going| going.attempt == a && self.runs[going.run].run == *r)
         };
         match said {
-            Said::Hb { r: Some(r), epoch, step, steps, loss, images_per_s } => {
+            Said::Hb { r: Some(r), epoch, step, steps, loss, images_per_s, .. } => {
                 if busy.going.iter().any(|going| self.runs[going.run].run == r) {
                     out.push(Action::Tell(News::Beat { worker: id, epoch, step, steps, loss, images_per_s }));
                 }
@@ -449,7 +449,7 @@ impl State {
         let entry = &mut self.runs[run];
         entry.attempt = attempt + 1;
         // A full disk, a request to stop or another run's fault says nothing about the run: it stays in the queue.
-        let innocent = matches!(outcome, Outcome::Stopped | Outcome::Io | Outcome::Lost);
+        let innocent = outcome.goes_on();
         entry.failures += u32::from(!innocent);
         let retry = innocent || (outcome.may_retry() && entry.failures < self.limits.attempts);
         if retry {

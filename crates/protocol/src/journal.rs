@@ -311,7 +311,7 @@ mod tests {
         vec![
             open,
             Event::Begin { r: r.clone(), a: 1, from: None },
-            Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3 },
+            Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3, doing: None },
             Event::Epoch {
                 r: r.clone(),
                 a: 1,
@@ -433,7 +433,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         let mut journal = Journal::create(&path).unwrap();
-        let hb = |loss, images_per_s| Event::Hb { r: None, epoch: 0, step: 1, steps: 2, loss, images_per_s };
+        let hb = |loss, images_per_s| Event::Hb { r: None, epoch: 0, step: 1, steps: 2, loss, images_per_s, doing: Some("hashing".to_owned()) };
         journal.append_all([hb(f64::NAN, f64::INFINITY), hb(f64::NEG_INFINITY, 1.0)]).unwrap();
         let (r, a) = (Fingerprint("0".repeat(32)), 1);
         let epoch = |train_loss, seconds| Event::Epoch {

@@ -164,7 +164,7 @@ fn listen(stop: Arc<Stop>) -> Receiver<Work> {
             match protocol::heard(&line) {
                 Heard::Order(Order::Train(job)) => drop(sender.send(Work::Train(vec![*job]))),
                 Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Work::Train(jobs))),
-                Heard::Order(Order::StopRun { r }) => stop.run(r),
+                Heard::Order(Order::StopRun { run, attempt }) => stop.attempt(run, attempt),
                 Heard::Order(Order::Stop) => {
                     stop.all.store(true, Ordering::Relaxed);
                     return;
@@ -193,16 +193,16 @@ enum Work {
 #[derive(Default)]
 struct Stop {
     all: AtomicBool,
-    runs: Mutex<HashSet<Fingerprint>>,
+    attempts: Mutex<HashSet<(Fingerprint, u32)>>,
 }
 
 impl Stop {
-    fn run(&self, run: Fingerprint) {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
+    fn attempt(&self, run: Fingerprint, attempt: u32) {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).insert((run, attempt));
     }
 
-    fn stops(&self, run: &Fingerprint) -> bool {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).contains(run)
+    fn stops(&self, job: &Job) -> bool {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).contains(&(job.run.clone(), job.attempt))
     }
 }
 
@@ -475,7 +475,7 @@ impl Monitor for Voice<'_> {
         }
         self.spoke = Some(Instant::now());
         let Beat { epoch, step, steps, loss, images_per_s } = beat;
-        say(self.journal, [Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s }])
+        say(self.journal, [Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s, doing: None }])
     }
 
     fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
@@ -499,6 +499,6 @@ impl Monitor for Voice<'_> {
     }
 
     fn stopping_early(&self, job: &Job) -> bool {
-        self.stop.stops(&job.run)
+        self.stop.stops(job)
     }
 }
