@@ -1,6 +1,6 @@
 //! One select loop: signals of workers, of the user and of the clock go in, the machine's actions are carried out in order.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use super::interrupt::Interrupts;
 use super::observer::{Known, Observer};
 use super::request::Request;
 use super::state::State;
-use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, Tally};
+use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, RunIndex, Tally};
 use crate::error::Error;
 use crate::launcher::{Launcher, Signal, Standing, WorkerId, WorkerSpec};
-use protocol::{Job, Order, Outcome};
+use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
 use plan::Fingerprint;
 use store::{Missing, Patience, Writer};
 
@@ -229,14 +229,17 @@ impl<'a> Dispatcher<'a> {
     async fn pull(&mut self, worker: WorkerId) -> Result<bool, Error> {
         let journal = self.workers.get_mut(&worker).and_then(|live| live.journal.take());
         let Some(mut journal) = journal else { return Ok(false) };
-        let records = self.stored(async |writer| journal.pull(writer).await).await;
+        let pulled = self.stored(async |writer| journal.pull(writer).await).await;
         if let Some(live) = self.workers.get_mut(&worker) {
             live.journal = Some(journal);
         }
-        let records = records?;
-        let some = !records.is_empty();
-        for record in records {
-            self.step(Event::Record(worker, record.event)).await?;
+        let pulled = pulled?;
+        let some = !pulled.is_empty();
+        for event in pulled.events {
+            self.step(Event::Record(worker, event)).await?;
+        }
+        if let Some((guilty, why)) = pulled.spoiled {
+            self.step(Event::Spoiled(worker, guilty, why)).await?;
         }
         Ok(some)
     }
@@ -267,16 +270,19 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Hands one event to the machine and does what it says.
+    /// Hands one event to the machine and does what it says. What fails at once becomes the next event.
     async fn step(&mut self, event: Event) -> Result<(), Error> {
-        let now = self.start.elapsed().saturating_sub(self.paused());
-        for action in self.state.handle(event, now) {
-            self.act(action).await?;
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let now = self.start.elapsed().saturating_sub(self.paused());
+            for action in self.state.handle(event, now) {
+                events.extend(self.act(action).await?);
+            }
         }
         Ok(())
     }
 
-    async fn act(&mut self, action: Action) -> Result<(), Error> {
+    async fn act(&mut self, action: Action) -> Result<Vec<Event>, Error> {
         match action {
             Action::Begin { run, attempt, worker } => {
                 let device = self.workers.get(&worker).map_or_else(String::new, |live| live.device.clone());
@@ -297,19 +303,7 @@ impl<'a> Dispatcher<'a> {
                 }
             }
             Action::Start { worker, place } => self.start_worker(worker, place),
-            Action::Train { worker, runs } => {
-                let mut jobs = Vec::with_capacity(runs.len());
-                for (run, attempt) in runs {
-                    let job = Job { attempt, folder: self.folders.run(&self.jobs[run].run), ..self.jobs[run].clone() };
-                    fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
-                    jobs.push(job);
-                }
-                let order = match <[Job; 1]>::try_from(jobs) {
-                    Ok([only]) => Order::Train(Box::new(only)),
-                    Err(jobs) => Order::Bundle { jobs },
-                };
-                self.launcher.send(worker, &order);
-            }
+            Action::Train { worker, runs } => return self.train(worker, &runs),
             Action::StopRun { worker, run, attempt } => {
                 self.launcher.send(worker, &Order::StopRun { run: self.jobs[run].run.clone(), attempt });
             }
@@ -325,7 +319,35 @@ impl<'a> Dispatcher<'a> {
             }
             Action::Tell(news) => self.tell(news),
         }
-        Ok(())
+        Ok(Vec::new())
+    }
+
+    /// Orders a worker to train. Runs whose orders no line can hold end at once.
+    fn train(&mut self, worker: WorkerId, runs: &[(RunIndex, u32)]) -> Result<Vec<Event>, Error> {
+        let (mut jobs, mut refused) = (Vec::with_capacity(runs.len()), Vec::new());
+        for &(run, attempt) in runs {
+            let known = &self.jobs[run];
+            if let Some(journal) = self.workers.get_mut(&worker).and_then(|live| live.journal.as_mut()) {
+                journal.order(&known.run, attempt);
+            }
+            let job = Job { attempt, folder: self.folders.run(&known.run), ..known.clone() };
+            if let Some(bytes) = job.too_long() {
+                let why = format!("the order has {bytes} bytes, may have {MAX_JOB}: too many labels or columns");
+                let end = Said::End { r: job.run, a: attempt, st: Outcome::Data, n: 0, why };
+                refused.push(Event::Record(worker, end));
+                continue;
+            }
+            fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
+            jobs.push(job);
+        }
+        if !jobs.is_empty() {
+            let order = match <[Job; 1]>::try_from(jobs) {
+                Ok([only]) => Order::Train(Box::new(only)),
+                Err(jobs) => Order::Bundle { jobs },
+            };
+            self.launcher.send(worker, &order);
+        }
+        Ok(refused)
     }
 
     fn start_worker(&mut self, id: WorkerId, place: usize) {

@@ -52,8 +52,6 @@ struct Busy {
 struct Going {
     run: RunIndex,
     attempt: u32,
-    /// Epoch, Drawn, Rank and Eval records so far.
-    records: u64,
     /// Its `begin` was heard.
     begun: bool,
     /// The worker was told to stop it.
@@ -71,6 +69,8 @@ struct Worker {
     closed: bool,
     /// Killed by us, and why.
     killed: Option<(Outcome, String)>,
+    /// The attempt that it was killed for: the others are not to blame.
+    guilty: Option<(Fingerprint, u32)>,
     /// Runs that it stopped although nobody had told it to: they are judged by how it leaves.
     dropped: Vec<Going>,
 }
@@ -177,6 +177,7 @@ impl State {
                 }
             }
             Event::Record(worker, said) => self.heard(worker, said, now, &mut out),
+            Event::Spoiled(worker, guilty, why) => self.spoiled(worker, guilty, why, &mut out),
             Event::Gone(worker, exit, last_words) => self.gone(worker, &exit, &last_words, now, &mut out),
             Event::Interrupt => {
                 let why = if self.interrupted() { Halt::Killed } else { Halt::Interrupted };
@@ -237,7 +238,6 @@ impl State {
             }
             Said::Epoch { r, a, epoch, train_loss, val_loss, .. } => {
                 if let Some(at) = at(&r, a, &busy.going) {
-                    busy.going[at].records += 1;
                     let run = busy.going[at].run;
                     // Those before a checkpoint are told again, which gets nobody on.
                     let known = &mut self.runs[run];
@@ -248,18 +248,27 @@ impl State {
                     out.push(Action::Tell(News::Epoch { worker: id, run, epoch, train_loss, val_loss }));
                 }
             }
-            Said::Drawn { r, a, .. } | Said::Rank { r, a, .. } | Said::Eval { r, a, .. } => {
+            Said::End { r, a, st, why, .. } => {
                 if let Some(at) = at(&r, a, &busy.going) {
-                    busy.going[at].records += 1;
+                    self.run_ended(place, at, (st, why), now, out);
                 }
             }
-            Said::End { r, a, st, n, why } => {
-                if let Some(at) = at(&r, a, &busy.going) {
-                    self.run_ended(place, at, (st, n, why), now, out);
-                }
-            }
-            Said::Open { .. } | Said::Hb { .. } | Said::Close { .. } => {}
+            Said::Open { .. }
+            | Said::Hb { .. }
+            | Said::Drawn { .. }
+            | Said::Rank { .. }
+            | Said::Eval { .. }
+            | Said::Close { .. } => {}
         }
+    }
+
+    /// A worker whose journal cannot be used has nothing more to say.
+    fn spoiled(&mut self, id: WorkerId, guilty: Option<(Fingerprint, u32)>, why: String, out: &mut Vec<Action>) {
+        let Some(place) = self.place_of(id) else { return };
+        let Some(worker) = self.places[place].worker.as_mut().filter(|worker| worker.killed.is_none()) else { return };
+        worker.killed = Some((Outcome::Crashed, why));
+        worker.guilty = guilty;
+        out.push(Action::Kill { worker: id });
     }
 
     /// Tells the worker of a run to stop it.
@@ -358,7 +367,7 @@ impl State {
                 let runs: Vec<(RunIndex, u32)> = runs.into_iter().map(|run| (run, self.runs[run].queued.attempt)).collect();
                 if let Some(worker) = &mut self.places[place].worker {
                     worker.data = Some(self.runs[first].queued.data);
-                    let going = |&(run, attempt)| Going { run, attempt, records: 0, begun: false, stop: false };
+                    let going = |&(run, attempt)| Going { run, attempt, begun: false, stop: false };
                     let going = runs.iter().map(going).collect();
                     let over = self.limits.timeout.map(|timeout| now + timeout * u32::try_from(runs.len()).unwrap_or(u32::MAX));
                     worker.stage = Stage::Busy(Busy { going, heard: now, over, broken: false });
@@ -381,7 +390,8 @@ impl State {
                 let id = WorkerId(self.workers);
                 self.workers += 1;
                 let (stage, dropped) = (Stage::Pending, Vec::new());
-                place.worker = Some(Worker { id, stage, data: None, told: false, closed: false, killed: None, dropped });
+                let (told, closed) = (false, false);
+                place.worker = Some(Worker { id, stage, data: None, told, closed, killed: None, guilty: None, dropped });
                 out.push(Action::Start { worker: id, place: index });
             }
         }

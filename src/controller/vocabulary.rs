@@ -46,6 +46,8 @@ pub enum Event {
     Started(WorkerId),
     /// A worker has said something.
     Record(WorkerId, Said),
+    /// Nothing more can be read of a worker's journal: the attempt that it is about (`None`: all of the worker's), and why.
+    Spoiled(WorkerId, Option<(Fingerprint, u32)>, String),
     /// A worker is gone and its journal is read to the end; with the last line of its log.
     Gone(WorkerId, Exit, String),
     /// [`super::State::deadline`] has passed.

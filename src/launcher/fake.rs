@@ -2,20 +2,20 @@
 //! scheduling through the real command line; nothing is trained and no run folder is written.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::{Exit, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec};
+use data::{DataError, Dataset};
+use imbalance::LabelCounts;
 use imbalance::metric::{Counts, Ranking};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
 use imbalance::rng::Rng;
-use plan::Fingerprint;
-
-/// Rows of a made-up split.
-const ROWS: u64 = 1000;
+use plan::{DataConfig, Fingerprint};
 
 /// The launcher.
 pub struct Fake {
@@ -49,7 +49,7 @@ impl Launcher for Fake {
         let (id, heard) = (spec.id, self.signals.clone());
         let thread = thread::Builder::new().name(spec.name.clone()).spawn(move || {
             let _ = signals.blocking_send(Signal::Stands(id, Standing::Running));
-            let mut worker = Worker { orders: queue, signals, epoch, told: Vec::new(), stopped: false };
+            let mut worker = Worker { orders: queue, signals, epoch, told: Vec::new(), stopped: false, truths: Truths::new() };
             let code = if worker.work(&spec, &place).is_ok() { 0 } else { 74 };
             let exit = Exit::Process { code: Some(code), signal: None, out_of_memory: false };
             let _ = worker.signals.blocking_send(Signal::Stands(id, Standing::Gone(exit)));
@@ -77,6 +77,24 @@ impl Launcher for Fake {
     }
 }
 
+/// What val and test of the data sets that were read so far hold.
+type Truths = Vec<(PathBuf, DataConfig, [LabelCounts; 2])>;
+
+fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], DataError> {
+    let config = &job.config.data;
+    let at = known.iter().position(|(folder, other, _)| *folder == job.data && other == config);
+    let at = match at {
+        Some(at) => at,
+        None => {
+            let data = Dataset::open(&job.data, config)?;
+            let [val, test] = [&data.split().val, &data.split().test].map(|rows| data.labels().select(rows).counts());
+            known.push((job.data.clone(), config.clone(), [val, test]));
+            known.len() - 1
+        }
+    };
+    Ok(&known[at].2)
+}
+
 /// A thread that pretends.
 struct Worker {
     orders: std::sync::mpsc::Receiver<Order>,
@@ -86,6 +104,7 @@ struct Worker {
     told: Vec<(Fingerprint, u32)>,
     /// It was told to stop altogether, or nobody tells it anything any more.
     stopped: bool,
+    truths: Truths,
 }
 
 impl Worker {
@@ -133,9 +152,16 @@ impl Worker {
 
     /// Writes what a run might have said, epoch by epoch.
     fn train(&mut self, job: &Job, journal: &mut Journal, id: WorkerId) -> Result<(), JournalError> {
+        let epochs = match truth(job, &mut self.truths) {
+            Ok(truth) => made_up(job, truth),
+            Err(error) => {
+                let (r, a, st, why) = (job.run.clone(), job.attempt, Outcome::Data, error.to_string());
+                journal.append(Event::End { r, a, st, n: 0, why })?;
+                return self.wake(journal, id);
+            }
+        };
         journal.append(Event::Begin { r: job.run.clone(), a: job.attempt, from: None })?;
         let (mut n, mut st) = (0, Outcome::Ok);
-        let epochs = made_up(job);
         let last = epochs.len().saturating_sub(1);
         for (epoch, events) in epochs.into_iter().enumerate() {
             if !self.epoch.is_zero() {
@@ -161,23 +187,28 @@ impl Worker {
     }
 }
 /// What a run might have said, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
-fn made_up(job: &Job) -> Vec<Vec<Event>> {
+fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
     let epochs = job.config.train.epochs;
     let ap = |epoch: usize, label: usize| {
         let mut rng = rng(job, "ap", &[epoch as u64, label as u64]);
         (1.0 - 0.7 / (epoch as f64 + 1.5)) * (0.8 + 0.2 * rng.uniform())
     };
     let labels = job.pos_weight.len();
-    let macro_ap = |epoch: usize| (0..labels).map(|label| ap(epoch, label)).sum::<f64>() / labels as f64;
+    let ranked = |truth: &LabelCounts| (0..labels).filter(|&label| truth.positives[label] > 0).collect::<Vec<_>>();
+    let on_val = ranked(val);
+    // In the order of the labels, as the store sums them.
+    let macro_ap = |epoch: usize| on_val.iter().map(|&label| ap(epoch, label)).sum::<f64>() / on_val.len().max(1) as f64;
     let best = (0..epochs).fold(0, |best, epoch| if macro_ap(epoch) > macro_ap(best) { epoch } else { best });
     let split = |epoch: usize, split: SplitName| {
-        let ap = (0..labels).map(|label| Some(ap(epoch, label))).collect::<Vec<_>>();
-        let auc = ap.iter().map(|ap| ap.map(|ap| 0.5 + ap / 2.0)).collect();
+        let truth = if split == SplitName::Val { val } else { test };
+        let ap = (0..labels).map(|label| (truth.positives[label] > 0).then(|| ap(epoch, label))).collect::<Vec<_>>();
+        let both = |label: usize| truth.positives[label] < truth.rows;
+        let auc = ap.iter().enumerate().map(|(label, ap)| ap.filter(|_| both(label)).map(|ap| 0.5 + ap / 2.0)).collect();
         let ranking = Ranking { ap, auc, mean_score: vec![0.3; labels] };
         let mut events = vec![Event::Rank { r: job.run.clone(), a: job.attempt, epoch, split, ranking }];
         events.extend(job.policies.iter().enumerate().map(|(index, policy)| {
             let counts: Vec<_> =
-                (0..labels).map(|label| counts(job, &[epoch as u64, split as u64, index as u64, label as u64])).collect();
+                (0..labels).map(|label| counts(job, truth, [epoch as u64, split as u64, index as u64, label as u64])).collect();
             Event::Eval {
                 r: job.run.clone(),
                 a: job.attempt,
@@ -225,11 +256,10 @@ fn rng(job: &Job, purpose: &str, indices: &[u64]) -> Rng {
     Rng::new(seed, purpose, indices)
 }
 
-fn counts(job: &Job, indices: &[u64]) -> Counts {
-    // The truth does not depend on the run.
-    let label = indices.last().copied().unwrap_or(0);
-    let support = 50 + 100 * (label % 5);
-    let mut rng = rng(job, "counts", indices);
-    let (tp, fp) = (rng.below(support + 1), rng.below((ROWS - support) / 4));
-    Counts { tp, fp, fn_: support - tp, tn: ROWS - support - fp }
+/// Decisions of no network, on the rows and positives that there are.
+fn counts(job: &Job, truth: &LabelCounts, indices: [u64; 4]) -> Counts {
+    let (rows, positives) = (truth.rows as u64, truth.positives[indices[3] as usize] as u64);
+    let mut rng = rng(job, "counts", &indices);
+    let (tp, fp) = (rng.below(positives + 1), rng.below((rows - positives) / 4 + 1));
+    Counts { tp, fp, fn_: positives - tp, tn: rows - positives - fp }
 }

@@ -205,7 +205,7 @@ impl BundleTraining<'_, '_> {
                 let failures = kept.collect();
                 return self.part(failures);
             }
-            self.stop_early();
+            self.part_early()?;
             let failures = self.epoch(epoch, &sampler.draws(seed, epoch), &drawn)?;
             self.part(failures)?;
         }
@@ -228,18 +228,6 @@ impl BundleTraining<'_, '_> {
         Ok(())
     }
 
-    /// Removes members that alone are to stop.
-    fn stop_early(&mut self) {
-        let Self { members, outcomes, monitor, .. } = self;
-        members.retain_mut(|Member { place, record, learner, .. }| {
-            let stopping = monitor.stopping_early(record.job);
-            if stopping {
-                outcomes[*place] = Some(record.keep_all(learner).map(|()| Finish::StoppedEarly));
-            }
-            !stopping
-        });
-    }
-
     /// Removes members that have ended. An error of the monitor ends all.
     fn part(&mut self, failures: Failures) -> Result<(), TrainError> {
         for (place, error) in failures {
@@ -250,6 +238,24 @@ impl BundleTraining<'_, '_> {
             self.outcomes[place] = Some(Err(error));
         }
         Ok(())
+    }
+
+    /// Parts with members that are to be stopped for good.
+    fn part_early(&mut self) -> Result<(), TrainError> {
+        let (mut failures, mut over) = (Failures::new(), Vec::new());
+        for Member { place, record, learner, .. } in &mut self.members {
+            if self.monitor.stopping_early(record.job) {
+                match record.keep_all(learner) {
+                    Ok(()) => over.push(*place),
+                    Err(error) => failures.push((*place, error)),
+                }
+            }
+        }
+        for place in over {
+            self.members.retain(|member| member.place != place);
+            self.outcomes[place] = Some(Ok(Finish::StoppedEarly));
+        }
+        self.part(failures)
     }
 
     /// Trains one epoch of all members that have reached it.

@@ -64,9 +64,13 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
     session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
     drop(stage);
     for epoch in session.record.done()..job.config.train.epochs {
-        if session.monitor.stopping() || session.monitor.stopping_early(job) {
+        if session.monitor.stopping() {
             session.record.keep_all(&session.learner)?;
-            return Ok(if session.monitor.stopping() { Finish::Stopped } else { Finish::StoppedEarly });
+            return Ok(Finish::Stopped);
+        }
+        if session.monitor.stopping_early(job) {
+            session.record.keep_all(&session.learner)?;
+            return Ok(Finish::StoppedEarly);
         }
         let start = Instant::now();
         let (train_loss, learning_rate, rows) = session.train(epoch)?;

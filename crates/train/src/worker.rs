@@ -8,7 +8,7 @@ mod life;
 mod orders;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +23,7 @@ use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use plan::{DataConfig, Fingerprint};
 use life::{BEAT, Life};
-use orders::Stops;
+use orders::{Stops, Work};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, VERSION, host};
 
@@ -97,10 +97,14 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
         threads: options.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
-    let (jobs, stops) = orders::listen();
+    let (orders, stops) = orders::listen();
     let mut why = "finished";
-    while let Ok(jobs) = jobs.recv() {
-        if worker.work(&jobs, &stops)? == Health::Broken {
+    while let Ok(order) = orders.recv() {
+        let health = match order {
+            Work::Train(jobs) => worker.work(&jobs, &stops)?,
+            Work::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
+        };
+        if health == Health::Broken {
             why = "the device or the program may be in a bad state";
             break;
         }
@@ -171,15 +175,16 @@ impl Worker {
         self.life.say([event])
     }
 
-    /// Trains the runs of one order and records how each ended.
-    fn work(&mut self, jobs: &[Job], stops: &Stops) -> Result<Health, JournalError> {
-        if let Some(job) = jobs.iter().find(|job| job.v != VERSION) {
-            let why = format!("the order is of protocol {}, this worker speaks {VERSION}", job.v);
-            for job in jobs {
-                self.say(end(job, Outcome::Crashed, 0, why.clone()))?;
-            }
-            return Ok(Health::Good);
+    /// Ends attempts that cannot be made.
+    fn refuse(&mut self, attempts: Vec<(Fingerprint, u32)>, why: &str) -> Result<Health, JournalError> {
+        for (r, a) in attempts {
+            self.say(Event::End { r, a, st: Outcome::Crashed, n: 0, why: why.to_owned() })?;
         }
+        Ok(Health::Good)
+    }
+
+    /// Trains the runs of one order and records how each ended.
+    fn work(&mut self, jobs: &[Job], stop: &Stop) -> Result<Health, JournalError> {
         if jobs.iter().all(|job| job.config.in_one_pass()) {
             return self.attempt(jobs, stops, |jobs, data, feed, voice| crate::together(jobs, data, feed, voice));
         }
@@ -322,7 +327,14 @@ fn open<'a>(
     Ok((data, feed))
 }
 
-fn end(job: &Job, st: Outcome, n: u64, why: String) -> Event {
+/// Most characters of a reason: it has to fit a record, whatever an error says.
+const REASON: usize = 4000;
+
+fn end(job: &Job, st: Outcome, n: u64, mut why: String) -> Event {
+    if let Some((cut, _)) = why.char_indices().nth(REASON) {
+        why.truncate(cut);
+        why.push_str(" ...");
+    }
     Event::End { r: job.run.clone(), a: job.attempt, st, n, why }
 }
 
@@ -351,7 +363,7 @@ fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
     match end {
         Ok(Finish::Done) => (Outcome::Ok, String::new()),
         Ok(Finish::Stopped) => (Outcome::Stopped, "asked to stop".to_owned()),
-        Ok(Finish::StoppedEarly) => (Outcome::StoppedEarly, "this run was asked to stop".to_owned()),
+        Ok(Finish::StoppedEarly) => (Outcome::StoppedEarly, "asked to stop for good".to_owned()),
         Err(error) => (error.outcome(), error.to_string()),
     }
 }
@@ -403,7 +415,7 @@ impl Monitor for Voice<'_> {
     }
 
     fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
-        self.told.entry(job.run.clone()).or_default().results += events.len() as u64;
+        let results = events.len() as u64;
         for event in &events {
             if let Event::Epoch { epoch, train_loss, val_loss, learning_rate, seconds, .. } = event {
                 let epoch = epoch + 1;
@@ -413,7 +425,9 @@ impl Monitor for Voice<'_> {
                 );
             }
         }
-        self.life.say(events)
+        self.life.say(events)?;
+        self.told.entry(job.run.clone()).or_default().results += results;
+        Ok(())
     }
 
     fn stopping(&self) -> bool {

@@ -6,6 +6,7 @@ use super::{Busy, Going, Run, Stage, State};
 use crate::controller::failure;
 use crate::controller::vocabulary::{Action, Halt, News, RunIndex};
 use crate::launcher::{Exit, WorkerId};
+use plan::Fingerprint;
 use protocol::Outcome;
 
 /// Immediate deaths of a place's workers before the place is given up.
@@ -30,7 +31,7 @@ impl State {
         &mut self,
         place: usize,
         at: usize,
-        (st, n, why): (Outcome, u64, String),
+        (st, why): (Outcome, String),
         now: Duration,
         out: &mut Vec<Action>,
     ) {
@@ -41,9 +42,6 @@ impl State {
         let going = busy.going.remove(at);
         let wrong = |why: String| (Outcome::Crashed, why);
         let (outcome, why) = match st {
-            Outcome::Ok if n != going.records => {
-                wrong(format!("the worker reports {n} results, its journal holds {}", going.records))
-            }
             Outcome::StoppedEarly if going.stop => (st, why),
             // Another word for it, from a worker that nobody has told to stop altogether.
             Outcome::Stopped if going.stop && !told => (Outcome::StoppedEarly, why),
@@ -97,10 +95,14 @@ impl State {
             }
             Stage::Busy(Busy { going, .. }) => {
                 for Going { run, attempt, begun, .. } in going {
-                    // An order that crossed the worker's last word was never taken up.
-                    let (outcome, why) = match outcome {
-                        Outcome::Crashed if worker.closed && !begun => (Outcome::Lost, "its worker had left before".to_owned()),
-                        outcome => (outcome, why.clone()),
+                    let of_another = |(r, a): &(Fingerprint, u32)| *r != self.runs[run].queued.run || *a != attempt;
+                    let (outcome, why) = if worker.guilty.as_ref().is_some_and(of_another) {
+                        (Outcome::Lost, "its worker was ended because of another run's records".to_owned())
+                    } else if outcome == Outcome::Crashed && !ours && worker.closed && !begun {
+                        // An order that crossed the worker's last word was never taken up.
+                        (Outcome::Lost, "its worker had left before".to_owned())
+                    } else {
+                        (outcome, why.clone())
                     };
                     self.ended(Ended { worker: id, run, attempt, outcome, why }, now, out);
                 }

@@ -47,7 +47,7 @@ impl Life {
         Ok(life)
     }
 
-    /// Appends, writes, and wakes the controller.
+    /// Appends, writes, and wakes the controller. Of events that cannot be recorded none is.
     ///
     /// # Errors
     /// The journal cannot be written.
@@ -98,7 +98,7 @@ impl Life {
 }
 
 fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
-    events.into_iter().try_for_each(|event| journal.append(event))?;
+    journal.append_all(events)?;
     journal.flush()?;
     // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
     let mut stdout = io::stdout().lock();
