@@ -38,7 +38,9 @@ pub enum Error {
     )]
     NoRunFolders { folder: PathBuf, runs: usize },
     /// A policy that the grid does not have, on runs whose kept scores cannot be read.
-    #[error("policy {policy} was not in the grid, and no run's kept scores could be read: {why}; put it into the grid and `sweep run` again")]
+    #[error(
+        "policy {policy} was not in the grid, and no run's kept scores could be read: {why}; put it into the grid and `sweep run` again"
+    )]
     NotEvaluated { policy: String, why: String },
     /// Something recorded that this version of the program cannot train or evaluate.
     #[error("{what} as recorded is nothing that this version knows: {why}; a new sweep file can ask for what there is now")]
@@ -59,7 +61,13 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::Io { .. } | Self::KeptScores { .. } | Self::NoRunFolders { .. } | Self::Recorded { .. } | Self::NotEvaluated { .. } | Self::Unexpected(_) => 1,
+            Self::Store(_)
+            | Self::Io { .. }
+            | Self::KeptScores { .. }
+            | Self::NoRunFolders { .. }
+            | Self::Recorded { .. }
+            | Self::NotEvaluated { .. }
+            | Self::Unexpected(_) => 1,
             Self::Usage(_) | Self::Spec(_) => 2,
             Self::RunsFailed { .. } => 3,
             #[cfg(feature = "worker")]

@@ -356,12 +356,16 @@ async fn pasted_queries_leave_runs_without_a_result_out() {
     let answers = async |connection: &mut sqlx::SqliteConnection, everything: bool| -> Vec<String> {
         let mut all = Vec::new();
         for (name, text) in queries().into_iter().filter(|(name, _)| name != "slow_and_failed.sql") {
-            let views = |text: String| text.replace("FROM leaderboard", "FROM leaderboard_all").replace("FROM label_metrics", "FROM label_metrics_all");
+            let views = |text: String| {
+                text.replace("FROM leaderboard", "FROM leaderboard_all").replace("FROM label_metrics", "FROM label_metrics_all")
+            };
             let text = if everything { views(text) } else { text };
             let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(&mut *connection).await.unwrap();
             let cell = |row: &sqlx::sqlite::SqliteRow, at: usize| {
                 let number = row.try_get::<f64, _>(at).map(|number| number.to_string());
-                number.or_else(|_| row.try_get::<i64, _>(at).map(|number| number.to_string())).unwrap_or_else(|_| row.get::<Option<String>, _>(at).unwrap_or_default())
+                number
+                    .or_else(|_| row.try_get::<i64, _>(at).map(|number| number.to_string()))
+                    .unwrap_or_else(|_| row.get::<Option<String>, _>(at).unwrap_or_default())
             };
             all.extend(rows.iter().map(|row| {
                 let cells = row.columns().iter().map(|column| format!("{}={}", column.name(), cell(row, column.ordinal())));

@@ -79,7 +79,9 @@ pub async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, quie
     for (run, why) in lost {
         if !quiet {
             let run = run.short();
-            progress::say(&format!("run {run} is trained again: its kept scores cannot be used ({why}); its results stay until then"));
+            progress::say(&format!(
+                "run {run} is trained again: its kept scores cannot be used ({why}); its results stay until then"
+            ));
         }
         writer.retrain(sweep, &run).await?;
     }

@@ -108,6 +108,9 @@ mod tests {
         assert_eq!(error.to_string(), "pos_weight sqrt: label 1 (from 0) has no positive among the 9 train rows");
         let names = ["a".to_owned(), "b \"c\"".to_owned()];
         assert_eq!(error.with_labels(&names), "pos_weight sqrt: label \"b \\\"c\\\"\" has no positive among the 9 train rows");
-        assert_eq!(StrategyError::Weight { label: 7, weight: 0.0 }.with_labels(&names), "weight 0 of label 7 (from 0) must be a number above 0");
+        assert_eq!(
+            StrategyError::Weight { label: 7, weight: 0.0 }.with_labels(&names),
+            "weight 0 of label 7 (from 0) must be a number above 0"
+        );
     }
 }

@@ -164,11 +164,7 @@ fn setting(kind: Option<&str>, param: &Param, node: &Node) -> Result<Setting, Sp
         Value::Text(word) => Setting::Word(word.clone()),
         _ => return Err(node.fault(param.wrong(kind, node.to_string()).to_string())),
     };
-    if param.takes.allows(&read) {
-        Ok(read)
-    } else {
-        Err(node.fault(param.wrong(kind, node.to_string()).to_string()))
-    }
+    if param.takes.allows(&read) { Ok(read) } else { Err(node.fault(param.wrong(kind, node.to_string()).to_string())) }
 }
 
 /// A `pos_weight`: a formula, or one number a label.

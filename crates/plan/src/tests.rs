@@ -315,7 +315,8 @@ fn values_that_are_equal_after_defaults_are_one_on_every_axis() {
                     Absent::Off | Absent::Error => continue,
                 };
                 let value = format!("{{ kind = '{kind}'{needed} }}, {{ kind = '{kind}'{needed}, {} = {default} }}", param.name);
-                let text = format!("[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[grid]\n'{key}' = [{value}]");
+                let text =
+                    format!("[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[grid]\n'{key}' = [{value}]");
                 let plan = planned(&text);
                 assert_eq!((plan.points.len(), plan.runs.len(), plan.policies.len()), (2, 1, 1), "{text}");
                 assert_eq!(plan.merged.iter().map(|merged| merged.points).sum::<usize>(), 1, "{text}");

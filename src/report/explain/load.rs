@@ -64,7 +64,11 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     }
     let untested = settings.iter().filter(|setting| field.facts[setting.data].test.rows == 0).count();
     if untested > 0 {
-        let where_ = if untested < settings.len() { format!("{untested} of {} settings have", settings.len()) } else { "there are".to_owned() };
+        let where_ = if untested < settings.len() {
+            format!("{untested} of {} settings have", settings.len())
+        } else {
+            "there are".to_owned()
+        };
         field.notes.push(format!(
             "{where_} no test scores: val judges instead; tuned thresholds and repaired probabilities are held out there, fitted on nine \
              tenths and judged on the tenth, but strategies chosen on val look better on it than they are"

@@ -62,7 +62,11 @@ fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
         nothing_repeated(case, facts, lints);
     }
     // One epoch is all there is; of an imported run nobody knows the schedule.
-    let share = if config.train.epochs > 1 { Schedule::new(&config.train).map_or(0.0, |schedule| schedule.first_epoch_share()) } else { 0.0 };
+    let share = if config.train.epochs > 1 {
+        Schedule::new(&config.train).map_or(0.0, |schedule| schedule.first_epoch_share())
+    } else {
+        0.0
+    };
     if share > SPENT {
         lints.add(
             Kind::ScheduleSpent,

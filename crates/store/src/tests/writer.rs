@@ -303,7 +303,10 @@ async fn an_older_database_is_brought_up_to_date() {
     .unwrap();
     old.close().await.unwrap();
     let error = Reader::open(&db).await.err().unwrap().to_string();
-    assert!(error.contains(&format!("schema 1, this one needs {}", open::version())) && error.contains("brings it up to date"), "{error}");
+    assert!(
+        error.contains(&format!("schema 1, this one needs {}", open::version())) && error.contains("brings it up to date"),
+        "{error}"
+    );
     let writer = Writer::open(&db).await.unwrap();
     writer.close().await.unwrap();
     assert_eq!(rows(&db).await, before);
