@@ -109,7 +109,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ),
         (
             "[data]\nkind='letters'\nimage_size = 230\n[model]\narch = 'dinov2_vits14'\nfreeze = 'backbone'\nweights = 'w'\n",
-            &["f.toml:3:14: ", "230 is no multiple; the nearest are 224 and 238"],
+            &["f.toml:3:14: ", "230 is not a multiple of that; the nearest are 224 and 238"],
         ),
         (
             "[data]\nkind='images'\nroot='a'\nlabels='b'\nflip = true\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n",
