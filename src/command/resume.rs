@@ -32,7 +32,8 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
     }
     let config = workers(&row);
     let slots = train::slots(&args.workers, &config)?;
-    prepared(&writer.missing(row.id, args.failed).await?, &row)?;
+    let missing = writer.missing(row.id, args.failed).await?;
+    prepared(&missing, &row)?;
     writer.continue_sweep(row.id).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: args.failed };
     train::finish(Ready { writer, folders, sweep: row.id, slots, config }, &orders).await

@@ -81,6 +81,7 @@ pub struct Settings {
 /// # Errors
 /// The database or a journal cannot be used.
 pub async fn recover(writer: &mut Writer, folders: &Folders) -> Result<(), Error> {
+    ingest::clear_refused(&folders.journals())?;
     let journals = ingest::leftovers(writer, &folders.journals()).await?;
     let lost = writer.reap().await?;
     again::settle(writer, folders).await?;
@@ -102,7 +103,10 @@ pub async fn train(
     interrupts: &mut Interrupts,
 ) -> Result<Summary, Error> {
     let mut missing = writer.missing(sweep, settings.failed).await?;
-    for Missing { job, .. } in &mut missing {
+    for Missing { job, format, .. } in &mut missing {
+        if *format != plan::FORMAT {
+            return Err(Error::OtherFormat { run: job.run.short().to_owned(), format: *format });
+        }
         let recorded = |why: StrategyError| Error::Recorded { what: format!("run {}", job.run.short()), why: why.to_string() };
         job.config = job.config.clone().admitted().map_err(|why| recorded(why.into()))?;
         for policy in &job.policies {
