@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
+use sweep::archive::write_matrix;
 use sweep::data::{self, Dataset};
 use sweep::protocol::{Event, Job, VERSION, journal::JournalError};
 use sweep::rng::Rng;
-use sweep::scores::write_matrix;
 use sweep::spec::{self, Plan};
 use sweep::strategy::loss::sigmoid;
 use sweep::train::{self, Beat, Monitor};

@@ -9,8 +9,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use sweep::archive::write_matrix;
 use sweep::data::letters::Letters;
-use sweep::scores::write_matrix;
 
 /// The rates of the question: 19,000, 65,000, 38,000 and 105,000 of 224,000.
 const RATES: [(&str, f64); 4] = [("A", 0.0848), ("B", 0.2902), ("C", 0.1696), ("D", 0.4688)];

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use sweep::archive::{Kept, runs_folder};
 use sweep::metric::average::mean_defined;
 use sweep::metric::calibration::{invert_link, judge};
 use sweep::metric::{Counts, Rate, decide, rank};
-use sweep::scores::{Kept, runs_folder};
 use sweep::spec::{Choice, Fingerprint};
 use sweep::store::Reader;
 use sweep::strategy::loss::{self, Context};

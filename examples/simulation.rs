@@ -9,8 +9,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use sweep::archive::write_matrix;
 use sweep::rng::Rng;
-use sweep::scores::write_matrix;
 use sweep::strategy::loss::sigmoid;
 
 const WIDTH: usize = 32;

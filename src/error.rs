@@ -35,6 +35,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of a file outside the database.
+    #[must_use]
+    pub fn file((path, source): (PathBuf, std::io::Error)) -> Self {
+        Self::Io { path, source }
+    }
+
     /// The process exit code of the public contract.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

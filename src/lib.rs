@@ -14,11 +14,13 @@
 //! | [`protocol`] | the messages and the journal |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
 //! | [`store`] | every SQL statement: one writer, read-only readers |
-//! | [`scores`] | the scores a run has kept beside the database |
+//! | [`archive`] | what runs keep in files beside the database: names, whole-file writes, seals |
+//! | [`shown`] | foreign text on a screen: escaped and cut |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`cli`], [`command`] | what was typed; one short file a command |
 //! | [`logs`] | words on stderr |
 
+pub mod archive;
 pub mod cli;
 pub mod command;
 pub mod controller;
@@ -32,7 +34,7 @@ pub mod model;
 pub mod protocol;
 pub mod report;
 pub mod rng;
-pub mod scores;
+pub mod shown;
 pub mod spec;
 pub mod store;
 pub mod strategy;

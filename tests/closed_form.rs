@@ -12,8 +12,8 @@ use std::fmt::Write;
 use common::Place;
 use expected::{Pair, RATES, Truth};
 use serde_json::Value;
+use sweep::archive::write_matrix;
 use sweep::data::letters::Letters;
-use sweep::scores::write_matrix;
 
 const SWEEP: &str = r#"
 name = "latents"

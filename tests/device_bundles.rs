@@ -13,11 +13,11 @@ use std::fmt::Write as _;
 
 use candle_core::{Device, Tensor};
 use device::{devices, prepared};
+use sweep::archive::Kept;
 use sweep::data::Dataset;
 use sweep::protocol::journal::JournalError;
 use sweep::protocol::{Event, Job, Outcome};
 use sweep::rng::Rng;
-use sweep::scores::Kept;
 use sweep::train::{Beat, Feed, Finish, Monitor, TrainError, run_fed, together};
 use tempfile::TempDir;
 

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sweep::command::load;
+use sweep::command::preparing::Preparing;
+use sweep::controller::progress::Voice;
 use sweep::spec::{Plan, PosWeight};
 use sweep::strategy::{loss, pos_weight, sampler};
 
@@ -14,7 +16,7 @@ fn plan(name: &str, set: &[&str]) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     let set: Vec<String> = set.iter().map(ToString::to_string).collect();
     let file = load::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sweeps").join(name), &set).unwrap();
-    file.plan(&folder.path().join("sweep.db"), &|_, _, _| {}).unwrap().plan
+    file.plan(&folder.path().join("sweep.db"), &Preparing::new(Voice::Quiet)).unwrap().plan
 }
 
 #[test]

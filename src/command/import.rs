@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::output::{self, counted, thousands};
 use super::report;
+use crate::archive::{self, Archive};
 use crate::cli;
+use crate::controller;
 use crate::controller::progress::{Voice, say};
-use crate::controller::{self, Folders};
 use crate::data::{Files, Imported, Scored};
 use crate::error::Error;
 use crate::metric;
 use crate::protocol::{Event, SplitName};
-use crate::scores;
 use crate::spec::{
     self, Bundle, Choice, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, Point, PosWeight, RunConfig, RunName,
     Source, SplitConfig, TrainConfig,
@@ -73,10 +73,10 @@ pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> 
     let plan = plan(args, &imported, policies);
     let run = plan.runs[0].fingerprint.clone();
     let mut writer = Writer::open(&global.db).await?;
-    let folder = Folders::beside(&global.db)?.run(&run);
-    let kept = scores::keep(&folder, imported.val.view(), imported.test.as_ref().map(Scored::view));
-    let events = kept.and_then(|()| results(&run, &folder, &imported, &plan.policies));
-    let events = events.map_err(|source| Error::Io { path: folder, source })?;
+    let folder = Archive::beside(&global.db).map_err(Error::file)?.run(&run.0);
+    let kept = archive::keep(&folder, imported.val.view(), imported.test.as_ref().map(Scored::view));
+    let events = kept.and_then(|()| results(&run, folder.path(), &imported, &plan.policies));
+    let events = events.map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
     let (sweep, new) = writer.import(&plan, &absolute(&args.labels), &text(args), &events).await?;
     writer.close().await?;
     let rows = [imported.val.truth.rows(), imported.test.as_ref().map_or(0, |test| test.truth.rows())];
@@ -145,7 +145,14 @@ fn plan(args: &cli::Import, imported: &Imported, policies: Vec<Policy>) -> Plan 
     let data = DataConfig { source, split };
     let config = RunConfig {
         data: data.clone(),
-        model: ModelConfig { arch: UNKNOWN.to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None },
+        model: ModelConfig {
+            arch: UNKNOWN.to_owned(),
+            hidden: Vec::new(),
+            dropout: 0.0,
+            weights: None,
+            freeze: None,
+            weights_hash: None,
+        },
         train: TrainConfig {
             epochs: 1,
             batch_size: 0,

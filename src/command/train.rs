@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use super::output::{self, counted};
 use super::report;
+use crate::archive::Archive;
 use crate::cli;
 use crate::controller::progress::{Voice, say, span};
-use crate::controller::{self, Folders, Halt, Interrupts, Limits, Settings, Summary};
+use crate::controller::{self, Halt, Interrupts, Limits, Settings, Summary};
 use crate::error::Error;
 use crate::launcher::{self, Slot};
 use crate::spec::WorkersConfig;
@@ -33,7 +34,7 @@ pub struct Orders<'a> {
 /// A sweep that the database has, ready to be trained.
 pub struct Ready {
     pub writer: Writer,
-    pub folders: Folders,
+    pub archive: Archive,
     pub sweep: SweepId,
     pub slots: Vec<Slot>,
     pub config: WorkersConfig,
@@ -92,7 +93,7 @@ pub fn in_words(slots: &[Slot]) -> String {
 /// # Errors
 /// Failed runs, an interrupt, a database or a folder that cannot be used any more.
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
-    let Ready { mut writer, folders, sweep, slots, config } = ready;
+    let Ready { mut writer, archive, sweep, slots, config } = ready;
     let db = &orders.global.db;
     let voice = Voice::of(orders.global.quiet);
     let before = Reader::open(db).await?.status(sweep).await?;
@@ -117,7 +118,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         verbose: orders.global.verbose > 0,
     };
     let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
-    let trained = controller::train(&mut writer, sweep, &folders, settings, &mut interrupts).await;
+    let trained = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await;
     let summary = match trained {
         Ok(summary) => summary,
         Err(error) => {

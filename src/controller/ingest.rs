@@ -4,10 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::archive::Archive;
 use crate::error::Error;
 use crate::launcher;
 use crate::protocol::journal;
-use crate::protocol::{Event, Record};
+use crate::protocol::{Event, Outcome, Record};
 use crate::store::Writer;
 
 /// One journal and how far it has been read.
@@ -71,7 +72,8 @@ pub fn log_of(journal: &Path) -> PathBuf {
 ///
 /// # Errors
 /// See [`Journal::pull`]; a worker that does not end.
-pub async fn leftovers(writer: &mut Writer, folder: &Path) -> Result<usize, Error> {
+pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, Error> {
+    let folder = &archive.journals();
     let failed = |path: &Path, source| Error::Io { path: path.to_owned(), source };
     let (mut paths, mut logs) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
@@ -88,7 +90,18 @@ pub async fn leftovers(writer: &mut Writer, folder: &Path) -> Result<usize, Erro
         end_worker(path).map_err(|source| failed(path, source))?;
         let mut journal = Journal::new(path.clone());
         (journal.offset, journal.next) = writer.journal_position(&journal.name).await?;
-        while !journal.pull(writer).await?.is_empty() {}
+        loop {
+            let records = journal.pull(writer).await?;
+            if records.is_empty() {
+                break;
+            }
+            // A worker that was killed after its last word left its checkpoint.
+            let done = records.iter().filter_map(|Record { event, .. }| match event {
+                Event::End { r, st: Outcome::Ok, .. } => Some(r),
+                _ => None,
+            });
+            done.for_each(|run| archive.run(&run.0).finished());
+        }
         journals.push(journal);
     }
     if !journals.is_empty() {

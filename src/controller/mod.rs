@@ -9,52 +9,17 @@ pub mod progress;
 mod refill;
 pub mod state;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 pub use dispatcher::Summary;
 pub use interrupt::Interrupts;
 use progress::{Progress, Voice};
 pub use refill::evaluate;
 pub use state::{Halt, Limits};
 
+use crate::archive::Archive;
 use crate::error::Error;
 use crate::launcher::{self, Fake, Launcher, Local, Slot};
 use crate::spec::Fingerprint;
 use crate::store::{SweepId, Writer};
-
-/// Where the files of a database's runs lie.
-#[derive(Clone, Debug)]
-pub struct Folders {
-    runs: PathBuf,
-}
-
-impl Folders {
-    /// `X.runs/` beside `X.db`, made if it is not there.
-    ///
-    /// # Errors
-    /// A folder that cannot be made or written: better now than after the first epoch.
-    pub fn beside(db: &Path) -> Result<Self, Error> {
-        // Workers have their own ideas of the current folder: they get whole paths.
-        let folders = std::path::absolute(crate::scores::runs_folder(db)).map(|runs| Self { runs });
-        let folders = folders.map_err(|source| Error::Io { path: db.to_owned(), source })?;
-        let journals = folders.journals();
-        let failed = |source| Error::Io { path: journals.clone(), source };
-        fs::create_dir_all(&journals).map_err(failed)?;
-        tempfile::tempfile_in(&journals).map_err(failed)?;
-        Ok(folders)
-    }
-
-    /// A run's own folder.
-    #[must_use]
-    pub fn run(&self, run: &Fingerprint) -> PathBuf {
-        self.runs.join(&run.0)
-    }
-
-    fn journals(&self) -> PathBuf {
-        self.runs.join("journals")
-    }
-}
 
 /// How a sweep is to be run.
 #[derive(Clone, Debug)]
@@ -73,8 +38,8 @@ pub struct Settings {
 ///
 /// # Errors
 /// The database or a journal cannot be used.
-pub async fn recover(writer: &mut Writer, folders: &Folders) -> Result<(), Error> {
-    let journals = ingest::leftovers(writer, &folders.journals()).await?;
+pub async fn recover(writer: &mut Writer, archive: &Archive) -> Result<(), Error> {
+    let journals = ingest::leftovers(writer, archive).await?;
     let lost = writer.reap().await?;
     if journals + lost > 0 {
         tracing::info!("stored what {journals} journals of an interrupted sweep held; {lost} attempts were under way");
@@ -89,11 +54,11 @@ pub async fn recover(writer: &mut Writer, folders: &Folders) -> Result<(), Error
 pub async fn train(
     writer: &mut Writer,
     sweep: SweepId,
-    folders: &Folders,
+    archive: &Archive,
     settings: Settings,
     interrupts: &mut Interrupts,
 ) -> Result<Summary, Error> {
-    refill(writer, sweep, folders, settings.voice).await?;
+    refill(writer, sweep, archive, settings.voice).await?;
     let missing = writer.missing(sweep, settings.failed).await?;
     let (sender, signals) = launcher::channel();
     let launcher: Box<dyn Launcher> = match settings.launcher {
@@ -102,22 +67,22 @@ pub async fn train(
     };
     let progress = Progress::new(settings.voice, settings.verbose, missing.len());
     let dispatcher =
-        dispatcher::Dispatcher::new(writer, (launcher, signals), folders, settings.slots, settings.limits, missing, progress);
+        dispatcher::Dispatcher::new(writer, (launcher, signals), archive, settings.slots, settings.limits, missing, progress);
     let summary = dispatcher.run(interrupts).await?;
     // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
-    ingest::leftovers(writer, &folders.journals()).await?;
+    ingest::leftovers(writer, archive).await?;
     // Runs that went on from a checkpoint were not evaluated under policies that are newer than it.
     if summary.halt.is_none() {
-        refill(writer, sweep, folders, settings.voice).await?;
+        refill(writer, sweep, archive, settings.voice).await?;
     }
     Ok(summary)
 }
 
 /// Rows of new policies from kept scores; runs whose scores are gone or incomplete are queued again.
-async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, voice: Voice) -> Result<(), Error> {
+async fn refill(writer: &mut Writer, sweep: SweepId, archive: &Archive, voice: Voice) -> Result<(), Error> {
     let (mut refilled, mut again) = (0, Vec::new());
     for (run, policies) in writer.unevaluated(sweep).await? {
-        match evaluate(&run, &folders.run(&run), &policies) {
+        match evaluate(&run, archive.run(&run.0).path(), &policies) {
             Ok(events) => {
                 writer.record(&events).await?;
                 refilled += 1;
@@ -137,8 +102,8 @@ async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, voice: V
         if voice != Voice::Quiet {
             progress::say(&format!("run {} is trained again: its kept scores cannot be used ({why})", run.short()));
         }
-        let folder = folders.run(&run);
-        refill::forget(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+        let folder = archive.run(&run.0);
+        folder.forget().map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
         writer.forget(&run).await?;
     }
     Ok(())

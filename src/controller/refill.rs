@@ -1,13 +1,12 @@
 //! New policies for recorded runs: a policy never trains, it reads the scores that a run has kept beside the database.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::archive::Kept;
 use crate::data::LabelMatrix;
 use crate::metric;
 use crate::protocol::{Event, SplitName};
-use crate::scores::Kept;
 use crate::spec::Fingerprint;
 use crate::strategy::threshold::Policy;
 
@@ -50,21 +49,10 @@ pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Re
     Ok(events)
 }
 
-/// Removes what an earlier result left, so that a run trains from scratch.
-///
-/// # Errors
-/// The folder cannot be removed.
-pub fn forget(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scores::testing;
+    use crate::archive::testing;
 
     fn kept() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -99,7 +87,7 @@ mod tests {
         let run = Fingerprint("a".into());
         for damage in ["epochs/val-0.npy", "epochs/test-1.npy", "truth-val.npy"] {
             let folder = kept();
-            fs::remove_file(folder.path().join(damage)).unwrap();
+            std::fs::remove_file(folder.path().join(damage)).unwrap();
             let error = evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err();
             assert!(error.to_string().contains(damage), "{error}");
         }

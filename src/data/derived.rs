@@ -4,12 +4,13 @@
 //! Several workers may want the same features at once: one makes them, the others wait. One that is killed leaves a temporary
 //! folder and releases the lock, and the next one starts anew.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::prepared::{self, Rows, Writer};
 use super::{DataError, InputShape};
+use crate::archive::file;
 
 /// Between two looks at the lock of somebody else.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,27 +47,38 @@ pub fn derived<E: From<DataError>>(
     width: usize,
     mut wait: impl FnMut() -> Result<bool, E>,
 ) -> Result<Derived, E> {
-    let pictures = prepared::open(folder)?;
+    let pictures = prepared::open(folder).map_err(DataError::from)?;
     let cache = folder.parent().unwrap_or(folder);
     let mut hasher = blake3::Hasher::new();
-    // The seals of all of the pictures' files are their content.
-    let sealed = serde_json::to_vec(&pictures.meta)
+    let sealed = pictures
+        .meta
+        .identity()
         .map_err(|error| DataError { place: folder.display().to_string(), message: error.to_string() })?;
     hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
     let key = hasher.finalize().to_hex()[..32].to_owned();
     let target = cache.join(&key);
-    if prepared::open(&target).is_ok() {
+    // Features go into results as pictures do, and nobody else looks at every bit of them.
+    let look = |fault: &mut Option<DataError>| match prepared::check(&target, &|_, _| ()) {
+        Ok(_) => Ok(true),
+        Err(prepared::Unfit { error, mendable: true }) => {
+            *fault = Some(error);
+            Ok(false)
+        }
+        Err(unfit) => Err(DataError::from(unfit)),
+    };
+    let mut fault = None;
+    if look(&mut fault)? {
         return Ok(Derived::There(target));
     }
     let Wait::Over(lock) = lock(&cache.join(format!("{key}.lock")), &mut wait)? else { return Ok(Derived::Stopped) };
     if target.exists() {
-        match prepared::open(&target) {
-            Ok(_) => return Ok(Derived::There(target)),
-            Err(error) => {
-                tracing::warn!("{error}; computing it again");
-                prepared::discard(&target)?;
-            }
+        if look(&mut fault)? {
+            return Ok(Derived::There(target));
         }
+        if let Some(error) = fault {
+            tracing::warn!("{}: damaged ({}); computing it again", error.place, error.message);
+        }
+        prepared::discard(&target)?;
     }
     let rows = Rows {
         ids: pictures.ids()?,
@@ -93,7 +105,7 @@ fn lock<E>(path: &Path, wait: &mut impl FnMut() -> Result<bool, E>) -> Result<Wa
         tracing::debug!("{}: {error}", path.display());
         Ok(Wait::Over(None))
     };
-    let file = match File::create(path) {
+    let file = match file::regular(OpenOptions::new().write(true).create(true), path) {
         Ok(file) => file,
         Err(error) => return without(error),
     };

@@ -15,6 +15,7 @@ pub mod oracle;
 mod prepared;
 pub mod split;
 mod table;
+pub mod weights;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,8 +25,10 @@ use rayon::prelude::*;
 pub use gather::Change;
 pub use gather::normalization;
 pub use imported::{Files, Imported, Scored};
-pub use prepared::Skipped;
+pub use prepared::{Skipped, Unfit, check, discard};
 
+use crate::archive::file;
+use crate::shown::shown;
 use crate::spec::{DataConfig, DataFacts, Source};
 
 /// 0/1 labels, row-major `[rows, labels]`.
@@ -319,6 +322,10 @@ pub fn prepare(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<DataFacts, DataError> {
     let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
+    if cache.exists() {
+        file::own_folder(&cache).map_err(|error| DataError { place: cache.display().to_string(), message: error.to_string() })?;
+        prepared::remove_leftovers(&cache);
+    }
     let folder = match &config.source {
         Source::Letters { .. } => letters::prepare(&config.source, &cache, progress)?,
         Source::Features { features, labels, columns, .. } => {
@@ -327,6 +334,16 @@ pub fn prepare(
         Source::Images { root, labels, image, columns } => {
             let (root, labels) = (base.join(root), base.join(labels));
             let table = table::read(&labels, columns)?;
+            let (outside, first) = images::outside(&root, &table);
+            if outside > 0 {
+                tracing::warn!(
+                    "{}: {outside} of {} images lie outside of data.root, {} (`{}` is the first): they are read all the same",
+                    labels.display(),
+                    table.ids.len(),
+                    root.display(),
+                    shown(&first)
+                );
+            }
             let (extra, names) = images::unlisted(&root, &table);
             if extra > 0 {
                 tracing::warn!(
@@ -356,13 +373,14 @@ fn ensure(
 ) -> Result<std::path::PathBuf, DataError> {
     let key = &key.finalize().to_hex()[..32];
     let folder = cache.join(key);
-    if folder.exists() {
+    if std::fs::symlink_metadata(&folder).is_ok() {
         match prepared::open(&folder) {
             Ok(_) => return Ok(folder),
-            Err(error) => {
+            Err(Unfit { error, mendable: true }) => {
                 tracing::warn!("{error}; preparing it again");
-                prepared::discard(&folder)?;
+                discard(&folder)?;
             }
+            Err(unfit) => return Err(unfit.into()),
         }
     }
     make(key)

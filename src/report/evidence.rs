@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 
 use super::question::Split;
+use crate::archive::Kept;
 use crate::data::{Dataset, LabelMatrix};
-use crate::scores::Kept;
 use crate::spec::{DataConfig, Source};
 
 /// One split as one run sees it.
@@ -87,7 +87,7 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scores::testing::{fill, write};
+    use crate::archive::testing::{fill, write};
 
     #[test]
     fn kept_scores_are_read_for_both_splits() {

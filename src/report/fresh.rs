@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::load::Loaded;
 use super::question::{Question, Split};
 use super::score::{self, Labels, Score};
+use crate::archive::{Kept, runs_folder};
 use crate::data::LabelMatrix;
 use crate::error::Error;
 use crate::metric;
 use crate::metric::average::mean_defined;
-use crate::scores::{Kept, runs_folder};
 use crate::store::At;
 use crate::strategy::threshold::{Policy, Rule};
 

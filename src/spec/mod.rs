@@ -5,6 +5,7 @@ mod choice;
 mod config;
 mod fingerprint;
 mod grid;
+mod hub;
 mod keys;
 mod layout;
 mod merge;
@@ -20,8 +21,9 @@ mod tree;
 
 pub use backbone::{BACKBONES, Backbone};
 pub use config::*;
+pub use hub::HubFile;
 pub use plan::*;
-pub use recorded::{recall, recorded};
+pub use recorded::Recorded;
 pub use schedule::Schedule;
 pub use schema::WorkersConfig;
 pub use sweep::{Sweep, WeightFile, parse, unusable_name};
@@ -33,6 +35,9 @@ pub const FORMAT: u32 = 3;
 /// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.
 /// Raise it when a change of code changes them.
 pub const FEATURES: u32 = 1;
+
+/// Labels that a data set may have: an evaluation of so many fits a line of a worker's journal (1 MiB).
+pub const MOST_LABELS: usize = 10_000;
 
 /// A sweep file that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::tree::{Node, Value};
-use super::{Choice, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, SplitConfig, TrainConfig};
+use super::{Choice, Columns, DataConfig, HubFile, ImageConfig, ModelConfig, Source, SpecError, SplitConfig, TrainConfig};
 
 /// Tables of the file; everything else that is dotted is a key.
 pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers"];
@@ -133,6 +133,10 @@ fn label_rates(keys: &Keys<'_>) -> Result<Vec<(String, f64)>, SpecError> {
             "`data.label_rates` must be a table of labels and their rates, such as {{ A = 0.1, B = 0.3 }}, not {node}"
         ))
     })?;
+    if entries.len() > super::MOST_LABELS {
+        let most = super::MOST_LABELS;
+        return Err(node.fault(format!("`data.label_rates` has {} labels; allowed are {most} at most", entries.len())));
+    }
     let rate = |entry: &super::tree::Entry| {
         let rate = entry.node.number(&format!("data.label_rates.{}", entry.key), (ABOVE_ZERO, BELOW_ONE))?;
         Ok((entry.key.clone(), rate))
@@ -205,10 +209,8 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         );
     }
     let weights = keys.text("model.weights")?;
-    if let Some(name) = weights.as_deref().and_then(|weights| weights.strip_prefix("hf://"))
-        && (name.split('/').count() < 3 || name.split('/').any(str::is_empty))
-    {
-        return Err(keys.place_fault("model.weights", "a file on the Hugging Face hub is hf://owner/repository/file"));
+    if let Some(Err(why)) = weights.as_deref().and_then(HubFile::parse) {
+        return Err(keys.place_fault("model.weights", &format!("the file on the Hugging Face hub {why}")));
     }
     let freeze = keys.get("model.freeze").map(|node| node.one_of("model.freeze", &["backbone"])).transpose()?;
     let frozen = freeze.is_some();
@@ -223,6 +225,7 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         hidden: if reads(&arch, frozen, "model.hidden") { hidden } else { Vec::new() },
         dropout: keys.number("model.dropout", 0.0, (0.0, BELOW_ONE))?,
         weights,
+        weights_hash: None,
         freeze,
         arch,
     })

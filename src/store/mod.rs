@@ -15,7 +15,7 @@ pub use reader::{
     At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow,
     RunningAttempt, Status, SweepConfig, SweepRow, SweepRun,
 };
-pub use writer::{Missing, Writer};
+pub use writer::{FailedForData, Missing, Writer};
 
 /// Row id of a sweep.
 pub type SweepId = i64;

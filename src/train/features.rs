@@ -38,11 +38,20 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
         let words = format!("a frozen {} needs weights", model.arch);
         return Err(ModelError::Input(words).into());
     };
-    let weights = backbone::weights_hash(source)?;
+    let idle = Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 };
+    // A large file, or a slow network, is no reason to be taken for dead.
+    let mut mute = Ok(());
+    let weights = backbone::weights_hash(source, model.weights_hash.as_deref(), &mut |_, _| {
+        if mute.is_ok() {
+            mute = monitor.beat(job, idle);
+        }
+    });
+    mute?;
+    let weights = weights?;
     let recipe = derived::recipe(backbone.name, &weights, &job.config.data);
     let start = Instant::now();
     let wait = || -> Result<bool, TrainError> {
-        monitor.beat(job, Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 })?;
+        monitor.beat(job, idle)?;
         Ok(!monitor.stopping())
     };
     let mut making = match derived::derived(&job.data, &recipe, backbone.width, wait)? {

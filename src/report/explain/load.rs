@@ -17,10 +17,10 @@ use super::effect::resample;
 use super::measure::{macro_f1, measure};
 use super::summarise::{Findings, summarise};
 use super::view::Explanation;
+use crate::archive::runs_folder;
 use crate::error::Error;
 use crate::metric::Counts;
-use crate::scores::runs_folder;
-use crate::spec::{self, DataFacts};
+use crate::spec::DataFacts;
 use crate::store::{Reader, SweepRow};
 use crate::strategy::sampler::Realised;
 
@@ -53,7 +53,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let settings = settings(&field.cases);
     // Weights that come to plain 1 have no run of their own: the file knows them. One that no version can read any more has none.
-    let typed = spec::recall(&sweep.file, &sweep.text).map(|sweep| sweep.pos_weights()).unwrap_or_default();
+    let typed = sweep.recorded().recall(&sweep.file).map(|sweep| sweep.pos_weights()).unwrap_or_default();
     let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
     let (mut views, mut seen) = (Vec::new(), 0);
     for setting in &settings {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::Row;
 
 use super::{Reader, parse};
-use crate::spec::{DataFacts, RunConfig};
+use crate::spec::{DataFacts, Recorded, RunConfig};
 use crate::store::{StoreError, SweepId};
 use crate::strategy::threshold::Policy;
 
@@ -23,6 +23,9 @@ pub struct SweepRow {
     /// The sweep file as it was read.
     #[serde(skip)]
     pub text: String,
+    /// JSON of the `--set` changes to it; `None` where an older program appended them to the text.
+    #[serde(skip)]
+    pub changes: Option<String>,
     pub points: i64,
     /// Unix seconds, as all times.
     pub created_at: f64,
@@ -61,6 +64,15 @@ pub struct SweepConfig {
     pub folder: PathBuf,
 }
 
+impl SweepRow {
+    /// The sweep file and the changes to it.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded {
+        let changes = self.changes.as_deref().map(|json| serde_json::from_str(json).unwrap_or_default());
+        Recorded { text: self.text.clone(), changes }
+    }
+}
+
 impl Reader {
     /// The sweep with this id.
     ///
@@ -68,7 +80,7 @@ impl Reader {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn sweep(&mut self, id: SweepId) -> Result<SweepRow, StoreError> {
         let found = sqlx::query_as(
-            "SELECT id, name, title, state, file, text, points, created_at, begun_at, finished_at, version, host FROM sweeps WHERE id = ?",
+            "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps WHERE id = ?",
         )
         .bind(id)
         .fetch_optional(&mut self.connection)
@@ -82,7 +94,7 @@ impl Reader {
     /// [`StoreError::NotFound`] with the names there are.
     pub async fn find_sweep(&mut self, selector: &str) -> Result<SweepRow, StoreError> {
         let found = sqlx::query_as(
-            "SELECT id, name, title, state, file, text, points, created_at, begun_at, finished_at, version, host FROM sweeps
+            "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps
              WHERE ?1 = 'latest' OR title = ?1 OR id = ?2 OR name || '#' || id = ?1
              ORDER BY title = ?1 AND ?1 <> 'latest' DESC, turn DESC LIMIT 1",
         )

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
+pub use again::FailedForData;
+
 use super::lock::Lock;
 use super::{StoreError, open};
 use crate::protocol::Job;
