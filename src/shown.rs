@@ -16,15 +16,14 @@ pub fn shown(text: &str) -> String {
 /// [`shown`] with another length.
 #[must_use]
 pub fn cut(text: &str, most: usize) -> String {
-    // Whatever is left of a text of megabytes, it is not the middle: only both ends are looked at.
-    let mut ends = text.char_indices().skip(most + 1);
-    if ends.next().is_none() {
-        let escaped: String = text.chars().flat_map(Escaped::new).collect();
+    // Of a text of megabytes only both ends are looked at.
+    if text.chars().nth(most).is_none() {
+        let escaped = escape(text);
         if escaped.chars().nth(most).is_none() {
-            return escaped;
+            return escaped.into_owned();
         }
     }
-    let head = most * 5 / 8;
+    let head = most / 2;
     let tail = most.saturating_sub(head + 1);
     let (mut first, mut last) = (String::new(), Vec::new());
     let mut room = head;
@@ -46,17 +45,73 @@ pub fn cut(text: &str, most: usize) -> String {
     first
 }
 
-/// Many lines of ours with foreign text somewhere in them, as the last thing before a screen: line breaks stay, everything else
+/// All of `text` on one line: what a terminal would obey is escaped.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    unless(text, |_| false)
+}
+
+/// Lines of ours with foreign text somewhere in them, as the last thing before a screen: line breaks and tabs stay, everything else
 /// that a terminal would obey is escaped.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
-    let breaks = |letter: char| letter == '\n' || letter == '\t';
-    if !text.chars().any(|letter| is_obeyed(letter) && !breaks(letter)) {
+    unless(text, |letter| letter == '\n' || letter == '\t')
+}
+
+/// Characters of a line of an error.
+const LINE: usize = 4000;
+
+/// An error or a warning: as [`lines`], each of a length that can be read.
+#[must_use]
+pub fn message(text: &str) -> String {
+    text.split('\n').map(|line| cut(line, LINE)).collect::<Vec<_>>().join("\n")
+}
+
+/// As [`lines`], for text that we have made bold or dim ourselves: these escape codes stay, others do not.
+#[must_use]
+pub fn styled(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\u{1b}[") {
+        let (before, code) = rest.split_at(at);
+        clean.push_str(&lines(before));
+        let end = code[2..].find(|letter: char| !letter.is_ascii_digit() && letter != ';').map_or(code.len(), |end| end + 2);
+        let whole = code[end..].starts_with('m');
+        if whole {
+            clean.push_str(&code[..=end])
+        } else {
+            clean.push_str(&lines(&code[..end]))
+        }
+        rest = &code[if whole { end + 1 } else { end }..];
+    }
+    clean + &lines(rest)
+}
+
+/// JSON text of the same value, in which a terminal finds nothing to obey.
+#[must_use]
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|letter| is_obeyed(letter) && letter != '\n') {
         return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
-        if breaks(letter) { clean.push(letter) } else { clean.extend(Escaped::new(letter)) }
+        // Between the values there are line breaks only; what else is obeyed is inside of a string.
+        if is_obeyed(letter) && letter != '\n' {
+            letter.encode_utf16(&mut [0; 2]).iter().for_each(|unit| clean.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            clean.push(letter);
+        }
+    }
+    Cow::Owned(clean)
+}
+
+fn unless(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(|letter| is_obeyed(letter) && !stays(letter)) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if stays(letter) { clean.push(letter) } else { clean.extend(Escaped::new(letter)) }
     }
     Cow::Owned(clean)
 }
@@ -108,6 +163,23 @@ mod tests {
             assert_eq!(shown(&bidi.to_string()), format!("\\u{{{:x}}}", u32::from(bidi)));
         }
         assert_eq!(lines("one\n\ttwo\u{1b}c\r"), "one\n\ttwo\\u{1b}c\\r");
+        assert_eq!(message(&format!("a\u{7}\nb{}", "c".repeat(9000))).chars().count(), 6 + 1 + LINE + 1);
+    }
+
+    #[test]
+    fn our_own_styles_stay_and_no_other_codes() {
+        let ours = "\u{1b}[1mbold\u{1b}[0m plain \u{1b}[38;5;1mred";
+        assert_eq!(styled(ours), ours);
+        assert_eq!(styled("\u{1b}[2J\u{1b}]0;title\u{7}\u{1b}[1"), "\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}[1");
+    }
+
+    #[test]
+    fn json_keeps_its_value() {
+        let value = serde_json::json!({ "a\u{9b}": ["\u{202e}x\u{e0041}", "é \u{1b} \n", 1.5] });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let clean = json(&text);
+        assert!(!clean.chars().any(|letter| is_obeyed(letter) && letter != '\n'), "{clean}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&clean).unwrap(), value);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::matrix::load;
 use super::prepared::{Rows, Writer};
 use super::table::Table;
 use super::{DataError, InputShape};
+use crate::shown::shown;
 
 /// Part of the prepared folder's key; raise it when the values change.
 const VERSION: u32 = 1;
@@ -25,7 +26,7 @@ pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize
         let (row, column, line) = (bad / matrix.width, bad % matrix.width, table.lines[bad / matrix.width]);
         let count = matrix.values.iter().filter(|x| !x.is_finite()).count();
         let more = if count > 1 { format!(" ({count} such values in all)") } else { String::new() };
-        let id = &table.ids[row];
+        let id = shown(&table.ids[row]);
         return Err(wrong(format!(
             "row {row}, column {column} (both from 0; line {line} of the labels, `{id}`) is {} in float32: every feature must be a finite number{more}",
             matrix.values[bad]

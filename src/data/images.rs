@@ -10,7 +10,7 @@ use super::prepared::{Rows, Skipped, Writer};
 use super::table::Table;
 use super::{DataError, InputShape, decode, hashes};
 use crate::archive::file;
-use crate::shown::shown;
+use crate::shown::{cut, shown};
 use crate::spec::ImageConfig;
 
 /// How many bad files are named in a message.
@@ -123,7 +123,7 @@ pub fn unlisted(root: &Path, table: &Table) -> (usize, Vec<String>) {
             if kind.is_some_and(|kind| kind.is_dir()) {
                 folders.push(path);
             } else if matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png")) && !named.contains(&lexical(&path)) {
-                extra.push(path.strip_prefix(root).unwrap_or(&path).display().to_string());
+                extra.push(shown(&path.strip_prefix(root).unwrap_or(&path).to_string_lossy()));
             }
         }
     }
@@ -182,7 +182,7 @@ fn failures(hashes: &[Result<blake3::Hash, String>]) -> Vec<(usize, String)> {
 fn listing(table: &Table, bad: &[(usize, String)]) -> String {
     let mut text = String::from(":");
     for (row, why) in bad.iter().take(SHOWN) {
-        text.push_str(&format!("\n  line {}: {}: {why}", table.lines[*row], shown(&table.ids[*row])));
+        text.push_str(&format!("\n  line {}: {}: {}", table.lines[*row], shown(&table.ids[*row]), cut(why, 300)));
     }
     if bad.len() > SHOWN {
         text.push_str(&format!("\n  and {} more", bad.len() - SHOWN));

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::matrix::{Matrix, load};
 use super::table::{self, Table};
 use super::{DataError, InputShape, LabelMatrix, split};
+use crate::shown::shown;
 use crate::spec::{Columns, DataFacts, FORMAT, Fingerprint};
 use crate::strategy::LabelCounts;
 use crate::strategy::loss::sigmoid;
@@ -171,7 +172,7 @@ impl<'a> Labels<'a> {
             return Ok(());
         }
         let at = ours.iter().zip(theirs.iter()).position(|(a, b)| a != b).unwrap_or_else(|| ours.len().min(theirs.len()));
-        let named = |names: &[String]| names.get(at).map_or_else(|| "missing".to_owned(), |name| format!("`{name}`"));
+        let named = |names: &[String]| names.get(at).map_or_else(|| "missing".to_owned(), |name| format!("`{}`", shown(name)));
         let (number, first) = (at + 1, self.file.display());
         let message = format!(
             "label {number} is {}, but {} in {first}: both must have the same labels in the same order",
@@ -204,7 +205,7 @@ impl<'a> Scores<'a> {
         let (name, csv) = (split::NAMES[usize::from(split)], labels.file.display());
         let names = &labels.table.labels.names;
         if self.matrix.width != names.len() {
-            let listed: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
+            let listed: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shown(name))).collect();
             let more = if names.len() > 12 { ", ..." } else { "" };
             return Err(self.wrong(format!(
                 "{} columns of scores, but {csv} has {} labels ({}{more}): they must agree; columns that are no labels belong in --ignore-columns",
@@ -240,10 +241,10 @@ impl<'a> Scores<'a> {
                     scores.push(if self.logits { sigmoid(value.into()) as f32 } else { value });
                     continue;
                 };
-                let (line, id) = (labels.table.lines[row as usize], &labels.table.ids[row as usize]);
+                let (line, id) = (labels.table.lines[row as usize], shown(&labels.table.ids[row as usize]));
                 return Err(self.wrong(format!(
                     "row {place}, column {column} (both from 0; label `{}`, line {line} of {csv}, `{id}`) is {value}: {fault}",
-                    names[column]
+                    shown(&names[column])
                 )));
             }
         }

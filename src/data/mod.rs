@@ -288,7 +288,7 @@ fn place_of(config: &DataConfig) -> String {
 fn name_group(message: String, names: &[String]) -> String {
     let mut parts = message.splitn(3, '#');
     match (parts.next(), parts.next().and_then(|number| names.get(number.parse::<usize>().ok()?)), parts.next()) {
-        (Some(before), Some(name), Some(after)) => format!("{before}`{name}`{after}"),
+        (Some(before), Some(name), Some(after)) => format!("{before}`{}`{after}", shown(name)),
         _ => message,
     }
 }
@@ -296,17 +296,19 @@ fn name_group(message: String, names: &[String]) -> String {
 /// A label that is the same in every training row teaches nothing and breaks weights and prior biases.
 fn learnable(names: &[String], train: &crate::strategy::LabelCounts) -> Result<(), String> {
     let named = |bad: &dyn Fn(usize) -> bool| -> Vec<String> {
-        names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{name}`")).collect()
+        names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{}`", shown(name))).collect()
+    };
+    let listed = |names: &[String]| {
+        let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
+        names[..names.len().min(12)].join(", ") + &more
     };
     let (never, always) = (named(&|n| n == 0), named(&|n| n == train.rows));
     let rows = train.rows;
     let fix = "give it other rows, or list it in `data.ignore_columns`";
     match (never.is_empty(), always.is_empty()) {
         (true, true) => Ok(()),
-        (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", never.join(", "))),
-        (true, false) => {
-            Err(format!("every row of the train split ({rows} rows) carries the label {}: {fix}", always.join(", ")))
-        }
+        (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", listed(&never))),
+        (true, false) => Err(format!("every row of the train split ({rows} rows) carries the label {}: {fix}", listed(&always))),
     }
 }
 

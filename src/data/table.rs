@@ -198,7 +198,7 @@ fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
     }
     let find = |key: &str, wanted: &str| {
         names.iter().position(|name| *name == wanted).ok_or_else(|| {
-            let near = names.iter().min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
+            let near = names.iter().filter(|name| name.len() <= 200).min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
             let near = near.filter(|name| strsim::normalized_damerau_levenshtein(name, wanted) >= 0.5);
             let hint = near
                 .map_or_else(|| format!("the columns are {}", list(names)), |name| format!("did you mean `{}`?", shown(name)));

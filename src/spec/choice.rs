@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::{ABOVE_ZERO, BELOW_ONE, nearest};
 use super::tree::{Node, Place, Value, fault};
 use super::{Choice, PosWeight, Setting, SpecError};
+use crate::shown::shown;
 use crate::strategy::threshold::Policy;
 use crate::strategy::{Absent, Entry, Param, Takes, loss, pos_weight, sampler, threshold};
 
@@ -99,7 +100,12 @@ impl Family {
         let allowed = || names().collect::<Vec<_>>().join(", ");
         let kind_of = |node: &Node, kind: &str| match names().find(|name| *name == kind) {
             Some(kind) => Ok(kind),
-            None => Err(node.fault(format!("no {key} is called {kind:?}; allowed: {}{}", allowed(), nearest(kind, names())))),
+            None => Err(node.fault(format!(
+                "no {key} is called {}; allowed: {}{}",
+                shown(&format!("{kind:?}")),
+                allowed(),
+                nearest(kind, names())
+            ))),
         };
         match &node.value {
             Value::Text(kind) => kind_of(node, kind).map(Choice::plain),
@@ -118,7 +124,7 @@ impl Family {
                 }
                 Ok(choice)
             }
-            _ => Err(node.fault(format!("`{key}` must be a name ({}) or a table with `kind`, not {node}", allowed()))),
+            _ => Err(node.fault(format!("`{key}` must be a name ({}) or a table with `kind`, not {}", allowed(), node.shown()))),
         }
     }
 
@@ -167,6 +173,7 @@ impl Family {
 }
 
 fn unknown_param(name: &str, kind: &str, params: &[Param]) -> String {
+    let name = &shown(name)[..];
     if params.is_empty() {
         return format!("{kind} has no parameter `{name}`; it has none at all");
     }
@@ -198,9 +205,10 @@ pub(super) fn weight(node: &Node, family: &Family) -> Result<PosWeight, SpecErro
             .map(|number| number.number("pos_weight", (ABOVE_ZERO, f64::MAX)))
             .collect::<Result<_, _>>()
             .map(PosWeight::Explicit),
-        Value::Integer(_) | Value::Number(_) => {
-            Err(node.fault(format!("`pos_weight` cannot be the single number {node}; a vector is one value, so write [[10.8, 2.4, ...]]: one number a label")))
-        }
+        Value::Integer(_) | Value::Number(_) => Err(node.fault(format!(
+            "`pos_weight` cannot be the single number {}; a vector is one value, so write [[10.8, 2.4, ...]]: one number a label",
+            node.shown()
+        ))),
         _ => family.read(node).map(PosWeight::Formula),
     }
 }

@@ -164,7 +164,7 @@ fn axis(entry: &Entry) -> Result<Axis, SpecError> {
     for node in values {
         let text = normal(key, node)?;
         if !seen.insert(text.clone()) {
-            return Err(node.fault(format!("the value {node} appears twice in axis `{key}`")));
+            return Err(node.fault(format!("the value {} appears twice in axis `{key}`", node.shown())));
         }
         axis.json.push(node.json());
         axis.texts.push(text);
@@ -258,8 +258,11 @@ impl Exclude {
         for entry in &rule.keys {
             let Some(at) = axes.iter().position(|axis| axis.key == entry.key) else {
                 let names: Vec<_> = axes.iter().map(|axis| axis.key.as_str()).collect();
-                let message =
-                    format!("`{}` is no axis of this grid, so it cannot be excluded; the axes: {}", entry.key, names.join(", "));
+                let message = format!(
+                    "`{}` is no axis of this grid, so it cannot be excluded; the axes: {}",
+                    crate::shown::shown(&entry.key),
+                    names.join(", ")
+                );
                 return Err(fault(&entry.place, message));
             };
             let mut matching = vec![false; axes[at].values.len()];

@@ -78,7 +78,7 @@ impl Node {
         found.filter(|number| range.contains(number)).ok_or_else(|| {
             let (low, high) = range.into_inner();
             let allowed = if high >= i64::MAX as u64 { format!("of at least {low}") } else { format!("from {low} to {high}") };
-            self.fault(format!("`{key}` must be an integer {allowed}, not {self}"))
+            self.fault(format!("`{key}` must be an integer {allowed}, not {}", self.shown()))
         })
     }
 
@@ -93,13 +93,13 @@ impl Node {
         };
         found
             .filter(|number| (range.0..=range.1).contains(number))
-            .ok_or_else(|| self.fault(format!("`{key}` must be a number{}, not {self}", range_text(range))))
+            .ok_or_else(|| self.fault(format!("`{key}` must be a number{}, not {}", range_text(range), self.shown())))
     }
 
     pub fn boolean(&self, key: &str) -> Result<bool, SpecError> {
         match self.value {
             Value::Boolean(flag) => Ok(flag),
-            _ => Err(self.fault(format!("`{key}` must be true or false, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be true or false, not {}", self.shown()))),
         }
     }
 
@@ -107,7 +107,7 @@ impl Node {
     pub fn text(&self, key: &str) -> Result<String, SpecError> {
         match &self.value {
             Value::Text(text) if !text.trim().is_empty() => Ok(text.clone()),
-            _ => Err(self.fault(format!("`{key}` must be a string that is not empty, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be a string that is not empty, not {}", self.shown()))),
         }
     }
 
@@ -117,16 +117,16 @@ impl Node {
             Value::Text(text) if allowed.contains(&text.as_str()) => Ok(text.clone()),
             Value::Text(text) => {
                 let hint = nearest(text, allowed.iter().copied());
-                Err(self.fault(format!("`{key}` cannot be {text:?}; allowed: {list}{hint}")))
+                Err(self.fault(format!("`{key}` cannot be {}; allowed: {list}{hint}", self.shown())))
             }
-            _ => Err(self.fault(format!("`{key}` must be one of {list}, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be one of {list}, not {}", self.shown()))),
         }
     }
 
     pub fn list(&self, key: &str, of: &str) -> Result<&[Self], SpecError> {
         match &self.value {
             Value::List(nodes) => Ok(nodes),
-            _ => Err(self.fault(format!("`{key}` must be a list of {of}, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be a list of {of}, not {}", self.shown()))),
         }
     }
 }
@@ -148,6 +148,10 @@ pub(super) fn range_text((low, high): (f64, f64)) -> String {
 
 /// `; did you mean `x`?` where a name is near, else nothing.
 pub(super) fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> String {
+    // No key is so long, and the distance of a text of megabytes takes its square in memory.
+    if name.len() > 100 {
+        return String::new();
+    }
     let lower = name.to_lowercase();
     names
         .into_iter()

@@ -358,8 +358,7 @@ fn values(axes: &[Axis], point: &[u32]) -> BTreeMap<String, serde_json::Value> {
 
 /// A message of a strategy with the labels' names instead of their numbers.
 fn named(message: &str, labels: &[String]) -> String {
-    labels
-        .iter()
-        .enumerate()
-        .fold(message.to_owned(), |text, (at, label)| text.replace(&format!("label {at} (from 0)"), &format!("label {label:?}")))
+    labels.iter().enumerate().fold(message.to_owned(), |text, (at, label)| {
+        text.replace(&format!("label {at} (from 0)"), &format!("label {}", crate::shown::shown(&format!("{label:?}"))))
+    })
 }

@@ -8,6 +8,7 @@ use super::choice::Family;
 use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::tree::{Node, Value};
 use super::{Choice, Columns, DataConfig, HubFile, ImageConfig, ModelConfig, Source, SpecError, SplitConfig, TrainConfig};
+use crate::shown::shown;
 
 /// Tables of the file; everything else that is dotted is a key.
 pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers"];
@@ -57,6 +58,7 @@ pub(super) fn dotted_axes() -> impl Iterator<Item = &'static str> {
 
 /// The sentence for a key that does not exist in `section` (`""` is the top of the file).
 pub(super) fn unknown_key(section: &str, name: &str) -> String {
+    let name = &shown(name)[..];
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
     let mut allowed: Vec<&str> = Vec::new();
     for key in known().chain(SECTIONS.iter().copied()) {
@@ -130,7 +132,8 @@ fn label_rates(keys: &Keys<'_>) -> Result<Vec<(String, f64)>, SpecError> {
     let entries = node.entries().filter(|entries| !entries.is_empty());
     let entries = entries.ok_or_else(|| {
         node.fault(format!(
-            "`data.label_rates` must be a table of labels and their rates, such as {{ A = 0.1, B = 0.3 }}, not {node}"
+            "`data.label_rates` must be a table of labels and their rates, such as {{ A = 0.1, B = 0.3 }}, not {}",
+            node.shown()
         ))
     })?;
     if entries.len() > super::MOST_LABELS {
@@ -138,7 +141,7 @@ fn label_rates(keys: &Keys<'_>) -> Result<Vec<(String, f64)>, SpecError> {
         return Err(node.fault(format!("`data.label_rates` has {} labels; allowed are {most} at most", entries.len())));
     }
     let rate = |entry: &super::tree::Entry| {
-        let rate = entry.node.number(&format!("data.label_rates.{}", entry.key), (ABOVE_ZERO, BELOW_ONE))?;
+        let rate = entry.node.number(&format!("data.label_rates.{}", shown(&entry.key)), (ABOVE_ZERO, BELOW_ONE))?;
         Ok((entry.key.clone(), rate))
     };
     entries.iter().map(rate).collect()
@@ -313,7 +316,7 @@ fn devices(node: &Node) -> Result<Vec<String>, SpecError> {
     for (at, device) in texts.iter().enumerate() {
         let cuda = device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u16>().is_ok());
         if !(cuda || device == "cpu" || (device == "auto" && texts.len() == 1)) {
-            return Err(node.fault(format!("`workers.devices` cannot have {device:?}; {allowed}")));
+            return Err(node.fault(format!("`workers.devices` cannot have {}; {allowed}", shown(&format!("{device:?}")))));
         }
         if texts.iter().take(at).any(|other| other == device) {
             return Err(node.fault(format!("`workers.devices` names {device} twice; per_device sets the workers a device")));
@@ -329,7 +332,8 @@ fn timeout(node: &Node) -> Result<Duration, SpecError> {
     };
     seconds.filter(|&seconds| seconds > 0.0 && seconds <= 1e9).map(Duration::from_secs_f64).ok_or_else(|| {
         node.fault(format!(
-            "`workers.timeout` must be a time such as \"90s\", \"45m\", \"2h\", \"1h30m\" or a number of seconds, not {node}"
+            "`workers.timeout` must be a time such as \"90s\", \"45m\", \"2h\", \"1h30m\" or a number of seconds, not {}",
+            node.shown()
         ))
     })
 }

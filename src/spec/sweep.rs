@@ -57,7 +57,9 @@ fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {
 pub fn unusable_name(name: &str) -> Option<&'static str> {
     match name {
         "latest" => Some("cannot be \"latest\": commands use that word for the newest sweep"),
-        _ if name.chars().any(char::is_control) => Some("must be one line of text"),
+        _ if name.chars().any(crate::shown::is_obeyed) => {
+            Some("must be one line of text without control characters and marks of direction")
+        }
         _ => None,
     }
 }

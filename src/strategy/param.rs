@@ -130,6 +130,9 @@ pub fn parse<B>(registry: &[Entry<B>], what: &str, text: &str) -> Result<Choice,
 /// ` (did you mean `focal`?)` where a name is near enough, else nothing.
 #[must_use]
 pub fn nearest(typed: &str, names: &[&str]) -> String {
+    if typed.len() > 100 {
+        return String::new();
+    }
     names
         .iter()
         .map(|name| (strsim::damerau_levenshtein(typed, name), name))

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::difference::Power;
 use super::super::explain::arms::{Case, Setting};
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
+use crate::shown::shown;
 use crate::spec::{DataFacts, PosWeight, Schedule};
 use crate::strategy::loss::class_weights;
 use crate::strategy::pos_weight;
@@ -106,7 +107,7 @@ fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lin
 fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     let t = case.config.sampler.get("t");
     let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
-    let Some((label, frequency)) = rarest.map(|(label, &n)| (label, n as f64 / facts.train.rows as f64)) else { return };
+    let Some((label, frequency)) = rarest.map(|(label, &n)| (shown(label), n as f64 / facts.train.rows as f64)) else { return };
     if label_factors(t, &facts.train).iter().all(|factor| *factor <= 1.0) {
         lints.add(
             Kind::NothingRepeated,
@@ -122,7 +123,7 @@ fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
 
 fn few_positives(facts: &DataFacts, lints: &mut Lints) {
     let few = facts.labels.iter().zip(&facts.val.positives).filter(|(_, n)| **n < FEW);
-    let few: Vec<String> = few.map(|(label, n)| format!("{label} ({n})")).collect();
+    let few: Vec<String> = few.map(|(label, n)| format!("{} ({n})", shown(label))).collect();
     if !few.is_empty() {
         lints.add(
             Kind::FewPositives,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use sqlx::Row;
 
 use super::{Reader, parse};
+use crate::shown::cut;
 use crate::spec::{DataFacts, Recorded, RunConfig};
 use crate::store::{StoreError, SweepId};
 use crate::strategy::threshold::Policy;
@@ -115,7 +116,7 @@ impl Reader {
             let near = titles.iter().filter(|title| strsim::normalized_damerau_levenshtein(title, selector) > 0.5);
             let near: Vec<&str> = near.map(String::as_str).collect();
             let shown = if near.is_empty() { titles.iter().map(String::as_str).take(10).collect() } else { near };
-            format!("{path} has no sweep `{selector}`; it has {}", shown.join(", "))
+            format!("{path} has no sweep `{}`; it has {}", cut(selector, 80), cut(&shown.join(", "), 1000))
         }))
     }
 
