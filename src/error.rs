@@ -34,6 +34,18 @@ pub enum Error {
     Unexpected(String),
 }
 
+impl From<crate::data::Unprepared> for Error {
+    fn from(error: crate::data::Unprepared) -> Self {
+        use crate::data::Unprepared::{Data, Disk};
+        match error {
+            Data(error) => Self::Data(error),
+            Disk { path, what, source } => {
+                Self::Io { path, source: std::io::Error::new(source.kind(), format!("{what}: {source}")) }
+            }
+        }
+    }
+}
+
 impl Error {
     /// The error of a file outside the database.
     #[must_use]

@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(shown(&bidi.to_string()), format!("\\u{{{:x}}}", u32::from(bidi)));
         }
         assert_eq!(lines("one\n\ttwo\u{1b}c\r"), "one\n\ttwo\\u{1b}c\\r");
-        assert_eq!(message(&format!("a\u{7}\nb{}", "c".repeat(9000))).chars().count(), 6 + 1 + LINE + 1);
+        assert_eq!(message(&format!("a\u{7}\nb{}", "c".repeat(9000))).chars().count(), 6 + 1 + LINE);
     }
 
     #[test]

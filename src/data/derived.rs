@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::prepared::{self, Rows, Writer};
-use super::{DataError, InputShape};
+use super::{DataError, InputShape, Unprepared};
 use crate::archive::file;
 
 /// Between two looks at the lock of somebody else.
@@ -41,19 +41,19 @@ pub struct Making {
 ///
 /// # Errors
 /// A cache that cannot be read or written; whatever `wait` says.
-pub fn derived<E: From<DataError>>(
+pub fn derived<E: From<Unprepared>>(
     folder: &Path,
     recipe: &str,
     width: usize,
     mut wait: impl FnMut() -> Result<bool, E>,
 ) -> Result<Derived, E> {
-    let pictures = prepared::open(folder).map_err(DataError::from)?;
+    let pictures = prepared::open(folder).map_err(|unfit| data(unfit.into()))?;
     let cache = folder.parent().unwrap_or(folder);
     let mut hasher = blake3::Hasher::new();
     let sealed = pictures
         .meta
         .identity()
-        .map_err(|error| DataError { place: folder.display().to_string(), message: error.to_string() })?;
+        .map_err(|error| data(DataError { place: folder.display().to_string(), message: error.to_string() }))?;
     hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
     let key = hasher.finalize().to_hex()[..32].to_owned();
     let target = cache.join(&key);
@@ -64,7 +64,7 @@ pub fn derived<E: From<DataError>>(
             *fault = Some(error);
             Ok(false)
         }
-        Err(unfit) => Err(DataError::from(unfit)),
+        Err(unfit) => Err(data(unfit.into())),
     };
     let mut fault = None;
     if look(&mut fault)? {
@@ -81,7 +81,7 @@ pub fn derived<E: From<DataError>>(
         prepared::discard(&target)?;
     }
     let rows = Rows {
-        ids: pictures.ids()?,
+        ids: pictures.ids().map_err(data)?,
         labels: pictures.labels,
         splits: pictures.splits,
         groups: pictures.groups,
@@ -89,6 +89,10 @@ pub fn derived<E: From<DataError>>(
         skipped: pictures.meta.skipped,
     };
     Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
+}
+
+fn data(error: DataError) -> Unprepared {
+    error.into()
 }
 
 /// How a wait for the lock ended.
@@ -136,7 +140,7 @@ impl Making {
     ///
     /// # Errors
     /// A folder that cannot be written, a full disk.
-    pub fn push(&mut self, features: &[f32]) -> Result<(), DataError> {
+    pub fn push(&mut self, features: &[f32]) -> Result<(), Unprepared> {
         let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
         match &mut self.writer {
             Some(writer) => writer.push(&bytes),
@@ -151,7 +155,7 @@ impl Making {
     ///
     /// # Panics
     /// Nothing was pushed: a bug of the caller.
-    pub fn finish(self) -> Result<PathBuf, DataError> {
+    pub fn finish(self) -> Result<PathBuf, Unprepared> {
         let Self { writer, key, width, rows, lock, .. } = self;
         let writer = writer.expect("the rows were pushed");
         let content = writer.hash();
@@ -195,7 +199,7 @@ mod tests {
     }
 
     fn ask(folder: &Path, recipe: &str) -> Derived {
-        derived::<DataError>(folder, recipe, 2, || panic!("nobody else makes them")).unwrap()
+        derived::<Unprepared>(folder, recipe, 2, || panic!("nobody else makes them")).unwrap()
     }
 
     fn make(folder: &Path, recipe: &str) -> PathBuf {
@@ -237,7 +241,7 @@ mod tests {
         std::fs::write(made.join("inputs.bin"), "short").unwrap();
         assert_eq!(make(&folder, "a"), made);
         // A folder that was made for other lengths of rows is of another name.
-        assert!(matches!(derived::<DataError>(&folder, "a", 3, || Ok(true)).unwrap(), Derived::Wanted(_)));
+        assert!(matches!(derived::<Unprepared>(&folder, "a", 3, || Ok(true)).unwrap(), Derived::Wanted(_)));
     }
 
     #[test]
@@ -245,7 +249,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let folder = pictures(cache.path());
         let Derived::Wanted(mut making) = ask(&folder, "a") else { panic!() };
-        let stopped = derived::<DataError>(&folder, "a", 2, || Ok(false)).unwrap();
+        let stopped = derived::<Unprepared>(&folder, "a", 2, || Ok(false)).unwrap();
         assert!(matches!(stopped, Derived::Stopped));
         let waits = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -254,7 +258,7 @@ mod tests {
                     waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     Ok(true)
                 };
-                derived::<DataError>(&folder, "a", 2, wait).unwrap()
+                derived::<Unprepared>(&folder, "a", 2, wait).unwrap()
             });
             while waits.load(std::sync::atomic::Ordering::Relaxed) == 0 {
                 std::thread::yield_now();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::matrix::load;
 use super::prepared::{Rows, Writer};
 use super::table::Table;
-use super::{DataError, InputShape};
+use super::{DataError, InputShape, Unprepared};
 use crate::shown::shown;
 
 /// Part of the prepared folder's key; raise it when the values change.
@@ -15,8 +15,8 @@ const VERSION: u32 = 1;
 ///
 /// # Errors
 /// A file of another kind or shape, another number of rows than `table`, a value that is not finite, a cache that cannot be written.
-pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, DataError> {
-    let wrong = |message: String| DataError { place: file.display().to_string(), message };
+pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
+    let wrong = |message: String| Unprepared::from(DataError { place: file.display().to_string(), message });
     let matrix = load(file, "features").map_err(wrong)?;
     let rows = table.ids.len();
     if matrix.rows != rows {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::prepared::{Rows, Skipped, Writer};
 use super::table::Table;
-use super::{DataError, InputShape, decode, hashes};
+use super::{DataError, InputShape, Unprepared, decode, hashes};
 use crate::archive::file;
 use crate::shown::{cut, shown};
 use crate::spec::ImageConfig;
@@ -30,7 +30,7 @@ pub fn prepare(
     table: Table,
     cache: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<PathBuf, DataError> {
+) -> Result<PathBuf, Unprepared> {
     let files: Vec<PathBuf> = table.ids.iter().map(|id| root.join(id)).collect();
     let rows = files.len();
     let hashes: Vec<Result<blake3::Hash, String>> =
@@ -43,7 +43,8 @@ pub fn prepare(
                 root.display(),
                 listing(&table, &failures(&hashes))
             ),
-        });
+        }
+        .into());
     }
     let mut key = blake3::Hasher::new();
     let ImageConfig { size, channels, resize, on_bad_image, max_pixels, .. } = config;
@@ -72,7 +73,7 @@ pub fn prepare(
             };
             (start.min(rows)..(start + block).min(rows)).into_par_iter().map(row).collect()
         };
-        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), DataError> {
+        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), Unprepared> {
             for (row, decoded) in (start..).zip(decoded) {
                 match decoded {
                     Ok(pixels) => {
@@ -100,7 +101,8 @@ pub fn prepare(
                     bad.len(),
                     listing(&table, &bad)
                 ),
-            });
+            }
+            .into());
         }
         if !bad.is_empty() {
             tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad));

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::glyph;
 use super::oracle::intercept;
 use super::prepared::{Rows, Writer};
-use super::{DataError, InputShape, LabelMatrix};
+use super::{DataError, InputShape, LabelMatrix, Unprepared};
 use crate::rng::Rng;
 use crate::spec::Source;
 
@@ -23,7 +23,7 @@ pub const VERSION: u32 = 1;
 ///
 /// # Panics
 /// `source` is of another kind: a bug of the caller.
-pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, DataError> {
+pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
     let Source::Letters { samples, label_rates, image_size, signal, seed } = source else {
         unreachable!("only the letters come here");
     };

@@ -17,7 +17,7 @@ pub mod split;
 mod table;
 pub mod weights;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -118,6 +118,17 @@ pub struct DataError {
     pub place: String,
     /// What is wrong and what would be right.
     pub message: String,
+}
+
+/// Why there is no prepared data.
+#[derive(Debug, thiserror::Error)]
+pub enum Unprepared {
+    /// The user's data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Nothing is wrong with the data: the cache cannot be written, or read.
+    #[error("{}: {what}: {source}", path.display())]
+    Disk { path: PathBuf, what: &'static str, source: std::io::Error },
 }
 
 /// A prepared data set, mapped into memory: what the training loop reads. Opened from a folder alone, on any machine.
@@ -316,16 +327,16 @@ fn learnable(names: &[String], train: &crate::strategy::LabelCounts) -> Result<(
 /// there, and returns its facts. `progress` hears (done, total) rows.
 ///
 /// # Errors
-/// [`DataError`] with every bad file (the first 20 and a count) before anything is trained.
+/// [`DataError`] with every bad file (the first 20 and a count) before anything is trained; a cache that cannot be written.
 pub fn prepare(
     config: &DataConfig,
     base: &Path,
     cache: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<DataFacts, DataError> {
+) -> Result<DataFacts, Unprepared> {
     let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
     if cache.exists() {
-        file::own_folder(&cache).map_err(|error| DataError { place: cache.display().to_string(), message: error.to_string() })?;
+        file::own_folder(&cache).map_err(prepared::cannot(&cache, prepared::WRITING))?;
         prepared::remove_leftovers(&cache);
     }
     let folder = match &config.source {
@@ -359,7 +370,7 @@ pub fn prepare(
         }
         Source::Imported { .. } => {
             let message = "imported scores have no inputs: nothing can be trained on them".to_owned();
-            return Err(DataError { place: place_of(config), message });
+            return Err(DataError { place: place_of(config), message }.into());
         }
     };
     let data = Dataset::open(&folder, config)?;
@@ -371,8 +382,8 @@ pub fn prepare(
 fn ensure(
     cache: &Path,
     key: &blake3::Hasher,
-    make: impl FnOnce(&str) -> Result<std::path::PathBuf, DataError>,
-) -> Result<std::path::PathBuf, DataError> {
+    make: impl FnOnce(&str) -> Result<PathBuf, Unprepared>,
+) -> Result<PathBuf, Unprepared> {
     let key = &key.finalize().to_hex()[..32];
     let folder = cache.join(key);
     if std::fs::symlink_metadata(&folder).is_ok() {
@@ -382,7 +393,7 @@ fn ensure(
                 tracing::warn!("{error}; preparing it again");
                 discard(&folder)?;
             }
-            Err(unfit) => return Err(unfit.into()),
+            Err(unfit) => return Err(DataError::from(unfit).into()),
         }
     }
     make(key)

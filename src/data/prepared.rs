@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, InputShape, LabelMatrix, Split};
+use super::{DataError, InputShape, LabelMatrix, Split, Unprepared};
 use crate::archive::file::{self, is_older};
 use crate::archive::seal::{self, Seal};
 use crate::spec::SplitConfig;
@@ -71,9 +71,13 @@ pub struct Meta {
     seal: Option<String>,
 }
 
-fn cannot(place: &Path, what: &str) -> impl Fn(std::io::Error) -> DataError {
-    let (place, what) = (place.display().to_string(), what.to_owned());
-    move |error| DataError { place: place.clone(), message: format!("{what}: {error}") }
+/// What is said where the disk is full, or a folder may not be written.
+pub const WRITING: &str = "cannot write prepared data into this folder";
+
+/// The disk's word, at this place.
+pub fn cannot(place: &Path, what: &'static str) -> impl Fn(std::io::Error) -> Unprepared {
+    let path = place.to_owned();
+    move |source| Unprepared::Disk { path: path.clone(), what, source }
 }
 
 /// Writes a prepared folder; nothing is left of one that is dropped unfinished.
@@ -92,8 +96,8 @@ impl Writer {
     ///
     /// # Errors
     /// A cache folder that cannot be made or written.
-    pub fn create(cache: &Path) -> Result<Self, DataError> {
-        let error = cannot(cache, "cannot write prepared data into this folder");
+    pub fn create(cache: &Path) -> Result<Self, Unprepared> {
+        let error = cannot(cache, WRITING);
         file::own_folder(cache).map_err(&error)?;
         remove_leftovers(cache);
         let temp = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(cache).map_err(&error)?;
@@ -110,10 +114,10 @@ impl Writer {
     ///
     /// # Errors
     /// A full disk.
-    pub fn push(&mut self, inputs: &[u8]) -> Result<(), DataError> {
+    pub fn push(&mut self, inputs: &[u8]) -> Result<(), Unprepared> {
         self.hasher.update(inputs);
         self.bytes += inputs.len() as u64;
-        self.inputs.write_all(inputs).map_err(cannot(&self.cache, "cannot write prepared data into this folder"))
+        self.inputs.write_all(inputs).map_err(cannot(&self.cache, WRITING))
     }
 
     /// Hash of the inputs written so far.
@@ -126,18 +130,18 @@ impl Writer {
     ///
     /// # Errors
     /// A full disk.
-    pub fn finish(self, key: &str, shape: InputShape, rows: &Rows, content: String) -> Result<PathBuf, DataError> {
+    pub fn finish(self, key: &str, shape: InputShape, rows: &Rows, content: String) -> Result<PathBuf, Unprepared> {
         let Self { cache, temp, held, inputs, hasher, bytes } = self;
-        let error = cannot(&cache, "cannot write prepared data into this folder");
+        let error = cannot(&cache, WRITING);
         let file = inputs.into_inner().map_err(|failed| error(failed.into_error()))?;
         file.sync_all().map_err(&error)?;
-        let put = |name: &str, content: &[u8]| -> Result<Seal, DataError> {
+        let put = |name: &str, content: &[u8]| -> Result<Seal, Unprepared> {
             let mut file = File::create(temp.path().join(name)).map_err(&error)?;
             file.write_all(content).and_then(|()| file.sync_all()).map_err(&error)?;
             Ok(Seal::of(content))
         };
         let groups: Option<Vec<u8>> = rows.groups.as_ref().map(|groups| groups.iter().flat_map(|g| g.to_le_bytes()).collect());
-        let json = |error: serde_json::Error| DataError { place: cache.display().to_string(), message: error.to_string() };
+        let json = |failed: serde_json::Error| error(failed.into());
         let meta = Meta {
             format: FORMAT,
             shape,
@@ -218,7 +222,7 @@ fn is_free(path: &Path) -> Option<bool> {
 ///
 /// # Errors
 /// A full disk.
-pub fn keep_split(folder: &Path, config: &SplitConfig, split: &Split) -> Result<(), DataError> {
+pub fn keep_split(folder: &Path, config: &SplitConfig, split: &Split) -> Result<(), Unprepared> {
     let SplitConfig { train, val, test, method, seed } = config;
     let path = folder.join(format!("split-{method}-{seed}-{train}-{val}-{test}.bin"));
     let parts = [&split.train, &split.val, &split.test];
@@ -239,7 +243,7 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Moves a damaged folder out of the way, so that it can be written anew while others still map its files.
-pub fn discard(folder: &Path) -> Result<(), DataError> {
+pub fn discard(folder: &Path) -> Result<(), Unprepared> {
     file::remove(folder).map_err(cannot(folder, "cannot remove damaged prepared data"))
 }
 

@@ -23,7 +23,7 @@ pub use keep::finished;
 pub use session::{run, run_fed};
 pub use step::Trainer;
 
-use crate::data::DataError;
+use crate::data::{DataError, Unprepared};
 use crate::model::ModelError;
 use crate::protocol::journal::JournalError;
 use crate::protocol::{Event, Job, Outcome};
@@ -105,6 +105,18 @@ pub enum TrainError {
 
 fn of_runs(runs: usize) -> String {
     if runs > 1 { format!(" of {runs} runs at once (each is tried alone)") } else { String::new() }
+}
+
+impl From<Unprepared> for TrainError {
+    /// A full disk is nobody's data: the sweep stops and can be resumed.
+    fn from(error: Unprepared) -> Self {
+        match error {
+            Unprepared::Data(error) => Self::Data(error),
+            Unprepared::Disk { path, what, source } => {
+                Self::Io { path, source: std::io::Error::new(source.kind(), format!("{what}: {source}")) }
+            }
+        }
+    }
 }
 
 /// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's and cuDNN's `ALLOC_FAILED`.

@@ -293,13 +293,14 @@ async fn an_older_database_is_brought_up_to_date() {
     let before = rows(&db).await;
     let mut old = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
     old.execute(
-        "DROP TABLE label_draws; DROP TABLE draws; DELETE FROM _sqlx_migrations WHERE version = 2; PRAGMA user_version = 1;",
+        "DROP TABLE label_draws; DROP TABLE draws; ALTER TABLE sweeps DROP COLUMN changes;
+         DELETE FROM _sqlx_migrations WHERE version > 1; PRAGMA user_version = 1;",
     )
     .await
     .unwrap();
     old.close().await.unwrap();
     let error = Reader::open(&db).await.err().unwrap().to_string();
-    assert!(error.contains("schema 1, this one needs 2") && error.contains("brings it up to date"), "{error}");
+    assert!(error.contains("schema 1, this one needs 3") && error.contains("brings it up to date"), "{error}");
     let writer = Writer::open(&db).await.unwrap();
     writer.close().await.unwrap();
     assert_eq!(rows(&db).await, before);
@@ -392,4 +393,60 @@ async fn means_of_labels_are_those_of_the_view() {
     }
     let labels = rows.iter().filter(|(place, _)| *place == 2).count();
     assert_eq!(means.len(), 2 * labels);
+}
+
+/// Whatever sweeps are called, none keeps another from its name.
+#[tokio::test]
+async fn no_name_blocks_another() {
+    let (_folder, db) = folder();
+    let mut writer = Writer::open(&db).await.unwrap();
+    let mut titles = async |name: &str, loss: &str| {
+        let plan = fixture::plan(name, &[loss], 1, 1);
+        begin(&mut writer, &plan).await;
+        let mut connection = open::for_reading(&db).await.unwrap();
+        sqlx::query_scalar::<_, String>("SELECT title FROM sweeps ORDER BY id").fetch_all(&mut connection).await.unwrap()
+    };
+    assert_eq!(titles("x#1", "bce").await, ["x#1"]);
+    assert_eq!(titles("x", "bce").await, ["x#1", "x"]);
+    assert_eq!(titles("x#2", "bce").await, ["x#1", "x", "x#2"]);
+    // The sweep `x` with id 2 would be called `x#2` now.
+    assert_eq!(titles("x", "focal").await, ["x#1", "x##2", "x#2", "x"]);
+    // Its first content again: the names change hands.
+    assert_eq!(titles("x", "bce").await, ["x#1", "x", "x#2", "x#4"]);
+    assert_eq!(titles("x#4", "bce").await, ["x#1", "x", "x#2", "x##4", "x#4"]);
+    assert_eq!(titles("x##4", "bce").await, ["x#1", "x", "x#2", "x###4", "x#4", "x##4"]);
+}
+
+/// Runs that failed for their data are known with when they did, and can be queued again.
+#[tokio::test]
+async fn what_failed_for_its_data_can_be_tried_again() {
+    let (_folder, db) = folder();
+    let plan = fixture::plan("letters", &["bce", "focal"], 1, 1);
+    let mut writer = Writer::open(&db).await.unwrap();
+    let sweep = begin(&mut writer, &plan).await;
+    for (run, outcome) in plan.runs.iter().zip([Outcome::Data, Outcome::Diverged]) {
+        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        writer.end_attempt(&run.fingerprint, attempt, outcome, "why", "", false).await.unwrap();
+    }
+    let failed = writer.failed_for_data(sweep).await.unwrap();
+    assert_eq!((failed.len(), &failed[0].run, &failed[0].weights), (1, &plan.runs[0].fingerprint, &None));
+    assert!(failed[0].at > 1e9 && failed[0].data.is_absolute(), "{failed:?}");
+    assert_eq!(writer.missing(sweep, false).await.unwrap().len(), 0);
+    let runs: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
+    writer.queue_again(&runs[..1]).await.unwrap();
+    let missing = writer.missing(sweep, false).await.unwrap();
+    assert_eq!((missing.len(), &missing[0].job.run, missing[0].job.attempt), (1, &runs[0], 2));
+    assert_eq!(writer.failed_for_data(sweep).await.unwrap(), []);
+}
+
+/// What `--set` changed lies beside the text, whatever the text looks like.
+#[tokio::test]
+async fn changes_are_kept_apart_from_the_text() {
+    let (_folder, db) = folder();
+    let plan = fixture::plan("letters", &["bce"], 1, 1);
+    let recorded =
+        crate::spec::Recorded { text: "# --set \"x=1\"\n".to_owned(), changes: Some(vec!["train.epochs=\n2".to_owned()]) };
+    let mut writer = Writer::open(&db).await.unwrap();
+    let sweep = writer.begin_sweep(&plan, Path::new("letters.toml"), recorded.clone()).await.unwrap();
+    assert_eq!(Reader::open(&db).await.unwrap().sweep(sweep).await.unwrap().recorded(), recorded);
 }
