@@ -4,7 +4,7 @@ Build first: cargo build --release --example densenet_step. Each round runs swee
 fresh process with the same number of threads: torchvision's densenet121, BCE with logits, Adam. The table shows the median over rounds
 of each process's median step, the spread, the ratio to sweep (above 1: sweep is faster) and the peak memory.
 
-On the CPU all is f32, in both memory formats. With --device cuda:0 (build with --features cudnn) sweep runs in bf16 and in f32, and
+On the CPU all is f32, in both memory formats. With --device cuda:0 (build with -p sweep-train --features cudnn) sweep runs in bf16 and in f32, and
 PyTorch channels-last: eager and compiled under autocast to bf16, and eager in f32 without TF32; memory is then the device's: PyTorch's
 peak of allocations, and beside sweep all that the device has given away after the last step.
 """

@@ -1,4 +1,4 @@
-//! `cargo bench --bench kernels`: what `src/kernel` does, each line above the same by plain Candle (its own layout, [batch, channels, ..]).
+//! `cargo bench --bench kernels`: what `crates/kernel` does, each line above the same by plain Candle (its own layout, [batch, channels, ..]).
 //!
 //! `forward` is the values alone, `both` the values and every gradient. Both sides use all cores; `RAYON_NUM_THREADS` and
 //! `CANDLE_NUM_THREADS` say otherwise. Shapes are DenseNet-121's at 224 x 224, in batches of 4. One line has no Candle beside it:
@@ -10,8 +10,8 @@ use std::fmt;
 use candle_core::{Device, Module, ModuleT, Result, Tensor, Var};
 use candle_nn::{BatchNorm, Optimizer};
 use divan::Bencher;
-use sweep::kernel::{self, AdamStep, Blend, DenseLayer, stacked};
-use sweep::rng::Rng;
+use imbalance::rng::Rng;
+use kernel::{self, AdamStep, Blend, DenseLayer, stacked};
 
 /// As the program itself has it.
 #[global_allocator]

@@ -4,15 +4,18 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use data::{self, Dataset};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use sweep::data::{self, Dataset, LabelMatrix};
-use sweep::metric::certainty::{Decided, Resampling, bootstrap};
-use sweep::metric::{self, Rate};
-use sweep::rng::Rng;
-use sweep::spec::{Choice, DataConfig, Source, SplitConfig};
-use sweep::strategy::LabelCounts;
-use sweep::strategy::loss::{self, Batch, Context};
+use imbalance::Choice;
+use imbalance::LabelCounts;
+use imbalance::LabelMatrix;
+use imbalance::loss::{self, Batch, Context};
+use imbalance::metric::certainty::{Decided, Resampling, bootstrap};
+use imbalance::metric::{self, Rate};
+use imbalance::rng::Rng;
+use imbalance::stratification::SplitConfig;
+use plan::{DataConfig, Source};
 
 /// As the program itself has it.
 #[global_allocator]

@@ -1,4 +1,4 @@
-//! How fast pictures come in: decoding and resizing, preparing a folder, and gathering training batches from the prepared one.
+//! Throughput of the data path: decoding and resizing, preparing a folder, and gathering training batches from the prepared one.
 //!
 //! ```text
 //! cargo run --release --example data_path -- decode FOLDER --size 224 --channels 3 [--threads 1]
@@ -6,10 +6,10 @@
 //! cargo run --release --example data_path -- letters --rows 224000 --size 64 [--threads 2]
 //! ```
 //!
-//! `decode` reads the pictures of FOLDER into memory and then times decoding alone. `prepare` makes the prepared folder of FOLDER
-//! and its `labels.csv` in a temporary place and streams an epoch of it; `letters` does the same with letters drawn by us. Streaming
-//! is what a training step asks for: batches of shuffled rows, normalised to f32, half of them mirrored.
-//! Prints one JSON object: rates an image and second, CPU seconds (user and system, all threads), peak memory.
+//! `decode` reads the images of FOLDER into memory and then times decoding alone. `prepare` makes the prepared folder of FOLDER
+//! and its `labels.csv` in a temporary place and streams an epoch of it; `letters` does the same with the built-in letters.
+//! Streaming is what a training step asks for: batches of shuffled rows, normalised to f32, half of them mirrored. Prints one
+//! JSON object: images per second, CPU seconds (user and system, all threads), peak memory.
 
 mod common;
 
@@ -17,11 +17,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
+use data::decode::decode;
+use data::{self, Dataset};
+use imbalance::rng::Rng;
+use imbalance::stratification::SplitConfig;
+use plan::{Columns, DataConfig, ImageConfig, Source};
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use sweep::data::{self, Dataset, decode::decode};
-use sweep::rng::Rng;
-use sweep::spec::{Columns, DataConfig, ImageConfig, Source, SplitConfig};
 
 /// As the program itself has it.
 #[global_allocator]
@@ -37,9 +39,9 @@ struct Arguments {
 enum What {
     /// Decode and resize, from memory.
     Decode(Folder),
-    /// A folder of pictures → the prepared folder → an epoch of batches.
+    /// A folder of images → the prepared folder → an epoch of batches.
     Prepare(Folder),
-    /// As `prepare`, with letters drawn by us.
+    /// As `prepare`, with the built-in letters.
     Letters {
         #[arg(long, default_value_t = 224_000)]
         rows: usize,
@@ -50,7 +52,7 @@ enum What {
 
 #[derive(Args)]
 struct Folder {
-    /// Pictures, and `labels.csv` (`image,A,B`) for `prepare`.
+    /// Images, and `labels.csv` (`image,A,B`) for `prepare`.
     folder: PathBuf,
     #[command(flatten)]
     common: Common,
@@ -90,7 +92,7 @@ fn cpu() -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// `count` things done by `work`: seconds, CPU seconds, things a second, and a CPU second.
+/// `count` things done by `work`: seconds, CPU seconds, things per second and per CPU second.
 fn timed<R>(count: usize, work: impl FnOnce() -> R) -> (Value, R) {
     let (start, before) = (Instant::now(), cpu());
     let result = work();

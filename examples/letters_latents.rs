@@ -1,16 +1,17 @@
-//! The latents of the built-in letters as features: `cargo run --release --example letters_latents -- FOLDER SIGNAL SAMPLES [SEED]`.
+//! The latents of the built-in letters as features: `cargo run --release --example letters_latents -- FOLDER SIGNAL SAMPLES
+//! [SEED]`.
 //!
-//! Writes `features.npy` (float32 `[samples, 4]`: the g behind each letter's grey) and `labels.csv` (id, A, B, C, D) into FOLDER: what
-//! the pictures of `kind = "letters"` with this signal, number of samples and seed say about their labels, without any picture. A
-//! linear model on them is the best possible one, and everything that it should come to is known in closed form (strategies: `sweep
-//! data` on letters; docs/predictions.md).
+//! Writes `features.npy` (float32 `[samples, 4]`: the g behind each letter's grey) and `labels.csv` (id, A, B, C, D) into FOLDER:
+//! what the images of `kind = "letters"` with this signal, number of samples and seed say about their labels, without any image.
+//! A linear model on them is the best possible one, and everything that it should come to is known in closed form (strategies:
+//! `sweep data` on letters; docs/predictions.md).
 
 use std::io::Write;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use sweep::archive::write_matrix;
-use sweep::data::letters::Letters;
+use archive::write_matrix;
+use data::letters::Letters;
 
 /// The rates of the question: 19,000, 65,000, 38,000 and 105,000 of 224,000.
 const RATES: [(&str, f64); 4] = [("A", 0.0848), ("B", 0.2902), ("C", 0.1696), ("D", 0.4688)];

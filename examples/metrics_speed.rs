@@ -1,18 +1,18 @@
 //! Seconds that the metrics take, as JSON: `cargo run --release --example metrics_speed [FOLDER]`.
 //!
-//! FOLDER holds `ROWSxLABELS.scores` (float32) and `ROWSxLABELS.truth` (bytes), row-major, as `benches/metrics_side_by_side.py` writes
-//! them; without it the same sizes are drawn here. Beside each time stands a number that the other side can compare.
+//! FOLDER holds `ROWSxLABELS.scores` (float32) and `ROWSxLABELS.truth` (bytes), row-major, as `benches/metrics_side_by_side.py`
+//! writes them; without it the same sizes are drawn here. With each time it prints a number that the other side can compare.
 
 mod common;
 
 use std::path::Path;
 use std::time::Instant;
 
+use imbalance::LabelMatrix;
+use imbalance::metric::certainty::{Decided, Estimate, Ranked, RankedMetric, Resampling, bootstrap};
+use imbalance::metric::{Counts, Rate, counts_at, rank};
+use imbalance::rng::Rng;
 use serde_json::json;
-use sweep::data::LabelMatrix;
-use sweep::metric::certainty::{Decided, Estimate, Ranked, RankedMetric, Resampling, bootstrap};
-use sweep::metric::{Counts, Rate, counts_at, rank};
-use sweep::rng::Rng;
 
 /// Scores and truth, read from `folder` or drawn: label k has prevalence 0.3 / (1 + k mod 4) or so.
 fn cells(folder: Option<&Path>, rows: usize, labels: usize) -> Result<(Vec<f32>, LabelMatrix), std::io::Error> {

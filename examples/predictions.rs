@@ -1,20 +1,22 @@
 //! Table 8.2 of the theory behind docs/predictions.md, from a sweep's kept test scores at each run's best epoch:
 //! `cargo run --release --example predictions -- DB SWEEP`.
 //!
-//! A row a strategy, means over its seeds: recall and predicted rate at 0.5, macro-F1 at 0.5 and at thresholds tuned on validation,
-//! mAP, calibration before and after the loss's own inverse (LINK). Then how much the strategies differ, by each measure.
+//! A row per strategy, means over its seeds: recall and predicted rate at 0.5, macro-F1 at 0.5 and at thresholds tuned on
+//! validation, mAP, calibration before and after the loss's own inverse (LINK). Then how much the strategies differ, by each
+//! measure.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sweep::archive::{Kept, runs_folder};
-use sweep::metric::average::mean_defined;
-use sweep::metric::calibration::{invert_link, judge};
-use sweep::metric::{Counts, Rate, decide, rank};
-use sweep::spec::{Choice, Fingerprint};
-use sweep::store::Reader;
-use sweep::strategy::loss::{self, Context};
-use sweep::strategy::threshold::Policy;
+use archive::{Kept, runs_folder};
+use imbalance::Choice;
+use imbalance::loss::{self, Context};
+use imbalance::metric::average::mean_defined;
+use imbalance::metric::calibration::{invert_link, judge};
+use imbalance::metric::{Counts, Rate, decide, rank};
+use imbalance::threshold::Policy;
+use plan::Fingerprint;
+use store::Reader;
 
 /// One run, or the mean of several.
 #[derive(Clone, Default)]

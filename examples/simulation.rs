@@ -9,9 +9,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use sweep::archive::write_matrix;
-use sweep::rng::Rng;
-use sweep::strategy::loss::sigmoid;
+use archive::write_matrix;
+use imbalance::loss::sigmoid;
+use imbalance::rng::Rng;
 
 const WIDTH: usize = 32;
 const LABELS: usize = 4;

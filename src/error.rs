@@ -10,16 +10,20 @@ pub enum Error {
     Usage(String),
     /// A bad sweep file; the message starts with `file:line:column`.
     #[error(transparent)]
-    Spec(#[from] crate::spec::SpecError),
+    Spec(#[from] plan::SpecError),
     /// Data that cannot be used.
     #[error(transparent)]
-    Data(#[from] crate::data::DataError),
+    Data(#[from] data::DataError),
     /// The results database.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] store::StoreError),
+    /// A worker that ended early.
+    #[cfg(feature = "worker")]
+    #[error(transparent)]
+    Worker(#[from] train::worker::WorkerError),
     /// A worker's journal.
     #[error(transparent)]
-    Journal(#[from] crate::protocol::journal::JournalError),
+    Journal(#[from] protocol::journal::JournalError),
     /// A file outside the database.
     #[error("{path}: {source}", path = .path.display())]
     Io { path: PathBuf, source: std::io::Error },
@@ -34,9 +38,9 @@ pub enum Error {
     Unexpected(String),
 }
 
-impl From<crate::data::Unprepared> for Error {
-    fn from(error: crate::data::Unprepared) -> Self {
-        use crate::data::Unprepared::{Data, Disk};
+impl From<data::Unprepared> for Error {
+    fn from(error: data::Unprepared) -> Self {
+        use data::Unprepared::{Data, Disk};
         match error {
             Data(error) => Self::Data(error),
             Disk { path, what, source } => {
@@ -60,6 +64,8 @@ impl Error {
             Self::Store(_) | Self::Io { .. } | Self::Unexpected(_) => 1,
             Self::Usage(_) | Self::Spec(_) => 2,
             Self::RunsFailed { .. } => 3,
+            #[cfg(feature = "worker")]
+            Self::Worker(error) => error.exit_code(),
             // Between a worker and its controller only.
             Self::Journal(_) => 74,
             Self::Data(_) => 4,

@@ -1,4 +1,4 @@
-//! Logs on stderr, as the program's own errors read. Shared by its binaries.
+//! Logs on stderr, as the program's own errors read.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -9,14 +9,18 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, Subscriber as Logs};
 use tracing_subscriber::registry::LookupSpan;
 
+/// The crates of the house, whose words are ours.
+const CRATES: [&str; 9] = ["sweep", "imbalance", "plan", "protocol", "data", "archive", "kernel", "train", "store"];
+
 /// Listens to warnings; to more from `verbose` 1 (information) and 2 (everything of ours), to errors only where `quiet`. `RUST_LOG` overrules.
 pub fn listen(quiet: bool, verbose: u8) {
+    let ours = |level: &str| CRATES.map(|name| format!("{name}={level}")).join(",");
     let level = match (quiet, verbose) {
-        (true, _) => "sweep=error",
-        (false, 0) => "sweep=warn",
-        (false, 1) => "sweep=info",
-        (false, 2) => "sweep=debug",
-        (false, _) => "trace",
+        (true, _) => ours("error"),
+        (false, 0) => ours("warn"),
+        (false, 1) => ours("info"),
+        (false, 2) => ours("debug"),
+        (false, _) => "trace".to_owned(),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -48,6 +52,6 @@ where
         }
         let mut text = String::new();
         context.field_format().format_fields(Writer::new(&mut text), event)?;
-        writeln!(writer, "{}", crate::shown::message(&text))
+        writeln!(writer, "{}", imbalance::shown::message(&text))
     }
 }

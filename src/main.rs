@@ -1,8 +1,5 @@
 //! `sweep`: logs to stderr, one command, its exit code.
 
-#[cfg(feature = "cuda")]
-mod absent_kernels;
-
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -20,7 +17,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A closed stderr leaves the exit code.
-            let _ = writeln!(std::io::stderr(), "error: {}", sweep::shown::message(&error.to_string()));
+            let _ = writeln!(std::io::stderr(), "error: {}", imbalance::shown::message(&error.to_string()));
             ExitCode::from(error.exit_code())
         }
     }

@@ -8,7 +8,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{Place, SWEEP};
-use sweep::rng::Rng;
+use imbalance::rng::Rng;
 
 fn times() -> u64 {
     std::env::var("SWEEP_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)

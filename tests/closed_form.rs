@@ -1,5 +1,6 @@
-//! The program against theory: a linear model on the true latents of the letters, trained by real workers, decides, ranks and is tuned
-//! as the closed form says (strategies.md 8.1, F1 to F3). The full version, on more rows and on pictures, is in docs/predictions.md.
+//! The program against theory: a linear model on the true latents of the letters, trained by real workers, decides, ranks and is
+//! tuned as the closed form says (docs/strategies.md#closed-form). The full version, on more rows and on images, is in
+//! docs/predictions.md.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -9,11 +10,11 @@ mod expected;
 
 use std::fmt::Write;
 
+use archive::write_matrix;
 use common::Place;
+use data::letters::Letters;
 use expected::{Pair, RATES, Truth};
 use serde_json::Value;
-use sweep::archive::write_matrix;
-use sweep::data::letters::Letters;
 
 const SWEEP: &str = r#"
 name = "latents"

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 
 use common::Place;
-use sweep::shown::is_obeyed;
+use imbalance::shown::is_obeyed;
 
 /// Labels that paint, ring, turn a line around and compute.
 const LABELS: [&str; 3] = ["\u{1b}[31mred\u{7}\u{9b}2J", "\u{202e}turned\u{2066}", "=1+1"];
@@ -18,7 +18,7 @@ fn place() -> Place {
          [train]\nepochs = 2\n[grid]\npos_weight = [\"none\", \"neg_over_pos\"]\nsampler = [\"shuffle\", \"class_aware\"]\nthreshold = [0.5, \"max_f1\"]\n",
     );
     let values: Vec<f32> = (0..360_u16).map(|at| f32::from(at * 37 % 101) / 50.0 - 1.0).collect();
-    sweep::archive::write_matrix(&place.path("x.npy"), 3, &values).unwrap();
+    archive::write_matrix(&place.path("x.npy"), 3, &values).unwrap();
     let rows: String =
         (0..120).map(|row| format!("{row},{},{},{}\n", row % 2, u8::from(row % 3 == 0), u8::from(row % 5 == 0))).collect();
     fs::write(place.path("labels.csv"), format!("id,{}\n{rows}", LABELS.join(","))).unwrap();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use common::Place;
 use serde_json::Value;
-use sweep::model::save_tensors;
+use train::model::save_tensors;
 
 const ROWS: usize = 120;
 

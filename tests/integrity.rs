@@ -35,7 +35,7 @@ devices = ["cpu"]
 fn features() -> Place {
     let place = Place::new(FEATURES);
     let values: Vec<f32> = (0..240_u16).map(|at| f32::from(at * 37 % 101) / 50.0 - 1.0).collect();
-    sweep::archive::write_matrix(&place.path("x.npy"), 3, &values).unwrap();
+    archive::write_matrix(&place.path("x.npy"), 3, &values).unwrap();
     let rows: String = (0..80).map(|row| format!("{row},{},{}\n", row % 2, u8::from(row % 3 == 0))).collect();
     fs::write(place.path("labels.csv"), format!("id,a,b\n{rows}")).unwrap();
     place

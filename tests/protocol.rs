@@ -5,16 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
+use imbalance::Choice;
+use imbalance::LabelCounts;
+use imbalance::metric::{Counts, Ranking};
+use imbalance::sampler::Realised;
+use imbalance::threshold::Policy;
+use plan::{self, Fingerprint, Plan};
+use protocol::journal::encode;
+use protocol::{Event, Job, Order, Outcome, Record, SplitName, VERSION};
 use serde_json::Value;
-use sweep::data;
 use sweep::launcher::{Birth, Exit, Fake, Launcher, Signal, Slot, WorkerId, channel};
-use sweep::metric::{Counts, Ranking};
-use sweep::protocol::journal::encode;
-use sweep::protocol::{Event, Job, Order, Outcome, Record, SplitName, VERSION};
-use sweep::spec::{self, Choice, Fingerprint, Plan};
-use sweep::strategy::LabelCounts;
-use sweep::strategy::sampler::Realised;
-use sweep::strategy::threshold::Policy;
 
 /// A validator for the lines that `#/$defs/NAME` describes.
 fn schema(name: &str) -> jsonschema::Validator {
@@ -204,15 +204,15 @@ seed = [0, 9007199254740993]
 
 /// The plan of a sweep file with the data prepared below `cache`, or with made-up facts where the data is not there.
 fn plan(text: &str, cache: Option<&Path>) -> Plan {
-    let sweep = spec::parse("test.toml", text, &[]).unwrap();
+    let sweep = plan::parse("test.toml", text, &[]).unwrap();
     let facts = sweep.data_configs().into_iter().map(|config| match cache {
         Some(cache) => data::prepare(&config, Path::new("."), cache, &|_, _| {}).unwrap(),
         None => {
             let counts = LabelCounts { rows: 10, positives: vec![4] };
-            spec::DataFacts {
+            plan::DataFacts {
                 content: "c".to_owned(),
                 labels: vec!["A".to_owned()],
-                input: data::InputShape::Features { width: 3 },
+                input: plan::InputShape::Features { width: 3 },
                 train: counts.clone(),
                 val: counts.clone(),
                 test: counts,
@@ -226,7 +226,7 @@ fn plan(text: &str, cache: Option<&Path>) -> Plan {
 
 /// The orders of a plan, as the controller gives them.
 fn orders(plan: &Plan) -> Vec<Order> {
-    let job = |run: &spec::PlannedRun| {
+    let job = |run: &plan::PlannedRun| {
         Order::Train(Box::new(Job {
             v: VERSION,
             run: run.fingerprint.clone(),

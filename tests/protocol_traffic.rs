@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use protocol::journal;
+use protocol::{Event, Outcome, SplitName};
 use serde_json::Value;
-use sweep::protocol::journal;
-use sweep::protocol::{Event, Outcome, SplitName};
 
 /// Stands between the controller and a worker: keeps the orders and, once the worker has left, its journal.
 const LISTENER: &str = r#"#!/bin/sh
@@ -184,9 +184,9 @@ fn check(folder: &Path) {
     assert_eq!(folders, 2);
 }
 
-/// Our own worker. (In a CUDA build workers are `sweep-worker`, which needs a GPU machine.)
+/// Our own worker.
 #[test]
-#[cfg(not(feature = "cuda"))]
+#[cfg(feature = "worker")]
 fn our_worker_keeps_to_the_protocol() {
     check(listened(Path::new(env!("CARGO_BIN_EXE_sweep"))).path());
 }

@@ -29,7 +29,7 @@ fn sweep(name: &str, arguments: &[&str]) -> Option<(tempfile::TempDir, Value)> {
     Some((folder, value))
 }
 
-/// One row a strategy, policy and label, in the long form of `report --format csv`.
+/// One row per strategy, policy and label, in the long form of `report --format csv`.
 fn report_rows(folder: &Path, split: &str) -> usize {
     let output = assert_cmd::Command::cargo_bin("sweep")
         .unwrap()

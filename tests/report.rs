@@ -9,13 +9,13 @@ use std::path::Path;
 
 use common::Place;
 use npyz::WriterBuilder;
+use plan::Fingerprint;
+use protocol::Outcome;
 use serde_json::Value;
+use store::Writer;
 use sweep::command::load;
 use sweep::command::preparing::Preparing;
 use sweep::controller::progress::Voice;
-use sweep::protocol::Outcome;
-use sweep::spec::Fingerprint;
-use sweep::store::Writer;
 
 /// 2 losses (one with 2 gammas) x 2 weights x 3 seeds, two policies.
 const SWEEP: &str = r#"

@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use imbalance::PosWeight;
+use imbalance::{loss, pos_weight, sampler};
+use plan::Plan;
 use sweep::command::load;
 use sweep::command::preparing::Preparing;
 use sweep::controller::progress::Voice;
-use sweep::spec::{Plan, PosWeight};
-use sweep::strategy::{loss, pos_weight, sampler};
 
 /// Plans a file of `sweeps/`, with changes.
 fn plan(name: &str, set: &[&str]) -> Plan {
@@ -41,7 +42,7 @@ fn strategies_has_every_strategy() {
     let of_images = sampler::REGISTRY.iter().filter(|entry| !entry.build.needs_features).map(|entry| entry.kind).collect();
     assert_eq!(missing(of_images, &|kind| plan.runs.iter().any(|run| run.config.sampler.kind == kind)), [""; 0]);
     // Weights and samplers never meet: that would correct the same imbalance twice.
-    let twice = |run: &&sweep::spec::PlannedRun| run.name.pos_weight != "none" && run.config.sampler.kind != "shuffle";
+    let twice = |run: &&plan::PlannedRun| run.name.pos_weight != "none" && run.config.sampler.kind != "shuffle";
     assert_eq!(plan.runs.iter().filter(twice).count(), 0);
 }
 

@@ -1,19 +1,20 @@
-//! What a strategy comes to on the letters in closed form (strategies.md 8.1, `sweep::data::oracle`), beside what a report measured.
+//! What a strategy comes to on the letters in closed form (docs/strategies.md#closed-form, `imbalance::oracle`), beside what a
+//! report measured.
 
 #![allow(dead_code, reason = "the example and the test each read their part of it")]
 
+use imbalance::PosWeight;
+use imbalance::loss::{self, Context};
+use imbalance::oracle::{Decision, LatentCurve};
+use imbalance::{LabelCounts, parse, pos_weight};
 use serde_json::Value;
-use sweep::data::oracle::{Curve, Decision};
-use sweep::spec::PosWeight;
-use sweep::strategy::loss::{self, Context};
-use sweep::strategy::{LabelCounts, parse, pos_weight};
 
 /// The rates of the question.
 pub const RATES: [f64; 4] = [0.0848, 0.2902, 0.1696, 0.4688];
 
 /// The closed form of every label.
 pub struct Truth {
-    curves: Vec<Curve>,
+    curves: Vec<LatentCurve>,
     counts: LabelCounts,
 }
 
@@ -38,7 +39,10 @@ impl Truth {
     pub fn new(signal: f64) -> Self {
         let rows = 1_000_000;
         let positives = RATES.iter().map(|rate| (rate * rows as f64) as usize).collect();
-        Self { curves: RATES.iter().map(|rate| Curve::new(signal, *rate)).collect(), counts: LabelCounts { rows, positives } }
+        Self {
+            curves: RATES.iter().map(|rate| LatentCurve::new(signal, *rate)).collect(),
+            counts: LabelCounts { rows, positives },
+        }
     }
 
     /// The largest average precision.
@@ -56,7 +60,7 @@ impl Truth {
     /// What a perfectly trained loss decides at a score of 0.5; `None` where it has no link.
     ///
     /// # Errors
-    /// A strategy that is none.
+    /// Not the name of a strategy.
     pub fn at_half(&self, loss: &str, gamma: Option<f64>, weight: &str, label: usize) -> Result<Option<Decision>, String> {
         let weight = parse(pos_weight::REGISTRY, "pos_weight", weight).map_err(|error| error.to_string())?;
         let pos_weight = pos_weight::resolve(&PosWeight::Formula(weight), &self.counts).map_err(|error| error.to_string())?;
@@ -69,11 +73,11 @@ impl Truth {
         Ok(loss.implied_probability(label, 0.0).map(|eta| self.curves[label].decide(eta)))
     }
 
-    /// Every number of a report (`sweep report --split test --format json`) that theory knows: recall and predicted rate at 0.5, the
-    /// threshold and F1 of plain BCE under `max_f1`, and average precision.
+    /// Every number of a report (`sweep report --split test --format json`) that theory predicts: recall and predicted rate at
+    /// 0.5, the threshold and F1 of plain BCE under `max_f1`, and average precision.
     ///
     /// # Errors
-    /// A report that is none, or of other labels.
+    /// Not the JSON of `sweep report`, or a report of other labels.
     pub fn compare(&self, report: &Value) -> Result<Vec<Pair>, String> {
         let rows = report["data"][0]["rows"].as_f64().ok_or("no report: `data` is missing")?;
         let mut pairs = Vec::new();

@@ -1,12 +1,12 @@
-//! How far the numbers of a perfectly trained model stray from the closed form by the luck of finite val and test sets alone.
+//! How far the numbers of a perfectly trained model deviate from the closed form because val and test sets are finite.
 
-use sweep::data::LabelMatrix;
-use sweep::data::oracle::intercept;
-use sweep::metric::Curve;
-use sweep::rng::Rng;
-use sweep::spec::Choice;
-use sweep::strategy::loss::sigmoid;
-use sweep::strategy::threshold::{Policy, Rule};
+use imbalance::Choice;
+use imbalance::LabelMatrix;
+use imbalance::loss::sigmoid;
+use imbalance::metric::Curve;
+use imbalance::oracle::intercept;
+use imbalance::rng::Rng;
+use imbalance::threshold::{Policy, Rule};
 
 use crate::expected::{Pair, RATES};
 use crate::moments;

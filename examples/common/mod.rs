@@ -1,4 +1,4 @@
-//! What the programs that measure share.
+//! Code shared by the programs that measure.
 
 #![allow(dead_code, reason = "each program takes what it needs")]
 
@@ -6,11 +6,11 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Goes on in the environment of a worker of `threads` threads. Its libraries find that when it starts, so a program that was started
-/// in another one starts again.
+/// Continues in the environment of a worker of `threads` threads. Libraries read it at start, so a program that was started
+/// in another one executes itself again.
 pub fn as_a_worker(threads: usize) -> io::Result<()> {
     let threads = threads.to_string();
-    let environment = sweep::launcher::environment(&threads);
+    let environment = protocol::environment(&threads);
     if environment.iter().all(|(name, value)| std::env::var(name).as_deref() == Ok(*value)) {
         return Ok(());
     }

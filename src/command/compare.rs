@@ -5,7 +5,7 @@ use super::report::width;
 use crate::cli::{self, Format, Global};
 use crate::error::Error;
 use crate::report::compare::{Ask, compare, render};
-use crate::store::Reader;
+use store::Reader;
 
 /// Compares and prints.
 ///

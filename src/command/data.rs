@@ -12,13 +12,15 @@ use super::output::{self, counted};
 use super::preparing::Preparing;
 use crate::cli;
 use crate::controller::progress::Voice;
-use crate::data::diagnosis::{Diagnosis, diagnose};
-use crate::data::oracle::{Oracle, limits};
-use crate::data::{Dataset, InputShape, Skipped};
 use crate::error::Error;
-use crate::spec::{Choice, DataConfig, DataFacts, PosWeight, Source};
-use crate::strategy::sampler::{self, Realised, Train, realised};
-use crate::strategy::{self, LabelCounts, pos_weight};
+use data::{Dataset, Skipped};
+use imbalance::diagnosis::{Diagnosis, diagnose};
+use imbalance::oracle::{Oracle, limits};
+use imbalance::sampler::{self, Realised, Train, realised};
+use imbalance::{self, LabelCounts, pos_weight};
+use imbalance::{Choice, PosWeight};
+use plan::InputShape;
+use plan::{DataConfig, DataFacts, Source};
 
 /// The one JSON value of `data`.
 #[derive(Serialize)]
@@ -142,7 +144,7 @@ impl Set {
 fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing> {
     let labels = data.labels().select(&data.split().train);
     let plain = sampler::REGISTRY.iter().filter(|entry| !entry.build.needs_features);
-    let mut all: Vec<Choice> = plain.filter_map(|entry| strategy::complete(entry, BTreeMap::new()).ok()).collect();
+    let mut all: Vec<Choice> = plain.filter_map(|entry| imbalance::complete(entry, BTreeMap::new()).ok()).collect();
     for choice in typed {
         if !all.contains(choice) {
             all.push(choice.clone());
@@ -159,8 +161,8 @@ fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing>
 /// Every formula of the registry with its defaults, and every other weight of the grid. What one cannot be on this data is left
 /// out: `run` and `plan` say why, with its place in the file.
 fn weights(train: &LabelCounts, typed: &[PosWeight]) -> Vec<Weights> {
-    let plain = |entry: &strategy::Entry<pos_weight::Build>| {
-        let choice = strategy::complete(entry, BTreeMap::new()).ok()?;
+    let plain = |entry: &imbalance::Entry<pos_weight::Formula>| {
+        let choice = imbalance::complete(entry, BTreeMap::new()).ok()?;
         Some((entry.kind.to_owned(), PosWeight::Formula(choice)))
     };
     let mut all: Vec<(String, PosWeight)> = pos_weight::REGISTRY.iter().filter_map(plain).collect();

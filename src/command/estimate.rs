@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::data::InputShape;
 use crate::launcher::Slot;
-use crate::model::forward_macs;
-use crate::spec::{Plan, PlannedRun};
-use crate::store::Pace;
+use plan::InputShape;
+use plan::forward_macs;
+use plan::{Plan, PlannedRun};
+use store::Pace;
 
 /// Multiply-adds a second of one CPU thread in training, all included: 8.7 G (DenseNet-121 at 32 x 32) and 10.6 G (the `cnn` of
 /// sweeps/letters.toml) on a busy AMD EPYC machine.
@@ -99,8 +99,8 @@ fn features_macs(plan: &Plan, run: &PlannedRun) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{self, DataFacts};
-    use crate::strategy::LabelCounts;
+    use imbalance::LabelCounts;
+    use plan::{self, DataFacts};
 
     /// Two runs (seeds 0 and 1) of 10 epochs of `linear` on 1,000 train and 200 val rows of 100,000 features: 10^5 x 3 labels a row.
     fn plan() -> Plan {
@@ -116,7 +116,7 @@ mod tests {
             test: counts(200),
             folder: "x".into(),
         };
-        spec::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap()
+        plan::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap()
     }
 
     fn slot(device: &str, threads: usize) -> Slot {
@@ -146,7 +146,7 @@ mod tests {
                     grid.seed = [0, 1]\n[data]\nkind = \"letters\"\nimage_size = 112\n";
         let mut facts = plan().data[0].1.clone();
         facts.input = InputShape::Image { channels: 1, height: 112, width: 112 };
-        let plan = spec::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap();
+        let plan = plan::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap();
         let found = estimate(&plan, &[0, 1], &[slot("cpu", 1)], &[]).unwrap();
         let head = 512.0 * 3.0 * (3.0 * 1000.0 + 200.0);
         let features = 1.81e9 / 4.0 * 1400.0;

@@ -5,7 +5,7 @@ use super::report::{width, write};
 use crate::cli::{self, ExplainFormat, Global};
 use crate::error::Error;
 use crate::report::explain::{self, Ask};
-use crate::store::Reader;
+use store::Reader;
 
 /// Explains and prints, or writes to `--output`.
 ///

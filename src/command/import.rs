@@ -7,20 +7,21 @@ use serde::Serialize;
 
 use super::output::{self, counted, thousands};
 use super::report;
-use crate::archive::{self, Archive};
 use crate::cli;
 use crate::controller;
 use crate::controller::progress::{Voice, say};
-use crate::data::{Files, Imported, Scored};
 use crate::error::Error;
-use crate::metric;
-use crate::protocol::{Event, SplitName};
-use crate::spec::{
-    self, Bundle, Choice, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, Point, PosWeight, RunConfig, RunName,
-    Source, SplitConfig, TrainConfig,
+use archive::{self, Archive};
+use data::{Files, Imported, Scored};
+use imbalance::metric;
+use imbalance::stratification::SplitConfig;
+use imbalance::threshold::{self, Policy};
+use imbalance::{Choice, PosWeight};
+use plan::{
+    self, Bundle, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, Source, TrainConfig,
 };
-use crate::store::{Reader, SweepRow, Writer};
-use crate::strategy::threshold::{self, Policy};
+use protocol::{Event, SplitName};
+use store::{Reader, SweepRow, Writer};
 
 /// What every column says that nobody told us about.
 const UNKNOWN: &str = "imported";
@@ -51,7 +52,7 @@ pub fn was_imported(sweep: &SweepRow) -> bool {
 /// # Errors
 /// Files that cannot be used, with the place of the first fault; a name or a policy that is none; the database.
 pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> {
-    if let Some(why) = spec::unusable_name(&args.name) {
+    if let Some(why) = plan::unusable_name(&args.name) {
         return Err(Error::Usage(format!("--name {why}")));
     }
     let policies = policies(&args.thresholds)?;

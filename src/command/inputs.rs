@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::load;
 use super::preparing::Preparing;
-use crate::data::{self, DataError, Unfit};
 use crate::error::Error;
-use crate::shown::shown;
-use crate::spec::{Fingerprint, Sweep};
-use crate::store::{FailedForData, SweepId, Writer};
+use data::{self, DataError, Unfit};
+use imbalance::shown::shown;
+use plan::{Fingerprint, Sweep};
+use store::{FailedForData, SweepId, Writer};
 
 /// Where prepared data comes from.
 pub struct Origin<'a> {

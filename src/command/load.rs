@@ -1,15 +1,13 @@
 //! From a sweep file to its plan: read, check, prepare the data, plan. `run`, `plan` and `data` come through here; `resume` reads
 //! the text that the database kept.
 
+use super::preparing::Preparing;
+use crate::error::Error;
+use archive::file::open_regular;
+use plan::{self, DataFacts, HubFile, Plan, Recorded, SpecError, Sweep, WeightFile};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-use super::preparing::Preparing;
-use crate::archive::file::open_regular;
-use crate::data;
-use crate::error::Error;
-use crate::spec::{self, DataFacts, HubFile, Plan, Recorded, SpecError, Sweep, WeightFile};
 
 /// Bytes of a sweep file at most.
 const MOST: u64 = 16 << 20;
@@ -57,7 +55,7 @@ pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
         let line = error.as_bytes().iter().take(valid).filter(|&&byte| byte == b'\n').count() + 1;
         SpecError { place: format!("{shown}:{line}:1"), message: "is not text in UTF-8; a sweep file is a TOML file".to_owned() }
     })?;
-    let sweep = spec::parse(&shown, &text, set)?;
+    let sweep = plan::parse(&shown, &text, set)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
     Ok(File { sweep, path, base, text: Recorded { text, changes: Some(set.to_vec()) } })

@@ -42,7 +42,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Show(args) => wait(show::run(&global, &args)),
         Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
-        Command::Worker(args) => worker::run(&args),
+        Command::Worker(args) => worker::run(args),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::report::wrap;
-use crate::shown;
+use imbalance::shown;
 
 /// Columns of a terminal that tables are made for.
 pub const WIDTH: usize = 100;

@@ -14,9 +14,10 @@ use crate::controller::progress::{Voice, span};
 use crate::error::Error;
 use crate::launcher::Slot;
 use crate::report::{explain, lint};
-use crate::spec::{DataFacts, Fingerprint, Plan, PosWeight, RunName};
-use crate::store::Reader;
-use crate::strategy::threshold::Policy;
+use imbalance::PosWeight;
+use imbalance::threshold::Policy;
+use plan::{DataFacts, Fingerprint, Plan, RunName};
+use store::Reader;
 
 /// Rows of the table of strategies.
 const SHOWN: usize = 30;

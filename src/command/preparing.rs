@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::thousands;
 use crate::controller::progress::{Voice, say};
-use crate::spec::{DataConfig, Source};
+use plan::{DataConfig, Source};
 
 /// Work that takes less is not worth a word.
 const PATIENCE: Duration = Duration::from_millis(700);

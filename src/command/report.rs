@@ -7,7 +7,7 @@ use super::output::print;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
 use crate::report::{self, Form, Question, Summary};
-use crate::store::{Reader, SweepId};
+use store::{Reader, SweepId};
 
 /// Rows whose labels are shown unless `--top` says how many.
 const DETAILED: usize = 10;

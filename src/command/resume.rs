@@ -7,13 +7,13 @@ use super::import;
 use super::inputs::{self, Origin};
 use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
-use crate::archive::Archive;
 use crate::cli;
 use crate::controller;
 use crate::controller::progress::Voice;
 use crate::error::Error;
-use crate::spec::{Sweep, WorkersConfig};
-use crate::store::{Reader, Writer};
+use archive::Archive;
+use plan::{Sweep, WorkersConfig};
+use store::{Reader, Writer};
 
 /// Trains what a recorded sweep still lacks.
 ///

@@ -4,12 +4,12 @@ use super::inputs::{self, Origin};
 use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
 use super::{load, plan};
-use crate::archive::Archive;
 use crate::cli;
 use crate::controller;
 use crate::controller::progress::Voice;
 use crate::error::Error;
-use crate::store::Writer;
+use archive::Archive;
+use store::Writer;
 
 /// Runs a sweep file from its beginning to its end.
 ///

@@ -7,7 +7,7 @@ use super::report::styled;
 use crate::cli::{self, Format, Global};
 use crate::error::Error;
 use crate::report;
-use crate::store::Reader;
+use store::Reader;
 
 /// Prints the run that `args` names.
 ///

@@ -6,8 +6,8 @@ use super::output::{self, Facts, Grid, counted, fit};
 use crate::cli;
 use crate::controller::progress::span;
 use crate::error::Error;
-use crate::shown::cut;
-use crate::store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
+use imbalance::shown::cut;
+use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
 
 /// Failed runs in the table.
 const SHOWN: usize = 20;

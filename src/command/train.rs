@@ -8,14 +8,14 @@ use serde_json::Value;
 
 use super::output::{self, counted};
 use super::report;
-use crate::archive::Archive;
 use crate::cli;
 use crate::controller::progress::{Voice, say, span};
 use crate::controller::{self, Halt, Interrupts, Limits, Settings, Summary};
 use crate::error::Error;
 use crate::launcher::{self, Slot};
-use crate::spec::WorkersConfig;
-use crate::store::{FailedRun, Reader, SweepId, SweepRow, Writer};
+use archive::Archive;
+use plan::WorkersConfig;
+use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
 /// A worker that says nothing for so long hangs: a step, a test of one epoch and the loading of weights all take less.
 const HUNG_AFTER: Duration = Duration::from_secs(600);

@@ -1,5 +1,4 @@
-//! `sweep worker`, which launchers start. In a CUDA build the workers are the program `sweep-worker`: this one must not refer to
-//! Candle, or it would need the CUDA libraries to start (docs/decisions/0003-two-binaries-with-cuda.md).
+//! `sweep worker`, which launchers start. Without the feature `worker` the workers are the program `sweep-worker`.
 
 use crate::cli::Worker;
 use crate::error::Error;
@@ -7,18 +6,21 @@ use crate::error::Error;
 /// Serves orders until the last one.
 ///
 /// # Errors
-/// As [`crate::worker::run`].
-#[cfg(not(feature = "cuda"))]
-pub fn run(args: &Worker) -> Result<(), Error> {
-    crate::worker::run(args)
+/// As [`train::worker::run`].
+#[cfg(feature = "worker")]
+pub fn run(args: Worker) -> Result<(), Error> {
+    let Worker { device, threads, journal, name } = args;
+    Ok(train::worker::run(&train::worker::Options { device, threads, journal, name })?)
 }
 
 /// Says which program trains instead.
 ///
 /// # Errors
 /// Always.
-#[cfg(feature = "cuda")]
-pub fn run(args: &Worker) -> Result<(), Error> {
-    let device = &args.device;
-    Err(Error::Usage(format!("in a CUDA build the worker for `{device}` is the program `sweep-worker` beside this one")))
+#[cfg(not(feature = "worker"))]
+pub fn run(args: Worker) -> Result<(), Error> {
+    let device = args.device;
+    Err(Error::Usage(format!(
+        "this sweep was built without workers: the one for `{device}` is the program `sweep-worker` beside it"
+    )))
 }

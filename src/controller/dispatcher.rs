@@ -13,12 +13,12 @@ use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::state::{Action, Event, Halt, Limits, News, Queued, State, Tally};
-use crate::archive::Archive;
 use crate::error::Error;
 use crate::launcher::{Birth, Launcher, Signal, Slot, WorkerId};
-use crate::protocol::{Job, Order, Outcome};
-use crate::spec::Fingerprint;
-use crate::store::{Missing, Writer};
+use archive::Archive;
+use plan::Fingerprint;
+use protocol::{Job, Order, Outcome};
+use store::{Missing, Writer};
 
 /// How often journals are looked at although nobody has been woken.
 const SLOW: Duration = Duration::from_secs(2);

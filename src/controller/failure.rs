@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::launcher::Exit;
-use crate::protocol::Outcome;
+use protocol::Outcome;
 
 /// The code a worker exits with when it cannot write its journal.
 pub const JOURNAL_IO: i32 = 74;

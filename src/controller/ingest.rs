@@ -4,12 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::archive::Archive;
 use crate::error::Error;
 use crate::launcher;
-use crate::protocol::journal;
-use crate::protocol::{Event, Outcome, Record};
-use crate::store::Writer;
+use archive::Archive;
+use protocol::journal;
+use protocol::{Event, Outcome, Record};
+use store::Writer;
 
 /// One journal and how far it has been read.
 #[derive(Debug)]

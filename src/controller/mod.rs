@@ -15,11 +15,11 @@ use progress::{Progress, Voice};
 pub use refill::evaluate;
 pub use state::{Halt, Limits};
 
-use crate::archive::Archive;
 use crate::error::Error;
 use crate::launcher::{self, Fake, Launcher, Local, Slot};
-use crate::spec::Fingerprint;
-use crate::store::{SweepId, Writer};
+use archive::Archive;
+use plan::Fingerprint;
+use store::{SweepId, Writer};
 
 /// How a sweep is to be run.
 #[derive(Clone, Debug)]

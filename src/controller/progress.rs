@@ -9,8 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::state::{Halt, News, Tally};
 use crate::launcher::WorkerId;
-use crate::protocol::{Job, Outcome};
-use crate::shown;
+use imbalance::shown;
+use protocol::{Job, Outcome};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,8 +250,8 @@ impl Progress {
 fn describe(job: &Job) -> String {
     let config = &job.config;
     let weight = match &config.pos_weight {
-        crate::spec::PosWeight::Explicit(weights) => shown::shown(&format!("{weights:?}")),
-        crate::spec::PosWeight::Formula(choice) => choice.to_string(),
+        imbalance::PosWeight::Explicit(weights) => shown::shown(&format!("{weights:?}")),
+        imbalance::PosWeight::Formula(choice) => choice.to_string(),
     };
     format!("{} {} {weight} {} seed {}", job.run.short(), config.loss, config.sampler, config.seed)
 }

@@ -3,15 +3,15 @@
 use std::io;
 use std::path::Path;
 
-use crate::archive::Kept;
-use crate::data::LabelMatrix;
-use crate::metric;
-use crate::protocol::{Event, SplitName};
-use crate::spec::Fingerprint;
-use crate::strategy::threshold::Policy;
+use archive::Kept;
+use imbalance::LabelMatrix;
+use imbalance::metric;
+use imbalance::threshold::Policy;
+use plan::Fingerprint;
+use protocol::{Event, SplitName};
 
 /// Evaluations of a recorded run under `policies`, from its folder: val at every epoch, test where its scores were kept.
-/// `Eval` events of attempt 0, as [`crate::store::Writer::record`] takes them. A run without test rows (scores that were imported)
+/// `Eval` events of attempt 0, as [`store::Writer::record`] takes them. A run without test rows (scores that were imported)
 /// has none there.
 ///
 /// # Errors
@@ -22,7 +22,7 @@ pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Re
     let mut events = Vec::new();
     for epoch in 0..epochs {
         let val = kept.val(epoch)?;
-        let wanted = kept.has_test(epoch) || epoch + 1 == epochs && kept.test_truth.rows() > 0;
+        let wanted = kept.has_test(epoch)? || epoch + 1 == epochs && kept.test_truth.rows() > 0;
         let test = if wanted { Some(kept.test(epoch)?) } else { None };
         for policy in policies {
             let thresholds = policy.fit(&val, &kept.val_truth);
@@ -52,7 +52,7 @@ pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::testing;
+    use archive::testing;
 
     fn kept() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();

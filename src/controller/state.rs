@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::failure;
 use crate::launcher::{Exit, WorkerId};
-use crate::protocol::{Event as Said, Outcome, VERSION};
-use crate::spec::Fingerprint;
+use plan::Fingerprint;
+use protocol::{Event as Said, Outcome, VERSION};
 
 /// Index into the runs that the machine was given.
 pub type RunIndex = usize;

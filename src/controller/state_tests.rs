@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::Event as Said;
+use protocol::Event as Said;
 
 const HUNG: Duration = Duration::from_secs(600);
 

@@ -20,7 +20,7 @@ pub struct Slot {
 /// A name that is no device, a CUDA device in a build without CUDA.
 pub fn slots(devices: &[String], per_device: usize) -> Result<Vec<Slot>, Error> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    divide(&named(devices, cfg!(feature = "cuda"), cuda_devices())?, per_device, cores)
+    divide(&named(devices, !cfg!(feature = "worker"), cuda_devices())?, per_device, cores)
 }
 
 fn named(devices: &[String], cuda_build: bool, present: usize) -> Result<Vec<String>, Error> {
@@ -35,7 +35,7 @@ fn named(devices: &[String], cuda_build: bool, present: usize) -> Result<Vec<Str
                     return Err(Error::Usage(format!("device `{device}`: a device is cpu, cuda:N (N = 0, 1, ...) or auto")));
                 };
                 if !cuda_build {
-                    let words = "this sweep was built without CUDA; build it with `cargo build --release --features cuda`";
+                    let words = "this sweep trains on the CPU by itself; docs/cuda.md says how to build the one for CUDA";
                     return Err(Error::Usage(format!("device `{device}`: {words}")));
                 }
                 if number >= present {

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::{Birth, Exit, Launcher, Signal, WorkerId};
-use crate::metric::{Counts, Ranking};
-use crate::protocol::journal::{Journal, JournalError};
-use crate::protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
-use crate::rng::Rng;
+use imbalance::metric::{Counts, Ranking};
+use imbalance::rng::Rng;
+use protocol::journal::{Journal, JournalError};
+use protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
 
 /// Seconds that a made-up epoch takes; 0 by default.
 const EPOCH_SECONDS: &str = "SWEEP_FAKE_EPOCH_SECONDS";

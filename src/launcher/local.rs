@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Notify, mpsc};
 
 use super::{Birth, Exit, Launcher, Signal, WorkerId, memory};
-use crate::protocol::Order;
+use protocol::Order;
 
 /// A program that takes the place of `sweep worker` (docs/protocol.md).
 const WORKER: &str = "SWEEP_WORKER";
@@ -38,8 +38,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// A launcher of this program's own workers; of `sweep-worker` beside it in a CUDA build, so that the controller itself
-    /// links no CUDA library.
+    /// A launcher of this program's own workers; of `sweep-worker` beside it where this program was built without workers.
     ///
     /// # Errors
     /// The program cannot tell where it lies.
@@ -47,7 +46,7 @@ impl Local {
         let itself = std::env::current_exe()?;
         let program = match std::env::var_os(WORKER) {
             Some(program) => program.into(),
-            None if cfg!(feature = "cuda") => itself.with_file_name("sweep-worker"),
+            None if !cfg!(feature = "worker") => itself.with_file_name("sweep-worker"),
             None => itself,
         };
         let oom_kills = Arc::new(AtomicU64::new(memory::oom_kills()));
@@ -55,17 +54,8 @@ impl Local {
     }
 }
 
-/// What a worker of `threads` threads finds in its environment, where libraries read it once and early.
-///
-/// Candle's own pool spins until each of its threads has had its turn, which rayon's threads beside it delay: the kernels share out
-/// their work through rayon, and Candle keeps to one thread. An allocator that gives memory back gets it again in the next step,
-/// page by page: mimalloc keeps it.
-#[must_use]
-pub fn environment(threads: &str) -> [(&'static str, &str); 3] {
-    [("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", "1"), ("MIMALLOC_PURGE_DELAY", "-1")]
-}
-
 impl Launcher for Local {
+    #[expect(clippy::disallowed_methods, reason = "this is the launcher")]
     fn start(&mut self, birth: Birth) -> io::Result<()> {
         let threads = birth.slot.threads.to_string();
         let mut child = Command::new(&self.program)
@@ -73,7 +63,7 @@ impl Launcher for Local {
             .args(["--device", &birth.slot.device, "--threads", &threads, "--name", &birth.name])
             .arg("--journal")
             .arg(&birth.journal)
-            .envs(environment(&threads))
+            .envs(protocol::environment(&threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&birth.log)?)

@@ -13,11 +13,11 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use crate::protocol::Order;
+use protocol::Order;
 
 pub use devices::{Slot, slots};
 pub use fake::Fake;
-pub use local::{Local, end_orphan, environment};
+pub use local::{Local, end_orphan};
 
 /// One incarnation of a worker; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

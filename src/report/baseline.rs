@@ -8,11 +8,11 @@ use super::load::Part;
 use super::question::Question;
 use super::score;
 use super::summary::{DataSet, Row, Spread};
-use crate::metric::Counts;
-use crate::metric::average::mean_defined;
-use crate::spec::DataFacts;
-use crate::store::METRICS;
-use crate::strategy::LabelCounts;
+use imbalance::LabelCounts;
+use imbalance::metric::Counts;
+use imbalance::metric::average::mean_defined;
+use plan::DataFacts;
+use store::METRICS;
 
 /// The policy of the baseline, in every format.
 pub const ALL_POSITIVE: &str = "all_positive";

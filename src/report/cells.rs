@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::summary::Spread;
-use crate::shown::escape;
+use imbalance::shown::escape;
 
 /// A value that is not there.
 pub const NONE: &str = "–";

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::cells::text;
 use super::summary::{LabelLine, Row, Summary};
-use crate::shown::lines;
+use imbalance::shown::lines;
 
 /// CSV with a header; a report without rows is the header alone. Values that are not defined are empty.
 ///

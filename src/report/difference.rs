@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posterior, wilcoxon};
+use imbalance::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posterior, wilcoxon};
 
 /// Of every interval.
 pub const LEVEL: f64 = 0.95;
@@ -156,7 +156,7 @@ mod tests {
                 .starts_with("cannot reject by design: 3 pairs give a smallest p of 0.25, one comparison at 0.05 needs 6 pairs"),
             "{sentence}"
         );
-        // strategies.md 4.5: 11 contrasts need 9 seeds
+        // docs/strategies.md#certainty: 11 contrasts need 9 seeds
         assert_eq!(Power::of(&[3; 11]).unwrap().pairs_needed, 9);
         assert_eq!(Power::of(&[9; 11]).unwrap().sentence, None);
         assert_eq!(Power::of(&[0]), None);

@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 
 use super::question::Split;
-use crate::archive::Kept;
-use crate::data::{Dataset, LabelMatrix};
-use crate::spec::{DataConfig, Source};
+use archive::Kept;
+use data::Dataset;
+use imbalance::LabelMatrix;
+use plan::{DataConfig, Source};
 
 /// One split as one run sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,7 +88,7 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::testing::{fill, write};
+    use archive::testing::{fill, write};
 
     #[test]
     fn kept_scores_are_read_for_both_splits() {

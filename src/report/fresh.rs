@@ -8,13 +8,13 @@ use rayon::prelude::*;
 use super::load::Loaded;
 use super::question::{Question, Split};
 use super::score::{self, Labels, Score};
-use crate::archive::{Kept, runs_folder};
-use crate::data::LabelMatrix;
 use crate::error::Error;
-use crate::metric;
-use crate::metric::average::mean_defined;
-use crate::store::At;
-use crate::strategy::threshold::{Policy, Rule};
+use archive::{Kept, runs_folder};
+use imbalance::LabelMatrix;
+use imbalance::metric;
+use imbalance::metric::average::mean_defined;
+use imbalance::threshold::{Policy, Rule};
+use store::At;
 
 /// Adds to `loaded` the evaluations under its one policy that the database lacks.
 ///
@@ -70,7 +70,7 @@ fn one(run: usize, folder: &Path, epoch: usize, policy: &Policy, split: Split) -
     let kept = Kept::open(folder)?;
     let val = kept.val(epoch)?;
     let thresholds = policy.fit(&val, &kept.val_truth);
-    let test = if split == Split::Test && kept.has_test(epoch) {
+    let test = if split == Split::Test && kept.has_test(epoch)? {
         Some(evaluation(run, &kept.test(epoch)?, &kept.test_truth, &thresholds))
     } else {
         None

@@ -8,9 +8,9 @@ use super::load::Loaded;
 use super::question::{Column, Question, Split};
 use super::score::{Score, place};
 use super::summary::{Absent, DataSet, Row, Spread};
-use crate::spec::DataFacts;
-use crate::store::METRICS;
-use crate::strategy::LabelCounts;
+use imbalance::LabelCounts;
+use plan::DataFacts;
+use store::METRICS;
 
 /// The column that numbers data sets where no other column tells them apart.
 pub const PREPARED: &str = "prepared";

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::cells::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
 use super::summary::{Row, Spread, Summary};
-use crate::store::At;
+use store::At;
 
 /// Which of the identifying columns differ between rows: only those are worth a column.
 pub struct Layout<'s> {

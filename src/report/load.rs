@@ -10,10 +10,10 @@ use super::question::{Question, Split};
 use super::score::{LabelScore, Labels, Score};
 use super::summary::Summary;
 use crate::error::Error;
-use crate::spec::DataFacts;
-use crate::store::{At, Evaluated, LabelMeans, Reader, SweepRow, SweepRun};
-use crate::strategy::sampler::Realised;
-use crate::strategy::threshold::Policy;
+use imbalance::sampler::Realised;
+use imbalance::threshold::Policy;
+use plan::DataFacts;
+use store::{At, Evaluated, LabelMeans, Reader, SweepRow, SweepRun};
 
 /// One run of the sweep, recorded or not.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use super::cells::Grid;
 use super::layout::Layout;
 use super::summary::Summary;
 use super::{explain, samplers};
-use crate::shown::is_obeyed;
+use imbalance::shown::is_obeyed;
 
 /// The report in GitHub-flavoured Markdown.
 #[must_use]

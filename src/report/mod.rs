@@ -34,7 +34,7 @@ pub use show_table::render as render_run;
 pub use summary::*;
 
 use crate::error::Error;
-use crate::store::{At, Reader, SweepRow};
+use store::{At, Reader, SweepRow};
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

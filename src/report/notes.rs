@@ -3,7 +3,7 @@
 use super::load::Loaded;
 use super::question::{Question, Split};
 use super::summary::Summary;
-use crate::store::At;
+use store::At;
 
 /// The notes of a report, most important first.
 #[must_use]

@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::cli;
 use crate::error::Error;
-use crate::store::{At, METRICS, SweepRun};
-use crate::strategy::nearest;
-use crate::strategy::threshold::{self, Policy};
+use imbalance::nearest;
+use imbalance::threshold::{self, Policy};
+use store::{At, METRICS, SweepRun};
 
 /// The splits that are reported. Strategies are ranked on val, whichever is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,8 +1,8 @@
 //! One evaluation as the reports see it, and what counts alone say of one.
 
-use crate::metric::Counts;
-use crate::metric::average::Averages;
-use crate::store::{EvaluationId, LabelMeans, METRICS};
+use imbalance::metric::Counts;
+use imbalance::metric::average::Averages;
+use store::{EvaluationId, LabelMeans, METRICS};
 
 /// One evaluation: a run on one split at one epoch under one policy.
 #[derive(Clone, Debug, PartialEq)]

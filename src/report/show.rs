@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::store::{AttemptRow, EpochRow, LabelRow, Reader, ResultRow, RunRow, StoreError};
-use crate::strategy::sampler::Realised;
+use imbalance::sampler::Realised;
+use store::{AttemptRow, EpochRow, LabelRow, Reader, ResultRow, RunRow, StoreError};
 
 /// A run with its attempts, epochs and results; what `sweep show --format json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]

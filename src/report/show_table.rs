@@ -5,9 +5,9 @@ use serde_json::{Map, Value};
 use super::cells::{Grid, Head, NONE, number, percent, shorten, text};
 use super::show::{EpochLine, Shown};
 use super::table::{Weight, draw};
-use crate::spec::{RunConfig, Source};
-use crate::store::{AttemptRow, LabelRow, time_in_words};
-use crate::strategy::sampler::Realised;
+use imbalance::sampler::Realised;
+use plan::{RunConfig, Source};
+use store::{AttemptRow, LabelRow, time_in_words};
 
 /// Columns that a line of the configuration may take.
 const WIDTH: usize = 110;
@@ -114,7 +114,7 @@ fn word(value: &Value) -> String {
         };
         return format!("[{}]", values.iter().map(item).collect::<Vec<_>>().join(" "));
     }
-    match serde_json::from_value::<crate::spec::Choice>(value.clone()) {
+    match serde_json::from_value::<imbalance::Choice>(value.clone()) {
         Ok(choice) if value.is_object() => choice.to_string(),
         _ => text(Some(value)),
     }
@@ -155,8 +155,8 @@ fn weights(shown: &Shown) -> Grid {
     let drawn = shown.drawn.as_ref();
     let line = |(at, label): (usize, &String)| {
         // A split without rows is one that nobody told of.
-        let positives = |counts: &crate::strategy::LabelCounts| counts.positives.get(at).copied().filter(|_| counts.rows > 0);
-        let rate = |counts: &crate::strategy::LabelCounts| {
+        let positives = |counts: &imbalance::LabelCounts| counts.positives.get(at).copied().filter(|_| counts.rows > 0);
+        let rate = |counts: &imbalance::LabelCounts| {
             positives(counts).map_or_else(|| NONE.to_owned(), |n| percent(n as f64 / counts.rows as f64))
         };
         vec![

@@ -8,7 +8,7 @@ use super::cells::{Grid, percent, wrap};
 use super::layout::Layout;
 use super::summary::Summary;
 use super::{explain, samplers};
-use crate::shown::escape;
+use imbalance::shown::escape;
 
 /// A rule below the heads, two blanks between columns.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));

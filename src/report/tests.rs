@@ -9,11 +9,11 @@ use super::question::{Question, Split, columns};
 use super::score::{LabelScore, Labels, Score, place};
 use super::summary::{Row, Spread, Summary};
 use super::{Form, baseline::ALL_POSITIVE, labels, rank, render};
-use crate::data::InputShape;
-use crate::spec::DataFacts;
-use crate::store::{METRICS, SweepRow, SweepRun};
-use crate::strategy::LabelCounts;
-use crate::strategy::sampler::Realised;
+use imbalance::LabelCounts;
+use imbalance::sampler::Realised;
+use plan::DataFacts;
+use plan::InputShape;
+use store::{METRICS, SweepRow, SweepRun};
 
 /// Two labels: a tenth and a half of 100 val rows, two and five tenths of 50 test rows.
 fn facts() -> DataFacts {

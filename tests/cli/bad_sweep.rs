@@ -24,7 +24,7 @@ fn what_is_no_toml_is_placed() {
 
 #[test]
 fn unknown_keys_have_their_nearest_name() {
-    refused("epochs = 2", "epoch = 2", &["sweep.toml:9:1", "`epoch` is no key in [train]", "did you mean `epochs`?"]);
+    refused("epochs = 2", "epoch = 2", &["sweep.toml:9:1", "`epoch` is not a key in [train]", "did you mean `epochs`?"]);
     refused(
         "loss = [\"bce\", \"focal\"]",
         "loss = [\"bce\", \"fokal\"]",

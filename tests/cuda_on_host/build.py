@@ -160,7 +160,7 @@ def main() -> None:
     work = [("self", HERE / "self/faults.cu", out / "self/faults.ptx")]
     work += [("candle", candle / f"{name}.cu", candle_ptx / f"{name}.ptx") for name in CANDLE]
     for folder in our_ptx:
-        work += [("ours", source, folder / f"{source.stem}.ptx") for source in sorted((ROOT / "src/kernel/cuda").glob("*.cu"))]
+        work += [("ours", source, folder / f"{source.stem}.ptx") for source in sorted((ROOT / "crates/kernel/src/cuda").glob("*.cu"))]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda one: kernels(out, *one), work))
 

@@ -5,7 +5,7 @@ file holds the names and shapes of its state, and the features of two pictures: 
 float64; how far torch's own float32 is off goes to stderr.
 
 `python tests/oracle/backbones.py FOLDER` writes whole weights and results of randomly initialised networks (seed 0, running statistics of a
-few steps) as safetensors instead, which tests/backbones.rs reads where SWEEP_BACKBONES names that folder.
+few steps) as safetensors instead, which crates/train/tests/backbones.rs reads where SWEEP_BACKBONES names that folder.
 """
 import json
 import pathlib

@@ -68,7 +68,7 @@ def sign_flip(d):
 
 
 def holm(p):
-    """As the definition has it: strategies.md 4.5."""
+    """As the definition has it: docs/strategies.md#certainty."""
     p, m = np.asarray(p), len(p)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(m)

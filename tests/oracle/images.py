@@ -1,6 +1,6 @@
 """Small image files of every kind and the pixels Pillow makes of them: tests/oracle/images/*.{png,jpg} and expected.json.
 
-`cargo test` compares src/data/decode.rs with these. Run: python tests/oracle/images.py
+`cargo test` compares crates/data/src/decode.rs with these. Run: python tests/oracle/images.py
 """
 
 import json

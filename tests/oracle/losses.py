@@ -1,7 +1,7 @@
 """torch's, torchvision's and timm's word on the losses: python tests/oracle/losses.py writes losses.json beside itself.
 
 Each case: loss, its parameters, pos_weight, epoch (of 4), logits [rows, labels], targets, the value and its gradient by the logits.
-"golden" is the batch of strategies.md section 1; "batch" has rows without labels and a label without positives; "extreme" holds logits
+"golden" is the batch of docs/strategies.md#golden-batch; "batch" has rows without labels and a label without positives; "extreme" holds logits
 up to +-1e4. focal comes from torchvision, asl, db, poly1, two_way and zlpr from timm, bce from torch; what no package has is written
 here from its paper and differentiated by torch. All in float64 (timm's casts to float32 are undone), except focal_seed, which is
 the question's own code in float32.

@@ -1,6 +1,6 @@
 """scikit-learn's word on the metrics: python tests/oracle/metrics.py writes metrics.json beside itself.
 
-Random cases are described by their recipe (the same 64-bit generator is in src/metric/tests.rs), edge cases carry their cells.
+Random cases are described by their recipe (the same 64-bit generator is in crates/imbalance/src/metric/tests.rs), edge cases carry their cells.
 Undefined values are null: average precision without positives, ROC-AUC with one class.
 """
 import json
@@ -137,7 +137,7 @@ EDGE = {
     "one row": ([[.7, .2, .5]], [[1, 1, 0]], [.5, .5, .5]),
     "empty predictions": ([[.1, .2, .3], [.3, .2, .1], [.2, .2, .2]], [[1, 0, 0], [0, 1, 0], [0, 0, 0]], [.9, .9, .9]),
     "extreme scores": ([[0., 1.], [1., 0.], [1e-38, 1.], [.5, 1e-45]], [[0, 1], [1, 0], [1, 1], [0, 1]], [0., 1.]),
-    "toy of strategies.md 5": ([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], [.5, .5, .5]),
+    "toy of docs/strategies.md#metrics": ([[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], [[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], [.5, .5, .5]),
 }
 RANDOM = [(1, 2, 24, .5, 1), (7, 3, 2, .4, 2), (50, 4, 24, .5, 3), (50, 4, 3, .5, 4), (400, 4, 24, .1, 5), (400, 4, 8, .9, 6),
           (30, 60, 24, .2, 7), (30, 60, 1, .6, 8), (5000, 4, 24, .15, 9), (5000, 4, 10, .15, 10), (200, 1, 6, .3, 11)]

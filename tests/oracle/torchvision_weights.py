@@ -1,7 +1,7 @@
 """Our DenseNet-121 against a randomly initialised one of torchvision, from its own safetensors: python tests/oracle/torchvision_weights.py [size batch seed]
 
 Run by hand in the repository (it needs cargo, and 200 MB below the temporary folder): writes the weights and torch's results and runs the test
-in tests/densenet.rs that reads them, once against torch's float32 and once against its float64.
+in crates/train/tests/densenet.rs that reads them, once against torch's float32 and once against its float64.
 
 Among millions of values some are so near the rectifier's corner that rounding decides on which side they are, and with it a piece of
 the gradient. The script counts them for the seed (default 0): inputs of a rectifier, in float64, smaller than 1e-6 of their map's root
@@ -52,7 +52,7 @@ def step(state, x, y, dtype, near=None):
 
 
 def apart(other, double):
-    """How far a result is from float64's, relative to the norm of each tensor (of a norm's weight: at least of its bias, see tests/densenet.rs)."""
+    """How far a result is from float64's, relative to the norm of each tensor (of a norm's weight: at least of its bias, see crates/train/tests/densenet.rs)."""
     off = {}
     for name, t in double.items():
         if name.startswith("after"):

@@ -2,11 +2,11 @@
 
 use super::{Drawing, Set, Splits, Weights};
 use crate::command::output::{Facts, Grid, WIDTH, counted, fit, matrix, thousands};
-use crate::data::Skipped;
-use crate::data::diagnosis::{Diagnosis, Pattern};
-use crate::data::oracle::Oracle;
-use crate::strategy::LabelCounts;
-use crate::strategy::sampler::Realised;
+use data::Skipped;
+use imbalance::LabelCounts;
+use imbalance::diagnosis::{Diagnosis, Pattern};
+use imbalance::oracle::Oracle;
+use imbalance::sampler::Realised;
 
 /// Labels that tables show; JSON has all.
 const LABELS: usize = 40;

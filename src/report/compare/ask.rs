@@ -3,10 +3,10 @@
 use super::super::question::{Split, unknown};
 use crate::cli;
 use crate::error::Error;
-use crate::metric::certainty::Resampling;
-use crate::spec::Choice;
-use crate::store::METRICS;
-use crate::strategy::threshold::{self, Policy};
+use imbalance::Choice;
+use imbalance::metric::certainty::Resampling;
+use imbalance::threshold::{self, Policy};
+use store::METRICS;
 
 /// Metrics that are compared unless one is named: ranking first, then decisions.
 const USUAL: [&str; 3] = ["macro_ap", "macro_f1", "micro_f1"];

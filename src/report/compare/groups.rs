@@ -164,7 +164,7 @@ mod tests {
     use super::super::ask::Selector;
     use super::super::pairs::{pair, select};
     use super::*;
-    use crate::store::SweepRun;
+    use store::SweepRun;
 
     fn run(loss: &str, seed: i64, state: &str) -> Run {
         let row = SweepRun {

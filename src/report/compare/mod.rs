@@ -21,11 +21,11 @@ use super::evidence::{self, Evidence};
 use super::load::{self, Loaded, Run};
 use super::question::{Question, Split};
 use super::score::place;
-use crate::archive::runs_folder;
 use crate::error::Error;
-use crate::spec::RunConfig;
-use crate::store::{At, Reader, RunRow};
-use crate::strategy::threshold::Policy;
+use archive::runs_folder;
+use imbalance::threshold::Policy;
+use plan::RunConfig;
+use store::{At, Reader, RunRow};
 
 /// What `sweep compare --format json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -106,7 +106,7 @@ fn flat(config: &RunConfig) -> BTreeMap<String, String> {
     fn add(key: &str, value: &serde_json::Value, flat: &mut BTreeMap<String, String>) {
         match value {
             serde_json::Value::Object(entries) if entries.contains_key("kind") && key != "data" => {
-                let choice: Option<crate::spec::Choice> = serde_json::from_value(value.clone()).ok();
+                let choice: Option<imbalance::Choice> = serde_json::from_value(value.clone()).ok();
                 flat.insert(key.to_owned(), choice.map_or_else(|| value.to_string(), |choice| choice.to_string()));
             }
             serde_json::Value::Object(entries) => {

@@ -173,7 +173,7 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
-    use crate::store::SweepRun;
+    use store::SweepRun;
 
     /// (loss, pos_weight, gamma, sampler) x 2 seeds.
     fn runs(strategies: &[(&str, &str, Option<f64>, &str)]) -> Vec<Run> {

@@ -8,8 +8,8 @@ use super::super::evidence::{Evidence, Groups};
 use super::super::question::Split;
 use super::ask::Ask;
 use super::statistics::{Judged, is_of_rankings};
-use crate::metric::certainty::{Estimate, bootstrap};
-use crate::strategy::threshold::Policy;
+use imbalance::metric::certainty::{Estimate, bootstrap};
+use imbalance::threshold::Policy;
 
 /// Two runs compared; `difference` is always the second minus the first.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,9 +2,9 @@
 
 use super::super::evidence::{Evidence, Rows};
 use super::super::question::Split;
-use crate::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Statistic};
-use crate::metric::{Decide, Rate};
-use crate::strategy::threshold::{Policy, Rule};
+use imbalance::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Statistic};
+use imbalance::metric::{Decide, Rate};
+use imbalance::threshold::{Policy, Rule};
 
 /// Whether a metric needs no threshold.
 #[must_use]
@@ -76,12 +76,12 @@ impl PerRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::LabelMatrix;
-    use crate::metric::average::{Averages, mean_defined};
-    use crate::metric::certainty::{Resampling, bootstrap};
-    use crate::metric::{decide, rank};
-    use crate::rng::Rng;
-    use crate::store::METRICS;
+    use imbalance::LabelMatrix;
+    use imbalance::metric::average::{Averages, mean_defined};
+    use imbalance::metric::certainty::{Resampling, bootstrap};
+    use imbalance::metric::{decide, rank};
+    use imbalance::rng::Rng;
+    use store::METRICS;
 
     /// 3 labels, 90 rows.
     fn rows(seed: u64) -> Rows {
@@ -97,7 +97,7 @@ mod tests {
     fn every_metric_is_the_leaderboards() {
         let evidence = Evidence { val: rows(1), test: rows(2) };
         let Rows { scores, truth } = &evidence.test;
-        let policies = ["0.4", "max_f1", "rcut(r=1)"].map(crate::strategy::threshold::parse);
+        let policies = ["0.4", "max_f1", "rcut(r=1)"].map(imbalance::threshold::parse);
         for policy in policies.map(Result::unwrap) {
             let decisions = decide(scores, truth, &policy.fit(&evidence.val.scores, &evidence.val.truth));
             let (averages, ranking) = (Averages::of(&decisions.counts), rank(scores, truth));

@@ -6,7 +6,7 @@ use super::super::table::draw;
 use super::Comparison;
 use super::groups::{Family, Groups, Line};
 use super::runs::{Measure, OnSplit, Paired, Runs};
-use crate::metric::certainty::Posterior;
+use imbalance::metric::certainty::Posterior;
 
 /// The comparison as text, tables of at most `width` columns.
 #[must_use]

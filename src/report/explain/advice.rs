@@ -1,4 +1,4 @@
-//! What to do: the decision rule at the end of strategies.md 8. Strategies are chosen on val; test is what is quoted. Pure.
+//! What to do: the decision rule of docs/strategies.md#decision-rule. Strategies are chosen on val; test is what is quoted. Pure.
 //!
 //! (a) Rankings are equal: choose by operating point, keep bce and tune its thresholds. (b) One ranks better beyond the rope, and
 //! nine seeds or more say so: take it. Else: what is missing.
@@ -8,9 +8,10 @@ use super::super::compare::table::signed;
 use super::super::lint::listed;
 use super::view::{Arm, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::point;
-use crate::shown::shown;
+use imbalance::shown::shown;
 
-/// The fewest seeds that a better ranking is believed with (strategies.md 8; 4.5: with 11 comparisons no fewer could be significant).
+/// The fewest seeds that a better ranking is believed with (docs/strategies.md#decision-rule: with 11 comparisons no fewer could
+/// be significant).
 pub const SEEDS_NEEDED: usize = 9;
 /// A strategy chosen on val needs this posterior probability of ranking better.
 const SURE: f64 = 0.95;

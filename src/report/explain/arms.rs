@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::super::naming;
-use crate::spec::{Choice, PlannedRun, PosWeight, RunConfig, RunName};
-use crate::store::{SweepConfig, SweepRun};
+use imbalance::{Choice, PosWeight};
+use plan::{PlannedRun, RunConfig, RunName};
+use store::{SweepConfig, SweepRun};
 
 /// A run, asked for or recorded.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,8 @@ use super::super::difference::{LEVEL, resampling};
 use super::super::evidence::{Evidence, Groups};
 use super::super::question::Split;
 use super::measure::tuning;
-use crate::metric::Rate;
-use crate::metric::certainty::{Decided, Estimate, Estimates, Ranked, RankedMetric, Statistic, bootstrap};
+use imbalance::metric::Rate;
+use imbalance::metric::certainty::{Decided, Estimate, Estimates, Ranked, RankedMetric, Statistic, bootstrap};
 
 /// Differences between an arm's run and the baseline's of the same seed, resampled.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ fn on_test(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec
         .map(|Evidence { val, test }| {
             let rule = tuning().fit(&val.scores, &val.truth);
             let half = vec![0.5f32; test.truth.names.len()];
-            let decided = |rule: &dyn crate::metric::Decide| Decided::new(&test.scores, &test.truth, rule);
+            let decided = |rule: &dyn imbalance::metric::Decide| Decided::new(&test.scores, &test.truth, rule);
             (Ranked::new(&test.scores, &test.truth), decided(&half), decided(&rule))
         })
         .collect();
@@ -120,7 +120,7 @@ pub fn over_rows<'e>(seeds: impl Iterator<Item = &'e Estimate>) -> Option<Bounds
 mod tests {
     use super::super::testing::evidence;
     use super::*;
-    use crate::strategy::loss::sigmoid;
+    use imbalance::loss::sigmoid;
 
     #[test]
     fn a_moved_threshold_changes_decisions_and_not_the_ranking() {

@@ -17,12 +17,12 @@ use super::effect::resample;
 use super::measure::{macro_f1, measure};
 use super::summarise::{Findings, summarise};
 use super::view::Explanation;
-use crate::archive::runs_folder;
 use crate::error::Error;
-use crate::metric::Counts;
-use crate::spec::DataFacts;
-use crate::store::{Reader, SweepRow};
-use crate::strategy::sampler::Realised;
+use archive::runs_folder;
+use imbalance::metric::Counts;
+use imbalance::sampler::Realised;
+use plan::{self, DataFacts};
+use store::{Reader, SweepRow};
 
 /// Everything the database says of a sweep's runs.
 struct Field {

@@ -5,13 +5,14 @@ use super::super::difference::SEED;
 use super::super::evidence::{Evidence, Rows};
 use super::super::lint;
 use super::arms::Case;
-use crate::metric::average::{Average, average};
-use crate::metric::calibration::{Calibration, Platt, invert_link, judge, recalibrate};
-use crate::metric::certainty::{CrossFit, cross_fit};
-use crate::metric::{Counts, Rate, ZeroDivision, decide, rank};
-use crate::spec::{Choice, DataFacts};
-use crate::strategy::loss::{self, Context, Loss};
-use crate::strategy::threshold::Policy;
+use imbalance::Choice;
+use imbalance::loss::{self, Context, Loss};
+use imbalance::metric::average::{Average, average};
+use imbalance::metric::calibration::{Calibration, Platt, invert_link, judge, recalibrate};
+use imbalance::metric::certainty::{CrossFit, cross_fit};
+use imbalance::metric::{Counts, Rate, ZeroDivision, decide, rank};
+use imbalance::threshold::Policy;
+use plan::DataFacts;
 
 /// Parts of val for the optimism of tuned thresholds.
 const FOLDS: usize = 10;
@@ -126,7 +127,7 @@ fn column(rows: &Rows, label: usize) -> Vec<(f32, u8)> {
 mod tests {
     use super::super::testing::{cases, evidence, facts};
     use super::*;
-    use crate::strategy::loss::sigmoid;
+    use imbalance::loss::sigmoid;
 
     /// Weighted bce at its optimum: q = w p / (w p + 1 - p). Its decision point is 1 / (1 + w), and LINK repairs it.
     #[test]

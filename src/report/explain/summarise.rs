@@ -12,11 +12,11 @@ use super::measure::{Measured, macro_f1};
 use super::verdict::verdict;
 use super::view::{Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, Rows, Rule, Setting};
 use super::words::{Known, sentence};
-use crate::metric::Counts;
-use crate::metric::average::{Averages, mean_defined};
-use crate::metric::certainty::Estimate;
-use crate::spec::DataFacts;
-use crate::strategy::sampler::Realised;
+use imbalance::metric::Counts;
+use imbalance::metric::average::{Averages, mean_defined};
+use imbalance::metric::certainty::Estimate;
+use imbalance::sampler::Realised;
+use plan::DataFacts;
 
 /// What is known of the runs: by case.
 #[derive(Default)]

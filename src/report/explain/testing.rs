@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::super::evidence::{Evidence, Rows};
 use super::arms::Case;
-use crate::data::{InputShape, LabelMatrix};
-use crate::rng::Rng;
-use crate::spec::{self, DataFacts, Plan};
-use crate::strategy::LabelCounts;
-use crate::strategy::loss::sigmoid;
+use imbalance::LabelCounts;
+use imbalance::LabelMatrix;
+use imbalance::loss::sigmoid;
+use imbalance::rng::Rng;
+use plan::InputShape;
+use plan::{self, DataFacts, Plan};
 
 /// Prevalences of the question's A and D.
 pub const RATES: [f64; 2] = [0.0848, 0.4688];
@@ -32,7 +33,7 @@ pub fn plan(grid: &str) -> Plan {
     let text = format!(
         "name = \"hand\"\n[data]\nkind = \"letters\"\nimage_size = 16\nlabel_rates = {{ A = 0.0848, D = 0.4688 }}\n[model]\narch = \"linear\"\n[grid]\n{grid}"
     );
-    let sweep = spec::parse("hand.toml", &text, &[]).unwrap();
+    let sweep = plan::parse("hand.toml", &text, &[]).unwrap();
     let facts = vec![facts(); sweep.data_configs().len()];
     sweep.plan(&facts, &BTreeMap::new()).unwrap()
 }

@@ -8,8 +8,8 @@ use super::measure::measure;
 use super::summarise::{Findings, summarise};
 use super::testing::{cases, evidence, facts};
 use super::*;
-use crate::strategy::loss::sigmoid;
-use crate::strategy::sampler::Realised;
+use imbalance::loss::sigmoid;
+use imbalance::sampler::Realised;
 
 /// What a run makes of `(label, u, noise)`, u being the logit of the truth.
 type Scores = fn(&Case, usize, f64, f64) -> f64;
@@ -63,7 +63,8 @@ fn whole(settings: Vec<Setting>) -> Explanation {
     }
 }
 
-/// strategies.md 8: weights move the decision point, the ranking stays, tuned bce does as well and stays calibrated.
+/// docs/strategies.md#decision-rule: weights move the decision point, the ranking stays, tuned bce does as well and stays
+/// calibrated.
 #[test]
 fn weights_move_the_decision_point_and_bce_is_kept() {
     let view = explained(

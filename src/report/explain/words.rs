@@ -5,7 +5,7 @@ use super::super::compare::table::{interval, signed};
 use super::measure::Repair;
 use super::verdict::SEEDS;
 use super::view::{Arm, ArmLabel, Change, Verdict};
-use crate::shown::shown;
+use imbalance::shown::shown;
 
 /// A decision point that differs by less has not moved.
 const MOVED: f64 = 0.03;

@@ -109,7 +109,7 @@ pub fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::sampler;
+    use imbalance::sampler;
 
     #[test]
     fn the_samplers_that_keep_prevalences_exist() {

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use super::super::difference::Power;
 use super::super::explain::arms::{Case, Setting};
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
-use crate::shown::shown;
-use crate::spec::{DataFacts, PosWeight, Schedule};
-use crate::strategy::loss::class_weights;
-use crate::strategy::pos_weight;
-use crate::strategy::sampler::label_factors;
+use imbalance::PosWeight;
+use imbalance::loss::class_weights;
+use imbalance::pos_weight;
+use imbalance::sampler::label_factors;
+use imbalance::shown::shown;
+use plan::{DataFacts, Schedule};
 
 /// Weights whose largest and smallest differ by less than this are one.
 const EQUAL: f64 = 1e-3;
@@ -160,7 +161,7 @@ fn few_seeds(cases: &[Case], setting: &Setting, lints: &mut Lints) {
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::Choice;
+    use imbalance::Choice;
 
     use super::super::super::explain::arms::settings;
     use super::super::super::explain::testing::{cases, facts};

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::evidence::Rows;
 use super::{Kind, Lint, Lints, listed};
-use crate::shown::shown;
+use imbalance::shown::shown;
 
 /// sigmoid(1), the most that a sigmoid of a probability can be, rounded up.
 const TWICE: f32 = 0.7311;
@@ -144,7 +144,7 @@ fn optimism(runs: &[Trained<'_>], lints: &mut Lints) {
 mod tests {
     use super::super::super::explain::testing::evidence;
     use super::*;
-    use crate::strategy::loss::sigmoid;
+    use imbalance::loss::sigmoid;
 
     fn lints(health: &Health, f1: [f64; 2], optimism: f64) -> Vec<Lint> {
         let labels = ["A", "D"].map(str::to_owned);

@@ -1,0 +1,64 @@
+//! What runs keep beside the database `X.db`: `X.runs/<fingerprint>/` for each run, `X.runs/journals/` for the workers of the moment.
+//! Owns the names, and how a file is written whole, read, checked and removed. Knows no training and no database.
+
+pub mod file;
+mod kept;
+mod matrix;
+mod run;
+pub mod seal;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use kept::{Kept, keep};
+pub use matrix::{parse as parse_matrix, write_matrix};
+pub use run::{MODEL, RunFolder};
+pub use seal::{Seal, Seals};
+
+#[cfg(any(test, feature = "testing"))]
+pub use kept::testing;
+
+/// The folder of all runs' folders beside a database: `X.runs` for `X.db`.
+#[must_use]
+pub fn runs_folder(db: &Path) -> PathBuf {
+    db.with_extension("runs")
+}
+
+/// The runs' folders of one database, for whoever writes there.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    runs: PathBuf,
+}
+
+impl Archive {
+    /// `X.runs/` beside `X.db`, made if it is not there; the caller holds the lock of `X.db`.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or written, or is a link, with its path: better now than after the first epoch.
+    pub fn beside(db: &Path) -> Result<Self, (PathBuf, io::Error)> {
+        // Workers have their own ideas of the current folder: they get whole paths.
+        let runs = std::path::absolute(runs_folder(db)).map_err(|error| (db.to_owned(), error))?;
+        let archive = Self { runs };
+        let journals = archive.journals();
+        file::own_folder(&archive.runs).map_err(|error| (archive.runs.clone(), error))?;
+        file::own_folder(&journals)
+            .and_then(|()| tempfile::tempfile_in(&journals).map(drop))
+            .map_err(|error| (journals, error))?;
+        // Nobody else writes there now.
+        file::remove_litter(&archive.runs, Duration::ZERO);
+        Ok(archive)
+    }
+
+    /// The folder of the run with this fingerprint.
+    #[must_use]
+    pub fn run(&self, fingerprint: &str) -> RunFolder {
+        RunFolder::at(self.runs.join(fingerprint))
+    }
+
+    /// The folder of the workers' journals.
+    #[must_use]
+    pub fn journals(&self) -> PathBuf {
+        self.runs.join("journals")
+    }
+}

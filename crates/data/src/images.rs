@@ -1,0 +1,462 @@
+//! A folder of images and its CSV → a prepared folder. Every file is read before any is refused.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::Unprepared;
+use super::prepared::{Rows, Skipped, Writer};
+use super::table::Table;
+use super::{DataError, decode, hashes};
+use archive::file;
+use imbalance::shown::{cut, shown};
+use plan::ImageConfig;
+use plan::InputShape;
+
+/// How many bad files are named in a message.
+const SHOWN: usize = 20;
+
+/// Rows are decoded in blocks of about this many bytes, two of which are in memory: one is written while the next is decoded.
+const BLOCK: usize = 32 << 20;
+
+/// Decodes the images of `table` (paths relative to `root`) into a prepared folder below `cache`, unless it is there.
+///
+/// # Errors
+/// Every bad file (the first 20 and a count), unless they are to be skipped; a cache that cannot be written.
+pub fn prepare(
+    root: &Path,
+    labels: &Path,
+    config: &ImageConfig,
+    table: Table,
+    cache: &Path,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<PathBuf, Unprepared> {
+    let files: Vec<PathBuf> = table.ids.iter().map(|id| root.join(id)).collect();
+    let rows = files.len();
+    let hashes: Vec<Result<blake3::Hash, String>> =
+        hashes::all(cache, &files, progress).into_iter().map(|hash| hash.map_err(|error| reason(&error))).collect();
+    if hashes.iter().all(Result::is_err) {
+        return Err(DataError {
+            place: labels.display().to_string(),
+            message: format!(
+                "none of the {rows} images can be read; their paths must be relative to `data.root`, {}{}",
+                root.display(),
+                listing(&table, &failures(&hashes))
+            ),
+        }
+        .into());
+    }
+    let mut key = blake3::Hasher::new();
+    let ImageConfig { size, channels, resize, on_bad_image, max_pixels, .. } = config;
+    key.update(format!("images {} {size} {channels} {resize} {on_bad_image} {max_pixels}", decode::VERSION).as_bytes());
+    table.add_to(&mut key);
+    for hash in &hashes {
+        key.update(hash.as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
+    }
+    let shape = InputShape::Image { channels: *channels as usize, height: *size as usize, width: *size as usize };
+    super::ensure(cache, &key, |key| {
+        let mut writer = Writer::create(cache)?;
+        let mut bad: Vec<(usize, String)> = Vec::new();
+        let mut content = blake3::Hasher::new();
+        let block = (BLOCK / shape.values().max(1)).clamp(64, 2048);
+        let decode = |start: usize| -> Vec<Result<Vec<u8>, String>> {
+            let row = |row: usize| {
+                let hash = hashes[row].as_ref().map_err(Clone::clone)?;
+                let mut bytes = Vec::new();
+                file::open_regular(&files[row])
+                    .and_then(|mut file| file.read_to_end(&mut bytes))
+                    .map_err(|error| reason(&error))?;
+                if blake3::hash(&bytes) != *hash {
+                    return Err("it changed while the images were read: start again".to_owned());
+                }
+                decode::decode(&bytes, config)
+            };
+            (start.min(rows)..(start + block).min(rows)).into_par_iter().map(row).collect()
+        };
+        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), Unprepared> {
+            for (row, decoded) in (start..).zip(decoded) {
+                match decoded {
+                    Ok(pixels) => {
+                        writer.push(&pixels)?;
+                        content.update(hashes[row].as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
+                    }
+                    Err(why) => bad.push((row, why)),
+                }
+            }
+            Ok(())
+        };
+        let mut decoded = decode(0);
+        for start in (0..rows).step_by(block) {
+            progress(start, rows);
+            let (written, next) = rayon::join(|| write(start, decoded), || decode(start + block));
+            written?;
+            decoded = next;
+        }
+        progress(rows, rows);
+        if !bad.is_empty() && (on_bad_image != "skip" || bad.len() == rows) {
+            return Err(DataError {
+                place: labels.display().to_string(),
+                message: format!(
+                    "{} of {rows} images cannot be used{}\nrepair or remove them, or set `data.on_bad_image = \"skip\"` to leave their rows out",
+                    bad.len(),
+                    listing(&table, &bad)
+                ),
+            }
+            .into());
+        }
+        if !bad.is_empty() {
+            tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad));
+        }
+        writer.finish(key, shape, &without(table, &bad), content.finalize().to_hex().to_string())
+    })
+}
+
+/// Images below `root` that no row of `table` names: how many, and the first few.
+#[must_use]
+pub fn unlisted(root: &Path, table: &Table) -> (usize, Vec<String>) {
+    let named: HashSet<PathBuf> = table.ids.iter().map(|id| lexical(&root.join(id))).collect();
+    let mut extra = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let kind = entry.file_type().ok();
+            let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+            if kind.is_some_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png")) && !named.contains(&lexical(&path)) {
+                extra.push(shown(&path.strip_prefix(root).unwrap_or(&path).to_string_lossy()));
+            }
+        }
+    }
+    extra.sort_unstable();
+    let count = extra.len();
+    extra.truncate(SHOWN);
+    (count, extra)
+}
+
+/// Rows whose image lies outside of `root`, by a path that leaves it or by a link: how many, and the first path.
+#[must_use]
+pub fn outside(root: &Path, table: &Table) -> (usize, String) {
+    let Ok(real) = root.canonicalize() else { return (0, String::new()) };
+    let mut folders: HashMap<PathBuf, bool> = HashMap::new();
+    let mut leaves = |id: &String| {
+        let path = root.join(id);
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+            return path.canonicalize().is_ok_and(|path| !path.starts_with(&real));
+        }
+        let Some(folder) = path.parent() else { return false };
+        if let Some(&known) = folders.get(folder) {
+            return known;
+        }
+        let leaves = folder.canonicalize().is_ok_and(|folder| !folder.starts_with(&real));
+        folders.insert(folder.to_owned(), leaves);
+        leaves
+    };
+    let outside: Vec<&String> = table.ids.iter().filter(|id| leaves(id)).collect();
+    (outside.len(), outside.first().map_or_else(String::new, |id| (*id).clone()))
+}
+
+/// The path without `.` and with `..` resolved by name.
+fn lexical(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if out.file_name().is_some() => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+fn reason(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound { "there is no such file".to_owned() } else { error.to_string() }
+}
+
+fn failures(hashes: &[Result<blake3::Hash, String>]) -> Vec<(usize, String)> {
+    hashes.iter().enumerate().filter_map(|(row, hash)| Some((row, hash.as_ref().err()?.clone()))).collect()
+}
+
+/// A line a bad file, the first 20.
+fn listing(table: &Table, bad: &[(usize, String)]) -> String {
+    let mut text = String::from(":");
+    for (row, why) in bad.iter().take(SHOWN) {
+        text.push_str(&format!("\n  line {}: {}: {}", table.lines[*row], shown(&table.ids[*row]), cut(why, 300)));
+    }
+    if bad.len() > SHOWN {
+        text.push_str(&format!("\n  and {} more", bad.len() - SHOWN));
+    }
+    text
+}
+
+/// The rows that are left.
+fn without(table: Table, bad: &[(usize, String)]) -> Rows {
+    let mut rows = Rows::from(table);
+    if bad.is_empty() {
+        return rows;
+    }
+    let dropped: HashSet<usize> = bad.iter().map(|(row, _)| *row).collect();
+    let keep: Vec<u32> = (0u32..).take(rows.ids.len()).filter(|row| !dropped.contains(&(*row as usize))).collect();
+    fn pick<T: Clone>(values: &[T], keep: &[u32]) -> Vec<T> {
+        keep.iter().map(|&row| values[row as usize].clone()).collect()
+    }
+    rows.skipped = bad.iter().map(|(row, why)| Skipped { id: rows.ids[*row].clone(), reason: why.clone() }).collect();
+    rows.labels = rows.labels.select(&keep);
+    rows.splits = rows.splits.map(|splits| pick(&splits, &keep));
+    rows.groups = rows.groups.map(|groups| pick(&groups, &keep));
+    rows.ids = pick(&rows.ids, &keep);
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dataset, prepare as prepare_any};
+    use imbalance::stratification::SplitConfig;
+    use plan::{Columns, DataConfig, DataFacts, Source};
+
+    fn config(on_bad_image: &str) -> DataConfig {
+        DataConfig {
+            source: Source::Images {
+                root: "photos".into(),
+                labels: "labels.csv".into(),
+                image: ImageConfig {
+                    size: 8,
+                    channels: 3,
+                    resize: "stretch".to_owned(),
+                    normalize: "imagenet".to_owned(),
+                    flip: true,
+                    crop_padding: 1,
+                    on_bad_image: on_bad_image.to_owned(),
+                    max_pixels: 1 << 20,
+                },
+                columns: Columns::default(),
+            },
+            split: SplitConfig { train: 0.6, val: 0.2, test: 0.2, method: "iterative".to_owned(), seed: 0 },
+        }
+    }
+
+    /// 40 grey pictures, each of one shade; labels alternate.
+    fn photos() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("photos/sub folder")).unwrap();
+        let mut csv = String::from("image,\"N/A, or \"\"none\"\"\",b-c\n");
+        for row in 0..40u8 {
+            let name = if row % 2 == 0 { format!("{row}.png") } else { format!("sub folder/{row}.png") };
+            image::GrayImage::from_pixel(10, 12, image::Luma([row * 5])).save(folder.path().join("photos").join(&name)).unwrap();
+            csv.push_str(&format!("{name},{},{}\n", row % 2, row / 2 % 2));
+        }
+        std::fs::write(folder.path().join("labels.csv"), csv).unwrap();
+        folder
+    }
+
+    fn prepared(folder: &tempfile::TempDir, on_bad_image: &str) -> Result<DataFacts, String> {
+        let cache = folder.path().join("cache");
+        prepare_any(&config(on_bad_image), folder.path(), &cache, &|_, _| {}).map_err(|error| error.to_string())
+    }
+
+    fn folders(folder: &tempfile::TempDir) -> usize {
+        let entries = std::fs::read_dir(folder.path().join("cache")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().is_dir()).count()
+    }
+
+    #[test]
+    fn images_are_decoded_once_and_their_content_counts() {
+        let folder = photos();
+        let facts = prepared(&folder, "error").unwrap();
+        assert_eq!(facts.input, InputShape::Image { channels: 3, height: 8, width: 8 });
+        assert_eq!(facts.labels, ["N/A, or \"none\"", "b-c"]);
+        assert_eq!(prepared(&folder, "error").unwrap(), facts);
+        assert_eq!(folders(&folder), 1);
+        let data = Dataset::open(&facts.folder, &config("error")).unwrap();
+        let mut out = vec![0.0; 192];
+        data.gather(&[7], None, &mut out);
+        for (channel, (mean, deviation)) in [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)].into_iter().enumerate() {
+            let want = (35.0 / 255.0 - mean) / deviation;
+            assert!(out[channel * 64..(channel + 1) * 64].iter().all(|x| (x - want).abs() < 1e-5));
+        }
+        // The same pictures elsewhere, under other names: the same content.
+        let moved = photos();
+        std::fs::rename(moved.path().join("photos/0.png"), moved.path().join("photos/zero.png")).unwrap();
+        let csv = std::fs::read_to_string(moved.path().join("labels.csv")).unwrap();
+        std::fs::write(moved.path().join("labels.csv"), csv.replacen("\n0.png", "\nzero.png", 1)).unwrap();
+        assert_eq!(prepared(&moved, "error").unwrap().content, facts.content);
+        // One changed picture: another.
+        image::GrayImage::from_pixel(10, 12, image::Luma([200])).save(folder.path().join("photos/4.png")).unwrap();
+        assert_ne!(prepared(&folder, "error").unwrap().content, facts.content);
+    }
+
+    fn spoil(folder: &tempfile::TempDir) {
+        let photos = folder.path().join("photos");
+        std::fs::write(photos.join("2.png"), b"").unwrap();
+        std::fs::write(photos.join("4.png"), b"not an image").unwrap();
+        let whole = std::fs::read(photos.join("6.png")).unwrap();
+        std::fs::write(photos.join("6.png"), &whole[..whole.len() - 16]).unwrap();
+        std::fs::remove_file(photos.join("8.png")).unwrap();
+    }
+
+    #[test]
+    fn bad_files_stop_with_all_of_them_listed() {
+        let folder = photos();
+        spoil(&folder);
+        let error = prepared(&folder, "error").unwrap_err();
+        assert!(error.contains("labels.csv: 4 of 40 images cannot be used:"), "{error}");
+        for line in [
+            "line 4: 2.png: empty file",
+            "line 6: 4.png: neither JPEG nor PNG",
+            "line 8: 6.png: corrupt",
+            "line 10: 8.png: there is no such file",
+        ] {
+            assert!(error.contains(line), "{error}");
+        }
+        assert!(error.contains("on_bad_image = \"skip\""));
+        assert_eq!(folders(&folder), 0, "nothing half-written is left");
+        for row in (0..40).filter(|row| row % 2 == 1) {
+            std::fs::write(folder.path().join(format!("photos/sub folder/{row}.png")), b"").unwrap();
+        }
+        let error = prepared(&folder, "error").unwrap_err();
+        assert!(error.contains("24 of 40 images") && error.contains("and 4 more"), "{error}");
+        assert_eq!(error.lines().filter(|line| line.starts_with("  line")).count(), 20);
+    }
+
+    #[test]
+    fn bad_files_are_left_out_and_recorded_if_asked() {
+        let folder = photos();
+        spoil(&folder);
+        let facts = prepared(&folder, "skip").unwrap();
+        assert_eq!(facts.train.rows + facts.val.rows + facts.test.rows, 36);
+        let data = Dataset::open(&facts.folder, &config("skip")).unwrap();
+        let skipped: Vec<&str> = data.skipped().iter().map(|skipped| skipped.id.as_str()).collect();
+        assert_eq!(skipped, ["2.png", "4.png", "6.png", "8.png"]);
+        assert!(data.skipped()[3].reason.contains("no such file"));
+        // Row 2 is now the former row 3.
+        assert_eq!(data.ids().unwrap()[2], "sub folder/3.png");
+        assert_eq!(data.labels().row(2), [1, 1]);
+        let mut out = vec![0.0; 192];
+        data.gather(&[2], None, &mut out);
+        assert!((out[0] - (15.0 / 255.0 - 0.485) / 0.229).abs() < 1e-5);
+    }
+
+    #[test]
+    fn a_wrong_root_and_an_unusable_cache_say_so() {
+        let folder = photos();
+        std::fs::rename(folder.path().join("photos"), folder.path().join("elsewhere")).unwrap();
+        let error = prepared(&folder, "skip").unwrap_err();
+        assert!(error.contains("none of the 40 images can be read") && error.contains("data.root"), "{error}");
+        std::fs::rename(folder.path().join("elsewhere"), folder.path().join("photos")).unwrap();
+        std::fs::write(folder.path().join("cache"), "a file").unwrap();
+        let error = prepared(&folder, "error").unwrap_err();
+        assert!(error.contains("cache: cannot write prepared data into this folder"), "{error}");
+    }
+
+    #[test]
+    fn files_without_a_row_are_found() {
+        let folder = photos();
+        let root = folder.path().join("photos");
+        std::fs::copy(root.join("0.png"), root.join("sub folder/extra.PNG")).unwrap();
+        std::fs::write(root.join("notes.txt"), "no image").unwrap();
+        let table = super::super::table::read(&folder.path().join("labels.csv"), &Columns::default()).unwrap();
+        assert_eq!(unlisted(&root, &table), (1, vec!["sub folder/extra.PNG".to_owned()]));
+    }
+
+    #[test]
+    fn images_outside_of_the_root_are_counted() {
+        let folder = photos();
+        let root = folder.path().join("photos");
+        let table = |csv: &str| {
+            std::fs::write(folder.path().join("some.csv"), csv).unwrap();
+            super::super::table::read(&folder.path().join("some.csv"), &Columns::default()).unwrap()
+        };
+        assert_eq!(outside(&root, &table("image,A\n0.png,1\nsub folder/../2.png,0\n./4.png,1\nmissing/x.png,0\n")).0, 0);
+        std::fs::create_dir(folder.path().join("private")).unwrap();
+        std::fs::copy(root.join("0.png"), folder.path().join("private/0.png")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("private/0.png"), root.join("link.png")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("private"), root.join("linked")).unwrap();
+        std::os::unix::fs::symlink(root.join("2.png"), root.join("inside.png")).unwrap();
+        let absolute = folder.path().join("private/0.png").display().to_string();
+        let csv = format!("image,A\n0.png,1\n../private/0.png,0\n{absolute},1\nlink.png,1\nlinked/0.png,1\ninside.png,0\n");
+        assert_eq!(outside(&root, &table(&csv)), (4, "../private/0.png".to_owned()));
+    }
+
+    #[test]
+    fn random_changes_depend_on_seed_epoch_and_row_only() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("photos")).unwrap();
+        let mut csv = String::from("image,A\n");
+        for row in 0..20u32 {
+            image::GrayImage::from_fn(8, 8, |x, y| image::Luma([(x * 16 + y + 100) as u8]))
+                .save(folder.path().join(format!("photos/{row}.png")))
+                .unwrap();
+            csv.push_str(&format!("{row}.png,{}\n", row % 2));
+        }
+        std::fs::write(folder.path().join("labels.csv"), csv).unwrap();
+        let facts = prepared(&folder, "error").unwrap();
+        let data = Dataset::open(&facts.folder, &config("error")).unwrap();
+        let gather = |rows: &[u32], augment| {
+            let mut out = vec![0.0f32; rows.len() * 192];
+            data.gather(rows, augment, &mut out);
+            out.chunks(192).map(<[f32]>::to_vec).collect::<Vec<_>>()
+        };
+        let rows: Vec<u32> = (0..20).collect();
+        let first = gather(&rows, Some((5, 1)));
+        let back: Vec<u32> = rows.iter().rev().copied().collect();
+        let mut again = gather(&back, Some((5, 1)));
+        again.reverse();
+        assert_eq!(first, again);
+        assert_ne!(first, gather(&rows, Some((5, 2))));
+        assert_ne!(first, gather(&rows, Some((6, 1))));
+        let plain = gather(&rows, None);
+        assert!(plain.windows(2).all(|pair| pair[0] == pair[1]), "all pictures are the same");
+        // Each is the plain picture, mirrored or not, shifted by at most one pixel with black coming in.
+        let black = (0.0 - 0.485) / 0.229;
+        let pixel =
+            |x: i32, y: i32| if (0..8).contains(&x) && (0..8).contains(&y) { plain[0][(y * 8 + x) as usize] } else { black };
+        let mut seen = std::collections::BTreeSet::new();
+        for picture in gather(&rows, Some((0, 0))).iter().chain(&first) {
+            let found = [false, true]
+                .iter()
+                .flat_map(|flip| (-1..=1).flat_map(move |dx| (-1..=1).map(move |dy| (*flip, dx, dy))))
+                .find(|(flip, dx, dy)| {
+                    (0..64).all(|i| {
+                        let (x, y) = (i % 8, i / 8);
+                        let x = if *flip { 7 - x } else { x };
+                        (picture[i as usize] - pixel(x + dx, y + dy)).abs() < 1e-5
+                    })
+                });
+            seen.insert(found.expect("a mirrored and shifted copy"));
+        }
+        assert!(seen.len() > 8, "{seen:?}");
+    }
+
+    #[test]
+    fn real_images_are_read() {
+        for (name, rows, labels, channels) in [("bccd", 364, 3, 3), ("multidigits", 3200, 10, 1), ("chest64", 1000, 14, 1)] {
+            let folder = Path::new("../shared/data").join(name);
+            if !folder.is_dir() {
+                eprintln!("skipped: no {}", folder.display());
+                continue;
+            }
+            let cache = tempfile::tempdir().unwrap();
+            let mut config = config("error");
+            if let Source::Images { root, image, .. } = &mut config.source {
+                *root = "images".into();
+                image.size = 32;
+                image.channels = channels;
+            }
+            let facts = prepare_any(&config, &folder, cache.path(), &|_, _| {}).unwrap();
+            assert_eq!(facts.labels.len(), labels, "{name}");
+            assert_eq!(facts.train.rows + facts.val.rows + facts.test.rows, rows);
+            let data = Dataset::open(&facts.folder, &config).unwrap();
+            let some: Vec<u32> = (0..20).collect();
+            let mut out = vec![0.0; some.len() * 32 * 32 * channels as usize];
+            data.gather(&some, None, &mut out);
+            let (low, high) = out.iter().fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
+            assert!(high - low > 0.5, "{name}: pictures have contrast");
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Scores of a model that was trained elsewhere, beside the CSV of its labels: read, checked, and divided into val and test.
+
+use std::path::Path;
+
+use super::DataError;
+use super::matrix::{Matrix, load};
+use super::table::{self, Table};
+use imbalance::LabelCounts;
+use imbalance::loss::sigmoid;
+use imbalance::shown::shown;
+use imbalance::{LabelMatrix, stratification};
+use plan::InputShape;
+use plan::{Columns, DataFacts, FORMAT, Fingerprint};
+
+/// The files of an import. Which rows are whose:
+///
+/// - without a split column, the rows of `labels` are validation and the rows of `test_labels` are test;
+/// - with one, a file of scores has a row for every row of the CSV (those of its split are taken) or for those of its split only.
+///   Scores of every row serve validation and test alike, unless `test_scores` are given.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    /// `.npy` or `.safetensors`, `[rows, labels]`.
+    pub scores: &'a Path,
+    pub labels: &'a Path,
+    pub test_scores: Option<&'a Path>,
+    /// The CSV of `test_scores`; `labels` by default.
+    pub test_labels: Option<&'a Path>,
+    /// What of the CSVs is not a label.
+    pub columns: &'a Columns,
+    /// Whether the scores are logits; else they are probabilities.
+    pub logits: bool,
+}
+
+/// One split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Row-major probabilities.
+    pub scores: Vec<f32>,
+    pub truth: LabelMatrix,
+}
+
+impl Scored {
+    /// Scores and truth.
+    #[must_use]
+    pub fn view(&self) -> (&[f32], &LabelMatrix) {
+        (&self.scores, &self.truth)
+    }
+}
+
+/// What the files hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    pub val: Scored,
+    pub test: Option<Scored>,
+    /// Of the rows that the CSV calls `train`; no rows where it does not say.
+    pub train: LabelCounts,
+    /// What looks like a mistake, in sentences.
+    pub doubts: Vec<String>,
+}
+
+impl Imported {
+    /// Reads and checks `files`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its file, row and column.
+    pub fn read(files: &Files<'_>) -> Result<Self, DataError> {
+        let table = Labels::read(files.labels, files.columns)?;
+        let mut doubts = Vec::new();
+        let file = Scores::read(files.scores, files.logits)?;
+        let val = file.part(&table, stratification::VAL, &mut doubts)?;
+        let test = match (files.test_scores, files.test_labels) {
+            (None, _) if file.matrix.rows == table.rows() && table.has(stratification::TEST) => {
+                Some(file.part(&table, stratification::TEST, &mut Vec::new())?)
+            }
+            (None, _) => None,
+            (Some(scores), None) if table.has(stratification::TEST) => {
+                Some(Scores::read(scores, files.logits)?.part(&table, stratification::TEST, &mut doubts)?)
+            }
+            (Some(_), None) => {
+                let message = "no row of it is of split `test`: give --test-labels, or a column `split` that says which rows are";
+                return Err(DataError { place: files.labels.display().to_string(), message: message.to_owned() });
+            }
+            (Some(scores), Some(labels)) => {
+                let other = Labels::read(labels, files.columns)?;
+                table.same_labels(&other)?;
+                Some(Scores::read(scores, files.logits)?.part(&other, stratification::TEST, &mut doubts)?)
+            }
+        };
+        Ok(Self { val, test, train: table.train(), doubts })
+    }
+
+    /// What the database keeps of the data: counts that are known, and 0 rows where they are not.
+    #[must_use]
+    pub fn facts(&self) -> DataFacts {
+        let names = &self.val.truth.names;
+        let none = || LabelCounts { rows: 0, positives: vec![0; names.len()] };
+        let test = self.test.as_ref().map(|test| &test.truth);
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        names.iter().for_each(|name| add(name.as_bytes()));
+        add(&self.val.truth.values);
+        add(test.map_or(&[], |truth| &truth.values));
+        let LabelCounts { rows, positives } = &self.train;
+        std::iter::once(rows).chain(positives).for_each(|count| add(&(*count as u64).to_le_bytes()));
+        DataFacts {
+            content: hasher.finalize().to_hex()[..32].to_owned(),
+            labels: names.to_vec(),
+            input: InputShape::Features { width: 0 },
+            train: self.train.clone(),
+            val: self.val.truth.counts(),
+            test: test.map_or_else(none, LabelMatrix::counts),
+            folder: std::path::PathBuf::new(),
+        }
+    }
+
+    /// The name of the run: the hash of its scores and of the data they are about, whatever the files are called.
+    #[must_use]
+    pub fn fingerprint(&self, facts: &DataFacts) -> Fingerprint {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("imported {FORMAT} {}", facts.content).as_bytes());
+        for part in std::iter::once(&self.val).chain(&self.test) {
+            hasher.update(&(part.scores.len() as u64).to_le_bytes());
+            for score in &part.scores {
+                hasher.update(&score.to_le_bytes());
+            }
+        }
+        Fingerprint(hasher.finalize().to_hex()[..32].to_owned())
+    }
+}
+
+/// A CSV of labels.
+struct Labels<'a> {
+    file: &'a Path,
+    table: Table,
+}
+
+impl<'a> Labels<'a> {
+    fn read(file: &'a Path, columns: &Columns) -> Result<Self, DataError> {
+        let table = table::read(file, columns).map_err(|DataError { place, mut message }| {
+            // The reader speaks of a sweep file's keys; here they are flags.
+            for key in ["path_column", "split_column", "group_column", "ignore_columns"] {
+                message = message.replace(&format!("data.{key}"), &format!("--{}", key.replace('_', "-")));
+            }
+            DataError { place, message }
+        })?;
+        Ok(Self { file, table })
+    }
+
+    fn rows(&self) -> usize {
+        self.table.labels.rows()
+    }
+
+    /// Rows of `split`; of a CSV that has no such column: all.
+    fn of(&self, split: u8) -> Vec<u32> {
+        let splits = self.table.splits.as_deref();
+        (0..self.rows()).filter(|&row| splits.is_none_or(|splits| splits[row] == split)).map(|row| row as u32).collect()
+    }
+
+    /// Whether the CSV has a split column with rows of `split`.
+    fn has(&self, split: u8) -> bool {
+        self.table.splits.as_ref().is_some_and(|splits| splits.contains(&split))
+    }
+
+    fn train(&self) -> LabelCounts {
+        let rows = if self.table.splits.is_some() { self.of(stratification::TRAIN) } else { Vec::new() };
+        self.table.labels.select(&rows).counts()
+    }
+
+    fn same_labels(&self, other: &Self) -> Result<(), DataError> {
+        let (ours, theirs) = (&self.table.labels.names, &other.table.labels.names);
+        if ours == theirs {
+            return Ok(());
+        }
+        let at = ours.iter().zip(theirs.iter()).position(|(a, b)| a != b).unwrap_or_else(|| ours.len().min(theirs.len()));
+        let named = |names: &[String]| names.get(at).map_or_else(|| "missing".to_owned(), |name| format!("`{}`", shown(name)));
+        let (number, first) = (at + 1, self.file.display());
+        let message = format!(
+            "label {number} is {}, but {} in {first}: both must have the same labels in the same order",
+            named(theirs),
+            named(ours)
+        );
+        Err(DataError { place: other.file.display().to_string(), message })
+    }
+}
+
+/// A file of scores.
+struct Scores<'a> {
+    file: &'a Path,
+    matrix: Matrix,
+    logits: bool,
+}
+
+impl<'a> Scores<'a> {
+    fn read(file: &'a Path, logits: bool) -> Result<Self, DataError> {
+        let matrix = load(file, "scores").map_err(|message| DataError { place: file.display().to_string(), message })?;
+        Ok(Self { file, matrix, logits })
+    }
+
+    fn wrong(&self, message: String) -> DataError {
+        DataError { place: self.file.display().to_string(), message }
+    }
+
+    /// The scores of the rows of `split` as probabilities, and their truth.
+    fn part(&self, labels: &Labels<'_>, split: u8, doubts: &mut Vec<String>) -> Result<Scored, DataError> {
+        let (name, csv) = (stratification::NAMES[usize::from(split)], labels.file.display());
+        let names = &labels.table.labels.names;
+        if self.matrix.width != names.len() {
+            let listed: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shown(name))).collect();
+            let more = if names.len() > 12 { ", ..." } else { "" };
+            return Err(self.wrong(format!(
+                "{} columns of scores, but {csv} has {} labels ({}{more}): they must agree; columns that are no labels belong in --ignore-columns",
+                self.matrix.width,
+                names.len(),
+                listed.join(", ")
+            )));
+        }
+        let rows = labels.of(split);
+        if rows.is_empty() {
+            let message = format!("no row of it is of split `{name}`");
+            return Err(DataError { place: csv.to_string(), message });
+        }
+        let all = labels.rows();
+        // Where row i of the truth has its scores.
+        let places: Vec<usize> = match self.matrix.rows {
+            found if found == all => rows.iter().map(|&row| row as usize).collect(),
+            found if found == rows.len() => (0..found).collect(),
+            found => {
+                let part = if rows.len() < all { format!(", {} of them of split `{name}`", rows.len()) } else { String::new() };
+                let right = if rows.len() < all { "one row for each of all, or for each of these" } else { "one row for each" };
+                return Err(self.wrong(format!("{found} rows of scores, but {csv} has {all} rows{part}: there must be {right}")));
+            }
+        };
+        let mut scores = Vec::with_capacity(places.len() * names.len());
+        for (&row, &place) in rows.iter().zip(&places) {
+            for (column, &value) in self.matrix.values[place * names.len()..][..names.len()].iter().enumerate() {
+                let fault = if !value.is_finite() {
+                    "every score must be a finite number"
+                } else if !self.logits && !(0.0..=1.0).contains(&value) {
+                    "a probability lies between 0 and 1. Are these logits? Then use --logits"
+                } else {
+                    scores.push(if self.logits { sigmoid(value.into()) as f32 } else { value });
+                    continue;
+                };
+                let (line, id) = (labels.table.lines[row as usize], shown(&labels.table.ids[row as usize]));
+                return Err(self.wrong(format!(
+                    "row {place}, column {column} (both from 0; label `{}`, line {line} of {csv}, `{id}`) is {value}: {fault}",
+                    shown(&names[column])
+                )));
+            }
+        }
+        doubts.extend(self.doubt(&places, &scores));
+        Ok(Scored { scores, truth: labels.table.labels.select(&rows) })
+    }
+
+    /// What the values suggest that was not said.
+    fn doubt(&self, places: &[usize], scores: &[f32]) -> Option<String> {
+        let width = self.matrix.width;
+        let mut values = places.iter().flat_map(|place| &self.matrix.values[place * width..][..width]);
+        let file = self.file.display();
+        if self.logits && values.all(|value| (0.0..=1.0).contains(value)) {
+            return Some(format!("{file}: every value lies between 0 and 1: if these are probabilities, leave --logits out"));
+        }
+        (!self.logits && scores.iter().all(|score| *score >= 0.5)).then(|| {
+            format!("{file}: no score is below 0.5: was a sigmoid applied twice? At the threshold 0.5 every label is then predicted everywhere")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::tests::{f4, npy_bytes};
+
+    /// Files in a folder; the names of `scores` and `labels` and of their twins for test.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new(labels: &str, scores: &[f32]) -> Self {
+            let place = Self(tempfile::tempdir().unwrap());
+            place.csv("labels.csv", labels);
+            place.npy("val.npy", scores);
+            place
+        }
+
+        fn csv(&self, name: &str, text: &str) {
+            std::fs::write(self.0.path().join(name), text).unwrap();
+        }
+
+        /// Two columns.
+        fn npy(&self, name: &str, values: &[f32]) {
+            let bytes = npy_bytes("<f4", false, &format!("{}, 2", values.len() / 2), &f4(values));
+            std::fs::write(self.0.path().join(name), bytes).unwrap();
+        }
+
+        fn read(&self, test: (Option<&str>, Option<&str>), logits: bool) -> Result<Imported, String> {
+            let path = |name: &str| self.0.path().join(name);
+            let (test_scores, test_labels) = (test.0.map(path), test.1.map(path));
+            let columns = Columns::default();
+            let files = Files {
+                scores: &path("val.npy"),
+                labels: &path("labels.csv"),
+                test_scores: test_scores.as_deref(),
+                test_labels: test_labels.as_deref(),
+                columns: &columns,
+                logits,
+            };
+            let folder = format!("{}/", self.0.path().display());
+            Imported::read(&files).map_err(|error| error.to_string().replace(&folder, ""))
+        }
+
+        fn fails(&self, test: (Option<&str>, Option<&str>), message: &str) {
+            let error = self.read(test, false).unwrap_err();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    const PLAIN: &str = "id,A,B\na,1,0\nb,0,1\nc,0,0\n";
+    const SPLIT: &str = "id,split,A,B\na,val,1,0\nb,train,0,1\nc,test,0,1\nd,val,0,0\ne,train,1,1\n";
+
+    #[test]
+    fn without_a_split_column_all_rows_are_validation() {
+        let place = Place::new(PLAIN, &[0.9, 0.1, 0.2, 0.8, 0.3, 0.4]);
+        let imported = place.read((None, None), false).unwrap();
+        assert_eq!(imported.val.scores, [0.9, 0.1, 0.2, 0.8, 0.3, 0.4]);
+        assert_eq!(imported.val.truth.values, [1, 0, 0, 1, 0, 0]);
+        let facts = imported.facts();
+        assert_eq!((imported.test, facts.train.rows, facts.val.rows, facts.test.rows), (None, 0, 3, 0));
+        assert_eq!((facts.val.positives, facts.test.positives), (vec![1, 1], vec![0, 0]));
+        place.csv("test.csv", "id,A,B\nx,1,1\n");
+        place.npy("test.npy", &[0.5, 0.6]);
+        let test = place.read((Some("test.npy"), Some("test.csv")), false).unwrap().test.unwrap();
+        assert_eq!((test.scores, test.truth.values), (vec![0.5, 0.6], vec![1, 1]));
+    }
+
+    #[test]
+    fn a_split_column_picks_the_rows() {
+        let all = [0.9, 0.1, 0.0, 0.0, 0.3, 0.7, 0.2, 0.4, 1.0, 1.0];
+        let place = Place::new(SPLIT, &all);
+        let both = place.read((None, None), false).unwrap();
+        assert_eq!(both.val.scores, [0.9, 0.1, 0.2, 0.4]);
+        assert_eq!(both.val.truth.values, [1, 0, 0, 0]);
+        assert_eq!(both.test.as_ref().unwrap().scores, [0.3, 0.7]);
+        assert_eq!((both.train.rows, both.train.positives.as_slice()), (2, &[1, 2][..]));
+        // The same, each file with the rows of its split only.
+        place.npy("val.npy", &[0.9, 0.1, 0.2, 0.4]);
+        place.npy("test.npy", &[0.3, 0.7]);
+        let apart = place.read((Some("test.npy"), None), false).unwrap();
+        assert_eq!(apart, both);
+        assert_eq!(apart.fingerprint(&apart.facts()), both.fingerprint(&both.facts()));
+        // Scores of validation alone say nothing about test.
+        let val = place.read((None, None), false).unwrap();
+        assert_eq!((&val.val, &val.test), (&both.val, &None));
+        assert_ne!(val.fingerprint(&val.facts()), both.fingerprint(&both.facts()));
+    }
+
+    #[test]
+    fn logits_become_probabilities_and_doubts_are_told() {
+        let place = Place::new(PLAIN, &[0.0, -2.0, 3.0, 40.0, -200.0, 1.0]);
+        let scores = place.read((None, None), true).unwrap().val.scores;
+        assert_eq!(scores, [0.0, -2.0, 3.0, 40.0, -200.0f32, 1.0].map(|z| (1.0 / (1.0 + (-f64::from(z)).exp())) as f32));
+        let doubts = |values: &[f32], logits| Place::new(PLAIN, values).read((None, None), logits).unwrap().doubts;
+        assert!(doubts(&[0.5, 0.6, 0.7, 0.8, 0.9, 0.5], false)[0].contains("was a sigmoid applied twice?"));
+        assert!(doubts(&[0.5, 0.6, 0.1, 0.8, 0.9, 0.5], true)[0].contains("leave --logits out"));
+        assert_eq!(doubts(&[0.5, 0.6, 0.1, 0.8, 0.9, 0.5], false), [""; 0]);
+    }
+
+    #[test]
+    fn every_value_has_a_place() {
+        let place = Place::new(PLAIN, &[0.9, 0.1, 0.2, f32::NAN, 0.3, 0.4]);
+        let at = "val.npy: row 1, column 1 (both from 0; label `B`, line 3 of labels.csv, `b`) is ";
+        place.fails((None, None), &format!("{at}NaN: every score must be a finite number"));
+        place.npy("val.npy", &[0.9, 0.1, 0.2, 1.5, 0.3, 0.4]);
+        place.fails((None, None), &format!("{at}1.5: a probability lies between 0 and 1. Are these logits? Then use --logits"));
+        place.npy("val.npy", &[0.9, 0.1, 0.2, 0.5]);
+        place.fails((None, None), "val.npy: 2 rows of scores, but labels.csv has 3 rows: there must be one row for each");
+        place.csv("labels.csv", "id,A\na,1\nb,0\n");
+        place.fails((None, None), "val.npy: 2 columns of scores, but labels.csv has 1 labels (`A`)");
+        place.csv("labels.csv", "id,A,age\na,1,7\nb,0,70\n");
+        place.fails(
+            (None, None),
+            "labels.csv:2: column `age`: `7` must be 0 or 1 (columns that are no labels belong in `--ignore-columns`)",
+        );
+        let split = Place::new(SPLIT, &[0.5; 6]);
+        split.fails(
+            (None, None),
+            "3 rows of scores, but labels.csv has 5 rows, 2 of them of split `val`: there must be one row for each of all",
+        );
+        let none = Place::new("id,split,A,B\na,train,1,0\n", &[0.5; 2]);
+        none.fails((None, None), "labels.csv: no row of it is of split `val`");
+    }
+
+    #[test]
+    fn test_needs_labels_of_its_own() {
+        let place = Place::new(PLAIN, &[0.5; 6]);
+        place.npy("test.npy", &[0.5; 2]);
+        place.fails((Some("test.npy"), None), "labels.csv: no row of it is of split `test`: give --test-labels");
+        place.csv("test.csv", "id,B,A\nx,1,1\n");
+        place.fails((Some("test.npy"), Some("test.csv")), "test.csv: label 1 is `B`, but `A` in labels.csv");
+        place.csv("test.csv", "id,A\nx,1\n");
+        place.fails((Some("test.npy"), Some("test.csv")), "test.csv: label 2 is missing, but `B` in labels.csv");
+        place.fails((Some("nothing.npy"), Some("labels.csv")), "nothing.npy: No such file");
+    }
+}

@@ -1,0 +1,394 @@
+//! Data: images, features and the built-in letters; decoded once into a prepared folder that all runs map into memory. No Candle here.
+
+pub mod decode;
+pub mod derived;
+mod features;
+mod gather;
+mod glyph;
+mod hashes;
+mod images;
+mod imported;
+pub mod letters;
+mod matrix;
+mod prepared;
+mod table;
+pub mod weights;
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+pub use gather::Change;
+pub use gather::normalization;
+pub use imported::{Files, Imported, Scored};
+pub use prepared::{Skipped, Unfit, check, discard};
+
+use archive::file;
+use imbalance::LabelMatrix;
+use imbalance::shown::shown;
+use imbalance::stratification::{self, Split};
+use plan::{DataConfig, DataFacts, InputShape, Source};
+
+/// Data that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct DataError {
+    /// File, and line or column where there is one.
+    pub place: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// Why there is no prepared data.
+#[derive(Debug, thiserror::Error)]
+pub enum Unprepared {
+    /// The user's data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Nothing is wrong with the data: the cache cannot be written, or read.
+    #[error("{}: {what}: {source}", path.display())]
+    Disk { path: PathBuf, what: &'static str, source: std::io::Error },
+}
+
+/// A prepared data set, mapped into memory: what the training loop reads. Opened from a folder alone, on any machine.
+pub struct Dataset {
+    opened: prepared::Opened,
+    split: Split,
+    transform: gather::Transform,
+}
+
+impl Dataset {
+    /// Opens what [`prepare`] made and divides its rows as `config` says.
+    ///
+    /// # Errors
+    /// A folder that is missing, incomplete, damaged or of another version; a split without rows; a label without positives or
+    /// without negatives in train.
+    pub fn open(folder: &Path, config: &DataConfig) -> Result<Self, DataError> {
+        let opened = prepared::open(folder)?;
+        let place = || place_of(config);
+        let split = stratification::divide(&opened.labels, opened.splits.as_deref(), opened.groups.as_deref(), &config.split)
+            .map_err(|message| DataError { place: place(), message: name_group(message, &opened.meta.group_names) })?;
+        let train = opened.labels.select(&split.train).counts();
+        learnable(&opened.labels.names, &train).map_err(|message| DataError { place: place(), message })?;
+        let transform = match (opened.meta.shape, &config.source) {
+            (InputShape::Image { channels, height, width }, source) => {
+                gather::Transform::Image(gather::ImageTransform::new(source, channels, height, width))
+            }
+            (InputShape::Features { width }, Source::Features { standardize: true, .. }) => {
+                gather::Transform::standardize(&opened.inputs, width, &split.train)
+            }
+            (InputShape::Features { .. }, _) => gather::Transform::Features { mean: Vec::new(), scale: Vec::new() },
+        };
+        Ok(Self { opened, split, transform })
+    }
+
+    /// What the network sees of one row.
+    #[must_use]
+    pub fn shape(&self) -> InputShape {
+        self.opened.meta.shape
+    }
+
+    /// All labels, in row order.
+    #[must_use]
+    pub fn labels(&self) -> &LabelMatrix {
+        &self.opened.labels
+    }
+
+    /// The rows of each split.
+    #[must_use]
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// The group of each row, where the data has groups: rows of a group are not independent of each other.
+    #[must_use]
+    pub fn groups(&self) -> Option<&[u32]> {
+        self.opened.groups.as_deref()
+    }
+
+    /// Rows that were left out because of `on_bad_image = "skip"`.
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.opened.meta.skipped
+    }
+
+    /// The rows' names: image paths as in the CSV, ids, or row numbers.
+    ///
+    /// # Errors
+    /// A damaged folder.
+    pub fn ids(&self) -> Result<Vec<String>, DataError> {
+        self.opened.ids()
+    }
+
+    /// Writes the normalised inputs of `rows` to `out` (`[rows, channels, height, width]` or `[rows, width]`, f32), with the random
+    /// changes of training where `augment` names (seed, epoch): a row's change depends on (seed, epoch, row) only.
+    ///
+    /// # Panics
+    /// `out` of another length, or a row that does not exist: bugs of the caller.
+    pub fn gather(&self, rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
+        self.gather_apart(rows, augment, self.shape().values(), out);
+    }
+
+    /// [`Self::gather`] with rows that begin `step` numbers apart; what lies between them stays as it is.
+    ///
+    /// # Panics
+    /// As [`Self::gather`].
+    pub fn gather_apart(&self, rows: &[u32], augment: Option<(u64, usize)>, step: usize, out: &mut [f32]) {
+        self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, step, out);
+    }
+
+    /// Writes the pictures of `rows` to `out` as a pretrained network wants them, `[rows, 3, height, width]`: never changed at
+    /// random, a grey channel repeated, normalised as the data says (letters: as ImageNet's pictures).
+    ///
+    /// # Panics
+    /// As [`Self::gather`]; data without pictures.
+    pub fn rgb(&self, config: &DataConfig, rows: &[u32], out: &mut [f32]) {
+        let InputShape::Image { channels, height, width } = self.shape() else { panic!("features are no pictures") };
+        let transform = gather::ImageTransform::rgb(&config.source, channels, height, width);
+        let (bytes, values) = (self.shape().values(), 3 * height * width);
+        assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
+        out.par_chunks_exact_mut(values).zip(rows).for_each(|(out, &row)| {
+            transform.apply(&self.opened.inputs[row as usize * bytes..(row as usize + 1) * bytes], Change::default(), out);
+        });
+    }
+
+    /// The inputs as the prepared folder holds them, `[rows, row_bytes]`: u8 pictures, or features of four bytes, little-endian.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.opened.inputs
+    }
+
+    /// The numbers that normalise: of each channel a factor and what is added then; of each feature what is taken away and a factor then.
+    #[must_use]
+    pub fn normalizing(&self) -> (Vec<f32>, Vec<f32>) {
+        self.transform.numbers(self.shape().values())
+    }
+
+    /// How the picture of `row` is changed at random in the epoch that `augment` names (seed, epoch): what [`Self::gather`] does.
+    #[must_use]
+    pub fn change(&self, row: u32, augment: Option<(u64, usize)>) -> Change {
+        self.transform.change(row, augment)
+    }
+
+    /// The inputs of the train rows, `[rows, width]`, where they are features: what some samplers look at.
+    #[must_use]
+    pub fn train_features(&self) -> Option<Vec<f32>> {
+        let InputShape::Features { width } = self.shape() else { return None };
+        let mut values = vec![0.0; self.split.train.len() * width];
+        self.gather(&self.split.train, None, &mut values);
+        Some(values)
+    }
+
+    /// What a plan must know.
+    fn facts(&self, folder: &Path) -> DataFacts {
+        let labels = self.labels();
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        add(self.opened.meta.content.as_bytes());
+        labels.names.iter().for_each(|name| add(name.as_bytes()));
+        add(&labels.values);
+        for rows in [&self.split.train, &self.split.val, &self.split.test] {
+            add(&rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        DataFacts {
+            content: hasher.finalize().to_hex()[..32].to_owned(),
+            labels: labels.names.to_vec(),
+            input: self.shape(),
+            train: labels.select(&self.split.train).counts(),
+            val: labels.select(&self.split.val).counts(),
+            test: labels.select(&self.split.test).counts(),
+            folder: folder.to_owned(),
+        }
+    }
+}
+
+/// The file that messages about rows and labels point at.
+fn place_of(config: &DataConfig) -> String {
+    match &config.source {
+        Source::Letters { .. } => "data kind `letters`".to_owned(),
+        Source::Images { labels, .. } | Source::Features { labels, .. } | Source::Imported { labels, .. } => {
+            labels.display().to_string()
+        }
+    }
+}
+
+/// Puts a group's name where `split` knows its number only.
+fn name_group(message: String, names: &[String]) -> String {
+    let mut parts = message.splitn(3, '#');
+    match (parts.next(), parts.next().and_then(|number| names.get(number.parse::<usize>().ok()?)), parts.next()) {
+        (Some(before), Some(name), Some(after)) => format!("{before}`{}`{after}", shown(name)),
+        _ => message,
+    }
+}
+
+/// A label that is the same in every training row teaches nothing and breaks weights and prior biases.
+fn learnable(names: &[String], train: &imbalance::LabelCounts) -> Result<(), String> {
+    let named = |bad: &dyn Fn(usize) -> bool| -> Vec<String> {
+        names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{}`", shown(name))).collect()
+    };
+    let listed = |names: &[String]| {
+        let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
+        names[..names.len().min(12)].join(", ") + &more
+    };
+    let (never, always) = (named(&|n| n == 0), named(&|n| n == train.rows));
+    let rows = train.rows;
+    let fix = "give it other rows, or list it in `data.ignore_columns`";
+    match (never.is_empty(), always.is_empty()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", listed(&never))),
+        (true, false) => Err(format!("every row of the train split ({rows} rows) carries the label {}: {fix}", listed(&always))),
+    }
+}
+
+/// Reads, checks and decodes the data of `config` (paths relative to `base`) into a folder below `cache`, unless an equal one is
+/// there, and returns its facts. `progress` hears (done, total) rows.
+///
+/// # Errors
+/// [`DataError`] with every bad file (the first 20 and a count) before anything is trained; a cache that cannot be written.
+pub fn prepare(
+    config: &DataConfig,
+    base: &Path,
+    cache: &Path,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<DataFacts, Unprepared> {
+    let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
+    if cache.exists() {
+        file::own_folder(&cache).map_err(prepared::cannot(&cache, prepared::WRITING))?;
+        prepared::remove_leftovers(&cache);
+    }
+    let folder = match &config.source {
+        Source::Letters { .. } => letters::prepare(&config.source, &cache, progress)?,
+        Source::Features { features, labels, columns, .. } => {
+            features::prepare(&base.join(features), table::read(&base.join(labels), columns)?, &cache, progress)?
+        }
+        Source::Images { root, labels, image, columns } => {
+            let (root, labels) = (base.join(root), base.join(labels));
+            let table = table::read(&labels, columns)?;
+            let (outside, first) = images::outside(&root, &table);
+            if outside > 0 {
+                tracing::warn!(
+                    "{}: {outside} of {} images lie outside of data.root, {} (`{}` is the first): they are read all the same",
+                    labels.display(),
+                    table.ids.len(),
+                    root.display(),
+                    shown(&first)
+                );
+            }
+            let (extra, names) = images::unlisted(&root, &table);
+            if extra > 0 {
+                tracing::warn!(
+                    "{}: {extra} images have no row in {} and are not used: {}",
+                    root.display(),
+                    labels.display(),
+                    names.join(", ")
+                );
+            }
+            images::prepare(&root, &labels, image, table, &cache, progress)?
+        }
+        Source::Imported { .. } => {
+            let message = "imported scores have no inputs: nothing can be trained on them".to_owned();
+            return Err(DataError { place: place_of(config), message }.into());
+        }
+    };
+    let data = Dataset::open(&folder, config)?;
+    prepared::keep_split(&folder, &config.split, data.split())?;
+    Ok(data.facts(&folder))
+}
+
+/// The folder of `key` below `cache`: the one that is there, or what `make` writes. A damaged one is written anew.
+fn ensure(
+    cache: &Path,
+    key: &blake3::Hasher,
+    make: impl FnOnce(&str) -> Result<PathBuf, Unprepared>,
+) -> Result<PathBuf, Unprepared> {
+    let key = &key.finalize().to_hex()[..32];
+    let folder = cache.join(key);
+    if std::fs::symlink_metadata(&folder).is_ok() {
+        match prepared::open(&folder) {
+            Ok(_) => return Ok(folder),
+            Err(Unfit { error, mendable: true }) => {
+                tracing::warn!("{error}; preparing it again");
+                discard(&folder)?;
+            }
+            Err(unfit) => return Err(DataError::from(unfit).into()),
+        }
+    }
+    make(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imbalance::stratification::SplitConfig;
+
+    fn letters(samples: usize, split_seed: u64) -> DataConfig {
+        DataConfig {
+            source: Source::Letters {
+                samples,
+                label_rates: vec![("A".to_owned(), 0.1), ("B".to_owned(), 0.4)],
+                image_size: 16,
+                signal: 1.0,
+                seed: 0,
+            },
+            split: SplitConfig { train: 0.7, val: 0.15, test: 0.15, method: "iterative".to_owned(), seed: split_seed },
+        }
+    }
+
+    #[test]
+    fn letters_are_prepared_once_and_read_back() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = letters(500, 0);
+        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        assert_eq!(facts.input, InputShape::Image { channels: 1, height: 16, width: 16 });
+        assert_eq!(facts.train.rows + facts.val.rows + facts.test.rows, 500);
+        assert!(facts.folder.is_absolute());
+        let made = std::fs::metadata(facts.folder.join("inputs.bin")).unwrap().modified().unwrap();
+        assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap(), facts);
+        assert_eq!(std::fs::metadata(facts.folder.join("inputs.bin")).unwrap().modified().unwrap(), made);
+        let other = prepare(&letters(500, 1), Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        assert_eq!(other.folder, facts.folder, "the split is no part of the folder");
+        assert_ne!(other.content, facts.content, "the split is part of the content");
+
+        let data = Dataset::open(&facts.folder, &config).unwrap();
+        let rows = [3, 400, 3];
+        let mut out = vec![f32::NAN; 3 * 256];
+        data.gather(&rows, Some((0, 0)), &mut out);
+        assert!(out.iter().all(|x| (0.0..=1.0).contains(x)) && out.iter().any(|x| *x > 0.0));
+        assert_eq!(out[..256], out[512..]);
+        assert_eq!(data.ids().unwrap()[400], "400");
+        for (row, number) in (0..).zip(std::fs::read(facts.folder.join("split-iterative-0-0.7-0.15-0.15.bin")).unwrap()) {
+            assert!([&data.split().train, &data.split().val, &data.split().test][usize::from(number)].contains(&row));
+        }
+    }
+
+    #[test]
+    fn a_damaged_folder_is_written_anew() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = letters(100, 0);
+        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        for (file, content) in
+            [("inputs.bin", "short"), ("labels.bin", "short"), ("meta.json", "{}"), ("meta.json", "{\"format\":99}")]
+        {
+            std::fs::write(facts.folder.join(file), content).unwrap();
+            let error = Dataset::open(&facts.folder, &config).err().unwrap().to_string();
+            assert!(error.contains("damaged") || error.contains("remove this folder") || error.contains("format"), "{error}");
+            assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap(), facts);
+        }
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1, "nothing is left behind");
+    }
+
+    #[test]
+    fn many_at_once_do_not_disturb_each_other() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = letters(300, 0);
+        let all: Vec<DataFacts> = std::thread::scope(|scope| {
+            let prepare = || prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(prepare)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1);
+    }
+}

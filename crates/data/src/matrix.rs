@@ -1,0 +1,186 @@
+//! Matrices from other programs: `.npy` and `.safetensors`, numbers of any width, in float32.
+
+use std::io::BufReader;
+use std::path::Path;
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+use archive::file::open_regular;
+
+/// Rows and columns of a matrix, its values row by row.
+pub struct Matrix {
+    pub rows: usize,
+    pub width: usize,
+    pub values: Vec<f32>,
+}
+
+/// Reads the matrix of `file`; `what` its values are ("features") is how messages call them, and the tensor's name where a file
+/// holds several.
+///
+/// # Errors
+/// A file of another kind or shape, or without values.
+pub fn load(file: &Path, what: &str) -> Result<Matrix, String> {
+    let matrix = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("npy") => npy(file, what)?,
+        Some("safetensors") => safetensors(file, what)?,
+        _ => return Err(format!("{what} must be a .npy or .safetensors file")),
+    };
+    if matrix.rows == 0 || matrix.width == 0 {
+        return Err(format!("a matrix of {} rows and {} columns holds nothing", matrix.rows, matrix.width));
+    }
+    Ok(matrix)
+}
+
+/// `[rows, columns]` of a shape with two dimensions.
+fn two(shape: &[usize], what: &str) -> Result<(usize, usize), String> {
+    match shape {
+        [rows, width] => Ok((*rows, *width)),
+        _ => Err(format!("an array of shape {shape:?}: {what} must be a matrix, [rows, columns]")),
+    }
+}
+
+fn npy(file: &Path, what: &str) -> Result<Matrix, String> {
+    let read = |error: std::io::Error| format!("cannot read this .npy file: {error}");
+    let opened = open_regular(file).map_err(|error| error.to_string())?;
+    let length = opened.metadata().map_err(read)?.len();
+    let npy = npyz::NpyFile::new(BufReader::with_capacity(1 << 20, opened)).map_err(read)?;
+    let shape: Vec<usize> = npy.shape().iter().map(|&n| n as usize).collect();
+    let (rows, width) = two(&shape, what)?;
+    // A header that promises more than the file can hold must not allocate it.
+    if npy.shape().iter().try_fold(1u64, |product, &n| product.checked_mul(n)).is_none_or(|values| values > length) {
+        return Err(format!("truncated: the header says {rows} x {width} values, the file has {length} bytes"));
+    }
+    let fortran = npy.order() == npyz::Order::Fortran;
+    let kind = npy.dtype().descr();
+    macro_rules! read_as {
+        ($npy:ident, $($kind:ty => $convert:expr),+) => {{
+            let other = $npy;
+            $(let other = match other.try_data::<$kind>() {
+                Ok(data) => return data.map(|x| x.map($convert)).collect::<Result<Vec<f32>, _>>().map_err(read)
+                    .map(|values| Matrix { rows, width, values: if fortran { transpose(&values, rows, width) } else { values } }),
+                Err(other) => other,
+            };)+
+            drop(other);
+        }};
+    }
+    read_as!(npy, f32 => |x| x, f64 => |x| x as f32, f16 => f16::to_f32,
+        i8 => f32::from, u8 => f32::from, i16 => f32::from, u16 => f32::from,
+        i32 => |x| x as f32, u32 => |x| x as f32, i64 => |x| x as f32, u64 => |x| x as f32, bool => |x| f32::from(u8::from(x)));
+    Err(format!("values of type {kind}: {what} must be numbers (float32, float64, float16 or integers)"))
+}
+
+/// Row-major from column-major.
+fn transpose(values: &[f32], rows: usize, width: usize) -> Vec<f32> {
+    (0..rows).flat_map(|row| (0..width).map(move |column| values[column * rows + row])).collect()
+}
+
+fn safetensors(file: &Path, what: &str) -> Result<Matrix, String> {
+    let opened = open_regular(file).map_err(|error| error.to_string())?;
+    // SAFETY: the map is read here and dropped before this function returns; a file that someone truncates meanwhile is as fatal as for any other reader of it.
+    let bytes = unsafe { memmap2::Mmap::map(&opened) }.map_err(|error| error.to_string())?;
+    let tensors =
+        safetensors::SafeTensors::deserialize(&bytes).map_err(|error| format!("cannot read this .safetensors file: {error}"))?;
+    let names = tensors.names();
+    let name = match names.as_slice() {
+        [only] => *only,
+        _ if names.contains(&what) => what,
+        _ => return Err(format!("tensors {names:?}: there must be one, or one named `{what}`")),
+    };
+    let tensor = tensors.tensor(name).map_err(|error| error.to_string())?;
+    let (rows, width) = two(tensor.shape(), what)?;
+    let data = tensor.data();
+    let values = match tensor.dtype() {
+        Dtype::F32 => words(data, f32::from_le_bytes),
+        Dtype::F64 => words(data, |b| f64::from_le_bytes(b) as f32),
+        Dtype::F16 => words(data, |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => words(data, |b| bf16::from_le_bytes(b).to_f32()),
+        Dtype::U8 => words(data, |[b]| f32::from(b)),
+        Dtype::I64 => words(data, |b| i64::from_le_bytes(b) as f32),
+        Dtype::I32 => words(data, |b| i32::from_le_bytes(b) as f32),
+        other => return Err(format!("tensor `{name}` holds {other:?}: {what} must be F32, F64, F16, BF16, U8, I32 or I64")),
+    };
+    Ok(Matrix { rows, width, values })
+}
+
+fn words<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    data.as_chunks().0.iter().map(|bytes| value(*bytes)).collect()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A `.npy` file of version 1.
+    pub fn npy_bytes(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+        let order = if fortran { "True" } else { "False" };
+        let mut header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': ({shape}), }}");
+        while (10 + header.len() + 1) % 64 != 0 {
+            header.push(' ');
+        }
+        header.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    pub fn f4(values: &[f32]) -> Vec<u8> {
+        values.iter().flat_map(|x| x.to_le_bytes()).collect()
+    }
+
+    fn load_bytes(name: &str, bytes: &[u8]) -> Result<Matrix, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        load(&folder.path().join(name), "features")
+    }
+
+    #[test]
+    fn every_number_type_and_order_gives_the_same_matrix() {
+        let want = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0f32];
+        let columns = [1.0, 4.0, 2.0, 5.0, 3.0, 6.0f32];
+        let f8: Vec<u8> = want.iter().flat_map(|x| f64::from(*x).to_le_bytes()).collect();
+        let f8_big: Vec<u8> = want.iter().flat_map(|x| f64::from(*x).to_be_bytes()).collect();
+        let f2: Vec<u8> = want.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect();
+        let i8: Vec<u8> = want.iter().flat_map(|x| (*x as i64).to_le_bytes()).collect();
+        for bytes in [
+            npy_bytes("<f4", false, "2, 3", &f4(&want)),
+            npy_bytes("<f4", true, "2, 3", &f4(&columns)),
+            npy_bytes("<f8", false, "2, 3", &f8),
+            npy_bytes(">f8", false, "2, 3", &f8_big),
+            npy_bytes("<f2", false, "2, 3", &f2),
+            npy_bytes("<i8", false, "2, 3", &i8),
+            npy_bytes("|u1", false, "2, 3", &want.map(|x| x as u8)),
+        ] {
+            let matrix = load_bytes("x.npy", &bytes).unwrap();
+            assert_eq!((matrix.rows, matrix.width, matrix.values.as_slice()), (2, 3, want.as_slice()));
+        }
+        let bf: Vec<u8> = want.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect();
+        for (dtype, data) in [(Dtype::F32, f4(&want)), (Dtype::F64, f8), (Dtype::F16, f2), (Dtype::BF16, bf), (Dtype::I64, i8)] {
+            let view = safetensors::tensor::TensorView::new(dtype, vec![2, 3], &data).unwrap();
+            let bytes = safetensors::serialize([("features", view.clone())], None).unwrap();
+            assert_eq!(load_bytes("x.safetensors", &bytes).unwrap().values, want);
+            let bytes = safetensors::serialize([("features", view.clone()), ("other", view)], None).unwrap();
+            assert_eq!(load_bytes("x.safetensors", &bytes).unwrap().values, want);
+        }
+    }
+
+    #[test]
+    fn unusable_files_are_refused() {
+        let fails = |name: &str, bytes: &[u8], message: &str| {
+            let error = load_bytes(name, bytes).err().unwrap();
+            assert!(error.contains(message), "{error}");
+        };
+        fails("x.npy", b"nonsense", "cannot read this .npy file");
+        fails("x.npy", &npy_bytes("<f4", false, "2, 3", &[0; 20]), "cannot read this .npy file");
+        fails("x.npy", &npy_bytes("<f4", false, "9999999999, 3", &[0; 20]), "truncated");
+        fails("x.npy", &npy_bytes("<f4", false, "6,", &[0; 24]), "shape [6]");
+        fails("x.npy", &npy_bytes("<f4", false, "0, 6", &[]), "holds nothing");
+        fails("x.npy", &npy_bytes("<U3", false, "1, 2", &[0; 24]), "features must be numbers");
+        fails("x.safetensors", b"nonsense", "cannot read this .safetensors file");
+        fails("x.csv", b"1,2", ".npy or .safetensors");
+        let view = || safetensors::tensor::TensorView::new(Dtype::U8, vec![1, 1], &[0]).unwrap();
+        fails("x.safetensors", &safetensors::serialize([("a", view()), ("b", view())], None).unwrap(), "one named `features`");
+    }
+}

@@ -1,0 +1,125 @@
+//! Losses on logits, with closed-form gradients: the mean over batch × labels, unless a loss says that it compares cells. One
+//! loss per file; each says its formula, its source and its LINK, the probability that a logit of its perfectly trained model
+//! stands for.
+
+mod asl;
+mod bce;
+pub(super) mod class_balanced;
+mod db;
+mod focal;
+mod focal_seed;
+pub mod form;
+mod hill;
+mod ldam;
+mod logit_adjust;
+mod pointwise;
+mod poly1;
+mod soft_f1;
+mod splc;
+mod two_way;
+mod zlpr;
+
+pub use class_balanced::weights as class_weights;
+pub use form::Form;
+pub use pointwise::{Pointwise, Term, sigmoid, softplus};
+
+use super::{Entry, LabelCounts, StrategyError};
+use crate::Choice;
+
+/// A masked target: its cell costs nothing and has no gradient.
+pub const IGNORED: u8 = 2;
+
+/// One batch, row-major `[rows, labels]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    pub labels: usize,
+    pub logits: &'a [f32],
+    /// 0, 1 or [`IGNORED`].
+    pub targets: &'a [u8],
+    /// Zero-based epoch, for schedules such as deferred re-weighting.
+    pub epoch: usize,
+}
+
+/// What a loss is told about the data: positive weights (1 where none) and train counts.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// One weight per label.
+    pub pos_weight: Vec<f64>,
+    pub counts: LabelCounts,
+    /// Length of the training, in epochs.
+    pub epochs: usize,
+}
+
+/// A loss over a batch of logits.
+pub trait Loss: Send + Sync + std::fmt::Debug {
+    /// The loss, a mean over batch × labels unless the loss's own file says otherwise; writes its gradient by the logits to
+    /// `gradient` (same shape as the logits).
+    fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64;
+
+    /// The loss of epoch `epoch` as numbers, where it is a mean over cells: the same values as [`Self::evaluate`], wherever they
+    /// are computed.
+    fn form(&self, _epoch: usize) -> Option<Form> {
+        None
+    }
+
+    /// A number for each row of `targets` (`[rows, labels]`) if the form's [`form::RowWeights`] uses one; empty otherwise.
+    fn rows(&self, _labels: usize, _targets: &[u8]) -> Vec<f64> {
+        Vec::new()
+    }
+
+    /// LINK: the probability P(y=1|x) that logit `z` of `label` stands for in a perfectly trained model; `None` where the loss
+    /// has no link.
+    fn implied_probability(&self, label: usize, z: f64) -> Option<f64>;
+}
+
+/// Makes a loss; the spec has validated the parameters.
+pub type MakeLoss = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
+
+/// How a loss is made, and whether it reads `pos_weight`.
+#[derive(Clone, Copy, Debug)]
+pub struct LossBuild {
+    /// `false`: the loss ignores pos_weight, so points that differ only in it are one run.
+    pub reads_pos_weight: bool,
+    /// The simpler choice that the loss equals under these parameters, equal to the last bit under every pos_weight. Two losses
+    /// that differ by a factor are not equal.
+    pub equal: fn(&Choice) -> Option<Choice>,
+    pub make: MakeLoss,
+}
+
+/// Every loss.
+pub const REGISTRY: &[Entry<LossBuild>] = &[
+    bce::ENTRY,
+    focal::ENTRY,
+    focal_seed::ENTRY,
+    class_balanced::ENTRY,
+    asl::ENTRY,
+    logit_adjust::ENTRY,
+    ldam::ENTRY,
+    db::ENTRY,
+    soft_f1::ENTRY,
+    poly1::ENTRY,
+    two_way::ENTRY,
+    zlpr::ENTRY,
+    hill::ENTRY,
+    splc::ENTRY,
+];
+
+/// The simplest choice that trains the same, to the last bit: `focal(gamma=0)` without alpha is `bce`. The identity for most.
+#[must_use]
+pub fn simplify(choice: Choice) -> Choice {
+    match super::find(REGISTRY, &choice.kind).and_then(|entry| (entry.build.equal)(&choice)) {
+        Some(simpler) => simplify(simpler),
+        None => choice,
+    }
+}
+
+/// The loss `choice` names; the spec has validated kind and parameters.
+///
+/// # Errors
+/// Where the loss cannot be built for these counts.
+pub fn build(choice: &Choice, context: &Context) -> Result<Box<dyn Loss>, StrategyError> {
+    (super::require(REGISTRY, "loss", &choice.kind)?.build.make)(choice, context)
+}
+
+#[cfg(test)]
+mod tests;

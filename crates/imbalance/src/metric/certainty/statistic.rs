@@ -1,0 +1,52 @@
+//! Statistics of weighted rows, [`LANES`] weightings at a time. Rankings and decisions have files of their own; here are means of rows.
+
+use super::resampling::{LANES, Weights};
+use crate::LabelMatrix;
+use crate::metric::curve::column;
+
+/// What [`super::bootstrap()`] can resample.
+pub trait Statistic: Sync {
+    /// Labels it has a value for; 1 if it is one number for all.
+    fn labels(&self) -> usize;
+
+    /// The value of `label` under each weighting; NaN where it is undefined, which drops the label from that weighting's mean.
+    fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES];
+}
+
+/// A number per row and label, whose weighted mean is the statistic: Brier score, calibration gap, samples-F1.
+#[derive(Clone, Debug)]
+pub struct RowValues {
+    /// `[label][row]`.
+    pub labels: Vec<Vec<f64>>,
+}
+
+impl RowValues {
+    /// `value(score, y)` of every cell: `(q - y)²` is the Brier score, `q - y` the calibration gap.
+    #[must_use]
+    pub fn of_cells(scores: &[f32], truth: &LabelMatrix, value: impl Fn(f64, f64) -> f64) -> Self {
+        let of = |label: usize| column(scores, truth, label).map(|(score, y)| value(score.into(), y.into())).collect();
+        Self { labels: (0..truth.names.len()).map(of).collect() }
+    }
+}
+
+impl Statistic for RowValues {
+    fn labels(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES] {
+        let sum = pulp::Arch::new().dispatch(|| weighted(&self.labels[label], &weights.rows));
+        std::array::from_fn(|lane| sum[lane] / weights.totals[lane] as f64)
+    }
+}
+
+#[inline(always)]
+fn weighted(values: &[f64], weights: &[[u8; LANES]]) -> [f64; LANES] {
+    let mut sum = [0.0; LANES];
+    for (value, row) in values.iter().zip(weights) {
+        for lane in 0..LANES {
+            sum[lane] += value * f64::from(row[lane]);
+        }
+    }
+    sum
+}

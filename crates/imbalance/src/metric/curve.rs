@@ -1,0 +1,137 @@
+//! One label's decisions at every possible cut of its scores: what average precision, ROC-AUC and fitted thresholds are read off.
+
+use super::Counts;
+use crate::LabelMatrix;
+
+/// The decisions if every row with this score or a higher one is predicted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// A score that occurs.
+    pub score: f32,
+    /// Rows predicted, and how many of them are positive.
+    pub predicted: u64,
+    pub tp: u64,
+}
+
+/// The distinct scores of a label in falling order; rows with equal scores are never told apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Curve {
+    pub steps: Vec<Step>,
+    pub rows: u64,
+    pub positives: u64,
+}
+
+/// Score and truth packed into integers that sort like the score, highest first.
+pub(super) fn sorted(cells: impl Iterator<Item = (f32, u8)>, into: &mut Vec<u64>) {
+    into.clear();
+    into.extend(cells.map(|(score, y)| u64::from(ordered(score)) << 1 | u64::from(y)));
+    into.sort_unstable_by(|a, b| b.cmp(a));
+}
+
+/// The steps of [`sorted`] cells, one a distinct score.
+pub(super) fn steps(cells: &[u64], into: &mut Vec<Step>) {
+    into.clear();
+    let (mut predicted, mut tp) = (0, 0);
+    for group in cells.chunk_by(|a, b| a >> 1 == b >> 1) {
+        predicted += group.len() as u64;
+        tp += group.iter().map(|cell| cell & 1).sum::<u64>();
+        into.push(Step { score: disordered((group[0] >> 1) as u32), predicted, tp });
+    }
+}
+
+impl Curve {
+    /// The curve of column `label` of `scores` (`[rows, labels]` row-major, finite). One sort: O(n log n).
+    #[must_use]
+    pub fn of(scores: &[f32], truth: &LabelMatrix, label: usize) -> Self {
+        Self::new(column(scores, truth, label))
+    }
+
+    /// The curve of all cells as if they were one label: what micro averages of ranking metrics are read off.
+    #[must_use]
+    pub fn of_all(scores: &[f32], truth: &LabelMatrix) -> Self {
+        Self::new(scores.iter().copied().zip(truth.values.iter().copied()))
+    }
+
+    fn new(cells: impl Iterator<Item = (f32, u8)>) -> Self {
+        let (mut order, mut groups) = (Vec::new(), Vec::new());
+        sorted(cells, &mut order);
+        steps(&order, &mut groups);
+        let (rows, positives) = groups.last().map_or((0, 0), |last| (last.predicted, last.tp));
+        Self { steps: groups, rows, positives }
+    }
+
+    /// The counts of "positive where score >= threshold". One binary search: O(log n).
+    #[must_use]
+    pub fn counts(&self, threshold: f32) -> Counts {
+        let groups = self.steps.partition_point(|step| step.score >= threshold);
+        let (predicted, tp) = if groups == 0 { (0, 0) } else { (self.steps[groups - 1].predicted, self.steps[groups - 1].tp) };
+        let (fp, fn_) = (predicted - tp, self.positives - tp);
+        Counts { tp, fp, fn_, tn: self.rows - tp - fp - fn_ }
+    }
+
+    /// Rows predicted if the `groups` highest distinct scores are.
+    #[must_use]
+    pub fn predicted(&self, groups: usize) -> u64 {
+        if groups == 0 { 0 } else { self.steps[groups - 1].predicted }
+    }
+
+    /// A threshold that predicts exactly the `groups` highest distinct scores: half-way to the next lower one (0 below the lowest,
+    /// just above 1 over the highest), or the lowest predicted score itself where float32 has nothing between the two.
+    #[must_use]
+    pub fn threshold(&self, groups: usize) -> f32 {
+        let over = if groups == 0 { 1f32.next_up() } else { self.steps[groups - 1].score };
+        let under = self.steps.get(groups).map_or(0.0, |step| step.score);
+        let middle = f64::midpoint(over.into(), under.into()) as f32;
+        if middle > under { middle } else { over }
+    }
+
+    /// Average precision: the sum over steps of (recall gained) × precision, without interpolation (scikit-learn
+    /// `average_precision_score`). `None` without positives.
+    #[must_use]
+    pub fn average_precision(&self) -> Option<f64> {
+        let mut before = 0;
+        let mut sum = 0.0;
+        for step in &self.steps {
+            sum += (step.tp - before) as f64 * (step.tp as f64 / step.predicted as f64);
+            before = step.tp;
+        }
+        (self.positives > 0).then(|| sum / self.positives as f64)
+    }
+
+    /// Area under the ROC curve: the share of (positive, negative) pairs in the right order, ties counting half (Mann–Whitney).
+    /// `None` with one class only.
+    #[must_use]
+    pub fn roc_auc(&self) -> Option<f64> {
+        let negatives = self.rows - self.positives;
+        let (mut tp, mut fp) = (0, 0);
+        // Twice the pairs in the right order, exact: each positive beats the negatives below it.
+        let mut twice = 0u128;
+        for step in &self.steps {
+            let (gained, lost) = (step.tp - tp, step.predicted - step.tp - fp);
+            (tp, fp) = (step.tp, step.predicted - step.tp);
+            twice += u128::from(gained) * u128::from(2 * (negatives - fp) + lost);
+        }
+        let pairs = self.positives as f64 * negatives as f64;
+        (pairs > 0.0).then(|| twice as f64 / (2.0 * pairs))
+    }
+}
+
+/// Scores and truth of one label, row by row.
+pub(super) fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
+    let labels = truth.names.len();
+    debug_assert_eq!(scores.len(), truth.values.len(), "one score per cell");
+    let of_label = |cells: usize| (label..cells).step_by(labels);
+    of_label(scores.len()).map(|cell| (scores[cell], truth.values[cell]))
+}
+
+/// An integer that sorts like the score; -0 is 0.
+pub(super) fn ordered(score: f32) -> u32 {
+    debug_assert!(score.is_finite(), "scores are finite");
+    let bits = (score + 0.0).to_bits();
+    if bits >> 31 == 0 { bits | 1 << 31 } else { !bits }
+}
+
+/// The score of [`ordered`].
+fn disordered(order: u32) -> f32 {
+    f32::from_bits(if order >> 31 == 1 { order & !(1 << 31) } else { !order })
+}

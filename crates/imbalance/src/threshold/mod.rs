@@ -1,0 +1,151 @@
+//! Threshold policies: how scores become decisions. A number, or a rule fitted on validation.
+//!
+//! Most rules look at one label at a time and choose a cut of its validation scores (`cut`). On few rows such a cut is chosen for
+//! its luck: below some 2,000 validation rows `folds = 5` is worth its time (docs/strategies.md#few-validation-rows). It fits the
+//! rule on each four fifths of the rows and takes the mean threshold, which varies less; rows are dealt in turn.
+
+mod cost;
+mod cut;
+mod max_f1;
+mod max_fbeta;
+mod max_micro_f1;
+mod precision_at_least;
+mod prior_match;
+mod rcut;
+mod recall_at_least;
+mod scutfbr;
+mod youden;
+
+use super::{Absent, Entry, Param, StrategyError, Takes};
+use crate::Choice;
+use crate::LabelMatrix;
+use crate::metric::{Curve, Decide};
+
+/// A policy of the sweep file. Serialised as a number or a choice.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Policy {
+    /// The same number for every label: predicted where score >= threshold.
+    Fixed(f64),
+    /// A rule fitted on the validation scores.
+    Fitted(Choice),
+}
+
+impl std::fmt::Display for Policy {
+    /// The name in the database: `0.5`, `max_f1`, `max_fbeta(beta=2)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fixed(number) => write!(f, "{number}"),
+            Self::Fitted(choice) => write!(f, "{choice}"),
+        }
+    }
+}
+
+/// The result of fitting a policy on validation: all that [`crate::metric::decide()`] needs on any split.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// One threshold per label: predicted where score >= threshold.
+    Thresholds(Vec<f32>),
+    /// The labels with this many highest scores of each row, whatever these are; of equal scores the first label's.
+    Top(usize),
+}
+
+impl Decide for Rule {
+    fn row(&self, scores: &[f32], predicted: &mut [bool]) {
+        match self {
+            Self::Thresholds(thresholds) => thresholds.row(scores, predicted),
+            Self::Top(count) => {
+                let mut order: Vec<usize> = (0..scores.len()).collect();
+                order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+                predicted.fill(false);
+                order.iter().take(*count).for_each(|&label| predicted[label] = true);
+            }
+        }
+    }
+
+    /// 0 for every label where a rule decides on whole rows: no score is too low to be among the highest.
+    fn thresholds(&self, labels: usize) -> Vec<f32> {
+        match self {
+            Self::Thresholds(thresholds) => thresholds.thresholds(labels),
+            Self::Top(_) => vec![0.0; labels],
+        }
+    }
+}
+
+/// Fits a rule on validation scores (`[rows, labels]` row-major, float32 probabilities).
+pub type Fit = fn(&Choice, scores: &[f32], truth: &LabelMatrix) -> Rule;
+
+/// Every fitted policy.
+pub const REGISTRY: &[Entry<Fit>] = &[
+    max_f1::ENTRY,
+    max_fbeta::ENTRY,
+    max_micro_f1::ENTRY,
+    scutfbr::ENTRY,
+    prior_match::ENTRY,
+    rcut::ENTRY,
+    cost::ENTRY,
+    youden::ENTRY,
+    recall_at_least::ENTRY,
+    precision_at_least::ENTRY,
+];
+
+impl Policy {
+    /// Fits the policy on validation scores; test scores are never passed here.
+    #[must_use]
+    pub fn fit(&self, val_scores: &[f32], val_truth: &LabelMatrix) -> Rule {
+        match self {
+            Self::Fixed(number) => Rule::Thresholds(vec![*number as f32; val_truth.names.len()]),
+            Self::Fitted(choice) => {
+                let entry = super::find(REGISTRY, &choice.kind).expect("the spec and `parse` admit registered policies only");
+                (entry.build)(choice, val_scores, val_truth)
+            }
+        }
+    }
+}
+
+/// The policy that `text` names, in the form that [`Policy`] displays; parameters may be left out where they have defaults.
+///
+/// # Errors
+/// A number outside 0 to 1, or as [`super::parse`].
+pub fn parse(text: &str) -> Result<Policy, StrategyError> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(Policy::Fixed(number)),
+        Ok(number) => Err(StrategyError(format!("threshold {number} must be from 0 to 1: scores are probabilities"))),
+        Err(_) => super::parse(REGISTRY, "threshold policy", text)
+            .map(Policy::Fitted)
+            .map_err(|error| StrategyError(format!("{error}; a number from 0 to 1 is a policy too"))),
+    }
+}
+
+/// The threshold of a label that cannot be fitted on validation.
+const UNFITTED: f32 = 0.5;
+
+/// A parameter of every rule that [`each_label`] applies.
+const FOLDS: Param = Param {
+    name: "folds",
+    help: "cross-fit: fit on each folds - 1 of so many parts of validation, take the mean threshold; off by default (use 5 below 2,000 rows)",
+    takes: Takes::Whole { min: 2, max: 100 },
+    absent: Absent::Off,
+};
+
+/// A rule that looks at one label at a time, applied to all; cross-fitted where the choice says `folds`.
+fn each_label(choice: &Choice, scores: &[f32], truth: &LabelMatrix, rule: impl Fn(&Curve) -> f32) -> Rule {
+    let fit = |scores: &[f32], truth: &LabelMatrix| -> Vec<f32> {
+        (0..truth.names.len()).map(|label| rule(&Curve::of(scores, truth, label))).collect()
+    };
+    let Some(folds) = choice.find("folds").map(|folds| (folds as usize).min(truth.rows())).filter(|folds| *folds > 1) else {
+        return Rule::Thresholds(fit(scores, truth));
+    };
+    let labels = truth.names.len();
+    let mut sums = vec![0.0; labels];
+    for held in 0..folds {
+        let rows: Vec<u32> = (0..truth.rows()).filter(|row| row % folds != held).map(|row| row as u32).collect();
+        let part: Vec<f32> = rows.iter().flat_map(|&row| &scores[row as usize * labels..][..labels]).copied().collect();
+        let fitted = fit(&part, &truth.select(&rows));
+        sums.iter_mut().zip(fitted).for_each(|(sum, threshold)| *sum += f64::from(threshold));
+    }
+    Rule::Thresholds(sums.into_iter().map(|sum| (sum / folds as f64) as f32).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,20 @@
+//! RCut (Yang, SIGIR 2001): the r highest labels of every row, so that every row has r. Scores of different labels are compared with each
+//! other, which weighted losses make incomparable; and a row without labels gets r all the same.
+
+use super::{Entry, Fit, Rule};
+use crate::{Absent, Param, Takes};
+
+pub(super) const ENTRY: Entry<Fit> = Entry {
+    kind: "rcut",
+    summary: "the r labels with the highest scores of every row (RCut)",
+    params: &[Param {
+        name: "r",
+        help: "labels per row; by default the mean number of labels per row in validation, rounded, at least 1",
+        takes: Takes::Whole { min: 1, max: 100_000 },
+        absent: Absent::Off,
+    }],
+    build: |choice, _, truth| {
+        let cardinality = truth.counts().positives.iter().sum::<usize>() as f64 / truth.rows().max(1) as f64;
+        Rule::Top(choice.find("r").unwrap_or_else(|| cardinality.round().max(1.0)) as usize)
+    },
+};

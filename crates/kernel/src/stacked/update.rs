@@ -1,0 +1,157 @@
+//! The optimizers' arithmetic, a column with its own numbers.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::{PANEL, panels};
+
+/// Rows of a panel that one task moves.
+const TASK: usize = 64;
+
+/// How the column of a run moves: `kernel::update`'s arithmetic with a number per column.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Column {
+    pub rule: Kind,
+    /// Share of the parameter that belongs to its gradient (L2 decay).
+    pub decay: f32,
+    /// Of the first mean: what is kept of it, and how much of the gradient is added.
+    pub keep: f32,
+    pub add: f32,
+    /// Of the mean of squares (Adam).
+    pub keep_square: f32,
+    pub add_square: f32,
+    pub rate: f32,
+    /// Decoupled decay (Adam).
+    pub shrink: f32,
+    pub eps: f32,
+    pub root: f32,
+    /// SGD: how much of the mean Nesterov's step looks ahead.
+    pub momentum: f32,
+}
+
+/// Which arithmetic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    Adam,
+    Sgd,
+    Nesterov,
+    /// Nothing moves: a column of no run.
+    #[default]
+    None,
+}
+
+/// Moves the parameters of `[panels, inputs, PANEL]` against their gradient; `columns` are `[panels * PANEL]`.
+pub fn update(columns: &[Column], value: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
+    let size = value.len() / panels(columns.len()).max(1);
+    let moved = value.par_chunks_exact_mut(size).zip(first.par_chunks_exact_mut(size));
+    let by = second.par_chunks_exact_mut(size).zip(gradient.par_chunks_exact(size));
+    moved.zip(by).zip(columns.par_chunks_exact(PANEL)).for_each(|(((value, first), (second, gradient)), columns)| {
+        let has = |kind| columns.iter().any(|column| column.rule == kind);
+        let rows = TASK * PANEL;
+        let moved = value.par_chunks_mut(rows).zip(first.par_chunks_mut(rows));
+        moved.zip(second.par_chunks_mut(rows).zip(gradient.par_chunks(rows))).for_each(|((value, first), (second, gradient))| {
+            let columns = Columns::new(columns);
+            if has(Kind::Adam) {
+                let step = Step { columns: &columns, value, first, second, gradient };
+                Arch::new().dispatch(Rows::<ADAM>(step));
+            }
+            if has(Kind::Sgd) {
+                let step = Step { columns: &columns, value, first, second, gradient };
+                Arch::new().dispatch(Rows::<SGD>(step));
+            }
+            if has(Kind::Nesterov) {
+                let step = Step { columns: &columns, value, first, second, gradient };
+                Arch::new().dispatch(Rows::<NESTEROV>(step));
+            }
+        });
+    });
+}
+
+const ADAM: u8 = Kind::Adam as u8;
+const SGD: u8 = Kind::Sgd as u8;
+const NESTEROV: u8 = Kind::Nesterov as u8;
+
+/// The numbers of a panel's columns, a vector each.
+struct Columns {
+    rule: [u8; PANEL],
+    decay: [f32; PANEL],
+    keep: [f32; PANEL],
+    add: [f32; PANEL],
+    keep_square: [f32; PANEL],
+    add_square: [f32; PANEL],
+    rate: [f32; PANEL],
+    shrink: [f32; PANEL],
+    eps: [f32; PANEL],
+    root: [f32; PANEL],
+    momentum: [f32; PANEL],
+}
+
+impl Columns {
+    fn new(columns: &[Column]) -> Self {
+        let of = |number: fn(&Column) -> f32| std::array::from_fn(|at| number(&columns[at]));
+        Self {
+            rule: std::array::from_fn(|at| columns[at].rule as u8),
+            decay: of(|column| column.decay),
+            keep: of(|column| column.keep),
+            add: of(|column| column.add),
+            keep_square: of(|column| column.keep_square),
+            add_square: of(|column| column.add_square),
+            rate: of(|column| column.rate),
+            shrink: of(|column| column.shrink),
+            eps: of(|column| column.eps),
+            root: of(|column| column.root),
+            momentum: of(|column| column.momentum),
+        }
+    }
+}
+
+/// Some rows of a panel.
+struct Step<'a> {
+    columns: &'a Columns,
+    value: &'a mut [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+    gradient: &'a [f32],
+}
+
+/// Moves the columns of one kind.
+struct Rows<'a, const KIND: u8>(Step<'a>);
+
+impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Step { columns, value, first, second, gradient } = self.0;
+        // A mask of all bits or none keeps the loop below free of branches, so that it is vectorised.
+        let own: [u32; PANEL] = std::array::from_fn(|at| if columns.rule[at] == KIND { u32::MAX } else { 0 });
+        let choose = |own: u32, new: f32, old: f32| f32::from_bits(new.to_bits() & own | old.to_bits() & !own);
+        let ((values, _), (firsts, _)) = (value.as_chunks_mut::<PANEL>(), first.as_chunks_mut::<PANEL>());
+        let ((seconds, _), (gradients, _)) = (second.as_chunks_mut::<PANEL>(), gradient.as_chunks::<PANEL>());
+        for (((value, first), second), gradient) in values.iter_mut().zip(firsts).zip(seconds).zip(gradients) {
+            let (old, mean, square) = (*value, *first, *second);
+            let (mut moved, mut new_mean, mut new_square) = ([0.0; PANEL], [0.0; PANEL], [0.0; PANEL]);
+            for at in 0..PANEL {
+                let g = gradient[at] + columns.decay[at] * old[at];
+                let m = columns.keep[at] * mean[at] + columns.add[at] * g;
+                let v = columns.keep_square[at] * square[at] + columns.add_square[at] * (g * g);
+                new_mean[at] = m;
+                new_square[at] = v;
+                moved[at] = if KIND == ADAM {
+                    columns.shrink[at] * old[at] - columns.rate[at] * m / (v.sqrt() * columns.root[at] + columns.eps[at])
+                } else if KIND == NESTEROV {
+                    old[at] - columns.rate[at] * (g + columns.momentum[at] * m)
+                } else {
+                    old[at] - columns.rate[at] * m
+                };
+            }
+            for at in 0..PANEL {
+                value[at] = choose(own[at], moved[at], old[at]);
+                first[at] = choose(own[at], new_mean[at], mean[at]);
+                if KIND == ADAM {
+                    second[at] = choose(own[at], new_square[at], square[at]);
+                }
+            }
+        }
+    }
+}

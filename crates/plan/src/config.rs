@@ -1,0 +1,154 @@
+//! What decides a run's result, as typed values. Everything here is in canonical form: defaults filled in, unread keys folded
+//! away.
+
+use std::path::PathBuf;
+
+use imbalance::stratification::SplitConfig;
+use imbalance::{Choice, PosWeight};
+use serde::{Deserialize, Serialize};
+
+/// One run: one training. Its fingerprint is the hash of this, the data's content and [`super::FORMAT`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    pub data: DataConfig,
+    pub model: ModelConfig,
+    pub train: TrainConfig,
+    pub loss: Choice,
+    pub pos_weight: PosWeight,
+    pub sampler: Choice,
+    pub seed: u64,
+}
+
+impl RunConfig {
+    /// Whether runs of this kind train in one pass with others of their bundle: heads and small networks on fixed inputs.
+    #[must_use]
+    pub fn in_one_pass(&self) -> bool {
+        match self.model.head() {
+            // the head of a frozen backbone, on its features
+            Some((_, head)) => matches!(head.arch.as_str(), "linear" | "mlp"),
+            None => matches!(self.model.arch.as_str(), "linear" | "mlp") && self.model.freeze.is_none(),
+        }
+    }
+}
+
+/// Where the rows come from and how they are divided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataConfig {
+    #[serde(flatten)]
+    pub source: Source,
+    pub split: SplitConfig,
+}
+
+/// The three kinds of data that a sweep file may name, and scores that `sweep import` brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Source {
+    /// The built-in oracle data set.
+    Letters {
+        samples: usize,
+        /// (label, P(label)) in the order of the file.
+        label_rates: Vec<(String, f64)>,
+        /// Edge of the square grey image, in pixels.
+        image_size: u32,
+        /// s of `y ~ Bern(sigmoid(s g + b))`: how much the image says about the label.
+        signal: f64,
+        seed: u64,
+    },
+    /// A folder of images and a CSV.
+    Images { root: PathBuf, labels: PathBuf, image: ImageConfig, columns: Columns },
+    /// A matrix of features and a CSV whose rows are in the same order.
+    Features {
+        features: PathBuf,
+        labels: PathBuf,
+        columns: Columns,
+        /// Subtract the train mean and divide by the train deviation, column by column.
+        standardize: bool,
+    },
+    /// Scores of a model that was trained elsewhere: nothing can be trained on them.
+    Imported {
+        scores: PathBuf,
+        labels: PathBuf,
+        test_scores: Option<PathBuf>,
+        test_labels: Option<PathBuf>,
+        /// The files held logits.
+        logits: bool,
+    },
+}
+
+/// Columns of the CSV that are not labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Columns {
+    /// The image's path or the row's id; the first column by default.
+    pub path: Option<String>,
+    /// `train`, `val`, `test` (or `valid`, `validation`); a column named `split` by default, if there is one.
+    pub split: Option<String>,
+    /// Rows that share a value never cross splits.
+    pub group: Option<String>,
+    /// Columns that are neither.
+    pub ignore: Vec<String>,
+}
+
+/// How a file becomes a tensor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// Edge of the square the network sees, in pixels.
+    pub size: u32,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: u32,
+    /// `stretch` (both sides to `size`) or `crop` (short side to `size`, then the centre).
+    pub resize: String,
+    /// `none` ([0, 1]), `half` ([-1, 1]) or `imagenet` (mean and deviation of torchvision's models).
+    pub normalize: String,
+    /// Train time: mirror left-right with probability 1/2.
+    pub flip: bool,
+    /// Train time: pad by this many pixels and crop back at a random place; 0 is off.
+    pub crop_padding: u32,
+    /// `error` or `skip`.
+    pub on_bad_image: String,
+    /// Larger images count as bad (decompression bombs).
+    pub max_pixels: u64,
+}
+
+/// The network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    /// `linear`, `mlp`, `cnn`, `densenet121`, or another of [`super::BACKBONES`] where `freeze` says so.
+    pub arch: String,
+    /// `mlp` and the head of a frozen backbone: units of each hidden layer; `cnn`: channels of each stage. Empty elsewhere.
+    pub hidden: Vec<usize>,
+    /// Probability of dropping a unit before the head; 0 where the architecture has no dropout.
+    pub dropout: f64,
+    /// Local safetensors file or `hf://owner/repo@revision/file`.
+    pub weights: Option<String>,
+    /// blake3 of what is in that file; absent in runs that were recorded before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_hash: Option<String>,
+    /// `backbone`: only a head is trained, on features that are computed once ([`ModelConfig::head`]).
+    pub freeze: Option<String>,
+}
+
+impl ModelConfig {
+    /// Whether what is trained has feature maps, which `train.precision` is about.
+    #[must_use]
+    pub fn has_maps(&self) -> bool {
+        self.freeze.is_none() && !matches!(self.arch.as_str(), "linear" | "mlp")
+    }
+}
+
+/// The training loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainConfig {
+    pub epochs: usize,
+    pub batch_size: usize,
+    /// `adam` (beta1, beta2, eps, weight_decay: L2), `adamw` (the same, decoupled), `sgd` (momentum, nesterov, weight_decay).
+    pub optimizer: Choice,
+    pub learning_rate: f64,
+    /// `constant`, `step` (every (epochs), factor), `cosine` (final_factor); each with `warmup` (epochs).
+    pub schedule: Choice,
+    /// Largest L2 norm of the whole gradient; none by default.
+    pub grad_clip: Option<f64>,
+    /// `f32`, or `bf16` on CUDA: the type of the feature maps. Parameters, logits and sums are f32 in any case.
+    pub precision: String,
+    /// Start the head's bias at logit(prevalence) (docs/strategies.md#prior-bias).
+    pub prior_bias: bool,
+}

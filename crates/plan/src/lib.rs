@@ -1,0 +1,54 @@
+//! TOML → [`Plan`]: schema, axes, canonical form, fingerprint, bundles. Pure: no files, no clocks, no tokio, no Candle.
+
+mod backbone;
+mod choice;
+mod config;
+mod fingerprint;
+mod grid;
+mod hub;
+mod input;
+mod keys;
+mod layout;
+pub mod macs;
+mod merge;
+mod parts;
+mod plan;
+mod recorded;
+mod schedule;
+mod schema;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use backbone::{BACKBONES, Backbone};
+pub use config::*;
+pub use hub::HubFile;
+pub use input::InputShape;
+pub use macs::forward_macs;
+pub use plan::*;
+pub use recorded::Recorded;
+pub use schedule::Schedule;
+pub use schema::WorkersConfig;
+pub use sweep::{Sweep, WeightFile, parse, unusable_name};
+
+/// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
+/// Raise it when a change of code changes the numbers of a run.
+pub const FORMAT: u32 = 3;
+
+/// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.
+/// Raise it when a change of code changes them.
+pub const FEATURES: u32 = 1;
+
+/// Labels that a data set may have: an evaluation of so many fits a line of a worker's journal (1 MiB).
+pub const MOST_LABELS: usize = 10_000;
+
+/// A sweep file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct SpecError {
+    /// `file:line:column`, or the flag that was typed.
+    pub place: String,
+    /// What is wrong, what is allowed, the nearest name.
+    pub message: String,
+}

@@ -1,0 +1,115 @@
+//! Points → distinct runs → bundles: what a sweep file asks for, once the data's facts are known.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DataConfig, RunConfig};
+use imbalance::LabelCounts;
+use imbalance::threshold::Policy;
+
+/// The name of a run everywhere: blake3 over canonical configuration, data content and [`super::FORMAT`], as 32 hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub String);
+
+impl Fingerprint {
+    /// The first eight digits, as shown on screens.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a plan must know about one data configuration: all of it comes from the prepared data set (`data::prepare`).
+/// Imported scores have no inputs (`Features` of width 0) and no folder; splits that nobody knows of have 0 rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// Hash of the rows' content, labels and split; paths and times do not enter.
+    pub content: String,
+    pub labels: Vec<String>,
+    pub input: crate::InputShape,
+    pub train: LabelCounts,
+    pub val: LabelCounts,
+    pub test: LabelCounts,
+    /// Folder of the prepared data set, for workers; not part of any fingerprint.
+    pub folder: std::path::PathBuf,
+}
+
+/// One combination of the grid's values and the run it became.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Point {
+    /// Axis → value as typed, including `threshold`.
+    pub values: BTreeMap<String, serde_json::Value>,
+    /// Index into [`Plan::runs`].
+    pub run: usize,
+}
+
+/// A distinct training.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedRun {
+    pub fingerprint: Fingerprint,
+    pub config: RunConfig,
+    /// Index into [`Plan::data`].
+    pub data: usize,
+    /// Resolved positive weights, one a label.
+    pub pos_weight: Vec<f64>,
+    /// How this sweep names it: the columns of the views.
+    pub name: RunName,
+    /// Index into [`Plan::bundles`].
+    pub bundle: usize,
+}
+
+/// The identifying columns of the views.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunName {
+    /// `bce`, `focal`, `asl(clip=0.05)`: the kind, with the parameters that were typed inline.
+    pub loss: String,
+    pub pos_weight: String,
+    /// `None` where the loss has none.
+    pub gamma: Option<f64>,
+    pub sampler: String,
+    pub seed: u64,
+    /// Every other axis: dotted key → value.
+    pub params: BTreeMap<String, serde_json::Value>,
+}
+
+/// Points that did not become a run of their own, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Merged {
+    /// One sentence: "`gamma` means nothing to bce", "`focal` with gamma 0 and no alpha is bce", "threshold does not train", ...
+    pub reason: String,
+    pub points: usize,
+}
+
+/// Runs that can train together: same data, backbone, batch order (sampler, seed, batch size) and epochs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bundle {
+    /// Indices into [`Plan::runs`].
+    pub runs: Vec<usize>,
+}
+
+/// What a sweep file comes to.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    pub name: String,
+    /// Size of the full product, before `exclude` and `include`.
+    pub product: usize,
+    /// Points dropped by `exclude`: (the rule as typed, points).
+    pub excluded: Vec<(String, usize)>,
+    pub included: usize,
+    pub points: Vec<Point>,
+    pub runs: Vec<PlannedRun>,
+    pub merged: Vec<Merged>,
+    pub bundles: Vec<Bundle>,
+    /// The grid's threshold policies: every run is evaluated under each.
+    pub policies: Vec<Policy>,
+    /// The distinct data configurations of the grid, in order of first use, and their facts.
+    pub data: Vec<(DataConfig, DataFacts)>,
+}

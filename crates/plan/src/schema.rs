@@ -1,0 +1,365 @@
+//! Which keys a sweep file may have, and the typed sections they make: `data`, `model`, `train`, `workers`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::HubFile;
+use super::backbone::{archs, freezes};
+use super::choice::Family;
+use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
+use super::tree::{Node, Value};
+use super::{Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, TrainConfig};
+use imbalance::Choice;
+use imbalance::shown::shown;
+use imbalance::stratification::SplitConfig;
+
+/// Tables of the file; everything else that is dotted is a key.
+pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers"];
+
+const LETTERS: &[&str] = &["data.samples", "data.label_rates", "data.image_size", "data.signal", "data.seed"];
+const COLUMNS: &[&str] = &["data.path_column", "data.split_column", "data.group_column", "data.ignore_columns"];
+const IMAGES: &[&str] = &[
+    "data.root",
+    "data.labels",
+    "data.image_size",
+    "data.channels",
+    "data.resize",
+    "data.normalize",
+    "data.flip",
+    "data.crop_padding",
+    "data.on_bad_image",
+    "data.max_pixels",
+];
+const FEATURES: &[&str] = &["data.features", "data.labels", "data.standardize"];
+const SPLIT: &[&str] = &["data.split.train", "data.split.val", "data.split.test", "data.split.method", "data.split.seed"];
+const MODEL: &[&str] = &["model.arch", "model.hidden", "model.dropout", "model.weights", "model.freeze"];
+const TRAIN: &[&str] = &[
+    "train.epochs",
+    "train.batch_size",
+    "train.optimizer",
+    "train.learning_rate",
+    "train.schedule",
+    "train.grad_clip",
+    "train.precision",
+    "train.prior_bias",
+];
+const WORKERS: &[&str] = &["workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
+
+const KINDS: &[&str] = &["letters", "images", "features"];
+
+/// Every key that is not an axis's short name.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    ["name", "data.kind"]
+        .into_iter()
+        .chain([LETTERS, COLUMNS, IMAGES, FEATURES, SPLIT, MODEL, TRAIN, WORKERS].into_iter().flatten().copied())
+}
+
+/// Keys that an axis may vary.
+pub(super) fn dotted_axes() -> impl Iterator<Item = &'static str> {
+    known().filter(|key| *key != "name" && *key != "data.kind" && !key.starts_with("workers."))
+}
+
+/// The error for a key that does not exist in `section` (`""` is the top of the file).
+pub(super) fn unknown_key(section: &str, name: &str) -> String {
+    let name = &shown(name)[..];
+    let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
+    let mut allowed: Vec<&str> = Vec::new();
+    for key in known().chain(SECTIONS.iter().copied()) {
+        if let Some(rest) = key.strip_prefix(&prefix)
+            && !rest.contains('.')
+            && !allowed.contains(&rest)
+        {
+            allowed.push(rest);
+        }
+    }
+    let mut hint = nearest(name, allowed.iter().copied());
+    if hint.is_empty() {
+        let elsewhere = known().find(|key| key.rsplit('.').next() == Some(name));
+        hint = elsewhere.map_or_else(|| nearest(&format!("{prefix}{name}"), known()), |key| format!("; did you mean `{key}`?"));
+    }
+    let place = if section.is_empty() { "at the top of the file".to_owned() } else { format!("in [{section}]") };
+    format!("`{name}` is not a key {place}; allowed: {}{hint}", allowed.join(", "))
+}
+
+/// `[data]`.
+pub(super) fn data(keys: &Keys<'_>) -> Result<DataConfig, SpecError> {
+    let kind = keys.require("data.kind", "one of letters, images, features")?.one_of("data.kind", KINDS)?;
+    let of_kind: [&[&str]; 2] = match kind.as_str() {
+        "letters" => [LETTERS, &[]],
+        "images" => [IMAGES, COLUMNS],
+        _ => [FEATURES, COLUMNS],
+    };
+    for key in known().filter(|key| key.starts_with("data.") && *key != "data.kind" && !SPLIT.contains(key)) {
+        if let Some(node) = keys.get(key).filter(|_| !of_kind.iter().any(|list| list.contains(&key))) {
+            let allowed: Vec<_> = of_kind.iter().copied().flatten().filter_map(|key| key.strip_prefix("data.")).collect();
+            return Err(node.fault(format!("`{key}` means nothing to kind = {kind:?}; allowed: {}", allowed.join(", "))));
+        }
+    }
+    let path = |key: &str, what: &str| keys.require(key, what)?.text(key).map(PathBuf::from);
+    let source = match kind.as_str() {
+        "letters" => Source::Letters {
+            samples: keys.size("data.samples", 4000, 10..=100_000_000)?,
+            label_rates: label_rates(keys)?,
+            image_size: edge(keys, 32)?,
+            signal: keys.number("data.signal", 2.0, (0.0, 100.0))?,
+            seed: keys.integer("data.seed", 0, 0..=i64::MAX as u64)?,
+        },
+        "images" => Source::Images {
+            root: path("data.root", "the folder that the paths of the CSV start from")?,
+            labels: path("data.labels", "the CSV with a path and one 0/1 column per label")?,
+            image: image(keys)?,
+            columns: columns(keys)?,
+        },
+        _ => Source::Features {
+            features: path("data.features", "a .npy or .safetensors file with one row per sample")?,
+            labels: path("data.labels", "the CSV with one 0/1 column per label, rows in the order of the features")?,
+            columns: columns(keys)?,
+            standardize: keys.boolean("data.standardize", true)?,
+        },
+    };
+    Ok(DataConfig { source, split: split(keys)? })
+}
+
+fn edge(keys: &Keys<'_>, default: u64) -> Result<u32, SpecError> {
+    let edge = keys.integer("data.image_size", default, 8..=4096)?;
+    u32::try_from(edge).map_err(|_| keys.place_fault("data.image_size", "is too large"))
+}
+
+fn label_rates(keys: &Keys<'_>) -> Result<Vec<(String, f64)>, SpecError> {
+    let Some(node) = keys.get("data.label_rates") else {
+        // 19000, 65000, 38000 and 105000 of 224000: the question this program was written for.
+        return Ok([("A", 0.0848), ("B", 0.2902), ("C", 0.1696), ("D", 0.4688)]
+            .map(|(label, rate)| (label.to_owned(), rate))
+            .to_vec());
+    };
+    let entries = node.entries().filter(|entries| !entries.is_empty());
+    let entries = entries.ok_or_else(|| {
+        node.fault(format!(
+            "`data.label_rates` must be a table of labels and their rates, such as {{ A = 0.1, B = 0.3 }}, not {}",
+            node.shown()
+        ))
+    })?;
+    if entries.len() > super::MOST_LABELS {
+        let most = super::MOST_LABELS;
+        return Err(node.fault(format!("`data.label_rates` has {} labels; allowed are {most} at most", entries.len())));
+    }
+    let rate = |entry: &super::tree::Entry| {
+        let rate = entry.node.number(&format!("data.label_rates.{}", shown(&entry.key)), (ABOVE_ZERO, BELOW_ONE))?;
+        Ok((entry.key.clone(), rate))
+    };
+    entries.iter().map(rate).collect()
+}
+
+fn image(keys: &Keys<'_>) -> Result<ImageConfig, SpecError> {
+    let size = edge(keys, 224)?;
+    let channels = keys.integer("data.channels", 3, 1..=3)?;
+    if channels == 2 {
+        return Err(keys.place_fault("data.channels", "must be 1 (grey) or 3 (RGB), not 2"));
+    }
+    let crop_padding = keys.integer("data.crop_padding", 0, 0..=u64::from(size))?;
+    Ok(ImageConfig {
+        size,
+        channels: if channels == 1 { 1 } else { 3 },
+        resize: keys.one_of("data.resize", "stretch", &["stretch", "crop"])?,
+        normalize: keys.one_of("data.normalize", "imagenet", &["none", "half", "imagenet"])?,
+        flip: keys.boolean("data.flip", false)?,
+        crop_padding: u32::try_from(crop_padding).map_err(|_| keys.place_fault("data.crop_padding", "is too large"))?,
+        on_bad_image: keys.one_of("data.on_bad_image", "error", &["error", "skip"])?,
+        max_pixels: keys.integer("data.max_pixels", 100_000_000, 1..=10_000_000_000)?,
+    })
+}
+
+fn columns(keys: &Keys<'_>) -> Result<Columns, SpecError> {
+    let ignore = match keys.get("data.ignore_columns") {
+        None => Vec::new(),
+        Some(node) => {
+            let names = node.list("data.ignore_columns", "column names")?;
+            names.iter().map(|name| name.text("data.ignore_columns")).collect::<Result<_, _>>()?
+        }
+    };
+    Ok(Columns {
+        path: keys.text("data.path_column")?,
+        split: keys.text("data.split_column")?,
+        group: keys.text("data.group_column")?,
+        ignore,
+    })
+}
+
+fn split(keys: &Keys<'_>) -> Result<SplitConfig, SpecError> {
+    let share = |key, default| keys.number(key, default, (ABOVE_ZERO, BELOW_ONE));
+    let split = SplitConfig {
+        train: share("data.split.train", 0.70)?,
+        val: share("data.split.val", 0.15)?,
+        test: share("data.split.test", 0.15)?,
+        method: keys.one_of("data.split.method", "iterative", &["iterative", "random"])?,
+        seed: keys.integer("data.split.seed", 0, 0..=i64::MAX as u64)?,
+    };
+    let sum = split.train + split.val + split.test;
+    if (sum - 1.0).abs() > 1e-6 {
+        let typed = SPLIT.iter().take(3).find(|key| keys.get(key).is_some()).unwrap_or(&"data.split.train");
+        let SplitConfig { train, val, test, .. } = split;
+        return Err(
+            keys.place_fault(typed, &format!("the shares of the splits must sum to 1; {train} + {val} + {test} is {sum:.4}"))
+        );
+    }
+    Ok(split)
+}
+
+/// `[model]`, with the keys that the architecture does not read folded away.
+pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
+    let features = matches!(keys.get("data.kind").map(|node| &node.value), Some(Value::Text(kind)) if kind == "features");
+    let arch = keys.one_of("model.arch", if features { "mlp" } else { "cnn" }, &archs())?;
+    if features && !matches!(arch.as_str(), "linear" | "mlp") {
+        return Err(
+            keys.place_fault("model.arch", &format!("{arch} needs images, and data.kind is \"features\"; allowed: linear, mlp"))
+        );
+    }
+    let weights = keys.text("model.weights")?;
+    if let Some(Err(why)) = weights.as_deref().and_then(HubFile::parse) {
+        return Err(keys.place_fault("model.weights", &format!("the file on the Hugging Face hub {why}")));
+    }
+    let freeze = keys.get("model.freeze").map(|node| node.one_of("model.freeze", &["backbone"])).transpose()?;
+    let frozen = freeze.is_some();
+    freezes(keys, &arch, frozen, weights.is_some())?;
+    let hidden = match keys.get("model.hidden") {
+        None if frozen => Vec::new(),
+        None if arch == "mlp" => vec![128],
+        None => vec![16, 32, 64],
+        Some(node) => hidden(node, usize::from(!frozen))?,
+    };
+    Ok(ModelConfig {
+        hidden: if reads(&arch, frozen, "model.hidden") { hidden } else { Vec::new() },
+        dropout: keys.number("model.dropout", 0.0, (0.0, BELOW_ONE))?,
+        weights,
+        weights_hash: None,
+        freeze,
+        arch,
+    })
+}
+
+/// Whether the architecture, frozen or not, reads the key.
+pub(super) fn reads(arch: &str, frozen: bool, key: &str) -> bool {
+    key != "model.hidden" || frozen || matches!(arch, "mlp" | "cnn")
+}
+
+fn hidden(node: &Node, least: usize) -> Result<Vec<usize>, SpecError> {
+    let sizes = node.list("model.hidden", "sizes, such as [16, 32, 64]; an axis is a list of such lists")?;
+    if sizes.len() < least || sizes.len() > 16 {
+        return Err(node.fault(format!("`model.hidden` must have {least} to 16 sizes, not {}", sizes.len())));
+    }
+    sizes
+        .iter()
+        .map(|size| size.integer("model.hidden", 1..=65_536).map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
+        .collect()
+}
+
+/// `[train]`.
+pub(super) fn train(keys: &Keys<'_>) -> Result<TrainConfig, SpecError> {
+    Ok(TrainConfig {
+        epochs: keys.size("train.epochs", 4, 1..=100_000)?,
+        batch_size: keys.size("train.batch_size", 64, 1..=1_000_000)?,
+        optimizer: choice(keys, "train.optimizer", "adam")?,
+        learning_rate: keys.number("train.learning_rate", 1e-3, (ABOVE_ZERO, 1000.0))?,
+        schedule: choice(keys, "train.schedule", "constant")?,
+        grad_clip: keys.get("train.grad_clip").map(|node| node.number("train.grad_clip", (ABOVE_ZERO, f64::MAX))).transpose()?,
+        precision: keys.one_of("train.precision", "f32", &["f32", "bf16"])?,
+        prior_bias: keys.boolean("train.prior_bias", true)?,
+    })
+}
+
+fn choice(keys: &Keys<'_>, key: &str, default: &str) -> Result<Choice, SpecError> {
+    let Some(family) = Family::of(key) else {
+        return Ok(Choice::plain(default));
+    };
+    let typed = keys.get(key).map_or_else(|| Ok(Choice::plain(default)), |node| family.read(node))?;
+    let loose: Vec<_> =
+        keys.over.iter().filter_map(|(name, node)| Some((name.strip_prefix(key)?.strip_prefix('.')?, *node))).collect();
+    family.fill(&typed, keys.place(key), &loose)
+}
+
+/// `[workers]`: how the sweep is run; nothing in it changes a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkersConfig {
+    /// `auto`, or a list of `cpu` and `cuda:N`.
+    pub devices: Vec<String>,
+    pub per_device: usize,
+    /// Attempts per run.
+    pub attempts: u32,
+    /// The time limit of one run.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        Self { devices: vec!["auto".to_owned()], per_device: 1, attempts: 2, timeout: None }
+    }
+}
+
+/// `[workers]`.
+pub(super) fn workers(keys: &Keys<'_>) -> Result<WorkersConfig, SpecError> {
+    let absent = WorkersConfig::default();
+    let attempts = keys.integer("workers.attempts", absent.attempts.into(), 1..=100)?;
+    Ok(WorkersConfig {
+        devices: keys.get("workers.devices").map_or(Ok(absent.devices), devices)?,
+        per_device: keys.size("workers.per_device", absent.per_device, 1..=1024)?,
+        attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+        timeout: keys.get("workers.timeout").map(timeout).transpose()?,
+    })
+}
+
+fn devices(node: &Node) -> Result<Vec<String>, SpecError> {
+    let texts = match &node.value {
+        Value::List(nodes) => nodes.iter().map(|node| node.text("workers.devices")).collect::<Result<Vec<_>, _>>()?,
+        _ => node.text("workers.devices")?.split(',').map(|device| device.trim().to_owned()).collect(),
+    };
+    let allowed = "allowed: \"auto\", or a list of \"cpu\" and \"cuda:N\"";
+    if texts.is_empty() {
+        return Err(node.fault(format!("`workers.devices` is empty; {allowed}")));
+    }
+    for (at, device) in texts.iter().enumerate() {
+        let cuda = device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u16>().is_ok());
+        if !(cuda || device == "cpu" || (device == "auto" && texts.len() == 1)) {
+            return Err(node.fault(format!("`workers.devices` cannot have {}; {allowed}", shown(&format!("{device:?}")))));
+        }
+        if texts.iter().take(at).any(|other| other == device) {
+            return Err(node.fault(format!("`workers.devices` names {device} twice; per_device sets the workers per device")));
+        }
+    }
+    Ok(texts)
+}
+
+fn timeout(node: &Node) -> Result<Duration, SpecError> {
+    let seconds = match &node.value {
+        Value::Text(text) => duration(text),
+        _ => node.number("workers.timeout", (ABOVE_ZERO, 1e9)).ok(),
+    };
+    seconds.filter(|&seconds| seconds > 0.0 && seconds <= 1e9).map(Duration::from_secs_f64).ok_or_else(|| {
+        node.fault(format!(
+            "`workers.timeout` must be a time such as \"90s\", \"45m\", \"2h\", \"1h30m\" or a number of seconds, not {}",
+            node.shown()
+        ))
+    })
+}
+
+/// Seconds of `1d`, `2h`, `45m`, `90s`, or several of these in a row.
+fn duration(text: &str) -> Option<f64> {
+    let mut seconds = 0.0;
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (number, tail) = rest.split_at(end);
+        let number: f64 = number.parse().ok()?;
+        let unit_end = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        seconds += number
+            * match unit.trim() {
+                "s" => 1.0,
+                "m" | "min" => 60.0,
+                "h" => 3600.0,
+                "d" => 86400.0,
+                _ => return None,
+            };
+        rest = tail;
+    }
+    (seconds > 0.0).then_some(seconds)
+}

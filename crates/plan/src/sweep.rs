@@ -1,0 +1,114 @@
+//! A sweep file, read and checked: all that can be known before the data is.
+
+use std::path::Path;
+
+use super::grid::Grid;
+use super::keys::Keys;
+use super::layout::Layout;
+use super::parts::Parts;
+use super::tree::{self, Place};
+use super::{DataConfig, SpecError, WorkersConfig, schema};
+use imbalance::{Choice, PosWeight};
+
+/// What a sweep file says.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// `name`, else the file's name without `.toml`.
+    pub name: String,
+    pub workers: WorkersConfig,
+    pub(super) grid: Grid,
+    pub(super) parts: Parts,
+}
+
+/// A file of weights: where it is (a path, or its address on the hub with the commit), and the hash of what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightFile {
+    pub source: String,
+    pub content: String,
+}
+
+/// Reads a sweep file and `--set KEY=VALUE` changes to it. `file` is its name in errors.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Sweep, SpecError> {
+    let root = tree::read(file, text)?;
+    let layout = Layout::new(&root, overrides)?;
+    let place = |section: &str| layout.sections.get(section).unwrap_or(&root.place);
+    let keys = |section| Keys { base: &layout.base, over: Vec::new(), place: place(section) };
+    let name = name(&keys(""), file, &root.place)?;
+    let workers = schema::workers(&keys("workers"))?;
+    let grid = Grid::new(&layout, place("grid"))?;
+    let parts = Parts::new(&grid, &layout, &root.place)?;
+    Ok(Sweep { name, workers, grid, parts })
+}
+
+fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {
+    let stem = || Path::new(file).file_stem().map_or_else(|| "sweep".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let name = keys.text("name")?.unwrap_or_else(stem);
+    let place = keys.get("name").map_or(top, |node| &node.place);
+    match unusable_name(&name) {
+        Some(why) => Err(tree::fault(place, format!("`name` {why}"))),
+        None => Ok(name),
+    }
+}
+
+/// Why a sweep cannot have this name; `None` for a valid name.
+#[must_use]
+pub fn unusable_name(name: &str) -> Option<&'static str> {
+    match name {
+        "latest" => Some("cannot be \"latest\": commands use that word for the newest sweep"),
+        _ if name.chars().any(imbalance::shown::is_obeyed) => {
+            Some("must be one line of text without control characters and marks of direction")
+        }
+        _ => None,
+    }
+}
+
+impl Sweep {
+    /// The distinct data configurations of the grid, in order of first use: [`Sweep::plan`] wants the facts of each.
+    #[must_use]
+    pub fn data_configs(&self) -> Vec<DataConfig> {
+        self.parts.data.distinct().map(|item| item.value.clone()).collect()
+    }
+
+    /// The distinct `pos_weight` values of the grid, in order of first use.
+    #[must_use]
+    pub fn pos_weights(&self) -> Vec<PosWeight> {
+        self.parts.weight.distinct().map(|item| item.value.weight.clone()).collect()
+    }
+
+    /// The distinct samplers of the grid, every parameter filled in, in order of first use.
+    #[must_use]
+    pub fn samplers(&self) -> Vec<Choice> {
+        self.parts.sampler.distinct().map(|item| item.value.choice.clone()).collect()
+    }
+
+    /// Rows of a training batch at the first point.
+    #[must_use]
+    pub fn batch_size(&self) -> usize {
+        self.parts.train.distinct().next().map_or(1, |item| item.value.batch_size)
+    }
+
+    /// Weight files that the grid names, as typed: [`Sweep::plan`] wants the content hash of each.
+    #[must_use]
+    pub fn weight_files(&self) -> Vec<String> {
+        let mut files: Vec<_> = self.parts.model.distinct().filter_map(|item| item.value.weights.clone()).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
+    /// The axes of the product and how many values each has, in the order of the file.
+    #[must_use]
+    pub fn axes(&self) -> Vec<(String, usize)> {
+        let axes = self.grid.axes.iter().map(|axis| (axis.key.clone(), axis.listed()));
+        axes.filter(|(_, listed)| *listed > 0).collect()
+    }
+
+    /// Points after `exclude` and `include`.
+    #[must_use]
+    pub fn points(&self) -> usize {
+        self.parts.points.len()
+    }
+}

@@ -1,0 +1,156 @@
+//! Jobs (controller → worker, one JSON line on stdin) and records (worker → its own journal file, one JSON line each).
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use imbalance::metric::{Counts, Ranking};
+use imbalance::sampler::Realised;
+use imbalance::threshold::Policy;
+use plan::{Fingerprint, RunConfig};
+
+/// Version of the protocol; a worker refuses jobs of another, a controller journals of another.
+pub const VERSION: u32 = 1;
+
+/// Controller → worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "k", rename_all = "snake_case")]
+pub enum Order {
+    /// Train this run.
+    Train(Box<Job>),
+    /// Train these runs in one pass. They share data, network, sampler, seed, batch size and epochs; each is recorded as if it had
+    /// been ordered alone, and trains to the same last bit.
+    Bundle { jobs: Vec<Job> },
+    /// Finish the current epoch, write its checkpoint, record `end stopped`, then close.
+    Stop,
+}
+
+/// One attempt at one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub v: u32,
+    pub run: Fingerprint,
+    /// 1 for the first try.
+    pub attempt: u32,
+    pub config: RunConfig,
+    /// Resolved positive weights, one a label.
+    pub pos_weight: Vec<f64>,
+    /// Prepared data set.
+    pub data: PathBuf,
+    /// The run's own folder: checkpoint, model, scores, log.
+    pub folder: PathBuf,
+    /// Policies to evaluate each epoch under.
+    pub policies: Vec<Policy>,
+}
+
+/// One line of a journal. `s` counts from 0 without gaps; `c` is the CRC-32 of all bytes of the line before `,"c"`, as 8 hex digits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub s: u64,
+    /// Unix seconds, for display only.
+    pub t: f64,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Worker → controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "k", rename_all = "snake_case")]
+pub enum Event {
+    /// First record of a journal.
+    Open { v: u32, worker: String, pid: u32, host: String, device: String, threads: usize, version: String },
+    /// An attempt begins; `from` is the epoch of the checkpoint it continues (None: from scratch).
+    Begin { r: Fingerprint, a: u32, from: Option<usize> },
+    /// Sign of life, at most one a second: where the attempt is.
+    Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
+    /// An epoch has ended.
+    Epoch {
+        r: Fingerprint,
+        a: u32,
+        epoch: usize,
+        train_loss: f64,
+        val_loss: f64,
+        learning_rate: f64,
+        seconds: f64,
+        images_per_s: f64,
+    },
+    /// What the sampler showed in the first epoch; among that epoch's records, once an attempt. A worker may leave it out.
+    Drawn {
+        r: Fingerprint,
+        a: u32,
+        #[serde(flatten)]
+        drawn: Realised,
+    },
+    /// Ranking of one split at one epoch.
+    Rank {
+        r: Fingerprint,
+        a: u32,
+        epoch: usize,
+        split: SplitName,
+        #[serde(flatten)]
+        ranking: Ranking,
+    },
+    /// Decisions of one policy on one split at one epoch.
+    Eval {
+        r: Fingerprint,
+        a: u32,
+        epoch: usize,
+        split: SplitName,
+        policy: Policy,
+        thresholds: Vec<f32>,
+        counts: Vec<Counts>,
+        samples_f1: f64,
+        subset_accuracy: f64,
+    },
+    /// The attempt is over. `n` counts its Epoch, Drawn, Rank and Eval records in this journal.
+    End { r: Fingerprint, a: u32, st: Outcome, n: u64, why: String },
+    /// Last record of a journal.
+    Close { why: String },
+}
+
+/// val or test (train is not evaluated).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitName {
+    Train,
+    Val,
+    Test,
+}
+
+/// How an attempt ended, as the worker or the controller saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok,
+    /// Asked to stop; the checkpoint is good.
+    Stopped,
+    /// Loss or gradient became NaN or infinite.
+    Diverged,
+    /// The device or the machine had no memory left.
+    OutOfMemory,
+    /// The prepared data could not be read.
+    Data,
+    /// A file could not be written (disk full, read-only).
+    Io,
+    /// The worker panicked or hit a bug.
+    Crashed,
+    /// Killed by a signal (seen by the controller).
+    Killed,
+    /// No message within the deadline (seen by the controller).
+    Hung,
+    /// The run's own time limit passed (seen by the controller).
+    Timeout,
+    /// The controller vanished while it ran (seen at the next start).
+    Lost,
+}
+
+impl Outcome {
+    /// The one place that decides what another attempt may mend.
+    #[must_use]
+    pub fn may_retry(self) -> bool {
+        match self {
+            Self::OutOfMemory | Self::Crashed | Self::Killed | Self::Hung => true,
+            Self::Ok | Self::Stopped | Self::Diverged | Self::Data | Self::Io | Self::Timeout | Self::Lost => false,
+        }
+    }
+}

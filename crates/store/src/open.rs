@@ -1,0 +1,149 @@
+//! Opening: is this file ours, of our version, and may we use it so?
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::Connection;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+
+use super::StoreError;
+
+/// "SWEP"; also in the first migration.
+const APPLICATION_ID: i64 = 0x5357_4550;
+
+/// The schema, one file a step.
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// `user_version` of a database that has every migration.
+pub(super) fn version() -> i64 {
+    MIGRATIONS.iter().count().try_into().unwrap_or(i64::MAX)
+}
+
+/// For the one writer; the caller holds the lock. Creates and migrates.
+///
+/// A commit reaches the write-ahead log, in the kernel's hands, before it is acknowledged: kill -9 loses nothing. Only a checkpoint
+/// waits for the disk (`synchronous = NORMAL`): after a power loss the database is intact but may be some commits behind, and the
+/// journals, removed only after [`super::Writer::checkpoint`], bring it up to date.
+pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreError> {
+    check_file(path)?;
+    if path.exists() {
+        std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
+            StoreError::unusable(path, format!("cannot be written ({error}); make it writable, or use another --db"))
+        })?;
+    }
+    let fail = |source| StoreError::from_sqlite(path, source);
+    // WAL is switched on only once the file is known to be ours.
+    let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await.map_err(fail)?;
+    check_owner(&mut connection, path, true).await?;
+    connection.close().await.map_err(fail)?;
+    let options =
+        options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(fail)?;
+    MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(source) => fail(source),
+        sqlx::migrate::MigrateError::ExecuteMigration(source, _) => fail(source),
+        other => StoreError::unusable(path, format!("its schema cannot be brought up to date: {other}")),
+    })?;
+    Ok(connection)
+}
+
+/// Read-only: creates no file, blocks nobody.
+pub(super) async fn for_reading(path: &Path) -> Result<SqliteConnection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::unusable(
+            path,
+            "no such database; `sweep run FILE` makes one, --db (or SWEEP_DB) names one elsewhere",
+        ));
+    }
+    check_file(path)?;
+    // Without a write-ahead log nobody is writing; SQLite must then be told so, or it would create one to read by.
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let options = options(path).read_only(true).immutable(!Path::new(&wal).exists());
+    let mut connection =
+        SqliteConnection::connect_with(&options).await.map_err(|source| StoreError::from_sqlite(path, source))?;
+    check_owner(&mut connection, path, false).await?;
+    Ok(connection)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+        // SQLite's thread hands rows over one by one; with sqlx's 50 the two threads mostly wait for each other.
+        .row_buffer_size(4096)
+        // What a query keeps to itself needs no room on a disk that may be full.
+        .pragma("temp_store", "memory")
+        .pragma("cache_size", "-65536")
+}
+
+/// What can be seen without SQLite, which would call most of it "unable to open database file".
+pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
+    let unusable = |message: String| Err(StoreError::unusable(path, message));
+    if path.to_str().is_none() {
+        return unusable("SQLite needs a path in UTF-8".to_owned());
+    }
+    if path.is_dir() {
+        return unusable("is a folder; --db names a file".to_owned());
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        return unusable(format!("there is no folder {}; make it first", folder.display()));
+    }
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut header = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| {
+        use std::io::Read;
+        file.take(16).read_to_end(&mut header)
+    });
+    match read {
+        Err(error) => unusable(format!("cannot be read: {error}")),
+        // SQLite fills an empty file as it would a new one.
+        Ok(0) => Ok(()),
+        Ok(_) if header == *b"SQLite format 3\0" => Ok(()),
+        Ok(_) => unusable("is not a SQLite database; use another --db".to_owned()),
+    }
+}
+
+/// Refuses another program's database and one from a newer `sweep`.
+async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empty: bool) -> Result<(), StoreError> {
+    let fail = |source| StoreError::from_sqlite(path, source);
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(fail)?;
+    let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(fail)?;
+    // A first start that was killed may have left the migrations' own table, and nothing else.
+    let tables: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' AND tbl_name <> '_sqlx_migrations'",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(fail)?;
+    let known = version();
+    if application == 0 && tables == 0 {
+        return if may_be_empty {
+            Ok(())
+        } else {
+            Err(StoreError::unusable(path, "is empty: nothing is recorded yet; `sweep run FILE` fills it"))
+        };
+    }
+    if application != APPLICATION_ID {
+        return Err(StoreError::unusable(path, "is the database of another program; use another --db"));
+    }
+    if found > known {
+        return Err(StoreError::unusable(
+            path,
+            format!("was written by a newer sweep (schema {found}, this one knows {known}); update sweep, or use another --db"),
+        ));
+    }
+    if found < known && !may_be_empty {
+        return Err(StoreError::unusable(
+            path,
+            format!(
+                "was written by an older sweep (schema {found}, this one needs {known}); `sweep resume` brings it up to date"
+            ),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What samplers showed.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Reader, parse};
+use crate::{StoreError, SweepId};
+use imbalance::sampler::Realised;
+use plan::Fingerprint;
+
+fn drawn(row: &SqliteRow) -> Result<(String, Realised), sqlx::Error> {
+    let drawn = Realised {
+        draws: row.try_get::<i64, _>(1)? as usize,
+        duplicates: row.try_get(2)?,
+        never_drawn: row.try_get(3)?,
+        made_up: row.try_get(4)?,
+        shift: row.try_get(5)?,
+        prevalence: parse(row, 6)?,
+    };
+    Ok((row.try_get(0)?, drawn))
+}
+
+impl Reader {
+    /// What the samplers of the sweep's runs showed in their first epochs; runs that did not say are left out.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn draws(&mut self, sweep: SweepId) -> Result<Vec<(String, Realised)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT r.fingerprint, d.draws, d.duplicates, d.never_drawn, d.made_up, d.shift,
+                    (SELECT json_group_array(prevalence) FROM (SELECT x.prevalence FROM label_draws x JOIN labels l ON l.id = x.label
+                     WHERE x.run = d.run ORDER BY l.position))
+             FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN draws d ON d.run = r.id WHERE w.sweep = ? ORDER BY w.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await
+        .and_then(|rows| rows.iter().map(drawn).collect());
+        self.told(rows)
+    }
+
+    /// The same of one run.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn run_draws(&mut self, run: &Fingerprint) -> Result<Option<Realised>, StoreError> {
+        let row = sqlx::query(
+            "SELECT r.fingerprint, d.draws, d.duplicates, d.never_drawn, d.made_up, d.shift,
+                    (SELECT json_group_array(prevalence) FROM (SELECT x.prevalence FROM label_draws x JOIN labels l ON l.id = x.label
+                     WHERE x.run = d.run ORDER BY l.position))
+             FROM runs r JOIN draws d ON d.run = r.id WHERE r.fingerprint = ?",
+        )
+        .bind(&run.0)
+        .fetch_optional(&mut self.connection)
+        .await
+        .and_then(|row| row.as_ref().map(drawn).transpose());
+        Ok(self.told(row)?.map(|(_, drawn)| drawn))
+    }
+}

@@ -1,0 +1,87 @@
+//! Read-only questions to the database: never blocks a sweep, never creates a file. One small file a subject, one function a question.
+
+mod draws;
+mod result;
+mod run;
+mod status;
+mod sweep;
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, METRICS, ResultRow};
+pub use run::{AttemptRow, EpochRow, RunRow};
+pub use status::{FailedRun, Pace, RunningAttempt, Status};
+pub use sweep::{SweepConfig, SweepRow, SweepRun};
+
+use super::{StoreError, open};
+use plan::Fingerprint;
+
+/// A read-only connection. Each answer is a consistent picture of what was committed when it was asked for.
+pub struct Reader {
+    path: PathBuf,
+    connection: SqliteConnection,
+}
+
+impl Reader {
+    /// Opens a database that is there.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; a missing database is one, and says how to make one.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        Ok(Self { path: path.to_owned(), connection: open::for_reading(path).await? })
+    }
+
+    /// The database's own path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which of these runs are recorded with a complete result.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn recorded(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        let answer = recorded(&mut self.connection, runs).await;
+        self.told(answer)
+    }
+
+    /// Which of these runs have failed for good.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn failed(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        let answer = in_state(&mut self.connection, runs, "failed").await;
+        self.told(answer)
+    }
+
+    /// SQLite's answer, its errors in our words.
+    fn told<T>(&self, answer: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        answer.map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+}
+
+/// The JSON in a column, as the value it was.
+pub(super) fn parse<T: DeserializeOwned>(row: &SqliteRow, column: usize) -> Result<T, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    serde_json::from_str(text).map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source: source.into() })
+}
+
+/// Which of these runs have a complete result.
+pub(super) async fn recorded(connection: &mut SqliteConnection, runs: &[Fingerprint]) -> Result<Vec<bool>, sqlx::Error> {
+    in_state(connection, runs, "succeeded").await
+}
+
+async fn in_state(connection: &mut SqliteConnection, runs: &[Fingerprint], state: &str) -> Result<Vec<bool>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT coalesce((SELECT state = ?2 FROM runs WHERE fingerprint = j.value), 0) FROM json_each(?1) j ORDER BY j.key",
+    )
+    .bind(super::json(&runs))
+    .bind(state)
+    .fetch_all(connection)
+    .await
+}

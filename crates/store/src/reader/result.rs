@@ -1,0 +1,295 @@
+//! Rows of the two views, as the reports need them.
+
+use serde::Serialize;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::Reader;
+use crate::{StoreError, SweepId};
+use plan::Fingerprint;
+
+/// The metrics of the view `leaderboard`, in its order.
+pub const METRICS: [&str; 10] = [
+    "macro_f1",
+    "micro_f1",
+    "weighted_f1",
+    "samples_f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_ap",
+    "macro_auc",
+    "hamming_loss",
+    "subset_accuracy",
+];
+
+/// Where [`METRICS`] come from, given an evaluation `e`, its label counts `c` and the ranking `k` of its scores: as the view has them.
+const SOURCES: [&str; METRICS.len()] = [
+    "avg(c.f1)",
+    "coalesce(2.0 * sum(c.tp) / (2 * sum(c.tp) + sum(c.fp) + sum(c.fn)), 0.0)",
+    "coalesce(sum(c.f1 * c.support) / sum(c.support), 0.0)",
+    "e.samples_f1",
+    "avg(c.precision)",
+    "avg(c.recall)",
+    "k.macro_ap",
+    "k.macro_auc",
+    "coalesce(CAST(sum(c.fp + c.fn) AS REAL) / sum(c.tp + c.fp + c.fn + c.tn), 0.0)",
+    "e.subset_accuracy",
+];
+
+/// Which epoch of each run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
+    /// The one with the best val macro_ap.
+    Best,
+    Last,
+    /// This one, from 0.
+    Epoch(u32),
+}
+
+impl At {
+    /// (which, number) as the queries bind them.
+    fn bound(self) -> (&'static str, i64) {
+        match self {
+            Self::Best => ("best", 0),
+            Self::Last => ("last", 0),
+            Self::Epoch(epoch) => ("epoch", epoch.into()),
+        }
+    }
+}
+
+impl std::fmt::Display for At {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Best => f.write_str("best"),
+            Self::Last => f.write_str("last"),
+            Self::Epoch(epoch) => write!(f, "{epoch}"),
+        }
+    }
+}
+
+/// A row of `leaderboard`.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct ResultRow {
+    pub run: String,
+    pub loss: String,
+    pub pos_weight: String,
+    pub gamma: Option<f64>,
+    pub sampler: String,
+    pub seed: i64,
+    /// JSON object of every other axis.
+    pub params: String,
+    pub epoch: i64,
+    pub split: String,
+    pub policy: String,
+    pub macro_f1: Option<f64>,
+    pub micro_f1: Option<f64>,
+    pub weighted_f1: Option<f64>,
+    pub samples_f1: Option<f64>,
+    pub macro_precision: Option<f64>,
+    pub macro_recall: Option<f64>,
+    pub macro_ap: Option<f64>,
+    pub macro_auc: Option<f64>,
+    pub hamming_loss: Option<f64>,
+    pub subset_accuracy: Option<f64>,
+    pub best_epoch: bool,
+    /// Mean over labels.
+    pub predicted_rate: Option<f64>,
+}
+
+impl ResultRow {
+    /// The value of a column of [`METRICS`]; `None` where it is undefined, or no such column.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        match name {
+            "macro_f1" => self.macro_f1,
+            "micro_f1" => self.micro_f1,
+            "weighted_f1" => self.weighted_f1,
+            "samples_f1" => self.samples_f1,
+            "macro_precision" => self.macro_precision,
+            "macro_recall" => self.macro_recall,
+            "macro_ap" => self.macro_ap,
+            "macro_auc" => self.macro_auc,
+            "hamming_loss" => self.hamming_loss,
+            "subset_accuracy" => self.subset_accuracy,
+            _ => None,
+        }
+    }
+}
+
+/// The row of an evaluation.
+pub type EvaluationId = i64;
+
+/// The values of one evaluation: what a report ranks by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluated {
+    /// Its row.
+    pub evaluation: EvaluationId,
+    pub run: String,
+    pub policy: String,
+    /// In the order of [`METRICS`]; `None` where undefined or not asked for.
+    pub values: [Option<f64>; METRICS.len()],
+    /// Mean over labels.
+    pub predicted_rate: Option<f64>,
+}
+
+impl Evaluated {
+    /// From the columns evaluation, run, policy, predicted_rate and those of the `metrics` (indices into [`METRICS`]).
+    fn read(row: &SqliteRow, metrics: &[usize]) -> Result<Self, sqlx::Error> {
+        let mut values = [None; METRICS.len()];
+        for (column, &metric) in metrics.iter().enumerate() {
+            values[metric] = row.try_get(4 + column)?;
+        }
+        let (evaluation, predicted_rate) = (row.try_get(0)?, row.try_get(3)?);
+        Ok(Self { evaluation, run: row.try_get(1)?, policy: row.try_get(2)?, values, predicted_rate })
+    }
+}
+
+/// One label's means over the evaluations of a group.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct LabelMeans {
+    /// Which group.
+    pub place: i64,
+    pub label: String,
+    /// Evaluations that were averaged.
+    pub evaluations: i64,
+    /// `None` without positives.
+    pub ap: Option<f64>,
+    pub threshold: f64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub predicted_rate: f64,
+}
+
+/// A row of `label_metrics`.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct LabelRow {
+    pub run: String,
+    pub policy: String,
+    pub label: String,
+    pub threshold: f64,
+    pub support: i64,
+    pub tp: i64,
+    pub fp: i64,
+    #[sqlx(rename = "fn")]
+    #[serde(rename = "fn")]
+    pub fn_: i64,
+    pub tn: i64,
+    pub precision: f64,
+    pub recall: f64,
+    pub f1: f64,
+    pub ap: Option<f64>,
+    pub auc: Option<f64>,
+    pub mean_score: Option<f64>,
+    pub prevalence: f64,
+    pub predicted_rate: f64,
+}
+
+impl Reader {
+    /// The evaluations of the sweep's succeeded runs on one split: one a run and policy, with those of [`METRICS`] that are asked for.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn results(&mut self, sweep: SweepId, split: &str, at: At, metrics: &[&str]) -> Result<Vec<Evaluated>, StoreError> {
+        let metrics: Vec<usize> = (0..METRICS.len()).filter(|&at| metrics.contains(&METRICS[at])).collect();
+        let columns: String = metrics.iter().map(|&metric| format!(", {}", SOURCES[metric])).collect();
+        // One pass over the counts of each evaluation, in the order of the keys; the view, made to look rows up by, asks for the counts
+        // once a column. A test holds the two together.
+        let query = format!(
+            "SELECT e.id, r.fingerprint, p.name, avg(c.predicted_rate){columns}
+             FROM sweep_runs w
+             CROSS JOIN runs r ON r.id = w.run
+             CROSS JOIN evaluations e ON e.run = r.id
+             CROSS JOIN policies p ON p.id = e.policy
+             CROSS JOIN label_counts c ON c.evaluation = e.id
+             LEFT JOIN rankings k ON k.run = e.run AND k.epoch = e.epoch AND k.split = e.split
+             WHERE w.sweep = ?1 AND r.state = 'succeeded' AND e.split = ?2
+               AND e.epoch = CASE ?3 WHEN 'best' THEN r.best_epoch WHEN 'last' THEN r.epochs - 1 ELSE ?4 END
+             GROUP BY w.run, e.epoch, e.split, e.policy"
+        );
+        let (which, epoch) = at.bound();
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query)) // made of constants
+            .bind(sweep)
+            .bind(split)
+            .bind(which)
+            .bind(epoch)
+            .fetch_all(&mut self.connection)
+            .await;
+        // Read when SQLite's thread is done: to free its rows while it makes new ones costs more than to keep them.
+        self.told(rows.and_then(|rows| rows.iter().map(|row| Evaluated::read(row, &metrics)).collect()))
+    }
+
+    /// Means of the label rows of groups of evaluations. `groups` are (evaluation, place), each evaluation in one group only; a row for
+    /// each place that has evaluations, and each label of their data.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn label_means(&mut self, groups: &[(EvaluationId, usize)]) -> Result<Vec<LabelMeans>, StoreError> {
+        let means = self.means(groups).await;
+        self.told(means)
+    }
+
+    async fn means(&mut self, groups: &[(EvaluationId, usize)]) -> Result<Vec<LabelMeans>, sqlx::Error> {
+        // A table of this connection, with a key: a join with the JSON itself would read it once for each evaluation.
+        sqlx::query("CREATE TEMP TABLE wanted (evaluation INTEGER PRIMARY KEY, place INTEGER)")
+            .execute(&mut self.connection)
+            .await?;
+        sqlx::query("INSERT INTO temp.wanted SELECT value ->> 0, value ->> 1 FROM json_each(?1)")
+            .bind(crate::json(&groups))
+            .execute(&mut self.connection)
+            .await?;
+        let means = sqlx::query_as(
+            "SELECT w.place, l.name AS label, count(*) AS evaluations, avg(k.ap) AS ap, avg(c.threshold) AS threshold,
+                    avg(c.precision) AS precision, avg(c.recall) AS recall, avg(c.f1) AS f1, avg(c.predicted_rate) AS predicted_rate
+             FROM temp.wanted w
+             CROSS JOIN evaluations e ON e.id = w.evaluation
+             CROSS JOIN label_counts c ON c.evaluation = e.id
+             LEFT JOIN label_rankings k ON k.run = e.run AND k.epoch = e.epoch AND k.split = e.split AND k.label = c.label
+             JOIN labels l ON l.id = c.label
+             GROUP BY w.place, c.label",
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        sqlx::query("DROP TABLE temp.wanted").execute(&mut self.connection).await?;
+        Ok(means)
+    }
+
+    /// Every leaderboard row of one run, as the newest of its sweeps names it: by split, epoch and policy.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn run_results(&mut self, run: &Fingerprint) -> Result<Vec<ResultRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT run, loss, pos_weight, gamma, sampler, seed, params, epoch, split, policy, macro_f1, micro_f1, weighted_f1, samples_f1,
+                    macro_precision, macro_recall, macro_ap, macro_auc, hamming_loss, subset_accuracy, best_epoch, predicted_rate
+             FROM leaderboard
+             WHERE run = ?1 AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
+                                            WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)
+             ORDER BY split DESC, epoch, policy",
+        )
+        .bind(&run.0)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+
+    /// The label rows of one run at its best epoch, on `split`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn run_labels(&mut self, run: &Fingerprint, split: &str) -> Result<Vec<LabelRow>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT run, policy, label, threshold, support, tp, fp, fn, tn, precision, recall, f1, ap, auc, mean_score, prevalence, predicted_rate
+             FROM label_metrics
+             WHERE run = ?1 AND split = ?2 AND best_epoch
+               AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
+                               WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)",
+        )
+        .bind(&run.0)
+        .bind(split)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+}

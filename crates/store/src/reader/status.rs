@@ -1,0 +1,135 @@
+//! How far a sweep is.
+
+use serde::Serialize;
+
+use super::Reader;
+use crate::{StoreError, SweepId};
+
+/// How many runs of a sweep are where.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Status {
+    pub total: i64,
+    pub queued: i64,
+    pub running: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+    /// Runs that finished since the sweep was last begun: what throughput is measured on.
+    pub succeeded_now: i64,
+    pub failed_now: i64,
+    /// When the last of them finished, in Unix seconds.
+    pub last_finished_at: Option<f64>,
+}
+
+/// An attempt under way.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct RunningAttempt {
+    pub run: String,
+    pub attempt: i64,
+    pub device: String,
+    pub started_at: f64,
+    /// Epochs done and asked for.
+    pub epochs_done: i64,
+    pub epochs: i64,
+    pub images_per_s: Option<f64>,
+}
+
+/// A run that failed for good, with its last attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct FailedRun {
+    pub run: String,
+    pub loss: String,
+    pub pos_weight: String,
+    pub gamma: Option<f64>,
+    pub sampler: String,
+    pub seed: i64,
+    pub attempts: i64,
+    pub outcome: String,
+    pub why: String,
+}
+
+/// What recorded runs took, for estimates.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Pace {
+    pub arch: String,
+    /// Hash of the data's content.
+    pub content: String,
+    pub device: String,
+    /// Mean seconds of an epoch over the runs recorded last.
+    pub seconds_per_epoch: f64,
+    pub epochs: i64,
+}
+
+impl Reader {
+    /// Where the sweep's runs stand.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn status(&mut self, sweep: SweepId) -> Result<Status, StoreError> {
+        let row = sqlx::query_as(
+            "SELECT count(*) AS total,
+                    coalesce(sum(r.state = 'queued'), 0) AS queued, coalesce(sum(r.state = 'running'), 0) AS running,
+                    coalesce(sum(r.state = 'succeeded'), 0) AS succeeded, coalesce(sum(r.state = 'failed'), 0) AS failed,
+                    coalesce(sum(r.state = 'succeeded' AND r.finished_at >= s.begun_at), 0) AS succeeded_now,
+                    coalesce(sum(r.state = 'failed' AND r.finished_at >= s.begun_at), 0) AS failed_now,
+                    max(r.finished_at) AS last_finished_at
+             FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id JOIN runs r ON r.id = w.run WHERE s.id = ?",
+        )
+        .bind(sweep)
+        .fetch_one(&mut self.connection)
+        .await;
+        self.told(row)
+    }
+
+    /// The sweep's attempts under way, longest first.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn running(&mut self, sweep: SweepId) -> Result<Vec<RunningAttempt>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT r.fingerprint AS run, a.attempt, a.device, a.started_at, r.epochs,
+                    (SELECT count(*) FROM epochs e WHERE e.run = r.id) AS epochs_done,
+                    (SELECT images_per_s FROM epochs e WHERE e.run = r.id ORDER BY epoch DESC LIMIT 1) AS images_per_s
+             FROM attempts a JOIN runs r ON r.id = a.run JOIN sweep_runs w ON w.run = r.id AND w.sweep = ?
+             WHERE a.outcome IS NULL ORDER BY a.started_at",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+
+    /// The sweep's failed runs, each with the outcome and the reason of its last attempt.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn failures(&mut self, sweep: SweepId) -> Result<Vec<FailedRun>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT r.fingerprint AS run, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, a.attempt AS attempts,
+                    coalesce(a.outcome, '') AS outcome, a.why
+             FROM sweep_runs w JOIN runs r ON r.id = w.run
+             JOIN attempts a ON a.run = r.id AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
+             WHERE w.sweep = ? AND r.state = 'failed' ORDER BY w.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+
+    /// Seconds an epoch took, for each architecture, data set and device, over the 2,000 epochs recorded last.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn paces(&mut self) -> Result<Vec<Pace>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT r.arch, d.content, a.device, avg(e.seconds) AS seconds_per_epoch, count(*) AS epochs
+             FROM (SELECT run, attempt, seconds FROM epochs WHERE run IN (SELECT id FROM runs ORDER BY id DESC LIMIT 500) AND seconds IS NOT NULL
+                   LIMIT 2000) e
+             JOIN runs r ON r.id = e.run JOIN datasets d ON d.id = r.data JOIN attempts a ON a.run = e.run AND a.attempt = e.attempt
+             GROUP BY r.arch, d.content, a.device ORDER BY epochs DESC",
+        )
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+}

@@ -1,0 +1,191 @@
+//! Which sweep is meant, and what it asked for.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sqlx::Row;
+
+use super::{Reader, parse};
+use crate::{StoreError, SweepId};
+use imbalance::shown::cut;
+use imbalance::threshold::Policy;
+use plan::Recorded;
+use plan::{DataFacts, RunConfig};
+
+/// A sweep as it was begun.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct SweepRow {
+    pub id: SweepId,
+    pub name: String,
+    /// How the views name it: the name, or `name#id` once another sweep took the name.
+    pub title: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub state: String,
+    pub file: String,
+    /// The sweep file as it was read.
+    #[serde(skip)]
+    pub text: String,
+    /// JSON of the `--set` changes to it; `None` where an older program appended them to the text.
+    #[serde(skip)]
+    pub changes: Option<String>,
+    pub points: i64,
+    /// Unix seconds, as all times.
+    pub created_at: f64,
+    pub begun_at: f64,
+    pub finished_at: Option<f64>,
+    pub version: String,
+    pub host: String,
+}
+
+/// A run as one sweep names it, whatever became of it.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct SweepRun {
+    pub run: String,
+    /// `queued`, `running`, `succeeded` or `failed`.
+    pub state: String,
+    /// Row id of its data set; ids first appear in the order of [`Reader::data_facts`].
+    pub data: i64,
+    pub epochs: i64,
+    pub best_epoch: Option<i64>,
+    pub loss: String,
+    pub pos_weight: String,
+    pub gamma: Option<f64>,
+    pub sampler: String,
+    pub seed: i64,
+    /// JSON object of every other axis.
+    pub params: String,
+}
+
+/// What decides a run of a sweep, as it was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SweepConfig {
+    pub config: RunConfig,
+    /// Resolved positive weights, one a label.
+    pub pos_weight: Vec<f64>,
+    /// Of the prepared data set, which may be gone.
+    pub folder: PathBuf,
+}
+
+impl SweepRow {
+    /// The sweep file and the changes to it.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded {
+        let changes = self.changes.as_deref().map(|json| serde_json::from_str(json).unwrap_or_default());
+        Recorded { text: self.text.clone(), changes }
+    }
+}
+
+impl Reader {
+    /// The sweep with this id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
+    pub async fn sweep(&mut self, id: SweepId) -> Result<SweepRow, StoreError> {
+        let found = sqlx::query_as(
+            "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps WHERE id = ?",
+        )
+        .bind(id)
+        .fetch_optional(&mut self.connection)
+        .await;
+        self.told(found)?.ok_or_else(|| StoreError::NotFound(format!("{} has no sweep with id {id}", self.path.display())))
+    }
+
+    /// The sweep that `selector` means: `latest`, a name (the newest sweep that has it), `name#id` or an id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] with the names there are.
+    pub async fn find_sweep(&mut self, selector: &str) -> Result<SweepRow, StoreError> {
+        let found = sqlx::query_as(
+            "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps
+             WHERE ?1 = 'latest' OR title = ?1 OR id = ?2 OR name || '#' || id = ?1
+             ORDER BY title = ?1 AND ?1 <> 'latest' DESC, turn DESC LIMIT 1",
+        )
+        .bind(selector)
+        .bind(selector.parse::<i64>().ok())
+        .fetch_optional(&mut self.connection)
+        .await;
+        if let Some(sweep) = self.told(found)? {
+            return Ok(sweep);
+        }
+        let titles =
+            sqlx::query_scalar("SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1000").fetch_all(&mut self.connection).await;
+        let titles: Vec<String> = self.told(titles)?;
+        let path = self.path.display();
+        Err(StoreError::NotFound(if titles.is_empty() {
+            format!("{path} has no sweep yet; `sweep run FILE` makes one")
+        } else {
+            let near = titles.iter().filter(|title| strsim::normalized_damerau_levenshtein(title, selector) > 0.5);
+            let near: Vec<&str> = near.map(String::as_str).collect();
+            let shown = if near.is_empty() { titles.iter().map(String::as_str).take(10).collect() } else { near };
+            format!("{path} has no sweep `{}`; it has {}", cut(selector, 80), cut(&shown.join(", "), 1000))
+        }))
+    }
+
+    /// The policies of the sweep, in the order of its file.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn policies(&mut self, sweep: SweepId) -> Result<Vec<Policy>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT p.json FROM sweep_policies s JOIN policies p ON p.id = s.policy WHERE s.sweep = ? ORDER BY s.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await
+        .and_then(|rows| rows.iter().map(|row| parse(row, 0)).collect());
+        self.told(rows)
+    }
+
+    /// The facts of the distinct data sets of the sweep, with the number of its runs on each.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn data_facts(&mut self, sweep: SweepId) -> Result<Vec<(DataFacts, i64)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT d.facts, count(*) FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN datasets d ON d.id = r.data
+             WHERE w.sweep = ? GROUP BY d.id ORDER BY min(w.position)",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await
+        .and_then(|rows| rows.iter().map(|row| Ok((parse(row, 0)?, row.try_get(1)?))).collect());
+        self.told(rows)
+    }
+
+    /// The runs of the sweep, in the order of its plan.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sweep_runs(&mut self, sweep: SweepId) -> Result<Vec<SweepRun>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params
+             FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await;
+        self.told(rows)
+    }
+
+    /// The configurations of the sweep's runs, in the order of [`Self::sweep_runs`].
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sweep_configs(&mut self, sweep: SweepId) -> Result<Vec<SweepConfig>, StoreError> {
+        let base = self.path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        let rows = sqlx::query(
+            "SELECT r.config, r.pos_weight, r.folder FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await
+        .and_then(|rows| {
+            let config = |row| {
+                let folder = base.join(Row::try_get::<String, _>(row, 2)?);
+                Ok(SweepConfig { config: parse(row, 0)?, pos_weight: parse(row, 1)?, folder })
+            };
+            rows.iter().map(config).collect()
+        });
+        self.told(rows)
+    }
+}

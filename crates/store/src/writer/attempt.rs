@@ -1,0 +1,103 @@
+//! Attempts as the controller sees them: begun, given up, lost.
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{Writer, transaction};
+use crate::{StoreError, now, word};
+use plan::Fingerprint;
+use protocol::Outcome;
+
+impl Writer {
+    /// Commits the attempt as `running`, before its worker hears of it. Returns its number (1, 2, ...).
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn begin_attempt(&mut self, run: &Fingerprint, device: &str) -> Result<u32, StoreError> {
+        transaction!(self, |tx, known| {
+            let run = Self::run(known, tx, run).await?.ok_or(sqlx::Error::RowNotFound)?.id;
+            let attempt: u32 = sqlx::query_scalar(
+                "UPDATE runs SET state = 'running', started_at = coalesce(started_at, ?2), finished_at = NULL
+                 WHERE id = ?1 AND state <> 'succeeded';
+                 INSERT INTO attempts (run, attempt, device, started_at)
+                 SELECT ?1, coalesce(max(attempt), 0) + 1, ?3, ?2 FROM attempts WHERE run = ?1 RETURNING attempt",
+            )
+            .bind(run)
+            .bind(now())
+            .bind(device)
+            .fetch_one(&mut *tx)
+            .await?;
+            attempt
+        })
+    }
+
+    /// The controller's own verdict on an attempt whose worker can no longer speak, with the end of its log.
+    /// `retry`: the run goes back to the queue; otherwise it has failed (or, for `Stopped` and `Lost`, is queued for a resume).
+    /// A success that is already recorded stays one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn end_attempt(
+        &mut self,
+        run: &Fingerprint,
+        attempt: u32,
+        outcome: Outcome,
+        why: &str,
+        log: &str,
+        retry: bool,
+    ) -> Result<(), StoreError> {
+        let queue = retry || matches!(outcome, Outcome::Stopped | Outcome::Lost);
+        transaction!(self, |tx, known| {
+            let run = Self::run(known, tx, run).await?.ok_or(sqlx::Error::RowNotFound)?.id;
+            sqlx::query(
+                "UPDATE attempts SET outcome = ?3, why = ?4, log = ?5, finished_at = coalesce(finished_at, ?6)
+                 WHERE run = ?1 AND attempt = ?2 AND outcome IS NOT 'ok'",
+            )
+            .bind(run)
+            .bind(attempt)
+            .bind(word(&outcome))
+            .bind(why)
+            .bind(log)
+            .bind(now())
+            .execute(&mut *tx)
+            .await?;
+            settle(tx, run, queue, now()).await?;
+        })
+    }
+
+    /// Marks every attempt still `running` as lost (their controller is gone) and queues their runs again.
+    /// Ingest what the journals still hold first. Returns how many there were.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn reap(&mut self) -> Result<usize, StoreError> {
+        transaction!(self, |tx, _known| {
+            let lost = sqlx::query(
+                "UPDATE attempts SET outcome = 'lost', why = 'the sweep that started it is gone', finished_at = ? WHERE outcome IS NULL",
+            )
+            .bind(now())
+            .execute(&mut *tx)
+            .await?;
+            sqlx::query("UPDATE runs SET state = 'queued' WHERE state = 'running'").execute(&mut *tx).await?;
+            sqlx::query("UPDATE sweeps SET state = 'interrupted', finished_at = ? WHERE state = 'running'")
+                .bind(now())
+                .execute(&mut *tx)
+                .await?;
+            lost.rows_affected() as usize
+        })
+    }
+}
+
+/// The state of a run after one of its attempts has failed, unless it has succeeded or another attempt is under way.
+pub(super) async fn settle(tx: &mut SqliteConnection, run: i64, queue: bool, time: f64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE runs SET state = CASE WHEN ?2 THEN 'queued' ELSE 'failed' END, finished_at = CASE WHEN ?2 THEN NULL ELSE ?3 END
+         WHERE id = ?1 AND state <> 'succeeded' AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = ?1 AND outcome IS NULL)",
+    )
+    .bind(run)
+    .bind(queue)
+    .bind(time)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,312 @@
+//! Rows waiting for their multi-row inserts: a call of `ingest` costs a handful of calls of SQLite, however many records it brings.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::KnownRun;
+use crate::word;
+use imbalance::metric::{Counts, Ranking};
+use imbalance::sampler::Realised;
+use protocol::{Event, SplitName};
+
+/// Most values SQLite binds in one statement (SQLITE_MAX_VARIABLE_NUMBER).
+const VARIABLES: usize = 32_766;
+
+/// What the records of one call add.
+#[derive(Default)]
+pub(super) struct Batch {
+    begun: Vec<BegunRow>,
+    epochs: Vec<EpochRow>,
+    draws: Vec<DrawnRow>,
+    rankings: Vec<RankingRow>,
+    label_rankings: Vec<LabelRankingRow>,
+    evaluations: Vec<EvaluationRow>,
+    counts: Vec<CountRow>,
+    /// Runs whose best epoch may have changed.
+    ranked: Vec<i64>,
+    /// Run, attempt and how many records it told.
+    told: Vec<(i64, u32, i64)>,
+}
+
+struct BegunRow {
+    run: i64,
+    attempt: u32,
+    journal: i64,
+    from: Option<i64>,
+    time: f64,
+}
+
+struct EpochRow {
+    run: i64,
+    epoch: i64,
+    attempt: u32,
+    numbers: [f64; 5],
+    time: f64,
+}
+
+struct DrawnRow {
+    run: i64,
+    attempt: u32,
+    drawn: Realised,
+    labels: Arc<[i64]>,
+}
+
+struct RankingRow {
+    run: i64,
+    epoch: i64,
+    split: SplitName,
+    attempt: u32,
+    macro_ap: Option<f64>,
+    macro_auc: Option<f64>,
+}
+
+struct LabelRankingRow {
+    run: i64,
+    epoch: i64,
+    split: SplitName,
+    label: i64,
+    ap: Option<f64>,
+    auc: Option<f64>,
+    mean_score: Option<f64>,
+}
+
+struct EvaluationRow {
+    run: i64,
+    epoch: i64,
+    split: SplitName,
+    policy: i64,
+    attempt: u32,
+    samples_f1: f64,
+    subset_accuracy: f64,
+}
+
+struct CountRow {
+    /// Index into `evaluations`.
+    evaluation: usize,
+    label: i64,
+    threshold: f32,
+    counts: Counts,
+}
+
+/// Mean over the labels for which the metric is defined.
+fn mean(values: &[Option<f64>]) -> Option<f64> {
+    let defined: Vec<f64> = values.iter().copied().flatten().collect();
+    (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64)
+}
+
+impl Batch {
+    /// Adds an `Epoch`, `Drawn`, `Rank` or `Eval`; `false` where its vectors do not have one value a label. `policy` is the row id of an `Eval`'s policy.
+    pub fn add(&mut self, run: &KnownRun, event: &Event, policy: i64, time: f64) -> bool {
+        match event {
+            Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, .. } => {
+                let numbers = [*train_loss, *val_loss, *learning_rate, *seconds, *images_per_s];
+                self.epochs.push(EpochRow { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time });
+                true
+            }
+            Event::Drawn { a, drawn, .. } => {
+                let (drawn, labels) = (drawn.clone(), Arc::clone(&run.labels));
+                let whole = drawn.prevalence.len() == labels.len();
+                if whole {
+                    self.draws.push(DrawnRow { run: run.id, attempt: *a, drawn, labels });
+                }
+                whole
+            }
+            Event::Rank { a, epoch, split, ranking, .. } => self.add_ranking(run, *a, *epoch, *split, ranking),
+            Event::Eval { a, epoch, split, thresholds, counts, samples_f1, subset_accuracy, .. } => {
+                if thresholds.len() != run.labels.len() || counts.len() != run.labels.len() {
+                    return false;
+                }
+                let evaluation = self.evaluations.len();
+                self.evaluations.push(EvaluationRow {
+                    run: run.id,
+                    epoch: *epoch as i64,
+                    split: *split,
+                    policy,
+                    attempt: *a,
+                    samples_f1: *samples_f1,
+                    subset_accuracy: *subset_accuracy,
+                });
+                let rows = run.labels.iter().zip(thresholds).zip(counts);
+                self.counts.extend(rows.map(|((&label, &threshold), &counts)| CountRow { evaluation, label, threshold, counts }));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn add_ranking(&mut self, run: &KnownRun, attempt: u32, epoch: usize, split: SplitName, ranking: &Ranking) -> bool {
+        let labels = run.labels.len();
+        if [ranking.ap.len(), ranking.auc.len(), ranking.mean_score.len()] != [labels; 3] {
+            return false;
+        }
+        let epoch = epoch as i64;
+        let (macro_ap, macro_auc) = (mean(&ranking.ap), mean(&ranking.auc));
+        self.rankings.push(RankingRow { run: run.id, epoch, split, attempt, macro_ap, macro_auc });
+        self.label_rankings.extend(run.labels.iter().enumerate().map(|(i, &label)| LabelRankingRow {
+            run: run.id,
+            epoch,
+            split,
+            label,
+            ap: ranking.ap[i],
+            auc: ranking.auc[i],
+            mean_score: Some(ranking.mean_score[i]),
+        }));
+        if split == SplitName::Val && !self.ranked.contains(&run.id) {
+            self.ranked.push(run.id);
+        }
+        true
+    }
+
+    /// The controller hears that an attempt has begun; where its journal says so too, the journal's word is the later one.
+    pub fn begin(&mut self, run: i64, attempt: u32, journal: i64, from: Option<usize>, time: f64) {
+        self.begun.push(BegunRow { run, attempt, journal, from: from.map(|epoch| epoch as i64), time });
+    }
+
+    /// Adds records that arrived to those that an attempt has told so far.
+    pub fn count(&mut self, run: i64, attempt: u32, records: i64) {
+        self.told.push((run, attempt, records));
+    }
+
+    /// Writes everything; a row that is there already is replaced, with all that hangs on it.
+    pub async fn flush(&mut self, tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        let batch = std::mem::take(self);
+        let mut statements = Statements { query: QueryBuilder::new(""), tx };
+        for BegunRow { run, attempt, journal, from, time } in batch.begun {
+            let query = statements.begin();
+            query.push("INSERT INTO attempts (run, attempt, device, journal, from_epoch, started_at) SELECT ");
+            query.push_bind(run).push(", ").push_bind(attempt).push(", coalesce(device, ''), id, ");
+            query.push_bind(from).push(", ").push_bind(time).push(" FROM journals WHERE id = ").push_bind(journal);
+            query.push(" ON CONFLICT (run, attempt) DO UPDATE SET journal = excluded.journal, from_epoch = excluded.from_epoch");
+            statements.ended().await?;
+        }
+        let into = "INSERT OR REPLACE INTO epochs (run, epoch, attempt, train_loss, val_loss, learning_rate, seconds, images_per_s, finished_at) ";
+        let bind = |row: &EpochRow, to: &mut Values<'_>| {
+            to.push_bind(row.run).push_bind(row.epoch).push_bind(row.attempt);
+            for number in row.numbers {
+                to.push_bind(number);
+            }
+            to.push_bind(row.time);
+        };
+        statements.insert(into, 9, &batch.epochs, bind).await?;
+        statements.insert_draws(&batch.draws).await?;
+        let into = "INSERT OR REPLACE INTO rankings (run, epoch, split, attempt, macro_ap, macro_auc) ";
+        let bind = |row: &RankingRow, to: &mut Values<'_>| {
+            to.push_bind(row.run).push_bind(row.epoch).push_bind(word(&row.split));
+            to.push_bind(row.attempt).push_bind(row.macro_ap).push_bind(row.macro_auc);
+        };
+        statements.insert(into, 6, &batch.rankings, bind).await?;
+        let into = "INSERT OR REPLACE INTO label_rankings (run, epoch, split, label, ap, auc, mean_score) ";
+        let bind = |row: &LabelRankingRow, to: &mut Values<'_>| {
+            to.push_bind(row.run).push_bind(row.epoch).push_bind(word(&row.split)).push_bind(row.label);
+            to.push_bind(row.ap).push_bind(row.auc).push_bind(row.mean_score);
+        };
+        statements.insert(into, 7, &batch.label_rankings, bind).await?;
+        statements.insert_evaluations(&batch.evaluations, &batch.counts).await?;
+        for run in batch.ranked {
+            let query = statements.begin();
+            query.push("UPDATE runs SET best_epoch = (SELECT epoch FROM rankings WHERE run = ").push_bind(run);
+            query.push(" AND split = 'val' ORDER BY macro_ap DESC, epoch LIMIT 1) WHERE id = ").push_bind(run);
+            statements.ended().await?;
+        }
+        for (run, attempt, records) in batch.told {
+            let query = statements.begin();
+            query.push("UPDATE attempts SET records = records + ").push_bind(records);
+            query.push(" WHERE run = ").push_bind(run).push(" AND attempt = ").push_bind(attempt);
+            statements.ended().await?;
+        }
+        statements.run().await
+    }
+}
+
+/// Most bytes of SQL that wait for one another, and that SQLite keeps prepared: those of a few runs.
+const LONG: usize = 16 << 10;
+
+type Values<'a> = sqlx::query_builder::Separated<'a, Sqlite, &'static str>;
+
+/// Statements on their way to SQLite's thread, several at once: what a short statement costs is the way there and back.
+struct Statements<'a> {
+    query: QueryBuilder<Sqlite>,
+    tx: &'a mut SqliteConnection,
+}
+
+impl Statements<'_> {
+    /// Where the next statement is to be written.
+    fn begin(&mut self) -> &mut QueryBuilder<Sqlite> {
+        if !self.query.sql().as_str().is_empty() {
+            self.query.push("; ");
+        }
+        &mut self.query
+    }
+
+    async fn ended(&mut self) -> Result<(), sqlx::Error> {
+        if self.query.sql().as_str().len() > LONG { self.run().await } else { Ok(()) }
+    }
+
+    async fn run(&mut self) -> Result<(), sqlx::Error> {
+        let mut query = std::mem::replace(&mut self.query, QueryBuilder::new(""));
+        let length = query.sql().as_str().len();
+        if length > 0 {
+            query.build().persistent(length <= LONG).execute(&mut *self.tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows of `columns` values each.
+    async fn insert<T>(
+        &mut self,
+        into: &'static str,
+        columns: usize,
+        rows: &[T],
+        mut bind: impl FnMut(&T, &mut Values<'_>),
+    ) -> Result<(), sqlx::Error> {
+        for chunk in rows.chunks(VARIABLES / columns) {
+            self.begin().push(into).push_values(chunk, |mut to, row| bind(row, &mut to));
+            self.ended().await?;
+        }
+        Ok(())
+    }
+
+    async fn insert_draws(&mut self, draws: &[DrawnRow]) -> Result<(), sqlx::Error> {
+        let into = "INSERT OR REPLACE INTO draws (run, attempt, draws, duplicates, never_drawn, made_up, shift) ";
+        let bind = |row: &DrawnRow, to: &mut Values<'_>| {
+            let Realised { draws, duplicates, never_drawn, made_up, shift, .. } = row.drawn;
+            to.push_bind(row.run).push_bind(row.attempt).push_bind(draws as i64).push_bind(duplicates);
+            to.push_bind(never_drawn).push_bind(made_up).push_bind(shift);
+        };
+        self.insert(into, 7, draws, bind).await?;
+        let of = |row: &DrawnRow| -> Vec<(i64, i64, f64)> {
+            row.labels.iter().zip(&row.drawn.prevalence).map(|(&label, &prevalence)| (row.run, label, prevalence)).collect()
+        };
+        let labels: Vec<_> = draws.iter().flat_map(of).collect();
+        let into = "INSERT OR REPLACE INTO label_draws (run, label, prevalence) ";
+        let bind = |(run, label, prevalence): &(i64, i64, f64), to: &mut Values<'_>| {
+            to.push_bind(*run).push_bind(*label).push_bind(*prevalence);
+        };
+        self.insert(into, 3, &labels, bind).await
+    }
+
+    /// Evaluations get their row ids here: there is one writer, so the next free ones are known.
+    async fn insert_evaluations(&mut self, evaluations: &[EvaluationRow], counts: &[CountRow]) -> Result<(), sqlx::Error> {
+        if evaluations.is_empty() {
+            return Ok(());
+        }
+        let first: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM evaluations").fetch_one(&mut *self.tx).await?;
+        let numbered: Vec<(i64, &EvaluationRow)> = (first..).zip(evaluations).collect();
+        let into = "INSERT OR REPLACE INTO evaluations (id, run, epoch, split, policy, attempt, samples_f1, subset_accuracy) ";
+        let bind = |(id, row): &(i64, &EvaluationRow), to: &mut Values<'_>| {
+            to.push_bind(*id).push_bind(row.run).push_bind(row.epoch).push_bind(word(&row.split)).push_bind(row.policy);
+            to.push_bind(row.attempt).push_bind(row.samples_f1).push_bind(row.subset_accuracy);
+        };
+        self.insert(into, 8, &numbered, bind).await?;
+        let into = "INSERT INTO label_counts (evaluation, label, threshold, tp, fp, fn, tn) ";
+        let bind = |row: &CountRow, to: &mut Values<'_>| {
+            to.push_bind(first + row.evaluation as i64).push_bind(row.label).push_bind(f64::from(row.threshold));
+            for count in [row.counts.tp, row.counts.fp, row.counts.fn_, row.counts.tn] {
+                to.push_bind(count as i64);
+            }
+        };
+        self.insert(into, 7, counts, bind).await
+    }
+}

@@ -1,0 +1,331 @@
+//! Sweeps: what was asked for, and what of it is still missing.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row};
+
+use super::{Known, Missing, Writer, transaction};
+use crate::{StoreError, SweepId, host, json, now};
+use imbalance::threshold::Policy;
+use plan::Recorded;
+use plan::{DataFacts, Fingerprint, Plan, PlannedRun};
+use protocol::{Job, VERSION};
+
+impl Writer {
+    /// Records the sweep, its runs (those the database has already are only linked), labels and policies. One transaction.
+    /// A sweep of the same name and equal content (same runs, same policies) is continued, not doubled; one of the same name and
+    /// other content takes the name over.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn begin_sweep(&mut self, plan: &Plan, file: &Path, text: impl Into<Recorded>) -> Result<SweepId, StoreError> {
+        let (base, text) = (base(&self.path), text.into());
+        transaction!(self, |tx, known| Self::insert_sweep(known, tx, plan, (file, &text), &base).await?)
+    }
+
+    /// The rows of [`Self::begin_sweep`]; `base` is the folder of the database.
+    pub(super) async fn insert_sweep(
+        known: &mut Known,
+        tx: &mut SqliteConnection,
+        plan: &Plan,
+        (file, text): (&Path, &Recorded),
+        base: &Path,
+    ) -> Result<SweepId, sqlx::Error> {
+        let sweep = upsert_sweep(tx, plan, file, text).await?;
+        let mut data = Vec::with_capacity(plan.data.len());
+        for (_, facts) in &plan.data {
+            let folder = portable(&facts.folder, base).to_string_lossy().into_owned();
+            data.push((upsert_data(tx, facts).await?, folder));
+        }
+        sqlx::query("DELETE FROM sweep_policies WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
+        for (position, policy) in plan.policies.iter().enumerate() {
+            let id = Self::policy(known, tx, policy).await?;
+            sqlx::query("INSERT INTO sweep_policies (sweep, policy, position) VALUES (?, ?, ?)")
+                .bind(sweep)
+                .bind(id)
+                .bind(position as i64)
+                .execute(&mut *tx)
+                .await?;
+        }
+        sqlx::query("DELETE FROM sweep_runs WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
+        for (position, run) in plan.runs.iter().enumerate() {
+            insert_run(tx, run, &data[run.data], sweep, position).await?;
+        }
+        Ok(sweep)
+    }
+
+    /// Which of these runs are recorded with a complete result.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn recorded(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        crate::reader::recorded(&mut self.connection, runs).await.map_err(|e| StoreError::from_sqlite(&self.path, e))
+    }
+
+    /// The runs of the sweep that have no result: queued ones, interrupted ones, and with `failed` those that failed for good.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn missing(&mut self, sweep: SweepId, failed: bool) -> Result<Vec<Missing>, StoreError> {
+        let base = base(&self.path);
+        let found = missing(&mut self.connection, sweep, failed, &base).await;
+        found.map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+
+    /// Succeeded runs of the sweep that lack evaluations under some of its policies.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn unevaluated(&mut self, sweep: SweepId) -> Result<Vec<(Fingerprint, Vec<Policy>)>, StoreError> {
+        let found = unevaluated(&mut self.connection, sweep).await;
+        found.map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+
+    /// Marks a recorded sweep as running again: from now on it is the latest one, and its throughput is counted anew.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn continue_sweep(&mut self, sweep: SweepId) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE sweeps SET state = 'running', turn = (SELECT max(turn) + 1 FROM sweeps), begun_at = ?2, finished_at = NULL,
+                    version = ?3, host = ?4
+             WHERE id = ?1",
+        )
+        .bind(sweep)
+        .bind(now())
+        .bind(env!("CARGO_PKG_VERSION"))
+        .bind(host())
+        .execute(&mut self.connection)
+        .await
+        .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
+        Ok(())
+    }
+
+    /// Sets the sweep's state: `running`, `done`, `failed`, `interrupted`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn set_sweep_state(&mut self, sweep: SweepId, state: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE sweeps SET state = ?2, finished_at = CASE WHEN ?2 = 'running' THEN NULL ELSE ?3 END WHERE id = ?1")
+            .bind(sweep)
+            .bind(state)
+            .bind(now())
+            .execute(&mut self.connection)
+            .await
+            .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
+        Ok(())
+    }
+}
+
+/// The folder of the database, as a whole path: prepared data below it is stored relative to it, so that both can be moved together.
+pub(super) fn base(db: &Path) -> PathBuf {
+    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
+/// `folder` as it is stored: relative to `base` where it lies below it, else absolute.
+fn portable(folder: &Path, base: &Path) -> PathBuf {
+    let absolute = |path: &Path| std::path::absolute(if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    match (absolute(folder), absolute(base)) {
+        (Ok(folder), Ok(base)) => folder.strip_prefix(&base).map(Path::to_owned).unwrap_or(folder),
+        _ => folder.to_owned(),
+    }
+}
+
+/// Hash of what a sweep asks for: its runs and its policies, in any order.
+fn content(plan: &Plan) -> String {
+    let mut parts: Vec<String> = plan.runs.iter().map(|run| run.fingerprint.0.clone()).collect();
+    parts.sort_unstable();
+    let mut policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
+    policies.sort_unstable();
+    parts.push(String::new());
+    parts.append(&mut policies);
+    blake3::hash(parts.join("\n").as_bytes()).to_hex()[..32].to_owned()
+}
+
+async fn upsert_sweep(tx: &mut SqliteConnection, plan: &Plan, file: &Path, text: &Recorded) -> Result<SweepId, sqlx::Error> {
+    let content = content(plan);
+    free_title(tx, &plan.name, &content).await?;
+    sqlx::query_scalar(
+        "INSERT INTO sweeps (name, title, content, turn, state, file, text, changes, points, created_at, begun_at, version, host)
+         VALUES (?1, ?1, ?2, (SELECT coalesce(max(turn), 0) + 1 FROM sweeps), 'running', ?3, ?4, ?9, ?5, ?6, ?6, ?7, ?8)
+         ON CONFLICT (name, content) DO UPDATE SET title = excluded.title, turn = excluded.turn, state = excluded.state,
+             file = excluded.file, text = excluded.text, changes = excluded.changes, points = excluded.points,
+             begun_at = excluded.begun_at, finished_at = NULL, version = excluded.version, host = excluded.host
+         RETURNING id",
+    )
+    .bind(&plan.name)
+    .bind(&content)
+    .bind(file.to_string_lossy())
+    .bind(&text.text)
+    .bind(plan.points.len() as i64)
+    .bind(now())
+    .bind(env!("CARGO_PKG_VERSION"))
+    .bind(host())
+    .bind(text.changes.as_ref().map(json))
+    .fetch_one(tx)
+    .await
+}
+
+/// Whichever other sweep is titled `name` gives the title up for `NAME#id`; where a sweep has been named just so, for `NAME##id`, ...
+async fn free_title(tx: &mut SqliteConnection, name: &str, content: &str) -> Result<(), sqlx::Error> {
+    let holder: Option<(SweepId, String)> =
+        sqlx::query_as("SELECT id, name FROM sweeps WHERE title = ?1 AND NOT (name = ?1 AND content = ?2)")
+            .bind(name)
+            .bind(content)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some((id, own)) = holder else { return Ok(()) };
+    let mut title = format!("{own}#{id}");
+    while title == name
+        || sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sweeps WHERE title = ? AND id <> ?)")
+            .bind(&title)
+            .bind(id)
+            .fetch_one(&mut *tx)
+            .await?
+    {
+        title.insert(own.len(), '#');
+    }
+    sqlx::query("UPDATE sweeps SET title = ? WHERE id = ?").bind(&title).bind(id).execute(tx).await?;
+    Ok(())
+}
+
+async fn upsert_data(tx: &mut SqliteConnection, facts: &DataFacts) -> Result<i64, sqlx::Error> {
+    let facts = DataFacts { folder: PathBuf::new(), ..facts.clone() };
+    let id: i64 = sqlx::query_scalar(
+        "INSERT INTO datasets (content, facts) VALUES (?, ?) ON CONFLICT (content, facts) DO UPDATE SET facts = excluded.facts RETURNING id",
+    )
+    .bind(&facts.content)
+    .bind(json(&facts))
+    .fetch_one(&mut *tx)
+    .await?;
+    for (position, name) in facts.labels.iter().enumerate() {
+        sqlx::query("INSERT INTO labels (data, position, name) VALUES (?, ?, ?) ON CONFLICT (data, position) DO NOTHING")
+            .bind(id)
+            .bind(position as i64)
+            .bind(name)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(id)
+}
+
+/// Adds the run unless the database has it, and links it to the sweep.
+async fn insert_run(
+    tx: &mut SqliteConnection,
+    run: &PlannedRun,
+    (data, folder): &(i64, String),
+    sweep: SweepId,
+    position: usize,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO runs (fingerprint, data, folder, arch, epochs, config, pos_weight, created_at, version)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (fingerprint) DO UPDATE SET folder = excluded.folder WHERE folder <> excluded.folder",
+    )
+    .bind(&run.fingerprint.0)
+    .bind(data)
+    .bind(folder)
+    .bind(&run.config.model.arch)
+    .bind(run.config.train.epochs as i64)
+    .bind(json(&run.config))
+    .bind(json(&run.pos_weight))
+    .bind(now())
+    .bind(env!("CARGO_PKG_VERSION"))
+    .execute(&mut *tx)
+    .await?;
+    let name = &run.name;
+    sqlx::query(
+        "INSERT INTO sweep_runs (sweep, run, position, bundle, loss, pos_weight, gamma, sampler, seed, params)
+         SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE fingerprint = ?",
+    )
+    .bind(sweep)
+    .bind(position as i64)
+    .bind(run.bundle as i64)
+    .bind(&name.loss)
+    .bind(&name.pos_weight)
+    .bind(name.gamma)
+    .bind(&name.sampler)
+    .bind(name.seed as i64)
+    .bind(json(&name.params))
+    .bind(&run.fingerprint.0)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+async fn policies(connection: &mut SqliteConnection, sweep: SweepId) -> Result<Vec<(i64, Policy)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT p.id, p.json FROM sweep_policies s JOIN policies p ON p.id = s.policy WHERE s.sweep = ? ORDER BY s.position",
+    )
+    .bind(sweep)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, crate::reader::parse(row, 1)?))).collect()
+}
+
+async fn missing(
+    connection: &mut SqliteConnection,
+    sweep: SweepId,
+    failed: bool,
+    base: &Path,
+) -> Result<Vec<Missing>, sqlx::Error> {
+    let policies: Vec<Policy> = policies(connection, sweep).await?.into_iter().map(|(_, policy)| policy).collect();
+    let rows = sqlx::query(
+        "SELECT r.fingerprint, r.config, r.pos_weight, r.folder, w.bundle, r.state = 'failed',
+                coalesce((SELECT max(attempt) FROM attempts a WHERE a.run = r.id), 0) + 1,
+                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost', 'io'))
+         FROM sweep_runs w JOIN runs r ON r.id = w.run
+         WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
+         ORDER BY w.position",
+    )
+    .bind(sweep)
+    .bind(failed)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let again: bool = row.try_get(5)?;
+            let job = Job {
+                v: VERSION,
+                run: Fingerprint(row.try_get(0)?),
+                attempt: row.try_get(6)?,
+                config: crate::reader::parse(row, 1)?,
+                pos_weight: crate::reader::parse(row, 2)?,
+                data: base.join(row.try_get::<String, _>(3)?),
+                folder: PathBuf::new(),
+                policies: policies.clone(),
+            };
+            let failures = if again { 0 } else { row.try_get(7)? };
+            Ok(Missing { job, failures, bundle: row.try_get::<i64, _>(4)? as usize })
+        })
+        .collect()
+}
+
+async fn unevaluated(connection: &mut SqliteConnection, sweep: SweepId) -> Result<Vec<(Fingerprint, Vec<Policy>)>, sqlx::Error> {
+    let policies = policies(connection, sweep).await?;
+    // val rows of every epoch, and test rows of the best and the last one (imported scores may have no test)
+    let rows = sqlx::query(
+        "SELECT r.fingerprint, p.policy
+         FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN datasets d ON d.id = r.data JOIN sweep_policies p ON p.sweep = w.sweep
+         WHERE w.sweep = ? AND r.state = 'succeeded'
+           AND (SELECT count(*) FROM evaluations e WHERE e.run = r.id AND e.policy = p.policy
+                AND (e.split = 'val' OR (e.split = 'test' AND e.epoch IN (r.best_epoch, r.epochs - 1))))
+             < r.epochs + CASE WHEN d.facts ->> '$.test.rows' = 0 THEN 0 WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END
+         ORDER BY w.position, p.position",
+    )
+    .bind(sweep)
+    .fetch_all(connection)
+    .await?;
+    let mut found: Vec<(Fingerprint, Vec<Policy>)> = Vec::new();
+    for row in &rows {
+        let (run, id): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let Some((_, policy)) = policies.iter().find(|(policy, _)| *policy == id) else { continue };
+        match found.last_mut() {
+            Some((last, list)) if last.0 == run => list.push(policy.clone()),
+            _ => found.push((Fingerprint(run), vec![policy.clone()])),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,219 @@
+//! Many runs in one pass against each run alone, and against Candle's graph of the same network.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use super::testing::{prepared, timeless};
+use super::*;
+use data::Dataset;
+use protocol::{Job, SplitName};
+
+const FILE: &str = r#"
+name = "t"
+[data]
+kind = "letters"
+samples = 500
+image_size = 16
+signal = 4.0
+label_rates = { A = 0.2, B = 0.5, C = 0.3 }
+[model]
+arch = "linear"
+[train]
+epochs = 3
+batch_size = 48
+learning_rate = 0.01
+schedule = { kind = "cosine", warmup = 1 }
+[grid]
+loss = ["bce", { kind = "focal", gamma = 1.5 }, "asl", "ldam", "db", "soft_f1", "zlpr"]
+pos_weight = ["none", "sqrt"]
+threshold = [0.5, "max_f1"]
+"train.optimizer" = ["adam", { kind = "sgd", nesterov = true, weight_decay = 1e-3 }, { kind = "adamw", weight_decay = 0.1 }]
+"train.grad_clip" = 0.05
+"#;
+
+struct Place {
+    folder: tempfile::TempDir,
+    data: Dataset,
+    jobs: Vec<Job>,
+}
+
+/// Every run of FILE with changes; the run folders lie below a folder of their own.
+fn place(set: &[&str]) -> Place {
+    let (folder, data, jobs) = prepared(FILE, set);
+    Place { folder, data, jobs }
+}
+
+/// Keeps what it hears of each run, without what depends on the clock; asks to stop after some epochs.
+#[derive(Default)]
+struct Listener {
+    from: BTreeMap<String, Option<usize>>,
+    told: BTreeMap<String, Vec<Event>>,
+    stop_after: Option<usize>,
+}
+
+impl Monitor for Listener {
+    fn begin(&mut self, job: &Job, from: Option<usize>) -> Result<(), JournalError> {
+        self.from.insert(job.run.0.clone(), from);
+        Ok(())
+    }
+
+    fn beat(&mut self, _: &Job, beat: Beat) -> Result<(), JournalError> {
+        assert!(beat.step <= beat.steps);
+        Ok(())
+    }
+
+    fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
+        let told = self.told.entry(job.run.0.clone()).or_default();
+        told.extend(events.into_iter().map(timeless));
+        Ok(())
+    }
+
+    fn stopping(&self) -> bool {
+        let epochs = |events: &Vec<Event>| events.iter().filter(|event| matches!(event, Event::Epoch { .. })).count();
+        self.stop_after.is_some_and(|most| self.told.values().map(epochs).max().unwrap_or(0) >= most)
+    }
+}
+
+impl Place {
+    fn train(&self, jobs: &[Job], stop_after: Option<usize>) -> (Vec<Result<Finish, TrainError>>, Listener) {
+        let mut listener = Listener { stop_after, ..Listener::default() };
+        (together(jobs, &self.data, &Loader::streamed(&Device::Cpu), &mut listener).unwrap(), listener)
+    }
+
+    /// Every file of the runs' folders but the checkpoints, which hold times.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for folder in self.jobs.iter().flat_map(|job| [job.folder.clone(), job.folder.join("epochs")]) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_file()) {
+                let path = entry.path().strip_prefix(self.folder.path()).unwrap().to_owned();
+                if !path.ends_with("checkpoint.safetensors") {
+                    found.insert(path, std::fs::read(entry.path()).unwrap());
+                }
+            }
+        }
+        found
+    }
+}
+
+fn done(ends: &[Result<Finish, TrainError>]) -> bool {
+    ends.iter().all(|end| matches!(end, Ok(Finish::Done)))
+}
+
+/// Networks with and without hidden layers and dropout.
+const NETWORKS: [&[&str]; 3] = [
+    &["model.dropout=0.2"],
+    &["model.arch=\"mlp\"", "model.hidden=[24]", "model.dropout=0.3"],
+    &["model.arch=\"mlp\"", "model.hidden=[40, 9]"],
+];
+
+#[test]
+fn a_bundle_trains_each_run_as_alone_to_the_last_bit() {
+    for network in NETWORKS {
+        let bundle = place(network);
+        assert!(bundle.jobs.len() >= 20, "{}", bundle.jobs.len());
+        let (ends, told) = bundle.train(&bundle.jobs, None);
+        assert!(done(&ends), "{ends:?}");
+        let alone = place(network);
+        let mut apart = BTreeMap::new();
+        for job in &alone.jobs {
+            let (ends, told) = alone.train(std::slice::from_ref(job), None);
+            assert!(done(&ends));
+            apart.extend(told.told);
+        }
+        assert!(told.told == apart, "{network:?}");
+        assert!(bundle.files() == alone.files(), "{network:?}");
+        // other neighbours, another order
+        let shuffled = place(network);
+        let some: Vec<Job> = shuffled.jobs.iter().rev().step_by(3).cloned().collect();
+        let (_, told) = shuffled.train(&some, None);
+        assert!(told.told.iter().all(|(run, events)| *events == apart[run]), "{network:?}");
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit_of_a_bundle() {
+    let first = place(NETWORKS[1]);
+    let (_, told) = first.train(&first.jobs, None);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let again = place(NETWORKS[1]);
+        let events = pool.install(|| again.train(&again.jobs, None).1.told);
+        assert!(events == told.told && again.files() == first.files(), "{threads} threads");
+    }
+}
+
+/// The closed forms against Candle's graph: the same losses and scores but for rounding.
+#[test]
+fn a_bundle_agrees_with_candles_own_way() {
+    for network in NETWORKS {
+        let bundle = place(network);
+        let (_, told) = bundle.train(&bundle.jobs, None);
+        let candle = place(network);
+        for job in &candle.jobs {
+            let mut listener = Listener::default();
+            run(job, &candle.data, &Device::Cpu, &mut listener).unwrap();
+            let epochs = |events: &[Event]| -> Vec<(f64, f64)> {
+                let losses = |event: &Event| match event {
+                    Event::Epoch { train_loss, val_loss, .. } => Some((*train_loss, *val_loss)),
+                    _ => None,
+                };
+                events.iter().filter_map(losses).collect()
+            };
+            let (ours, theirs) = (epochs(&told.told[&job.run.0]), epochs(&listener.told[&job.run.0]));
+            assert_eq!((ours.len(), theirs.len()), (3, 3));
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                let close = |a: f64, b: f64| (a - b).abs() <= 2e-4 * (1.0 + b.abs());
+                assert!(close(ours.0, theirs.0) && close(ours.1, theirs.1), "{:?}: {ours:?} {theirs:?}", job.config.loss);
+            }
+            let scores = |folder: &Path| archive::Kept::open(folder).unwrap().val(2).unwrap();
+            let ours = scores(&bundle.folder.path().join(&job.run.0));
+            let worst = ours.iter().zip(scores(&job.folder)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 2e-3, "{:?} {:?}: {worst}", job.config.loss, job.config.train.optimizer);
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_bundle_goes_on_to_the_same_last_bit() {
+    let whole = place(NETWORKS[1]);
+    let (_, told) = whole.train(&whole.jobs, None);
+    let broken = place(NETWORKS[1]);
+    // some have an epoch, some two, some none
+    let (early, late) = (&broken.jobs[..4], &broken.jobs[2..8]);
+    assert!(broken.train(early, Some(1)).0.iter().all(|end| matches!(end, Ok(Finish::Stopped))));
+    broken.train(late, Some(2));
+    let (ends, rest) = broken.train(&broken.jobs, None);
+    assert!(done(&ends));
+    let from = |at: usize| rest.from[&broken.jobs[at].run.0];
+    assert_eq!([from(0), from(2), from(7), from(8)], [Some(1), Some(2), Some(2), None]);
+    assert!(rest.told == told.told);
+    assert!(broken.files() == whole.files());
+}
+
+#[test]
+fn a_run_that_diverges_leaves_its_bundle_alone() {
+    let whole = place(NETWORKS[0]);
+    let (_, told) = whole.train(&whole.jobs, None);
+    let mut broken = place(NETWORKS[0]);
+    broken.jobs[1].config.train.learning_rate = 1e38;
+    broken.jobs[1].config.train.grad_clip = None;
+    // a folder that cannot be made
+    std::fs::write(broken.folder.path().join("file"), "").unwrap();
+    broken.jobs[3].folder = broken.folder.path().join("file/run");
+    let (ends, rest) = broken.train(&broken.jobs, None);
+    for (at, (end, job)) in ends.iter().zip(&broken.jobs).enumerate() {
+        match (at, end) {
+            (1, Err(error)) => assert_eq!(error.outcome(), Outcome::Diverged, "{error}"),
+            (3, Err(error)) => assert_eq!(error.outcome(), Outcome::Io, "{error}"),
+            (_, Ok(Finish::Done)) => assert!(rest.told[&job.run.0] == told.told[&job.run.0], "{at}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let tests = |at: usize| {
+        let told = rest.told.get(&broken.jobs[at].run.0).into_iter().flatten();
+        told.filter(|event| matches!(event, Event::Rank { split: SplitName::Test, .. })).count()
+    };
+    assert!(tests(0) > 0 && tests(1) == 0 && tests(3) == 0);
+}

@@ -1,0 +1,156 @@
+//! A model's scores on a split, and the records about them.
+
+use candle_core::{Device, Tensor};
+
+use super::TrainError;
+use super::loader::Loader;
+use crate::model::Model;
+use data::Dataset;
+use imbalance::LabelMatrix;
+use imbalance::loss::{Batch, Loss, sigmoid};
+use imbalance::metric;
+use imbalance::sampler::Draw;
+use imbalance::threshold::Rule;
+use plan::InputShape;
+use protocol::journal::JournalError;
+use protocol::{Event, Job, SplitName};
+
+/// Rows of one forward pass at least: without gradients there is room for more than a training batch.
+pub const LEAST_BATCH: usize = 64;
+
+/// The inputs of `rows` as a tensor: `[batch, channels, height, width]` or `[batch, width]`.
+///
+/// # Errors
+/// Propagates Candle errors.
+pub fn inputs(data: &Dataset, rows: &[u32], augment: Option<(u64, usize)>, device: &Device) -> candle_core::Result<Tensor> {
+    let mut values = vec![0.0; rows.len() * data.shape().values()];
+    data.gather(rows, augment, &mut values);
+    tensor(data, values, device)
+}
+
+/// The inputs of `draws` (indices into the train split) as [`inputs`] gives them, blends mixed.
+///
+/// # Errors
+/// Propagates Candle errors.
+pub fn drawn(data: &Dataset, draws: &[Draw], augment: (u64, usize), device: &Device) -> candle_core::Result<Tensor> {
+    let mut values = Vec::new();
+    drawn_values(data, draws, augment, data.shape().values(), &mut values);
+    tensor(data, values, device)
+}
+
+/// The numbers of [`drawn`] into `values`, rows `step` apart.
+pub fn drawn_values(data: &Dataset, draws: &[Draw], augment: (u64, usize), step: usize, values: &mut Vec<f32>) {
+    let (train, width) = (&data.split().train, data.shape().values());
+    let rows: Vec<u32> = draws.iter().map(|draw| train[draw.row as usize]).collect();
+    values.resize(rows.len() * step, 0.0);
+    data.gather_apart(&rows, Some(augment), step, values);
+    let mut partner = vec![0.0; width];
+    for (draw, input) in draws.iter().zip(values.chunks_exact_mut(step)) {
+        if let Some(blend) = draw.blend {
+            data.gather(&[train[blend.partner as usize]], Some(augment), &mut partner);
+            blend.mix(&mut input[..width], &partner);
+        }
+    }
+}
+
+fn tensor(data: &Dataset, values: Vec<f32>, device: &Device) -> candle_core::Result<Tensor> {
+    let rows = values.len() / data.shape().values();
+    match data.shape() {
+        InputShape::Image { channels, height, width } => {
+            Tensor::from_vec(values, (rows, channels, height, width), &Device::Cpu)?.to_device(device)
+        }
+        InputShape::Features { width } => Tensor::from_vec(values, (rows, width), &Device::Cpu)?.to_device(device),
+    }
+}
+
+/// Logits of `rows`, row-major `[rows, labels]`; they are read once, when all are computed.
+///
+/// # Errors
+/// Candle errors; errors of `beat`, which is called after each batch.
+pub fn logits(
+    model: &dyn Model,
+    data: &Dataset,
+    loader: &Loader,
+    rows: &[u32],
+    batch: usize,
+    mut beat: impl FnMut() -> Result<(), JournalError>,
+) -> Result<Vec<f32>, TrainError> {
+    let (batches, batch) = (loader.rows(data, rows)?, batch.max(LEAST_BATCH));
+    let mut all = Vec::with_capacity(rows.len().div_ceil(batch));
+    for start in (0..rows.len()).step_by(batch) {
+        let inputs = batches.inputs(start..rows.len().min(start + batch))?;
+        all.push(model.forward(&inputs, None)?.flatten_all()?);
+        beat()?;
+    }
+    Ok(if all.is_empty() { Vec::new() } else { Tensor::cat(&all, 0)?.to_vec1::<f32>()? })
+}
+
+/// Probabilities of logits; an error where one is NaN or infinite.
+///
+/// # Errors
+/// [`TrainError::Diverged`].
+pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>, TrainError> {
+    if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
+        let split = if split == SplitName::Val { "val" } else { "test" };
+        return Err(TrainError::Diverged(format!("a {split} logit is {} after epoch {}", logits[at], epoch + 1)));
+    }
+    Ok(logits.iter().map(|&logit| sigmoid(logit.into()) as f32).collect())
+}
+
+/// The loss over a whole split.
+///
+/// # Errors
+/// [`TrainError::Diverged`] where it is NaN or infinite.
+pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) -> Result<f64, TrainError> {
+    let mut gradient = vec![0.0; logits.len()];
+    let value = loss.evaluate(Batch { labels: truth.names.len(), logits, targets: &truth.values, epoch }, &mut gradient);
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(TrainError::Diverged(format!("the val loss is {value} after epoch {}", epoch + 1)))
+    }
+}
+
+/// The scores of one epoch on val, and the policies fitted on them.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    pub epoch: usize,
+    /// The rule that each policy of the job came to.
+    thresholds: Vec<Rule>,
+    pub macro_ap: Option<f64>,
+}
+
+/// The records of one epoch's val scores, with the thresholds fitted on them.
+#[must_use]
+pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> (Fitted, Vec<Event>) {
+    let thresholds: Vec<Rule> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
+    let ranking = metric::rank(scores, truth);
+    let macro_ap = metric::average::mean_defined(&ranking.ap).map(|mean| mean.mean);
+    let fitted = Fitted { epoch, thresholds, macro_ap };
+    let events = records(job, &fitted, SplitName::Val, ranking, scores, truth);
+    (fitted, events)
+}
+
+/// The records of the test scores of the same epoch, under thresholds that were fitted before test was looked at.
+#[must_use]
+pub fn on_test(job: &Job, fitted: &Fitted, scores: &[f32], truth: &LabelMatrix) -> Vec<Event> {
+    records(job, fitted, SplitName::Test, metric::rank(scores, truth), scores, truth)
+}
+
+fn records(
+    job: &Job,
+    fitted: &Fitted,
+    split: SplitName,
+    ranking: metric::Ranking,
+    scores: &[f32],
+    truth: &LabelMatrix,
+) -> Vec<Event> {
+    let (r, a, epoch) = (&job.run, job.attempt, fitted.epoch);
+    let mut events = vec![Event::Rank { r: r.clone(), a, epoch, split, ranking }];
+    events.extend(job.policies.iter().zip(&fitted.thresholds).map(|(policy, thresholds)| {
+        let metric::Decisions { thresholds, counts, samples_f1, subset_accuracy } = metric::decide(scores, truth, thresholds);
+        let policy = policy.clone();
+        Event::Eval { r: r.clone(), a, epoch, split, policy, thresholds, counts, samples_f1, subset_accuracy }
+    }));
+    events
+}

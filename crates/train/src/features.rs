@@ -1,0 +1,107 @@
+//! The features of a frozen backbone: computed by the first worker that needs them, kept beside the pictures, used by all runs of
+//! all sweeps. A run on them is a run on any other matrix of features: see [`plan::ModelConfig::head`].
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+
+use super::{Beat, Monitor, TrainError};
+use crate::model::ModelError;
+use crate::model::backbone::{self, Features};
+use data::Dataset;
+use data::derived::{self, Derived, Making};
+use plan::InputShape;
+use protocol::Job;
+
+/// Pixels of the pictures that go through a backbone together: sixteen of 224 x 224. A constant, so that features do not depend on
+/// anything else.
+const PIXELS: usize = 16 * 224 * 224;
+/// Pictures that go through a backbone together at most.
+const MOST: usize = 64;
+
+/// Where features are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// A prepared data set whose inputs are the features.
+    pub folder: PathBuf,
+    /// One sentence for the log of the run: computed, with the time that it took, or found.
+    pub words: String,
+}
+
+/// The features that the frozen backbone of `job` gives of its pictures. `None`: asked to stop before they were there.
+///
+/// # Errors
+/// Weights that are not there or do not fit; data, a device or a cache that cannot be used.
+pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Option<Found>, TrainError> {
+    let model = &job.config.model;
+    let (Some((backbone, _)), Some(source)) = (model.head(), &model.weights) else {
+        let words = format!("a frozen {} needs weights", model.arch);
+        return Err(ModelError::Input(words).into());
+    };
+    let idle = Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 };
+    // A large file, or a slow network, is no reason to be taken for dead.
+    let mut mute = Ok(());
+    let weights = backbone::weights_hash(source, model.weights_hash.as_deref(), &mut |_, _| {
+        if mute.is_ok() {
+            mute = monitor.beat(job, idle);
+        }
+    });
+    mute?;
+    let weights = weights?;
+    let recipe = derived::recipe(backbone.name, &weights, &job.config.data);
+    let start = Instant::now();
+    let wait = || -> Result<bool, TrainError> {
+        monitor.beat(job, idle)?;
+        Ok(!monitor.stopping())
+    };
+    let mut making = match derived::derived(&job.data, &recipe, backbone.width, wait)? {
+        Derived::There(folder) => {
+            let words = format!("features of {}: found in {}", backbone.name, folder.display());
+            return Ok(Some(Found { folder, words }));
+        }
+        Derived::Stopped => return Ok(None),
+        Derived::Wanted(making) => making,
+    };
+    if !compute(job, source, &mut making, device, monitor)? {
+        return Ok(None);
+    }
+    let rows = making.rows();
+    let folder = making.finish()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let words =
+        format!("features of {}: computed for {rows} rows in {seconds:.1} s, kept in {}", backbone.name, folder.display());
+    Ok(Some(Found { folder, words }))
+}
+
+/// Pushes the pictures through the backbone; `false`: asked to stop.
+fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monitor: &mut dyn Monitor) -> Result<bool, TrainError> {
+    let (arch, config) = (&job.config.model.arch, &job.config.data);
+    let data = Dataset::open(&job.data, config)?;
+    let InputShape::Image { height, width, .. } = data.shape() else {
+        let words = format!("{arch} needs images, but the data has features");
+        return Err(ModelError::Input(words).into());
+    };
+    let net = Features::load(arch, height, source, device)?;
+    let rows: Vec<u32> = (0u32..).take(making.rows()).collect();
+    let batch = (PIXELS / (height * width)).clamp(1, MOST);
+    let steps = rows.len().div_ceil(batch);
+    let start = Instant::now();
+    for (step, rows) in rows.chunks(batch).enumerate() {
+        if monitor.stopping() {
+            return Ok(false);
+        }
+        let mut pictures = vec![0.0; rows.len() * 3 * height * width];
+        data.rgb(config, rows, &mut pictures);
+        let pictures = Tensor::from_vec(pictures, (rows.len(), 3, height, width), &Device::Cpu)?.to_device(device)?;
+        let features = net.forward(&pictures)?.flatten_all()?.to_vec1::<f32>()?;
+        if let Some(bad) = features.iter().find(|x| !x.is_finite()) {
+            let words = format!("{source}: a feature of {arch} is {bad}: these weights do not suit it");
+            return Err(ModelError::Weights(words).into());
+        }
+        making.push(&features)?;
+        let images_per_s = (step * batch + rows.len()) as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        monitor.beat(job, Beat { epoch: 0, step: step + 1, steps, loss: 0.0, images_per_s })?;
+    }
+    Ok(true)
+}

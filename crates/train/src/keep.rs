@@ -1,0 +1,151 @@
+//! What a run under way keeps in its folder, and the seals of it: whatever is read back is what was written.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use candle_core::Device;
+
+use super::TrainError;
+use crate::model::{self, State};
+use archive::{self, RunFolder, Seals};
+use imbalance::LabelMatrix;
+
+/// The epoch of a kept model, in its metadata.
+const EPOCH: &str = "epoch";
+const MODEL: &str = archive::MODEL;
+
+/// The run of `folder` is recorded as done: its checkpoint has served.
+pub fn finished(folder: &Path) {
+    RunFolder::at(folder).finished();
+}
+
+/// The folder of one run, and the seals of what the run has written.
+#[derive(Debug)]
+pub struct Folder {
+    files: RunFolder,
+    pub seals: Seals,
+}
+
+impl Folder {
+    /// The folder `path`, made if it is not there, for a new attempt.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        let files = RunFolder::at(path);
+        files.create().map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        files.tidy();
+        Ok(Self { files, seals: Seals::new() })
+    }
+
+    /// The best epoch's model.
+    #[must_use]
+    pub fn model(&self) -> std::path::PathBuf {
+        self.files.file(MODEL)
+    }
+
+    /// Keeps the model of the best `epoch` so far.
+    ///
+    /// # Errors
+    /// The file cannot be written; the last one stays.
+    pub fn keep_model(&mut self, state: &State, epoch: usize) -> Result<(), TrainError> {
+        let metadata = HashMap::from([(EPOCH.to_owned(), epoch.to_string())]);
+        let seal = model::save_tensors(&state.tensors(), Some(metadata), &self.model())?;
+        self.seals.insert(MODEL.to_owned(), seal);
+        Ok(())
+    }
+
+    /// Puts `state` where it was after the best `epoch`.
+    ///
+    /// # Errors
+    /// The file is missing, damaged or of another epoch.
+    pub fn load_model(&self, state: &State, epoch: usize) -> Result<(), TrainError> {
+        let failed = |source| TrainError::Io { path: self.files.path().to_owned(), source };
+        let path = self.model();
+        let bytes = self.files.read_sealed(MODEL, &self.seals).map_err(failed)?;
+        let (tensors, metadata) = model::parse_tensors(&path, &bytes, &Device::Cpu)?;
+        if metadata.get(EPOCH) != Some(&epoch.to_string()) {
+            let source = io::Error::other(format!("is not the model of epoch {}; remove the run's folder", epoch + 1));
+            return Err(TrainError::Io { path, source });
+        }
+        Ok(model::assign_state(state, &tensors, &path)?)
+    }
+
+    /// Whether the model is the one that was kept.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.files.read_sealed(MODEL, &self.seals).is_ok()
+    }
+
+    /// The files themselves.
+    #[must_use]
+    pub fn files(&self) -> &RunFolder {
+        &self.files
+    }
+
+    /// Keeps the truth of a split.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn truth(&mut self, split: &str, truth: &LabelMatrix) -> Result<(), TrainError> {
+        self.matrix(&format!("truth-{split}.npy"), truth.names.len(), &truth.values)
+    }
+
+    /// Keeps the scores of an epoch, row-major.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn scores(&mut self, split: &str, epoch: usize, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
+        self.matrix(&format!("epochs/{split}-{epoch}.npy"), labels, scores)
+    }
+
+    /// Keeps the scores of the best epoch, row-major.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn best_scores(&mut self, split: &str, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
+        self.matrix(&format!("scores-{split}.npy"), labels, scores)
+    }
+
+    /// The kept val scores of an epoch; `None` where they are missing or damaged.
+    #[must_use]
+    pub fn kept_scores(&self, epoch: usize) -> Option<Vec<f32>> {
+        let name = format!("epochs/val-{epoch}.npy");
+        let read = self.files.read_sealed(&name, &self.seals);
+        let scores = read.and_then(|bytes| archive::parse_matrix::<f32>(&self.files.file(&name), &bytes));
+        scores.inspect_err(|error| tracing::warn!("{error}")).ok().map(|(_, scores)| scores)
+    }
+
+    /// Keeps the seals: the run is done.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn seal(&self) -> Result<(), TrainError> {
+        self.files.seal(&self.seals).map_err(|source| TrainError::Io { path: self.files.path().to_owned(), source })
+    }
+
+    /// Forgets what an earlier result has sealed.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn unseal(&mut self) -> Result<(), TrainError> {
+        self.seals.clear();
+        self.files.unseal().map_err(|source| TrainError::Io { path: self.files.path().to_owned(), source })
+    }
+
+    /// Waits until all files are on the disk.
+    ///
+    /// # Errors
+    /// The disk's word.
+    pub fn settle(&self) -> Result<(), TrainError> {
+        self.files.settle().map_err(|(path, source)| TrainError::Io { path, source })
+    }
+
+    fn matrix<T: npyz::AutoSerialize + Copy>(&mut self, name: &str, labels: usize, values: &[T]) -> Result<(), TrainError> {
+        let path = self.files.file(name);
+        let seal = archive::write_matrix(&path, labels, values).map_err(|source| TrainError::Io { path, source })?;
+        self.seals.insert(name.to_owned(), seal);
+        Ok(())
+    }
+}

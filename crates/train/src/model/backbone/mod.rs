@@ -1,0 +1,113 @@
+//! Pretrained networks without their last layer: what a frozen backbone computes from images. Inference only: no gradients,
+//! running statistics as the file has them.
+//!
+//! resnet18, resnet50 and convnext_tiny are candle-transformers'; DenseNet is our own. EfficientNet and DINOv2 are here because
+//! candle-transformers' differ from the networks that the published weights were trained in (their files say how).
+
+mod dinov2;
+mod efficientnet;
+
+use std::sync::PoisonError;
+
+use candle_core::{DType, Device, Module, Tensor};
+use candle_nn::{Func, LayerNorm, VarBuilder, VarMap};
+use candle_transformers::models::{convnext, resnet};
+
+use super::densenet::DenseNet;
+use super::layers::Init;
+use super::network::Body;
+use super::{ModelError, State, weights};
+use data::weights::Beat;
+use plan::InputShape;
+
+/// A pretrained network that gives features.
+pub struct Features {
+    net: Net,
+}
+
+enum Net {
+    Plain(Box<dyn Module + Send>),
+    Normed(Func<'static>, LayerNorm),
+    Own(Box<DenseNet>),
+}
+
+/// blake3 of the weights in `source`, a local file or one on the hub (fetched once), which must be `planned` where that is known.
+/// `beat` hears of (done, total) bytes.
+///
+/// # Errors
+/// A file that cannot be fetched or read, or has changed.
+pub fn weights_hash(source: &str, planned: Option<&str>, beat: Beat<'_>) -> Result<String, ModelError> {
+    let wrong = |error: &dyn std::fmt::Display| ModelError::Weights(error.to_string());
+    let found = data::weights::find(source, beat).map_err(|error| wrong(&error))?;
+    let hash = data::weights::hash(&found.path, beat).map_err(|error| wrong(&format!("{}: {error}", found.path.display())))?;
+    weights::as_planned(source, planned, || hash.clone())?;
+    Ok(hash)
+}
+
+impl Features {
+    /// The backbone `arch` for images of `edge` x `edge` pixels with the weights of `source`: all keys must fit, except that the
+    /// last layer and what only training needs are left out.
+    ///
+    /// # Errors
+    /// An unknown architecture, images that do not fit it; weights that do not, with the keys.
+    pub fn load(arch: &str, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
+        if arch == "densenet121" {
+            let mut init = Init::new(0, device);
+            let net = DenseNet::new(&mut init, InputShape::Image { channels: 3, height: edge, width: edge })?;
+            weights::load_body(source, &init.state, |name| body_name(arch, name))?;
+            return Ok(Self { net: Net::Own(Box::new(net)) });
+        }
+        // Built twice: the first one tells the names and shapes, which the file must have; the second has no variables, so that
+        // no graph keeps its maps alive.
+        let vars = VarMap::new();
+        net(arch, VarBuilder::from_varmap(&vars, DType::F32, device))?;
+        let named = vars.data().lock().unwrap_or_else(PoisonError::into_inner);
+        // ConvNeXt also asks for the response norms of its second version, and runs without them.
+        let needed = named.iter().filter(|(name, _)| !name.contains(".grn."));
+        let state = State { buffers: needed.map(|(name, var)| (name.clone(), var.clone())).collect(), ..State::default() };
+        weights::load_body(source, &state, |name| body_name(arch, name))?;
+        let tensors = state.tensors().into_iter().collect();
+        Ok(Self { net: net(arch, VarBuilder::from_tensors(tensors, DType::F32, device))? })
+    }
+
+    /// Features `[batch, width]` of images `[batch, 3, edge, edge]`.
+    ///
+    /// # Errors
+    /// Propagates Candle errors.
+    pub fn forward(&self, pictures: &Tensor) -> candle_core::Result<Tensor> {
+        match &self.net {
+            Net::Plain(net) => net.forward(pictures),
+            Net::Normed(net, norm) => norm.forward(&net.forward(pictures)?.contiguous()?),
+            Net::Own(net) => net.features(pictures, false),
+        }
+    }
+}
+
+fn net(arch: &str, vb: VarBuilder<'static>) -> Result<Net, ModelError> {
+    Ok(match arch {
+        "resnet18" => Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?)),
+        "resnet50" => Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?)),
+        "convnext_tiny" => {
+            // timm's and torchvision's features are those after the norm of the head.
+            let norm = candle_nn::layer_norm(768, 1e-6, vb.pp("head.norm"))?;
+            Net::Normed(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm)
+        }
+        "dinov2_vits14" => Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?)),
+        "efficientnet_b0" => Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?)),
+        other => return Err(ModelError::Input(format!("`{other}` is no backbone"))),
+    })
+}
+
+/// The name that a tensor of a weights file has here; `None` for one that features do not need.
+fn body_name(arch: &str, name: &str) -> Option<String> {
+    let head: &[&str] = match arch {
+        "resnet18" | "resnet50" => &["fc."],
+        "convnext_tiny" => &["head.fc."],
+        "dinov2_vits14" => &["head.", "mask_token"],
+        _ => &["classifier."],
+    };
+    if head.iter().any(|head| name.starts_with(head)) {
+        return None;
+    }
+    Some(if arch == "efficientnet_b0" { efficientnet::timm_name(name) } else { name.to_owned() })
+}

@@ -1,0 +1,112 @@
+//! Architectures on Candle: one file each, with the paper on top; parameter names as torchvision's.
+
+pub mod backbone;
+mod cnn;
+mod densenet;
+mod layers;
+mod linear;
+mod mlp;
+mod network;
+mod precision;
+mod state;
+mod weights;
+
+use candle_core::{Device, Tensor};
+
+pub use network::dropout_mask;
+pub use precision::at_precision;
+pub use state::{Contents, State, assign_state, load_state, load_tensors, parse_tensors, save, save_tensors, serialize_tensors};
+
+use layers::Init;
+use network::{Body, Network};
+use plan::InputShape;
+use plan::ModelConfig;
+
+/// A network: parameters by name, and a forward pass.
+pub trait Model: Send + Sync {
+    /// Logits `[batch, labels]`. `train` uses batch statistics and dropout, and updates running statistics; without it nothing is
+    /// recorded for a backward pass.
+    ///
+    /// # Errors
+    /// Propagates Candle errors.
+    fn forward(&self, inputs: &Tensor, train: Option<Step>) -> candle_core::Result<Tensor>;
+
+    /// Trained parameters and buffers (running statistics) by torchvision's names.
+    fn state(&self) -> &State;
+}
+
+/// Names the random draws of one training step (dropout).
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub seed: u64,
+    pub epoch: usize,
+    pub step: usize,
+}
+
+/// A model that cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Weights that do not fit, a file that is missing, ... with the keys.
+    #[error("{0}")]
+    Weights(String),
+    /// An architecture that cannot take this input, or does not exist.
+    #[error("{0}")]
+    Input(String),
+    /// A file that cannot be written.
+    #[error("{path}: cannot write: {source}", path = .path.display())]
+    Write { path: std::path::PathBuf, source: std::io::Error },
+    /// Propagates Candle errors.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+/// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit per
+/// label), unless the file brings a head for as many labels.
+///
+/// # Errors
+/// [`ModelError`]
+pub fn build(
+    config: &ModelConfig,
+    input: InputShape,
+    labels: usize,
+    head_bias: Option<&[f64]>,
+    seed: u64,
+    device: &Device,
+) -> Result<Box<dyn Model>, ModelError> {
+    let mut init = Init::new(seed, device);
+    let body: Box<dyn Body> = match config.arch.as_str() {
+        "linear" => Box::new(linear::NoLayers::new(input)),
+        "mlp" => Box::new(mlp::Mlp::new(&mut init, input, &config.hidden)?),
+        "cnn" => Box::new(cnn::Cnn::new(&mut init, input, &config.hidden)?),
+        "densenet121" => Box::new(densenet::DenseNet::new(&mut init, input)?),
+        other => {
+            return Err(ModelError::Input(format!("`{other}` cannot be trained: linear, mlp, cnn and densenet121 can")));
+        }
+    };
+    let network = Network::new(init, body, config, labels, head_bias)?;
+    if let Some(source) = &config.weights {
+        weights::load(source, config.weights_hash.as_deref(), network.state())?;
+    }
+    Ok(Box::new(network))
+}
+
+/// Channels, height and width of an image input.
+fn image(arch: &str, input: InputShape) -> Result<(usize, usize, usize), ModelError> {
+    match input {
+        InputShape::Image { channels, height, width } => Ok((channels, height, width)),
+        InputShape::Features { width } => {
+            Err(ModelError::Input(format!("{arch} needs images, but the data has {width} features a row: use `linear` or `mlp`")))
+        }
+    }
+}
+
+/// Numbers in one row of the input.
+fn input_width(input: InputShape) -> usize {
+    match input {
+        InputShape::Image { channels, height, width } => channels * height * width,
+        InputShape::Features { width } => width,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! What a run keeps and says of each epoch, whoever trains it: scores, evaluation, the best epoch's model, checkpoint, records.
+
+use std::time::Instant;
+
+use super::checkpoint::{self, EpochFacts};
+use super::evaluate::{self, Fitted};
+use super::keep::Folder;
+use super::optimizer::Optimizer;
+use super::{Monitor, TrainError};
+use crate::model::State;
+use data::Dataset;
+use imbalance::LabelMatrix;
+use imbalance::loss::Loss;
+use imbalance::sampler::Realised;
+use protocol::{Event, Job, SplitName};
+
+/// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
+const WORTH_A_WAIT: f64 = 1.0;
+/// Training that took so many seconds is worth a checkpoint: a kill shall not cost it.
+const WORTH_A_FILE: f64 = 1.0;
+
+/// The labels of each split, which all runs on it share.
+pub struct Truth {
+    pub train: LabelMatrix,
+    pub val: LabelMatrix,
+    pub test: LabelMatrix,
+}
+
+impl Truth {
+    /// The labels of `data` by its split.
+    #[must_use]
+    pub fn of(data: &Dataset) -> Self {
+        let (labels, split) = (data.labels(), data.split());
+        Self { train: labels.select(&split.train), val: labels.select(&split.val), test: labels.select(&split.test) }
+    }
+}
+
+/// What trains: parameters and the optimizer's memory.
+pub struct Learner {
+    pub state: State,
+    pub optimizer: Optimizer,
+}
+
+/// A run's story so far.
+pub struct Record<'a> {
+    pub job: &'a Job,
+    folder: Folder,
+    epochs: Vec<EpochFacts>,
+    /// The epoch with the highest val macro AP, the earliest on ties.
+    best: Option<Fitted>,
+    last: Option<Fitted>,
+    /// Epochs in the newest checkpoint, and when it was written or training began.
+    kept: (usize, Instant),
+}
+
+/// An epoch that is evaluated and of which the files are written, but not yet the record.
+pub struct Evaluated {
+    val_loss: f64,
+    events: Vec<Event>,
+}
+
+impl<'a> Record<'a> {
+    /// The story of `job`, in its folder.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn new(job: &'a Job) -> Result<Self, TrainError> {
+        Ok(Self {
+            job,
+            folder: Folder::open(&job.folder)?,
+            epochs: Vec::new(),
+            best: None,
+            last: None,
+            kept: (0, Instant::now()),
+        })
+    }
+
+    /// Epochs that are done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.epochs.len()
+    }
+
+    /// The mean training loss of the last epoch; 0 before the first.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        self.epochs.last().map_or(0.0, |epoch| epoch.train_loss)
+    }
+
+    /// Goes on from the checkpoint, if there is a good one with all that belongs to it. Its epochs are recorded again, so that an
+    /// attempt's journal holds a run's whole story, whatever became of earlier ones. `drawn`: see [`Self::report`].
+    ///
+    /// # Errors
+    /// [`TrainError`]
+    pub fn resume(
+        &mut self,
+        learner: &mut Learner,
+        truth: &Truth,
+        drawn: &Realised,
+        monitor: &mut dyn Monitor,
+    ) -> Result<(), TrainError> {
+        let Some(checkpoint) = checkpoint::read(&self.folder, &self.job.run) else { return self.begin(truth, monitor) };
+        self.folder.seals.clone_from(&checkpoint.seals);
+        let scores = |epoch| self.folder.kept_scores(epoch).filter(|scores| scores.len() == truth.val.values.len());
+        let scores = (0..checkpoint.epochs.len()).map(scores).collect::<Option<Vec<_>>>();
+        let Some(scores) = scores.filter(|_| self.folder.has_model()) else { return self.begin(truth, monitor) };
+        if !checkpoint.restore(&learner.state, &mut learner.optimizer)? {
+            return self.begin(truth, monitor);
+        }
+        self.keep_truth(truth)?;
+        monitor.begin(self.job, Some(scores.len()))?;
+        for (epoch, (facts, scores)) in checkpoint.epochs.iter().zip(&scores).enumerate() {
+            let (fitted, events) = evaluate::on_val(self.job, epoch, scores, &truth.val);
+            self.ranked(fitted);
+            self.report(*facts, events, drawn, monitor)?;
+        }
+        self.kept = (self.done(), Instant::now());
+        Ok(())
+    }
+
+    fn begin(&mut self, truth: &Truth, monitor: &mut dyn Monitor) -> Result<(), TrainError> {
+        monitor.begin(self.job, None)?;
+        self.folder.unseal()?;
+        self.keep_truth(truth)
+    }
+
+    fn keep_truth(&mut self, truth: &Truth) -> Result<(), TrainError> {
+        self.folder.truth("val", &truth.val)?;
+        self.folder.truth("test", &truth.test)
+    }
+
+    /// Evaluates the val `logits` of the next epoch and writes the files that its record stands for.
+    ///
+    /// The order is what makes a kill at any moment harmless: files that a record stands for come before the record, and the
+    /// checkpoint, which makes epochs done, comes last. An epoch that is done again gives the same files and records, and an
+    /// attempt that goes on from a checkpoint records the epochs before it again.
+    ///
+    /// # Errors
+    /// Logits or a loss that are no numbers; files that cannot be written.
+    pub fn evaluate(
+        &mut self,
+        logits: &[f32],
+        loss: &dyn Loss,
+        state: &State,
+        val: &LabelMatrix,
+    ) -> Result<Evaluated, TrainError> {
+        let epoch = self.done();
+        let scores = evaluate::scores(logits, SplitName::Val, epoch)?;
+        let val_loss = evaluate::loss(loss, logits, val, epoch)?;
+        let (fitted, events) = evaluate::on_val(self.job, epoch, &scores, val);
+        self.folder.scores("val", epoch, val.names.len(), &scores)?;
+        if self.ranked(fitted) {
+            self.folder.keep_model(state, epoch)?;
+        }
+        Ok(Evaluated { val_loss, events })
+    }
+
+    /// Records an epoch that was evaluated; `facts` makes its facts from the val loss.
+    ///
+    /// # Errors
+    /// The monitor's.
+    pub fn tell(
+        &mut self,
+        evaluated: Evaluated,
+        facts: impl FnOnce(f64) -> EpochFacts,
+        drawn: &Realised,
+        monitor: &mut dyn Monitor,
+    ) -> Result<(), TrainError> {
+        self.report(facts(evaluated.val_loss), evaluated.events, drawn, monitor)
+    }
+
+    /// Writes a checkpoint of the epochs that were told, once it spares more than a moment of training: hundreds of short runs would
+    /// otherwise wait for files that nobody reads.
+    ///
+    /// # Errors
+    /// The checkpoint cannot be written.
+    pub fn keep(&mut self, learner: &Learner) -> Result<(), TrainError> {
+        if self.kept.1.elapsed().as_secs_f64() < WORTH_A_FILE { Ok(()) } else { self.keep_all(learner) }
+    }
+
+    /// The same, however little it spares: the run stops here.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub fn keep_all(&mut self, learner: &Learner) -> Result<(), TrainError> {
+        if self.kept.0 == self.done() {
+            return Ok(());
+        }
+        self.kept = (self.done(), Instant::now());
+        checkpoint::save(&self.folder, &self.job.run, &learner.state, &learner.optimizer, &self.epochs)?;
+        if self.epochs.last().is_some_and(|epoch| epoch.seconds > WORTH_A_WAIT) { self.folder.settle() } else { Ok(()) }
+    }
+
+    /// `drawn` is what the sampler showed in the first epoch.
+    fn report(
+        &mut self,
+        facts: EpochFacts,
+        events: Vec<Event>,
+        drawn: &Realised,
+        monitor: &mut dyn Monitor,
+    ) -> Result<(), TrainError> {
+        let EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s } = facts;
+        let (r, a, epoch) = (self.job.run.clone(), self.job.attempt, self.done());
+        let drawn = (epoch == 0).then(|| Event::Drawn { r: r.clone(), a, drawn: drawn.clone() });
+        let mut all = vec![Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s }];
+        all.extend(drawn);
+        all.extend(events);
+        monitor.record(self.job, all)?;
+        self.epochs.push(facts);
+        Ok(())
+    }
+
+    /// Remembers an epoch's place; true where it is the best so far.
+    fn ranked(&mut self, fitted: Fitted) -> bool {
+        // Without any positive in val no epoch has an AP, and the first one counts as the best.
+        let above = |best: &Fitted| fitted.macro_ap > best.macro_ap;
+        let better = self.best.as_ref().is_none_or(above);
+        if better {
+            self.best = Some(fitted.clone());
+        }
+        self.last = Some(fitted);
+        better
+    }
+
+    /// Puts `state` where it was after the best epoch. False, and nothing is done, where that is the last one.
+    ///
+    /// # Errors
+    /// The file is missing, damaged or of another epoch.
+    pub fn back_to_best(&self, state: &State) -> Result<bool, TrainError> {
+        match (&self.best, &self.last) {
+            (Some(best), Some(last)) if best.epoch != last.epoch => {
+                self.folder.load_model(state, best.epoch)?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Test, once: `last` are the logits of the last epoch, `best` those of the best one where that is another. Files only; what is
+    /// to be recorded is returned.
+    ///
+    /// # Errors
+    /// Logits that are no numbers; files that cannot be read or written.
+    pub fn finish(&mut self, last: &[f32], best: Option<&[f32]>, truth: &Truth) -> Result<Vec<Event>, TrainError> {
+        let Self { folder, best: best_so_far, last: newest, .. } = self;
+        let (Some(best_epoch), Some(last_epoch)) = (&*best_so_far, &*newest) else { return Ok(Vec::new()) };
+        let labels = truth.test.names.len();
+        let mut events = Vec::new();
+        for (fitted, logits) in [(last_epoch, Some(last)), (best_epoch, best)] {
+            let Some(logits) = logits else { continue };
+            let scores = evaluate::scores(logits, SplitName::Test, fitted.epoch)?;
+            folder.scores("test", fitted.epoch, labels, &scores)?;
+            events.extend(evaluate::on_test(self.job, fitted, &scores, &truth.test));
+            if fitted.epoch == best_epoch.epoch {
+                folder.best_scores("test", labels, &scores)?;
+            }
+        }
+        let val = folder.kept_scores(best_epoch.epoch).ok_or_else(|| TrainError::Io {
+            path: folder.model(),
+            source: std::io::Error::other("the val scores beside it were changed by somebody else"),
+        })?;
+        folder.best_scores("val", labels, &val)?;
+        folder.seal()?;
+        Ok(events)
+    }
+
+    /// Waits until all files are on the disk: what is recorded next stands for them.
+    ///
+    /// # Errors
+    /// The disk's word.
+    pub fn settle(&self) -> Result<(), TrainError> {
+        self.folder.settle()
+    }
+}

@@ -1,0 +1,185 @@
+//! The loop of one run through Candle: epochs of steps, each epoch evaluated, recorded and checkpointed; at the end the best and
+//! the last epoch on test.
+
+use std::time::Instant;
+
+use candle_core::Device;
+
+use super::checkpoint::EpochFacts;
+use super::criterion::Epoch;
+use super::evaluate;
+use super::loader::Loader;
+use super::optimizer::Optimizer;
+use super::record::{Learner, Record, Truth};
+use super::step::Trainer;
+use super::{Beat, Finish, Monitor, TrainError};
+use crate::model::{self, Model, Step};
+use data::Dataset;
+use imbalance::LabelCounts;
+use imbalance::loss::{self, Context, Loss};
+use imbalance::sampler::{self, Sampler, Train, realised};
+use plan::Schedule;
+use protocol::{Job, SplitName};
+
+/// A run under way.
+struct Session<'a> {
+    record: Record<'a>,
+    data: &'a Dataset,
+    loader: &'a Loader,
+    monitor: &'a mut dyn Monitor,
+    model: Box<dyn Model>,
+    learner: Learner,
+    schedule: Schedule,
+    loss: Box<dyn Loss>,
+    sampler: Box<dyn Sampler>,
+    truth: Truth,
+    beat: Beat,
+    /// Mean loss of the last epoch.
+    mean: f64,
+}
+
+/// Trains the run of `job` on its prepared `data`, from its checkpoint if there is one.
+///
+/// # Errors
+/// [`TrainError`]; what was recorded before stays.
+pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    run_with(job, data, &Loader::new(data, device)?, monitor)
+}
+
+/// [`run`] with the batches of `data` that runs before it have used.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    train(job, data, loader, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size, 1))
+}
+
+fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    let mut session = Session::new(job, data, loader, monitor)?;
+    let drawn = realised(&session.sampler.draws(job.config.seed, 0), &session.truth.train);
+    session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
+    for epoch in session.record.done()..job.config.train.epochs {
+        if session.monitor.stopping() {
+            session.record.keep_all(&session.learner)?;
+            return Ok(Finish::Stopped);
+        }
+        let start = Instant::now();
+        let (train_loss, learning_rate, rows) = session.train(epoch)?;
+        let images_per_s = rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
+        let logits = session.logits(SplitName::Val)?;
+        let Session { record, learner, truth, loss, monitor, .. } = &mut session;
+        let evaluated = record.evaluate(&logits, &**loss, &learner.state, &truth.val)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s };
+        record.tell(evaluated, facts, &drawn, *monitor)?;
+        record.keep(learner)?;
+    }
+    session.finish()?;
+    Ok(Finish::Done)
+}
+
+/// The logit of each label's prevalence, at which a head without information should start (Lin et al. 2017, section 4.1;
+/// docs/strategies.md#prior-bias).
+fn prior_logits(train: &LabelCounts) -> Vec<f64> {
+    let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
+    train.positives.iter().map(logit).collect()
+}
+
+/// The network of `job` where its training starts, and an optimizer without state.
+///
+/// # Errors
+/// A network that cannot be built.
+pub fn start(job: &Job, data: &Dataset, counts: &LabelCounts, device: &Device) -> Result<(Box<dyn Model>, Learner), TrainError> {
+    let config = &job.config;
+    let prior = config.train.prior_bias.then(|| prior_logits(counts));
+    let model = model::build(&config.model, data.shape(), counts.positives.len(), prior.as_deref(), config.seed, device)?;
+    let model = model::at_precision(model, &config.model, &config.train.precision, device)?;
+    let optimizer = Optimizer::new(&config.train.optimizer, &model.state().parameters)?;
+    let state = model.state().clone();
+    Ok((model, Learner { state, optimizer }))
+}
+
+/// The loss of `job`.
+///
+/// # Errors
+/// One that cannot be built for these counts.
+pub fn loss_of(job: &Job, counts: &LabelCounts) -> Result<Box<dyn Loss>, TrainError> {
+    let context = Context { pos_weight: job.pos_weight.clone(), counts: counts.clone(), epochs: job.config.train.epochs };
+    Ok(loss::build(&job.config.loss, &context)?)
+}
+
+/// The sampler of `job`.
+///
+/// # Errors
+/// One that cannot be built for these labels.
+pub fn sampler_of(job: &Job, data: &Dataset, train: &imbalance::LabelMatrix) -> Result<Box<dyn Sampler>, TrainError> {
+    let sampling = Train { labels: train, batch_size: job.config.train.batch_size, features: &|| data.train_features() };
+    Ok(sampler::build(&job.config.sampler, &sampling)?)
+}
+
+impl<'a> Session<'a> {
+    fn new(job: &'a Job, data: &'a Dataset, loader: &'a Loader, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
+        let truth = Truth::of(data);
+        let counts = truth.train.counts();
+        let (model, learner) = start(job, data, &counts, loader.device())?;
+        Ok(Self {
+            record: Record::new(job)?,
+            schedule: Schedule::new(&job.config.train),
+            loss: loss_of(job, &counts)?,
+            sampler: sampler_of(job, data, &truth.train)?,
+            beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
+            truth,
+            model,
+            learner,
+            data,
+            mean: 0.0,
+            loader,
+            monitor,
+        })
+    }
+
+    /// The steps of an epoch: mean loss over its draws, the last learning rate, and how many draws there were.
+    fn train(&mut self, epoch: usize) -> Result<(f64, f64, usize), TrainError> {
+        let job = self.record.job;
+        let (batch_size, seed) = (job.config.train.batch_size, job.config.seed);
+        let draws = self.sampler.draws(seed, epoch);
+        let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
+        let labels = self.truth.train.names.len();
+        let batches = self.loader.draws(self.data, &draws, (seed, epoch))?;
+        let whole = Epoch { loss: &*self.loss, targets: &targets, labels, batch: batch_size, seed, number: epoch };
+        let mut criterion = self.loader.criterion(whole, self.mean)?;
+        let steps = draws.len().div_ceil(batch_size);
+        let (start, mut rate) = (Instant::now(), 0.0);
+        for step in 0..steps {
+            let rows = step * batch_size..draws.len().min((step + 1) * batch_size);
+            rate = self.schedule.rate(epoch, step, steps);
+            let done = rows.end;
+            let grad_clip = job.config.train.grad_clip;
+            let (model, optimizer) = (&*self.model, &mut self.learner.optimizer);
+            let mut trainer = Trainer { model, optimizer, criterion: &mut *criterion, grad_clip };
+            trainer.step(&batches.inputs(rows.clone())?, rows, Step { seed, epoch, step }, rate)?;
+            let images_per_s = done as f64 / start.elapsed().as_secs_f64().max(1e-9);
+            self.beat = Beat { epoch, step: step + 1, steps, loss: criterion.mean(), images_per_s };
+            self.monitor.beat(job, self.beat)?;
+        }
+        self.mean = criterion.close()?;
+        Ok((self.mean, rate, draws.len()))
+    }
+
+    fn logits(&mut self, split: SplitName) -> Result<Vec<f32>, TrainError> {
+        let rows = if split == SplitName::Val { &self.data.split().val } else { &self.data.split().test };
+        let job = self.record.job;
+        let (model, data, loader, beat) = (&*self.model, self.data, self.loader, self.beat);
+        evaluate::logits(model, data, loader, rows, job.config.train.batch_size, || self.monitor.beat(job, beat))
+    }
+
+    /// Test, once: the last epoch with the model at hand, the best one with the model that was kept.
+    fn finish(&mut self) -> Result<(), TrainError> {
+        let last = self.logits(SplitName::Test)?;
+        let best = if self.record.back_to_best(&self.learner.state)? { Some(self.logits(SplitName::Test)?) } else { None };
+        let events = self.record.finish(&last, best.as_deref(), &self.truth)?;
+        self.record.settle()?;
+        self.monitor.record(self.record.job, events)?;
+        Ok(())
+    }
+}

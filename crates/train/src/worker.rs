@@ -1,0 +1,457 @@
+//! The process side: orders in on stdin, journal out (docs/protocol.md). Persistent: one process trains many runs. Never opens
+//! the database.
+//!
+//! A run's failure is its own: it is recorded, and the next order is taken. After a panic or an error of the device, whose state
+//! nobody knows then, the process ends and the controller starts another.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+
+use crate::{Beat, Finish, Loader, Monitor, TrainError};
+use archive::RunFolder;
+use data::Dataset;
+use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
+use plan::{DataConfig, Fingerprint};
+use protocol::journal::{Journal, JournalError};
+use protocol::{Event, Job, Order, Outcome, VERSION};
+
+/// How a worker is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// CPU threads.
+    pub threads: usize,
+    /// The journal to create.
+    pub journal: PathBuf,
+    /// The name of this worker in its journal.
+    pub name: String,
+}
+
+/// Shows the log on stderr: warnings, or what `RUST_LOG` says. A second call changes nothing.
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // Fails only where a subscriber is set already, which is then as good.
+    let _ = tracing::subscriber::set_global_default(logs.without_time().with_target(false).finish());
+}
+
+/// What ends a worker early.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A device that does not exist, in words.
+    #[error("{0}")]
+    Usage(String),
+    /// A device that cannot be used, in words.
+    #[error("{0}")]
+    Device(String),
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl WorkerError {
+    /// The exit code of the process (docs/protocol.md).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Device(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Journal(_) => 74,
+        }
+    }
+}
+
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Works until it is told to stop, or its controller is gone.
+///
+/// # Errors
+/// A device that cannot be used; a journal that cannot be written (exit code 74).
+pub fn run(options: &Options) -> Result<(), WorkerError> {
+    end_with_the_controller();
+    // This thread belongs to the pool: with one thread nothing is handed over and waited for, which takes half the time of a small
+    // network. A thread that is none of the pool must not use rayon then, nor be waited for: with one thread nobody would serve it.
+    // A pool that exists already is the one the launcher sized by RAYON_NUM_THREADS.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).use_current_thread().build_global();
+    let device = device(&options.device)?;
+    let mut worker = Worker { journal: Journal::create(&options.journal)?, data: None, features: None, device };
+    worker.say(Event::Open {
+        v: VERSION,
+        worker: options.name.clone(),
+        pid: std::process::id(),
+        host: host(),
+        device: options.device.clone(),
+        threads: options.threads,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let jobs = listen(Arc::clone(&stop));
+    let mut why = "finished";
+    while let Ok(jobs) = jobs.recv() {
+        if worker.work(&jobs, &stop)? == Health::Broken {
+            why = "the device or the program may be in a bad state";
+            break;
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    worker.say(Event::Close { why: why.to_owned() })?;
+    Ok(())
+}
+
+/// The kernel kills this process when the thread that started it dies; the end of stdin tells the rest.
+fn end_with_the_controller() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// The device called `name`: `cpu` or `cuda:N`.
+///
+/// # Errors
+/// Another name; a device that this build or this machine does not have.
+pub fn device(name: &str) -> Result<Device, WorkerError> {
+    let wrong = |what: String| WorkerError::Usage(format!("device `{name}`: {what}"));
+    match name.strip_prefix("cuda:") {
+        None if name == "cpu" => Ok(Device::Cpu),
+        None => Err(wrong("a device is cpu or cuda:N".to_owned())),
+        Some(number) => {
+            let number = number.parse().map_err(|_| wrong("a CUDA device is cuda:N, N = 0, 1, ...".to_owned()))?;
+            let device = Device::new_cuda(number)
+                .map_err(|error| WorkerError::Device(format!("device `{name}` cannot be used: {error}")))?;
+            // SWEEP_CUDA_EVENTS is there to measure what they cost; nothing else needs them.
+            if std::env::var_os("SWEEP_CUDA_EVENTS").is_none() {
+                without_events(&device);
+            }
+            if let Err(error) = keep_freed_memory(&device) {
+                tracing::warn!("device `{name}` gives freed memory back to the driver again and again, which is slow: {error}");
+            }
+            Ok(device)
+        }
+    }
+}
+
+unsafe extern "C" {
+    /// POSIX: ends the process, without the handlers of `exit`.
+    safe fn _exit(status: i32) -> !;
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+/// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
+/// end of stdin without a `stop` means that the controller is gone, and ends the process.
+fn listen(stop: Arc<AtomicBool>) -> Receiver<Vec<Job>> {
+    let (sender, jobs) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            match line.map(|line| serde_json::from_str::<Order>(&line)) {
+                Ok(Ok(Order::Train(job))) => drop(sender.send(vec![*job])),
+                Ok(Ok(Order::Bundle { jobs })) => drop(sender.send(jobs)),
+                Ok(Ok(Order::Stop)) => {
+                    stop.store(true, Ordering::Relaxed);
+                    return;
+                }
+                Ok(Err(error)) => tracing::error!("an order that is none of protocol {VERSION}: {error}"),
+                Err(_) => break,
+            }
+        }
+        // Nobody would hear of a result any more, and the checkpoint is good. Nothing is torn down, least of all a device that the
+        // other thread is using.
+        _exit(0);
+    });
+    jobs
+}
+
+/// Whether the process can go on after a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    Good,
+    Broken,
+}
+
+struct Worker {
+    journal: Journal,
+    device: Device,
+    /// The data set of the last run and its way to the device, kept open for the next.
+    data: Option<Opened>,
+    /// Where the features of the last frozen backbone are, by its pictures, how they are read, the backbone and its weights.
+    features: Option<(Pictures, PathBuf)>,
+}
+
+/// A data set, its folder and how it is read, and its way to the device.
+type Opened = (PathBuf, DataConfig, Dataset, Loader);
+
+type Pictures = (PathBuf, DataConfig, String, Option<String>);
+
+/// How the runs of an order ended.
+type Ends = Vec<Result<Finish, TrainError>>;
+
+impl Worker {
+    fn say(&mut self, event: Event) -> Result<(), JournalError> {
+        say(&mut self.journal, [event])
+    }
+
+    /// Trains the runs of one order and records how each ended.
+    fn work(&mut self, jobs: &[Job], stop: &AtomicBool) -> Result<Health, JournalError> {
+        if let Some(job) = jobs.iter().find(|job| job.v != VERSION) {
+            let why = format!("the order is of protocol {}, this worker speaks {VERSION}", job.v);
+            for job in jobs {
+                self.say(end(job, Outcome::Crashed, 0, why.clone()))?;
+            }
+            return Ok(Health::Good);
+        }
+        if jobs.iter().all(|job| job.config.in_one_pass()) {
+            return self.attempt(jobs, stop, |jobs, data, feed, voice| crate::together(jobs, data, feed, voice));
+        }
+        for job in jobs {
+            let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, feed, voice| {
+                let mut ends = Ends::new();
+                for job in jobs {
+                    match crate::run_with(job, data, feed, voice) {
+                        Err(error @ TrainError::Journal(_)) => return Err(error),
+                        end => ends.push(end),
+                    }
+                }
+                Ok(ends)
+            })?;
+            if trained == Health::Broken {
+                // The runs that were not begun end with this process; each is tried alone then.
+                return Ok(Health::Broken);
+            }
+        }
+        Ok(Health::Good)
+    }
+
+    /// One go at `jobs`, which `train` trains together.
+    fn attempt(
+        &mut self,
+        jobs: &[Job],
+        stop: &AtomicBool,
+        train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Voice<'_>) -> Result<Ends, TrainError>,
+    ) -> Result<Health, JournalError> {
+        let Self { journal, device, data, features } = self;
+        let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
+        let mut voice = Voice { journal, stop, spoke: None, told };
+        for job in jobs {
+            voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
+        }
+        let trained = catch_unwind(AssertUnwindSafe(|| {
+            let Some(jobs) = on_features(features, jobs, device, &mut voice)? else {
+                return Ok(jobs.iter().map(|_| Ok(Finish::Stopped)).collect());
+            };
+            let Some(first) = jobs.first() else { return Ok(Ends::new()) };
+            let (data, feed) = open(data, first, device)?;
+            for job in jobs.iter().filter(|_| !feed.words().is_empty()) {
+                voice.log(job, feed.words());
+            }
+            train(&jobs, data, feed, &mut voice)
+        }));
+        let ends: Vec<(Outcome, String)> = match trained {
+            Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
+            Ok(Err(TrainError::Journal(error))) => return Err(error),
+            Ok(Err(error)) => vec![verdict(Err(error)); jobs.len()],
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+                let why = format!("the worker panicked: {}", text.unwrap_or("without a word"));
+                vec![(Outcome::Crashed, why); jobs.len()]
+            }
+        };
+        let mut told = std::mem::take(&mut voice.told);
+        let mut health = Health::Good;
+        for (job, (outcome, why)) in jobs.iter().zip(ends) {
+            let Told { log, results } = told.entry(job.run.clone()).or_default();
+            if !why.is_empty() {
+                write_line(log, &why);
+                tracing::info!("{}: {why}", job.run.short());
+            }
+            // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
+            if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
+                self.data = None;
+                self.features = None;
+            }
+            // The device itself is as good as before: what is left can train smaller runs, here and in other workers.
+            if outcome == Outcome::OutOfMemory
+                && let Err(error) = give_freed_memory_back(&self.device)
+            {
+                tracing::warn!("the device's memory: {error}");
+            }
+            if outcome == Outcome::Crashed {
+                health = Health::Broken;
+            }
+            self.say(end(job, outcome, *results, why))?;
+            if outcome == Outcome::Ok {
+                crate::finished(&job.folder);
+            }
+        }
+        Ok(health)
+    }
+}
+
+/// The jobs themselves; those with a frozen backbone become the training of heads on the features, which are computed if nobody has
+/// done so. Jobs of one order share pictures and backbone. `None`: asked to stop meanwhile.
+fn on_features<'a>(
+    known: &mut Option<(Pictures, PathBuf)>,
+    jobs: &'a [Job],
+    device: &Device,
+    voice: &mut Voice<'_>,
+) -> Result<Option<Cow<'a, [Job]>>, TrainError> {
+    let Some(first) = jobs.first().filter(|job| job.config.model.head().is_some()) else { return Ok(Some(Cow::Borrowed(jobs))) };
+    let model = &first.config.model;
+    let pictures = (first.data.clone(), first.config.data.clone(), model.arch.clone(), model.weights.clone());
+    let (folder, words) = match known {
+        Some((same, folder)) if *same == pictures => {
+            (folder.clone(), format!("features of {}: those of the run before, in {}", model.arch, folder.display()))
+        }
+        _ => {
+            let Some(found) = crate::features::find(first, device, voice)? else { return Ok(None) };
+            tracing::info!("{}: {}", first.run.short(), found.words);
+            *known = Some((pictures, found.folder.clone()));
+            (found.folder, found.words)
+        }
+    };
+    let on_them = |job: &Job| {
+        let mut job = job.clone();
+        job.data.clone_from(&folder);
+        if let Some((_, head)) = job.config.model.head() {
+            job.config.model = head;
+        }
+        job
+    };
+    for job in jobs {
+        voice.log(job, &words);
+    }
+    Ok(Some(Cow::Owned(jobs.iter().map(on_them).collect())))
+}
+
+/// The data set of `job`: the one that is open, or its own.
+fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Loader), TrainError> {
+    let config = &job.config.data;
+    if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
+        *data = None;
+        let opened = Dataset::open(&job.data, config)?;
+        let feed = Loader::new(&opened, device)?;
+        *data = Some((job.data.clone(), config.clone(), opened, feed));
+    }
+    let (_, _, data, feed) = data.as_ref().expect("it was filled just now");
+    Ok((data, feed))
+}
+
+fn end(job: &Job, st: Outcome, n: u64, why: String) -> Event {
+    Event::End { r: job.run.clone(), a: job.attempt, st, n, why }
+}
+
+/// Appends, writes, and wakes the controller.
+fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
+    events.into_iter().try_for_each(|event| journal.append(event))?;
+    journal.flush()?;
+    // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
+    Ok(())
+}
+
+fn log(job: &Job) -> Option<File> {
+    RunFolder::at(&job.folder).log().inspect_err(|error| tracing::warn!("{}: {error}", job.folder.display())).ok()
+}
+
+/// `densenet121, focal(gamma=2), sqrt, shuffle, seed 0, 4 epochs`.
+fn summary(job: &Job) -> String {
+    let config = &job.config;
+    let weights: Vec<_> = job.pos_weight.iter().map(|weight| format!("{weight:.4}")).collect();
+    format!(
+        "{}, {}, pos_weight [{}], {}, seed {}, {} epochs",
+        config.model.arch,
+        config.loss,
+        weights.join(", "),
+        config.sampler,
+        config.seed,
+        config.train.epochs
+    )
+}
+
+/// How a training's end is told.
+fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
+    match end {
+        Ok(Finish::Done) => (Outcome::Ok, String::new()),
+        Ok(Finish::Stopped) => (Outcome::Stopped, "asked to stop".to_owned()),
+        Err(error) => (error.outcome(), error.to_string()),
+    }
+}
+
+/// What a run has said.
+#[derive(Default)]
+struct Told {
+    log: Option<File>,
+    /// Epoch, Drawn, Rank and Eval records so far.
+    results: u64,
+}
+
+/// A line of a run's log. A log that cannot be written fails no run.
+fn write_line(log: &mut Option<File>, line: &str) {
+    if let Some(log) = log {
+        let _ = writeln!(log, "{line}");
+    }
+}
+
+/// What trainings say, into the journal and the runs' own logs.
+struct Voice<'a> {
+    journal: &'a mut Journal,
+    stop: &'a AtomicBool,
+    spoke: Option<Instant>,
+    told: HashMap<Fingerprint, Told>,
+}
+
+impl Voice<'_> {
+    fn log(&mut self, job: &Job, line: &str) {
+        write_line(&mut self.told.entry(job.run.clone()).or_default().log, line);
+    }
+}
+
+impl Monitor for Voice<'_> {
+    fn begin(&mut self, job: &Job, from: Option<usize>) -> Result<(), JournalError> {
+        if let Some(epochs) = from {
+            self.log(job, &format!("continues after {epochs} epochs"));
+        }
+        say(self.journal, [Event::Begin { r: job.run.clone(), a: job.attempt, from }])
+    }
+
+    fn beat(&mut self, job: &Job, beat: Beat) -> Result<(), JournalError> {
+        if self.spoke.is_some_and(|spoke| spoke.elapsed() < BEAT) {
+            return Ok(());
+        }
+        self.spoke = Some(Instant::now());
+        let Beat { epoch, step, steps, loss, images_per_s } = beat;
+        say(self.journal, [Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s }])
+    }
+
+    fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
+        self.told.entry(job.run.clone()).or_default().results += events.len() as u64;
+        for event in &events {
+            if let Event::Epoch { epoch, train_loss, val_loss, learning_rate, seconds, .. } = event {
+                let epoch = epoch + 1;
+                self.log(
+                    job,
+                    &format!("epoch {epoch}: loss {train_loss:.6}, val loss {val_loss:.6}, learning rate {learning_rate:e}, {seconds:.1} s"),
+                );
+            }
+        }
+        say(self.journal, events)
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}

@@ -1,3 +1,0 @@
-mod bulk;
-mod fixture;
-mod writer;

@@ -1,6 +1,0 @@
-//! No weights: 1 for every label.
-
-use super::{Build, Entry};
-
-pub(super) const ENTRY: Entry<Build> =
-    Entry { kind: "none", summary: "1 for every label", params: &[], build: |_, counts| Ok(vec![1.0; counts.positives.len()]) };
