@@ -1,8 +1,12 @@
-# The commands of daily work; `.ci/run` runs the same checks.
+# The commands of daily work; `.ci/` has what CI runs.
 
 # All checks
 check:
     .ci/run
+
+# Tests that need PyTorch, a CUDA toolkit or real data; what is missing is skipped
+extended:
+    .ci/extended
 
 # The README's first command
 letters:

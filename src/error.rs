@@ -27,6 +27,24 @@ pub enum Error {
     /// A file outside the database.
     #[error("{path}: {source}", path = .path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    /// Kept scores that are there and cannot be read.
+    #[error("the kept scores of run {run} cannot be read: {source}", run = .run.short())]
+    KeptScores { run: plan::Fingerprint, source: std::io::Error },
+    /// A database that was copied without the folders of its runs, or whose folders are not mounted.
+    #[error(
+        "{folder} has the files of none of the {runs} recorded runs that a new threshold policy needs: if the database was copied or \
+         the disk is not mounted, put its folder back; another --db trains the runs anew",
+        folder = .folder.display()
+    )]
+    NoRunFolders { folder: PathBuf, runs: usize },
+    /// A policy that the grid does not have, on runs whose kept scores cannot be read.
+    #[error(
+        "policy {policy} was not in the grid, and no run's kept scores could be read: {why}; put it into the grid and `sweep run` again"
+    )]
+    NotEvaluated { policy: String, why: String },
+    /// Something recorded that this version of the program cannot train or evaluate.
+    #[error("{what} as recorded is nothing that this version knows: {why}; a new sweep file can ask for what there is now")]
+    Recorded { what: String, why: String },
     /// The sweep ended, but some runs failed.
     #[error("{failed} of {total} runs failed; `sweep status` lists them and `sweep resume --failed` tries them again")]
     RunsFailed { failed: usize, total: usize },
@@ -61,7 +79,13 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::Io { .. } | Self::Unexpected(_) => 1,
+            Self::Store(_)
+            | Self::Io { .. }
+            | Self::KeptScores { .. }
+            | Self::NoRunFolders { .. }
+            | Self::Recorded { .. }
+            | Self::NotEvaluated { .. }
+            | Self::Unexpected(_) => 1,
             Self::Usage(_) | Self::Spec(_) => 2,
             Self::RunsFailed { .. } => 3,
             #[cfg(feature = "worker")]

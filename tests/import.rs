@@ -185,3 +185,43 @@ fn bad_imports_are_refused_before_anything_is_written() {
     let logits = json(&place, &[&import[..], &["logits.npy", "--name", "x", "--logits", "--format", "json"]].concat());
     assert_eq!(logits["new"].as_bool(), Some(true));
 }
+
+/// Without test scores val alone judges, and it is said; a run with test scores and one without are compared on val.
+#[test]
+fn without_test_scores_val_alone_is_compared_and_explained() {
+    let (place, _, run) = trained();
+    let import = |name: &str, more: &[&str]| {
+        let arguments =
+            [&["import", "--scores", "val.npy", "--labels", "val.csv", "--name", name, "--format", "json"], more].concat();
+        json(&place, &arguments)["run"].as_str().unwrap().to_owned()
+    };
+    let alone = import("alone", &[]);
+    let other = import("other", &["--logits"]);
+    for (first, second, untested) in [(&alone, &other, 2), (&alone, &run, 1), (&run, &alone, 1)] {
+        let found = json(&place, &["compare", first, second, "--format", "json", "--replicates", "50"]);
+        let splits: Vec<&str> =
+            found["splits"].as_array().unwrap().iter().map(|split| split["split"].as_str().unwrap()).collect();
+        assert_eq!(splits, ["val"]);
+        let told = found["notes"].to_string();
+        assert!(told.contains("no test scores") && told.contains("on val alone"), "{told}");
+        assert_eq!(told.contains(" and ") && told.contains("have no test"), untested == 2, "{told}");
+    }
+    let same = json(&place, &["compare", &alone, &run, "--format", "json", "--replicates", "50"]);
+    assert!(same["splits"][0]["measures"].as_array().unwrap().iter().all(|measure| measure["difference"] == 0.0), "{same}");
+    let output = place.run(&["compare", &alone, &run, "--split", "test"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(error.contains("has no test scores") && error.contains("--split val"), "{error}");
+    let told = place.succeed(&["explain", "alone", "--replicates", "50"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("there are no test scores: val judges instead") && told.contains("on 75 val rows"), "{told}");
+    assert!(told.contains("imported scores") && told.contains("sweep compare") && !told.contains("on test"), "{told}");
+    let explained = json(&place, &["explain", "alone", "--format", "json", "--replicates", "50"]);
+    assert_eq!((&explained["settings"][0]["judged"], &explained["settings"][0]["rows"]["test"]), (&"val".into(), &0.into()));
+    let arm = &explained["settings"][0]["arms"][0];
+    assert!(
+        arm["f1_tuned"]["value"]["mean"].as_f64().unwrap() > 0.0 && arm["calibration"]["ece"].as_f64().unwrap() > 0.0,
+        "{arm}"
+    );
+    assert_eq!(arm["f1_tuned"]["value"]["mean"], arm["val_f1_held_out"], "tuned thresholds are held out");
+}

@@ -321,6 +321,79 @@ async fn the_queries_of_the_readme_have_answers() {
     assert_eq!(files, 5, "a query without a test");
 }
 
+/// The files of `reports/`.
+fn queries() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("reports");
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read_to_string(path).unwrap()))
+        .collect();
+    found.sort();
+    found
+}
+
+/// What the README shows is what the files say, word for word below their first line.
+#[test]
+fn the_readme_shows_the_queries_as_they_are() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let shown: Vec<&str> = readme.split("```sql\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
+    let queries = queries();
+    assert_eq!(shown.len(), queries.len());
+    for (name, text) in queries {
+        let query = text.split_once('\n').unwrap().1;
+        assert!(text.starts_with("-- ") && shown.contains(&query), "{name} is not in README.md as it is");
+        let before = readme.split(query).next().unwrap();
+        assert!(before.trim_end().ends_with(&format!("([`reports/{name}`](reports/{name}))\n\n```sql")), "{name}");
+    }
+}
+
+/// Rows that a crashed or unfinished run has left are in no pasted query: not in means, counts of runs, or the best of anything.
+#[tokio::test]
+async fn pasted_queries_leave_runs_without_a_result_out() {
+    use sqlx::{Column, Connection, Executor, Row};
+    let bed = Bed::new(2, true).await;
+    let db = bed.place.path("sweep.db");
+    let mut connection = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
+    let answers = async |connection: &mut sqlx::SqliteConnection, everything: bool| -> Vec<String> {
+        let mut all = Vec::new();
+        for (name, text) in queries().into_iter().filter(|(name, _)| name != "slow_and_failed.sql") {
+            let views = |text: String| {
+                text.replace("FROM leaderboard", "FROM leaderboard_all").replace("FROM label_metrics", "FROM label_metrics_all")
+            };
+            let text = if everything { views(text) } else { text };
+            let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(&mut *connection).await.unwrap();
+            let cell = |row: &sqlx::sqlite::SqliteRow, at: usize| {
+                let number = row.try_get::<f64, _>(at).map(|number| number.to_string());
+                number
+                    .or_else(|_| row.try_get::<i64, _>(at).map(|number| number.to_string()))
+                    .unwrap_or_else(|_| row.get::<Option<String>, _>(at).unwrap_or_default())
+            };
+            all.extend(rows.iter().map(|row| {
+                let cells = row.columns().iter().map(|column| format!("{}={}", column.name(), cell(row, column.ordinal())));
+                format!("{name} {}", cells.collect::<Vec<_>>().join(" "))
+            }));
+        }
+        all
+    };
+    let before = answers(&mut connection, false).await;
+    // The failed runs had got as far as perfect decisions at every epoch; then they crashed.
+    connection
+        .execute(
+            "UPDATE runs SET best_epoch = 1 WHERE state = 'failed';
+             INSERT INTO evaluations (run, epoch, split, policy, attempt, samples_f1, subset_accuracy)
+             SELECT f.id, e.epoch, e.split, e.policy, 1, 1.0, 1.0 FROM runs f JOIN evaluations e
+             ON e.run = (SELECT id FROM runs WHERE state = 'succeeded' LIMIT 1) WHERE f.state = 'failed';
+             INSERT INTO label_counts (evaluation, label, threshold, tp, fp, fn, tn)
+             SELECT e.id, l.id, 0.5, 100, 0, 0, 100 FROM runs f JOIN evaluations e ON e.run = f.id JOIN labels l ON l.data = f.data
+             WHERE f.state = 'failed'",
+        )
+        .await
+        .unwrap();
+    assert_eq!(answers(&mut connection, false).await, before);
+    assert_ne!(answers(&mut connection, true).await, before, "the rows are there");
+}
+
 #[tokio::test]
 async fn a_finished_sweep_says_where_to_look_next() {
     let bed = Bed::new(0, false).await;

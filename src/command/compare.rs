@@ -1,10 +1,11 @@
 //! `sweep compare`: two runs, or groups of runs.
 
 use super::output::{print, print_json};
+use super::questions;
 use super::report::width;
 use crate::cli::{self, Format, Global};
 use crate::error::Error;
-use crate::report::compare::{Ask, compare, render};
+use crate::report::compare::{compare, render};
 use store::Reader;
 
 /// Compares and prints.
@@ -12,7 +13,7 @@ use store::Reader;
 /// # Errors
 /// A wrong name; runs that cannot be paired; the database; scores that cannot be read.
 pub async fn run(global: &Global, args: &cli::Compare) -> Result<(), Error> {
-    let ask = Ask::read(args)?;
+    let ask = questions::compare(args)?;
     let mut reader = Reader::open(&global.db).await?;
     let comparison = compare(&mut reader, &ask).await?;
     match args.format {

@@ -161,7 +161,7 @@ fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing>
 /// Every formula of the registry with its defaults, and every other weight of the grid. What one cannot be on this data is left
 /// out: `run` and `plan` say why, with its place in the file.
 fn weights(train: &LabelCounts, typed: &[PosWeight]) -> Vec<Weights> {
-    let plain = |entry: &imbalance::Entry<pos_weight::Formula>| {
+    let plain = |entry: &'static imbalance::Entry<pos_weight::Formula>| {
         let choice = imbalance::complete(entry, BTreeMap::new()).ok()?;
         Some((entry.kind.to_owned(), PosWeight::Formula(choice)))
     };

@@ -1,10 +1,11 @@
 //! `sweep explain`: why the strategies differ, and what to choose.
 
 use super::output::print;
+use super::questions;
 use super::report::{width, write};
 use crate::cli::{self, ExplainFormat, Global};
 use crate::error::Error;
-use crate::report::explain::{self, Ask};
+use crate::report::explain;
 use store::Reader;
 
 /// Explains and prints, or writes to `--output`.
@@ -12,7 +13,7 @@ use store::Reader;
 /// # Errors
 /// A number out of range; the database; scores that cannot be read; a file that cannot be written.
 pub async fn run(global: &Global, args: &cli::Explain) -> Result<(), Error> {
-    let ask = Ask::read(args)?;
+    let ask = questions::explain(args)?;
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
     let explanation = explain::explain(&mut reader, &sweep, &ask).await?;

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::output::{self, counted, thousands};
 use super::report;
 use crate::cli;
-use crate::controller;
 use crate::controller::progress::{Voice, say};
 use crate::error::Error;
 use archive::{self, Archive};
 use data::{Files, Imported, Scored};
+use imbalance::evaluation;
 use imbalance::metric;
 use imbalance::stratification::SplitConfig;
 use imbalance::threshold::{self, Policy};
@@ -20,7 +20,7 @@ use imbalance::{Choice, PosWeight};
 use plan::{
     self, Bundle, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, Source, TrainConfig,
 };
-use protocol::{Event, SplitName};
+use protocol::{Evaluated, Event, SplitName};
 use store::{Reader, SweepRow, Writer};
 
 /// What every column says that nobody told us about.
@@ -73,11 +73,11 @@ pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> 
     imported.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
     let plan = plan(args, &imported, policies);
     let run = plan.runs[0].fingerprint.clone();
+    let events = results(&run, &imported, &plan.policies)?;
     let mut writer = Writer::open(&global.db).await?;
     let folder = Archive::beside(&global.db).map_err(Error::file)?.run(&run.0);
     let kept = archive::keep(&folder, imported.val.view(), imported.test.as_ref().map(Scored::view));
-    let events = kept.and_then(|()| results(&run, folder.path(), &imported, &plan.policies));
-    let events = events.map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
+    kept.map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
     let (sweep, new) = writer.import(&plan, &absolute(&args.labels), &text(args), &events).await?;
     writer.close().await?;
     let rows = [imported.val.truth.rows(), imported.test.as_ref().map_or(0, |test| test.truth.rows())];
@@ -120,12 +120,15 @@ fn fitted(text: &str) -> Result<Policy, Error> {
 }
 
 /// Rankings, and decisions under every policy: thresholds are fitted on validation before test is looked at.
-fn results(run: &Fingerprint, folder: &Path, imported: &Imported, policies: &[Policy]) -> std::io::Result<Vec<Event>> {
-    let mut events = controller::evaluate(run, folder, policies)?;
-    let parts = [(SplitName::Val, Some(&imported.val)), (SplitName::Test, imported.test.as_ref())];
-    for (split, part) in parts.into_iter().filter_map(|(split, part)| Some((split, part?))) {
-        let ranking = metric::rank(&part.scores, &part.truth);
-        events.push(Event::Rank { r: run.clone(), a: 0, epoch: 0, split, ranking });
+fn results(run: &Fingerprint, imported: &Imported, policies: &[Policy]) -> Result<Vec<Event>, Error> {
+    let fitted = evaluation::fit(policies, &imported.val.scores, &imported.val.truth);
+    let fitted = fitted.map_err(|error| Error::Usage(format!("--threshold: {error}")))?;
+    let mut events = Vec::new();
+    for (split, part) in [(SplitName::Val, Some(&imported.val)), (SplitName::Test, imported.test.as_ref())] {
+        let Some(Scored { scores, truth }) = part else { continue };
+        let evaluated = Evaluated { run, attempt: 0, epoch: 0, split };
+        events.push(evaluated.ranking(metric::rank(scores, truth)));
+        events.extend(evaluated.under(&fitted, scores, truth));
     }
     Ok(events)
 }

@@ -11,6 +11,7 @@ pub mod load;
 mod output;
 mod plan;
 pub mod preparing;
+mod questions;
 pub mod report;
 mod resume;
 mod run;

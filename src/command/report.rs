@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use super::output::print;
+use super::questions;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
 use crate::report::{self, Form, Question, Summary};
@@ -19,7 +20,7 @@ const AFTER_RUN: usize = 10;
 /// # Errors
 /// A wrong name; the database; a file that cannot be written.
 pub async fn run(global: &Global, args: &cli::Report) -> Result<(), Error> {
-    let mut question = Question::read(args)?;
+    let mut question = questions::report(args)?;
     if matches!(args.format, ReportFormat::Table | ReportFormat::Markdown) {
         question.detailed = question.top.unwrap_or(DETAILED);
     }

@@ -96,6 +96,10 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     let Ready { mut writer, archive, sweep, slots, config } = ready;
     let db = &orders.global.db;
     let voice = Voice::of(orders.global.quiet);
+    if let Err(error) = controller::refill(&mut writer, sweep, &archive, voice == Voice::Quiet).await {
+        let _ = writer.set_sweep_state(sweep, "interrupted").await;
+        return Err(error);
+    }
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
     if voice != Voice::Quiet {

@@ -1,6 +1,7 @@
 //! The one linearising place: state (pure: event → actions), dispatcher (one select loop), ingest, refill, progress.
 //! Never trains, never spawns (that is `launcher`), never speaks SQL (that is `store`).
 
+mod again;
 mod dispatcher;
 pub mod failure;
 mod ingest;
@@ -12,14 +13,14 @@ pub mod state;
 pub use dispatcher::Summary;
 pub use interrupt::Interrupts;
 use progress::{Progress, Voice};
-pub use refill::evaluate;
+pub use refill::refill;
 pub use state::{Halt, Limits};
 
 use crate::error::Error;
 use crate::launcher::{self, Fake, Launcher, Local, Slot};
 use archive::Archive;
-use plan::Fingerprint;
-use store::{SweepId, Writer};
+use imbalance::StrategyError;
+use store::{Missing, SweepId, Writer};
 
 /// How a sweep is to be run.
 #[derive(Clone, Debug)]
@@ -41,13 +42,14 @@ pub struct Settings {
 pub async fn recover(writer: &mut Writer, archive: &Archive) -> Result<(), Error> {
     let journals = ingest::leftovers(writer, archive).await?;
     let lost = writer.reap().await?;
+    again::settle(writer, archive).await?;
     if journals + lost > 0 {
         tracing::info!("stored what {journals} journals of an interrupted sweep held; {lost} attempts were under way");
     }
     Ok(())
 }
 
-/// Gives recorded runs the rows of policies that are new to them, then trains what is missing.
+/// Trains what is missing; call [`refill`] first.
 ///
 /// # Errors
 /// The database, a journal or a folder cannot be used. Whatever was recorded before stays.
@@ -58,8 +60,14 @@ pub async fn train(
     settings: Settings,
     interrupts: &mut Interrupts,
 ) -> Result<Summary, Error> {
-    refill(writer, sweep, archive, settings.voice).await?;
-    let missing = writer.missing(sweep, settings.failed).await?;
+    let mut missing = writer.missing(sweep, settings.failed).await?;
+    for Missing { job, .. } in &mut missing {
+        let recorded = |why: StrategyError| Error::Recorded { what: format!("run {}", job.run.short()), why: why.to_string() };
+        job.config = job.config.clone().admitted().map_err(|why| recorded(why.into()))?;
+        for policy in &job.policies {
+            policy.admitted().map_err(recorded)?;
+        }
+    }
     let (sender, signals) = launcher::channel();
     let launcher: Box<dyn Launcher> = match settings.launcher {
         crate::cli::Launcher::Local => Box::new(Local::new(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?),
@@ -71,40 +79,10 @@ pub async fn train(
     let summary = dispatcher.run(interrupts).await?;
     // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
     ingest::leftovers(writer, archive).await?;
+    again::settle(writer, archive).await?;
     // Runs that went on from a checkpoint were not evaluated under policies that are newer than it.
     if summary.halt.is_none() {
-        refill(writer, sweep, archive, settings.voice).await?;
+        refill(writer, sweep, archive, settings.voice == Voice::Quiet).await?;
     }
     Ok(summary)
-}
-
-/// Rows of new policies from kept scores; runs whose scores are gone or incomplete are queued again.
-async fn refill(writer: &mut Writer, sweep: SweepId, archive: &Archive, voice: Voice) -> Result<(), Error> {
-    let (mut refilled, mut again) = (0, Vec::new());
-    for (run, policies) in writer.unevaluated(sweep).await? {
-        match evaluate(&run, archive.run(&run.0).path(), &policies) {
-            Ok(events) => {
-                writer.record(&events).await?;
-                refilled += 1;
-            }
-            Err(error) => again.push((run, error.to_string())),
-        }
-    }
-    let known = |run: &Fingerprint| again.iter().any(|(other, _)| other == run);
-    let unevaluated = if refilled > 0 { writer.unevaluated(sweep).await? } else { Vec::new() };
-    let short: Vec<_> = unevaluated.into_iter().map(|(run, _)| run).filter(|run| !known(run)).collect();
-    refilled -= short.len();
-    again.extend(short.into_iter().map(|run| (run, "some epochs are missing".to_owned())));
-    if refilled > 0 && voice != Voice::Quiet {
-        progress::say(&format!("evaluated new threshold policies on {refilled} recorded runs, from their kept scores"));
-    }
-    for (run, why) in again {
-        if voice != Voice::Quiet {
-            progress::say(&format!("run {} is trained again: its kept scores cannot be used ({why})", run.short()));
-        }
-        let folder = archive.run(&run.0);
-        folder.forget().map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
-        writer.forget(&run).await?;
-    }
-    Ok(())
 }

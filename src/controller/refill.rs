@@ -3,20 +3,22 @@
 use std::io;
 use std::path::Path;
 
-use archive::Kept;
-use imbalance::LabelMatrix;
-use imbalance::metric;
+use super::{again, progress};
+use crate::error::Error;
+use archive::{Archive, Kept};
+use imbalance::evaluation;
 use imbalance::threshold::Policy;
 use plan::Fingerprint;
-use protocol::{Event, SplitName};
+use protocol::{Evaluated, Event, SplitName};
+use store::{SweepId, Writer};
 
 /// Evaluations of a recorded run under `policies`, from its folder: val at every epoch, test where its scores were kept.
 /// `Eval` events of attempt 0, as [`store::Writer::record`] takes them. A run without test rows (scores that were imported)
 /// has none there.
 ///
 /// # Errors
-/// Kept scores are missing or damaged: the run has to be trained again.
-pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result<Vec<Event>> {
+/// Kept scores that cannot be read; [`is_lost`] tells whether there are none to read.
+fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result<Vec<Event>> {
     let kept = Kept::open(folder)?;
     let epochs = kept.epochs()?;
     let mut events = Vec::new();
@@ -24,33 +26,84 @@ pub fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Re
         let val = kept.val(epoch)?;
         let wanted = kept.has_test(epoch)? || epoch + 1 == epochs && kept.test_truth.rows() > 0;
         let test = if wanted { Some(kept.test(epoch)?) } else { None };
-        for policy in policies {
-            let thresholds = policy.fit(&val, &kept.val_truth);
-            let mut add = |split, scores: &[f32], truth: &LabelMatrix| {
-                let decisions = metric::decide(scores, truth, &thresholds);
-                events.push(Event::Eval {
-                    r: run.clone(),
-                    a: 0,
-                    epoch,
-                    split,
-                    policy: policy.clone(),
-                    thresholds: decisions.thresholds,
-                    counts: decisions.counts,
-                    samples_f1: decisions.samples_f1,
-                    subset_accuracy: decisions.subset_accuracy,
-                });
-            };
-            add(SplitName::Val, &val, &kept.val_truth);
-            if let Some(test) = &test {
-                add(SplitName::Test, test, &kept.test_truth);
-            }
+        let fitted = evaluation::fit(policies, &val, &kept.val_truth).map_err(io::Error::other)?;
+        let on = |split| Evaluated { run, attempt: 0, epoch, split };
+        events.extend(on(SplitName::Val).under(&fitted, &val, &kept.val_truth));
+        if let Some(test) = &test {
+            events.extend(on(SplitName::Test).under(&fitted, test, &kept.test_truth));
         }
     }
     Ok(events)
 }
 
+/// Whether kept scores are missing, or are not what a worker writes. Any other error (permissions, too many open files, a failing
+/// disk) says nothing about them: they may be perfectly good.
+fn is_lost(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+/// Rows of new policies from kept scores. Runs whose scores are lost are queued to be trained again, beside their recorded results.
+///
+/// # Errors
+/// Kept scores that are there and cannot be read; a database without the files of its runs. Nothing is queued then.
+pub async fn refill(writer: &mut Writer, sweep: SweepId, archive: &Archive, quiet: bool) -> Result<(), Error> {
+    let (mut refilled, mut lost): (Vec<Fingerprint>, Vec<(Fingerprint, String)>) = (Vec::new(), Vec::new());
+    let wanted = writer.unevaluated(sweep).await?;
+    for policy in wanted.iter().flat_map(|(_, policies)| policies) {
+        policy.admitted().map_err(|error| Error::Recorded { what: format!("policy {policy}"), why: error.to_string() })?;
+    }
+    for (run, policies) in &wanted {
+        match evaluate(run, archive.run(&run.0).path(), policies) {
+            Ok(events) => {
+                writer.record(&events).await?;
+                refilled.push(run.clone());
+            }
+            Err(why) if is_lost(&why) => lost.push((run.clone(), why.to_string())),
+            Err(source) => return Err(Error::KeptScores { run: run.clone(), source }),
+        }
+    }
+    if !lost.is_empty()
+        && lost.len() == wanted.len()
+        && !any_folder(wanted.iter().map(|(run, _)| archive.run(&run.0).path().to_owned()))?
+    {
+        return Err(Error::NoRunFolders { folder: archive.runs().to_owned(), runs: lost.len() });
+    }
+    let short = if refilled.is_empty() { Vec::new() } else { writer.unevaluated(sweep).await? };
+    let short: Vec<Fingerprint> = short.into_iter().map(|(run, _)| run).filter(|run| refilled.contains(run)).collect();
+    refilled.retain(|run| !short.contains(run));
+    lost.extend(short.into_iter().map(|run| (run, "some epochs are missing".to_owned())));
+    if !refilled.is_empty() && !quiet {
+        progress::say(&format!("evaluated new threshold policies on {} recorded runs, from their kept scores", refilled.len()));
+    }
+    let queued = writer.retraining().await?;
+    for run in refilled.iter().filter(|run| queued.contains(run)) {
+        again::forget(writer, archive, run).await?;
+    }
+    for (run, why) in lost {
+        if !quiet {
+            let run = run.short();
+            progress::say(&format!(
+                "run {run} is trained again: its kept scores cannot be used ({why}); its results stay until then"
+            ));
+        }
+        writer.retrain(sweep, &run).await?;
+    }
+    Ok(())
+}
+
+fn any_folder(folders: impl IntoIterator<Item = std::path::PathBuf>) -> Result<bool, Error> {
+    for path in folders {
+        if path.try_exists().map_err(|source| Error::Io { path, source })? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use archive::testing;
 
@@ -87,9 +140,35 @@ mod tests {
         let run = Fingerprint("a".into());
         for damage in ["epochs/val-0.npy", "epochs/test-1.npy", "truth-val.npy"] {
             let folder = kept();
-            std::fs::remove_file(folder.path().join(damage)).unwrap();
+            let path = folder.path().join(damage);
+            let error = || evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err();
+            let bytes = fs::read(&path).unwrap();
+            for cut in [0, 20, bytes.len() - 1] {
+                fs::write(&path, &bytes[..cut]).unwrap();
+                assert!(error().to_string().contains(damage) && is_lost(&error()), "{cut}: {:?}", error());
+            }
+            fs::write(&path, b"something else altogether").unwrap();
+            assert!(error().to_string().contains(damage) && is_lost(&error()), "{:?}", error());
+            fs::remove_file(&path).unwrap();
+            assert!(error().to_string().contains(damage) && is_lost(&error()), "{:?}", error());
+        }
+        let folder = kept();
+        fs::remove_dir_all(folder.path().join("epochs")).unwrap();
+        assert!(is_lost(&evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err()));
+    }
+
+    /// A link to itself stands for every file that is there and cannot be opened.
+    #[cfg(unix)]
+    #[test]
+    fn scores_that_cannot_be_opened_are_not_lost() {
+        let run = Fingerprint("a".into());
+        for name in ["epochs/val-0.npy", "epochs/test-1.npy", "epochs/test-0.npy", "truth-val.npy", "epochs"] {
+            let folder = kept();
+            let path = folder.path().join(name);
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+            std::os::unix::fs::symlink(&path, &path).unwrap();
             let error = evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err();
-            assert!(error.to_string().contains(damage), "{error}");
+            assert!(error.to_string().contains(name) && !is_lost(&error), "{name}: {error:?}");
         }
     }
 }

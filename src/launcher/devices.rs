@@ -98,7 +98,7 @@ mod tests {
         for (device, build, present, expected) in [
             ("gpu", true, 1, "cuda:N"),
             ("cuda:x", true, 1, "cuda:N"),
-            ("cuda:0", false, 1, "--features cuda"),
+            ("cuda:0", false, 1, "docs/cuda.md"),
             ("cuda:1", true, 1, "1 CUDA devices"),
         ] {
             let message = named(&list(&[device]), build, present).unwrap_err().to_string();

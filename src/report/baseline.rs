@@ -9,10 +9,11 @@ use super::question::Question;
 use super::score;
 use super::summary::{DataSet, Row, Spread};
 use imbalance::LabelCounts;
+use imbalance::evaluation::{LeaderboardMetric, predicted_rate};
 use imbalance::metric::Counts;
-use imbalance::metric::average::mean_defined;
+use imbalance::metric::average::{Averages, mean_defined};
 use plan::DataFacts;
-use store::METRICS;
+use store::{COLUMNS, METRICS};
 
 /// The policy of the baseline, in every format.
 pub const ALL_POSITIVE: &str = "all_positive";
@@ -31,10 +32,11 @@ fn constant_ap(counts: &[Counts]) -> Vec<Option<f64>> {
 fn baseline_values(counts: &[Counts]) -> [Option<f64>; METRICS.len()] {
     let both = counts.iter().map(|counts| (counts.support() > 0 && counts.support() < counts.rows()).then_some(0.5));
     let (ap, auc) = (mean_defined(&constant_ap(counts)), mean_defined(&both.collect::<Vec<_>>()));
-    score::values(counts, |name| match name {
-        "macro_ap" => ap.map(|ap| ap.mean),
-        "macro_auc" => auc.map(|auc| auc.mean),
-        _ => None,
+    let averages = Averages::of(counts);
+    COLUMNS.map(|column| match column.metric {
+        LeaderboardMetric::MacroAp => ap.map(|ap| ap.mean),
+        LeaderboardMetric::MacroAuc => auc.map(|auc| auc.mean),
+        of_counts => of_counts.of_averages(&averages),
     })
 }
 
@@ -59,7 +61,7 @@ pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Quest
             .filter_map(|(name, value)| Some((name, exact(value)?)))
             .collect(),
         val: exact(val[score::place(question.metric)]),
-        predicted_rate: exact(Some(score::predicted_rate(&shown))),
+        predicted_rate: exact(Some(predicted_rate(&shown))),
         runs: vec![],
         labels: lines(&[Part { evaluations: 1, labels: scores }], set),
         val_ap: None,

@@ -18,11 +18,11 @@ pub struct Rows {
     pub truth: LabelMatrix,
 }
 
-/// Both splits that are judged.
+/// The splits that are judged: val, and test where there is one (imported scores may have none).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
     pub val: Rows,
-    pub test: Rows,
+    pub test: Option<Rows>,
 }
 
 impl Evidence {
@@ -32,23 +32,32 @@ impl Evidence {
     /// Missing or damaged files.
     pub fn read(folder: &Path, epoch: usize) -> io::Result<Self> {
         let kept = Kept::open(folder)?;
-        let (val, test) = (kept.val(epoch)?, kept.test(epoch)?);
-        Ok(Self { val: Rows { scores: val, truth: kept.val_truth }, test: Rows { scores: test, truth: kept.test_truth } })
+        let val = kept.val(epoch)?;
+        let test = if kept.test_truth.rows() > 0 { Some(kept.test(epoch)?) } else { None };
+        let test = test.map(|scores| Rows { scores, truth: kept.test_truth });
+        Ok(Self { val: Rows { scores: val, truth: kept.val_truth }, test })
     }
 
-    /// The rows of `split`.
+    /// The rows of `split`; `None` without test.
     #[must_use]
-    pub fn on(&self, split: Split) -> &Rows {
+    pub fn on(&self, split: Split) -> Option<&Rows> {
         match split {
-            Split::Val => &self.val,
-            Split::Test => &self.test,
+            Split::Val => Some(&self.val),
+            Split::Test => self.test.as_ref(),
         }
     }
 
-    /// Whether both were judged on the same rows: their scores can be paired row by row.
+    /// The rows that strategies are judged on: test, or val where there is no test.
+    #[must_use]
+    pub fn judged(&self) -> &Rows {
+        self.test.as_ref().unwrap_or(&self.val)
+    }
+
+    /// Whether both were judged on the same rows, as far as both have them: their scores can be paired row by row.
     #[must_use]
     pub fn same_rows(&self, other: &Self) -> bool {
-        self.val.truth == other.val.truth && self.test.truth == other.test.truth
+        let same_test = self.test.iter().zip(&other.test).all(|(ours, theirs)| ours.truth == theirs.truth);
+        self.val.truth == other.val.truth && same_test
     }
 }
 
@@ -95,7 +104,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fill(folder.path());
         let evidence = Evidence::read(folder.path(), 1).unwrap();
-        assert_eq!((evidence.on(Split::Val).scores.len(), evidence.on(Split::Test).scores.as_slice()), (4, &[0.3f32, 0.7][..]));
+        assert_eq!((evidence.val.scores.len(), evidence.judged().scores.as_slice()), (4, &[0.3f32, 0.7][..]));
         assert!(Evidence::read(folder.path(), 0).is_err(), "test is kept at the best and the last epoch only");
         let other = tempfile::tempdir().unwrap();
         fill(other.path());

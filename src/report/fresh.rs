@@ -7,19 +7,18 @@ use rayon::prelude::*;
 
 use super::load::Loaded;
 use super::question::{Question, Split};
-use super::score::{self, Labels, Score};
+use super::score::{Labels, Score, label_scores};
 use crate::error::Error;
 use archive::{Kept, runs_folder};
 use imbalance::LabelMatrix;
-use imbalance::metric;
-use imbalance::metric::average::mean_defined;
+use imbalance::evaluation::{Evaluation, FittedPolicy, predicted_rate};
 use imbalance::threshold::{Policy, Rule};
-use store::At;
+use store::{At, COLUMNS};
 
 /// Adds to `loaded` the evaluations under its one policy that the database lacks.
 ///
 /// # Errors
-/// [`Error::Unexpected`] where not one evaluation is left; single runs without kept scores are listed in [`Loaded::lost`].
+/// [`Error::NotEvaluated`] where not one evaluation is left; single runs without kept scores are listed in [`Loaded::lost`].
 pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Question) -> Result<(), Error> {
     let folder = runs_folder(db);
     let mut recorded = vec![false; loaded.runs.len()];
@@ -58,9 +57,7 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
     loaded.val.sort_by_key(|score| score.run);
     loaded.test.sort_by_key(|score| score.run);
     match loaded.lost.first() {
-        Some((_, why)) if loaded.val.is_empty() => Err(Error::Unexpected(format!(
-            "policy {policy} was not in the grid, and no run's kept scores could be read: {why}; put it into the grid and `sweep run` again"
-        ))),
+        Some((_, why)) if loaded.val.is_empty() => Err(Error::NotEvaluated { policy: policy.to_string(), why: why.clone() }),
         _ => Ok(()),
     }
 }
@@ -69,26 +66,23 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
 fn one(run: usize, folder: &Path, epoch: usize, policy: &Policy, split: Split) -> std::io::Result<(Score, Option<Score>)> {
     let kept = Kept::open(folder)?;
     let val = kept.val(epoch)?;
-    let thresholds = policy.fit(&val, &kept.val_truth);
+    let rule = FittedPolicy::new(policy, &val, &kept.val_truth).map_err(std::io::Error::other)?.rule;
     let test = if split == Split::Test && kept.has_test(epoch)? {
-        Some(evaluation(run, &kept.test(epoch)?, &kept.test_truth, &thresholds))
+        Some(score(run, &kept.test(epoch)?, &kept.test_truth, &rule))
     } else {
         None
     };
-    Ok((evaluation(run, &val, &kept.val_truth, &thresholds), test))
+    Ok((score(run, &val, &kept.val_truth, &rule), test))
 }
 
-fn evaluation(run: usize, scores: &[f32], truth: &LabelMatrix, thresholds: &Rule) -> Score {
-    let ranking = metric::rank(scores, truth);
-    let decisions = metric::decide(scores, truth, thresholds);
-    let (ap, auc) = (mean_defined(&ranking.ap), mean_defined(&ranking.auc));
-    let values = score::values(&decisions.counts, |name| match name {
-        "samples_f1" => Some(decisions.samples_f1),
-        "subset_accuracy" => Some(decisions.subset_accuracy),
-        "macro_ap" => ap.map(|ap| ap.mean),
-        "macro_auc" => auc.map(|auc| auc.mean),
-        _ => None,
-    });
-    let labels = Labels::Made(score::label_scores(&decisions.counts, &ranking.ap, &decisions.thresholds));
-    Score { run, policy: 0, values, predicted_rate: Some(score::predicted_rate(&decisions.counts)), labels }
+fn score(run: usize, scores: &[f32], truth: &LabelMatrix, rule: &Rule) -> Score {
+    let evaluation = Evaluation::new(scores, truth, rule);
+    let Evaluation { ranking, decisions, .. } = &evaluation;
+    Score {
+        run,
+        policy: 0,
+        values: COLUMNS.map(|column| evaluation.value(column.metric)),
+        predicted_rate: Some(predicted_rate(&decisions.counts)),
+        labels: Labels::Made(label_scores(&decisions.counts, &ranking.ap, &decisions.thresholds)),
+    }
 }

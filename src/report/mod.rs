@@ -27,7 +27,7 @@ mod table;
 
 pub use baseline::ALL_POSITIVE;
 pub use cells::wrap;
-pub use question::{Question, Split};
+pub use question::{Question, Split, unknown};
 pub use samplers::SamplerLine;
 pub use show::{EpochLine, Shown, show};
 pub use show_table::render as render_run;

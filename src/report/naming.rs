@@ -4,10 +4,16 @@ use serde_json::{Map, Value};
 
 use super::cells::text;
 
+/// What imported scores are called: nobody knows their strategy.
+pub const IMPORTED: &str = "imported scores";
+
 /// `bce`, `bce + sqrt`, `focal(gamma=2) + class_aware`: the loss, what weights its positives, and the sampler where it is not plain
 /// shuffling. `params` are a run's other axes; those of the data, the network and the training loop are no part of a strategy.
 #[must_use]
 pub fn strategy(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str, params: &Map<String, Value>) -> String {
+    if [loss, pos_weight, sampler].iter().all(|name| *name == "imported") {
+        return IMPORTED.to_owned();
+    }
     let own = |prefix: &str| -> Vec<String> {
         let of = |key: &str| match (prefix, key.split_once('.')) {
             ("", None) => Some(key.to_owned()),

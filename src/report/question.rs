@@ -1,12 +1,11 @@
-//! What is asked of a report: the flags, checked, as values. A wrong name is an error with the allowed ones and the nearest.
+//! What is asked of a report, as checked values, and the columns that its rows may have.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::cli;
 use crate::error::Error;
 use imbalance::nearest;
-use imbalance::threshold::{self, Policy};
+use imbalance::threshold::Policy;
 use store::{At, METRICS, SweepRun};
 
 /// The splits that are reported. Strategies are ranked on val, whichever is shown.
@@ -66,54 +65,18 @@ impl Default for Question {
 }
 
 impl Question {
-    /// Reads the flags; `detailed` is left to whoever renders.
-    ///
-    /// # Errors
-    /// [`Error::Usage`] for a name that does not exist.
-    pub fn read(args: &cli::Report) -> Result<Self, Error> {
-        if args.top == Some(0) {
-            return Err(Error::Usage("--top must be at least 1".to_owned()));
-        }
-        let policy = args.threshold.as_deref().map(threshold::parse).transpose();
-        Ok(Self {
-            metric: METRICS
-                .iter()
-                .find(|name| **name == args.metric)
-                .ok_or_else(|| unknown("--metric", &args.metric, &METRICS))?,
-            metrics: match args.format {
-                cli::ReportFormat::Json => &METRICS,
-                // Read for ten thousands of evaluations, the others cost half a second that nobody sees.
-                _ => &["macro_ap"],
-            },
-            split: match args.split.as_str() {
-                "val" => Split::Val,
-                "test" => Split::Test,
-                other => return Err(unknown("--split", other, &["val", "test"])),
-            },
-            at: match (args.epoch.as_str(), args.epoch.parse()) {
-                ("best", _) => At::Best,
-                ("last", _) => At::Last,
-                (_, Ok(epoch)) => At::Epoch(epoch),
-                (other, _) => return Err(unknown("--epoch", other, &["best", "last", "a number from 0"])),
-            },
-            policy: policy.map_err(|error| Error::Usage(format!("--threshold: {error}")))?,
-            group_by: args.group_by.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
-            top: args.top,
-            detailed: usize::MAX,
-            why: args.format != cli::ReportFormat::Csv,
-        })
-    }
-
     /// Whether smaller values of the metric are better.
     #[must_use]
     pub fn lower_is_better(&self) -> bool {
-        self.metric == "hamming_loss"
+        super::score::lower_is_better(self.metric)
     }
 }
 
-/// `what` has no value `typed`.
-pub(super) fn unknown(what: &str, typed: &str, allowed: &[&str]) -> Error {
-    Error::Usage(format!("{what} has no `{typed}`{}; there are {}", nearest(typed, allowed), allowed.join(", ")))
+/// `what` has no value `typed`: an error with the allowed ones and the nearest.
+#[must_use]
+pub fn unknown(what: &str, typed: &str, allowed: &[&str]) -> Error {
+    let hint = nearest(typed, allowed.iter().copied()).map_or_else(String::new, |known| format!(" (did you mean `{known}`?)"));
+    Error::Usage(format!("{what} has no `{typed}`{hint}; there are {}", allowed.join(", ")))
 }
 
 /// An identifying column of a run.
@@ -200,46 +163,7 @@ pub fn column(name: &str, keys: &[String]) -> Result<Column, Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    fn read(flags: &str) -> Result<Question, String> {
-        let cli = cli::Cli::try_parse_from(["sweep", "report"].into_iter().chain(flags.split_whitespace())).unwrap();
-        let cli::Command::Report(args) = cli.command else { panic!() };
-        Question::read(&args).map_err(|error| {
-            assert_eq!(error.exit_code(), 2);
-            error.to_string()
-        })
-    }
-
-    #[test]
-    fn flags_are_read() {
-        assert_eq!(read("--format json").unwrap(), Question::default());
-        assert_eq!(read("").unwrap(), Question { metrics: &["macro_ap"], ..Question::default() });
-        let question =
-            read("--metric hamming_loss --split test --epoch 3 --threshold 0.30 --group-by loss,sampler --top 2").unwrap();
-        assert_eq!((question.metric, question.lower_is_better(), question.split), ("hamming_loss", true, Split::Test));
-        assert_eq!((question.at, question.policy, question.top), (At::Epoch(3), Some(Policy::Fixed(0.3)), Some(2)));
-        assert_eq!(question.group_by, ["loss", "sampler"]);
-        assert_eq!(read("--epoch last").unwrap().at, At::Last);
-    }
-
-    #[test]
-    fn wrong_names_are_told_with_the_right_ones() {
-        let error = read("--metric makro_f1").unwrap_err();
-        assert!(
-            error.starts_with("--metric has no `makro_f1` (did you mean `macro_f1`?); there are macro_f1, micro_f1,"),
-            "{error}"
-        );
-        assert_eq!(read("--split tset").unwrap_err(), "--split has no `tset` (did you mean `test`?); there are val, test");
-        assert_eq!(read("--split train").unwrap_err(), "--split has no `train`; there are val, test");
-        assert!(read("--epoch lasst").unwrap_err().contains("did you mean `last`?"));
-        assert!(read("--epoch 1.5").unwrap_err().contains("a number from 0"));
-        assert!(read("--threshold max_f2").unwrap_err().contains("did you mean `max_f1`?"));
-        assert!(read("--threshold 1.5").unwrap_err().contains("from 0 to 1"));
-        assert_eq!(read("--top 0").unwrap_err(), "--top must be at least 1");
-    }
 
     #[test]
     fn columns_are_found_by_their_names() {

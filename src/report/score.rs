@@ -1,8 +1,7 @@
 //! One evaluation as the reports see it, and what counts alone say of one.
 
 use imbalance::metric::Counts;
-use imbalance::metric::average::Averages;
-use store::{EvaluationId, LabelMeans, METRICS};
+use store::{EvaluationId, LabelMeans, METRICS, MetricColumn};
 
 /// One evaluation: a run on one split at one epoch under one policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,25 +49,16 @@ impl From<&LabelMeans> for LabelScore {
     }
 }
 
-/// The columns of the leaderboard: what counts give, and `other` for the rest.
+/// Whether smaller values of a metric are better.
 #[must_use]
-pub fn values(counts: &[Counts], other: impl Fn(&str) -> Option<f64>) -> [Option<f64>; METRICS.len()] {
-    let average = Averages::of(counts);
-    METRICS.map(|name| match name {
-        "macro_f1" => Some(average.macro_f1),
-        "micro_f1" => Some(average.micro_f1),
-        "weighted_f1" => Some(average.weighted_f1),
-        "macro_precision" => Some(average.macro_precision),
-        "macro_recall" => Some(average.macro_recall),
-        "hamming_loss" => Some(average.hamming_loss),
-        other_name => other(other_name),
-    })
+pub fn lower_is_better(metric: &str) -> bool {
+    MetricColumn::named(metric).is_some_and(|column| !column.higher_is_better)
 }
 
-/// Mean over labels.
+/// Whether a metric judges the ranking alone, without a threshold.
 #[must_use]
-pub fn predicted_rate(counts: &[Counts]) -> f64 {
-    counts.iter().map(Counts::predicted_rate).sum::<f64>() / counts.len().max(1) as f64
+pub fn is_of_rankings(metric: &str) -> bool {
+    MetricColumn::named(metric).is_some_and(|column| !column.metric.needs_threshold())
 }
 
 /// A line a label; all of equal length.

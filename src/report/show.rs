@@ -42,7 +42,7 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
     let results = reader.run_results(&run.fingerprint).await?;
     let line = |epoch: EpochRow| {
         let here = results.iter().find(|row| row.split == "val" && row.epoch == epoch.epoch);
-        let (macro_ap, best) = (here.and_then(|row| row.macro_ap), run.best_epoch == Some(epoch.epoch));
+        let (macro_ap, best) = (here.and_then(|row| row.metrics.get("macro_ap")), run.best_epoch == Some(epoch.epoch));
         EpochLine { epoch, macro_ap, best }
     };
     let epochs = reader.epochs(&run.fingerprint).await?.into_iter().map(line).collect();

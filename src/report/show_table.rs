@@ -31,7 +31,7 @@ pub fn render(shown: &Shown, style: bool) -> String {
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
             let averages = ["macro_f1", "micro_f1", "macro_ap", "macro_auc", "hamming_loss", "subset_accuracy"];
-            let averages = averages.iter().filter_map(|name| Some((name, result?.metric(name)?)));
+            let averages = averages.iter().filter_map(|name| Some((name, result?.metrics.get(name)?)));
             let averages: Vec<String> = averages.map(|(name, value)| format!("{name} {}", number(value))).collect();
             let epoch = run.best_epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
             parts.push(format!(

@@ -7,6 +7,7 @@ mod matrix;
 mod run;
 pub mod seal;
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub use seal::{Seal, Seals};
 
 #[cfg(any(test, feature = "testing"))]
 pub use kept::testing;
+
+const JOURNALS: &str = "journals";
 
 /// The folder of all runs' folders beside a database: `X.runs` for `X.db`.
 #[must_use]
@@ -56,9 +59,32 @@ impl Archive {
         RunFolder::at(self.runs.join(fingerprint))
     }
 
+    /// The folder of all runs' folders.
+    #[must_use]
+    pub fn runs(&self) -> &Path {
+        &self.runs
+    }
+
+    /// The names of the folders there, the journals' own left out.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn names(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.runs)? {
+            let entry = entry?;
+            if let Some(name) = entry.file_name().to_str().filter(|name| !name.starts_with('.') && *name != JOURNALS)
+                && entry.file_type()?.is_dir()
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// The folder of the workers' journals.
     #[must_use]
     pub fn journals(&self) -> PathBuf {
-        self.runs.join("journals")
+        self.runs.join(JOURNALS)
     }
 }

@@ -91,6 +91,19 @@ impl RunFolder {
         file::remove(&self.path)
     }
 
+    /// Takes the place of `old`, which is removed. What is interrupted can be done again; a folder that is not there has its place
+    /// already.
+    ///
+    /// # Errors
+    /// A folder that cannot be moved or removed.
+    pub fn replace(&self, old: &Self) -> io::Result<()> {
+        if !self.path.try_exists()? {
+            return Ok(());
+        }
+        old.forget()?;
+        fs::rename(&self.path, &old.path)
+    }
+
     /// The place of a file by the name that seals know it by.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
@@ -191,6 +204,21 @@ mod tests {
         assert_eq!((there(&left), there(&left[2..4])), (3, 0));
         run.finished();
         assert_eq!((there(&left), there(&left[4..])), (1, 1));
+    }
+
+    #[test]
+    fn a_folder_takes_the_place_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| RunFolder::at(folder.path().join(name));
+        let (old, new) = (at("a"), at("a-again"));
+        for (run, text) in [(&old, "old"), (&new, "new")] {
+            run.create().unwrap();
+            fs::write(run.file("x"), text).unwrap();
+        }
+        new.replace(&old).unwrap();
+        new.replace(&old).unwrap();
+        assert_eq!(fs::read_to_string(old.file("x")).unwrap(), "new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

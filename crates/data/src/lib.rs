@@ -67,7 +67,7 @@ impl Dataset {
         let opened = prepared::open(folder)?;
         let place = || place_of(config);
         let split = stratification::divide(&opened.labels, opened.splits.as_deref(), opened.groups.as_deref(), &config.split)
-            .map_err(|message| DataError { place: place(), message: name_group(message, &opened.meta.group_names) })?;
+            .map_err(|error| DataError { place: place(), message: error.with_groups(&opened.meta.group_names) })?;
         let train = opened.labels.select(&split.train).counts();
         learnable(&opened.labels.names, &train).map_err(|message| DataError { place: place(), message })?;
         let transform = match (opened.meta.shape, &config.source) {
@@ -211,15 +211,6 @@ fn place_of(config: &DataConfig) -> String {
         Source::Images { labels, .. } | Source::Features { labels, .. } | Source::Imported { labels, .. } => {
             labels.display().to_string()
         }
-    }
-}
-
-/// Puts a group's name where `split` knows its number only.
-fn name_group(message: String, names: &[String]) -> String {
-    let mut parts = message.splitn(3, '#');
-    match (parts.next(), parts.next().and_then(|number| names.get(number.parse::<usize>().ok()?)), parts.next()) {
-        (Some(before), Some(name), Some(after)) => format!("{before}`{}`{after}", shown(name)),
-        _ => message,
     }
 }
 

@@ -67,7 +67,7 @@ impl LabelCounts {
                 _ => return Ok(formula(positives as f64, negatives as f64)),
             };
             let rows = self.rows;
-            Err(StrategyError(format!("{what}: label {label} (from 0) has no {missing} among the {rows} train rows")))
+            Err(StrategyError::OneClass { what: what.to_owned(), label, missing, rows })
         };
         self.positives.iter().enumerate().map(weigh).collect()
     }

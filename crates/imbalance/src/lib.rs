@@ -4,6 +4,8 @@
 
 mod choice;
 pub mod diagnosis;
+mod error;
+pub mod evaluation;
 mod labels;
 pub mod loss;
 pub mod metric;
@@ -17,13 +19,9 @@ pub mod stratification;
 pub mod threshold;
 
 pub use choice::{Choice, PosWeight, Setting};
+pub use error::{ChoiceError, StrategyError, hint, nearest};
 pub use labels::{LabelCounts, LabelMatrix};
-pub use param::{Absent, Param, Takes, complete, nearest, parse};
-
-/// An error: the strategy cannot be built for this data.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct StrategyError(pub String);
+pub use param::{Absent, Family, Param, Takes, param, range};
 
 /// A row of a registry.
 #[derive(Clone, Copy, Debug)]
@@ -40,19 +38,34 @@ pub fn find<'a, B>(registry: &'a [Entry<B>], kind: &str) -> Option<&'a Entry<B>>
     registry.iter().find(|entry| entry.kind == kind)
 }
 
-/// The row named `kind`, or an error that says which `what` there are and which is nearest.
+/// The choice of `entry` with these parameters: all known and allowed, absent ones filled in.
 ///
 /// # Errors
-/// No row of that name.
-pub fn require<'a, B>(registry: &'a [Entry<B>], what: &str, kind: &str) -> Result<&'a Entry<B>, StrategyError> {
-    find(registry, kind).ok_or_else(|| {
-        let kinds: Vec<_> = registry.iter().map(|entry| entry.kind).collect();
-        StrategyError(format!("no {what} is called `{kind}`{}; there are {}", nearest(kind, &kinds), kinds.join(", ")))
-    })
+/// An unknown, forbidden or missing parameter.
+pub fn complete<B>(entry: &'static Entry<B>, given: std::collections::BTreeMap<String, Setting>) -> Result<Choice, ChoiceError> {
+    Family { what: "strategy", kinds: vec![(entry.kind, entry.params)] }.complete(entry.kind, given)
 }
 
-/// The equal, simpler form of a choice: `focal(gamma=0)` without alpha is `bce`. The identity for most.
-#[must_use]
-pub fn simplify_loss(choice: Choice) -> Choice {
-    loss::simplify(choice)
+/// Reads a choice from the form that [`Choice`] displays: `max_f1`, `weighted(by=mean,empty=1)`.
+///
+/// # Errors
+/// As [`Family::parse`].
+pub fn parse<B>(registry: &'static [Entry<B>], what: &'static str, text: &str) -> Result<Choice, ChoiceError> {
+    Family::of(what, registry).parse(text)
+}
+
+/// The row that a choice names, and the choice with every parameter that the row knows. Choices come from files and databases of any
+/// version: this is where they are checked before anything is made of them.
+///
+/// # Errors
+/// An unknown kind; an unknown, forbidden or missing parameter.
+pub fn admit<B>(
+    registry: &'static [Entry<B>],
+    what: &'static str,
+    choice: &Choice,
+) -> Result<(&'static Entry<B>, Choice), ChoiceError> {
+    let complete = Family::of(what, registry).complete(&choice.kind, choice.params.clone())?;
+    let entry = registry.iter().find(|entry| entry.kind == choice.kind);
+    let unknown = || ChoiceError::Kind { what, typed: choice.kind.clone(), allowed: Vec::new() };
+    Ok((entry.ok_or_else(unknown)?, complete))
 }

@@ -1,15 +1,16 @@
-//! Parameters of strategies: what they allow, how a choice is completed and checked, and how one is read back from its name.
+//! Parameters of strategies, and the one validator of choices: which kinds a family has, which parameters a kind takes, what is filled
+//! in where nothing is given. Sweep files, policies as text and recorded choices all pass through here; whoever knows a file adds
+//! the place to the error.
 
 use std::collections::BTreeMap;
 
-use super::{Entry, StrategyError, require};
-use crate::{Choice, Setting};
+use crate::{Choice, ChoiceError, Entry, Setting, hint};
 
 /// One parameter of a strategy: the schema of the sweep file is read off these.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Param {
     pub name: &'static str,
-    /// Meaning, unit and source, in one line.
+    /// What it does, with unit and source.
     pub help: &'static str,
     pub takes: Takes,
     pub absent: Absent,
@@ -26,12 +27,12 @@ pub enum Takes {
     Word(&'static [&'static str]),
 }
 
-/// What a choice gets where the sweep file does not give the parameter.
+/// What a choice gets where the sweep file is silent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Absent {
-    /// The parameter is required.
+    /// An error: it must be given.
     Error,
-    /// The parameter is optional and stays out of [`Choice::params`].
+    /// Nothing: the parameter is optional and stays out of [`Choice::params`].
     Off,
     Number(f64),
     Word(&'static str),
@@ -50,13 +51,21 @@ impl Takes {
             _ => false,
         }
     }
+
+    /// The nearest word to what was given.
+    pub(crate) fn hint(&self, given: &str) -> String {
+        match self {
+            Self::Word(words) => hint(given.trim_matches('"'), words),
+            _ => String::new(),
+        }
+    }
 }
 
 impl std::fmt::Display for Takes {
-    /// `a number from 0 to 1`, `max, mean or sum`.
+    /// `a number from 0 to 1`, `a number above 0`, `max, mean or sum`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Number { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Number { min, max } => write!(f, "a number{}", range(*min, *max)),
             Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Word([]) => f.write_str("nothing"),
             Self::Word([word]) => f.write_str(word),
@@ -65,11 +74,54 @@ impl std::fmt::Display for Takes {
     }
 }
 
+/// ` from 0 to 1`, ` above 0`, ` of at least 0 and below 1`: an end next to 0 or 1 leaves it out, an end of the largest number is none.
+#[must_use]
+pub fn range(min: f64, max: f64) -> String {
+    let above_zero = min > 0.0 && min < 1e-300;
+    let below_one = max < 1.0 && max > 1.0 - 1e-12;
+    let (no_min, no_max) = (min <= -f64::MAX, max >= f64::MAX);
+    if !(above_zero || below_one || no_min || no_max) {
+        return format!(" from {min} to {max}");
+    }
+    let low = if no_min {
+        String::new()
+    } else if above_zero {
+        " above 0".to_owned()
+    } else {
+        format!(" of at least {min}")
+    };
+    let high = if no_max {
+        String::new()
+    } else if below_one {
+        " below 1".to_owned()
+    } else {
+        format!(" of at most {max}")
+    };
+    if low.is_empty() || high.is_empty() { format!("{low}{high}") } else { format!("{low} and{high}") }
+}
+
 impl Param {
-    /// The default of the parameter; `Ok(None)` for an optional one.
-    fn fallback(&self, kind: &str) -> Result<Option<Setting>, StrategyError> {
+    /// `setting`, if the parameter takes it.
+    ///
+    /// # Errors
+    /// [`ChoiceError::Value`]; `kind` is named in it.
+    pub fn check(&self, kind: Option<&str>, setting: Setting) -> Result<Setting, ChoiceError> {
+        if self.takes.allows(&setting) { Ok(setting) } else { Err(self.wrong(kind, setting.to_string())) }
+    }
+
+    /// The error about a value that the parameter does not take.
+    #[must_use]
+    pub fn wrong(&self, kind: Option<&str>, given: String) -> ChoiceError {
+        ChoiceError::Value { kind: kind.map(str::to_owned), param: self.name, takes: self.takes, given }
+    }
+
+    /// What the parameter is where it was not given; `None` for an optional one.
+    ///
+    /// # Errors
+    /// [`ChoiceError::Missing`].
+    pub fn fallback(&'static self, kind: &str) -> Result<Option<Setting>, ChoiceError> {
         match self.absent {
-            Absent::Error => Err(StrategyError(format!("{kind} needs `{}`: {}", self.name, self.takes))),
+            Absent::Error => Err(ChoiceError::Missing { kind: kind.to_owned(), param: self }),
             Absent::Off => Ok(None),
             Absent::Number(number) => Ok(Some(number.into())),
             Absent::Word(word) => Ok(Some(word.into())),
@@ -77,69 +129,91 @@ impl Param {
     }
 }
 
-/// The choice of `entry` with these parameters: all are known and allowed, absent ones filled in.
-///
-/// # Errors
-/// An unknown, forbidden or missing parameter.
-pub fn complete<B>(entry: &Entry<B>, mut given: BTreeMap<String, Setting>) -> Result<Choice, StrategyError> {
-    let kind = entry.kind;
-    let mut choice = Choice::plain(kind);
-    for param in entry.params {
-        let Some(setting) = given.remove(param.name) else {
-            choice.params.extend(param.fallback(kind)?.map(|setting| (param.name.to_owned(), setting)));
-            continue;
+/// The kinds that one key allows, each with its parameters.
+#[derive(Clone, Debug)]
+pub struct Family {
+    /// In errors: `loss`, `threshold policy`.
+    pub what: &'static str,
+    pub kinds: Vec<(&'static str, &'static [Param])>,
+}
+
+impl Family {
+    /// The kinds of a registry.
+    #[must_use]
+    pub fn of<B>(what: &'static str, registry: &'static [Entry<B>]) -> Self {
+        Self { what, kinds: registry.iter().map(|entry| (entry.kind, entry.params)).collect() }
+    }
+
+    /// The kind of this name, and its parameters.
+    ///
+    /// # Errors
+    /// [`ChoiceError::Kind`].
+    pub fn kind(&self, typed: &str) -> Result<(&'static str, &'static [Param]), ChoiceError> {
+        self.kinds.iter().find(|(kind, _)| *kind == typed).copied().ok_or_else(|| ChoiceError::Kind {
+            what: self.what,
+            typed: typed.to_owned(),
+            allowed: self.kinds.iter().map(|(kind, _)| *kind).collect(),
+        })
+    }
+
+    /// The choice of `kind` with these parameters: all known and allowed, absent ones filled in.
+    ///
+    /// # Errors
+    /// An unknown, forbidden or missing parameter, an unknown kind.
+    pub fn complete(&self, kind: &str, mut given: BTreeMap<String, Setting>) -> Result<Choice, ChoiceError> {
+        let (kind, params) = self.kind(kind)?;
+        if let Some(unknown) = given.keys().find(|name| params.iter().all(|param| param.name != name.as_str())) {
+            return Err(unknown_param(kind, unknown, params));
+        }
+        let mut choice = Choice::plain(kind);
+        for param in params {
+            let setting = match given.remove(param.name) {
+                Some(setting) => Some(param.check(Some(kind), setting)?),
+                None => param.fallback(kind)?,
+            };
+            choice.params.extend(setting.map(|setting| (param.name.to_owned(), setting)));
+        }
+        Ok(choice)
+    }
+
+    /// Reads a choice from the form that [`Choice`] displays: `max_f1`, `weighted(by=mean,empty=1)`.
+    ///
+    /// # Errors
+    /// Malformed text, or as [`Self::complete`].
+    pub fn parse(&self, text: &str) -> Result<Choice, ChoiceError> {
+        let text = text.trim();
+        let form = |text: &str, why| ChoiceError::Form { text: text.to_owned(), why };
+        let (kind, list) = match text.split_once('(') {
+            None => (text, ""),
+            Some((kind, rest)) => {
+                (kind.trim_end(), rest.strip_suffix(')').ok_or_else(|| form(text, "lacks its closing parenthesis"))?)
+            }
         };
-        if !param.takes.allows(&setting) {
-            return Err(StrategyError(format!("`{}` of {kind} must be {}, not {setting}", param.name, param.takes)));
+        self.kind(kind)?;
+        let mut given = BTreeMap::new();
+        for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').ok_or_else(|| form(pair, "is not of the form name=value"))?;
+            let (name, value) = (name.trim(), value.trim());
+            let setting = value.parse().map_or_else(|_| Setting::from(value), Setting::Number);
+            if given.insert(name.to_owned(), setting).is_some() {
+                return Err(form(text, "gives a parameter twice"));
+            }
         }
-        choice.params.insert(param.name.to_owned(), setting);
+        self.complete(kind, given)
     }
-    let Some(unknown) = given.keys().next() else { return Ok(choice) };
-    let names: Vec<_> = entry.params.iter().map(|param| param.name).collect();
-    let has = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
-    Err(StrategyError(format!("{kind} has no parameter `{unknown}`{}; {has}", nearest(unknown, &names))))
 }
 
-/// Reads a choice from the form that [`Choice`] displays: `max_f1`, `weighted(by=mean,empty=1)`. `what` names the registry in
-/// errors.
+/// The parameter of this name.
 ///
 /// # Errors
-/// Malformed text, or as [`complete`].
-pub fn parse<B>(registry: &[Entry<B>], what: &str, text: &str) -> Result<Choice, StrategyError> {
-    let text = text.trim();
-    let (kind, list) = match text.split_once('(') {
-        None => (text, ""),
-        Some((kind, rest)) => {
-            let list = rest.strip_suffix(')').ok_or_else(|| StrategyError(format!("`{text}` lacks its closing parenthesis")))?;
-            (kind.trim_end(), list)
-        }
-    };
-    let entry = require(registry, what, kind)?;
-    let mut given = BTreeMap::new();
-    for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| StrategyError(format!("`{pair}` in `{text}` is not of the form name=value")))?;
-        let (name, value) = (name.trim(), value.trim());
-        let setting = value.parse().map_or_else(|_| Setting::from(value), Setting::Number);
-        if given.insert(name.to_owned(), setting).is_some() {
-            return Err(StrategyError(format!("`{text}` gives `{name}` twice")));
-        }
-    }
-    complete(entry, given)
+/// [`ChoiceError::Param`].
+pub fn param(kind: &str, typed: &str, params: &'static [Param]) -> Result<&'static Param, ChoiceError> {
+    params.iter().find(|param| param.name == typed).ok_or_else(|| unknown_param(kind, typed, params))
 }
 
-/// ` (did you mean `focal`?)` where a name is near enough, else nothing.
-#[must_use]
-pub fn nearest(typed: &str, names: &[&str]) -> String {
-    if typed.len() > 100 {
-        return String::new();
-    }
-    names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 3)
-        .min()
-        .map_or_else(String::new, |(_, name)| format!(" (did you mean `{name}`?)"))
+fn unknown_param(kind: &str, typed: &str, params: &[Param]) -> ChoiceError {
+    let allowed = params.iter().map(|param| param.name).collect();
+    ChoiceError::Param { kind: kind.to_owned(), typed: typed.to_owned(), allowed }
 }
 
 #[cfg(test)]
@@ -157,32 +231,45 @@ mod tests {
         build: (),
     }];
 
+    fn parse(text: &str) -> Result<Choice, ChoiceError> {
+        Family::of("demo", REGISTRY).parse(text)
+    }
+
     fn error(text: &str) -> String {
-        parse(REGISTRY, "demo", text).unwrap_err().0
+        parse(text).unwrap_err().to_string()
     }
 
     #[test]
     fn a_displayed_choice_reads_back() {
-        let choice = parse(REGISTRY, "demo", "demo( must = 0.5 , maybe=3 )").unwrap();
+        let choice = parse("demo( must = 0.5 , maybe=3 )").unwrap();
         assert_eq!(choice, Choice::plain("demo").with("must", 0.5).with("maybe", 3.0).with("by", "max"));
-        assert_eq!(parse(REGISTRY, "demo", &choice.to_string()).unwrap(), choice);
-        assert_eq!(parse(REGISTRY, "demo", "demo(must=1)").unwrap().find("maybe"), None);
+        assert_eq!(parse(&choice.to_string()).unwrap(), choice);
+        assert_eq!(parse("demo(must=1)").unwrap().find("maybe"), None);
     }
 
     #[test]
     fn errors_say_what_would_be_right() {
-        assert_eq!(error("dema"), "no demo is called `dema` (did you mean `demo`?); there are demo");
+        assert_eq!(error("Dema"), "no demo is called \"Dema\"; allowed: demo; did you mean `demo`?");
         assert_eq!(error("demo"), "demo needs `must`: a number from 0 to 1");
         assert_eq!(error("demo(must=2)"), "`must` of demo must be a number from 0 to 1, not 2");
         assert_eq!(error("demo(must=NaN)"), "`must` of demo must be a number from 0 to 1, not NaN");
         assert_eq!(error("demo(must=1,maybe=1.5)"), "`maybe` of demo must be a whole number from 1 to 9, not 1.5");
-        assert_eq!(error("demo(must=1,by=min)"), "`by` of demo must be max or mean, not min");
+        assert_eq!(error("demo(must=1,by=maen)"), "`by` of demo must be max or mean, not maen; did you mean `mean`?");
         assert_eq!(
             error("demo(must=1,maybee=2)"),
-            "demo has no parameter `maybee` (did you mean `maybe`?); it has must, maybe, by"
+            "demo has no parameter `maybee`; allowed: must, maybe, by; did you mean `maybe`?"
         );
         assert_eq!(error("demo(must=1"), "`demo(must=1` lacks its closing parenthesis");
-        assert_eq!(error("demo(must)"), "`must` in `demo(must)` is not of the form name=value");
-        assert_eq!(error("demo(must=1,must=1)"), "`demo(must=1,must=1)` gives `must` twice");
+        assert_eq!(error("demo(must)"), "`must` is not of the form name=value");
+        assert_eq!(error("demo(must=1,must=1)"), "`demo(must=1,must=1)` gives a parameter twice");
+    }
+
+    #[test]
+    fn ranges_read_like_a_sentence() {
+        assert_eq!(range(0.0, 1.0), " from 0 to 1");
+        assert_eq!(range(f64::MIN_POSITIVE, f64::MAX), " above 0");
+        assert_eq!(range(0.0, 1.0 - f64::EPSILON / 2.0), " of at least 0 and below 1");
+        assert_eq!(range(f64::MIN_POSITIVE, 1.0), " above 0 and of at most 1");
+        assert_eq!(range(f64::NEG_INFINITY, f64::INFINITY), "");
     }
 }

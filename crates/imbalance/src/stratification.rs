@@ -24,6 +24,31 @@ pub struct SplitConfig {
     pub seed: u64,
 }
 
+/// Rows that cannot be divided so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SplitError {
+    /// The column puts rows of one group (by number) into two splits.
+    #[error("the split column puts rows of the group {group} (from 0) into both {} and {}; a group must stay together", .splits[0], .splits[1])]
+    TornGroup { group: u32, splits: [&'static str; 2] },
+    /// A split without rows.
+    #[error("no row is in the {split} split: {rows} rows in all; see `data.split` and the split column")]
+    Empty { split: &'static str, rows: usize },
+}
+
+impl SplitError {
+    /// The message with the group's name instead of its number.
+    #[must_use]
+    pub fn with_groups(&self, names: &[String]) -> String {
+        match self {
+            Self::TornGroup { group, splits: [a, b] } => {
+                let name = names.get(*group as usize).map_or_else(|| format!("{group} (from 0)"), |name| format!("`{name}`"));
+                format!("the split column puts rows of the group {name} into both {a} and {b}; a group must stay together")
+            }
+            Self::Empty { .. } => self.to_string(),
+        }
+    }
+}
+
 /// Names of the splits, by number.
 pub const NAMES: [&str; 3] = ["train", "val", "test"];
 /// Their numbers.
@@ -46,13 +71,13 @@ pub fn parse(name: &str) -> Option<u8> {
 /// configured method. Rows of one group stay together.
 ///
 /// # Errors
-/// What is wrong, in words: a group that the column tears apart, or a split without rows.
+/// A group that the column tears apart, or a split without rows.
 pub fn divide(
     labels: &LabelMatrix,
     column: Option<&[u8]>,
     groups: Option<&[u32]>,
     config: &SplitConfig,
-) -> Result<Split, String> {
+) -> Result<Split, SplitError> {
     let mut assignment = column.map_or_else(|| vec![0; labels.rows()], <[u8]>::to_vec);
     if let (Some(column), Some(groups)) = (column, groups) {
         whole_groups(column, groups)?;
@@ -76,25 +101,19 @@ pub fn divide(
     let split = Split { train: rows_of(0), val: rows_of(1), test: rows_of(2) };
     for (name, rows) in NAMES.iter().zip([&split.train, &split.val, &split.test]) {
         if rows.is_empty() {
-            return Err(format!(
-                "no row is in the {name} split: {} rows in all; see `data.split` and the split column",
-                labels.rows()
-            ));
+            return Err(SplitError::Empty { split: name, rows: labels.rows() });
         }
     }
     Ok(split)
 }
 
-/// Refuses a column that puts rows of one group into two splits; the message names the group by number, `#N#`.
-fn whole_groups(column: &[u8], groups: &[u32]) -> Result<(), String> {
+/// Refuses a column that puts rows of one group into two splits.
+fn whole_groups(column: &[u8], groups: &[u32]) -> Result<(), SplitError> {
     let mut seen = std::collections::HashMap::new();
     for (&split, &group) in column.iter().zip(groups) {
         let first = *seen.entry(group).or_insert(split);
         if first != split {
-            let (a, b) = (NAMES[usize::from(first)], NAMES[usize::from(split)]);
-            return Err(format!(
-                "the split column puts rows of the group #{group}# into both {a} and {b}; a group must stay together"
-            ));
+            return Err(SplitError::TornGroup { group, splits: [first, split].map(|split| NAMES[usize::from(split)]) });
         }
     }
     Ok(())
@@ -327,11 +346,13 @@ mod tests {
     fn impossible_divisions_are_refused() {
         let labels = labels(9, &[0.5], 5);
         let torn = divide(&labels, Some(&[0, 0, 0, 1, 1, 1, 2, 2, 2]), Some(&[0, 1, 2, 3, 4, 5, 6, 7, 2]), &config("random", 0));
-        assert!(torn.unwrap_err().contains("the group #2# into both train and test"));
+        assert!(
+            torn.unwrap_err().with_groups(&["x", "y", "z"].map(str::to_owned)).contains("the group `z` into both train and test")
+        );
         let none = divide(&labels.select(&[0, 1]), None, None, &config("random", 0));
-        assert!(none.unwrap_err().contains("no row is in the"));
+        assert!(none.unwrap_err().to_string().contains("no row is in the"));
         let no_train = divide(&labels, Some(&[1, 1, 1, 1, 1, 1, 2, 2, 2]), None, &config("random", 0));
-        assert!(no_train.unwrap_err().contains("no row is in the train split"));
+        assert!(no_train.unwrap_err().to_string().contains("no row is in the train split"));
     }
 
     #[test]

@@ -138,7 +138,7 @@ mod tests {
         let of = |arch, edge| Backbone::find(arch).unwrap().unfit(edge);
         assert_eq!(of("dinov2_vits14", 224), None);
         let words = of("dinov2_vits14", 230).unwrap();
-        assert!(words.ends_with("230 is no multiple; the nearest are 224 and 238"), "{words}");
+        assert!(words.ends_with("230 is not a multiple of that; the nearest are 224 and 238"), "{words}");
         assert_eq!(of("densenet121", 16).unwrap(), "densenet121 needs at least 29 pixels, not 16");
         assert_eq!(of("resnet18", 33), None);
         assert!(Backbone::find("cnn").is_none());

@@ -3,18 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::SpecError;
-use super::keys::{ABOVE_ZERO, BELOW_ONE, nearest};
+use super::keys::{ABOVE_ZERO, BELOW_ONE};
 use super::tree::{Node, Place, Value, fault};
-use imbalance::shown::shown;
 use imbalance::threshold::Policy;
-use imbalance::{Absent, Entry, Param, Takes, loss, pos_weight, sampler, threshold};
-use imbalance::{Choice, PosWeight, Setting};
+use imbalance::{Absent, Choice, ChoiceError, Param, PosWeight, Setting, Takes, loss, pos_weight, sampler, threshold};
 
-/// The kinds one key allows, with their parameters.
+/// The kinds that one key allows, and the nodes of the sweep file that name them.
 pub(super) struct Family {
     /// The key or short name: `loss`, `train.optimizer`.
     pub key: &'static str,
-    pub kinds: Vec<(&'static str, &'static [Param])>,
+    pub kinds: imbalance::Family,
 }
 
 /// The keys whose values are choices.
@@ -62,28 +60,30 @@ const SCHEDULES: &[(&str, &[Param])] = &[
     ("cosine", &[number("final_factor", "end of the curve, as a share of the learning rate", 0.0, 0.0, 1.0), WARMUP]),
 ];
 
-fn rows<B>(registry: &'static [Entry<B>]) -> Vec<(&'static str, &'static [Param])> {
-    registry.iter().map(|entry| (entry.kind, entry.params)).collect()
-}
-
 impl Family {
     /// The family of a key of [`FAMILIES`].
     pub fn of(key: &str) -> Option<Self> {
-        let (key, kinds) = match key {
-            "loss" => ("loss", rows(loss::REGISTRY)),
-            "pos_weight" => ("pos_weight", rows(pos_weight::REGISTRY)),
-            "sampler" => ("sampler", rows(sampler::REGISTRY)),
-            "threshold" => ("threshold", rows(threshold::REGISTRY)),
-            "train.optimizer" => ("train.optimizer", OPTIMIZERS.to_vec()),
-            "train.schedule" => ("train.schedule", SCHEDULES.to_vec()),
+        let listed = |what, kinds: &[(&'static str, &'static [Param])]| imbalance::Family { what, kinds: kinds.to_vec() };
+        let kinds = match key {
+            "loss" => imbalance::Family::of("loss", loss::REGISTRY),
+            "pos_weight" => imbalance::Family::of("pos_weight", pos_weight::REGISTRY),
+            "sampler" => imbalance::Family::of("sampler", sampler::REGISTRY),
+            "threshold" => imbalance::Family::of("threshold", threshold::REGISTRY),
+            "train.optimizer" => listed("train.optimizer", OPTIMIZERS),
+            "train.schedule" => listed("train.schedule", SCHEDULES),
             _ => return None,
         };
-        Some(Self { key, kinds })
+        Some(Self { key: kinds.what, kinds })
+    }
+
+    /// `choice` with every parameter that its kind has; for choices that were recorded, by this version or another.
+    pub fn complete(&self, choice: &Choice) -> Result<Choice, ChoiceError> {
+        self.kinds.complete(&choice.kind, choice.params.clone())
     }
 
     /// Every parameter name of any kind, once.
     pub fn params(&self) -> Vec<&'static str> {
-        let mut names: Vec<_> = self.kinds.iter().flat_map(|(_, params)| params.iter().map(|param| param.name)).collect();
+        let mut names: Vec<_> = self.kinds.kinds.iter().flat_map(|(_, params)| params.iter().map(|param| param.name)).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -91,37 +91,26 @@ impl Family {
 
     /// The parameters of `kind`.
     pub fn of_kind(&self, kind: &str) -> &'static [Param] {
-        self.kinds.iter().find(|(name, _)| *name == kind).map_or(&[], |(_, params)| params)
+        self.kinds.kind(kind).map_or(&[], |(_, params)| params)
     }
 
     /// Reads `"kind"` or `{ kind = "kind", param = ... }`: what was typed, without defaults.
     pub fn read(&self, node: &Node) -> Result<Choice, SpecError> {
         let key = self.key;
-        let names = || self.kinds.iter().map(|(kind, _)| *kind);
-        let allowed = || names().collect::<Vec<_>>().join(", ");
-        let kind_of = |node: &Node, kind: &str| match names().find(|name| *name == kind) {
-            Some(kind) => Ok(kind),
-            None => Err(node.fault(format!(
-                "no {key} is called {}; allowed: {}{}",
-                shown(&format!("{kind:?}")),
-                allowed(),
-                nearest(kind, names())
-            ))),
-        };
+        let allowed = || self.kinds.kinds.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join(", ");
+        let of = |node: &Node, kind: &str| self.kinds.kind(kind).map_err(|error| node.fault(error.to_string()));
         match &node.value {
-            Value::Text(kind) => kind_of(node, kind).map(Choice::plain),
+            Value::Text(kind) => of(node, kind).map(|(kind, _)| Choice::plain(kind)),
             Value::Table(entries) => {
                 let Some(entry) = entries.iter().find(|entry| entry.key == "kind") else {
                     return Err(node.fault(format!("a table for `{key}` needs `kind`: one of {}", allowed())));
                 };
-                let kind = kind_of(&entry.node, &entry.node.text("kind")?)?;
-                let params = self.of_kind(kind);
+                let (kind, params) = of(&entry.node, &entry.node.text("kind")?)?;
                 let mut choice = Choice::plain(kind);
                 for entry in entries.iter().filter(|entry| entry.key != "kind") {
-                    let Some(param) = params.iter().find(|param| param.name == entry.key) else {
-                        return Err(fault(&entry.place, unknown_param(&entry.key, kind, params)));
-                    };
-                    choice.params.insert(entry.key.clone(), setting(&entry.key, &entry.node, &param.takes)?);
+                    let param =
+                        imbalance::param(kind, &entry.key, params).map_err(|error| fault(&entry.place, error.to_string()))?;
+                    choice.params.insert(entry.key.clone(), setting(Some(kind), param, &entry.node)?);
                 }
                 Ok(choice)
             }
@@ -137,25 +126,15 @@ impl Family {
                 continue;
             }
             let value = match loose.iter().find(|(name, _)| *name == param.name) {
-                Some((_, node)) => setting(param.name, node, &param.takes)?,
-                None => match param.absent {
-                    Absent::Number(number) => number.into(),
-                    Absent::Word(word) => word.into(),
-                    Absent::Off => continue,
-                    Absent::Error => {
-                        let (kind, name, key) = (&typed.kind, param.name, self.key);
-                        let axis = if key == "loss" { name.to_owned() } else { format!("{key}.{name}") };
-                        return Err(fault(
-                            place,
-                            format!(
-                                "{kind} needs `{name}` ({}): write {{ kind = {kind:?}, {name} = ... }} or give an axis \"{axis}\"",
-                                param.help
-                            ),
-                        ));
-                    }
-                },
+                Some((_, node)) => Some(setting(Some(&typed.kind), param, node)?),
+                None => param.fallback(&typed.kind).map_err(|_| {
+                    let (kind, name, key) = (&typed.kind, param.name, self.key);
+                    let axis = if key == "loss" { name.to_owned() } else { format!("{key}.{name}") };
+                    let how = format!("write {{ kind = {kind:?}, {name} = ... }} or give an axis \"{axis}\"");
+                    fault(place, format!("{kind} needs `{name}` ({}): {how}", param.help))
+                })?,
             };
-            filled.params.insert(param.name.to_owned(), value);
+            filled.params.extend(value.map(|value| (param.name.to_owned(), value)));
         }
         Ok(filled)
     }
@@ -163,8 +142,8 @@ impl Family {
     /// Checks a loose value: some kind that has the parameter must allow it.
     pub fn check_loose(&self, name: &str, node: &Node) -> Result<(), SpecError> {
         let mut first = None;
-        for param in self.kinds.iter().flat_map(|(_, params)| *params).filter(|param| param.name == name) {
-            match setting(name, node, &param.takes) {
+        for param in self.kinds.kinds.iter().flat_map(|(_, params)| *params).filter(|param| param.name == name) {
+            match setting(None, param, node) {
                 Ok(_) => return Ok(()),
                 Err(error) => first = first.or(Some(error)),
             }
@@ -173,28 +152,19 @@ impl Family {
     }
 }
 
-fn unknown_param(name: &str, kind: &str, params: &[Param]) -> String {
-    let name = &shown(name)[..];
-    if params.is_empty() {
-        return format!("{kind} has no parameter `{name}`; it has none at all");
-    }
-    let names: Vec<_> = params.iter().map(|param| param.name).collect();
-    let hint = nearest(name, names.iter().copied());
-    format!("{kind} has no parameter `{name}`; allowed: {}{hint}", names.join(", "))
-}
-
-fn setting(key: &str, node: &Node, takes: &Takes) -> Result<Setting, SpecError> {
-    match *takes {
-        Takes::Number { min, max } => node.number(key, (min, max)).map(Setting::Number),
-        Takes::Whole { min: 0, max: 1 } if matches!(node.value, Value::Boolean(_)) => {
-            node.number(key, (0.0, 1.0)).map(Setting::Number)
-        }
-        #[expect(clippy::cast_precision_loss, reason = "the range is one of u32")]
-        Takes::Whole { min, max } => {
-            node.integer(key, u64::from(min)..=u64::from(max)).map(|number| Setting::Number(number as f64))
-        }
-        Takes::Word(words) => node.one_of(key, words).map(Setting::Word),
-    }
+/// The value of a parameter; `true` and `false` are 1 and 0 where these are the ends of its range.
+fn setting(kind: Option<&str>, param: &Param, node: &Node) -> Result<Setting, SpecError> {
+    let flag = matches!(param.takes, Takes::Whole { min: 0, max: 1 } | Takes::Number { min: 0.0, max: 1.0 });
+    let read = match &node.value {
+        #[expect(clippy::cast_precision_loss, reason = "a parameter beyond 2^53 has no use for its last digit")]
+        Value::Integer(number) => Setting::Number(*number as f64),
+        // -0 is 0
+        Value::Number(number) => Setting::Number(number + 0.0),
+        Value::Boolean(value) if flag => Setting::Number(f64::from(u8::from(*value))),
+        Value::Text(word) => Setting::Word(word.clone()),
+        _ => return Err(node.fault(param.wrong(kind, node.to_string()).to_string())),
+    };
+    if param.takes.allows(&read) { Ok(read) } else { Err(node.fault(param.wrong(kind, node.to_string()).to_string())) }
 }
 
 /// A `pos_weight`: a formula, or one number a label.

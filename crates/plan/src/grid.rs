@@ -1,14 +1,13 @@
 //! The grid: axes, their product, what `exclude` drops and `include` adds. A point is one index per axis, so that large grids
 //! stay cheap.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::SpecError;
 use super::choice::{FAMILIES, Family, policy, weight};
-use super::fingerprint::canonical;
+use super::fingerprint::{canonical, canonical_of};
 use super::layout::{Layout, Part, Rule, loose_family, loss_params};
 use super::tree::{Entry, Node, Place, Value, fault};
 
@@ -161,11 +160,11 @@ fn axis(entry: &Entry) -> Result<Axis, SpecError> {
     let values = alternatives(key, &entry.node)?;
     let mut axis =
         Axis { key: key.to_owned(), part, values: Vec::new(), json: Vec::new(), texts: Vec::new(), listed: values.len() };
-    let mut seen = HashSet::new();
     for node in values {
         let text = normal(key, node)?;
-        if !seen.insert(text.clone()) {
-            return Err(node.fault(format!("the value {} appears twice in axis `{key}`", node.shown())));
+        if let Some(first) = axis.texts.iter().position(|known| *known == text) {
+            let place = &axis.values[first].place;
+            return Err(node.fault(format!("the value {} appears twice in axis `{key}`: it is at {place} already", node.shown())));
         }
         axis.json.push(node.json());
         axis.texts.push(text);
@@ -185,40 +184,33 @@ fn alternatives<'n>(key: &str, node: &'n Node) -> Result<&'n [Node], SpecError> 
     }
 }
 
-/// Checks one value of an axis and gives it as text in which equal values are equal.
+/// Checks one value of an axis and gives it as text in which equal values are equal, however they are typed. What is left to defaults
+/// is not in it: a loose parameter may still say it.
 fn normal(key: &str, node: &Node) -> Result<String, SpecError> {
     let family = Family::of(key);
     match (key, &family) {
         ("seed", _) => {
             node.integer("seed", 0..=i64::MAX as u64)?;
         }
-        ("pos_weight", Some(family)) => {
-            weight(node, family)?;
-        }
+        ("pos_weight", Some(family)) => return weight(node, family).map(|weight| canonical_of(&weight)),
         ("threshold", Some(family)) => {
             policy(node, family)?;
-        }
-        (_, Some(family)) => {
-            family.read(node)?;
-        }
-        _ if loss_params().contains(&key) => {
-            if let Some(family) = Family::of("loss") {
-                family.check_loose(key, node)?;
+            if let Ok(choice) = family.read(node) {
+                return Ok(canonical_of(&choice));
             }
         }
+        (_, Some(family)) => return family.read(node).map(|choice| canonical_of(&choice)),
         _ => {
-            if let Some((family, param)) = loose_family(key)
+            let loose = if loss_params().contains(&key) { Some(("loss", key)) } else { loose_family(key) };
+            if let Some((family, param)) = loose
                 && let Some(family) = Family::of(family)
             {
                 family.check_loose(param, node)?;
+                return Ok(canonical(&as_number(&node.json())));
             }
         }
     }
-    let json = match node.json() {
-        Json::Object(map) if map.len() == 1 && FAMILIES.contains(&key) => map.get("kind").cloned().unwrap_or(Json::Null),
-        json => json,
-    };
-    Ok(canonical(&json))
+    Ok(canonical(&node.json()))
 }
 
 /// The values of an `include` rule, as (axis, indices); values and axes that are new are added outside the product.
@@ -286,16 +278,21 @@ impl Exclude {
     }
 }
 
+/// `true` and `false` as the 1 and 0 that parameters take them for.
+fn as_number(value: &Json) -> Json {
+    value.as_bool().map_or_else(|| value.clone(), |flag| u8::from(flag).into())
+}
+
 /// Whether `value` is what `pattern` names: the same kind, and every parameter that the pattern has.
 fn is_kind_of(value: &Json, pattern: &Json) -> bool {
     let field = |json: &Json, name: &str| match json {
         Json::String(kind) if name == "kind" => Some(canonical(&Json::String(kind.clone()))),
-        Json::Object(map) => map.get(name).map(canonical),
+        Json::Object(map) => map.get(name).map(|value| canonical(&as_number(value))),
         _ => None,
     };
     match pattern {
         Json::String(_) => field(value, "kind") == field(pattern, "kind"),
-        Json::Object(map) => map.iter().all(|(name, wanted)| field(value, name) == Some(canonical(wanted))),
+        Json::Object(map) => map.iter().all(|(name, wanted)| field(value, name) == Some(canonical(&as_number(wanted)))),
         _ => false,
     }
 }

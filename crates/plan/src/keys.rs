@@ -93,7 +93,11 @@ impl Node {
         };
         found
             .filter(|number| (range.0..=range.1).contains(number))
-            .ok_or_else(|| self.fault(format!("`{key}` must be a number{}, not {}", range_text(range), self.shown())))
+            // -0 is 0
+            .map(|number| number + 0.0)
+            .ok_or_else(|| {
+                self.fault(format!("`{key}` must be a number{}, not {}", imbalance::range(range.0, range.1), self.shown()))
+            })
     }
 
     pub fn boolean(&self, key: &str) -> Result<bool, SpecError> {
@@ -131,52 +135,7 @@ impl Node {
     }
 }
 
-/// ` from 0 to 1`, ` above 0`, ...
-pub(super) fn range_text((low, high): (f64, f64)) -> String {
-    let low = match low {
-        low if low <= -f64::MAX => String::new(),
-        low if low > 0.0 && low < 1e-300 => " above 0".to_owned(),
-        low => format!(" of at least {low}"),
-    };
-    let high = match high {
-        high if high >= f64::MAX => String::new(),
-        high if high < 1.0 && high > 1.0 - 1e-12 => " below 1".to_owned(),
-        high => format!(" of at most {high}"),
-    };
-    if low.is_empty() || high.is_empty() { format!("{low}{high}") } else { format!("{low} and{high}") }
-}
-
 /// `; did you mean `x`?` where a name is near, else nothing.
 pub(super) fn nearest<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> String {
-    // No key is so long, and the distance of a text of megabytes takes its square in memory.
-    if name.len() > 100 {
-        return String::new();
-    }
-    let lower = name.to_lowercase();
-    names
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(&lower, known), known))
-        .filter(|&(distance, known)| distance <= 1 + known.len().min(lower.len()) / 3)
-        .min()
-        .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_near() {
-        assert_eq!(nearest("epoch", ["epochs", "batch_size"]), "; did you mean `epochs`?");
-        assert_eq!(nearest("Fokal", ["bce", "focal"]), "; did you mean `focal`?");
-        assert_eq!(nearest("zzz", ["bce", "focal"]), "");
-    }
-
-    #[test]
-    fn ranges_read_like_a_sentence() {
-        assert_eq!(range_text((0.0, 1.0)), " of at least 0 and of at most 1");
-        assert_eq!(range_text((ABOVE_ZERO, f64::MAX)), " above 0");
-        assert_eq!(range_text((0.0, BELOW_ONE)), " of at least 0 and below 1");
-        assert_eq!(range_text((f64::NEG_INFINITY, f64::INFINITY)), "");
-    }
+    imbalance::nearest(name, names).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }

@@ -27,7 +27,7 @@ pub use hub::HubFile;
 pub use input::InputShape;
 pub use macs::forward_macs;
 pub use plan::*;
-pub use recorded::Recorded;
+pub use recorded::{Recorded, admitted};
 pub use schedule::Schedule;
 pub use schema::WorkersConfig;
 pub use sweep::{Sweep, WeightFile, parse, unusable_name};

@@ -176,7 +176,7 @@ impl<'a> Planner<'a> {
                 let part = &self.sweep.parts.weight.get(weight).value;
                 pos_weight::resolve(&part.weight, &facts.train).map_err(|error| SpecError {
                     place: part.place.to_string(),
-                    message: format!("pos_weight {}: {}", part.label, named(&error.0, &facts.labels)),
+                    message: format!("pos_weight {}: {}", part.label, error.with_labels(&facts.labels)),
                 })?
             }
         };
@@ -308,6 +308,12 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The earlier value of the axis `threshold` that is the same policy, if there is one.
+    fn same_policy(&self, value: u32) -> Option<usize> {
+        let first = self.sweep.parts.same_policy.get(value as usize).copied().flatten()?;
+        (first < value as usize).then_some(first)
+    }
+
     /// Why `point` is the run of `first`: by the first axis that differs, thresholds before all others.
     fn reason(&self, point: &[u32], first: &[u32], ids: &Ids, first_ids: &Ids) -> String {
         let axes = &self.sweep.grid.axes;
@@ -317,6 +323,10 @@ impl<'a> Planner<'a> {
             return "the same point again".to_owned();
         };
         let axis = &axes[at];
+        if let (Part::Threshold, Some(first)) = (axis.part, self.same_policy(point[at])) {
+            let [one, two] = [first, point[at] as usize].map(|value| &axis.values[value]);
+            return format!("threshold {one} and {two} are the same policy");
+        }
         if let Some(reason) = self.unread(axis, ids).or_else(|| self.unread(axis, first_ids)) {
             return reason;
         }
@@ -353,11 +363,4 @@ fn simplified(filled: &Choice, choice: &Choice) -> Option<String> {
 fn values(axes: &[Axis], point: &[u32]) -> BTreeMap<String, serde_json::Value> {
     let present = axes.iter().zip(point).filter(|(_, index)| **index != ABSENT);
     present.map(|(axis, &index)| (axis.key.clone(), axis.json[index as usize].clone())).collect()
-}
-
-/// A message of a strategy with the labels' names instead of their numbers.
-fn named(message: &str, labels: &[String]) -> String {
-    labels.iter().enumerate().fold(message.to_owned(), |text, (at, label)| {
-        text.replace(&format!("label {at} (from 0)"), &format!("label {}", imbalance::shown::shown(&format!("{label:?}"))))
-    })
 }

@@ -150,8 +150,10 @@ pub(super) struct Parts {
     pub weight: Memo<WeightPart>,
     pub sampler: Memo<SamplerPart>,
     pub points: Vec<Ids>,
-    /// Those that some point has, in the order of the axis.
+    /// Those that some point has, in the order of the axis, each once.
     pub policies: Vec<Policy>,
+    /// Of each value of the axis `threshold` that some point has: the first value that is the same policy.
+    pub same_policy: Vec<Option<usize>>,
 }
 
 impl Parts {
@@ -166,6 +168,7 @@ impl Parts {
             sampler: Memo::new(grid, &[Part::Sampler]),
             points: Vec::new(),
             policies: Vec::new(),
+            same_policy: Vec::new(),
         };
         let place = |section: &str| layout.sections.get(section).unwrap_or(top);
         let axis = |key: &str| grid.axes.iter().position(|axis| axis.key == key);
@@ -210,8 +213,15 @@ impl Parts {
             parts.points.push(ids);
         }
         if let (Some(axis), Some(family)) = (threshold, Family::of("threshold")) {
-            for (node, _) in grid.axes[axis].values.iter().zip(used).filter(|(_, used)| *used) {
-                parts.policies.push(policy(node, &family)?);
+            let mut firsts = Vec::new();
+            for (at, (node, used)) in grid.axes[axis].values.iter().zip(used).enumerate() {
+                let read = if used { Some(policy(node, &family)?) } else { None };
+                let known = read.as_ref().and_then(|read| parts.policies.iter().position(|known| known == read));
+                if let (Some(read), None) = (&read, known) {
+                    parts.policies.push(read.clone());
+                    firsts.push(at);
+                }
+                parts.same_policy.push(read.map(|_| known.map_or(at, |known| firsts[known])));
             }
         }
         Ok(parts)

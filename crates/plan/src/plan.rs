@@ -13,11 +13,26 @@ use imbalance::threshold::Policy;
 #[serde(transparent)]
 pub struct Fingerprint(pub String);
 
+/// Ends the name of a training that is to replace a recorded run.
+const AGAIN: &str = "-again";
+
 impl Fingerprint {
     /// The first eight digits, as shown on screens.
     #[must_use]
     pub fn short(&self) -> &str {
         self.0.get(..8).unwrap_or(&self.0)
+    }
+
+    /// The name of the training that is to replace this recorded run.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self(format!("{}{AGAIN}", self.0))
+    }
+
+    /// The recorded run that the training of this name is to replace; `None` for a name of any other form.
+    #[must_use]
+    pub fn replaced(&self) -> Option<Self> {
+        self.0.strip_suffix(AGAIN).map(|name| Self(name.to_owned()))
     }
 }
 

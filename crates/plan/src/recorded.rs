@@ -1,6 +1,8 @@
 //! A sweep as the database keeps it: the file's text, and beside it what `--set` changed. Pure.
 
-use super::{SpecError, Sweep, parse};
+use super::choice::{FAMILIES, Family};
+use super::{RunConfig, SpecError, Sweep, parse};
+use imbalance::{Choice, ChoiceError, PosWeight};
 
 /// What stood before a `--set` change at the end of a text that version 0.1 recorded: a comment of TOML, the change behind it as a
 /// JSON string.
@@ -40,6 +42,34 @@ fn appended(text: &str) -> Vec<String> {
     let mut changes: Vec<String> = text.lines().rev().map_while(change).collect();
     changes.reverse();
     changes
+}
+
+/// A recorded choice of `key` (`loss`, `train.optimizer`, ...), checked, with defaults for parameters that were added later.
+///
+/// # Errors
+/// An unknown kind or parameter, a value that is not allowed.
+pub fn admitted(key: &str, choice: &Choice) -> Result<Choice, ChoiceError> {
+    match Family::of(key) {
+        Some(family) => family.complete(choice),
+        None => Err(ChoiceError::Kind { what: "choice", typed: key.to_owned(), allowed: FAMILIES.to_vec() }),
+    }
+}
+
+impl RunConfig {
+    /// The configuration of a recorded run as this version can train it.
+    ///
+    /// # Errors
+    /// As [`admitted`].
+    pub fn admitted(mut self) -> Result<Self, ChoiceError> {
+        self.loss = admitted("loss", &self.loss)?;
+        if let PosWeight::Formula(choice) = &mut self.pos_weight {
+            *choice = admitted("pos_weight", choice)?;
+        }
+        self.sampler = admitted("sampler", &self.sampler)?;
+        self.train.optimizer = admitted("train.optimizer", &self.train.optimizer)?;
+        self.train.schedule = admitted("train.schedule", &self.train.schedule)?;
+        Ok(self)
+    }
 }
 
 #[cfg(test)]

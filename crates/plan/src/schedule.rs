@@ -1,7 +1,7 @@
 //! The learning rate of each step: a schedule's factor times a linear warm-up.
 
 use super::TrainConfig;
-use imbalance::Choice;
+use imbalance::{Choice, StrategyError};
 
 /// Learning rates over a training.
 #[derive(Clone, Debug)]
@@ -13,9 +13,12 @@ pub struct Schedule {
 
 impl Schedule {
     /// The schedule of `config`.
-    #[must_use]
-    pub fn new(config: &TrainConfig) -> Self {
-        Self { choice: config.schedule.clone(), base: config.learning_rate, epochs: config.epochs as f64 }
+    ///
+    /// # Errors
+    /// An unknown schedule or parameter.
+    pub fn new(config: &TrainConfig) -> Result<Self, StrategyError> {
+        let choice = super::admitted("train.schedule", &config.schedule)?;
+        Ok(Self { choice, base: config.learning_rate, epochs: config.epochs as f64 })
     }
 
     /// The learning rate of step `step` of `steps` in `epoch` (all from 0).

@@ -109,7 +109,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ),
         (
             "[data]\nkind='letters'\nimage_size = 230\n[model]\narch = 'dinov2_vits14'\nfreeze = 'backbone'\nweights = 'w'\n",
-            &["f.toml:3:14: ", "230 is no multiple; the nearest are 224 and 238"],
+            &["f.toml:3:14: ", "230 is not a multiple of that; the nearest are 224 and 238"],
         ),
         (
             "[data]\nkind='images'\nroot='a'\nlabels='b'\nflip = true\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n",
@@ -150,7 +150,22 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ),
         ("[data]\nkind='letters'\n[grid]\nloss = ['bce', 'bce']\n", &["f.toml:4:16: ", "appears twice"]),
         ("[data]\nkind='letters'\n[grid]\nloss = ['bce', { kind = 'bce' }]\n", &["f.toml:4:16: ", "appears twice"]),
-        ("[data]\nkind='letters'\n[grid]\ngamma = [1, 1.0]\n", &["f.toml:4:13: ", "appears twice"]),
+        (
+            "[data]\nkind='letters'\n[grid]\ngamma = [1, 1.0]\n",
+            &["f.toml:4:13: ", "appears twice in axis `gamma`: it is at dir/f.toml:4:10 already"],
+        ),
+        ("[data]\nkind='letters'\n[grid]\nthreshold = [0.5, 0.50]\n", &["f.toml:4:19: ", "it is at dir/f.toml:4:14 already"]),
+        ("[data]\nkind='letters'\n[grid]\nthreshold = [0, -0.0]\n", &["f.toml:4:17: ", "appears twice"]),
+        (
+            "[data]\nkind='letters'\n[grid]\nthreshold = [{kind='max_fbeta',beta=2},{beta=2.0,kind='max_fbeta'}]\n",
+            &["f.toml:4:40: ", "appears twice"],
+        ),
+        ("[data]\nkind='letters'\n[grid]\n'train.optimizer.nesterov' = [true, 1]\n", &["f.toml:4:37: ", "appears twice"]),
+        (
+            "[data]\nkind='letters'\n[grid]\nloss = [{kind='asl',detach=true},{kind='asl',detach=1.0}]\n",
+            &["f.toml:4:34: ", "appears twice"],
+        ),
+        ("[data]\nkind='letters'\n[grid]\npos_weight = [[1, 2, 3, 4],[1.0, 2, 3, 4]]\n", &["f.toml:4:28: ", "appears twice"]),
         ("[data]\nkind='letters'\n[grid]\ngamma = [1, -2.0]\n", &["f.toml:4:13: ", "`gamma` must be a number", "not -2"]),
         ("[data]\nkind='letters'\n[grid]\ngama = [1]\n", &["f.toml:4:1: ", "no axis is called `gama`", "did you mean `gamma`?"]),
         ("[data]\nkind='letters'\n[grid]\nepochs = [1]\n", &["f.toml:4:1: ", "did you mean \"train.epochs\"?"]),
@@ -261,6 +276,67 @@ fn thresholds_do_not_train() {
     let plan = grid("threshold = [0.5, 'max_f1', 'prior_match']\nseed = [0, 1]");
     assert_eq!((plan.product, plan.points.len(), plan.runs.len(), plan.policies.len()), (6, 6, 2, 3));
     assert_eq!(merged(&plan), [("`threshold` does not train: every run is evaluated under each policy", 4)]);
+}
+
+#[test]
+fn policies_that_are_equal_after_defaults_are_one() {
+    let plan = grid("threshold = [0.5, 'max_fbeta', { kind = 'max_fbeta', beta = 2.0 }]\nseed = [0, 1]");
+    assert_eq!((plan.points.len(), plan.runs.len()), (6, 2));
+    assert_eq!(plan.policies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["0.5", "max_fbeta(beta=2)"]);
+    assert_eq!(
+        merged(&plan),
+        [
+            ("`threshold` does not train: every run is evaluated under each policy", 2),
+            ("threshold \"max_fbeta\" and { kind = \"max_fbeta\", beta = 2 } are the same policy", 2)
+        ]
+    );
+    // as values that only `include` names, too
+    let plan = grid("threshold = 'max_fbeta'\n[[grid.include]]\nthreshold = { kind = 'max_fbeta', beta = 2 }\n");
+    assert_eq!((plan.points.len(), plan.runs.len(), plan.policies.len(), plan.merged.len()), (2, 1, 1, 1));
+}
+
+/// Of every kind of every axis: a parameter that is typed as its default is the same value, said in the plan.
+#[test]
+fn values_that_are_equal_after_defaults_are_one_on_every_axis() {
+    use imbalance::{Absent, Takes};
+    let mut seen = 0;
+    for key in choice::FAMILIES {
+        let family = choice::Family::of(key).unwrap();
+        for (kind, params) in &family.kinds.kinds {
+            let needed = params.iter().filter(|param| param.absent == Absent::Error).map(|param| {
+                let Takes::Number { min, max } = param.takes else { panic!("{kind}: {param:?}") };
+                format!(", {} = {:?}", param.name, (min.max(0.25) + max.min(0.75)) / 2.0)
+            });
+            let needed: String = needed.collect();
+            for param in *params {
+                let default = match param.absent {
+                    Absent::Number(number) => format!("{number:?}"),
+                    Absent::Word(word) => format!("'{word}'"),
+                    Absent::Off | Absent::Error => continue,
+                };
+                let value = format!("{{ kind = '{kind}'{needed} }}, {{ kind = '{kind}'{needed}, {} = {default} }}", param.name);
+                let text =
+                    format!("[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[grid]\n'{key}' = [{value}]");
+                let plan = planned(&text);
+                assert_eq!((plan.points.len(), plan.runs.len(), plan.policies.len()), (2, 1, 1), "{text}");
+                assert_eq!(plan.merged.iter().map(|merged| merged.points).sum::<usize>(), 1, "{text}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn a_rule_matches_what_is_equal() {
+    let grid = |rule: &str| {
+        let sgd = "'train.optimizer' = ['adam', { kind = 'sgd', nesterov = true }]";
+        grid(&format!("{sgd}\n'train.optimizer.momentum' = [0.5]\n[[grid.exclude]]\n'train.optimizer' = {rule}"))
+    };
+    for rule in ["'sgd'", "{ kind = 'sgd', nesterov = 1 }", "{ nesterov = 1.0, kind = 'sgd' }"] {
+        assert_eq!(grid(rule).runs.len(), 1, "{rule}");
+    }
+    assert_eq!(grid("{ kind = 'sgd', nesterov = 0 }").runs.len(), 2);
 }
 
 #[test]

@@ -4,7 +4,9 @@
 mod environment;
 pub mod journal;
 mod message;
+mod results;
 
 pub use environment::environment;
 pub use journal::Journal;
 pub use message::*;
+pub use results::Evaluated;

@@ -1,6 +1,7 @@
 //! Every SQL statement of the program: one [`Writer`], read-only [`Reader`]s. SQLite, WAL, STRICT; the schema is in `migrations/`.
 //! Nothing here decides what happens next; it keeps what happened.
 
+mod columns;
 mod error;
 mod lock;
 mod open;
@@ -9,10 +10,11 @@ mod reader;
 mod tests;
 mod writer;
 
+pub use columns::{COLUMNS, METRICS, MetricColumn, MetricValues};
 pub use error::StoreError;
 pub use lock::holder;
 pub use reader::{
-    At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, METRICS, Pace, Reader, ResultRow, RunRow,
+    At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, Pace, Reader, ResultRow, RunRow,
     RunningAttempt, Status, SweepConfig, SweepRow, SweepRun,
 };
 pub use writer::{FailedForData, Missing, Writer};

@@ -1,6 +1,7 @@
 //! Opening: is this file ours, of our version, and may we use it so?
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::Connection;
@@ -17,7 +18,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// `user_version` of a database that has every migration.
 pub(super) fn version() -> i64 {
-    MIGRATIONS.iter().count().try_into().unwrap_or(i64::MAX)
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
 /// For the one writer; the caller holds the lock. Creates and migrates.
@@ -48,8 +49,40 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
+/// What a database file looks like from outside.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Of a file that nobody writes: without a write-ahead log beside it.
+    fn take(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok()?;
+        let stamp = Self { inode: file.ino(), bytes: file.len(), modified: (file.mtime(), file.mtime_nsec()) };
+        (!log_of(path).exists()).then_some(stamp)
+    }
+
+    /// Whether still nobody has written, and nobody has begun to.
+    pub fn holds(&self, path: &Path) -> bool {
+        Self::take(path).as_ref() == Some(self)
+    }
+}
+
+/// The write-ahead log: there while somebody writes, and after a writer was killed.
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
 /// Read-only: creates no file, blocks nobody.
-pub(super) async fn for_reading(path: &Path) -> Result<SqliteConnection, StoreError> {
+///
+/// While there is no write-ahead log nobody writes. SQLite must then be told that the file is immutable, or it would create a log to
+/// read by; it takes no locks, so what it answers is worth something only as long as the stamp holds.
+pub(super) async fn for_reader(path: &Path) -> Result<(SqliteConnection, Option<Stamp>), StoreError> {
     if !path.exists() {
         return Err(StoreError::unusable(
             path,
@@ -57,14 +90,18 @@ pub(super) async fn for_reading(path: &Path) -> Result<SqliteConnection, StoreEr
         ));
     }
     check_file(path)?;
-    // Without a write-ahead log nobody is writing; SQLite must then be told so, or it would create one to read by.
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let options = options(path).read_only(true).immutable(!Path::new(&wal).exists());
+    let still = Stamp::take(path);
+    let options = options(path).read_only(true).immutable(still.is_some());
     let mut connection =
         SqliteConnection::connect_with(&options).await.map_err(|source| StoreError::from_sqlite(path, source))?;
     check_owner(&mut connection, path, false).await?;
-    Ok(connection)
+    Ok((connection, still))
+}
+
+/// The connection alone.
+#[cfg(test)]
+pub(super) async fn for_reading(path: &Path) -> Result<SqliteConnection, StoreError> {
+    for_reader(path).await.map(|(connection, _)| connection)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

@@ -124,7 +124,7 @@ pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn
     let counts = truth.train.counts();
     let member = |(place, job)| -> Result<Member<'_>, TrainError> {
         let (_, learner) = start(job, data, &counts, &Device::Cpu)?;
-        let (schedule, loss) = (Schedule::new(&job.config.train), loss_of(job, &counts)?);
+        let (schedule, loss) = (Schedule::new(&job.config.train)?, loss_of(job, &counts)?);
         Ok(Member { place, record: Record::new(job)?, learner, schedule, loss })
     };
     let inputs = Inputs { data, loader };

@@ -7,13 +7,13 @@ use super::loader::Loader;
 use crate::model::Model;
 use data::Dataset;
 use imbalance::LabelMatrix;
+use imbalance::evaluation::{self, FittedPolicy};
 use imbalance::loss::{Batch, Loss, sigmoid};
 use imbalance::metric;
 use imbalance::sampler::Draw;
-use imbalance::threshold::Rule;
 use plan::InputShape;
 use protocol::journal::JournalError;
-use protocol::{Event, Job, SplitName};
+use protocol::{Evaluated, Event, Job, SplitName};
 
 /// Rows of one forward pass at least: without gradients there is room for more than a training batch.
 pub const LEAST_BATCH: usize = 64;
@@ -115,20 +115,20 @@ pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) 
 #[derive(Clone, Debug)]
 pub struct Fitted {
     pub epoch: usize,
-    /// The rule that each policy of the job came to.
-    thresholds: Vec<Rule>,
+    policies: Vec<FittedPolicy>,
     pub macro_ap: Option<f64>,
 }
 
-/// The records of one epoch's val scores, with the thresholds fitted on them.
-#[must_use]
-pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> (Fitted, Vec<Event>) {
-    let thresholds: Vec<Rule> = job.policies.iter().map(|policy| policy.fit(scores, truth)).collect();
+/// The records of one epoch's val scores, with the policies fitted on them.
+///
+/// # Errors
+/// [`TrainError::Strategy`]: a policy that this version does not know.
+pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> Result<(Fitted, Vec<Event>), TrainError> {
     let ranking = metric::rank(scores, truth);
     let macro_ap = metric::average::mean_defined(&ranking.ap).map(|mean| mean.mean);
-    let fitted = Fitted { epoch, thresholds, macro_ap };
+    let fitted = Fitted { epoch, policies: evaluation::fit(&job.policies, scores, truth)?, macro_ap };
     let events = records(job, &fitted, SplitName::Val, ranking, scores, truth);
-    (fitted, events)
+    Ok((fitted, events))
 }
 
 /// The records of the test scores of the same epoch, under thresholds that were fitted before test was looked at.
@@ -145,12 +145,8 @@ fn records(
     scores: &[f32],
     truth: &LabelMatrix,
 ) -> Vec<Event> {
-    let (r, a, epoch) = (&job.run, job.attempt, fitted.epoch);
-    let mut events = vec![Event::Rank { r: r.clone(), a, epoch, split, ranking }];
-    events.extend(job.policies.iter().zip(&fitted.thresholds).map(|(policy, thresholds)| {
-        let metric::Decisions { thresholds, counts, samples_f1, subset_accuracy } = metric::decide(scores, truth, thresholds);
-        let policy = policy.clone();
-        Event::Eval { r: r.clone(), a, epoch, split, policy, thresholds, counts, samples_f1, subset_accuracy }
-    }));
+    let evaluated = Evaluated { run: &job.run, attempt: job.attempt, epoch: fitted.epoch, split };
+    let mut events = vec![evaluated.ranking(ranking)];
+    events.extend(evaluated.under(&fitted.policies, scores, truth));
     events
 }

@@ -110,7 +110,7 @@ impl<'a> Record<'a> {
         self.keep_truth(truth)?;
         monitor.begin(self.job, Some(scores.len()))?;
         for (epoch, (facts, scores)) in checkpoint.epochs.iter().zip(&scores).enumerate() {
-            let (fitted, events) = evaluate::on_val(self.job, epoch, scores, &truth.val);
+            let (fitted, events) = evaluate::on_val(self.job, epoch, scores, &truth.val)?;
             self.ranked(fitted);
             self.report(*facts, events, drawn, monitor)?;
         }
@@ -147,7 +147,7 @@ impl<'a> Record<'a> {
         let epoch = self.done();
         let scores = evaluate::scores(logits, SplitName::Val, epoch)?;
         let val_loss = evaluate::loss(loss, logits, val, epoch)?;
-        let (fitted, events) = evaluate::on_val(self.job, epoch, &scores, val);
+        let (fitted, events) = evaluate::on_val(self.job, epoch, &scores, val)?;
         self.folder.scores("val", epoch, val.names.len(), &scores)?;
         if self.ranked(fitted) {
             self.folder.keep_model(state, epoch)?;

@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
         let (model, learner) = start(job, data, &counts, loader.device())?;
         Ok(Self {
             record: Record::new(job)?,
-            schedule: Schedule::new(&job.config.train),
+            schedule: Schedule::new(&job.config.train)?,
             loss: loss_of(job, &counts)?,
             sampler: sampler_of(job, data, &truth.train)?,
             beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::difference::{ALPHA, Difference, LEVEL, Power, family};
 use super::super::load::Run;
 use super::super::question::Split;
+use super::super::score::lower_is_better;
 use super::pairs::{Group, Pairing};
 
 /// Groups compared with the first; a difference is always the group's value minus the first's.
@@ -98,7 +99,7 @@ pub fn compare(sweep: &str, runs: &[Run], first: &Group, others: &[(Group, Pairi
 }
 
 fn one_family(values: &Values, others: &[(Group, Pairing)], rope: f64) -> Family {
-    let lower_is_better = values.metric == "hamming_loss";
+    let lower_is_better = lower_is_better(values.metric);
     let defined = |pairing: &Pairing| -> Vec<(f64, f64)> {
         let both = |(a, b): &(usize, usize)| Some((*values.of_run.get(a)?, *values.of_run.get(b)?));
         pairing.pairs.iter().filter_map(both).collect()

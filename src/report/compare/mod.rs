@@ -20,7 +20,7 @@ use super::difference::LEVEL;
 use super::evidence::{self, Evidence};
 use super::load::{self, Loaded, Run};
 use super::question::{Question, Split};
-use super::score::place;
+use super::score::{is_of_rankings, place};
 use crate::error::Error;
 use archive::runs_folder;
 use imbalance::threshold::Policy;
@@ -72,7 +72,18 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> 
     if ask.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_))) && ask.splits.contains(&Split::Val) {
         notes.push("thresholds are fitted on val: val itself flatters both runs, test tells".to_owned());
     }
-    let splits = ask.splits.iter().map(|&split| runs::on_split(split, &a, &b, groups.as_ref(), ask));
+    let splits: Vec<runs::OnSplit> =
+        ask.splits.iter().filter_map(|&split| runs::on_split(split, &a, &b, groups.as_ref(), ask)).collect();
+    if splits.len() < ask.splits.len() {
+        let untested = [(first, &a), (second, &b)].into_iter().filter(|(_, evidence)| evidence.test.is_none());
+        let untested: Vec<&str> = untested.map(|(run, _)| run.fingerprint.short()).collect();
+        let has = if untested.len() > 1 { "have" } else { "has" };
+        let why = format!("{} {has} no test scores", untested.join(" and "));
+        if splits.is_empty() {
+            return Err(Error::Usage(format!("{why}: --split val compares the two on validation")));
+        }
+        notes.push(format!("{why}: the two are compared on val alone, where strategies and thresholds were chosen"));
+    }
     Ok(Runs {
         first: named(first),
         second: named(second),
@@ -80,7 +91,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> 
         labels: first.facts.labels.clone(),
         level: LEVEL,
         replicates: ask.replicates,
-        splits: splits.collect(),
+        splits,
         notes,
     })
 }
@@ -91,7 +102,7 @@ fn kept(folder: &std::path::Path, run: &RunRow) -> Result<Evidence, Error> {
     let best = run.best_epoch.filter(|_| run.state == "succeeded").and_then(|epoch| usize::try_from(epoch).ok());
     let epoch = best.ok_or_else(|| Error::Usage(format!("run {name} has no result: it is {}", run.state)))?;
     Evidence::read(&folder.join(&run.fingerprint.0), epoch)
-        .map_err(|why| Error::Unexpected(format!("the kept scores of run {name} cannot be read: {why}")))
+        .map_err(|source| Error::KeptScores { run: run.fingerprint.clone(), source })
 }
 
 fn named(run: &RunRow) -> runs::Named {
@@ -141,13 +152,18 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
         let question = Question { split, at: At::Best, policy: Some(policy.clone()), ..Question::default() };
         match load::load(reader, sweep.clone(), &question).await {
             Ok(found) => loaded.push((policy, found)),
-            Err(error @ Error::Unexpected(_)) if !ask.policies_asked => left_out.push(error),
+            Err(error @ Error::NotEvaluated { .. }) if !ask.policies_asked => left_out.push(error),
             Err(error) => return Err(error),
         }
     }
     let Some((_, all)) = loaded.first() else {
         return Err(left_out.pop().unwrap_or_else(|| Error::Unexpected("no policy can be compared".to_owned())));
     };
+    let tested = all.data.iter().any(|facts| facts.test.rows > 0);
+    let splits: Vec<Split> = ask.splits.iter().copied().filter(|split| tested || *split == Split::Val).collect();
+    if splits.is_empty() {
+        return Err(Error::Usage(format!("`{}` has no test scores: --split val compares its groups on validation", sweep.title)));
+    }
     // Comparable data sets are one: same labels, same numbers of rows and positives.
     let (_, of_facts) = super::group::data_sets(&all.data, split);
     let runs: Vec<Run> = all.runs.iter().map(|run| Run { data: of_facts[run.data], ..run.clone() }).collect();
@@ -156,9 +172,9 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
     let paired = |group: &pairs::Group| Ok((group.clone(), pairs::pair(&runs, &all.keys, first, group)?));
     let others = others.iter().map(paired).collect::<Result<Vec<_>, Error>>()?;
     let mut values = Vec::new();
-    for &split in &ask.splits {
+    for &split in &splits {
         for &metric in &ask.metrics {
-            let ranking = statistics::is_of_rankings(metric);
+            let ranking = is_of_rankings(metric);
             for (policy, loaded) in loaded.iter().take(if ranking { 1 } else { usize::MAX }) {
                 let value = |score: &super::score::Score| Some((score.run, score.values[place(metric)]?));
                 let of_run = loaded.shown(split).iter().filter_map(value).collect();
@@ -168,6 +184,12 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
         }
     }
     let mut found = groups::compare(&sweep.title, &runs, first, &others, &values, ask.rope);
+    if splits.len() < ask.splits.len() {
+        found.notes.push(
+            "there are no test scores: the groups are compared on val alone, where strategies and thresholds were chosen"
+                .to_owned(),
+        );
+    }
     found.notes.extend(left_out.iter().map(ToString::to_string));
     for (_, loaded) in &loaded {
         if let Some((run, why)) = loaded.lost.first() {

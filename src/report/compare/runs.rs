@@ -6,10 +6,12 @@ use serde::Serialize;
 use super::super::difference::LEVEL;
 use super::super::evidence::{Evidence, Groups};
 use super::super::question::Split;
+use super::super::score::{is_of_rankings, lower_is_better};
 use super::ask::Ask;
-use super::statistics::{Judged, is_of_rankings};
+use super::statistics::Judged;
 use imbalance::metric::certainty::{Estimate, bootstrap};
 use imbalance::threshold::Policy;
+use store::MetricColumn;
 
 /// Two runs compared; `difference` is always the second minus the first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -86,10 +88,10 @@ impl Paired {
     }
 }
 
-/// The measures of two runs on one split. Rules are fitted on each run's own val scores.
+/// The measures of two runs on one split; `None` where one of them has no such split. Rules are fitted on each run's own val scores.
 #[must_use]
-pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Option<&Groups>, ask: &Ask) -> OnSplit {
-    let rows = first.on(split).truth.rows();
+pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Option<&Groups>, ask: &Ask) -> Option<OnSplit> {
+    let rows = first.on(split)?.truth.rows();
     let groups = groups.and_then(|groups| groups.of(split, rows));
     let policies: Vec<(Option<&Policy>, Vec<&'static str>)> = std::iter::once((None, &ask.metrics))
         .chain(ask.policies.iter().map(|policy| (Some(policy), &ask.metrics)))
@@ -97,19 +99,20 @@ pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Optio
             (policy, metrics.iter().copied().filter(|metric| is_of_rankings(metric) == policy.is_none()).collect())
         })
         .collect();
-    let judged: Vec<[Judged; 2]> =
-        policies.iter().map(|(policy, _)| [first, second].map(|evidence| Judged::new(evidence, split, *policy))).collect();
+    let judge = |policy: Option<&Policy>| Some([Judged::new(first, split, policy)?, Judged::new(second, split, policy)?]);
+    let judged: Vec<[Judged; 2]> = policies.iter().map(|(policy, _)| judge(*policy)).collect::<Option<_>>()?;
     let asked = policies.iter().zip(&judged).flat_map(|((policy, metrics), judged)| {
         metrics.iter().map(move |metric| (*metric, policy.map(ToString::to_string), judged))
     });
     let asked: Vec<_> = asked.collect();
-    let statistics: Vec<_> =
-        asked.iter().flat_map(|(metric, _, judged)| judged.iter().map(|judged| judged.statistic(metric))).collect();
+    let statistic = |metric: &str, judged| Judged::statistic(judged, MetricColumn::named(metric)?.metric);
+    let statistics = asked.iter().flat_map(|(metric, _, judged)| judged.iter().map(|judged| statistic(metric, judged)));
+    let statistics: Vec<_> = statistics.collect::<Option<_>>()?;
     let references: Vec<_> = statistics.iter().map(AsRef::as_ref).collect();
     let estimates = bootstrap(&ask.resampling(rows, groups), &references);
     let measures = asked.iter().zip(estimates.chunks_exact(2)).map(|((metric, policy, _), pair)| {
         let [first, second] = pair else { unreachable!("chunks of two") };
-        let lower_is_better = *metric == "hamming_loss";
+        let lower_is_better = lower_is_better(metric);
         let above = second.mean.minus(&first.mean).share_above(0.0);
         let labels = first.labels.iter().zip(&second.labels).map(|(first, second)| Paired::of(first, second));
         Measure {
@@ -123,5 +126,5 @@ pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Optio
         }
     });
     let count = |groups: &[u32]| groups.iter().collect::<std::collections::BTreeSet<_>>().len();
-    OnSplit { split, rows, groups: groups.map(count), measures: measures.collect() }
+    Some(OnSplit { split, rows, groups: groups.map(count), measures: measures.collect() })
 }

@@ -2,15 +2,10 @@
 
 use super::super::evidence::{Evidence, Rows};
 use super::super::question::Split;
+use imbalance::evaluation::LeaderboardMetric;
 use imbalance::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Statistic};
 use imbalance::metric::{Decide, Rate};
 use imbalance::threshold::{Policy, Rule};
-
-/// Whether a metric needs no threshold.
-#[must_use]
-pub fn is_of_rankings(metric: &str) -> bool {
-    matches!(metric, "macro_ap" | "macro_auc")
-}
 
 /// A run's scores on a split, made ready.
 pub enum Judged {
@@ -26,29 +21,39 @@ pub struct PerRow {
 }
 
 impl Judged {
-    /// As rankings, or under `policy`, fitted on val.
+    /// As rankings, or under `policy`, fitted on val. `None` on test where there is none.
     #[must_use]
-    pub fn new(evidence: &Evidence, split: Split, policy: Option<&Policy>) -> Self {
-        let Rows { scores, truth } = evidence.on(split);
-        let Some(policy) = policy else { return Self::Ranked(Ranked::new(scores, truth)) };
+    pub fn new(evidence: &Evidence, split: Split, policy: Option<&Policy>) -> Option<Self> {
+        let rows = evidence.on(split)?;
+        let Rows { scores, truth } = rows;
+        let Some(policy) = policy else { return Some(Self::Ranked(Ranked::new(scores, truth))) };
         let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);
-        Self::Decided { decided: Decided::new(scores, truth, &rule), rows: PerRow::new(evidence.on(split), &rule) }
+        Some(Self::Decided { decided: Decided::new(scores, truth, &rule), rows: PerRow::new(rows, &rule) })
     }
 
-    /// The statistic that `metric` names; macro F1 for a name that is none of the leaderboard's.
+    /// A metric as a statistic; `None` for a metric of decisions of rankings, or the other way round.
     #[must_use]
-    pub fn statistic(&self, metric: &str) -> Box<dyn Statistic + '_> {
-        match (self, metric) {
-            (Self::Ranked(ranked), "macro_auc") => Box::new(ranked.metric(RankedMetric::RocAuc)),
-            (Self::Ranked(ranked), _) => Box::new(ranked.metric(RankedMetric::AveragePrecision)),
-            (Self::Decided { decided, .. }, "micro_f1") => Box::new(decided.micro(Rate::F(1.0))),
-            (Self::Decided { decided, .. }, "weighted_f1") => Box::new(decided.weighted(Rate::F(1.0))),
-            (Self::Decided { decided, .. }, "macro_precision") => Box::new(decided.rate(Rate::Precision)),
-            (Self::Decided { decided, .. }, "macro_recall") => Box::new(decided.rate(Rate::Recall)),
-            (Self::Decided { rows, .. }, "samples_f1") => Box::new(rows.f1.clone()),
-            (Self::Decided { rows, .. }, "subset_accuracy") => Box::new(rows.exact.clone()),
-            (Self::Decided { rows, .. }, "hamming_loss") => Box::new(rows.wrong.clone()),
-            (Self::Decided { decided, .. }, _) => Box::new(decided.rate(Rate::F(1.0))),
+    pub fn statistic(&self, metric: LeaderboardMetric) -> Option<Box<dyn Statistic + '_>> {
+        let (decided, rows) = match self {
+            Self::Ranked(ranked) => {
+                return match metric {
+                    LeaderboardMetric::MacroAp => Some(Box::new(ranked.metric(RankedMetric::AveragePrecision))),
+                    LeaderboardMetric::MacroAuc => Some(Box::new(ranked.metric(RankedMetric::RocAuc))),
+                    _ => None,
+                };
+            }
+            Self::Decided { decided, rows } => (decided, rows),
+        };
+        match metric {
+            LeaderboardMetric::MacroF1 => Some(Box::new(decided.rate(Rate::F(1.0)))),
+            LeaderboardMetric::MicroF1 => Some(Box::new(decided.micro(Rate::F(1.0)))),
+            LeaderboardMetric::WeightedF1 => Some(Box::new(decided.weighted(Rate::F(1.0)))),
+            LeaderboardMetric::MacroPrecision => Some(Box::new(decided.rate(Rate::Precision))),
+            LeaderboardMetric::MacroRecall => Some(Box::new(decided.rate(Rate::Recall))),
+            LeaderboardMetric::SamplesF1 => Some(Box::new(rows.f1.clone())),
+            LeaderboardMetric::SubsetAccuracy => Some(Box::new(rows.exact.clone())),
+            LeaderboardMetric::HammingLoss => Some(Box::new(rows.wrong.clone())),
+            LeaderboardMetric::MacroAp | LeaderboardMetric::MacroAuc => None,
         }
     }
 }
@@ -77,11 +82,10 @@ impl PerRow {
 mod tests {
     use super::*;
     use imbalance::LabelMatrix;
-    use imbalance::metric::average::{Averages, mean_defined};
+    use imbalance::evaluation::Evaluation;
     use imbalance::metric::certainty::{Resampling, bootstrap};
-    use imbalance::metric::{decide, rank};
     use imbalance::rng::Rng;
-    use store::METRICS;
+    use store::{COLUMNS, MetricColumn};
 
     /// 3 labels, 90 rows.
     fn rows(seed: u64) -> Rows {
@@ -95,29 +99,18 @@ mod tests {
     /// The point estimate of every column is the leaderboard's own.
     #[test]
     fn every_metric_is_the_leaderboards() {
-        let evidence = Evidence { val: rows(1), test: rows(2) };
-        let Rows { scores, truth } = &evidence.test;
+        let evidence = Evidence { val: rows(1), test: Some(rows(2)) };
+        let Rows { scores, truth } = evidence.judged();
         let policies = ["0.4", "max_f1", "rcut(r=1)"].map(imbalance::threshold::parse);
         for policy in policies.map(Result::unwrap) {
-            let decisions = decide(scores, truth, &policy.fit(&evidence.val.scores, &evidence.val.truth));
-            let (averages, ranking) = (Averages::of(&decisions.counts), rank(scores, truth));
-            for metric in METRICS {
-                let judged = Judged::new(&evidence, Split::Test, (!is_of_rankings(metric)).then_some(&policy));
+            let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);
+            let evaluation = Evaluation::new(scores, truth, &rule);
+            for MetricColumn { name, metric, .. } in COLUMNS {
+                let judged = Judged::new(&evidence, Split::Test, metric.needs_threshold().then_some(&policy)).unwrap();
                 let resampling = Resampling { rows: 90, groups: None, replicates: 2, seed: 0, jackknife: 0 };
-                let found = bootstrap(&resampling, &[judged.statistic(metric).as_ref()])[0].mean.point;
-                let wanted = match metric {
-                    "macro_f1" => averages.macro_f1,
-                    "micro_f1" => averages.micro_f1,
-                    "weighted_f1" => averages.weighted_f1,
-                    "samples_f1" => decisions.samples_f1,
-                    "macro_precision" => averages.macro_precision,
-                    "macro_recall" => averages.macro_recall,
-                    "macro_ap" => mean_defined(&ranking.ap).unwrap().mean,
-                    "macro_auc" => mean_defined(&ranking.auc).unwrap().mean,
-                    "hamming_loss" => averages.hamming_loss,
-                    _ => decisions.subset_accuracy,
-                };
-                assert!((found - wanted).abs() < 1e-12, "{metric} under {policy}: {found} {wanted}");
+                let found = bootstrap(&resampling, &[judged.statistic(metric).unwrap().as_ref()])[0].mean.point;
+                let wanted = evaluation.value(metric).unwrap();
+                assert!((found - wanted).abs() < 1e-12, "{name} under {policy}: {found} {wanted}");
             }
         }
     }

@@ -6,6 +6,8 @@
 use super::super::cells::number;
 use super::super::compare::table::signed;
 use super::super::lint::listed;
+use super::super::naming;
+use super::super::question::Split;
 use super::view::{Arm, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::point;
 use imbalance::shown::shown;
@@ -27,10 +29,11 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     better.sort_by(|a, b| mean(&b.val_ap).total_cmp(&mean(&a.val_ap)));
     let proven = better.iter().copied().find(|arm| is_proven(arm, setting.seeds_needed));
     if let Some(best) = proven {
-        sentences.push(ranks_better(best, &others, rope));
+        sentences.push(ranks_better(best, &others, setting, rope));
         sentences.push(format!(
-            "Then tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on test.",
-            value(&best.f1_tuned)
+            "Then tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {}.",
+            value(&best.f1_tuned),
+            setting.judged.name()
         ));
         return Recommendation { rule: Rule::RanksBetter, arm: Some(best.arm.clone()), candidate: None, sentences };
     }
@@ -38,7 +41,7 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
         others.iter().filter(|arm| arm.val_ranking == Some(Verdict::Unknown)).map(|arm| arm.arm.clone()).collect();
     let (rule, candidate) = match better.first() {
         Some(candidate) => {
-            sentences.push(more_seeds(candidate, setting.seeds_needed));
+            sentences.push(more_seeds(candidate, setting));
             (Rule::MoreSeeds, Some(candidate.arm.clone()))
         }
         None if !unknown.is_empty() => {
@@ -57,13 +60,14 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     };
     let until = if rule == Rule::OperatingPoint { "Keep" } else { "Until then keep" };
     sentences.push(format!(
-        "{until} {} and tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on test instead of {} at 0.5, and its scores stay {}.",
+        "{until} {} and tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {} instead of {} at 0.5, and its scores stay {}.",
         baseline.arm,
         value(&baseline.f1_tuned),
+        setting.judged.name(),
         value(&baseline.f1_half),
         if baseline.calibration.worst_gap.abs() <= 0.05 { "probabilities" } else { "what they are" }
     ));
-    sentences.extend(at_half(baseline, &others, rope));
+    sentences.extend(at_half(baseline, &others, setting.judged, rope));
     Recommendation { rule, arm: Some(baseline.arm.clone()), candidate, sentences }
 }
 
@@ -85,20 +89,26 @@ fn is_proven(arm: &Arm, needed: usize) -> bool {
     })
 }
 
-fn ranks_better(best: &Arm, others: &[&Arm], rope: Rope) -> String {
+/// What test adds to a difference on val; nothing where val is all there is.
+fn and_on_test(arm: &Arm, setting: &Setting) -> String {
+    if setting.judged == Split::Test { format!(" and {} on test", signed(mean(&arm.ap))) } else { String::new() }
+}
+
+fn ranks_better(best: &Arm, others: &[&Arm], setting: &Setting, rope: Rope) -> String {
     let seeds = best.val_ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
     let close = |arm: &&&Arm| arm.arm != best.arm && mean(&best.val_ap) - mean(&arm.val_ap) <= rope.ap;
     let equals: Vec<String> = others.iter().filter(close).map(|arm| arm.arm.clone()).collect();
     let equals = if equals.is_empty() { String::new() } else { format!("; {} rank as well", listed(&equals)) };
     format!(
-        "Train with {}: it ranks better, AP {} on val over {seeds} seeds and {} on test{equals}.",
+        "Train with {}: it ranks better, AP {} on val over {seeds} seeds{}{equals}.",
         best.arm,
         signed(mean(&best.val_ap)),
-        signed(mean(&best.ap))
+        and_on_test(best, setting)
     )
 }
 
-fn more_seeds(candidate: &Arm, needed: usize) -> String {
+fn more_seeds(candidate: &Arm, setting: &Setting) -> String {
+    let needed = setting.seeds_needed;
     let seeds = candidate.val_ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
     let what = if seeds >= needed {
         "but the seeds do not agree enough".to_owned()
@@ -112,17 +122,17 @@ fn more_seeds(candidate: &Arm, needed: usize) -> String {
         "add seeds to the grid and `sweep run` again: what is recorded is not trained twice"
     };
     format!(
-        "{} may rank better (AP {} on val, {} on test, {seeds}), {what}; {advice}.",
+        "{} may rank better (AP {} on val{}, {seeds}), {what}; {advice}.",
         candidate.arm,
         signed(mean(&candidate.val_ap)),
-        signed(mean(&candidate.ap))
+        and_on_test(candidate, setting).replace(" and ", ", ")
     )
 }
 
 fn undecided(unknown: &[String], baseline: &Arm, setting: &Setting, rope: Rope) -> String {
     let seeds = setting.power.as_ref().map_or(0, |power| power.pairs);
     let more = if seeds >= setting.seeds_needed {
-        "more val and test rows would tell".to_owned()
+        format!("more {} would tell", if setting.judged == Split::Test { "val and test rows" } else { "val rows" })
     } else {
         format!("{} seeds and more val rows would tell", setting.seeds_needed)
     };
@@ -149,7 +159,7 @@ fn trivial(setting: &Setting, rope: Rope) -> Option<String> {
 }
 
 /// For whoever cannot move the threshold: chosen on val, its worth told on test.
-fn at_half(baseline: &Arm, others: &[&Arm], rope: Rope) -> Option<String> {
+fn at_half(baseline: &Arm, others: &[&Arm], judged: Split, rope: Rope) -> Option<String> {
     let most = others.iter().map(|arm| arm.val_f1_half).fold(f64::NEG_INFINITY, f64::max);
     // The first of those that are as good: the plainer one, as sweep files are written.
     let best = others.iter().find(|arm| most - arm.val_f1_half < 1e-3)?;
@@ -161,9 +171,10 @@ fn at_half(baseline: &Arm, others: &[&Arm], rope: Rope) -> Option<String> {
         let tuned =
             baseline.f1_tuned.value.map_or_else(String::new, |value| format!(", tuned {} {}", baseline.arm, point(value.mean)));
         format!(
-            "If the threshold has to stay at 0.5, {} has the best F1 there on val: {} on test ({} {}{tuned}){price}.",
+            "If the threshold has to stay at 0.5, {} has the best F1 there on val: {} on {} ({} {}{tuned}){price}.",
             best.arm,
             value(&best.f1_half),
+            judged.name(),
             baseline.arm,
             value(&baseline.f1_half)
         )
@@ -177,6 +188,10 @@ fn nothing(setting: &Setting, rope: Rope) -> Recommendation {
         (Some(baseline), 1) if baseline.exact => format!(
             "There is only {} here: add strategies to the grid, such as pos_weight = [\"none\", \"sqrt\", \"neg_over_pos\"], to compare them with it.",
             baseline.arm
+        ),
+        (None, 1) if setting.arms[0].arm == naming::IMPORTED => format!(
+            "These scores were imported: compare them with other runs on the same rows, `sweep compare {} RUN`.",
+            setting.arms[0].runs.first().map_or("RUN", |run| run.get(..8).unwrap_or(run))
         ),
         (Some(baseline), _) => format!("No strategy has a run with a seed of {}: give all of them the same seeds.", baseline.arm),
         (None, _) => "There is nothing to compare with: add loss = \"bce\", pos_weight = \"none\", sampler = \"shuffle\" to the grid.".to_owned(),

@@ -5,6 +5,7 @@ use super::super::cells::{Grid, Head, NONE, number, percent, shorten};
 use super::super::compare::table::{interval, signed};
 use super::super::difference::{LEVEL, probability};
 use super::super::lint::{Lint, listed};
+use super::super::question::Split;
 use super::measure::Repair;
 use super::verdict::SEEDS;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
@@ -79,7 +80,10 @@ fn of_setting(setting: &Setting) -> Vec<Block> {
         _ => {}
     }
     blocks.extend(setting.arms.iter().map(|arm| Block::Item(arm.arm.clone(), arm.sentence.clone())));
-    blocks.push(Block::Heading(format!("Ranking on {} test rows: average precision, mean over labels", setting.rows.test)));
+    blocks.push(Block::Heading({
+        let (rows, split) = if setting.judged == Split::Test { (setting.rows.test, "test") } else { (setting.rows.val, "val") };
+        format!("Ranking on {rows} {split} rows: average precision, mean over labels")
+    }));
     blocks.push(Block::Table(effects(setting)));
     let left_out: usize = setting.arms.iter().map(|arm| arm.left_out).sum();
     if left_out > 0 {
@@ -87,7 +91,8 @@ fn of_setting(setting: &Setting) -> Vec<Block> {
         blocks.push(Block::Text(words));
     }
     blocks.push(Block::Heading(format!(
-        "Decisions: macro F1 on test, where predicting every label for every row gives {}; and how much tuning flatters val",
+        "Decisions: macro F1 on {}, where predicting every label for every row gives {}; and how much tuning flatters val",
+        setting.judged.name(),
         number(setting.all_positive)
     )));
     blocks.push(Block::Table(decisions(setting)));
@@ -96,7 +101,7 @@ fn of_setting(setting: &Setting) -> Vec<Block> {
     if setting.labels.len() > LABELS {
         blocks.push(Block::Text(format!("the {LABELS} rarest of {} labels; --format json has all", setting.labels.len())));
     }
-    blocks.push(Block::Heading("Scores as probabilities: calibration on test".to_owned()));
+    blocks.push(Block::Heading(format!("Scores as probabilities: calibration on {}", setting.judged.name())));
     blocks.push(Block::Table(calibrations(setting)));
     if let Some(sentence) = setting.power.as_ref().and_then(|power| power.sentence.as_ref()) {
         blocks.push(Block::Text(sentence.clone()));

@@ -1,7 +1,7 @@
 //! What resampled rows say of the differences between arms and their baseline, for the runs of one seed and averaged over seeds. Pure.
 
 use super::super::difference::{LEVEL, resampling};
-use super::super::evidence::{Evidence, Groups};
+use super::super::evidence::{Evidence, Groups, Rows};
 use super::super::question::Split;
 use super::measure::tuning;
 use imbalance::metric::Rate;
@@ -10,16 +10,16 @@ use imbalance::metric::certainty::{Decided, Estimate, Estimates, Ranked, RankedM
 /// Differences between an arm's run and the baseline's of the same seed, resampled.
 #[derive(Clone, Debug)]
 pub struct Resampled {
-    /// Macro AP on test.
+    /// Macro AP on test, or on val where there is no test.
     pub ap: Estimate,
-    /// AP of each label on test.
+    /// AP of each label there.
     pub label_ap: Vec<Estimate>,
-    /// Macro F1 on test at 0.5 and at the thresholds tuned on val, held fixed.
+    /// Macro F1 there at 0.5 and at the thresholds tuned on val, held fixed.
     pub f1_half: Estimate,
     pub f1_tuned: Estimate,
     /// Macro AP on val, where strategies are chosen.
     pub val_ap: Estimate,
-    /// (label, resample) pairs on test without a positive.
+    /// (label, resample) pairs there without a positive.
     pub dropped: usize,
 }
 
@@ -34,7 +34,7 @@ pub struct Bounds {
 #[must_use]
 pub fn resample(baseline: &Evidence, arms: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec<Resampled> {
     let all: Vec<&Evidence> = std::iter::once(baseline).chain(arms.iter().copied()).collect();
-    let test = on_test(&all, groups, replicates);
+    let test = on_judged(&all, groups, replicates);
     let val = on_val(&all, groups, replicates);
     let Some(([ap, half, tuned], first_val)) = test.first().zip(val.first()) else { return Vec::new() };
     let against = |(arm, arm_val): (&[Estimates; 3], &Estimates)| {
@@ -51,15 +51,16 @@ pub fn resample(baseline: &Evidence, arms: &[&Evidence], groups: Option<&Groups>
     test.iter().zip(&val).skip(1).map(against).collect()
 }
 
-/// AP, F1 at 0.5 and F1 at tuned thresholds of every run.
-fn on_test(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec<[Estimates; 3]> {
+/// AP, F1 at 0.5 and F1 at tuned thresholds of every run, on the rows that judge.
+fn on_judged(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec<[Estimates; 3]> {
     let judged: Vec<(Ranked, Decided, Decided)> = all
         .iter()
-        .map(|Evidence { val, test }| {
+        .map(|evidence| {
+            let (val, Rows { scores, truth }) = (&evidence.val, evidence.judged());
             let rule = tuning().fit(&val.scores, &val.truth);
-            let half = vec![0.5f32; test.truth.names.len()];
-            let decided = |rule: &dyn imbalance::metric::Decide| Decided::new(&test.scores, &test.truth, rule);
-            (Ranked::new(&test.scores, &test.truth), decided(&half), decided(&rule))
+            let half = vec![0.5f32; truth.names.len()];
+            let decided = |rule: &dyn imbalance::metric::Decide| Decided::new(scores, truth, rule);
+            (Ranked::new(scores, truth), decided(&half), decided(&rule))
         })
         .collect();
     let statistics: Vec<Box<dyn Statistic + '_>> = judged
@@ -69,7 +70,8 @@ fn on_test(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec
             [Box::new(ranked.metric(RankedMetric::AveragePrecision)), Box::new(half.rate(f1)), Box::new(tuned.rate(f1))]
         })
         .collect();
-    let mut found = run(all, Split::Test, groups, replicates, &statistics).into_iter();
+    let split = if all.first().is_some_and(|evidence| evidence.test.is_some()) { Split::Test } else { Split::Val };
+    let mut found = run(all, split, groups, replicates, &statistics).into_iter();
     let mut triples = Vec::new();
     while let (Some(ap), Some(half), Some(tuned)) = (found.next(), found.next(), found.next()) {
         triples.push([ap, half, tuned]);
@@ -93,7 +95,7 @@ fn run(
     replicates: usize,
     statistics: &[Box<dyn Statistic + '_>],
 ) -> Vec<Estimates> {
-    let rows = all.first().map_or(0, |evidence| evidence.on(split).truth.rows());
+    let rows = all.first().and_then(|evidence| evidence.on(split)).map_or(0, |rows| rows.truth.rows());
     let groups = groups.and_then(|groups| groups.of(split, rows));
     let references: Vec<&dyn Statistic> = statistics.iter().map(AsRef::as_ref).collect();
     bootstrap(&resampling(rows, groups, replicates), &references)

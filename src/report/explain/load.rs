@@ -15,7 +15,7 @@ use super::Ask;
 use super::arms::{self, Case, settings};
 use super::effect::resample;
 use super::measure::{macro_f1, measure};
-use super::summarise::{Findings, summarise};
+use super::summarise::{Findings, judges, summarise};
 use super::view::Explanation;
 use crate::error::Error;
 use archive::runs_folder;
@@ -61,6 +61,18 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
         seen += findings.measured.len();
         warnings.extend(field.trained(setting, &findings));
         views.push(summarise(setting, &field.cases, &field.facts[setting.data], &findings, ask.rope));
+    }
+    let untested = settings.iter().filter(|setting| field.facts[setting.data].test.rows == 0).count();
+    if untested > 0 {
+        let where_ = if untested < settings.len() {
+            format!("{untested} of {} settings have", settings.len())
+        } else {
+            "there are".to_owned()
+        };
+        field.notes.push(format!(
+            "{where_} no test scores: val judges instead; tuned thresholds and repaired probabilities are held out there, fitted on nine \
+             tenths and judged on the tenth, but strategies chosen on val look better on it than they are"
+        ));
     }
     if let (0, Some(why)) = (seen, field.notes.first()) {
         return Err(Error::Unexpected(format!("nothing can be explained without kept scores: {why}")));
@@ -141,7 +153,8 @@ impl Field {
 
     fn trained(&self, setting: &arms::Setting, findings: &Findings) -> Vec<lint::Lint> {
         let facts = &self.facts[setting.data];
-        let everything = facts.test.positives.iter().map(|&n| Counts::all_positive(facts.test.rows, n));
+        let (_, counts) = judges(facts);
+        let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
         let all_positive = macro_f1(&everything.collect::<Vec<_>>());
         let of_arm = |arm: &arms::Arm| arm.cases.clone();
         let cases = setting.arms.iter().flat_map(of_arm).filter_map(|case| Some((case, findings.measured.get(&case)?)));
@@ -150,8 +163,8 @@ impl Field {
                 name: &self.cases[case].name,
                 labels: &facts.labels,
                 health: &measured.health,
-                f1_half: macro_f1(&measured.test.half),
-                f1_tuned: macro_f1(&measured.test.tuned),
+                f1_half: macro_f1(&measured.judged.half),
+                f1_tuned: macro_f1(&measured.judged.tuned),
                 all_positive,
                 optimism: measured.optimism,
                 label_optimism: &measured.label_optimism,

@@ -1,5 +1,6 @@
 //! One run, judged: ranking, decisions at 0.5 and at tuned thresholds, calibration, and how far tuned thresholds flatter it. Pure.
-//! Rules and calibrators are fitted on val; what they do is read on test.
+//! Rules and calibrators are fitted on val; what they do is read on test, or, without test scores, on parts of val that they did
+//! not see.
 
 use super::super::difference::SEED;
 use super::super::evidence::{Evidence, Rows};
@@ -27,14 +28,15 @@ pub struct Measured {
     pub stands_for: Vec<f64>,
     /// With the largest F1 on val.
     pub thresholds: Vec<f32>,
-    pub test: OnSplit,
+    /// On test, or on val where there is no test.
+    pub judged: OnSplit,
     pub val: OnSplit,
     /// Of the macro F1 of tuned thresholds on val: in sample minus held out.
     pub optimism: f64,
     pub label_optimism: Vec<f64>,
-    /// On test.
+    /// On the rows of `judged`.
     pub calibration: Vec<Calibration>,
-    /// On test, after scores were turned back into probabilities.
+    /// The same after scores were turned back into probabilities.
     pub repaired: Vec<Calibration>,
     pub repair: Repair,
     pub health: lint::Health,
@@ -82,33 +84,56 @@ pub fn tuning() -> Policy {
 /// Judges the run of `case` by what it kept. `groups` are those of the val rows.
 #[must_use]
 pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>) -> Measured {
-    let Evidence { val, test } = evidence;
+    let (val, judged) = (&evidence.val, evidence.judged());
     let labels = val.truth.names.len();
     let policy = tuning();
     let fitted = cross_fit(&val.scores, &val.truth, groups, FOLDS, SEED, |scores, truth| policy.fit(scores, truth));
     let rule = policy.fit(&val.scores, &val.truth);
-    let tuned = decide(&test.scores, &test.truth, &rule);
+    let tuned = decide(&judged.scores, &judged.truth, &rule);
     // Without val rows of both classes it still is a line: Platt's targets are tame.
     let lines: Vec<Option<Platt>> = (0..labels).map(|label| Platt::fit(&column(val, label))).collect();
     let platt = |label: usize, score: f32| lines[label].as_ref().map_or(f64::from(score), |line| line.apply(score));
     let loss = loss_of(case, facts).filter(|_| !lint::moves_prevalence(&case.config.sampler.kind));
     let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
-    let inverted = invert_link(&test.scores, labels, link);
+    let inverted = invert_link(&judged.scores, labels, link);
     let repair = if inverted.is_some() { Repair::Link } else { Repair::Platt };
-    let probabilities = inverted.unwrap_or_else(|| recalibrate(&test.scores, labels, platt));
+    let probabilities = inverted.unwrap_or_else(|| match &evidence.test {
+        Some(test) => recalibrate(&test.scores, labels, platt),
+        None => held_out_platt(val),
+    });
     Measured {
         eta: (0..labels).map(|label| link(label, 0.0)).collect(),
         stands_for: (0..labels).map(|label| platt(label, 0.5)).collect(),
-        test: OnSplit { tuned: tuned.counts, ..on_split(test) },
+        judged: OnSplit {
+            tuned: if evidence.test.is_some() { tuned.counts } else { fitted.held_out.clone() },
+            ..on_split(judged)
+        },
         val: OnSplit { tuned: fitted.held_out.clone(), ..on_split(val) },
         thresholds: tuned.thresholds,
         optimism: fitted.optimism(Rate::F(1.0), Average::Macro),
         label_optimism: (0..labels).map(|label| CrossFit::of_label(&fitted, label, Rate::F(1.0))).collect(),
-        calibration: judge(&test.scores, &test.truth),
-        repaired: judge(&probabilities, &test.truth),
+        calibration: judge(&judged.scores, &judged.truth),
+        repaired: judge(&probabilities, &judged.truth),
         repair,
         health: lint::Health::of(val),
     }
+}
+
+/// Each tenth of the rows through Platt's lines of the other nine.
+fn held_out_platt(rows: &Rows) -> Vec<f32> {
+    let labels = rows.truth.names.len();
+    let mut probabilities = rows.scores.clone();
+    for label in 0..labels {
+        let cells = column(rows, label);
+        for fold in 0..FOLDS {
+            let others: Vec<_> = cells.iter().enumerate().filter(|(row, _)| row % FOLDS != fold).map(|(_, cell)| *cell).collect();
+            let Some(line) = Platt::fit(&others) else { continue };
+            for (row, (score, _)) in cells.iter().enumerate().filter(|(row, _)| row % FOLDS == fold) {
+                probabilities[row * labels + label] = line.apply(*score) as f32;
+            }
+        }
+    }
+    probabilities
 }
 
 fn on_split(rows: &Rows) -> OnSplit {
@@ -142,14 +167,14 @@ pos_weight = ["none", "neg_over_pos"]"#,
         for (label, weight) in weights.iter().enumerate() {
             assert!((weighted.eta[label].unwrap() - 1.0 / (1.0 + weight)).abs() < 1e-12);
             assert!((weighted.stands_for[label] - weighted.eta[label].unwrap()).abs() < 0.02, "{:?}", weighted.stands_for);
-            assert!((plain.test.ap[label].unwrap() - weighted.test.ap[label].unwrap()).abs() < 1e-6);
+            assert!((plain.judged.ap[label].unwrap() - weighted.judged.ap[label].unwrap()).abs() < 1e-6);
         }
         assert_eq!((weighted.repair, plain.eta[0]), (Repair::Link, Some(0.5)));
         assert!(weighted.calibration[0].gap > 0.2 && weighted.repaired[0].gap.abs() < 0.02);
         assert!(weighted.calibration[0].ece > 0.2 && weighted.repaired[0].ece < 0.02);
         // the same decisions at tuned thresholds, many more at 0.5
-        assert!((macro_f1(&plain.test.tuned) - macro_f1(&weighted.test.tuned)).abs() < 0.005);
-        assert!(weighted.test.half[0].predicted_rate() > 5.0 * plain.test.half[0].predicted_rate());
+        assert!((macro_f1(&plain.judged.tuned) - macro_f1(&weighted.judged.tuned)).abs() < 0.005);
+        assert!(weighted.judged.half[0].predicted_rate() > 5.0 * plain.judged.half[0].predicted_rate());
         assert!(plain.optimism > -0.01 && plain.optimism < 0.03, "{}", plain.optimism);
     }
 
@@ -164,5 +189,19 @@ sampler = ["class_aware"]"#,
         assert_eq!((found.eta.as_slice(), found.repair), (&[None, None][..], Repair::Platt));
         assert!((found.stands_for[1] - sigmoid(-1.0)).abs() < 0.03, "{:?}", found.stands_for);
         assert!(found.repaired[1].ece < 0.03);
+    }
+
+    /// Without test scores val judges, held out: nearly what test says, and never what was fitted on the same rows.
+    #[test]
+    fn val_alone_will_do() {
+        let cases = cases("loss = [\"bce\"]\nsampler = [\"class_aware\"]");
+        let both = evidence(1, |_, u, _| sigmoid(u + 1.0));
+        let val = Evidence { test: None, ..both.clone() };
+        let (tested, found) = (measure(&cases[0], &facts(), &both, None), measure(&cases[0], &facts(), &val, None));
+        assert_eq!((found.judged.ap, found.judged.half), (found.val.ap.clone(), found.val.half.clone()));
+        assert_eq!((&found.judged.tuned, &found.val.tuned), (&tested.val.tuned, &tested.val.tuned));
+        assert_eq!((&found.stands_for, found.repair, found.optimism), (&tested.stands_for, Repair::Platt, tested.optimism));
+        assert!((macro_f1(&found.judged.tuned) - macro_f1(&tested.judged.tuned)).abs() < 0.06);
+        assert!(found.calibration[0].ece > 0.1 && found.repaired.iter().all(|label| label.ece < 0.03), "{:?}", found.repaired);
     }
 }

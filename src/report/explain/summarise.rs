@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::difference::{Difference, Power, family};
 use super::super::lint;
+use super::super::question::Split;
 use super::super::summary::Spread;
 use super::advice::{SEEDS_NEEDED, advise};
 use super::arms::{self, Case};
@@ -12,6 +13,7 @@ use super::measure::{Measured, macro_f1};
 use super::verdict::verdict;
 use super::view::{Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, Rows, Rule, Setting};
 use super::words::{Known, sentence};
+use imbalance::LabelCounts;
 use imbalance::metric::Counts;
 use imbalance::metric::average::{Averages, mean_defined};
 use imbalance::metric::certainty::Estimate;
@@ -43,9 +45,9 @@ fn macro_ap(ap: &[Option<f64>]) -> Option<f64> {
 
 /// The metrics that are compared, and where their resamples are.
 const METRICS: [(Metric, Place); 4] = [
-    (|run| macro_ap(&run.test.ap), |resampled| &resampled.ap),
-    (|run| Some(macro_f1(&run.test.half)), |resampled| &resampled.f1_half),
-    (|run| Some(macro_f1(&run.test.tuned)), |resampled| &resampled.f1_tuned),
+    (|run| macro_ap(&run.judged.ap), |resampled| &resampled.ap),
+    (|run| Some(macro_f1(&run.judged.half)), |resampled| &resampled.f1_half),
+    (|run| Some(macro_f1(&run.judged.tuned)), |resampled| &resampled.f1_tuned),
     (|run| macro_ap(&run.val.ap), |resampled| &resampled.val_ap),
 ];
 
@@ -85,15 +87,19 @@ pub fn summarise(setting: &arms::Setting, cases: &[Case], facts: &DataFacts, fin
     for (arm, &place) in arms.iter_mut().zip(&present) {
         let case = &cases[setting.arms[place].cases[0]];
         let plain = case.config.loss.kind == "bce" && !lint::moves_prevalence(&case.config.sampler.kind);
-        let known = Known { weights: plain.then_some(case.weights.as_slice()), test_rows: facts.test.rows, rope_f1: rope.f1 };
+        let (split, counts) = judges(facts);
+        let known =
+            Known { weights: plain.then_some(case.weights.as_slice()), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
         arm.sentence = sentence(arm, first.as_ref(), known);
     }
     let power = Power::of(&pairs.iter().map(Vec::len).collect::<Vec<_>>());
-    let everything = facts.test.positives.iter().map(|&n| Counts::all_positive(facts.test.rows, n));
+    let (split, counts) = judges(facts);
+    let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
     let missing = order.iter().filter(|arm| !present.contains(arm)).map(|&arm| setting.arms[arm].name.clone());
     let mut view = Setting {
         setting: setting.name.clone(),
         content: facts.content.clone(),
+        judged: split,
         rows: Rows { train: facts.train.rows, val: facts.val.rows, test: facts.test.rows },
         labels: labels(facts),
         baseline: baseline.map(|baseline| Reference { arm: setting.arms[baseline.arm].name.clone(), exact: baseline.exact }),
@@ -114,10 +120,17 @@ fn order(setting: &arms::Setting) -> Vec<usize> {
     first.into_iter().chain((0..setting.arms.len()).filter(|arm| Some(*arm) != first)).collect()
 }
 
+/// The split that judges, and its counts: test, or val where there is no test.
+#[must_use]
+pub fn judges(facts: &DataFacts) -> (Split, &LabelCounts) {
+    if facts.test.rows > 0 { (Split::Test, &facts.test) } else { (Split::Val, &facts.val) }
+}
+
 fn labels(facts: &DataFacts) -> Vec<Label> {
+    let (_, counts) = judges(facts);
     let label = |(at, label): (usize, &String)| Label {
         label: label.clone(),
-        prevalence: facts.test.positives[at] as f64 / facts.test.rows.max(1) as f64,
+        prevalence: counts.positives[at] as f64 / counts.rows.max(1) as f64,
         val_positives: facts.val.positives[at],
     };
     facts.labels.iter().enumerate().map(label).collect()
@@ -204,18 +217,18 @@ fn label(at: usize, facts: &DataFacts, runs: &[&Measured], resampled: &[&Resampl
         // The same for every seed; one without a closed form anywhere has none.
         eta: runs.iter().map(|run| run.eta[at]).collect::<Option<Vec<f64>>>().and_then(|eta| eta.first().copied()),
         stands_for: mean(&|run| run.stands_for[at]),
-        ap: some(&|run| run.test.ap[at]),
+        ap: some(&|run| run.judged.ap[at]),
         ap_change: changes.map(|spread| spread.mean),
         ap_change_over_rows: over_rows(resampled.iter().map(|run| &run.label_ap[at])),
         shown: Spread::of(drawn.iter().filter_map(|drawn| drawn.prevalence.get(at).copied())).map(|spread| spread.mean),
         train_prevalence: facts.train.positives[at] as f64 / facts.train.rows.max(1) as f64,
-        prevalence: mean(&|run| run.test.half[at].prevalence()),
-        predicted_rate: mean(&|run| run.test.half[at].predicted_rate()),
-        predicted_rate_tuned: mean(&|run| run.test.tuned[at].predicted_rate()),
-        f1_half: mean(&|run| run.test.half[at].f1()),
-        f1_tuned: mean(&|run| run.test.tuned[at].f1()),
-        precision_tuned: mean(&|run| run.test.tuned[at].precision()),
-        recall_tuned: mean(&|run| run.test.tuned[at].recall()),
+        prevalence: mean(&|run| run.judged.half[at].prevalence()),
+        predicted_rate: mean(&|run| run.judged.half[at].predicted_rate()),
+        predicted_rate_tuned: mean(&|run| run.judged.tuned[at].predicted_rate()),
+        f1_half: mean(&|run| run.judged.half[at].f1()),
+        f1_tuned: mean(&|run| run.judged.tuned[at].f1()),
+        precision_tuned: mean(&|run| run.judged.tuned[at].precision()),
+        recall_tuned: mean(&|run| run.judged.tuned[at].recall()),
         threshold: mean(&|run| f64::from(run.thresholds[at])),
         optimism: mean(&|run| run.label_optimism[at]),
         ece: mean(&|run| run.calibration[at].ece),

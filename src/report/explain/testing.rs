@@ -58,5 +58,5 @@ pub fn evidence(seed: u64, score: impl Fn(usize, f64, f64) -> f64) -> Evidence {
         let names = ["0", "1"].map(str::to_owned);
         Rows { scores, truth: LabelMatrix { names: names.into(), values } }
     };
-    Evidence { val: split("val"), test: split("test") }
+    Evidence { val: split("val"), test: Some(split("test")) }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::super::difference::{Difference, Power};
 use super::super::lint::Lint;
+use super::super::question::Split;
 use super::super::summary::{Spread, Tally};
 use super::effect::Bounds;
 use super::measure::Repair;
@@ -40,10 +41,12 @@ pub struct Setting {
     pub setting: String,
     /// Hash of the data's content.
     pub content: String,
+    /// The split that strategies are judged on: test, or val where there are no test scores.
+    pub judged: Split,
     pub rows: Rows,
     pub labels: Vec<Label>,
     pub baseline: Option<Reference>,
-    /// Macro F1 on test of predicting every label for every row.
+    /// Macro F1 on the split that judges of predicting every label for every row.
     pub all_positive: f64,
     /// Whether tests over the seeds could find anything; `None` without pairs.
     pub power: Option<Power>,
@@ -68,7 +71,7 @@ pub struct Rows {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Label {
     pub label: String,
-    /// On test.
+    /// On the split that judges.
     pub prevalence: f64,
     pub val_positives: usize,
 }
@@ -81,7 +84,7 @@ pub struct Reference {
     pub exact: bool,
 }
 
-/// One strategy; means are over its seeds, on test unless it says val.
+/// One strategy; means are over its seeds, on the split that judges unless it says val.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arm {
     pub arm: String,
@@ -102,7 +105,7 @@ pub struct Arm {
     /// Macro F1 at 0.5 on val: whoever keeps that threshold chooses by it.
     pub val_f1_half: f64,
     pub optimism: f64,
-    /// Of the ranking, on test and on val; `None` for the baseline or without one.
+    /// Of the ranking, on the split that judges and on val; `None` for the baseline or without one.
     pub ranking: Option<Verdict>,
     pub val_ranking: Option<Verdict>,
     /// Of the F1 at tuned thresholds.
@@ -165,7 +168,7 @@ pub struct ArmLabel {
     /// Share of the draws of the first epoch that carried it, and of the train rows; `None` where no run recorded its draws.
     pub shown: Option<f64>,
     pub train_prevalence: f64,
-    /// On test.
+    /// On the split that judges.
     pub prevalence: f64,
     /// Share of the rows that are predicted at 0.5, and at the tuned threshold.
     pub predicted_rate: f64,

@@ -19,7 +19,8 @@ const REPAIRED: f64 = 0.005;
 pub struct Known<'a> {
     /// One a label, where the loss is plain bce and the sampler leaves prevalences alone: its formula can be told.
     pub weights: Option<&'a [f64]>,
-    pub test_rows: usize,
+    /// The split that judges, and its rows.
+    pub judged: (&'a str, usize),
     /// Differences of F1 up to this mean nothing.
     pub rope_f1: f64,
 }
@@ -107,18 +108,18 @@ fn decision(arm: &Arm, baseline: &Arm, rope: f64) -> String {
 
 /// `AP +0.003 [-0.002, +0.008] over 3 seeds`.
 #[must_use]
-pub fn effect(what: &str, change: &Change, test_rows: usize) -> String {
+pub fn effect(what: &str, change: &Change, (split, rows): (&str, usize)) -> String {
     let Some(difference) = &change.difference else { return format!("{what} unknown") };
     let effect = difference.effect;
     let (bounds, over) = match effect.low.zip(effect.high).filter(|_| effect.runs >= SEEDS) {
         Some(bounds) => (Some(bounds), format!("over {} seeds", effect.runs)),
-        None => (change.over_rows.map(|bounds| (bounds.low, bounds.high)), format!("over the {test_rows} test rows")),
+        None => (change.over_rows.map(|bounds| (bounds.low, bounds.high)), format!("over the {rows} {split} rows")),
     };
     format!("{what} {} {} {over}", signed(effect.mean), interval(bounds))
 }
 
 fn ranking(arm: &Arm, known: Known<'_>) -> String {
-    let effect = effect("AP", &arm.ap, known.test_rows);
+    let effect = effect("AP", &arm.ap, known.judged);
     let seeds = arm.ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
     let few = if seeds < SEEDS { ", for these trainings" } else { "" };
     match arm.ranking {

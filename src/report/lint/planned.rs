@@ -54,8 +54,7 @@ fn double_correction(cases: &[Case], lints: &mut Lints) {
 
 fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     let config = &case.config;
-    if config.loss.kind == "class_balanced" {
-        let beta = config.loss.get("beta");
+    if let Some(beta) = config.loss.find("beta").filter(|_| config.loss.kind == "class_balanced") {
         let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
         equal_weights(&weights, beta, facts, &case.name, lints);
     }
@@ -64,7 +63,11 @@ fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
         nothing_repeated(case, facts, lints);
     }
     // One epoch is all there is; of an imported run nobody knows the schedule.
-    let share = if config.train.epochs > 1 { Schedule::new(&config.train).first_epoch_share() } else { 0.0 };
+    let share = if config.train.epochs > 1 {
+        Schedule::new(&config.train).map_or(0.0, |schedule| schedule.first_epoch_share())
+    } else {
+        0.0
+    };
     if share > SPENT {
         lints.add(
             Kind::ScheduleSpent,
@@ -106,7 +109,7 @@ fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lin
 }
 
 fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
-    let t = case.config.sampler.get("t");
+    let Some(t) = case.config.sampler.find("t") else { return };
     let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
     let Some((label, frequency)) = rarest.map(|(label, &n)| (shown(label), n as f64 / facts.train.rows as f64)) else { return };
     if label_factors(t, &facts.train).iter().all(|factor| *factor <= 1.0) {

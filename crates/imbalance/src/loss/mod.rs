@@ -72,7 +72,7 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64>;
 }
 
-/// Makes a loss; the spec has validated the parameters.
+/// Makes a loss from a complete choice (see [`crate::admit`]).
 pub type MakeLoss = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
 
 /// How a loss is made, and whether it reads `pos_weight`.
@@ -113,12 +113,13 @@ pub fn simplify(choice: Choice) -> Choice {
     }
 }
 
-/// The loss `choice` names; the spec has validated kind and parameters.
+/// The loss `choice` names.
 ///
 /// # Errors
-/// Where the loss cannot be built for these counts.
+/// An unknown kind or parameter; a loss that cannot be built for these counts.
 pub fn build(choice: &Choice, context: &Context) -> Result<Box<dyn Loss>, StrategyError> {
-    (super::require(REGISTRY, "loss", &choice.kind)?.build.make)(choice, context)
+    let (entry, choice) = super::admit(REGISTRY, "loss", choice)?;
+    (entry.build.make)(&choice, context)
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
         make: |choice, _| {
             let (false_positive, false_negative) = (choice.get("fp_weight"), choice.get("fn_weight"));
             if false_positive + false_negative == 0.0 {
-                return Err(StrategyError(
+                return Err(StrategyError::Unfit(
                     "loss soft_f1: fp_weight and fn_weight are both 0, so every score is perfect".to_owned(),
                 ));
             }

@@ -366,7 +366,7 @@ fn dice_without_smoothing_is_soft_f1_and_absent_labels_are_left_out_when_told() 
             && value("soft_f1(smooth=1,absent=skip)").1[1] == 0.0
     );
     let error = build(&crate::parse(REGISTRY, "loss", "soft_f1(fp_weight=0,fn_weight=0)").unwrap(), &context(&[1.0]));
-    assert!(error.unwrap_err().0.contains("both 0"));
+    assert!(error.unwrap_err().to_string().contains("both 0"));
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn labels_that_say_nothing_are_named() {
     for kind in ["class_balanced", "logit_adjust", "ldam", "db"] {
         let choice = crate::parse(REGISTRY, "loss", kind).unwrap();
         let error = build(&choice, &Context { pos_weight: vec![1.0; 2], counts: counts.clone(), epochs: 1 }).unwrap_err();
-        assert_eq!(error.0, format!("loss {kind}: label 1 (from 0) has no positive among the 10 train rows"));
+        assert_eq!(error.to_string(), format!("loss {kind}: label 1 (from 0) has no positive among the 10 train rows"));
     }
 }
 

@@ -47,23 +47,21 @@ pub const REGISTRY: &[Entry<Formula>] = &[
 /// The weights, one per label.
 ///
 /// # Errors
-/// A label without positives or without negatives in train, or an explicit vector of the wrong length or with a weight that is
-/// not a positive number.
+/// An unknown kind or parameter, a label without positives or without negatives in train, or an explicit vector of the wrong length
+/// or with a weight that is not a positive number.
 pub fn resolve(weight: &PosWeight, counts: &LabelCounts) -> Result<Vec<f64>, StrategyError> {
     match weight {
-        PosWeight::Formula(choice) => (super::require(REGISTRY, "pos_weight", &choice.kind)?.build)(choice, counts),
+        PosWeight::Formula(choice) => {
+            let (entry, choice) = super::admit(REGISTRY, "pos_weight", choice)?;
+            (entry.build)(&choice, counts)
+        }
         PosWeight::Explicit(weights) => {
             let labels = counts.positives.len();
             if weights.len() != labels {
-                return Err(StrategyError(format!(
-                    "pos_weight has {} weights for {labels} labels: give one per label",
-                    weights.len()
-                )));
+                return Err(StrategyError::WeightCount { weights: weights.len(), labels });
             }
             match weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
-                Some(label) => {
-                    Err(StrategyError(format!("weight {} of label {label} (from 0) must be a number above 0", weights[label])))
-                }
+                Some(label) => Err(StrategyError::Weight { label, weight: weights[label] }),
                 None => Ok(weights.clone()),
             }
         }

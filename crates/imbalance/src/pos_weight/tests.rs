@@ -117,12 +117,12 @@ fn labels_without_positives_or_negatives_are_named() {
             continue;
         }
         assert_eq!(
-            resolve(&counts).unwrap_err().0,
+            resolve(&counts).unwrap_err().to_string(),
             format!("pos_weight {kind}: label 1 (from 0) has no positive among the 10 train rows")
         );
         let full = LabelCounts { rows: 10, positives: vec![5, 1, 10] };
         assert_eq!(
-            resolve(&full).unwrap_err().0,
+            resolve(&full).unwrap_err().to_string(),
             format!("pos_weight {kind}: label 2 (from 0) has no negative among the 10 train rows")
         );
     }
@@ -132,10 +132,10 @@ fn labels_without_positives_or_negatives_are_named() {
 fn explicit_vectors_are_checked() {
     let resolve = |weights: &[f64]| resolve(&PosWeight::Explicit(weights.to_vec()), &seed());
     assert_eq!(resolve(&[10.79, 2.45, 4.90, 1.13]).unwrap(), [10.79, 2.45, 4.90, 1.13]);
-    assert_eq!(resolve(&[1.0]).unwrap_err().0, "pos_weight has 1 weights for 4 labels: give one per label");
+    assert_eq!(resolve(&[1.0]).unwrap_err().to_string(), "pos_weight has 1 weights for 4 labels: give one per label");
     for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert_eq!(
-            resolve(&[1.0, 1.0, bad, 1.0]).unwrap_err().0,
+            resolve(&[1.0, 1.0, bad, 1.0]).unwrap_err().to_string(),
             format!("weight {bad} of label 2 (from 0) must be a number above 0")
         );
     }

@@ -33,7 +33,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
             let need = least * bags.len();
             if need > train.batch_size {
                 let (size, labels) = (train.batch_size, bags.len());
-                return Err(StrategyError(format!(
+                return Err(StrategyError::Unfit(format!(
                     "sampler balanced_batch: {least} positives of each of {labels} labels may not fit into batches of {size}; set train.batch_size to {need} or more"
                 )));
             }

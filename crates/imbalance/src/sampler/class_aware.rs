@@ -20,7 +20,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
             let mut positives: Vec<Vec<u32>> = (0..train.labels.names.len()).map(|label| bag(train.labels, label)).collect();
             positives.retain(|members| !members.is_empty());
             if positives.is_empty() {
-                return Err(StrategyError("sampler class_aware: no train row has a label".to_owned()));
+                return Err(StrategyError::Unfit("sampler class_aware: no train row has a label".to_owned()));
             }
             Ok(Box::new(ClassAware { positives, rows: train.labels.rows() }))
         },

@@ -36,7 +36,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
         make: |choice, train| {
             let protect = choice.get("protect") == 1.0;
             if train.labels.rows() == 0 {
-                return Err(StrategyError("sampler ml_rus: there are no train rows".to_owned()));
+                return Err(StrategyError::Unfit("sampler ml_rus: there are no train rows".to_owned()));
             }
             Ok(Box::new(MlRus { percent: choice.get("percent"), protect, train: train.labels.clone() }))
         },

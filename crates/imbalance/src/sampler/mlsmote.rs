@@ -39,7 +39,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
         least_batch: |_, _| 1,
         make: |choice, train| {
             let Some(features) = (train.features)() else {
-                return Err(StrategyError(
+                return Err(StrategyError::Unfit(
                     "sampler mlsmote mixes features and means nothing to images: take data of kind \"features\", or a sampler that draws rows as they are".to_owned(),
                 ));
             };

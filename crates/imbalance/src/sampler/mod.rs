@@ -48,7 +48,7 @@ pub struct Train<'a> {
     pub features: &'a dyn Fn() -> Option<Vec<f32>>,
 }
 
-/// Makes a sampler; the spec has validated the parameters.
+/// Makes a sampler from a complete choice (see [`crate::admit`]).
 pub type MakeSampler = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError>;
 
 /// How a sampler is made, and for which data.
@@ -76,12 +76,13 @@ pub const REGISTRY: &[Entry<SamplerBuild>] = &[
     remedial::ENTRY,
 ];
 
-/// The sampler `choice` names; the spec has validated kind and parameters.
+/// The sampler `choice` names.
 ///
 /// # Errors
-/// Where it cannot be built for these rows.
+/// An unknown kind or parameter; a sampler that cannot be built for these rows.
 pub fn build(choice: &Choice, train: &Train<'_>) -> Result<Box<dyn Sampler>, StrategyError> {
-    (super::require(REGISTRY, "sampler", &choice.kind)?.build.make)(choice, train)
+    let (entry, choice) = super::admit(REGISTRY, "sampler", choice)?;
+    (entry.build.make)(&choice, train)
 }
 
 #[cfg(test)]

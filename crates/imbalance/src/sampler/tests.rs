@@ -170,21 +170,21 @@ fn realised_counts_by_hand() {
 #[test]
 fn labels_that_cannot_be_sampled_are_errors() {
     let nothing = matrix(&["a"], vec![0, 0]);
-    let error = |name: &str| try_sampler(name, &nothing, 8).unwrap_err().0;
+    let error = |name: &str| try_sampler(name, &nothing, 8).unwrap_err().to_string();
     assert_eq!(error("class_aware"), "sampler class_aware: no train row has a label");
     assert!(error("weighted(empty=0)").contains("nothing can be drawn"));
     for name in EQUAL.iter().chain(&UNEQUAL).filter(|name| !["class_aware", "weighted(by=sum,empty=0)"].contains(name)) {
         assert_eq!(try_sampler(name, &nothing, 8).unwrap().draws(0, 0).len(), 2, "{name}: nothing to balance");
     }
     let labels = seed_labels(100);
-    let error = try_sampler("balanced_batch(min=3)", &labels, 11).unwrap_err().0;
+    let error = try_sampler("balanced_batch(min=3)", &labels, 11).unwrap_err().to_string();
     assert!(
         error.contains("3 positives of each of 4 labels may not fit into batches of 11; set train.batch_size to 12"),
         "{error}"
     );
     let choice = crate::parse(REGISTRY, "sampler", "mlsmote").unwrap();
     let images = build(&choice, &Train { labels: &labels, batch_size: 8, features: &|| None });
-    assert!(images.unwrap_err().0.contains("means nothing to images"));
+    assert!(images.unwrap_err().to_string().contains("means nothing to images"));
 }
 
 /// docs/strategies.md#samplers: the factors on the question's prevalences.

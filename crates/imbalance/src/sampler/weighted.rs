@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
         make: |choice, train| {
             let weights = weights(choice.word("by"), choice.get("empty"), train.labels);
             if weights.iter().sum::<f64>() <= 0.0 {
-                return Err(StrategyError(
+                return Err(StrategyError::Unfit(
                     "sampler weighted: no train row has a label and `empty` is 0, so nothing can be drawn".to_owned(),
                 ));
             }

@@ -90,13 +90,27 @@ pub const REGISTRY: &[Entry<Fit>] = &[
 ];
 
 impl Policy {
+    /// The policy with every parameter that this version knows, checked: for policies read from a database.
+    ///
+    /// # Errors
+    /// A number outside 0 to 1; an unknown kind or parameter.
+    pub fn admitted(&self) -> Result<Self, StrategyError> {
+        match self {
+            Self::Fixed(number) => fixed(*number),
+            Self::Fitted(choice) => Ok(Self::Fitted(super::admit(REGISTRY, "threshold policy", choice)?.1)),
+        }
+    }
+
     /// Fits the policy on validation scores; test scores are never passed here.
+    ///
+    /// # Panics
+    /// If the policy was neither parsed nor [`Self::admitted`] and its kind or a parameter is unknown.
     #[must_use]
     pub fn fit(&self, val_scores: &[f32], val_truth: &LabelMatrix) -> Rule {
         match self {
             Self::Fixed(number) => Rule::Thresholds(vec![*number as f32; val_truth.names.len()]),
             Self::Fitted(choice) => {
-                let entry = super::find(REGISTRY, &choice.kind).expect("the spec and `parse` admit registered policies only");
+                let entry = super::find(REGISTRY, &choice.kind).expect("the policy is admitted");
                 (entry.build)(choice, val_scores, val_truth)
             }
         }
@@ -109,11 +123,17 @@ impl Policy {
 /// A number outside 0 to 1, or as [`super::parse`].
 pub fn parse(text: &str) -> Result<Policy, StrategyError> {
     match text.trim().parse::<f64>() {
-        Ok(number) if (0.0..=1.0).contains(&number) => Ok(Policy::Fixed(number)),
-        Ok(number) => Err(StrategyError(format!("threshold {number} must be from 0 to 1: scores are probabilities"))),
-        Err(_) => super::parse(REGISTRY, "threshold policy", text)
-            .map(Policy::Fitted)
-            .map_err(|error| StrategyError(format!("{error}; a number from 0 to 1 is a policy too"))),
+        Ok(number) => fixed(number),
+        Err(_) => super::parse(REGISTRY, "threshold policy", text).map(Policy::Fitted).map_err(StrategyError::Policy),
+    }
+}
+
+fn fixed(number: f64) -> Result<Policy, StrategyError> {
+    if (0.0..=1.0).contains(&number) {
+        // -0 is 0
+        Ok(Policy::Fixed(number + 0.0))
+    } else {
+        Err(StrategyError::Threshold(number))
     }
 }
 

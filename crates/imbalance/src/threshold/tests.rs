@@ -64,13 +64,13 @@ fn policies_read_back_from_their_names() {
     }
     assert_eq!(parse(" .25 ").unwrap(), Policy::Fixed(0.25));
     assert_eq!(parse("max_f1()").unwrap(), parse("max_f1").unwrap());
-    let error = |text| parse(text).unwrap_err().0;
+    let error = |text| parse(text).unwrap_err().to_string();
     assert_eq!(error("1.5"), "threshold 1.5 must be from 0 to 1: scores are probabilities");
     assert!(error("nan").starts_with("threshold NaN"));
     let unknown = error("maxf1");
-    assert!(unknown.starts_with("no threshold policy is called `maxf1` (did you mean `max_f1`?); there are max_f1, max_fbeta, "));
-    assert!(unknown.ends_with("precision_at_least; a number from 0 to 1 is a policy too"), "{unknown}");
-    assert!(error("max_f1(beta=2)").starts_with("max_f1 has no parameter `beta`; it has min_positives, folds"));
+    assert!(unknown.starts_with("no threshold policy is called \"maxf1\"; allowed: max_f1, max_fbeta, "), "{unknown}");
+    assert!(unknown.ends_with("; did you mean `max_f1`? (a number from 0 to 1 is a policy, too)"), "{unknown}");
+    assert!(error("max_f1(beta=2)").starts_with("max_f1 has no parameter `beta`; allowed: min_positives, folds"));
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Reader {
              FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN draws d ON d.run = r.id WHERE w.sweep = ? ORDER BY w.position",
         )
         .bind(sweep)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await
         .and_then(|rows| rows.iter().map(drawn).collect());
         self.told(rows)
@@ -51,7 +51,7 @@ impl Reader {
              FROM runs r JOIN draws d ON d.run = r.id WHERE r.fingerprint = ?",
         )
         .bind(&run.0)
-        .fetch_optional(&mut self.connection)
+        .fetch_optional(self.connected().await?)
         .await
         .and_then(|row| row.as_ref().map(drawn).transpose());
         Ok(self.told(row)?.map(|(_, drawn)| drawn))

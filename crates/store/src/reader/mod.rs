@@ -12,11 +12,12 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
-pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, METRICS, ResultRow};
+pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
 pub use sweep::{SweepConfig, SweepRow, SweepRun};
 
+use super::open::Stamp;
 use super::{StoreError, open};
 use plan::Fingerprint;
 
@@ -24,6 +25,8 @@ use plan::Fingerprint;
 pub struct Reader {
     path: PathBuf,
     connection: SqliteConnection,
+    /// What the file looked like when it was opened as one that nobody writes; `None` where SQLite's own locks are used.
+    still: Option<Stamp>,
 }
 
 impl Reader {
@@ -32,7 +35,8 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`]; a missing database is one, and says how to make one.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { path: path.to_owned(), connection: open::for_reading(path).await? })
+        let (connection, still) = open::for_reader(path).await?;
+        Ok(Self { path: path.to_owned(), connection, still })
     }
 
     /// The database's own path.
@@ -46,7 +50,7 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn recorded(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
-        let answer = recorded(&mut self.connection, runs).await;
+        let answer = recorded(self.connected().await?, runs).await;
         self.told(answer)
     }
 
@@ -55,12 +59,23 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn failed(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
-        let answer = in_state(&mut self.connection, runs, "failed").await;
+        let answer = in_state(self.connected().await?, runs, "failed").await;
         self.told(answer)
     }
 
-    /// SQLite's answer, its errors in our words.
+    /// The connection; opened anew where somebody has begun to write since.
+    async fn connected(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+        if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
+            (self.connection, self.still) = open::for_reader(&self.path).await?;
+        }
+        Ok(&mut self.connection)
+    }
+
+    /// SQLite's answer, its errors in our words. One that was read while somebody began to write is none.
     fn told<T>(&self, answer: Result<T, sqlx::Error>) -> Result<T, StoreError> {
+        if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
+            return Err(StoreError::unusable(&self.path, "another sweep began to write while this was read; ask again"));
+        }
         answer.map_err(|source| StoreError::from_sqlite(&self.path, source))
     }
 }

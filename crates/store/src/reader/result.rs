@@ -5,36 +5,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::Reader;
+use crate::columns::{COLUMNS, METRICS, MetricValues};
 use crate::{StoreError, SweepId};
 use plan::Fingerprint;
-
-/// The metrics of the view `leaderboard`, in its order.
-pub const METRICS: [&str; 10] = [
-    "macro_f1",
-    "micro_f1",
-    "weighted_f1",
-    "samples_f1",
-    "macro_precision",
-    "macro_recall",
-    "macro_ap",
-    "macro_auc",
-    "hamming_loss",
-    "subset_accuracy",
-];
-
-/// Where [`METRICS`] come from, given an evaluation `e`, its label counts `c` and the ranking `k` of its scores: as the view has them.
-const SOURCES: [&str; METRICS.len()] = [
-    "avg(c.f1)",
-    "coalesce(2.0 * sum(c.tp) / (2 * sum(c.tp) + sum(c.fp) + sum(c.fn)), 0.0)",
-    "coalesce(sum(c.f1 * c.support) / sum(c.support), 0.0)",
-    "e.samples_f1",
-    "avg(c.precision)",
-    "avg(c.recall)",
-    "k.macro_ap",
-    "k.macro_auc",
-    "coalesce(CAST(sum(c.fp + c.fn) AS REAL) / sum(c.tp + c.fp + c.fn + c.tn), 0.0)",
-    "e.subset_accuracy",
-];
 
 /// Which epoch of each run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,7 +42,7 @@ impl std::fmt::Display for At {
 }
 
 /// A row of `leaderboard`.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ResultRow {
     pub run: String,
     pub loss: String,
@@ -82,38 +55,34 @@ pub struct ResultRow {
     pub epoch: i64,
     pub split: String,
     pub policy: String,
-    pub macro_f1: Option<f64>,
-    pub micro_f1: Option<f64>,
-    pub weighted_f1: Option<f64>,
-    pub samples_f1: Option<f64>,
-    pub macro_precision: Option<f64>,
-    pub macro_recall: Option<f64>,
-    pub macro_ap: Option<f64>,
-    pub macro_auc: Option<f64>,
-    pub hamming_loss: Option<f64>,
-    pub subset_accuracy: Option<f64>,
+    #[serde(flatten)]
+    pub metrics: MetricValues,
     pub best_epoch: bool,
     /// Mean over labels.
     pub predicted_rate: Option<f64>,
 }
 
-impl ResultRow {
-    /// The value of a column of [`METRICS`]; `None` where it is undefined, or no such column.
-    #[must_use]
-    pub fn metric(&self, name: &str) -> Option<f64> {
-        match name {
-            "macro_f1" => self.macro_f1,
-            "micro_f1" => self.micro_f1,
-            "weighted_f1" => self.weighted_f1,
-            "samples_f1" => self.samples_f1,
-            "macro_precision" => self.macro_precision,
-            "macro_recall" => self.macro_recall,
-            "macro_ap" => self.macro_ap,
-            "macro_auc" => self.macro_auc,
-            "hamming_loss" => self.hamming_loss,
-            "subset_accuracy" => self.subset_accuracy,
-            _ => None,
+impl sqlx::FromRow<'_, SqliteRow> for ResultRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let mut metrics = MetricValues::default();
+        for (value, name) in metrics.0.iter_mut().zip(METRICS) {
+            *value = row.try_get(name)?;
         }
+        Ok(Self {
+            run: row.try_get("run")?,
+            loss: row.try_get("loss")?,
+            pos_weight: row.try_get("pos_weight")?,
+            gamma: row.try_get("gamma")?,
+            sampler: row.try_get("sampler")?,
+            seed: row.try_get("seed")?,
+            params: row.try_get("params")?,
+            epoch: row.try_get("epoch")?,
+            split: row.try_get("split")?,
+            policy: row.try_get("policy")?,
+            metrics,
+            best_epoch: row.try_get("best_epoch")?,
+            predicted_rate: row.try_get("predicted_rate")?,
+        })
     }
 }
 
@@ -193,7 +162,7 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn results(&mut self, sweep: SweepId, split: &str, at: At, metrics: &[&str]) -> Result<Vec<Evaluated>, StoreError> {
         let metrics: Vec<usize> = (0..METRICS.len()).filter(|&at| metrics.contains(&METRICS[at])).collect();
-        let columns: String = metrics.iter().map(|&metric| format!(", {}", SOURCES[metric])).collect();
+        let columns: String = metrics.iter().map(|&metric| format!(", {}", COLUMNS[metric].sql)).collect();
         // One pass over the counts of each evaluation, in the order of the keys; the view, made to look rows up by, asks for the counts
         // once a column. A test holds the two together.
         let query = format!(
@@ -214,7 +183,7 @@ impl Reader {
             .bind(split)
             .bind(which)
             .bind(epoch)
-            .fetch_all(&mut self.connection)
+            .fetch_all(self.connected().await?)
             .await;
         // Read when SQLite's thread is done: to free its rows while it makes new ones costs more than to keep them.
         self.told(rows.and_then(|rows| rows.iter().map(|row| Evaluated::read(row, &metrics)).collect()))
@@ -226,6 +195,7 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn label_means(&mut self, groups: &[(EvaluationId, usize)]) -> Result<Vec<LabelMeans>, StoreError> {
+        self.connected().await?;
         let means = self.means(groups).await;
         self.told(means)
     }
@@ -260,17 +230,18 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn run_results(&mut self, run: &Fingerprint) -> Result<Vec<ResultRow>, StoreError> {
-        let rows = sqlx::query_as(
-            "SELECT run, loss, pos_weight, gamma, sampler, seed, params, epoch, split, policy, macro_f1, micro_f1, weighted_f1, samples_f1,
-                    macro_precision, macro_recall, macro_ap, macro_auc, hamming_loss, subset_accuracy, best_epoch, predicted_rate
-             FROM leaderboard
+        let query = format!(
+            "SELECT run, loss, pos_weight, gamma, sampler, seed, params, epoch, split, policy, {}, best_epoch, predicted_rate
+             FROM leaderboard_all
              WHERE run = ?1 AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
                                             WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)
              ORDER BY split DESC, epoch, policy",
-        )
-        .bind(&run.0)
-        .fetch_all(&mut self.connection)
-        .await;
+            METRICS.join(", ")
+        );
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(query)) // made of constants
+            .bind(&run.0)
+            .fetch_all(self.connected().await?)
+            .await;
         self.told(rows)
     }
 
@@ -281,14 +252,14 @@ impl Reader {
     pub async fn run_labels(&mut self, run: &Fingerprint, split: &str) -> Result<Vec<LabelRow>, StoreError> {
         let rows = sqlx::query_as(
             "SELECT run, policy, label, threshold, support, tp, fp, fn, tn, precision, recall, f1, ap, auc, mean_score, prevalence, predicted_rate
-             FROM label_metrics
+             FROM label_metrics_all
              WHERE run = ?1 AND split = ?2 AND best_epoch
                AND sweep_id = (SELECT s.id FROM runs r JOIN sweep_runs w ON w.run = r.id JOIN sweeps s ON s.id = w.sweep
                                WHERE r.fingerprint = ?1 ORDER BY s.turn DESC LIMIT 1)",
         )
         .bind(&run.0)
         .bind(split)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }

@@ -79,10 +79,10 @@ impl Reader {
             "SELECT r.fingerprint, r.config, r.pos_weight, d.facts, r.state, r.best_epoch, r.created_at, r.started_at, r.finished_at,
                     r.version, (SELECT json_group_array(title) FROM (SELECT s.title FROM sweep_runs w JOIN sweeps s ON s.id = w.sweep
                                 WHERE w.run = r.id ORDER BY s.turn DESC)), r.folder
-             FROM runs r JOIN datasets d ON d.id = r.data WHERE r.fingerprint >= ?1 AND r.fingerprint < ?1 || 'g' ORDER BY 1 LIMIT 11",
+             FROM runs r JOIN datasets d ON d.id = r.data WHERE r.fingerprint >= ?1 AND r.fingerprint < ?1 || 'g' AND r.replaces IS NULL ORDER BY 1 LIMIT 11",
         )
         .bind(&prefix)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await
         .and_then(|rows| {
             rows.iter()
@@ -132,7 +132,7 @@ impl Reader {
              WHERE r.fingerprint = ? ORDER BY a.attempt",
         )
         .bind(&run.0)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }
@@ -147,7 +147,7 @@ impl Reader {
              FROM runs r JOIN epochs e ON e.run = r.id WHERE r.fingerprint = ? ORDER BY e.epoch",
         )
         .bind(&run.0)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Reader;
 use crate::{StoreError, SweepId};
 
-/// How many runs of a sweep are where.
+/// How many runs of a sweep are where; a recorded one that is trained again counts as where its new training is.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct Status {
     pub total: i64,
@@ -72,10 +72,10 @@ impl Reader {
                     coalesce(sum(r.state = 'succeeded' AND r.finished_at >= s.begun_at), 0) AS succeeded_now,
                     coalesce(sum(r.state = 'failed' AND r.finished_at >= s.begun_at), 0) AS failed_now,
                     max(r.finished_at) AS last_finished_at
-             FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id JOIN runs r ON r.id = w.run WHERE s.id = ?",
+             FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id JOIN runs r ON r.id = coalesce(w.again, w.run) WHERE s.id = ?",
         )
         .bind(sweep)
-        .fetch_one(&mut self.connection)
+        .fetch_one(self.connected().await?)
         .await;
         self.told(row)
     }
@@ -86,14 +86,15 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn running(&mut self, sweep: SweepId) -> Result<Vec<RunningAttempt>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT r.fingerprint AS run, a.attempt, a.device, a.started_at, r.epochs,
+            "SELECT o.fingerprint AS run, a.attempt, a.device, a.started_at, r.epochs,
                     (SELECT count(*) FROM epochs e WHERE e.run = r.id) AS epochs_done,
                     (SELECT images_per_s FROM epochs e WHERE e.run = r.id ORDER BY epoch DESC LIMIT 1) AS images_per_s
-             FROM attempts a JOIN runs r ON r.id = a.run JOIN sweep_runs w ON w.run = r.id AND w.sweep = ?
+             FROM attempts a JOIN runs r ON r.id = a.run JOIN sweep_runs w ON coalesce(w.again, w.run) = r.id AND w.sweep = ?
+             JOIN runs o ON o.id = w.run
              WHERE a.outcome IS NULL ORDER BY a.started_at",
         )
         .bind(sweep)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }
@@ -104,14 +105,14 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn failures(&mut self, sweep: SweepId) -> Result<Vec<FailedRun>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT r.fingerprint AS run, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, a.attempt AS attempts,
+            "SELECT o.fingerprint AS run, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, a.attempt AS attempts,
                     coalesce(a.outcome, '') AS outcome, a.why
-             FROM sweep_runs w JOIN runs r ON r.id = w.run
+             FROM sweep_runs w JOIN runs o ON o.id = w.run JOIN runs r ON r.id = coalesce(w.again, w.run)
              JOIN attempts a ON a.run = r.id AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
              WHERE w.sweep = ? AND r.state = 'failed' ORDER BY w.position",
         )
         .bind(sweep)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }
@@ -128,7 +129,7 @@ impl Reader {
              JOIN runs r ON r.id = e.run JOIN datasets d ON d.id = r.data JOIN attempts a ON a.run = e.run AND a.attempt = e.attempt
              GROUP BY r.arch, d.content, a.device ORDER BY epochs DESC",
         )
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }

@@ -85,7 +85,7 @@ impl Reader {
             "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps WHERE id = ?",
         )
         .bind(id)
-        .fetch_optional(&mut self.connection)
+        .fetch_optional(self.connected().await?)
         .await;
         self.told(found)?.ok_or_else(|| StoreError::NotFound(format!("{} has no sweep with id {id}", self.path.display())))
     }
@@ -102,13 +102,13 @@ impl Reader {
         )
         .bind(selector)
         .bind(selector.parse::<i64>().ok())
-        .fetch_optional(&mut self.connection)
+        .fetch_optional(self.connected().await?)
         .await;
         if let Some(sweep) = self.told(found)? {
             return Ok(sweep);
         }
         let titles =
-            sqlx::query_scalar("SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1000").fetch_all(&mut self.connection).await;
+            sqlx::query_scalar("SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1000").fetch_all(self.connected().await?).await;
         let titles: Vec<String> = self.told(titles)?;
         let path = self.path.display();
         Err(StoreError::NotFound(if titles.is_empty() {
@@ -130,7 +130,7 @@ impl Reader {
             "SELECT p.json FROM sweep_policies s JOIN policies p ON p.id = s.policy WHERE s.sweep = ? ORDER BY s.position",
         )
         .bind(sweep)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await
         .and_then(|rows| rows.iter().map(|row| parse(row, 0)).collect());
         self.told(rows)
@@ -146,7 +146,7 @@ impl Reader {
              WHERE w.sweep = ? GROUP BY d.id ORDER BY min(w.position)",
         )
         .bind(sweep)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await
         .and_then(|rows| rows.iter().map(|row| Ok((parse(row, 0)?, row.try_get(1)?))).collect());
         self.told(rows)
@@ -162,7 +162,7 @@ impl Reader {
              FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
         )
         .bind(sweep)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await;
         self.told(rows)
     }
@@ -177,7 +177,7 @@ impl Reader {
             "SELECT r.config, r.pos_weight, r.folder FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
         )
         .bind(sweep)
-        .fetch_all(&mut self.connection)
+        .fetch_all(self.connected().await?)
         .await
         .and_then(|rows| {
             let config = |row| {

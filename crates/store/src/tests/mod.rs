@@ -1,2 +1,4 @@
+mod again;
 mod fixture;
+mod readers;
 mod writer;

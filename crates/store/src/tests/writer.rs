@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::fixture::{self, Journal};
 use crate::{At, Evaluated, LabelRow, METRICS, Reader, Writer, open};
+use imbalance::rng::Rng;
 use plan::{Fingerprint, Plan};
 use protocol::{Event, Outcome};
 
@@ -259,7 +260,7 @@ async fn a_policy_added_later_is_asked_for_and_recorded() {
 }
 
 #[tokio::test]
-async fn what_samplers_showed_is_kept_until_the_run_is_forgotten() {
+async fn what_samplers_showed_is_kept() {
     let plan = fixture::plan("letters", &["bce"], 2, 2);
     let (_folder, db) = folder();
     let mut writer = Writer::open(&db).await.unwrap();
@@ -273,8 +274,6 @@ async fn what_samplers_showed_is_kept_until_the_run_is_forgotten() {
     assert_eq!(reader.run_draws(&first.fingerprint).await.unwrap(), Some(fixture::drawn()));
     assert_eq!(reader.run_draws(&second.fingerprint).await.unwrap(), None);
     assert_eq!(reader.draws(sweep).await.unwrap(), [(first.fingerprint.0.clone(), fixture::drawn())]);
-    writer.forget(&first.fingerprint).await.unwrap();
-    assert_eq!(reader.draws(sweep).await.unwrap(), []);
 }
 
 /// A database as the first version left it: readers say what to do, a writer brings it up to date and loses nothing.
@@ -293,14 +292,22 @@ async fn an_older_database_is_brought_up_to_date() {
     let before = rows(&db).await;
     let mut old = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
     old.execute(
-        "DROP TABLE label_draws; DROP TABLE draws; ALTER TABLE sweeps DROP COLUMN changes;
+        "ALTER TABLE sweeps DROP COLUMN changes;
+         DROP VIEW leaderboard; DROP VIEW label_metrics; DROP VIEW leaderboard_all; DROP VIEW label_metrics_all;
+         DROP INDEX runs_replacing; DROP INDEX sweep_runs_again;
+         ALTER TABLE runs DROP COLUMN replaces; ALTER TABLE sweep_runs DROP COLUMN again;
+         DROP TABLE label_draws; DROP TABLE draws;
+         CREATE VIEW leaderboard AS SELECT 1; CREATE VIEW label_metrics AS SELECT 1;
          DELETE FROM _sqlx_migrations WHERE version > 1; PRAGMA user_version = 1;",
     )
     .await
     .unwrap();
     old.close().await.unwrap();
     let error = Reader::open(&db).await.err().unwrap().to_string();
-    assert!(error.contains("schema 1, this one needs 3") && error.contains("brings it up to date"), "{error}");
+    assert!(
+        error.contains(&format!("schema 1, this one needs {}", open::version())) && error.contains("brings it up to date"),
+        "{error}"
+    );
     let writer = Writer::open(&db).await.unwrap();
     writer.close().await.unwrap();
     assert_eq!(rows(&db).await, before);
@@ -448,4 +455,50 @@ async fn changes_are_kept_apart_from_the_text() {
     let mut writer = Writer::open(&db).await.unwrap();
     let sweep = writer.begin_sweep(&plan, Path::new("letters.toml"), recorded.clone()).await.unwrap();
     assert_eq!(Reader::open(&db).await.unwrap().sweep(sweep).await.unwrap().recorded(), recorded);
+}
+
+/// The table of metrics is the view's: same names in the same order, and its functions give what the view derives in SQL.
+#[tokio::test]
+async fn the_table_of_metrics_is_that_of_the_view() {
+    use imbalance::LabelMatrix;
+    use imbalance::evaluation::{Evaluation, FittedPolicy};
+    let mut plan = fixture::plan("letters", &["bce"], 1, 1);
+    plan.policies = ["0.5", "max_f1", "rcut(r=1)", "1"].map(|text| imbalance::threshold::parse(text).unwrap()).to_vec();
+    let (_folder, db) = folder();
+    let mut writer = Writer::open(&db).await.unwrap();
+    begin(&mut writer, &plan).await;
+    let run = plan.runs[0].fingerprint.clone();
+    let mut rng = Rng::new(3, "scores", &[]);
+    let scores: Vec<f32> = (0..150 * 4).map(|_| rng.uniform() as f32).collect();
+    // a label without positives among them
+    let values = scores.iter().enumerate().map(|(cell, &score)| u8::from(cell % 4 != 2 && rng.uniform() < f64::from(score)));
+    let truth = LabelMatrix { names: fixture::LABELS.map(str::to_owned).into(), values: values.collect() };
+    let on_val = protocol::Evaluated { run: &run, attempt: 0, epoch: 0, split: protocol::SplitName::Val };
+    let fitted: Vec<FittedPolicy> =
+        plan.policies.iter().map(|policy| FittedPolicy::new(policy, &scores, &truth).unwrap()).collect();
+    let mut events = vec![on_val.ranking(imbalance::metric::rank(&scores, &truth))];
+    events.extend(on_val.under(&fitted, &scores, &truth));
+    writer.import(&plan, Path::new("x.npy"), "", &events).await.unwrap();
+    writer.close().await.unwrap();
+    let mut connection = open::for_reading(&db).await.unwrap();
+    let columns: Vec<String> = sqlx::query("PRAGMA table_info(leaderboard)")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get("name"))
+        .collect();
+    let start = columns.iter().position(|name| name == METRICS[0]).unwrap();
+    assert_eq!(columns[start..start + METRICS.len()], METRICS);
+    let rows = sqlx::query("SELECT * FROM leaderboard").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(rows.len(), plan.policies.len());
+    for row in rows {
+        let policy: String = row.get("policy");
+        let fitted = fitted.iter().find(|fitted| fitted.policy.to_string() == policy).unwrap();
+        let evaluation = Evaluation::new(&scores, &truth, &fitted.rule);
+        for column in crate::COLUMNS {
+            let (found, wanted): (Option<f64>, _) = (row.get(column.name), evaluation.value(column.metric));
+            assert!((found.unwrap() - wanted.unwrap()).abs() < 1e-12, "{} at {policy}: {found:?} {wanted:?}", column.name);
+        }
+    }
 }

@@ -1,12 +1,17 @@
-//! Results that can no longer be used.
+//! Recorded runs that are trained again because their kept scores are lost.
+//!
+//! The new training is a run of its own, named `<fingerprint>-again`, in a folder of its own. The recorded rows stay as they are until
+//! it has succeeded; in the transaction that records its success it takes the place and the name of the run it replaces.
 
 use std::path::PathBuf;
 
+use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
 use super::sweep::base;
-use super::{Writer, transaction};
-use crate::{StoreError, SweepId};
+use super::{Known, Writer, transaction};
+use crate::{StoreError, SweepId, now};
+use imbalance::threshold::Policy;
 use plan::Fingerprint;
 
 /// A run whose data or weights could not be used.
@@ -64,23 +69,123 @@ impl Writer {
         })
     }
 
-    /// Drops the result of a run, so that it is trained again.
+    /// Queues a recorded run of `sweep` to be trained again. Its result stays until the new training has succeeded; one that is
+    /// queued already goes on where it stopped.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn forget(&mut self, run: &Fingerprint) -> Result<(), StoreError> {
+    pub async fn retrain(&mut self, sweep: SweepId, run: &Fingerprint) -> Result<(), StoreError> {
+        transaction!(self, |tx, _known| {
+            let again: i64 = sqlx::query_scalar(
+                "INSERT INTO runs (fingerprint, data, folder, arch, epochs, config, pos_weight, created_at, version, replaces)
+                 SELECT ?1, data, folder, arch, epochs, config, pos_weight, ?3, ?4, id FROM runs WHERE fingerprint = ?2
+                 ON CONFLICT (fingerprint) DO UPDATE SET folder = excluded.folder RETURNING id",
+            )
+            .bind(&run.again().0)
+            .bind(&run.0)
+            .bind(now())
+            .bind(env!("CARGO_PKG_VERSION"))
+            .fetch_one(&mut *tx)
+            .await?;
+            // Attempts are numbered on, so that the history of the run stays one.
+            sqlx::query(
+                "INSERT OR IGNORE INTO attempts (run, attempt, device, journal, from_epoch, records, started_at, finished_at, outcome, why, log)
+                 SELECT n.id, a.attempt, a.device, a.journal, a.from_epoch, a.records, a.started_at, a.finished_at, a.outcome, a.why, a.log
+                 FROM runs n JOIN attempts a ON a.run = n.replaces WHERE n.id = ?1;
+                 UPDATE sweep_runs SET again = ?1 WHERE run = (SELECT replaces FROM runs WHERE id = ?1) AND sweep = ?2",
+            )
+            .bind(again)
+            .bind(sweep)
+            .execute(&mut *tx)
+            .await?;
+        })
+    }
+
+    /// Gives up training `run` again: its kept scores can be used after all.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn keep(&mut self, run: &Fingerprint) -> Result<(), StoreError> {
         transaction!(self, |tx, known| {
-            if let Some(run) = Self::run(known, tx, run).await? {
-                for statement in [
-                    "DELETE FROM evaluations WHERE run = ?",
-                    "DELETE FROM rankings WHERE run = ?",
-                    "DELETE FROM epochs WHERE run = ?",
-                    "DELETE FROM draws WHERE run = ?",
-                    "UPDATE runs SET state = 'queued', best_epoch = NULL, winner = NULL, finished_at = NULL WHERE id = ?",
-                ] {
-                    sqlx::query(statement).bind(run.id).execute(&mut *tx).await?;
-                }
+            let again = run.again();
+            known.runs.remove(&again);
+            let id: Option<i64> =
+                sqlx::query_scalar("SELECT id FROM runs WHERE fingerprint = ?").bind(&again.0).fetch_optional(&mut *tx).await?;
+            if let Some(id) = id {
+                remove(tx, id).await?;
             }
         })
     }
+
+    /// The recorded runs that are being trained again, for any sweep.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn retraining(&mut self) -> Result<Vec<Fingerprint>, StoreError> {
+        let found: Result<Vec<String>, _> =
+            sqlx::query_scalar("SELECT o.fingerprint FROM runs n JOIN runs o ON o.id = n.replaces ORDER BY 1")
+                .fetch_all(&mut self.connection)
+                .await;
+        found
+            .map(|names| names.into_iter().map(Fingerprint).collect())
+            .map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+}
+
+/// Where `run` has just succeeded in place of another: it takes that one's name and its place in every sweep.
+pub(super) async fn replace(known: &mut Known, tx: &mut SqliteConnection, run: i64) -> Result<(), sqlx::Error> {
+    let found = sqlx::query(
+        "SELECT o.id, o.fingerprint, o.created_at FROM runs n JOIN runs o ON o.id = n.replaces WHERE n.id = ? AND n.state = 'succeeded'",
+    )
+    .bind(run)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(row) = found else { return Ok(()) };
+    let (old, name, created): (i64, String, f64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    sqlx::query("UPDATE sweep_runs SET run = ?1, again = NULL WHERE run = ?2; UPDATE runs SET replaces = NULL WHERE id = ?1")
+        .bind(run)
+        .bind(old)
+        .execute(&mut *tx)
+        .await?;
+    remove(tx, old).await?;
+    sqlx::query("UPDATE runs SET fingerprint = ?2, created_at = ?3 WHERE id = ?1")
+        .bind(run)
+        .bind(&name)
+        .bind(created)
+        .execute(&mut *tx)
+        .await?;
+    let name = Fingerprint(name);
+    known.runs.remove(&name.again());
+    known.runs.remove(&name);
+    Ok(())
+}
+
+/// Policies under which the run that `run` replaces was evaluated, for whichever sweep.
+pub(super) async fn policies_of_replaced(connection: &mut SqliteConnection, run: i64) -> Result<Vec<Policy>, sqlx::Error> {
+    sqlx::query(
+        "SELECT p.json FROM policies p
+         WHERE p.id IN (SELECT e.policy FROM runs n JOIN evaluations e ON e.run = n.replaces WHERE n.id = ?) ORDER BY p.id",
+    )
+    .bind(run)
+    .fetch_all(connection)
+    .await?
+    .iter()
+    .map(|row| crate::reader::parse(row, 0))
+    .collect()
+}
+
+/// Removes a run and all that hangs on it; no sweep names it any more.
+async fn remove(tx: &mut SqliteConnection, run: i64) -> Result<(), sqlx::Error> {
+    for statement in [
+        "UPDATE sweep_runs SET again = NULL WHERE again = ?",
+        "DELETE FROM evaluations WHERE run = ?",
+        "DELETE FROM rankings WHERE run = ?",
+        "DELETE FROM epochs WHERE run = ?",
+        "DELETE FROM draws WHERE run = ?",
+        "DELETE FROM attempts WHERE run = ?",
+        "DELETE FROM runs WHERE id = ?",
+    ] {
+        sqlx::query(statement).bind(run).execute(&mut *tx).await?;
+    }
+    Ok(())
 }

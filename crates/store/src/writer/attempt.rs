@@ -48,7 +48,12 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let queue = retry || matches!(outcome, Outcome::Stopped | Outcome::Lost);
         transaction!(self, |tx, known| {
-            let run = Self::run(known, tx, run).await?.ok_or(sqlx::Error::RowNotFound)?.id;
+            let found = Self::run(known, tx, run).await?;
+            if found.is_none() && run.replaced().is_some() {
+                // It has succeeded, and has the name of the run that it replaced.
+                return Ok(());
+            }
+            let run = found.ok_or(sqlx::Error::RowNotFound)?.id;
             sqlx::query(
                 "UPDATE attempts SET outcome = ?3, why = ?4, log = ?5, finished_at = coalesce(finished_at, ?6)
                  WHERE run = ?1 AND attempt = ?2 AND outcome IS NOT 'ok'",

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
+use super::again::replace;
 use super::attempt::settle;
 use super::batch::Batch;
 use super::{Known, KnownRun, Writer, transaction};
@@ -216,8 +217,11 @@ impl Ingest<'_> {
             .bind(&why)
             .execute(&mut *self.tx)
             .await?;
+        if outcome == Outcome::Ok {
+            return replace(self.known, self.tx, run.id).await;
+        }
         // The controller may have given its own verdict already; then the state of the run is settled.
-        if outcome == Outcome::Ok || settled {
+        if settled {
             return Ok(());
         }
         settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await

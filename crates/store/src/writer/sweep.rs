@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
+use super::again::policies_of_replaced;
 use super::{Known, Missing, Writer, transaction};
 use crate::{StoreError, SweepId, host, json, now};
 use imbalance::threshold::Policy;
@@ -260,7 +261,7 @@ async fn policies(connection: &mut SqliteConnection, sweep: SweepId) -> Result<V
         "SELECT p.id, p.json FROM sweep_policies s JOIN policies p ON p.id = s.policy WHERE s.sweep = ? ORDER BY s.position",
     )
     .bind(sweep)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, crate::reader::parse(row, 1)?))).collect()
 }
@@ -275,32 +276,38 @@ async fn missing(
     let rows = sqlx::query(
         "SELECT r.fingerprint, r.config, r.pos_weight, r.folder, w.bundle, r.state = 'failed',
                 coalesce((SELECT max(attempt) FROM attempts a WHERE a.run = r.id), 0) + 1,
-                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost', 'io'))
-         FROM sweep_runs w JOIN runs r ON r.id = w.run
+                (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost', 'io')
+                 AND a.attempt > coalesce((SELECT winner FROM runs o WHERE o.id = r.replaces), 0)),
+                r.id, r.replaces IS NOT NULL
+         FROM sweep_runs w JOIN runs r ON r.id = coalesce(w.again, w.run)
          WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
          ORDER BY w.position",
     )
     .bind(sweep)
     .bind(failed)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    rows.iter()
-        .map(|row| {
-            let again: bool = row.try_get(5)?;
-            let job = Job {
-                v: VERSION,
-                run: Fingerprint(row.try_get(0)?),
-                attempt: row.try_get(6)?,
-                config: crate::reader::parse(row, 1)?,
-                pos_weight: crate::reader::parse(row, 2)?,
-                data: base.join(row.try_get::<String, _>(3)?),
-                folder: PathBuf::new(),
-                policies: policies.clone(),
-            };
-            let failures = if again { 0 } else { row.try_get(7)? };
-            Ok(Missing { job, failures, bundle: row.try_get::<i64, _>(4)? as usize })
-        })
-        .collect()
+    let mut found = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let again: bool = row.try_get(5)?;
+        let mut job = Job {
+            v: VERSION,
+            run: Fingerprint(row.try_get(0)?),
+            attempt: row.try_get(6)?,
+            config: crate::reader::parse(row, 1)?,
+            pos_weight: crate::reader::parse(row, 2)?,
+            data: base.join(row.try_get::<String, _>(3)?),
+            folder: PathBuf::new(),
+            policies: policies.clone(),
+        };
+        if row.try_get(9)? {
+            let others = policies_of_replaced(connection, row.try_get(8)?).await?;
+            job.policies.extend(others.into_iter().filter(|policy| !policies.contains(policy)));
+        }
+        let failures = if again { 0 } else { row.try_get(7)? };
+        found.push(Missing { job, failures, bundle: row.try_get::<i64, _>(4)? as usize });
+    }
+    Ok(found)
 }
 
 async fn unevaluated(connection: &mut SqliteConnection, sweep: SweepId) -> Result<Vec<(Fingerprint, Vec<Policy>)>, sqlx::Error> {

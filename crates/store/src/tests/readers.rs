@@ -1,0 +1,51 @@
+//! Readers beside a writer.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::fixture;
+use crate::{Reader, Writer};
+
+/// A reader that came when nobody wrote sees what a writer has written since, also what has reached the database's own file.
+#[tokio::test]
+async fn a_reader_follows_a_writer_that_starts_after_it() {
+    let folder = TempDir::new().unwrap();
+    let db = folder.path().join("sweep.db");
+    let file = Path::new("letters.toml");
+    let mut writer = Writer::open(&db).await.unwrap();
+    let first = writer.begin_sweep(&fixture::plan("first", &["bce"], 1, 2), file, "").await.unwrap();
+    writer.close().await.unwrap();
+    let before = std::fs::read_dir(folder.path()).unwrap().count();
+    let mut reader = Reader::open(&db).await.unwrap();
+    assert_eq!(reader.find_sweep("latest").await.unwrap().id, first);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before, "a reader makes no files");
+    let mut writer = Writer::open(&db).await.unwrap();
+    for (name, runs, checkpoint) in [("second", 500, true), ("third", 1, false), ("fourth", 700, true)] {
+        let sweep = writer.begin_sweep(&fixture::plan(name, &["bce"], runs, 2), file, "").await.unwrap();
+        if checkpoint {
+            writer.checkpoint().await.unwrap();
+        }
+        let found = reader.find_sweep("latest").await.unwrap();
+        assert_eq!((found.id, found.name.as_str()), (sweep, name));
+        assert_eq!(reader.status(sweep).await.unwrap().total, runs as i64);
+    }
+    writer.close().await.unwrap();
+    assert_eq!(reader.find_sweep("latest").await.unwrap().name, "fourth");
+}
+
+/// The file itself is another one: copied over the old one while a reader had it open.
+#[tokio::test]
+async fn a_reader_follows_a_file_that_is_replaced() {
+    let folder = TempDir::new().unwrap();
+    let [db, copy] = ["sweep.db", "copy.db"].map(|name| folder.path().join(name));
+    for (path, name) in [(&db, "first"), (&copy, "other")] {
+        let mut writer = Writer::open(path).await.unwrap();
+        writer.begin_sweep(&fixture::plan(name, &["bce"], 1, 2), Path::new("letters.toml"), "").await.unwrap();
+        writer.close().await.unwrap();
+    }
+    let mut reader = Reader::open(&db).await.unwrap();
+    assert_eq!(reader.find_sweep("latest").await.unwrap().name, "first");
+    std::fs::rename(&copy, &db).unwrap();
+    assert_eq!(reader.find_sweep("latest").await.unwrap().name, "other");
+}
