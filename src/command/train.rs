@@ -12,9 +12,10 @@ use super::report;
 use crate::cli;
 use crate::controller::progress::{Voice, say, span};
 use crate::controller::observer;
-use crate::controller::{self, AtOnce, Folders, Halt, Interrupts, Limits, Settings, Summary};
+use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, Summary};
 use crate::error::Error;
 use crate::launcher::{self, Chosen, Place};
+use archive::Archive;
 use plan::WorkersConfig;
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
@@ -38,7 +39,7 @@ pub struct Orders<'a> {
 /// A sweep that the database has, ready to be trained.
 pub struct Ready {
     pub writer: Writer,
-    pub folders: Folders,
+    pub archive: Archive,
     pub sweep: SweepId,
     pub launcher: Chosen,
     pub config: WorkersConfig,
@@ -95,10 +96,10 @@ pub fn chosen(flags: &cli::Workers, config: &WorkersConfig) -> Result<Chosen, Er
 /// # Errors
 /// Failed runs, an interrupt, a database or a folder that cannot be used any more.
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
-    let Ready { mut writer, folders, sweep, launcher, config, at_once } = ready;
+    let Ready { mut writer, archive, sweep, launcher, config, at_once } = ready;
     let db = &orders.global.db;
     let voice = Voice::of(orders.global.quiet);
-    if let Err(error) = controller::refill(&mut writer, sweep, &folders, voice == Voice::Quiet).await {
+    if let Err(error) = controller::refill(&mut writer, sweep, &archive, voice == Voice::Quiet).await {
         let _ = writer.set_sweep_state(sweep, "interrupted").await;
         return Err(error);
     }
@@ -127,7 +128,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     };
     let mut interrupts = Interrupts::listen().map_err(deaf)?;
     drop(at_once);
-    let trained = controller::train(&mut writer, sweep, &folders, settings, &mut interrupts).await;
+    let trained = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await;
     let summary = match trained {
         Ok(summary) => summary,
         Err(error) => {

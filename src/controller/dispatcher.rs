@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
-use super::Folders;
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
 use super::observer::{Known, Observer};
@@ -19,6 +18,8 @@ use super::state::State;
 use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, RunIndex, Tally};
 use crate::error::Error;
 use crate::launcher::{Launcher, Signal, Standing, WorkerId, WorkerSpec};
+use archive::Archive;
+use plan::Fingerprint;
 use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
 use plan::Fingerprint;
 use store::{Missing, Patience, Writer};
@@ -65,7 +66,7 @@ pub struct Dispatcher<'a> {
     patience: Patience,
     launcher: Box<dyn Launcher>,
     ears: Ears<'a>,
-    folders: &'a Folders,
+    archive: &'a Archive,
     /// Part of the workers' names, unlike that of any other controller of this database.
     incarnation: String,
     jobs: Vec<Job>,
@@ -87,7 +88,7 @@ impl<'a> Dispatcher<'a> {
         writer: &'a mut Writer,
         launcher: Box<dyn Launcher>,
         ears: Ears<'a>,
-        folders: &'a Folders,
+        archive: &'a Archive,
         limits: Limits,
         missing: Vec<Missing>,
         observers: Vec<Box<dyn Observer>>,
@@ -110,7 +111,7 @@ impl<'a> Dispatcher<'a> {
             waited: patience.waited(),
             patience,
             ears,
-            folders,
+            archive,
             incarnation: format!("{:x}-{}", now.as_millis(), std::process::id()),
             state: State::new(limits, queued, launcher.places()),
             launcher,
@@ -330,14 +331,15 @@ impl<'a> Dispatcher<'a> {
             if let Some(journal) = self.workers.get_mut(&worker).and_then(|live| live.journal.as_mut()) {
                 journal.order(&known.run, attempt);
             }
-            let job = Job { attempt, folder: self.folders.run(&known.run), ..known.clone() };
+            let folder = self.archive.run(&known.run.0);
+            let job = Job { attempt, folder: folder.path().to_owned(), ..known.clone() };
             if let Some(bytes) = job.too_long() {
                 let why = format!("the order has {bytes} bytes, may have {MAX_JOB}: too many labels or columns");
                 let end = Said::End { r: job.run, a: attempt, st: Outcome::Data, n: 0, why };
                 refused.push(Event::Record(worker, end));
                 continue;
             }
-            fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
+            folder.create().map_err(|source| Error::Io { path: job.folder.clone(), source })?;
             jobs.push(job);
         }
         if !jobs.is_empty() {
@@ -352,7 +354,7 @@ impl<'a> Dispatcher<'a> {
 
     fn start_worker(&mut self, id: WorkerId, place: usize) {
         let name = format!("{}-{}", self.incarnation, id.0);
-        let journal = self.folders.journals().join(format!("{name}.jsonl"));
+        let journal = self.archive.journals().join(format!("{name}.jsonl"));
         let log = ingest::log_of(&journal);
         let device = self.launcher.device(place).to_owned();
         let live = Live { journal: Some(Journal::new(journal.clone())), log: log.clone(), device, gone: false };

@@ -1,6 +1,7 @@
 //! How much is said on stderr, and how: never an error, since a closed stderr must not end a sweep.
 
 use std::io::{IsTerminal, Write};
+use imbalance::shown;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ impl Voice {
 
 /// Words to stderr; what cannot be written is lost.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown::message(text));
 }
 
 /// `0.5`, `99.9`, `120`.

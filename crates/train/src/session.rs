@@ -14,7 +14,7 @@ use super::record::{Learner, Record, Truth};
 use super::stage::{Stage, Unit};
 use super::step::Trainer;
 use super::{Beat, Finish, Monitor, TrainError};
-use crate::model::{self, Fetching, Model, Step};
+use crate::model::{self, Model, ModelError, Step};
 use data::Dataset;
 use imbalance::LabelCounts;
 use imbalance::loss::{self, Context, Loss};
@@ -102,20 +102,19 @@ fn prior_logits(train: &LabelCounts) -> Vec<f64> {
 pub fn fetch_weights(job: &Job, monitor: &mut dyn Monitor) -> Result<(), TrainError> {
     let Some(source) = &job.config.model.weights else { return Ok(()) };
     let mut stage: Option<(Option<Unit>, Stage)> = None;
-    model::fetch(source, &mut |fetching| {
-        let (doing, unit) = match fetching {
-            Fetching::Another => ("waiting for another download of the weights", None),
-            Fetching::Bytes { .. } => ("downloading weights", Some(Unit::Bytes)),
+    let found = data::weights::find(source, &mut |done, total| {
+        let (doing, unit) = match total {
+            0 => ("waiting for another download of the weights", None),
+            _ => ("downloading weights", Some(Unit::Bytes)),
         };
         if stage.as_ref().is_none_or(|(before, _)| *before != unit) {
             stage = Some((unit, monitor.stage(job, doing, unit)));
         }
-        if let (Some((_, stage)), Fetching::Bytes { done, total }) = (&stage, fetching) {
-            stage.total(total);
-            stage.at(done);
+        if let Some((_, stage)) = &stage {
+            stage.at(done as u64, total as u64);
         }
-    })?;
-    Ok(())
+    });
+    found.map(drop).map_err(|error| ModelError::Weights(error.to_string()).into())
 }
 
 /// The network of `job` where its training starts, and an optimizer without state.
@@ -154,10 +153,7 @@ pub fn sampler_of(
     let counted = sampler::counts_rows(&job.config.sampler).then_some(Unit::Rows);
     let doing = if counted.is_some() { "mixing rows (mlsmote)" } else { "building the sampler" };
     let stage = monitor.stage(job, doing, counted);
-    let progress = |done: usize, total: usize| {
-        stage.total(total as u64);
-        stage.at(done as u64);
-    };
+    let progress = |done: usize, total: usize| stage.at(done as u64, total as u64);
     let (batch_size, features) = (job.config.train.batch_size, &|| data.train_features());
     let sampling = Train { labels: train, batch_size, features, progress: &progress };
     Ok(sampler::build(&job.config.sampler, &sampling)?)

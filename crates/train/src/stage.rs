@@ -70,24 +70,11 @@ impl Stage {
         Self(Some(work))
     }
 
-    /// All that there is to do.
-    pub fn total(&self, total: u64) {
+    /// So much of all is done by now.
+    pub fn at(&self, done: u64, total: u64) {
         if let Some(work) = &self.0 {
             work.total.store(total, Ordering::Relaxed);
-        }
-    }
-
-    /// So much is done by now.
-    pub fn at(&self, done: u64) {
-        if let Some(work) = &self.0 {
             work.done.store(done, Ordering::Relaxed);
-        }
-    }
-
-    /// So much more is done.
-    pub fn add(&self, more: u64) {
-        if let Some(work) = &self.0 {
-            work.done.fetch_add(more, Ordering::Relaxed);
         }
     }
 }
@@ -109,8 +96,7 @@ mod tests {
         let work = Work::begin("downloading weights", Some(Unit::Bytes));
         let stage = Stage::of(Arc::clone(&work));
         assert_eq!((work.words().as_str(), work.count()), ("downloading weights", Some(0)));
-        stage.total(29_500_000);
-        stage.add(12_345_678);
+        stage.at(12_345_678, 29_500_000);
         assert_eq!((work.words().as_str(), work.over()), ("downloading weights: 12 of 30 MB", false));
         drop(stage);
         assert!(work.over());

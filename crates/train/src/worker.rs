@@ -9,7 +9,7 @@ mod orders;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ use candle_core::Device;
 
 use crate::stage::{Stage, Unit};
 use crate::{Beat, Finish, Loader, Monitor, TrainError};
+use archive::RunFolder;
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use plan::{DataConfig, Fingerprint};
@@ -339,8 +340,7 @@ fn end(job: &Job, st: Outcome, n: u64, mut why: String) -> Event {
 }
 
 fn log(job: &Job) -> Option<File> {
-    std::fs::create_dir_all(&job.folder).ok()?;
-    OpenOptions::new().append(true).create(true).open(job.folder.join("log.txt")).ok()
+    RunFolder::at(&job.folder).log().inspect_err(|error| tracing::warn!("{}: {error}", job.folder.display())).ok()
 }
 
 /// `densenet121, focal(gamma=2), sqrt, shuffle, seed 0, 4 epochs`.

@@ -10,6 +10,7 @@ use super::remarks::Remarks;
 use crate::controller::progress::{rate, say};
 use crate::controller::vocabulary::{News, RunIndex, Tally};
 use crate::launcher::WorkerId;
+use imbalance::shown;
 
 const BAR: &str = "{bar:24.cyan/dim} {pos}/{len} runs  {msg}";
 const LINE: &str = "  {msg}";
@@ -77,7 +78,7 @@ impl Bar {
     fn line(&self, worker: WorkerId, words: &str) {
         if let Some(Work { run, runs, line }) = self.workers.get(&worker) {
             let name = if *runs > 1 { format!("{runs} runs at once") } else { self.remarks.name(*run).to_owned() };
-            line.set_message(format!("{name}  {words}"));
+            line.set_message(shown::message(&format!("{name}  {words}")));
         }
     }
 }
@@ -86,7 +87,7 @@ impl Observer for Bar {
     fn told(&mut self, news: &News, tally: &Tally) {
         if let Some(line) = self.remarks.line(news) {
             match &self.live {
-                Some(live) => drop(live.all.println(line)),
+                Some(live) => drop(live.all.println(shown::message(&line))),
                 None => say(&line),
             }
         }

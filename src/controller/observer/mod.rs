@@ -33,7 +33,7 @@ impl Known {
     pub fn of(job: &Job) -> Self {
         let config = &job.config;
         let weight = match &config.pos_weight {
-            imbalance::PosWeight::Explicit(weights) => format!("{weights:?}"),
+            imbalance::PosWeight::Explicit(weights) => imbalance::shown::shown(&format!("{weights:?}")),
             imbalance::PosWeight::Formula(choice) => choice.to_string(),
         };
         let name = format!("{} {} {weight} {} seed {}", job.run.short(), config.loss, config.sampler, config.seed);

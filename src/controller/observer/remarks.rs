@@ -7,7 +7,10 @@ use super::Runs;
 use crate::controller::failure::name;
 use crate::controller::progress::{rate, span};
 use crate::controller::vocabulary::{Halt, News, RunIndex, Tally};
+use imbalance::shown;
 
+/// Characters of the reason for a failure.
+const WHY: usize = 400;
 /// Failures and losses that get a line of their own.
 const SHOWN: usize = 50;
 
@@ -57,7 +60,9 @@ impl Remarks {
             News::Failed { run, outcome, why, retry, .. } => {
                 self.failures += 1;
                 let then = if *retry { ", will be tried again" } else { "" };
-                shown(self.failures, "failed", || format!("failed {}: {}: {why}{then}", self.name(*run), name(*outcome)))
+                shown(self.failures, "failed", || {
+                    format!("failed {}: {}: {}{then}", self.name(*run), name(*outcome), shown::cut(why, WHY))
+                })
             }
             News::Lost { run, why, .. } => {
                 self.losses += 1;
