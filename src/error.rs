@@ -38,7 +38,9 @@ pub enum Error {
     )]
     NoRunFolders { folder: PathBuf, runs: usize },
     /// A policy that the grid does not have, on runs whose kept scores cannot be read.
-    #[error("policy {policy} was not in the grid, and no run's kept scores could be read: {why}; put it into the grid and `sweep run` again")]
+    #[error(
+        "policy {policy} was not in the grid, and no run's kept scores could be read: {why}; put it into the grid and `sweep run` again"
+    )]
     NotEvaluated { policy: String, why: String },
     /// Something recorded that this version of the program cannot train or evaluate.
     #[error("{what} as recorded is nothing that this version knows: {why}; a new sweep file can ask for what there is now")]
@@ -61,12 +63,37 @@ pub enum Error {
     Unexpected(String),
 }
 
+impl From<data::Unprepared> for Error {
+    fn from(error: data::Unprepared) -> Self {
+        use data::Unprepared::{Data, Disk};
+        match error {
+            Data(error) => Self::Data(error),
+            Disk { path, what, source } => {
+                Self::Io { path, source: std::io::Error::new(source.kind(), format!("{what}: {source}")) }
+            }
+        }
+    }
+}
+
 impl Error {
+    /// The error of a file outside the database.
+    #[must_use]
+    pub fn file((path, source): (PathBuf, std::io::Error)) -> Self {
+        Self::Io { path, source }
+    }
+
     /// The process exit code of the public contract.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(_) | Self::Io { .. } | Self::KeptScores { .. } | Self::NoRunFolders { .. } | Self::Recorded { .. } | Self::OtherFormat { .. } | Self::NotEvaluated { .. } | Self::Unexpected(_) => 1,
+            Self::Store(_)
+            | Self::Io { .. }
+            | Self::KeptScores { .. }
+            | Self::NoRunFolders { .. }
+            | Self::Recorded { .. }
+            | Self::OtherFormat { .. }
+            | Self::NotEvaluated { .. }
+            | Self::Unexpected(_) => 1,
             Self::Usage(_) | Self::Spec(_) => 2,
             Self::RunsFailed { .. } => 3,
             #[cfg(feature = "worker")]

@@ -191,14 +191,16 @@ fn bad_imports_are_refused_before_anything_is_written() {
 fn without_test_scores_val_alone_is_compared_and_explained() {
     let (place, _, run) = trained();
     let import = |name: &str, more: &[&str]| {
-        let arguments = [&["import", "--scores", "val.npy", "--labels", "val.csv", "--name", name, "--format", "json"], more].concat();
+        let arguments =
+            [&["import", "--scores", "val.npy", "--labels", "val.csv", "--name", name, "--format", "json"], more].concat();
         json(&place, &arguments)["run"].as_str().unwrap().to_owned()
     };
     let alone = import("alone", &[]);
     let other = import("other", &["--logits"]);
     for (first, second, untested) in [(&alone, &other, 2), (&alone, &run, 1), (&run, &alone, 1)] {
         let found = json(&place, &["compare", first, second, "--format", "json", "--replicates", "50"]);
-        let splits: Vec<&str> = found["splits"].as_array().unwrap().iter().map(|split| split["split"].as_str().unwrap()).collect();
+        let splits: Vec<&str> =
+            found["splits"].as_array().unwrap().iter().map(|split| split["split"].as_str().unwrap()).collect();
         assert_eq!(splits, ["val"]);
         let told = found["notes"].to_string();
         assert!(told.contains("no test scores") && told.contains("on val alone"), "{told}");
@@ -217,6 +219,9 @@ fn without_test_scores_val_alone_is_compared_and_explained() {
     let explained = json(&place, &["explain", "alone", "--format", "json", "--replicates", "50"]);
     assert_eq!((&explained["settings"][0]["judged"], &explained["settings"][0]["rows"]["test"]), (&"val".into(), &0.into()));
     let arm = &explained["settings"][0]["arms"][0];
-    assert!(arm["f1_tuned"]["value"]["mean"].as_f64().unwrap() > 0.0 && arm["calibration"]["ece"].as_f64().unwrap() > 0.0, "{arm}");
+    assert!(
+        arm["f1_tuned"]["value"]["mean"].as_f64().unwrap() > 0.0 && arm["calibration"]["ece"].as_f64().unwrap() > 0.0,
+        "{arm}"
+    );
     assert_eq!(arm["f1_tuned"]["value"]["mean"], arm["val_f1_held_out"], "tuned thresholds are held out");
 }

@@ -89,7 +89,10 @@ fn a_database_without_its_runs_is_refused() {
     let output = place.run(&[&RUN[..], &MORE].concat());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("sweep.runs has the files of none of the 4 recorded runs") && error.contains("put its folder back"), "{error}");
+    assert!(
+        error.contains("sweep.runs has the files of none of the 4 recorded runs") && error.contains("put its folder back"),
+        "{error}"
+    );
     assert!(rows.is_subset(&results(&place)), "a recorded row is gone");
     fs::remove_dir_all(place.path("sweep.runs")).unwrap();
     fs::rename(place.path("elsewhere"), place.path("sweep.runs")).unwrap();
@@ -107,7 +110,10 @@ fn lost_scores_are_trained_again_and_nothing_is_removed_before() {
     // The new training fails: its workers end at once.
     let output = place.command(&[&RUN[..6], &MORE].concat()).env("SWEEP_WORKER", "/bin/false").output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && error.contains("is trained again") && error.contains("its results stay until then"), "{error}");
+    assert!(
+        !output.status.success() && error.contains("is trained again") && error.contains("its results stay until then"),
+        "{error}"
+    );
     assert_eq!(files(&folders[1]), before);
     assert!(rows.is_subset(&results(&place)), "a recorded row is gone");
     place.succeed(&["resume", "--failed", "--quiet"]);

@@ -14,6 +14,8 @@ use protocol::Outcome;
 use serde_json::Value;
 use store::Writer;
 use sweep::command::load;
+use sweep::command::preparing::Preparing;
+use sweep::controller::progress::Voice;
 
 /// 2 losses (one with 2 gammas) x 2 weights x 3 seeds, two policies.
 const SWEEP: &str = r#"
@@ -47,9 +49,9 @@ impl Bed {
     async fn new(failing: usize, train: bool) -> Self {
         let place = Place::new(SWEEP);
         let db = place.path("sweep.db");
-        let loaded = load::read(&place.path("sweep.toml"), &[]).unwrap().plan(&db, &|_, _, _| {}).unwrap();
+        let loaded = load::read(&place.path("sweep.toml"), &[]).unwrap().plan(&db, &Preparing::new(Voice::Quiet)).unwrap();
         let mut writer = Writer::open(&db).await.unwrap();
-        let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, &loaded.text).await.unwrap();
+        let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, loaded.text.clone()).await.unwrap();
         let runs: Vec<Fingerprint> = loaded.plan.runs.into_iter().map(|run| run.fingerprint).collect();
         for run in &runs[..failing] {
             let attempt = writer.begin_attempt(run, "cpu").await.unwrap();
@@ -331,21 +333,6 @@ fn queries() -> Vec<(String, String)> {
     found
 }
 
-/// What the README shows is what the files say, word for word below their first line.
-#[test]
-fn the_readme_shows_the_queries_as_they_are() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let shown: Vec<&str> = readme.split("```sql\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    let queries = queries();
-    assert_eq!(shown.len(), queries.len());
-    for (name, text) in queries {
-        let query = text.split_once('\n').unwrap().1;
-        assert!(text.starts_with("-- ") && shown.contains(&query), "{name} is not in README.md as it is");
-        let before = readme.split(query).next().unwrap();
-        assert!(before.trim_end().ends_with(&format!("([`reports/{name}`](reports/{name}))\n\n```sql")), "{name}");
-    }
-}
-
 /// Rows that a crashed or unfinished run has left are in no pasted query: not in means, counts of runs, or the best of anything.
 #[tokio::test]
 async fn pasted_queries_leave_runs_without_a_result_out() {
@@ -356,12 +343,16 @@ async fn pasted_queries_leave_runs_without_a_result_out() {
     let answers = async |connection: &mut sqlx::SqliteConnection, everything: bool| -> Vec<String> {
         let mut all = Vec::new();
         for (name, text) in queries().into_iter().filter(|(name, _)| name != "slow_and_failed.sql") {
-            let views = |text: String| text.replace("FROM leaderboard", "FROM leaderboard_all").replace("FROM label_metrics", "FROM label_metrics_all");
+            let views = |text: String| {
+                text.replace("FROM leaderboard", "FROM leaderboard_all").replace("FROM label_metrics", "FROM label_metrics_all")
+            };
             let text = if everything { views(text) } else { text };
             let rows = sqlx::query(sqlx::AssertSqlSafe(text)).fetch_all(&mut *connection).await.unwrap();
             let cell = |row: &sqlx::sqlite::SqliteRow, at: usize| {
                 let number = row.try_get::<f64, _>(at).map(|number| number.to_string());
-                number.or_else(|_| row.try_get::<i64, _>(at).map(|number| number.to_string())).unwrap_or_else(|_| row.get::<Option<String>, _>(at).unwrap_or_default())
+                number
+                    .or_else(|_| row.try_get::<i64, _>(at).map(|number| number.to_string()))
+                    .unwrap_or_else(|_| row.get::<Option<String>, _>(at).unwrap_or_default())
             };
             all.extend(rows.iter().map(|row| {
                 let cells = row.columns().iter().map(|column| format!("{}={}", column.name(), cell(row, column.ordinal())));

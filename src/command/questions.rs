@@ -142,7 +142,8 @@ mod tests {
         assert_eq!(asked_report("--format json").unwrap(), Question::default());
         assert_eq!(asked_report("").unwrap(), Question { metrics: &["macro_ap"], ..Question::default() });
         let question =
-            asked_report("--metric hamming_loss --split test --epoch 3 --threshold 0.30 --group-by loss,sampler --top 2").unwrap();
+            asked_report("--metric hamming_loss --split test --epoch 3 --threshold 0.30 --group-by loss,sampler --top 2")
+                .unwrap();
         assert_eq!((question.metric, question.lower_is_better(), question.split), ("hamming_loss", true, Split::Test));
         assert_eq!((question.at, question.policy, question.top), (At::Epoch(3), Some(Policy::Fixed(0.3)), Some(2)));
         assert_eq!(question.group_by, ["loss", "sampler"]);
@@ -156,7 +157,10 @@ mod tests {
             error.starts_with("--metric has no `makro_f1` (did you mean `macro_f1`?); there are macro_f1, micro_f1,"),
             "{error}"
         );
-        assert_eq!(asked_report("--split tset").unwrap_err(), "--split has no `tset` (did you mean `test`?); there are val, test");
+        assert_eq!(
+            asked_report("--split tset").unwrap_err(),
+            "--split has no `tset` (did you mean `test`?); there are val, test"
+        );
         assert_eq!(asked_report("--split train").unwrap_err(), "--split has no `train`; there are val, test");
         assert!(asked_report("--epoch lasst").unwrap_err().contains("did you mean `last`?"));
         assert!(asked_report("--epoch 1.5").unwrap_err().contains("a number from 0"));
@@ -195,7 +199,9 @@ mod tests {
             let error = asked_compare(flags).unwrap_err();
             assert!(error.contains(told), "{flags}: {error}");
         }
-        for (flags, wrong) in [("--rope-ap 1", "--rope-ap 1: "), ("--rope-f1=-0.1", "--rope-f1 -0.1: "), ("--replicates 1", "usual")] {
+        for (flags, wrong) in
+            [("--rope-ap 1", "--rope-ap 1: "), ("--rope-f1=-0.1", "--rope-f1 -0.1: "), ("--replicates 1", "usual")]
+        {
             let cli::Command::Explain(args) = arguments("explain", flags) else { panic!() };
             let error = told(explain(&args)).unwrap_err();
             assert!(error.contains(wrong), "{flags}: {error}");

@@ -14,12 +14,13 @@ mod param;
 pub mod pos_weight;
 pub mod rng;
 pub mod sampler;
+pub mod shown;
 pub mod stratification;
 pub mod threshold;
 
 pub use choice::{Choice, PosWeight, Setting};
-pub use labels::{LabelCounts, LabelMatrix};
 pub use error::{ChoiceError, StrategyError, hint, nearest};
+pub use labels::{LabelCounts, LabelMatrix};
 pub use param::{Absent, Family, Param, Takes, param, range};
 
 /// A row of a registry.
@@ -41,10 +42,7 @@ pub fn find<'a, B>(registry: &'a [Entry<B>], kind: &str) -> Option<&'a Entry<B>>
 ///
 /// # Errors
 /// An unknown, forbidden or missing parameter.
-pub fn complete<B>(
-    entry: &'static Entry<B>,
-    given: std::collections::BTreeMap<String, Setting>,
-) -> Result<Choice, ChoiceError> {
+pub fn complete<B>(entry: &'static Entry<B>, given: std::collections::BTreeMap<String, Setting>) -> Result<Choice, ChoiceError> {
     Family { what: "strategy", kinds: vec![(entry.kind, entry.params)] }.complete(entry.kind, given)
 }
 

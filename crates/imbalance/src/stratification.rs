@@ -346,7 +346,9 @@ mod tests {
     fn impossible_divisions_are_refused() {
         let labels = labels(9, &[0.5], 5);
         let torn = divide(&labels, Some(&[0, 0, 0, 1, 1, 1, 2, 2, 2]), Some(&[0, 1, 2, 3, 4, 5, 6, 7, 2]), &config("random", 0));
-        assert!(torn.unwrap_err().with_groups(&["x", "y", "z"].map(str::to_owned)).contains("the group `z` into both train and test"));
+        assert!(
+            torn.unwrap_err().with_groups(&["x", "y", "z"].map(str::to_owned)).contains("the group `z` into both train and test")
+        );
         let none = divide(&labels.select(&[0, 1]), None, None, &config("random", 0));
         assert!(none.unwrap_err().to_string().contains("no row is in the"));
         let no_train = divide(&labels, Some(&[1, 1, 1, 1, 1, 1, 2, 2, 2]), None, &config("random", 0));

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::Architecture;
 use imbalance::stratification::SplitConfig;
 use imbalance::{Choice, PosWeight};
 use serde::{Deserialize, Serialize};
@@ -23,10 +24,11 @@ impl RunConfig {
     /// Whether runs of this kind train in one pass with others of their bundle: heads and small networks on fixed inputs.
     #[must_use]
     pub fn in_one_pass(&self) -> bool {
+        let one_pass = |arch: &str| Architecture::trained(arch).is_some_and(|trained| trained.one_pass);
         match self.model.head() {
             // the head of a frozen backbone, on its features
-            Some((_, head)) => matches!(head.arch.as_str(), "linear" | "mlp"),
-            None => matches!(self.model.arch.as_str(), "linear" | "mlp") && self.model.freeze.is_none(),
+            Some((_, head)) => one_pass(&head.arch),
+            None => one_pass(&self.model.arch) && self.model.freeze.is_none(),
         }
     }
 }
@@ -112,14 +114,17 @@ pub struct ImageConfig {
 /// The network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
-    /// `linear`, `mlp`, `cnn`, `densenet121`, or another of [`super::BACKBONES`] where `freeze` says so.
+    /// `linear`, `mlp`, `cnn`, `densenet121`, or another of [`super::ARCHITECTURES`] where `freeze` says so.
     pub arch: String,
     /// `mlp` and the head of a frozen backbone: units of each hidden layer; `cnn`: channels of each stage. Empty elsewhere.
     pub hidden: Vec<usize>,
     /// Probability of dropping a unit before the head; 0 where the architecture has no dropout.
     pub dropout: f64,
-    /// Local safetensors file or `hf://owner/repo/file`.
+    /// Local safetensors file or `hf://owner/repo@revision/file`.
     pub weights: Option<String>,
+    /// blake3 of what is in that file; absent in runs that were recorded before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_hash: Option<String>,
     /// `backbone`: only a head is trained, on features that are computed once ([`ModelConfig::head`]).
     pub freeze: Option<String>,
 }
@@ -128,7 +133,7 @@ impl ModelConfig {
     /// Whether what is trained has feature maps, which `train.precision` is about.
     #[must_use]
     pub fn has_maps(&self) -> bool {
-        self.freeze.is_none() && !matches!(self.arch.as_str(), "linear" | "mlp")
+        self.freeze.is_none() && Architecture::trained(&self.arch).is_none_or(|trained| trained.images)
     }
 }
 

@@ -76,7 +76,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ("[data]\nkind = 'letters'\nlabel_rates = { A = 0.1, A = 0.2 }\n", &["f.toml:3:26: ", "duplicate key"]),
         ("[data]\nkind = 'letters'\nlabel_rates = {}\n", &["f.toml:3:15: ", "table of labels and their rates"]),
         ("[data]\nkind = 'letters'\nsignal = nan\n", &["f.toml:3:10: ", "nan", "finite"]),
-        ("[data]\nkind = 'letters'\nsignal = -1\n", &["f.toml:3:10: ", "at least 0", "-1"]),
+        ("[data]\nkind = 'letters'\nsignal = -1\n", &["f.toml:3:10: ", "from 0 to 100", "-1"]),
         ("[data]\nkind = 'letters'\n[data.split]\ntrain = 0.9\n", &["f.toml:4:9: ", "sum to 1", "1.2000"]),
         ("[data]\nkind = 'letters'\n[data.split]\ntest = 0\n", &["f.toml:4:8: ", "above 0"]),
         ("[data]\nkind = 'letters'\nsplit = 3\n", &["f.toml:3:9: ", "`data.split` must be a table, not 3"]),
@@ -173,7 +173,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ("[data]\nkind='letters'\n[grid]\n\"train.epoch\" = [1]\n", &["f.toml:4:1: ", "did you mean `train.epochs`?"]),
         ("[data]\nkind='letters'\n[grid]\n\"workers.devices\" = ['cpu']\n", &["f.toml:4:1: ", "cannot be an axis"]),
         ("[data]\nkind='letters'\n[grid]\nseed = [0, -1]\n", &["f.toml:4:12: ", "at least 0, not -1"]),
-        ("[data]\nkind='letters'\n[grid]\nthreshold = [0.5, 1.5]\n", &["f.toml:4:19: ", "at most 1"]),
+        ("[data]\nkind='letters'\n[grid]\nthreshold = [0.5, 1.5]\n", &["f.toml:4:19: ", "from 0 to 1"]),
         ("[data]\nkind='letters'\n[grid]\nthreshold = ['max_f2']\n", &["f.toml:4:14: ", "did you mean `max_f1`?"]),
         ("[data]\nkind='letters'\n[grid]\npos_weight = [10.79, 2.45]\n", &["f.toml:4:15: ", "[[10.8, 2.4, ...]]"]),
         ("[data]\nkind='letters'\n[grid]\npos_weight = [[1.0, -1.0]]\n", &["f.toml:4:21: ", "above 0"]),
@@ -315,7 +315,8 @@ fn values_that_are_equal_after_defaults_are_one_on_every_axis() {
                     Absent::Off | Absent::Error => continue,
                 };
                 let value = format!("{{ kind = '{kind}'{needed} }}, {{ kind = '{kind}'{needed}, {} = {default} }}", param.name);
-                let text = format!("[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[grid]\n'{key}' = [{value}]");
+                let text =
+                    format!("[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[grid]\n'{key}' = [{value}]");
                 let plan = planned(&text);
                 assert_eq!((plan.points.len(), plan.runs.len(), plan.policies.len()), (2, 1, 1), "{text}");
                 assert_eq!(plan.merged.iter().map(|merged| merged.points).sum::<usize>(), 1, "{text}");
@@ -566,7 +567,7 @@ fn a_frozen_backbone_makes_features_of_images() {
     let text = "[data]\nkind = 'letters'\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n[grid]\nsampler = 'mlsmote'\n\
                 \"model.hidden\" = [[], [64]]\n";
     let plan = |content: &str| {
-        let file = WeightFile { path: "w".into(), content: content.to_owned() };
+        let file = WeightFile { source: "w".into(), content: content.to_owned() };
         parse("f", text, &[]).unwrap().plan(&[facts()], &BTreeMap::from([("w".to_owned(), file)])).unwrap()
     };
     let one = plan("one");
@@ -582,12 +583,33 @@ fn weights_are_known_by_their_content() {
     let plan = |content: &str, folder: &str| {
         let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = 'w.safetensors'"), &[]).unwrap();
         assert_eq!(sweep.weight_files(), ["w.safetensors"]);
-        let file = WeightFile { path: std::path::Path::new(folder).join("w.safetensors"), content: content.to_owned() };
+        let file = WeightFile { source: format!("{folder}/w.safetensors"), content: content.to_owned() };
         sweep.plan(&[facts()], &BTreeMap::from([("w.safetensors".to_owned(), file)])).unwrap().runs.remove(0)
     };
     assert_eq!(plan("one", "a").fingerprint, plan("one", "b").fingerprint);
     assert_ne!(plan("one", "a").fingerprint, plan("two", "a").fingerprint);
-    assert!(plan("one", "a").config.model.weights.unwrap().starts_with('a'));
+    let model = plan("one", "a").config.model;
+    assert_eq!((model.weights.as_deref(), model.weights_hash.as_deref()), (Some("a/w.safetensors"), Some("one")));
+}
+
+#[test]
+fn weights_on_the_hub_are_known_by_their_content_too() {
+    let plan = |typed: &str, source: &str, content: &str| {
+        let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = '{typed}'"), &[]).unwrap();
+        assert_eq!(sweep.weight_files(), [typed]);
+        let file = WeightFile { source: source.to_owned(), content: content.to_owned() };
+        sweep.plan(&[facts()], &BTreeMap::from([(typed.to_owned(), file)])).unwrap().runs.remove(0)
+    };
+    let (main, pinned) = ("hf://a/b/w.safetensors", "hf://a/b@123/w.safetensors");
+    let one = plan(main, pinned, "one");
+    assert_eq!(one.config.model.weights.as_deref(), Some(pinned));
+    assert_eq!(one.fingerprint, plan(pinned, pinned, "one").fingerprint);
+    assert_eq!(one.fingerprint, plan("w.safetensors", "/x/w.safetensors", "one").fingerprint, "wherever the file is");
+    assert_ne!(one.fingerprint, plan(main, "hf://a/b@456/w.safetensors", "two").fingerprint, "main has moved on");
+    let bad = |weights: &str| error(&format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = '{weights}'"), &[]);
+    for weights in ["hf://a/b/../../x", "hf://../../x", "hf://a/b", "hf://a/b@/x"] {
+        assert!(bad(weights).contains("`model.weights`: the file on the Hugging Face hub"), "{}", bad(weights));
+    }
 }
 
 #[test]

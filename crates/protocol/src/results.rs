@@ -1,9 +1,9 @@
 //! Records of what an evaluation came to.
 
+use imbalance::LabelMatrix;
 use imbalance::evaluation::FittedPolicy;
 use imbalance::metric::{Decisions, Ranking};
 use imbalance::threshold::Policy;
-use imbalance::LabelMatrix;
 use plan::Fingerprint;
 
 use crate::{Event, SplitName};

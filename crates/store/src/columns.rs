@@ -31,11 +31,7 @@ const fn column(name: &'static str, metric: LeaderboardMetric, sql: &'static str
 /// In the order of the view.
 pub const COLUMNS: [MetricColumn; 10] = [
     column("macro_f1", LeaderboardMetric::MacroF1, "avg(c.f1)"),
-    column(
-        "micro_f1",
-        LeaderboardMetric::MicroF1,
-        "coalesce(2.0 * sum(c.tp) / (2 * sum(c.tp) + sum(c.fp) + sum(c.fn)), 0.0)",
-    ),
+    column("micro_f1", LeaderboardMetric::MicroF1, "coalesce(2.0 * sum(c.tp) / (2 * sum(c.tp) + sum(c.fp) + sum(c.fn)), 0.0)"),
     column("weighted_f1", LeaderboardMetric::WeightedF1, "coalesce(sum(c.f1 * c.support) / sum(c.support), 0.0)"),
     column("samples_f1", LeaderboardMetric::SamplesF1, "e.samples_f1"),
     column("macro_precision", LeaderboardMetric::MacroPrecision, "avg(c.precision)"),

@@ -188,7 +188,10 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");
     found.notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
     if splits.len() < ask.splits.len() {
-        found.notes.push("there are no test scores: the groups are compared on val alone, where strategies and thresholds were chosen".to_owned());
+        found.notes.push(
+            "there are no test scores: the groups are compared on val alone, where strategies and thresholds were chosen"
+                .to_owned(),
+        );
     }
     found.notes.extend(left_out.iter().map(ToString::to_string));
     for (_, loaded) in &loaded {

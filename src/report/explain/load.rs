@@ -53,7 +53,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let settings = settings(&field.cases);
     // Weights that come to plain 1 have no run of their own: the file knows them. One that no version can read any more has none.
-    let typed = plan::recall(&sweep.file, &sweep.text).map(|sweep| sweep.pos_weights()).unwrap_or_default();
+    let typed = sweep.recorded().recall(&sweep.file).map(|sweep| sweep.pos_weights()).unwrap_or_default();
     let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
     let (mut views, mut seen) = (Vec::new(), 0);
     for setting in &settings {
@@ -64,7 +64,11 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     }
     let untested = settings.iter().filter(|setting| field.facts[setting.data].test.rows == 0).count();
     if untested > 0 {
-        let where_ = if untested < settings.len() { format!("{untested} of {} settings have", settings.len()) } else { "there are".to_owned() };
+        let where_ = if untested < settings.len() {
+            format!("{untested} of {} settings have", settings.len())
+        } else {
+            "there are".to_owned()
+        };
         field.notes.push(format!(
             "{where_} no test scores: val judges instead; tuned thresholds and repaired probabilities are held out there, fitted on nine \
              tenths and judged on the tenth, but strategies chosen on val look better on it than they are"

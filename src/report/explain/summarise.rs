@@ -88,7 +88,8 @@ pub fn summarise(setting: &arms::Setting, cases: &[Case], facts: &DataFacts, fin
         let case = &cases[setting.arms[place].cases[0]];
         let plain = case.config.loss.kind == "bce" && !lint::moves_prevalence(&case.config.sampler.kind);
         let (split, counts) = judges(facts);
-        let known = Known { weights: plain.then_some(case.weights.as_slice()), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
+        let known =
+            Known { weights: plain.then_some(case.weights.as_slice()), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
         arm.sentence = sentence(arm, first.as_ref(), known);
     }
     let power = Power::of(&pairs.iter().map(Vec::len).collect::<Vec<_>>());

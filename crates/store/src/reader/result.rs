@@ -239,9 +239,9 @@ impl Reader {
             METRICS.join(", ")
         );
         let rows = sqlx::query_as(sqlx::AssertSqlSafe(query)) // made of constants
-        .bind(&run.0)
-        .fetch_all(self.connected().await?)
-        .await;
+            .bind(&run.0)
+            .fetch_all(self.connected().await?)
+            .await;
         self.told(rows)
     }
 
