@@ -63,7 +63,25 @@ pub enum Error {
     Unexpected(String),
 }
 
+impl From<data::Unprepared> for Error {
+    fn from(error: data::Unprepared) -> Self {
+        use data::Unprepared::{Data, Disk};
+        match error {
+            Data(error) => Self::Data(error),
+            Disk { path, what, source } => {
+                Self::Io { path, source: std::io::Error::new(source.kind(), format!("{what}: {source}")) }
+            }
+        }
+    }
+}
+
 impl Error {
+    /// The error of a file outside the database.
+    #[must_use]
+    pub fn file((path, source): (PathBuf, std::io::Error)) -> Self {
+        Self::Io { path, source }
+    }
+
     /// The process exit code of the public contract.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

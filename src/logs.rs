@@ -50,7 +50,8 @@ where
         } else {
             write!(writer, "{name}: ")?;
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        let mut text = String::new();
+        context.field_format().format_fields(Writer::new(&mut text), event)?;
+        writeln!(writer, "{}", imbalance::shown::message(&text))
     }
 }

@@ -79,7 +79,7 @@ pub fn run(global: &cli::Global, args: &cli::Data) -> Result<(), Error> {
     let load::File { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
     let facts = {
         let preparing = Preparing::new(Voice::of(global.quiet));
-        load::prepare(&sweep, &base, &global.db, &|config, done, total| preparing.tell(config, done, total))?
+        load::prepare(&sweep, &base, &global.db, &preparing)?
     };
     let configs = sweep.data_configs();
     let typed = sweep.pos_weights();

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::output::{self, counted, thousands};
 use super::report;
 use crate::cli;
-use crate::controller::Folders;
 use crate::controller::progress::{Voice, say};
 use crate::error::Error;
+use archive::{self, Archive};
 use data::{Files, Imported, Scored};
 use imbalance::evaluation;
 use imbalance::metric;
@@ -75,9 +75,9 @@ pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> 
     let run = plan.runs[0].fingerprint.clone();
     let events = results(&run, &imported, &plan.policies)?;
     let mut writer = Writer::open(&global.db).await?;
-    let folder = Folders::beside(&global.db)?.run(&run);
+    let folder = Archive::beside(&global.db).map_err(Error::file)?.run(&run.0);
     let kept = archive::keep(&folder, imported.val.view(), imported.test.as_ref().map(Scored::view));
-    kept.map_err(|source| Error::Io { path: folder, source })?;
+    kept.map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
     let (sweep, new) = writer.import(&plan, &absolute(&args.labels), &text(args), &events).await?;
     writer.close().await?;
     let rows = [imported.val.truth.rows(), imported.test.as_ref().map_or(0, |test| test.truth.rows())];
@@ -149,7 +149,14 @@ fn plan(args: &cli::Import, imported: &Imported, policies: Vec<Policy>) -> Plan 
     let data = DataConfig { source, split };
     let config = RunConfig {
         data: data.clone(),
-        model: ModelConfig { arch: UNKNOWN.to_owned(), hidden: Vec::new(), dropout: 0.0, weights: None, freeze: None },
+        model: ModelConfig {
+            arch: UNKNOWN.to_owned(),
+            hidden: Vec::new(),
+            dropout: 0.0,
+            weights: None,
+            freeze: None,
+            weights_hash: None,
+        },
         train: TrainConfig {
             epochs: 1,
             batch_size: 0,

@@ -1,12 +1,16 @@
 //! From a sweep file to its plan: read, check, prepare the data, plan. `run`, `plan` and `data` come through here; `resume` reads
 //! the text that the database kept.
 
+use super::preparing::Preparing;
 use crate::error::Error;
-use plan::{self, DataConfig, DataFacts, Plan, SpecError, Sweep, WeightFile};
+use archive::file::open_regular;
+use plan::{self, DataFacts, HubFile, Plan, Recorded, SpecError, Sweep, WeightFile};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-pub use plan::recall;
+/// Bytes of a sweep file at most.
+const MOST: u64 = 16 << 20;
 
 /// A sweep file as it was read.
 pub struct File {
@@ -16,7 +20,7 @@ pub struct File {
     /// The folder that the file's paths start from.
     pub base: PathBuf,
     /// The file's text and the `--set` changes to it, as the database keeps them.
-    pub text: String,
+    pub text: Recorded,
 }
 
 /// A sweep file whose data is prepared.
@@ -25,7 +29,7 @@ pub struct Loaded {
     pub plan: Plan,
     pub path: PathBuf,
     pub base: PathBuf,
-    pub text: String,
+    pub text: Recorded,
 }
 
 /// The folder of prepared data sets beside a database: `X.cache` for `X.db`.
@@ -40,7 +44,12 @@ pub fn cache_folder(db: &Path) -> PathBuf {
 /// A file that cannot be read, is not UTF-8, or is no sweep file.
 pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| Error::Usage(format!("the sweep file {shown} cannot be read: {error}")))?;
+    let mut bytes = Vec::new();
+    let read = open_regular(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+    read.map_err(|error| Error::Usage(format!("the sweep file {shown} cannot be read: {error}")))?;
+    if bytes.len() as u64 > MOST {
+        return Err(Error::Usage(format!("the sweep file {shown} has more than {} MiB: is it one?", MOST >> 20)));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(valid).filter(|&&byte| byte == b'\n').count() + 1;
@@ -49,19 +58,19 @@ pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
     let sweep = plan::parse(&shown, &text, set)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    Ok(File { sweep, path, base, text: plan::recorded(text, set) })
+    Ok(File { sweep, path, base, text: Recorded { text, changes: Some(set.to_vec()) } })
 }
 
 impl File {
-    /// Prepares the data in the cache beside `db` and plans. `progress` hears (configuration, done, total rows).
+    /// Prepares the data in the cache beside `db` and plans.
     ///
     /// # Errors
     /// Data that cannot be used; weights that are not there.
-    pub fn plan(self, db: &Path, progress: &(dyn Fn(&DataConfig, usize, usize) + Sync)) -> Result<Loaded, Error> {
+    pub fn plan(self, db: &Path, preparing: &Preparing) -> Result<Loaded, Error> {
         let Self { sweep, path, base, text } = self;
         // Weights first: a wrong path should not wait for a million pictures.
-        let weights = weight_files(&sweep, &base)?;
-        let facts = prepare(&sweep, &base, db, progress)?;
+        let weights = weight_files(&sweep, &base, preparing)?;
+        let facts = prepare(&sweep, &base, db, preparing)?;
         let plan = sweep.plan(&facts, &weights)?;
         Ok(Loaded { sweep, plan, path, base, text })
     }
@@ -71,30 +80,26 @@ impl File {
 ///
 /// # Errors
 /// Data that cannot be used.
-pub fn prepare(
-    sweep: &Sweep,
-    base: &Path,
-    db: &Path,
-    progress: &(dyn Fn(&DataConfig, usize, usize) + Sync),
-) -> Result<Vec<DataFacts>, Error> {
+pub fn prepare(sweep: &Sweep, base: &Path, db: &Path, preparing: &Preparing) -> Result<Vec<DataFacts>, Error> {
     let cache = cache_folder(db);
     let configs = sweep.data_configs();
-    let prepare = |config| data::prepare(config, base, &cache, &|done, total| progress(config, done, total)).map_err(Error::from);
+    let prepare =
+        |config| data::prepare(config, base, &cache, &|done, total| preparing.tell(config, done, total)).map_err(Error::from);
     configs.iter().map(prepare).collect()
 }
 
-fn weight_files(sweep: &Sweep, base: &Path) -> Result<BTreeMap<String, WeightFile>, Error> {
+/// Finds, fetches and hashes the weights of the sweep.
+fn weight_files(sweep: &Sweep, base: &Path, preparing: &Preparing) -> Result<BTreeMap<String, WeightFile>, Error> {
     let hash = |typed: String| {
-        let path = base.join(&typed);
-        let content = hash_file(&path)
-            .map_err(|error| Error::Usage(format!("model.weights: {} cannot be read: {error}", path.display())))?;
-        Ok((typed, WeightFile { path, content }))
+        let hub = HubFile::parse(&typed);
+        let source = if hub.is_some() { typed.clone() } else { base.join(&typed).to_string_lossy().into_owned() };
+        let found = data::weights::find(&source, &mut |done, total| preparing.fetching(done, total))?;
+        let content = data::weights::hash(&found.path, &mut |done, total| preparing.hashing(done, total))
+            .map_err(|error| Error::Usage(format!("model.weights: {} cannot be read: {error}", found.path.display())))?;
+        if matches!(hub, Some(Ok(HubFile { revision: None, .. }))) && found.source != typed {
+            tracing::info!("{typed} is {} today: with that address it stays the same", found.source);
+        }
+        Ok((typed, WeightFile { source: found.source, content }))
     };
     sweep.weight_files().into_iter().map(hash).collect()
-}
-
-fn hash_file(path: &Path) -> std::io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(path)?)?;
-    Ok(hasher.finalize().to_hex().to_string())
 }

@@ -1,6 +1,7 @@
 //! What commands put on stdout: text, one JSON value, tables. A reader that leaves early (`| head`) is no error.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use comfy_table::{Cell, CellAlignment, LineStyle, Table, TableStyle};
@@ -8,17 +9,24 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::report::wrap;
+use imbalance::shown;
 
 /// Columns of a terminal that tables are made for.
 pub const WIDTH: usize = 100;
 /// Letters of a label's name in a table.
 const NAME: usize = 26;
 
-/// Writes to stdout and flushes. A closed pipe ends quietly; a full disk does not.
+/// Writes to stdout and flushes, with nothing in it that a terminal would obey but our own styles. A closed pipe ends quietly; a full
+/// disk does not.
 ///
 /// # Errors
 /// Stdout cannot be written.
 pub fn print(text: &str) -> Result<(), Error> {
+    let ours = super::report::styled() && io::stdout().is_terminal();
+    raw(&if ours { Cow::Owned(shown::styled(text)) } else { shown::lines(text) })
+}
+
+fn raw(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Io { path: PathBuf::from("stdout"), source }),
@@ -32,7 +40,7 @@ pub fn print(text: &str) -> Result<(), Error> {
 /// Stdout cannot be written.
 pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Unexpected(error.to_string()))?;
-    print(&(text + "\n"))
+    raw(&(shown::json(&text).into_owned() + "\n"))
 }
 
 /// A table without borders: a rule below the header, two blanks between columns, `left` columns of words, then numbers.
@@ -62,7 +70,7 @@ impl Grid {
     fn cells<S: AsRef<str>>(&self, texts: impl IntoIterator<Item = S>) -> Vec<Cell> {
         let align = |(at, text): (usize, S)| {
             let side = if at < self.left { CellAlignment::Left } else { CellAlignment::Right };
-            Cell::new(text.as_ref()).set_alignment(side)
+            Cell::new(shown::escape(text.as_ref())).set_alignment(side)
         };
         texts.into_iter().enumerate().map(align).collect()
     }
@@ -121,7 +129,8 @@ pub struct Facts {
 impl Facts {
     /// Adds a line; an empty name continues the subject of the line before.
     pub fn add(&mut self, name: &str, number: impl Into<String>, words: impl Into<String>) {
-        self.lines.push([name.to_owned(), number.into(), words.into()]);
+        let words = shown::escape(&words.into()).into_owned();
+        self.lines.push([name.to_owned(), number.into(), words]);
     }
 }
 
@@ -142,15 +151,10 @@ impl std::fmt::Display for Facts {
     }
 }
 
-/// A name that fits a column: a long one is cut in the middle, control characters are shown.
+/// A name that fits a column: a long one is cut in the middle, control characters are escaped.
 #[must_use]
 pub fn fit(name: &str) -> String {
-    let letters: Vec<char> = name.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect();
-    if letters.len() <= NAME {
-        return letters.into_iter().collect();
-    }
-    let (head, tail) = (NAME / 2, NAME - NAME / 2 - 1);
-    letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
+    shown::cut(name, NAME)
 }
 
 /// `1,234,567`.

@@ -67,7 +67,7 @@ pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers
     let slots = train::slots(workers, &file.sweep.workers).map_err(|error| error.to_string());
     let loaded = {
         let preparing = Preparing::new(Voice::of(global.quiet));
-        file.plan(&global.db, &|config, done, total| preparing.tell(config, done, total))?
+        file.plan(&global.db, &preparing)?
     };
     let plan = loaded.plan;
     let (mut states, mut paces) = (vec![State::ToTrain; plan.runs.len()], Vec::new());

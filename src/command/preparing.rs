@@ -35,15 +35,34 @@ impl Preparing {
 
     /// `done` of `total` rows are read.
     pub fn tell(&self, config: &DataConfig, done: usize, total: usize) {
-        if self.voice == Voice::Quiet || self.start.elapsed() < PATIENCE {
-            return;
-        }
         let doing = match config.source {
             Source::Letters { .. } => "drawing letters",
             Source::Images { .. } => "decoding images",
             Source::Features { .. } => "reading features",
             Source::Imported { .. } => "reading scores",
         };
+        self.say(doing, done, total);
+    }
+
+    /// `done` of `total` rows of prepared data are found to be as they were written.
+    pub fn checking(&self, done: usize, total: usize) {
+        self.say("checking the prepared data", done, total);
+    }
+
+    /// `done` of `total` bytes of weights have come from the hub.
+    pub fn fetching(&self, done: usize, total: usize) {
+        self.say("fetching weights (MB)", done / 1_000_000, total / 1_000_000);
+    }
+
+    /// `done` of `total` bytes of weights are hashed.
+    pub fn hashing(&self, done: usize, total: usize) {
+        self.say("reading weights (MB)", done / 1_000_000, total / 1_000_000);
+    }
+
+    fn say(&self, doing: &'static str, done: usize, total: usize) {
+        if self.voice == Voice::Quiet || self.start.elapsed() < PATIENCE {
+            return;
+        }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if self.voice == Voice::Live {
             let bar = told.bar.get_or_insert_with(|| bar(total));

@@ -1,12 +1,14 @@
 //! `sweep run FILE`: train what the grid asks for and the database lacks, then show the leaderboard.
 
+use super::inputs::{self, Origin};
 use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
 use super::{load, plan};
 use crate::cli;
+use crate::controller;
 use crate::controller::progress::Voice;
-use crate::controller::{self, Folders};
 use crate::error::Error;
+use archive::Archive;
 use store::Writer;
 
 /// Runs a sweep file from its beginning to its end.
@@ -22,13 +24,21 @@ pub async fn run(global: &cli::Global, args: &cli::Run) -> Result<(), Error> {
     let slots = train::slots(&args.workers, &config)?;
     // The database first: a folder that cannot be written, or another sweep, should not be found after an hour of decoding.
     let mut writer = Writer::open(&global.db).await?;
-    let folders = Folders::beside(&global.db)?;
-    controller::recover(&mut writer, &folders).await?;
-    let loaded = {
-        let preparing = Preparing::new(Voice::of(global.quiet));
-        file.plan(&global.db, &|config, done, total| preparing.tell(config, done, total))?
-    };
-    let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, &loaded.text).await?;
+    let archive = Archive::beside(&global.db).map_err(Error::file)?;
+    controller::recover(&mut writer, &archive).await?;
+    let preparing = Preparing::new(Voice::of(global.quiet));
+    let loaded = file.plan(&global.db, &preparing)?;
+    let plan = &loaded.plan;
+    let names: Vec<_> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
+    let recorded = writer.recorded(&names).await?;
+    let missing = plan.runs.iter().zip(recorded).filter(|(_, recorded)| !recorded);
+    let folders = missing.map(|(run, _)| plan.data[run.data].1.folder.clone()).collect();
+    let typed = loaded.path.to_string_lossy();
+    let origin = Origin { sweep: Ok(&loaded.sweep), file: &typed, base: &loaded.base, db: &global.db };
+    inputs::check(&folders, &origin, &preparing)?;
+    drop(preparing);
+    let sweep = writer.begin_sweep(plan, &loaded.path, loaded.text.clone()).await?;
+    inputs::try_again(&mut writer, sweep).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: false };
-    train::finish(Ready { writer, folders, sweep, slots, config }, &orders).await
+    train::finish(Ready { writer, archive, sweep, slots, config }, &orders).await
 }

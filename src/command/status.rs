@@ -6,10 +6,13 @@ use super::output::{self, Facts, Grid, counted, fit};
 use crate::cli;
 use crate::controller::progress::span;
 use crate::error::Error;
+use imbalance::shown::cut;
 use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
 
 /// Failed runs in the table.
 const SHOWN: usize = 20;
+/// Characters of the reason for a failure.
+const WHY: usize = 400;
 
 /// The one JSON value of `status`.
 #[derive(Serialize)]
@@ -99,7 +102,7 @@ impl Seen {
     fn failed(&self) -> String {
         let mut grid = Grid::new(5, ["failed", "strategy", "seed", "outcome", "why"]);
         for FailedRun { run, loss, pos_weight, sampler, seed, outcome, why, attempts, .. } in self.failures.iter().take(SHOWN) {
-            let why = why.lines().next().unwrap_or_default();
+            let why = cut(why.lines().next().unwrap_or_default(), WHY);
             let tries = if *attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
             let strategy = fit(&format!("{loss} {pos_weight} {sampler}"));
             grid.row([short(run), &strategy, &seed.to_string(), outcome, &format!("{why}{tries}")]);

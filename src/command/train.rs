@@ -10,9 +10,10 @@ use super::output::{self, counted};
 use super::report;
 use crate::cli;
 use crate::controller::progress::{Voice, say, span};
-use crate::controller::{self, Folders, Halt, Interrupts, Limits, Settings, Summary};
+use crate::controller::{self, Halt, Interrupts, Limits, Settings, Summary};
 use crate::error::Error;
 use crate::launcher::{self, Slot};
+use archive::Archive;
 use plan::WorkersConfig;
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
@@ -33,7 +34,7 @@ pub struct Orders<'a> {
 /// A sweep that the database has, ready to be trained.
 pub struct Ready {
     pub writer: Writer,
-    pub folders: Folders,
+    pub archive: Archive,
     pub sweep: SweepId,
     pub slots: Vec<Slot>,
     pub config: WorkersConfig,
@@ -92,10 +93,10 @@ pub fn in_words(slots: &[Slot]) -> String {
 /// # Errors
 /// Failed runs, an interrupt, a database or a folder that cannot be used any more.
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
-    let Ready { mut writer, folders, sweep, slots, config } = ready;
+    let Ready { mut writer, archive, sweep, slots, config } = ready;
     let db = &orders.global.db;
     let voice = Voice::of(orders.global.quiet);
-    if let Err(error) = controller::refill(&mut writer, sweep, &folders, voice == Voice::Quiet).await {
+    if let Err(error) = controller::refill(&mut writer, sweep, &archive, voice == Voice::Quiet).await {
         let _ = writer.set_sweep_state(sweep, "interrupted").await;
         return Err(error);
     }
@@ -121,7 +122,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         verbose: orders.global.verbose > 0,
     };
     let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
-    let trained = controller::train(&mut writer, sweep, &folders, settings, &mut interrupts).await;
+    let trained = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await;
     let summary = match trained {
         Ok(summary) => summary,
         Err(error) => {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::Folders;
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
 use super::progress::Progress;
 use super::state::{Action, Event, Halt, Limits, News, Queued, State, Tally};
 use crate::error::Error;
 use crate::launcher::{Birth, Launcher, Signal, Slot, WorkerId};
+use archive::Archive;
 use plan::Fingerprint;
 use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
 use store::{Missing, Writer};
@@ -50,7 +50,7 @@ pub struct Dispatcher<'a> {
     writer: &'a mut Writer,
     launcher: Box<dyn Launcher>,
     signals: mpsc::Receiver<Signal>,
-    folders: &'a Folders,
+    archive: &'a Archive,
     /// Part of the workers' names, unlike that of any other controller of this database.
     incarnation: String,
     slots: Vec<Slot>,
@@ -68,7 +68,7 @@ impl<'a> Dispatcher<'a> {
     pub fn new(
         writer: &'a mut Writer,
         (launcher, signals): (Box<dyn Launcher>, mpsc::Receiver<Signal>),
-        folders: &'a Folders,
+        archive: &'a Archive,
         slots: Vec<Slot>,
         limits: Limits,
         missing: Vec<Missing>,
@@ -89,7 +89,7 @@ impl<'a> Dispatcher<'a> {
             writer,
             launcher,
             signals,
-            folders,
+            archive,
             incarnation: format!("{:x}-{}", now.as_millis(), std::process::id()),
             state: State::new(limits, queued, slots.len()),
             slots,
@@ -224,14 +224,15 @@ impl<'a> Dispatcher<'a> {
                     if let Some(live) = self.workers.get_mut(&worker) {
                         live.journal.order(&self.jobs[run].run, attempt);
                     }
-                    let job = Job { attempt, folder: self.folders.run(&self.jobs[run].run), ..self.jobs[run].clone() };
+                    let folder = self.archive.run(&self.jobs[run].run.0);
+                    let job = Job { attempt, folder: folder.path().to_owned(), ..self.jobs[run].clone() };
                     if let Some(bytes) = job.too_long() {
                         let why = format!("the order has {bytes} bytes, may have {MAX_JOB}: too many labels or columns");
                         let end = Said::End { r: job.run, a: attempt, st: Outcome::Data, n: 0, why };
                         refused.push(Event::Record(worker, end));
                         continue;
                     }
-                    fs::create_dir_all(&job.folder).map_err(|source| Error::Io { path: job.folder.clone(), source })?;
+                    folder.create().map_err(|source| Error::Io { path: job.folder.clone(), source })?;
                     jobs.push(job);
                 }
                 if jobs.is_empty() {
@@ -254,7 +255,7 @@ impl<'a> Dispatcher<'a> {
     fn start_worker(&mut self, id: WorkerId, slot: usize) -> Result<Option<Event>, Error> {
         let slot = self.slots[slot].clone();
         let name = format!("{}-{}", self.incarnation, id.0);
-        let journal = self.folders.journals().join(format!("{name}.jsonl"));
+        let journal = self.archive.journals().join(format!("{name}.jsonl"));
         let log = ingest::log_of(&journal);
         let live = Live { journal: Journal::new(journal.clone()), log: log.clone(), device: slot.device.clone() };
         match self.launcher.start(Birth { id, name, slot, journal, log: log.clone() }) {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::launcher;
+use archive::Archive;
 use plan::Fingerprint;
 use protocol::journal::{self, Problem};
-use protocol::{Event, Record, Story};
+use protocol::{Event, Outcome, Record, Story};
 use store::{Ingested, Refused, Writer, unusable_journal};
 
 /// How long bytes that are not there yet may be on their way (network file systems write pages out of order).
@@ -201,7 +202,8 @@ pub fn log_of(journal: &Path) -> PathBuf {
 ///
 /// # Errors
 /// See [`Journal::pull`]; a worker that does not end.
-pub async fn leftovers(writer: &mut Writer, folder: &Path) -> Result<usize, Error> {
+pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, Error> {
+    let folder = &archive.journals();
     let failed = |path: &Path, source| Error::Io { path: path.to_owned(), source };
     let (mut paths, mut logs) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
@@ -222,7 +224,18 @@ pub async fn leftovers(writer: &mut Writer, folder: &Path) -> Result<usize, Erro
         let mut journal = Journal::new(path.clone());
         (journal.offset, journal.next, journal.spoiled) = writer.journal_position(&journal.name).await?;
         journal.story = Story::left_over(journal.next > 0);
-        while !journal.pull(writer).await?.is_empty() {}
+        loop {
+            let pulled = journal.pull(writer).await?;
+            if pulled.is_empty() {
+                break;
+            }
+            // A worker that was killed after its last word left its checkpoint.
+            let done = pulled.events.iter().filter_map(|event| match event {
+                Event::End { r, st: Outcome::Ok, .. } => Some(r),
+                _ => None,
+            });
+            done.for_each(|run| archive.run(&run.0).finished());
+        }
         journals.push(journal);
     }
     if !journals.is_empty() {

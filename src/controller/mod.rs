@@ -10,9 +10,6 @@ pub mod progress;
 mod refill;
 pub mod state;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 pub use dispatcher::Summary;
 pub use interrupt::Interrupts;
 use progress::{Progress, Voice};
@@ -21,47 +18,9 @@ pub use state::{Halt, Limits};
 
 use crate::error::Error;
 use crate::launcher::{self, Fake, Launcher, Local, Slot};
+use archive::Archive;
 use imbalance::StrategyError;
-use plan::Fingerprint;
 use store::{Missing, SweepId, Writer};
-
-/// Where the files of a database's runs lie.
-#[derive(Clone, Debug)]
-pub struct Folders {
-    runs: PathBuf,
-}
-
-impl Folders {
-    /// `X.runs/` beside `X.db`, made if it is not there.
-    ///
-    /// # Errors
-    /// A folder that cannot be made or written: better now than after the first epoch.
-    pub fn beside(db: &Path) -> Result<Self, Error> {
-        // Workers have their own ideas of the current folder: they get whole paths.
-        let folders = std::path::absolute(archive::runs_folder(db)).map(|runs| Self { runs });
-        let folders = folders.map_err(|source| Error::Io { path: db.to_owned(), source })?;
-        let journals = folders.journals();
-        let failed = |source| Error::Io { path: journals.clone(), source };
-        fs::create_dir_all(&journals).map_err(failed)?;
-        tempfile::tempfile_in(&journals).map_err(failed)?;
-        Ok(folders)
-    }
-
-    /// A run's own folder.
-    #[must_use]
-    pub fn run(&self, run: &Fingerprint) -> PathBuf {
-        self.runs.join(&run.0)
-    }
-
-    /// The folder of all runs' folders.
-    pub fn runs(&self) -> &Path {
-        &self.runs
-    }
-
-    fn journals(&self) -> PathBuf {
-        self.runs.join("journals")
-    }
-}
 
 /// How a sweep is to be run.
 #[derive(Clone, Debug)]
@@ -80,11 +39,11 @@ pub struct Settings {
 ///
 /// # Errors
 /// The database or a journal cannot be used.
-pub async fn recover(writer: &mut Writer, folders: &Folders) -> Result<(), Error> {
-    ingest::clear_refused(&folders.journals())?;
-    let journals = ingest::leftovers(writer, &folders.journals()).await?;
+pub async fn recover(writer: &mut Writer, archive: &Archive) -> Result<(), Error> {
+    ingest::clear_refused(&archive.journals())?;
+    let journals = ingest::leftovers(writer, archive).await?;
     let lost = writer.reap().await?;
-    again::settle(writer, folders).await?;
+    again::settle(writer, archive).await?;
     if journals + lost > 0 {
         tracing::info!("stored what {journals} journals of an interrupted sweep held; {lost} attempts were under way");
     }
@@ -98,7 +57,7 @@ pub async fn recover(writer: &mut Writer, folders: &Folders) -> Result<(), Error
 pub async fn train(
     writer: &mut Writer,
     sweep: SweepId,
-    folders: &Folders,
+    archive: &Archive,
     settings: Settings,
     interrupts: &mut Interrupts,
 ) -> Result<Summary, Error> {
@@ -120,14 +79,14 @@ pub async fn train(
     };
     let progress = Progress::new(settings.voice, settings.verbose, missing.len());
     let dispatcher =
-        dispatcher::Dispatcher::new(writer, (launcher, signals), folders, settings.slots, settings.limits, missing, progress);
+        dispatcher::Dispatcher::new(writer, (launcher, signals), archive, settings.slots, settings.limits, missing, progress);
     let summary = dispatcher.run(interrupts).await?;
     // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
-    ingest::leftovers(writer, &folders.journals()).await?;
-    again::settle(writer, folders).await?;
+    ingest::leftovers(writer, archive).await?;
+    again::settle(writer, archive).await?;
     // Runs that went on from a checkpoint were not evaluated under policies that are newer than it.
     if summary.halt.is_none() {
-        refill(writer, sweep, folders, settings.voice == Voice::Quiet).await?;
+        refill(writer, sweep, archive, settings.voice == Voice::Quiet).await?;
     }
     Ok(summary)
 }

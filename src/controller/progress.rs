@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::state::{Halt, News, Tally};
 use crate::launcher::WorkerId;
+use imbalance::shown;
 use protocol::{Job, Outcome};
 
 /// How much is said.
@@ -39,6 +40,8 @@ impl Voice {
 const PACE: Duration = Duration::from_secs(5);
 /// Runs a minute up to which every one gets its line.
 const READABLE: f64 = 60.0;
+/// Characters of the reason for a failure.
+const WHY: usize = 400;
 /// Failures that get a line of their own.
 const FAILURES: usize = 50;
 
@@ -77,7 +80,7 @@ struct Live {
 
 /// Words to stderr; what cannot be written is lost.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", shown::message(text));
 }
 
 impl Progress {
@@ -143,7 +146,7 @@ impl Progress {
                 self.failures += 1;
                 if self.failures <= FAILURES {
                     let then = if *retry { ", will be tried again" } else { "" };
-                    self.line(&format!("failed {run}: {}: {why}{then}", name(*outcome)));
+                    self.line(&format!("failed {run}: {}: {}{then}", name(*outcome), shown::cut(why, WHY)));
                 } else if self.failures == FAILURES + 1 {
                     self.line("more runs failed; `sweep status` lists them all");
                 }
@@ -237,7 +240,7 @@ impl Progress {
 
     fn line(&self, text: &str) {
         match &self.live {
-            Some(live) => drop(live.all.println(text)),
+            Some(live) => drop(live.all.println(shown::message(text))),
             None => say(text),
         }
     }
@@ -247,7 +250,7 @@ impl Progress {
 fn describe(job: &Job) -> String {
     let config = &job.config;
     let weight = match &config.pos_weight {
-        imbalance::PosWeight::Explicit(weights) => format!("{weights:?}"),
+        imbalance::PosWeight::Explicit(weights) => shown::shown(&format!("{weights:?}")),
         imbalance::PosWeight::Formula(choice) => choice.to_string(),
     };
     format!("{} {} {weight} {} seed {}", job.run.short(), config.loss, config.sampler, config.seed)

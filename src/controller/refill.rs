@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use super::{Folders, again, progress};
+use super::{again, progress};
 use crate::error::Error;
-use archive::Kept;
+use archive::{Archive, Kept};
 use imbalance::evaluation;
 use imbalance::threshold::Policy;
 use plan::Fingerprint;
@@ -46,14 +46,14 @@ fn is_lost(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// Kept scores that are there and cannot be read; a database without the files of its runs. Nothing is queued then.
-pub async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, quiet: bool) -> Result<(), Error> {
+pub async fn refill(writer: &mut Writer, sweep: SweepId, archive: &Archive, quiet: bool) -> Result<(), Error> {
     let (mut refilled, mut lost): (Vec<Fingerprint>, Vec<(Fingerprint, String)>) = (Vec::new(), Vec::new());
     let wanted = writer.unevaluated(sweep).await?;
     for policy in wanted.iter().flat_map(|(_, policies)| policies) {
         policy.admitted().map_err(|error| Error::Recorded { what: format!("policy {policy}"), why: error.to_string() })?;
     }
     for (run, policies) in &wanted {
-        match evaluate(run, &folders.run(run), policies) {
+        match evaluate(run, archive.run(&run.0).path(), policies) {
             Ok(events) => {
                 writer.record(&events).await?;
                 refilled.push(run.clone());
@@ -62,8 +62,11 @@ pub async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, quie
             Err(source) => return Err(Error::KeptScores { run: run.clone(), source }),
         }
     }
-    if !lost.is_empty() && lost.len() == wanted.len() && !any_folder(wanted.iter().map(|(run, _)| folders.run(run)))? {
-        return Err(Error::NoRunFolders { folder: folders.runs().to_owned(), runs: lost.len() });
+    if !lost.is_empty()
+        && lost.len() == wanted.len()
+        && !any_folder(wanted.iter().map(|(run, _)| archive.run(&run.0).path().to_owned()))?
+    {
+        return Err(Error::NoRunFolders { folder: archive.runs().to_owned(), runs: lost.len() });
     }
     let short = if refilled.is_empty() { Vec::new() } else { writer.unevaluated(sweep).await? };
     let short: Vec<Fingerprint> = short.into_iter().map(|(run, _)| run).filter(|run| refilled.contains(run)).collect();
@@ -74,7 +77,7 @@ pub async fn refill(writer: &mut Writer, sweep: SweepId, folders: &Folders, quie
     }
     let queued = writer.retraining().await?;
     for run in refilled.iter().filter(|run| queued.contains(run)) {
-        again::forget(writer, folders, run).await?;
+        again::forget(writer, archive, run).await?;
     }
     for (run, why) in lost {
         if !quiet {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::summary::Spread;
+use imbalance::shown::escape;
 
 /// A value that is not there.
 pub const NONE: &str = "–";
@@ -99,9 +100,9 @@ pub fn spread(spread: Option<Spread>, pad: bool) -> String {
 /// The first `width` characters on one line, the last of them an ellipsis where something is cut.
 #[must_use]
 pub fn shorten(text: &str, width: usize) -> String {
-    let text: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    if text.chars().count() <= width {
-        return text;
+    let text = escape(text);
+    if text.chars().nth(width).is_none() {
+        return text.into_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }

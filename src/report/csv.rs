@@ -1,7 +1,13 @@
 //! A report in long form: a line a row and label, for pandas and spreadsheets.
+//!
+//! A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula. Text (never a number) that begins so gets a `'` before
+//! it, as the spreadsheets themselves write it.
+
+use std::borrow::Cow;
 
 use super::cells::text;
 use super::summary::{LabelLine, Row, Summary};
+use imbalance::shown::lines;
 
 /// CSV with a header; a report without rows is the header alone. Values that are not defined are empty.
 ///
@@ -31,11 +37,17 @@ pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
     writer.write_record(before.into_iter().chain(columns).chain(after))?;
     for row in &summary.rows {
         for label in &row.labels {
-            writer.write_record(line(summary, row, label))?;
+            writer.write_record(line(summary, row, label).iter().map(|cell| plain(cell).into_owned()))?;
         }
     }
     let bytes = writer.into_inner().map_err(|error| ::csv::Error::from(error.into_error()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A cell that a spreadsheet shows and a terminal prints.
+fn plain(cell: &str) -> Cow<'_, str> {
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    if formula { Cow::Owned(format!("'{}", lines(cell))) } else { lines(cell) }
 }
 
 fn line(summary: &Summary, row: &Row, label: &LabelLine) -> Vec<String> {
@@ -68,4 +80,28 @@ fn line(summary: &Summary, row: &Row, label: &LabelLine) -> Vec<String> {
         label.predicted_rate.to_string(),
     ]);
     cells
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_never_a_formula_and_numbers_stay() {
+        for (cell, wanted) in [
+            ("=1+1", "'=1+1"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("+x", "'+x"),
+            ("-a", "'-a"),
+            ("\t=1", "'\t=1"),
+            ("-0.5", "-0.5"),
+            ("-1e-7", "-1e-7"),
+            ("-inf", "-inf"),
+            ("A=1", "A=1"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("", ""),
+        ] {
+            assert_eq!(plain(cell), wanted);
+        }
+    }
 }

@@ -4,6 +4,7 @@ use super::cells::Grid;
 use super::layout::Layout;
 use super::summary::Summary;
 use super::{explain, samplers};
+use imbalance::shown::is_obeyed;
 
 /// The report in GitHub-flavoured Markdown.
 #[must_use]
@@ -71,7 +72,7 @@ pub fn escape(text: &str) -> String {
         if "\\|*<>[]#_".contains(letter) && !plain && !(letter == '#' && text == "#") {
             escaped.push('\\');
         }
-        escaped.push(if letter.is_control() { ' ' } else { letter });
+        escaped.push(if is_obeyed(letter) { ' ' } else { letter });
     }
     escaped
 }

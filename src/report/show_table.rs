@@ -203,7 +203,7 @@ fn attempts(attempts: &[AttemptRow], style: bool) -> String {
     for attempt in attempts.iter().filter(|attempt| !attempt.log.trim().is_empty()) {
         text += &format!("\n\nthe end of the log of attempt {}:", attempt.attempt);
         for line in attempt.log.trim_end().lines() {
-            text += &format!("\n    {line}");
+            text += &format!("\n    {}", shorten(line, 400));
         }
     }
     text

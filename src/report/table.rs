@@ -8,6 +8,7 @@ use super::cells::{Grid, percent, wrap};
 use super::layout::Layout;
 use super::summary::Summary;
 use super::{explain, samplers};
+use imbalance::shown::escape;
 
 /// A rule below the heads, two blanks between columns.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -122,7 +123,7 @@ pub fn draw(grid: &Grid, weights: &[Weight], style: bool, width: Option<u16>) ->
         table.force_no_tty();
     }
     let cell = |text: &str, right: bool, weight: Weight| {
-        let cell = Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
+        let cell = Cell::new(escape(text)).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
         match weight {
             _ if !style => cell,
             Weight::Plain => cell,

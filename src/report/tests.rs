@@ -37,6 +37,7 @@ fn empty() -> Loaded {
         state: "done".to_owned(),
         file: String::new(),
         text: String::new(),
+        changes: None,
         points: 0,
         created_at: 0.0,
         begun_at: 0.0,

@@ -75,7 +75,7 @@ fn folders_that_cannot_be_written_are_named_before_anything_starts() {
     place.write("x.runs", "");
     place.fake(&["--db", "x.db"]).fails(1, &["x.runs"]);
     place.write("y.cache", "");
-    place.fake(&["--db", "y.db"]).fails(4, &["y.cache"]);
+    place.fake(&["--db", "y.db"]).fails(1, &["y.cache"]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_full_disk_ends_the_sweep_which_goes_on_once_there_is_room() {
         other => return println!("skipped: no small disk can be made here ({other:?})"),
     }
     let code = read("first");
-    assert!(["1", "4"].contains(&code.trim()), "{code}: {}", read("err"));
+    assert_eq!(code.trim(), "1", "{}", read("err"));
     assert!(read("err").contains("disk is full") || read("err").contains("No space left"), "{}", read("err"));
     let value: serde_json::Value = serde_json::from_str(&read("json")).unwrap();
     assert_eq!((&value["sweep"]["state"], &value["runs"]["left"]), (&"done".into(), &0.into()), "{}", read("err"));

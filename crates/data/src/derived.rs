@@ -4,12 +4,14 @@
 //! Several workers may want the same features at once: one makes them, the others wait. One that is killed leaves a temporary
 //! folder and releases the lock, and the next one starts anew.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::DataError;
+use super::Unprepared;
 use super::prepared::{self, Rows, Writer};
+use archive::file;
 use plan::InputShape;
 
 /// Between two looks at the lock of somebody else.
@@ -41,36 +43,47 @@ pub struct Making {
 ///
 /// # Errors
 /// A cache that cannot be read or written; whatever `wait` says.
-pub fn derived<E: From<DataError>>(
+pub fn derived<E: From<Unprepared>>(
     folder: &Path,
     recipe: &str,
     width: usize,
     mut wait: impl FnMut() -> Result<bool, E>,
 ) -> Result<Derived, E> {
-    let pictures = prepared::open(folder)?;
+    let pictures = prepared::open(folder).map_err(|unfit| data(unfit.into()))?;
     let cache = folder.parent().unwrap_or(folder);
     let mut hasher = blake3::Hasher::new();
-    // The seals of all of the pictures' files are their content.
-    let sealed = serde_json::to_vec(&pictures.meta)
-        .map_err(|error| DataError { place: folder.display().to_string(), message: error.to_string() })?;
+    let sealed = pictures
+        .meta
+        .identity()
+        .map_err(|error| data(DataError { place: folder.display().to_string(), message: error.to_string() }))?;
     hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
     let key = hasher.finalize().to_hex()[..32].to_owned();
     let target = cache.join(&key);
-    if prepared::open(&target).is_ok() {
+    // Features go into results as pictures do, and nobody else looks at every bit of them.
+    let look = |fault: &mut Option<DataError>| match prepared::check(&target, &|_, _| ()) {
+        Ok(_) => Ok(true),
+        Err(prepared::Unfit { error, mendable: true }) => {
+            *fault = Some(error);
+            Ok(false)
+        }
+        Err(unfit) => Err(data(unfit.into())),
+    };
+    let mut fault = None;
+    if look(&mut fault)? {
         return Ok(Derived::There(target));
     }
     let Wait::Over(lock) = lock(&cache.join(format!("{key}.lock")), &mut wait)? else { return Ok(Derived::Stopped) };
     if target.exists() {
-        match prepared::open(&target) {
-            Ok(_) => return Ok(Derived::There(target)),
-            Err(error) => {
-                tracing::warn!("{error}; computing it again");
-                prepared::discard(&target)?;
-            }
+        if look(&mut fault)? {
+            return Ok(Derived::There(target));
         }
+        if let Some(error) = fault {
+            tracing::warn!("{}: damaged ({}); computing it again", error.place, error.message);
+        }
+        prepared::discard(&target)?;
     }
     let rows = Rows {
-        ids: pictures.ids()?,
+        ids: pictures.ids().map_err(data)?,
         labels: pictures.labels,
         splits: pictures.splits,
         groups: pictures.groups,
@@ -78,6 +91,10 @@ pub fn derived<E: From<DataError>>(
         skipped: pictures.meta.skipped,
     };
     Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
+}
+
+fn data(error: DataError) -> Unprepared {
+    error.into()
 }
 
 /// How a wait for the lock ended.
@@ -94,7 +111,7 @@ fn lock<E>(path: &Path, wait: &mut impl FnMut() -> Result<bool, E>) -> Result<Wa
         tracing::debug!("{}: {error}", path.display());
         Ok(Wait::Over(None))
     };
-    let file = match File::create(path) {
+    let file = match file::regular(OpenOptions::new().write(true).create(true), path) {
         Ok(file) => file,
         Err(error) => return without(error),
     };
@@ -125,7 +142,7 @@ impl Making {
     ///
     /// # Errors
     /// A folder that cannot be written, a full disk.
-    pub fn push(&mut self, features: &[f32]) -> Result<(), DataError> {
+    pub fn push(&mut self, features: &[f32]) -> Result<(), Unprepared> {
         let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
         match &mut self.writer {
             Some(writer) => writer.push(&bytes),
@@ -140,7 +157,7 @@ impl Making {
     ///
     /// # Panics
     /// Nothing was pushed: a bug of the caller.
-    pub fn finish(self) -> Result<PathBuf, DataError> {
+    pub fn finish(self) -> Result<PathBuf, Unprepared> {
         let Self { writer, key, width, rows, lock, .. } = self;
         let writer = writer.expect("the rows were pushed");
         let content = writer.hash();
@@ -185,7 +202,7 @@ mod tests {
     }
 
     fn ask(folder: &Path, recipe: &str) -> Derived {
-        derived::<DataError>(folder, recipe, 2, || panic!("nobody else makes them")).unwrap()
+        derived::<Unprepared>(folder, recipe, 2, || panic!("nobody else makes them")).unwrap()
     }
 
     fn make(folder: &Path, recipe: &str) -> PathBuf {
@@ -227,7 +244,7 @@ mod tests {
         std::fs::write(made.join("inputs.bin"), "short").unwrap();
         assert_eq!(make(&folder, "a"), made);
         // A folder that was made for other lengths of rows is of another name.
-        assert!(matches!(derived::<DataError>(&folder, "a", 3, || Ok(true)).unwrap(), Derived::Wanted(_)));
+        assert!(matches!(derived::<Unprepared>(&folder, "a", 3, || Ok(true)).unwrap(), Derived::Wanted(_)));
     }
 
     #[test]
@@ -235,7 +252,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let folder = pictures(cache.path());
         let Derived::Wanted(mut making) = ask(&folder, "a") else { panic!() };
-        let stopped = derived::<DataError>(&folder, "a", 2, || Ok(false)).unwrap();
+        let stopped = derived::<Unprepared>(&folder, "a", 2, || Ok(false)).unwrap();
         assert!(matches!(stopped, Derived::Stopped));
         let waits = std::sync::atomic::AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -244,7 +261,7 @@ mod tests {
                     waits.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     Ok(true)
                 };
-                derived::<DataError>(&folder, "a", 2, wait).unwrap()
+                derived::<Unprepared>(&folder, "a", 2, wait).unwrap()
             });
             while waits.load(std::sync::atomic::Ordering::Relaxed) == 0 {
                 std::thread::yield_now();

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::DataError;
+use super::Unprepared;
 use super::matrix::load;
 use super::prepared::{Rows, Writer};
 use super::table::Table;
+use imbalance::shown::shown;
 use plan::InputShape;
 
 /// Part of the prepared folder's key; raise it when the values change.
@@ -15,8 +17,8 @@ const VERSION: u32 = 1;
 ///
 /// # Errors
 /// A file of another kind or shape, another number of rows than `table`, a value that is not finite, a cache that cannot be written.
-pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, DataError> {
-    let wrong = |message: String| DataError { place: file.display().to_string(), message };
+pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
+    let wrong = |message: String| Unprepared::from(DataError { place: file.display().to_string(), message });
     let matrix = load(file, "features").map_err(wrong)?;
     let rows = table.ids.len();
     if matrix.rows != rows {
@@ -26,7 +28,7 @@ pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize
         let (row, column, line) = (bad / matrix.width, bad % matrix.width, table.lines[bad / matrix.width]);
         let count = matrix.values.iter().filter(|x| !x.is_finite()).count();
         let more = if count > 1 { format!(" ({count} such values in all)") } else { String::new() };
-        let id = &table.ids[row];
+        let id = shown(&table.ids[row]);
         return Err(wrong(format!(
             "row {row}, column {column} (both from 0; line {line} of the labels, `{id}`) is {} in float32: every feature must be a finite number{more}",
             matrix.values[bad]

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 
-/// Name of the file in the cache folder: a line a file, `hash size mtime ctime inode path`.
+use archive::file;
+
+/// Name of the file in the cache folder: a first line with the hash of the rest, then a line per file,
+/// `hash size mtime ctime inode path`. A damaged one is as good as none.
 const NAME: &str = "hashes.txt";
 
 /// A file changed this recently may change again without a new time stamp: its hash is not remembered.
@@ -48,14 +51,14 @@ pub fn all(cache: &Path, files: &[PathBuf], progress: &(dyn Fn(usize, usize) + S
     let done = std::sync::atomic::AtomicUsize::new(0);
     let found: Vec<io::Result<(blake3::Hash, Option<Stamp>)>> = files
         .par_iter()
-        .map(|file| {
-            let file = std::path::absolute(file)?;
-            let stamp = Stamp::of(&file)?;
-            if let Some((_, hash)) = known.get(&file).filter(|(known, _)| *known == stamp) {
+        .map(|path| {
+            let path = std::path::absolute(path)?;
+            let stamp = Stamp::of(&path)?;
+            if let Some((_, hash)) = known.get(&path).filter(|(known, _)| *known == stamp) {
                 return Ok((*hash, None));
             }
             let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(File::open(&file)?)?;
+            hasher.update_reader(file::open_regular(&path)?)?;
             let count = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if count.is_multiple_of(1024) {
                 progress(count, files.len());
@@ -77,8 +80,12 @@ pub fn all(cache: &Path, files: &[PathBuf], progress: &(dyn Fn(usize, usize) + S
     found.into_iter().map(|found| found.map(|(hash, _)| hash)).collect()
 }
 
-fn load(file: &Path) -> HashMap<PathBuf, (Stamp, blake3::Hash)> {
-    let text = fs::read_to_string(file).unwrap_or_default();
+fn load(path: &Path) -> HashMap<PathBuf, (Stamp, blake3::Hash)> {
+    let text = file::read_ours(path).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let (first, text) = text.split_once('\n').unwrap_or_default();
+    if first != head(text) {
+        return HashMap::new();
+    }
     let parse = |line: &str| {
         let mut parts = line.splitn(6, ' ');
         let hash = blake3::Hash::from_hex(parts.next()?).ok()?;
@@ -99,11 +106,14 @@ fn save(cache: &Path, known: &HashMap<PathBuf, (Stamp, blake3::Hash)>) -> io::Re
             let _ = writeln!(text, "{} {size} {mtime} {ctime} {inode} {file}", hash.to_hex());
         }
     }
-    fs::create_dir_all(cache)?;
-    let mut temp = tempfile::NamedTempFile::new_in(cache)?;
-    temp.write_all(text.as_bytes())?;
-    temp.persist(cache.join(NAME))?;
+    file::own_folder(cache)?;
+    file::write(&cache.join(NAME), |file| writeln!(file, "{}", head(&text)).and_then(|()| file.write_all(text.as_bytes())))?;
     Ok(())
+}
+
+/// The first line of a memory of these lines.
+fn head(lines: &str) -> String {
+    format!("hashes {}", blake3::hash(lines.as_bytes()).to_hex())
 }
 
 #[cfg(test)]
@@ -122,14 +132,17 @@ mod tests {
         fs::write(&files[1], "two").unwrap();
         std::thread::sleep(std::time::Duration::from_millis(2100));
         assert_eq!(hashes(), [Some(blake3::hash(b"one")), Some(blake3::hash(b"two"))]);
-        // A wrong hash in the memory shows that it is believed, for as long as the file stays.
+        // A wrong hash in the memory shows that it is believed, for as long as the file stays; a damaged memory is not.
         let memory = fs::read_to_string(cache.join(NAME)).unwrap();
         let lie = memory.replace(blake3::hash(b"one").to_hex().as_str(), blake3::hash(b"lie").to_hex().as_str());
-        fs::write(cache.join(NAME), lie).unwrap();
+        fs::write(cache.join(NAME), &lie).unwrap();
+        assert_eq!(hashes()[0], Some(blake3::hash(b"one")));
+        let lie = lie.split_once('\n').unwrap().1;
+        fs::write(cache.join(NAME), format!("{}\n{lie}", head(lie))).unwrap();
         assert_eq!(hashes()[0], Some(blake3::hash(b"lie")));
         let before = fs::metadata(&files[0]).unwrap().modified().unwrap();
         fs::write(&files[0], "six").unwrap();
-        File::options().write(true).open(&files[0]).unwrap().set_modified(before).unwrap();
+        fs::File::options().write(true).open(&files[0]).unwrap().set_modified(before).unwrap();
         assert_eq!(hashes()[0], Some(blake3::hash(b"six")), "same size and mtime, other content");
         fs::write(cache.join(NAME), "damaged").unwrap();
         assert_eq!(hashes()[1], Some(blake3::hash(b"two")));

@@ -1,13 +1,17 @@
 //! A folder of images and its CSV → a prepared folder. Every file is read before any is refused.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::Unprepared;
 use super::prepared::{Rows, Skipped, Writer};
 use super::table::Table;
 use super::{DataError, decode, hashes};
+use archive::file;
+use imbalance::shown::{cut, shown};
 use plan::ImageConfig;
 use plan::InputShape;
 
@@ -28,7 +32,7 @@ pub fn prepare(
     table: Table,
     cache: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<PathBuf, DataError> {
+) -> Result<PathBuf, Unprepared> {
     let files: Vec<PathBuf> = table.ids.iter().map(|id| root.join(id)).collect();
     let rows = files.len();
     let hashes: Vec<Result<blake3::Hash, String>> =
@@ -41,7 +45,8 @@ pub fn prepare(
                 root.display(),
                 listing(&table, &failures(&hashes))
             ),
-        });
+        }
+        .into());
     }
     let mut key = blake3::Hasher::new();
     let ImageConfig { size, channels, resize, on_bad_image, max_pixels, .. } = config;
@@ -59,7 +64,10 @@ pub fn prepare(
         let decode = |start: usize| -> Vec<Result<Vec<u8>, String>> {
             let row = |row: usize| {
                 let hash = hashes[row].as_ref().map_err(Clone::clone)?;
-                let bytes = std::fs::read(&files[row]).map_err(|error| reason(&error))?;
+                let mut bytes = Vec::new();
+                file::open_regular(&files[row])
+                    .and_then(|mut file| file.read_to_end(&mut bytes))
+                    .map_err(|error| reason(&error))?;
                 if blake3::hash(&bytes) != *hash {
                     return Err("it changed while the images were read: start again".to_owned());
                 }
@@ -67,7 +75,7 @@ pub fn prepare(
             };
             (start.min(rows)..(start + block).min(rows)).into_par_iter().map(row).collect()
         };
-        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), DataError> {
+        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), Unprepared> {
             for (row, decoded) in (start..).zip(decoded) {
                 match decoded {
                     Ok(pixels) => {
@@ -95,7 +103,8 @@ pub fn prepare(
                     bad.len(),
                     listing(&table, &bad)
                 ),
-            });
+            }
+            .into());
         }
         if !bad.is_empty() {
             tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad));
@@ -118,7 +127,7 @@ pub fn unlisted(root: &Path, table: &Table) -> (usize, Vec<String>) {
             if kind.is_some_and(|kind| kind.is_dir()) {
                 folders.push(path);
             } else if matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png")) && !named.contains(&lexical(&path)) {
-                extra.push(path.strip_prefix(root).unwrap_or(&path).display().to_string());
+                extra.push(shown(&path.strip_prefix(root).unwrap_or(&path).to_string_lossy()));
             }
         }
     }
@@ -126,6 +135,28 @@ pub fn unlisted(root: &Path, table: &Table) -> (usize, Vec<String>) {
     let count = extra.len();
     extra.truncate(SHOWN);
     (count, extra)
+}
+
+/// Rows whose image lies outside of `root`, by a path that leaves it or by a link: how many, and the first path.
+#[must_use]
+pub fn outside(root: &Path, table: &Table) -> (usize, String) {
+    let Ok(real) = root.canonicalize() else { return (0, String::new()) };
+    let mut folders: HashMap<PathBuf, bool> = HashMap::new();
+    let mut leaves = |id: &String| {
+        let path = root.join(id);
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+            return path.canonicalize().is_ok_and(|path| !path.starts_with(&real));
+        }
+        let Some(folder) = path.parent() else { return false };
+        if let Some(&known) = folders.get(folder) {
+            return known;
+        }
+        let leaves = folder.canonicalize().is_ok_and(|folder| !folder.starts_with(&real));
+        folders.insert(folder.to_owned(), leaves);
+        leaves
+    };
+    let outside: Vec<&String> = table.ids.iter().filter(|id| leaves(id)).collect();
+    (outside.len(), outside.first().map_or_else(String::new, |id| (*id).clone()))
 }
 
 /// The path without `.` and with `..` resolved by name.
@@ -155,7 +186,7 @@ fn failures(hashes: &[Result<blake3::Hash, String>]) -> Vec<(usize, String)> {
 fn listing(table: &Table, bad: &[(usize, String)]) -> String {
     let mut text = String::from(":");
     for (row, why) in bad.iter().take(SHOWN) {
-        text.push_str(&format!("\n  line {}: {}: {why}", table.lines[*row], table.ids[*row]));
+        text.push_str(&format!("\n  line {}: {}: {}", table.lines[*row], shown(&table.ids[*row]), cut(why, 300)));
     }
     if bad.len() > SHOWN {
         text.push_str(&format!("\n  and {} more", bad.len() - SHOWN));
@@ -331,6 +362,25 @@ mod tests {
         std::fs::write(root.join("notes.txt"), "no image").unwrap();
         let table = super::super::table::read(&folder.path().join("labels.csv"), &Columns::default()).unwrap();
         assert_eq!(unlisted(&root, &table), (1, vec!["sub folder/extra.PNG".to_owned()]));
+    }
+
+    #[test]
+    fn images_outside_of_the_root_are_counted() {
+        let folder = photos();
+        let root = folder.path().join("photos");
+        let table = |csv: &str| {
+            std::fs::write(folder.path().join("some.csv"), csv).unwrap();
+            super::super::table::read(&folder.path().join("some.csv"), &Columns::default()).unwrap()
+        };
+        assert_eq!(outside(&root, &table("image,A\n0.png,1\nsub folder/../2.png,0\n./4.png,1\nmissing/x.png,0\n")).0, 0);
+        std::fs::create_dir(folder.path().join("private")).unwrap();
+        std::fs::copy(root.join("0.png"), folder.path().join("private/0.png")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("private/0.png"), root.join("link.png")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("private"), root.join("linked")).unwrap();
+        std::os::unix::fs::symlink(root.join("2.png"), root.join("inside.png")).unwrap();
+        let absolute = folder.path().join("private/0.png").display().to_string();
+        let csv = format!("image,A\n0.png,1\n../private/0.png,0\n{absolute},1\nlink.png,1\nlinked/0.png,1\ninside.png,0\n");
+        assert_eq!(outside(&root, &table(&csv)), (4, "../private/0.png".to_owned()));
     }
 
     #[test]

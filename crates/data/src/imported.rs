@@ -7,6 +7,7 @@ use super::matrix::{Matrix, load};
 use super::table::{self, Table};
 use imbalance::LabelCounts;
 use imbalance::loss::sigmoid;
+use imbalance::shown::shown;
 use imbalance::{LabelMatrix, stratification};
 use plan::InputShape;
 use plan::{Columns, DataFacts, FORMAT, Fingerprint};
@@ -173,7 +174,7 @@ impl<'a> Labels<'a> {
             return Ok(());
         }
         let at = ours.iter().zip(theirs.iter()).position(|(a, b)| a != b).unwrap_or_else(|| ours.len().min(theirs.len()));
-        let named = |names: &[String]| names.get(at).map_or_else(|| "missing".to_owned(), |name| format!("`{name}`"));
+        let named = |names: &[String]| names.get(at).map_or_else(|| "missing".to_owned(), |name| format!("`{}`", shown(name)));
         let (number, first) = (at + 1, self.file.display());
         let message = format!(
             "label {number} is {}, but {} in {first}: both must have the same labels in the same order",
@@ -206,7 +207,7 @@ impl<'a> Scores<'a> {
         let (name, csv) = (stratification::NAMES[usize::from(split)], labels.file.display());
         let names = &labels.table.labels.names;
         if self.matrix.width != names.len() {
-            let listed: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
+            let listed: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shown(name))).collect();
             let more = if names.len() > 12 { ", ..." } else { "" };
             return Err(self.wrong(format!(
                 "{} columns of scores, but {csv} has {} labels ({}{more}): they must agree; columns that are no labels belong in --ignore-columns",
@@ -242,10 +243,10 @@ impl<'a> Scores<'a> {
                     scores.push(if self.logits { sigmoid(value.into()) as f32 } else { value });
                     continue;
                 };
-                let (line, id) = (labels.table.lines[row as usize], &labels.table.ids[row as usize]);
+                let (line, id) = (labels.table.lines[row as usize], shown(&labels.table.ids[row as usize]));
                 return Err(self.wrong(format!(
                     "row {place}, column {column} (both from 0; label `{}`, line {line} of {csv}, `{id}`) is {value}: {fault}",
-                    names[column]
+                    shown(&names[column])
                 )));
             }
         }

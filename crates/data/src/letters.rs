@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::DataError;
+use super::Unprepared;
 use super::glyph;
 use super::prepared::{Rows, Writer};
 use imbalance::LabelMatrix;
@@ -25,7 +26,7 @@ pub const VERSION: u32 = 1;
 ///
 /// # Panics
 /// `source` is of another kind: a bug of the caller.
-pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, DataError> {
+pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
     let Source::Letters { samples, label_rates, image_size, signal, seed } = source else {
         unreachable!("only the letters come here");
     };

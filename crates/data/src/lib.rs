@@ -12,17 +12,20 @@ pub mod letters;
 mod matrix;
 mod prepared;
 mod table;
+pub mod weights;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 pub use gather::Change;
 pub use gather::normalization;
 pub use imported::{Files, Imported, Scored};
-pub use prepared::Skipped;
+pub use prepared::{Skipped, Unfit, check, discard};
 
+use archive::file;
 use imbalance::LabelMatrix;
+use imbalance::shown::shown;
 use imbalance::stratification::{self, Split};
 use plan::{DataConfig, DataFacts, InputShape, Source};
 
@@ -34,6 +37,17 @@ pub struct DataError {
     pub place: String,
     /// What is wrong and what would be right.
     pub message: String,
+}
+
+/// Why there is no prepared data.
+#[derive(Debug, thiserror::Error)]
+pub enum Unprepared {
+    /// The user's data cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Nothing is wrong with the data: the cache cannot be written, or read.
+    #[error("{}: {what}: {source}", path.display())]
+    Disk { path: PathBuf, what: &'static str, source: std::io::Error },
 }
 
 /// A prepared data set, mapped into memory: what the training loop reads. Opened from a folder alone, on any machine.
@@ -203,17 +217,19 @@ fn place_of(config: &DataConfig) -> String {
 /// A label that is the same in every training row teaches nothing and breaks weights and prior biases.
 fn learnable(names: &[String], train: &imbalance::LabelCounts) -> Result<(), String> {
     let named = |bad: &dyn Fn(usize) -> bool| -> Vec<String> {
-        names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{name}`")).collect()
+        names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{}`", shown(name))).collect()
+    };
+    let listed = |names: &[String]| {
+        let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
+        names[..names.len().min(12)].join(", ") + &more
     };
     let (never, always) = (named(&|n| n == 0), named(&|n| n == train.rows));
     let rows = train.rows;
     let fix = "give it other rows, or list it in `data.ignore_columns`";
     match (never.is_empty(), always.is_empty()) {
         (true, true) => Ok(()),
-        (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", never.join(", "))),
-        (true, false) => {
-            Err(format!("every row of the train split ({rows} rows) carries the label {}: {fix}", always.join(", ")))
-        }
+        (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", listed(&never))),
+        (true, false) => Err(format!("every row of the train split ({rows} rows) carries the label {}: {fix}", listed(&always))),
     }
 }
 
@@ -221,14 +237,18 @@ fn learnable(names: &[String], train: &imbalance::LabelCounts) -> Result<(), Str
 /// there, and returns its facts. `progress` hears (done, total) rows.
 ///
 /// # Errors
-/// [`DataError`] with every bad file (the first 20 and a count) before anything is trained.
+/// [`DataError`] with every bad file (the first 20 and a count) before anything is trained; a cache that cannot be written.
 pub fn prepare(
     config: &DataConfig,
     base: &Path,
     cache: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<DataFacts, DataError> {
+) -> Result<DataFacts, Unprepared> {
     let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
+    if cache.exists() {
+        file::own_folder(&cache).map_err(prepared::cannot(&cache, prepared::WRITING))?;
+        prepared::remove_leftovers(&cache);
+    }
     let folder = match &config.source {
         Source::Letters { .. } => letters::prepare(&config.source, &cache, progress)?,
         Source::Features { features, labels, columns, .. } => {
@@ -237,6 +257,16 @@ pub fn prepare(
         Source::Images { root, labels, image, columns } => {
             let (root, labels) = (base.join(root), base.join(labels));
             let table = table::read(&labels, columns)?;
+            let (outside, first) = images::outside(&root, &table);
+            if outside > 0 {
+                tracing::warn!(
+                    "{}: {outside} of {} images lie outside of data.root, {} (`{}` is the first): they are read all the same",
+                    labels.display(),
+                    table.ids.len(),
+                    root.display(),
+                    shown(&first)
+                );
+            }
             let (extra, names) = images::unlisted(&root, &table);
             if extra > 0 {
                 tracing::warn!(
@@ -250,7 +280,7 @@ pub fn prepare(
         }
         Source::Imported { .. } => {
             let message = "imported scores have no inputs: nothing can be trained on them".to_owned();
-            return Err(DataError { place: place_of(config), message });
+            return Err(DataError { place: place_of(config), message }.into());
         }
     };
     let data = Dataset::open(&folder, config)?;
@@ -262,17 +292,18 @@ pub fn prepare(
 fn ensure(
     cache: &Path,
     key: &blake3::Hasher,
-    make: impl FnOnce(&str) -> Result<std::path::PathBuf, DataError>,
-) -> Result<std::path::PathBuf, DataError> {
+    make: impl FnOnce(&str) -> Result<PathBuf, Unprepared>,
+) -> Result<PathBuf, Unprepared> {
     let key = &key.finalize().to_hex()[..32];
     let folder = cache.join(key);
-    if folder.exists() {
+    if std::fs::symlink_metadata(&folder).is_ok() {
         match prepared::open(&folder) {
             Ok(_) => return Ok(folder),
-            Err(error) => {
+            Err(Unfit { error, mendable: true }) => {
                 tracing::warn!("{error}; preparing it again");
-                prepared::discard(&folder)?;
+                discard(&folder)?;
             }
+            Err(unfit) => return Err(DataError::from(unfit).into()),
         }
     }
     make(key)

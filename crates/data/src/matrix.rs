@@ -1,11 +1,12 @@
 //! Matrices from other programs: `.npy` and `.safetensors`, numbers of any width, in float32.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
+
+use archive::file::open_regular;
 
 /// Rows and columns of a matrix, its values row by row.
 pub struct Matrix {
@@ -41,7 +42,7 @@ fn two(shape: &[usize], what: &str) -> Result<(usize, usize), String> {
 
 fn npy(file: &Path, what: &str) -> Result<Matrix, String> {
     let read = |error: std::io::Error| format!("cannot read this .npy file: {error}");
-    let opened = File::open(file).map_err(|error| error.to_string())?;
+    let opened = open_regular(file).map_err(|error| error.to_string())?;
     let length = opened.metadata().map_err(read)?.len();
     let npy = npyz::NpyFile::new(BufReader::with_capacity(1 << 20, opened)).map_err(read)?;
     let shape: Vec<usize> = npy.shape().iter().map(|&n| n as usize).collect();
@@ -75,7 +76,7 @@ fn transpose(values: &[f32], rows: usize, width: usize) -> Vec<f32> {
 }
 
 fn safetensors(file: &Path, what: &str) -> Result<Matrix, String> {
-    let opened = File::open(file).map_err(|error| error.to_string())?;
+    let opened = open_regular(file).map_err(|error| error.to_string())?;
     // SAFETY: the map is read here and dropped before this function returns; a file that someone truncates meanwhile is as fatal as for any other reader of it.
     let bytes = unsafe { memmap2::Mmap::map(&opened) }.map_err(|error| error.to_string())?;
     let tensors =

@@ -7,16 +7,22 @@
 //! | `splits.bin` | u8 a row (0 train, 1 val, 2 test), if the CSV has a split column |
 //! | `groups.bin` | little-endian u32 a row, equal where the group is, if the CSV has a group column |
 //! | `ids.json` | the rows' names, in row order |
-//! | `meta.json` | [`Meta`]: format version, shapes, lengths and checksums of all of it |
+//! | `meta.json` | [`Meta`]: format version, shapes, lengths and checksums of all of it, and one of itself |
 //! | `split-*.bin` | u8 a row, as `splits.bin`: how one split configuration divides the rows ([`keep_split`]) |
+//!
+//! While it is written it is called `.writing-*` and holds a locked file `writing`: whoever finds one that is not locked removes it.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use super::Unprepared;
+use archive::file::{self, is_older};
+use archive::seal::{self, Seal};
 use imbalance::LabelMatrix;
 use imbalance::stratification::Split;
 use imbalance::stratification::SplitConfig;
@@ -48,13 +54,6 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Length and blake3 of a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Seal {
-    bytes: u64,
-    blake3: String,
-}
-
 /// `meta.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Meta {
@@ -71,17 +70,26 @@ pub struct Meta {
     splits: Option<Seal>,
     groups: Option<Seal>,
     ids: Seal,
+    /// Of this file itself; programs before 0.2 wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<String>,
 }
 
-fn cannot(place: &Path, what: &str) -> impl Fn(std::io::Error) -> DataError {
-    let (place, what) = (place.display().to_string(), what.to_owned());
-    move |error| DataError { place: place.clone(), message: format!("{what}: {error}") }
+/// What is said where the disk is full, or a folder may not be written.
+pub const WRITING: &str = "cannot write prepared data into this folder";
+
+/// The disk's word, at this place.
+pub fn cannot(place: &Path, what: &'static str) -> impl Fn(std::io::Error) -> Unprepared {
+    let path = place.to_owned();
+    move |source| Unprepared::Disk { path: path.clone(), what, source }
 }
 
 /// Writes a prepared folder; nothing is left of one that is dropped unfinished.
 pub struct Writer {
     cache: PathBuf,
     temp: tempfile::TempDir,
+    /// Locked: this folder has an owner who lives.
+    held: File,
     inputs: BufWriter<File>,
     hasher: blake3::Hasher,
     bytes: u64,
@@ -92,24 +100,28 @@ impl Writer {
     ///
     /// # Errors
     /// A cache folder that cannot be made or written.
-    pub fn create(cache: &Path) -> Result<Self, DataError> {
-        let error = cannot(cache, "cannot write prepared data into this folder");
-        fs::create_dir_all(cache).map_err(&error)?;
-        sweep_leftovers(cache);
+    pub fn create(cache: &Path) -> Result<Self, Unprepared> {
+        let error = cannot(cache, WRITING);
+        file::own_folder(cache).map_err(&error)?;
+        remove_leftovers(cache);
         let temp = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(cache).map_err(&error)?;
+        let held = File::create_new(temp.path().join(HELD)).map_err(&error)?;
+        if let Err(error) = held.try_lock() {
+            tracing::debug!("{}: {error}", temp.path().display());
+        }
         let file = File::create(temp.path().join("inputs.bin")).map_err(&error)?;
         let inputs = BufWriter::with_capacity(1 << 20, file);
-        Ok(Self { cache: cache.to_owned(), temp, inputs, hasher: blake3::Hasher::new(), bytes: 0 })
+        Ok(Self { cache: cache.to_owned(), temp, held, inputs, hasher: blake3::Hasher::new(), bytes: 0 })
     }
 
     /// Appends the inputs of the next row or rows.
     ///
     /// # Errors
     /// A full disk.
-    pub fn push(&mut self, inputs: &[u8]) -> Result<(), DataError> {
+    pub fn push(&mut self, inputs: &[u8]) -> Result<(), Unprepared> {
         self.hasher.update(inputs);
         self.bytes += inputs.len() as u64;
-        self.inputs.write_all(inputs).map_err(cannot(&self.cache, "cannot write prepared data into this folder"))
+        self.inputs.write_all(inputs).map_err(cannot(&self.cache, WRITING))
     }
 
     /// Hash of the inputs written so far.
@@ -122,18 +134,18 @@ impl Writer {
     ///
     /// # Errors
     /// A full disk.
-    pub fn finish(self, key: &str, shape: InputShape, rows: &Rows, content: String) -> Result<PathBuf, DataError> {
-        let Self { cache, temp, inputs, hasher, bytes } = self;
-        let error = cannot(&cache, "cannot write prepared data into this folder");
+    pub fn finish(self, key: &str, shape: InputShape, rows: &Rows, content: String) -> Result<PathBuf, Unprepared> {
+        let Self { cache, temp, held, inputs, hasher, bytes } = self;
+        let error = cannot(&cache, WRITING);
         let file = inputs.into_inner().map_err(|failed| error(failed.into_error()))?;
         file.sync_all().map_err(&error)?;
-        let put = |name: &str, content: &[u8]| -> Result<Seal, DataError> {
+        let put = |name: &str, content: &[u8]| -> Result<Seal, Unprepared> {
             let mut file = File::create(temp.path().join(name)).map_err(&error)?;
             file.write_all(content).and_then(|()| file.sync_all()).map_err(&error)?;
-            Ok(Seal { bytes: content.len() as u64, blake3: blake3::hash(content).to_hex().to_string() })
+            Ok(Seal::of(content))
         };
         let groups: Option<Vec<u8>> = rows.groups.as_ref().map(|groups| groups.iter().flat_map(|g| g.to_le_bytes()).collect());
-        let json = |error: serde_json::Error| DataError { place: cache.display().to_string(), message: error.to_string() };
+        let json = |failed: serde_json::Error| error(failed.into());
         let meta = Meta {
             format: FORMAT,
             shape,
@@ -147,8 +159,12 @@ impl Writer {
             splits: rows.splits.as_ref().map(|splits| put("splits.bin", splits)).transpose()?,
             groups: groups.map(|groups| put("groups.bin", &groups)).transpose()?,
             ids: put("ids.json", &serde_json::to_vec(&rows.ids).map_err(json)?)?,
+            seal: Some(seal::blank()),
         };
-        put("meta.json", &serde_json::to_vec_pretty(&meta).map_err(json)?)?;
+        let mut meta = serde_json::to_vec_pretty(&meta).map_err(json)?;
+        seal::stamp(&mut meta);
+        put("meta.json", &meta)?;
+        fs::remove_file(temp.path().join(HELD)).map_err(&error)?;
         sync_folder(temp.path()).map_err(&error)?;
         let folder = cache.join(key);
         if let Err(failed) = fs::rename(temp.path(), &folder) {
@@ -158,6 +174,7 @@ impl Writer {
             return Err(error(failed));
         }
         let _ = temp.keep();
+        drop(held);
         sync_folder(&cache).map_err(&error)?;
         Ok(folder)
     }
@@ -165,17 +182,43 @@ impl Writer {
 
 /// Prefix of folders being written.
 const TEMPORARY: &str = ".writing-";
+/// The file in such a folder that its writer holds locked.
+const HELD: &str = "writing";
+/// Younger than that, a folder or lock may be about to be locked.
+const MOMENT: Duration = Duration::from_secs(10);
+/// A file that was not renamed into its place by then never will be.
+const HOUR: Duration = Duration::from_secs(3600);
+/// The same of a folder that has no lock: a program that knew none was writing it.
+const DAY: Duration = Duration::from_secs(86_400);
 
-/// Removes what killed processes left a day ago or earlier.
-fn sweep_leftovers(cache: &Path) {
-    let old = |entry: &fs::DirEntry| {
-        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|time| time.elapsed().ok());
-        entry.file_name().to_string_lossy().starts_with(TEMPORARY) && age.is_some_and(|age| age.as_secs() > 86_400)
-    };
-    for entry in fs::read_dir(cache).into_iter().flatten().flatten().filter(old) {
-        if let Err(error) = fs::remove_dir_all(entry.path()) {
-            tracing::debug!("{}: {error}", entry.path().display());
+/// Removes what killed processes left in the cache: folders and files that were being written or removed, locks.
+pub fn remove_leftovers(cache: &Path) {
+    file::remove_litter(cache, HOUR);
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let removed = if name.to_string_lossy().starts_with(TEMPORARY) {
+            let dead = match is_free(&path.join(HELD)) {
+                Some(free) => free && is_older(&path, MOMENT),
+                None => is_older(&path, DAY),
+            };
+            if dead { fs::remove_dir_all(&path) } else { Ok(()) }
+        } else if path.extension().is_some_and(|extension| extension == "lock") && is_older(&path, HOUR) {
+            if is_free(&path) == Some(true) { fs::remove_file(&path) } else { Ok(()) }
+        } else {
+            Ok(())
+        };
+        if let Err(error) = removed {
+            tracing::debug!("{}: {error}", path.display());
         }
+    }
+}
+
+/// Whether nobody holds the lock of this file; `None` where there is none, or no way to know.
+fn is_free(path: &Path) -> Option<bool> {
+    match file::open_ours(path).ok()?.try_lock() {
+        Ok(()) => Some(true),
+        Err(fs::TryLockError::WouldBlock) => Some(false),
+        Err(fs::TryLockError::Error(_)) => None,
     }
 }
 
@@ -183,7 +226,7 @@ fn sweep_leftovers(cache: &Path) {
 ///
 /// # Errors
 /// A full disk.
-pub fn keep_split(folder: &Path, config: &SplitConfig, split: &Split) -> Result<(), DataError> {
+pub fn keep_split(folder: &Path, config: &SplitConfig, split: &Split) -> Result<(), Unprepared> {
     let SplitConfig { train, val, test, method, seed } = config;
     let path = folder.join(format!("split-{method}-{seed}-{train}-{val}-{test}.bin"));
     let parts = [&split.train, &split.val, &split.test];
@@ -191,13 +234,11 @@ pub fn keep_split(folder: &Path, config: &SplitConfig, split: &Split) -> Result<
     for (number, rows) in (0u8..).zip(parts) {
         rows.iter().for_each(|&row| numbers[row as usize] = number);
     }
-    if fs::read(&path).is_ok_and(|kept| kept == numbers) {
+    if file::read_ours(&path).is_ok_and(|kept| kept == numbers) {
         return Ok(());
     }
-    let error = cannot(&path, "cannot write the split");
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).map_err(&error)?;
-    file.write_all(&numbers).map_err(&error)?;
-    file.persist(&path).map_err(|failed| error(failed.error))?;
+    file::remove_litter(folder, HOUR);
+    file::write(&path, |file| file.write_all(&numbers)).map_err(cannot(&path, "cannot write the split"))?;
     Ok(())
 }
 
@@ -206,11 +247,8 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Moves a damaged folder out of the way, so that it can be written anew while others still map its files.
-pub fn discard(folder: &Path) -> Result<(), DataError> {
-    let parent = folder.parent().unwrap_or(folder);
-    let error = cannot(folder, "cannot remove damaged prepared data");
-    let temp = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(parent).map_err(&error)?;
-    fs::rename(folder, temp.path().join("damaged")).map_err(&error)
+pub fn discard(folder: &Path) -> Result<(), Unprepared> {
+    file::remove(folder).map_err(cannot(folder, "cannot remove damaged prepared data"))
 }
 
 /// A prepared folder, opened.
@@ -223,37 +261,109 @@ pub struct Opened {
     folder: PathBuf,
 }
 
-/// Opens and checks a folder: lengths of all files, checksums of all but the inputs.
+/// Why a prepared folder cannot be used.
+#[derive(Debug)]
+pub struct Unfit {
+    pub error: DataError,
+    /// It is missing or damaged: prepared again it is as good as before. Else the disk, or a permission, is in the way.
+    pub mendable: bool,
+}
+
+impl Unfit {
+    fn damaged(folder: &Path, what: &str) -> Self {
+        Self { error: DataError { place: folder.display().to_string(), message: what.to_owned() }, mendable: true }
+    }
+
+    fn unread(folder: &Path, name: &str, error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Self::damaged(folder, &format!("no complete prepared data is here ({name} is missing)"));
+        }
+        let message = format!("cannot read {name}: {error}");
+        Self { error: DataError { place: folder.display().to_string(), message }, mendable: false }
+    }
+}
+
+impl From<Unfit> for DataError {
+    /// With the way out, where there is one.
+    fn from(unfit: Unfit) -> Self {
+        let Unfit { error: Self { place, message }, mendable } = unfit;
+        let way = if mendable { "; `sweep run FILE` and `sweep resume` prepare it again" } else { "" };
+        Self { place, message: format!("{message}{way}") }
+    }
+}
+
+/// The bytes of a file that are those that were sealed.
+fn sealed(folder: &Path, name: &str, seal: &Seal) -> Result<Vec<u8>, Unfit> {
+    let bytes = file::read_ours(&folder.join(name)).map_err(|error| Unfit::unread(folder, name, &error))?;
+    if seal.fits(&bytes) { Ok(bytes) } else { Err(Unfit::damaged(folder, &format!("{name} is damaged"))) }
+}
+
+/// Opens and checks a folder: lengths of all files, checksums of all but the inputs ([`check`]).
 ///
 /// # Errors
 /// A folder that is missing, incomplete, damaged or of another version.
-pub fn open(folder: &Path) -> Result<Opened, DataError> {
-    let damaged = |message: String| DataError { place: folder.display().to_string(), message };
-    let text = fs::read(folder.join("meta.json")).map_err(cannot(folder, "no prepared data here (meta.json)"))?;
-    let version: serde_json::Value = serde_json::from_slice(&text).map_err(|e| damaged(format!("meta.json is damaged: {e}")))?;
-    if version["format"] != FORMAT {
-        return Err(damaged(format!("prepared data of format {}, but this program reads format {FORMAT}", version["format"])));
+pub fn open(folder: &Path) -> Result<Opened, Unfit> {
+    let damaged = |what: &str| Unfit::damaged(folder, what);
+    if fs::symlink_metadata(folder).is_ok_and(|meta| meta.is_symlink()) {
+        let message = "is a symbolic link, and sweep follows none to its own folders".to_owned();
+        return Err(Unfit { error: DataError { place: folder.display().to_string(), message }, mendable: false });
     }
-    let meta: Meta = serde_json::from_value(version).map_err(|e| damaged(format!("meta.json is damaged: {e}")))?;
-    let read = |name: &str, seal: &Seal| -> Result<Vec<u8>, DataError> {
-        let bytes = fs::read(folder.join(name)).map_err(cannot(folder, &format!("cannot read {name}")))?;
-        if bytes.len() as u64 != seal.bytes || blake3::hash(&bytes).to_hex().as_str() != seal.blake3 {
-            return Err(damaged(format!("{name} is damaged: remove this folder and it is prepared again")));
-        }
-        Ok(bytes)
-    };
-    let labels = LabelMatrix { names: meta.labels.as_slice().into(), values: read("labels.bin", &meta.labels_file)? };
-    let splits = meta.splits.as_ref().map(|seal| read("splits.bin", seal)).transpose()?;
-    let groups = meta.groups.as_ref().map(|seal| read("groups.bin", seal)).transpose()?;
+    let text = file::read_ours(&folder.join("meta.json")).map_err(|error| Unfit::unread(folder, "meta.json", &error))?;
+    let version: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| damaged(&format!("meta.json is damaged: {error}")))?;
+    let intact = seal::intact(&text).unwrap_or_else(|| version.get("seal").is_none());
+    if !intact {
+        return Err(damaged("meta.json is damaged"));
+    }
+    if version["format"] != FORMAT {
+        return Err(damaged(&format!("prepared data of format {}, but this program reads format {FORMAT}", version["format"])));
+    }
+    let meta: Meta = serde_json::from_value(version).map_err(|error| damaged(&format!("meta.json is damaged: {error}")))?;
+    let labels = LabelMatrix { names: meta.labels.as_slice().into(), values: sealed(folder, "labels.bin", &meta.labels_file)? };
+    let splits = meta.splits.as_ref().map(|seal| sealed(folder, "splits.bin", seal)).transpose()?;
+    let groups = meta.groups.as_ref().map(|seal| sealed(folder, "groups.bin", seal)).transpose()?;
     let words = |bytes: Vec<u8>| bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    let file = File::open(folder.join("inputs.bin")).map_err(cannot(folder, "cannot read inputs.bin"))?;
-    let length = file.metadata().map_err(cannot(folder, "cannot read inputs.bin"))?.len();
+    let unread = |error: std::io::Error| Unfit::unread(folder, "inputs.bin", &error);
+    let file = file::open_ours(&folder.join("inputs.bin")).map_err(unread)?;
+    let length = file.metadata().map_err(unread)?.len();
     if length != meta.inputs.bytes || length != (meta.rows * meta.shape.row_bytes()) as u64 || labels.rows() != meta.rows {
-        return Err(damaged(format!("inputs.bin has {length} bytes instead of {}: remove this folder", meta.inputs.bytes)));
+        return Err(damaged(&format!("inputs.bin is damaged: it has {length} bytes instead of {}", meta.inputs.bytes)));
     }
     // SAFETY: nothing changes a prepared folder after it was renamed into place: a damaged one is moved away as a whole, its files untouched.
-    let inputs = unsafe { memmap2::Mmap::map(&file) }.map_err(cannot(folder, "cannot map inputs.bin"))?;
+    let inputs = unsafe { memmap2::Mmap::map(&file) }.map_err(unread)?;
     Ok(Opened { meta, inputs, labels, splits, groups: groups.map(words), folder: folder.to_owned() })
+}
+
+/// Bytes of inputs between two words on the progress of [`check`].
+const PIECE: usize = 64 << 20;
+
+/// Opens a folder and checks all of it, the inputs too: some gigabytes a second. `progress` hears (done, total) rows.
+///
+/// # Errors
+/// As [`open`].
+pub fn check(folder: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Opened, Unfit> {
+    let opened = open(folder)?;
+    let (rows, bytes) = (opened.meta.rows, opened.inputs.len().max(1));
+    let mut hasher = blake3::Hasher::new();
+    for (at, piece) in opened.inputs.chunks(PIECE).enumerate() {
+        hasher.update_rayon(piece);
+        progress((at * PIECE + piece.len()) / (bytes / rows.max(1)).max(1), rows);
+    }
+    if hasher.finalize().to_hex().as_str() != opened.meta.inputs.blake3 {
+        return Err(Unfit::damaged(folder, "inputs.bin is damaged: it is not what was written"));
+    }
+    sealed(folder, "ids.json", &opened.meta.ids)?;
+    Ok(opened)
+}
+
+impl Meta {
+    /// All that the folder holds, as text: the seals of its files are their content.
+    ///
+    /// # Errors
+    /// None: it has a JSON form.
+    pub fn identity(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&Self { seal: None, ..self.clone() })
+    }
 }
 
 impl Opened {
@@ -262,10 +372,18 @@ impl Opened {
     /// # Errors
     /// A damaged folder.
     pub fn ids(&self) -> Result<Vec<String>, DataError> {
-        let bytes = fs::read(self.folder.join("ids.json")).map_err(cannot(&self.folder, "cannot read ids.json"))?;
+        let bytes = sealed(&self.folder, "ids.json", &self.meta.ids)?;
         serde_json::from_slice(&bytes).map_err(|error| DataError {
             place: self.folder.display().to_string(),
             message: format!("ids.json is damaged: {error}"),
         })
+    }
+
+    /// When the folder was made, in Unix seconds; what fails later does not fail for the folder that was there before.
+    #[must_use]
+    pub fn made(&self) -> f64 {
+        let changed = fs::metadata(self.folder.join("meta.json")).and_then(|meta| meta.modified());
+        let since = changed.ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        since.map_or(0.0, |since| since.as_secs_f64())
     }
 }

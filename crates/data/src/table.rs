@@ -1,13 +1,24 @@
 //! The CSV of labels: a header, one row an image or a row of features, one 0/1 column a label. Knows no images.
 
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::io::{self, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 use super::DataError;
 use super::prepared::Rows;
+use archive::file::open_regular;
 use imbalance::LabelMatrix;
+use imbalance::shown::shown;
 use imbalance::stratification;
 use plan::Columns;
+use plan::MOST_LABELS;
+
+/// Bytes of one cell at most: names, paths and ids are shorter, and what is longer is another kind of file.
+const MOST_CELL: usize = 1 << 20;
+/// Bytes of one row at most: room for as many labels as there may be, with long names.
+const MOST_ROW: u64 = 16 << 20;
 
 /// The CSV, read and checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,13 +77,14 @@ pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
         place: line.map_or_else(|| file.display().to_string(), |line| format!("{}:{line}", file.display())),
         message,
     };
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .from_path(file)
-        .map_err(|error| at(None, format!("cannot read the labels: {}", plain(&error))))?;
-    let header = reader.headers().map_err(|error| at(line_of(&error), plain(&error)))?.clone();
+    let opened = open_regular(file).map_err(|error| at(None, format!("cannot read the labels: {error}")))?;
+    let left = Rc::new(Cell::new(MOST_ROW));
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(Rationed { inner: opened, left: Rc::clone(&left) });
+    let header = reader.headers().map_err(|error| at(line_of(&error).or(Some(1)), plain(&error)))?.clone();
     let names: Vec<&str> =
         header.iter().enumerate().map(|(i, name)| if i == 0 { name.trim_start_matches('\u{feff}') } else { name }).collect();
+    cells(&header).map_err(|message| at(Some(1), message))?;
     let roles = roles(&names, columns).map_err(|message| at(Some(1), message))?;
     let mut table = Table {
         ids: Vec::new(),
@@ -87,14 +99,21 @@ pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
     };
     let mut numbers: HashMap<String, u32> = HashMap::new();
     let mut record = csv::StringRecord::new();
-    while reader.read_record(&mut record).map_err(|error| at(line_of(&error), plain(&error)))? {
+    loop {
+        left.set(MOST_ROW);
+        let next = reader.position().line();
+        if !reader.read_record(&mut record).map_err(|error| at(line_of(&error).or(Some(next)), plain(&error)))? {
+            break;
+        }
         let line = record.position().map_or(0, csv::Position::line);
+        cells(&record).map_err(|message| at(Some(line), message))?;
         let wrong = |name: &str, value: &str, right: &str| {
             Err(at(
                 Some(line),
                 format!(
-                    "column `{name}`: {} must be {right}",
-                    if value.is_empty() { "an empty cell".to_owned() } else { format!("`{value}`") }
+                    "column `{}`: {} must be {right}",
+                    shown(name),
+                    if value.is_empty() { "an empty cell".to_owned() } else { format!("`{}`", shown(value)) }
                 ),
             ))
         };
@@ -133,31 +152,65 @@ pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
     Ok(table)
 }
 
+/// Reads no more than is left: a row without an end is refused before it fills the memory.
+struct Rationed<R> {
+    inner: R,
+    /// Bytes of the row that may still come; a little more than a row, since the reader reads ahead.
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Rationed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            let message = format!("one row has more than {} MiB: is this a CSV?", MOST_ROW >> 20);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        let read = self.inner.read(buffer)?;
+        self.left.set(self.left.get().saturating_sub(read as u64));
+        Ok(read)
+    }
+}
+
+/// Refuses cells that no table of labels has.
+fn cells(record: &csv::StringRecord) -> Result<(), String> {
+    for (at, cell) in record.iter().enumerate() {
+        if cell.len() > MOST_CELL {
+            return Err(format!("column {}: a cell of {} bytes; at most {} MiB are read", at + 1, cell.len(), MOST_CELL >> 20));
+        }
+        if cell.contains('\0') {
+            return Err(format!("column {}: `{}` has a NUL byte: is this a CSV?", at + 1, shown(cell)));
+        }
+    }
+    Ok(())
+}
+
 /// What each column is.
 fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
     if names.is_empty() {
         return Err("the file is empty: a header line must name the columns".to_owned());
     }
-    for (i, name) in names.iter().enumerate() {
+    let mut first: HashMap<&str, usize> = HashMap::with_capacity(names.len());
+    for (i, &name) in names.iter().enumerate() {
         if name.is_empty() {
             return Err(format!("column {} has no name", i + 1));
         }
-        if let Some(first) = names[..i].iter().position(|other| other == name) {
-            return Err(format!("columns {} and {} are both named `{name}`", first + 1, i + 1));
+        if let Some(first) = first.insert(name, i) {
+            return Err(format!("columns {} and {} are both named `{}`", first + 1, i + 1, shown(name)));
         }
     }
     let find = |key: &str, wanted: &str| {
         names.iter().position(|name| *name == wanted).ok_or_else(|| {
-            let near = names.iter().min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
+            let near = names.iter().filter(|name| name.len() <= 200).min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
             let near = near.filter(|name| strsim::normalized_damerau_levenshtein(name, wanted) >= 0.5);
-            let hint = near.map_or_else(|| format!("the columns are {}", list(names)), |name| format!("did you mean `{name}`?"));
-            format!("there is no column `{wanted}`, which `data.{key}` names; {hint}")
+            let hint = near
+                .map_or_else(|| format!("the columns are {}", list(names)), |name| format!("did you mean `{}`?", shown(name)));
+            format!("there is no column `{}`, which `data.{key}` names; {hint}", shown(wanted))
         })
     };
     let mut roles = vec![Role::Label; names.len()];
     let mut give = |column: usize, role: Role| {
         if roles[column] != Role::Label {
-            return Err(format!("the keys of [data] name the column `{}` twice", names[column]));
+            return Err(format!("the keys of [data] name the column `{}` twice", shown(names[column])));
         }
         roles[column] = role;
         Ok(())
@@ -187,21 +240,27 @@ fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
         None => {
             return Err(format!(
                 "the first column, `{}`, is no path or id: name that column in `data.path_column`",
-                names.first().unwrap_or(&"")
+                shown(names.first().unwrap_or(&""))
             ));
         }
     }
     if !roles.contains(&Role::Label) {
         return Err(format!("there is no label column: the columns are {}", list(names)));
     }
+    let labels = roles.iter().filter(|role| **role == Role::Label).count();
+    if labels > MOST_LABELS {
+        return Err(format!(
+            "{labels} label columns, and a data set may have {MOST_LABELS}: list columns that are no labels in `data.ignore_columns`"
+        ));
+    }
     Ok(roles)
 }
 
 /// Names in backticks; the first ones only, if there are many.
 fn list(names: &[&str]) -> String {
-    let shown: Vec<String> = names.iter().take(12).map(|name| format!("`{name}`")).collect();
+    let first: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shown(name))).collect();
     let more = names.len().saturating_sub(12);
-    shown.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+    first.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 fn line_of(error: &csv::Error) -> Option<u64> {
@@ -286,7 +345,28 @@ mod tests {
         fails("image,A\n", "FILE: there is no row below the header");
         fails("", "FILE:1: the file is empty");
         assert!(parse(b"image,A\n\xff\xfe,1\n", &Columns::default()).unwrap_err().contains("FILE:2: not UTF-8"));
+        assert!(
+            parse(b"image,A\nx\0,1\n", &Columns::default()).unwrap_err().contains("FILE:2: column 1: `x\\u{0}` has a NUL byte")
+        );
         let error = read(Path::new("/nonexistent/labels.csv"), &Columns::default()).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/labels.csv: cannot read the labels"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused_before_it_fills_the_memory() {
+        let many: String = (0..=MOST_LABELS).map(|label| format!(",{label}")).collect();
+        fails(&format!("id{many}\n"), "FILE:1: 10001 label columns, and a data set may have 10000");
+        let cell = |bytes: usize| format!("id,A\nx,0\n{},1\n", "c".repeat(bytes));
+        fails(&cell(MOST_CELL + 1), "FILE:3: column 1: a cell of 1048577 bytes; at most 1 MiB");
+        fails(&cell(MOST_ROW as usize + (1 << 16)), "FILE:3: one row has more than 16 MiB");
+        fails(&"\0".repeat(MOST_ROW as usize + (1 << 16)), "FILE:1: one row has more than 16 MiB");
+        let error = read(Path::new("/dev/zero"), &Columns::default()).unwrap_err().to_string();
+        assert!(error.contains("/dev/zero: cannot read the labels: is not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn foreign_text_is_escaped_and_cut() {
+        let error = parse(format!("id,\u{1b}[31mA\nx,\u{202e}{}\n", "y".repeat(1000)), &Columns::default()).unwrap_err();
+        assert!(error.contains("column `\\u{1b}[31mA`: `\\u{202e}yyy") && error.len() < 250, "{error}");
     }
 }

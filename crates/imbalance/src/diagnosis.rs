@@ -11,6 +11,9 @@ use serde::Serialize;
 use crate::LabelCounts;
 use crate::LabelMatrix;
 
+/// Labels whose company is counted pair by pair: of thousands nobody reads the table, and it would take gigabytes.
+pub const TOGETHER: usize = 512;
+
 /// What can be said of the labels alone. Vectors have one entry per label, in the order of the data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Diagnosis {
@@ -29,9 +32,9 @@ pub struct Diagnosis {
     pub scumble: f64,
     /// The same over the rows that carry the label; `None` without positives.
     pub scumble_of_label: Vec<Option<f64>>,
-    /// Rows that carry both labels, `[labels, labels]`; the positives on the diagonal.
+    /// Rows that carry both labels, `[labels, labels]`; the positives on the diagonal. Of the first [`TOGETHER`] labels.
     pub together: Vec<Vec<usize>>,
-    /// P(column | row): share of the row label's rows that carry the column label; `None` without positives.
+    /// P(column | row): share of the row label's rows that carry the column label; `None` without positives. As `together`.
     pub given: Vec<Vec<Option<f64>>>,
 }
 
@@ -140,7 +143,8 @@ pub fn diagnose(labels: &LabelMatrix) -> Diagnosis {
     let share = |part: usize| part as f64 / rows.max(1) as f64;
     let imbalance = imbalance(&counts.positives);
     let mut sets: HashMap<&[u8], usize> = HashMap::new();
-    let mut together = vec![vec![0; names]; names];
+    let paired = names.min(TOGETHER);
+    let mut together = vec![vec![0; paired]; paired];
     let (mut none, mut several, mut scumbles) = (0, 0, 0.0);
     let mut scumble_of_label = vec![0.0; names];
     for row in labels.values.chunks_exact(names.max(1)) {
@@ -148,8 +152,9 @@ pub fn diagnose(labels: &LabelMatrix) -> Diagnosis {
         let active: Vec<usize> = (0..names).filter(|&label| row[label] == 1).collect();
         none += usize::from(active.is_empty());
         several += usize::from(active.len() > 1);
-        for &i in &active {
-            for &j in &active {
+        let first = &active[..active.partition_point(|&label| label < paired)];
+        for &i in first {
+            for &j in first {
                 together[i][j] += 1;
             }
         }
@@ -279,6 +284,15 @@ mod tests {
         assert_eq!(two(&[[1, 1], [0, 1], [1, 0], [0, 0]]), Pattern::AsIfIndependent);
         assert_eq!(two(&[[1, 1], [1, 1], [0, 0], [0, 0]]), Pattern::Gathering);
         assert_eq!(two(&[[1, 1], [1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 1], [0, 0]]), Pattern::Avoiding);
+    }
+
+    #[test]
+    fn of_many_labels_the_first_are_paired() {
+        let names: std::sync::Arc<[String]> = (0..TOGETHER + 100).map(|label| label.to_string()).collect();
+        let values = [1, 0, 1].into_iter().cycle().take(3 * names.len()).collect();
+        let found = diagnose(&LabelMatrix { names, values });
+        assert_eq!((found.together.len(), found.together[0].len(), found.given.len()), (TOGETHER, TOGETHER, TOGETHER));
+        assert_eq!((found.positives.len(), found.imr.len(), found.scumble_of_label.len()), (612, 612, 612));
     }
 
     #[test]

@@ -1,24 +1,25 @@
 //! What can be wrong with a choice or a strategy, as values: the words come last, from whoever knows names and places.
 
+use crate::shown::shown;
 use crate::{Param, Takes};
 
 /// A choice that its family of kinds does not have.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ChoiceError {
     /// An unknown kind. `what` names the family: `loss`, `threshold policy`.
-    #[error("no {what} is called {typed:?}; allowed: {}{}", .allowed.join(", "), hint(.typed, .allowed))]
+    #[error("no {what} is called {}; allowed: {}{}", shown(&format!("{typed:?}")), .allowed.join(", "), hint(.typed, .allowed))]
     Kind { what: &'static str, typed: String, allowed: Vec<&'static str> },
     /// A parameter that the kind does not have.
-    #[error("{kind} has no parameter `{typed}`; {}", params(.typed, .allowed))]
+    #[error("{kind} has no parameter `{}`; {}", shown(typed), params(.typed, .allowed))]
     Param { kind: String, typed: String, allowed: Vec<&'static str> },
     /// A value that the parameter does not take; `kind` where the parameter stands beside its kind.
-    #[error("`{param}`{} must be {takes}, not {given}{}", of(.kind.as_ref()), takes.hint(.given))]
+    #[error("`{param}`{} must be {takes}, not {}{}", of(.kind.as_ref()), shown(given), takes.hint(.given))]
     Value { kind: Option<String>, param: &'static str, takes: Takes, given: String },
     /// A required parameter that was not given.
     #[error("{kind} needs `{}`: {}", .param.name, .param.takes)]
     Missing { kind: String, param: &'static Param },
     /// Text that is not of the form `kind(name=value,...)`.
-    #[error("`{text}` {why}")]
+    #[error("`{}` {why}", shown(text))]
     Form { text: String, why: &'static str },
 }
 
@@ -36,6 +37,10 @@ fn of(kind: Option<&String>) -> String {
 /// The name that is nearest to what was typed, whatever its case; `None` where none is near.
 #[must_use]
 pub fn nearest<'n>(typed: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    // No name is so long, and the distance of a text of megabytes takes its square in memory.
+    if typed.len() > 100 {
+        return None;
+    }
     let lower = typed.to_lowercase();
     names
         .into_iter()
@@ -80,7 +85,8 @@ impl StrategyError {
     /// The message with names of labels instead of their numbers.
     #[must_use]
     pub fn with_labels(&self, labels: &[String]) -> String {
-        let name = |label: usize| labels.get(label).map_or_else(|| format!("{label} (from 0)"), |name| format!("{name:?}"));
+        let name =
+            |label: usize| labels.get(label).map_or_else(|| format!("{label} (from 0)"), |name| shown(&format!("{name:?}")));
         match self {
             Self::OneClass { what, label, missing, rows } => {
                 format!("{what}: label {} has no {missing} among the {rows} train rows", name(*label))

@@ -33,8 +33,9 @@ impl ModelConfig {
     pub fn head(&self) -> Option<(&'static Backbone, Self)> {
         self.freeze.as_ref()?;
         let arch = if self.hidden.is_empty() { "linear" } else { "mlp" };
-        let head =
-            Self { arch: arch.to_owned(), hidden: self.hidden.clone(), dropout: self.dropout, weights: None, freeze: None };
+        let (weights, weights_hash, freeze) = (None, None, None);
+        let (arch, hidden) = (arch.to_owned(), self.hidden.clone());
+        let head = Self { arch, hidden, dropout: self.dropout, weights, weights_hash, freeze };
         Some((Backbone::find(&self.arch)?, head))
     }
 }
@@ -54,7 +55,7 @@ pub(super) fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) 
     }
     if frozen && !weights {
         let message = format!(
-            "a frozen {arch} needs `model.weights` (a safetensors file, or hf://owner/repository/file): features of random weights are useless"
+            "a frozen {arch} needs `model.weights` (a safetensors file, or hf://owner/repository@revision/file): features of random weights are useless"
         );
         return Err(keys.place_fault("model.freeze", &message));
     }
@@ -113,6 +114,7 @@ mod tests {
             hidden: Vec::new(),
             dropout: 0.5,
             weights: Some("w".to_owned()),
+            weights_hash: None,
             freeze: Some("backbone".to_owned()),
         };
         let (backbone, head) = config.head().unwrap();

@@ -114,7 +114,7 @@ impl Family {
                 }
                 Ok(choice)
             }
-            _ => Err(node.fault(format!("`{key}` must be a name ({}) or a table with `kind`, not {node}", allowed()))),
+            _ => Err(node.fault(format!("`{key}` must be a name ({}) or a table with `kind`, not {}", allowed(), node.shown()))),
         }
     }
 
@@ -176,9 +176,10 @@ pub(super) fn weight(node: &Node, family: &Family) -> Result<PosWeight, SpecErro
             .map(|number| number.number("pos_weight", (ABOVE_ZERO, f64::MAX)))
             .collect::<Result<_, _>>()
             .map(PosWeight::Explicit),
-        Value::Integer(_) | Value::Number(_) => {
-            Err(node.fault(format!("`pos_weight` cannot be the single number {node}; a vector is one value, so write [[10.8, 2.4, ...]]: one number a label")))
-        }
+        Value::Integer(_) | Value::Number(_) => Err(node.fault(format!(
+            "`pos_weight` cannot be the single number {}; a vector is one value, so write [[10.8, 2.4, ...]]: one number a label",
+            node.shown()
+        ))),
         _ => family.read(node).map(PosWeight::Formula),
     }
 }

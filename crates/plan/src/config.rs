@@ -120,8 +120,11 @@ pub struct ModelConfig {
     pub hidden: Vec<usize>,
     /// Probability of dropping a unit before the head; 0 where the architecture has no dropout.
     pub dropout: f64,
-    /// Local safetensors file or `hf://owner/repo/file`.
+    /// Local safetensors file or `hf://owner/repo@revision/file`.
     pub weights: Option<String>,
+    /// blake3 of what is in that file; absent in runs that were recorded before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_hash: Option<String>,
     /// `backbone`: only a head is trained, on features that are computed once ([`ModelConfig::head`]).
     pub freeze: Option<String>,
 }

@@ -76,7 +76,8 @@ pub(super) fn preprocessing(config: &DataConfig) -> String {
 
 /// The model with the file of its weights replaced by the hash of what is in it; a frozen one with the version of its features.
 pub(super) fn model_text(model: &ModelConfig, weights: Option<&str>) -> String {
-    let named = ModelConfig { weights: weights.map(str::to_owned).or_else(|| model.weights.clone()), ..model.clone() };
+    let weights = weights.map(str::to_owned).or_else(|| model.weights.clone());
+    let named = ModelConfig { weights, weights_hash: None, ..model.clone() };
     let mut json = serde_json::to_value(&named).unwrap_or(Json::Null);
     if let (Some(_), Json::Object(keys)) = (&model.freeze, &mut json) {
         keys.insert("features".to_owned(), super::FEATURES.into());

@@ -165,7 +165,7 @@ fn axis(entry: &Entry) -> Result<Axis, SpecError> {
     for node in values {
         let text = normal(key, node)?;
         if let Some(first) = seen.insert(text.clone(), Arc::clone(&node.place)) {
-            return Err(node.fault(format!("the value {node} appears twice in axis `{key}`: it is at {first} already")));
+            return Err(node.fault(format!("the value {} appears twice in axis `{key}`: it is at {first} already", node.shown())));
         }
         axis.json.push(node.json());
         axis.texts.push(text);
@@ -254,7 +254,7 @@ impl Exclude {
                 let names: Vec<_> = axes.iter().map(|axis| axis.key.as_str()).collect();
                 let message = format!(
                     "`{}` is not an axis of this grid, so it cannot be excluded; the axes: {}",
-                    entry.key,
+                    imbalance::shown::shown(&entry.key),
                     names.join(", ")
                 );
                 return Err(fault(&entry.place, message));

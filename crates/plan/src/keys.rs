@@ -78,7 +78,7 @@ impl Node {
         found.filter(|number| range.contains(number)).ok_or_else(|| {
             let (low, high) = range.into_inner();
             let allowed = if high >= i64::MAX as u64 { format!("of at least {low}") } else { format!("from {low} to {high}") };
-            self.fault(format!("`{key}` must be an integer {allowed}, not {self}"))
+            self.fault(format!("`{key}` must be an integer {allowed}, not {}", self.shown()))
         })
     }
 
@@ -95,13 +95,15 @@ impl Node {
             .filter(|number| (range.0..=range.1).contains(number))
             // -0 is 0
             .map(|number| number + 0.0)
-            .ok_or_else(|| self.fault(format!("`{key}` must be a number{}, not {self}", imbalance::range(range.0, range.1))))
+            .ok_or_else(|| {
+                self.fault(format!("`{key}` must be a number{}, not {}", imbalance::range(range.0, range.1), self.shown()))
+            })
     }
 
     pub fn boolean(&self, key: &str) -> Result<bool, SpecError> {
         match self.value {
             Value::Boolean(flag) => Ok(flag),
-            _ => Err(self.fault(format!("`{key}` must be true or false, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be true or false, not {}", self.shown()))),
         }
     }
 
@@ -109,7 +111,7 @@ impl Node {
     pub fn text(&self, key: &str) -> Result<String, SpecError> {
         match &self.value {
             Value::Text(text) if !text.trim().is_empty() => Ok(text.clone()),
-            _ => Err(self.fault(format!("`{key}` must be a string that is not empty, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be a string that is not empty, not {}", self.shown()))),
         }
     }
 
@@ -119,16 +121,16 @@ impl Node {
             Value::Text(text) if allowed.contains(&text.as_str()) => Ok(text.clone()),
             Value::Text(text) => {
                 let hint = nearest(text, allowed.iter().copied());
-                Err(self.fault(format!("`{key}` cannot be {text:?}; allowed: {list}{hint}")))
+                Err(self.fault(format!("`{key}` cannot be {}; allowed: {list}{hint}", self.shown())))
             }
-            _ => Err(self.fault(format!("`{key}` must be one of {list}, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be one of {list}, not {}", self.shown()))),
         }
     }
 
     pub fn list(&self, key: &str, of: &str) -> Result<&[Self], SpecError> {
         match &self.value {
             Value::List(nodes) => Ok(nodes),
-            _ => Err(self.fault(format!("`{key}` must be a list of {of}, not {self}"))),
+            _ => Err(self.fault(format!("`{key}` must be a list of {of}, not {}", self.shown()))),
         }
     }
 }

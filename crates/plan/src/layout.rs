@@ -8,6 +8,7 @@ use super::choice::{FAMILIES, Family};
 use super::keys::nearest;
 use super::schema::{SECTIONS, dotted_axes, known, unknown_key};
 use super::tree::{Entry, Node, Place, Value, fault, read_assignment};
+use imbalance::shown::shown;
 
 /// A rule of `[[grid.exclude]]` or `[[grid.include]]`: axis → values.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ impl Layout {
 
     /// `typed`: the length of the key of a `--set`; a table that was typed whole replaces, one that was reached into is merged.
     fn tables(&mut self, section: &str, node: &Node, typed: Option<usize>) -> Result<(), SpecError> {
-        let entries = node.entries().ok_or_else(|| node.fault(format!("`{section}` must be a table, not {node}")))?;
+        let entries = node.entries().ok_or_else(|| node.fault(format!("`{section}` must be a table, not {}", node.shown())))?;
         for entry in entries {
             let key = if section.is_empty() { entry.key.clone() } else { format!("{section}.{}", entry.key) };
             if key == "grid" {
@@ -83,7 +84,7 @@ impl Layout {
 
     fn grid(&mut self, prefix: &str, node: &Node, typed: Option<usize>) -> Result<(), SpecError> {
         let what = if prefix.is_empty() { "[grid]" } else { prefix };
-        let entries = node.entries().ok_or_else(|| node.fault(format!("`{what}` must be a table, not {node}")))?;
+        let entries = node.entries().ok_or_else(|| node.fault(format!("`{what}` must be a table, not {}", node.shown())))?;
         for entry in entries {
             match entry.key.as_str() {
                 "exclude" if prefix.is_empty() => self.exclude = rules("grid.exclude", &entry.node)?,
@@ -132,7 +133,8 @@ fn rules(name: &str, node: &Node) -> Result<Vec<Rule>, SpecError> {
         _ => single,
     };
     let rule = |table: &Node| {
-        let entries = table.entries().ok_or_else(|| table.fault(format!("`{name}` must be [[{name}]] tables, not {table}")))?;
+        let entries =
+            table.entries().ok_or_else(|| table.fault(format!("`{name}` must be [[{name}]] tables, not {}", table.shown())))?;
         if entries.is_empty() {
             return Err(table.fault(format!("a [[{name}]] without keys would match everything; name at least one axis")));
         }
@@ -216,6 +218,7 @@ pub(super) fn loose_family(key: &str) -> Option<(&str, &str)> {
 }
 
 fn unknown_axis(key: &str) -> String {
+    let key = &shown(key)[..];
     if matches!(key, "name" | "data.kind") || key.starts_with("workers") {
         return format!("`{key}` cannot be an axis: it is the same for the whole sweep");
     }

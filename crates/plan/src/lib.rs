@@ -6,6 +6,7 @@ mod choice;
 mod config;
 mod fingerprint;
 mod grid;
+mod hub;
 mod input;
 mod keys;
 mod layout;
@@ -23,10 +24,11 @@ mod tree;
 
 pub use architecture::{ARCHITECTURES, Architecture, Backbone, Trained};
 pub use config::*;
+pub use hub::HubFile;
 pub use input::InputShape;
 pub use macs::forward_macs;
 pub use plan::*;
-pub use recorded::{admitted, recall, recorded};
+pub use recorded::{Recorded, admitted};
 pub use schedule::Schedule;
 pub use schema::WorkersConfig;
 pub use sweep::{Sweep, WeightFile, parse, unusable_name};
@@ -38,6 +40,9 @@ pub const FORMAT: u32 = 3;
 /// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.
 /// Raise it when a change of code changes them.
 pub const FEATURES: u32 = 1;
+
+/// Labels that a data set may have: an evaluation of so many fits a line of a worker's journal (1 MiB).
+pub const MOST_LABELS: usize = 10_000;
 
 /// A sweep file that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -85,7 +85,14 @@ mod tests {
     use super::*;
 
     fn macs(arch: &str, hidden: &[usize], input: InputShape, labels: usize) -> u64 {
-        let config = ModelConfig { arch: arch.into(), hidden: hidden.into(), dropout: 0.0, weights: None, freeze: None };
+        let config = ModelConfig {
+            arch: arch.into(),
+            hidden: hidden.into(),
+            dropout: 0.0,
+            weights: None,
+            freeze: None,
+            weights_hash: None,
+        };
         forward_macs(&config, input, labels)
     }
 

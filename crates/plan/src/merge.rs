@@ -85,8 +85,9 @@ impl<'a> Planner<'a> {
         let models = sweep.parts.model.items.iter().map(|item| {
             let file = item.value.weights.as_ref().and_then(|typed| weights.get(typed));
             let text = fingerprint::model_text(&item.value, file.map(|file| file.content.as_str()));
-            let path = file.map(|file| file.path.to_string_lossy().into_owned());
-            (ModelConfig { weights: path.or_else(|| item.value.weights.clone()), ..item.value.clone() }, text)
+            let weights = file.map(|file| file.source.clone()).or_else(|| item.value.weights.clone());
+            let weights_hash = file.map(|file| file.content.clone());
+            (ModelConfig { weights, weights_hash, ..item.value.clone() }, text)
         });
         let models = models.collect();
         Ok(Self { sweep, facts, models, data, vectors: HashMap::new(), vector_ids: Interner::new() })

@@ -1,31 +1,47 @@
-//! The text of a sweep as stored in the database: the file, and what `--set` changed. Pure.
+//! A sweep as the database keeps it: the file's text, and beside it what `--set` changed. Pure.
 
 use super::choice::{FAMILIES, Family};
 use super::{RunConfig, SpecError, Sweep, parse};
 use imbalance::{Choice, ChoiceError, PosWeight};
 
-/// What stands before a `--set` change in a recorded text: a comment of TOML, the change behind it as a JSON string.
+/// What stood before a `--set` change at the end of a text that version 0.1 recorded: a comment of TOML, the change behind it as a
+/// JSON string.
 const SET: &str = "# --set ";
 
-/// The text that the database keeps: the file's, and a line for every `--set`.
-#[must_use]
-pub fn recorded(mut text: String, set: &[String]) -> String {
-    for change in set {
-        if !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(&format!("{SET}{}\n", serde_json::Value::from(change.as_str())));
-    }
-    text
+/// A sweep file as it was read, and the `--set` changes to it, as typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    pub text: String,
+    /// `None`: an older program recorded it, which appended the changes to the text.
+    pub changes: Option<Vec<String>>,
 }
 
-/// The sweep that [`recorded`] text describes. `file` is its name in errors.
-///
-/// # Errors
-/// Text that is not a sweep file for this version of the program.
-pub fn recall(file: &str, text: &str) -> Result<Sweep, SpecError> {
-    let changes = text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix(SET)?).ok());
-    parse(file, text, &changes.collect::<Vec<String>>())
+impl<T: Into<String>> From<T> for Recorded {
+    /// A text without changes.
+    fn from(text: T) -> Self {
+        Self { text: text.into(), changes: Some(Vec::new()) }
+    }
+}
+
+impl Recorded {
+    /// The sweep that was recorded. `file` is how errors call it.
+    ///
+    /// # Errors
+    /// Text that this version of the program does not take for a sweep file.
+    pub fn recall(&self, file: &str) -> Result<Sweep, SpecError> {
+        match &self.changes {
+            Some(changes) => parse(file, &self.text, changes),
+            None => parse(file, &self.text, &appended(&self.text)),
+        }
+    }
+}
+
+/// The changes in the last lines of a text of version 0.1; what a user wrote further up is a comment.
+fn appended(text: &str) -> Vec<String> {
+    let change = |line: &str| serde_json::from_str(line.strip_prefix(SET)?).ok();
+    let mut changes: Vec<String> = text.lines().rev().map_while(change).collect();
+    changes.reverse();
+    changes
 }
 
 /// A recorded choice of `key` (`loss`, `train.optimizer`, ...), checked, with defaults for parameters that were added later.
@@ -60,13 +76,24 @@ impl RunConfig {
 mod tests {
     use super::*;
 
+    const FILE: &str = "name = \"x\"\n# --set \"workers.per_device=7\"\n[data]\nkind = \"letters\"\n";
+
     #[test]
-    fn recorded_text_remembers_its_changes() {
-        let set =
-            ["data.kind=letters".to_owned(), "grid.loss=[\"bce\",\n\"focal\"]".to_owned(), "workers.per_device=3".to_owned()];
-        let text = recorded("name = \"x\"".to_owned(), &set);
-        let sweep = recall("x.toml", &text).unwrap();
+    fn changes_are_remembered_and_comments_are_comments() {
+        let changes = ["grid.loss=[\"bce\",\n\"focal\"]".to_owned(), "workers.per_device=3".to_owned()];
+        let recorded = Recorded { text: FILE.to_owned(), changes: Some(changes.to_vec()) };
+        let sweep = recorded.recall("x.toml").unwrap();
         assert_eq!((sweep.workers.per_device, sweep.points()), (3, 2));
-        assert!(recall("x.toml", "name = \"x\"").is_err(), "without the changes it is no sweep file");
+        let comment = format!("{FILE}# --set \"workers.per_device=9\"\n");
+        assert_eq!(Recorded::from(comment).recall("x.toml").unwrap().workers.per_device, 1, "nobody typed these");
+    }
+
+    #[test]
+    fn what_version_0_1_appended_is_still_obeyed() {
+        let text = format!("{FILE}# --set \"grid.loss=[\\\"bce\\\", \\\"focal\\\"]\"\n# --set \"workers.per_device=3\"\n");
+        let sweep = Recorded { text, changes: None }.recall("x.toml").unwrap();
+        assert_eq!((sweep.workers.per_device, sweep.points()), (3, 2));
+        let untouched = Recorded { text: FILE.to_owned(), changes: None };
+        assert_eq!(untouched.recall("x.toml").unwrap().workers.per_device, 1);
     }
 }

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::HubFile;
 use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::tree::{Node, Value};
 use super::{Architecture, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, TrainConfig};
 use imbalance::Choice;
+use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
 
 /// Tables of the file; everything else that is dotted is a key.
@@ -59,6 +61,7 @@ pub(super) fn dotted_axes() -> impl Iterator<Item = &'static str> {
 
 /// The error for a key that does not exist in `section` (`""` is the top of the file).
 pub(super) fn unknown_key(section: &str, name: &str) -> String {
+    let name = &shown(name)[..];
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
     let mut allowed: Vec<&str> = Vec::new();
     for key in known().chain(SECTIONS.iter().copied()) {
@@ -132,11 +135,16 @@ fn label_rates(keys: &Keys<'_>) -> Result<Vec<(String, f64)>, SpecError> {
     let entries = node.entries().filter(|entries| !entries.is_empty());
     let entries = entries.ok_or_else(|| {
         node.fault(format!(
-            "`data.label_rates` must be a table of labels and their rates, such as {{ A = 0.1, B = 0.3 }}, not {node}"
+            "`data.label_rates` must be a table of labels and their rates, such as {{ A = 0.1, B = 0.3 }}, not {}",
+            node.shown()
         ))
     })?;
+    if entries.len() > super::MOST_LABELS {
+        let most = super::MOST_LABELS;
+        return Err(node.fault(format!("`data.label_rates` has {} labels; allowed are {most} at most", entries.len())));
+    }
     let rate = |entry: &super::tree::Entry| {
-        let rate = entry.node.number(&format!("data.label_rates.{}", entry.key), (ABOVE_ZERO, BELOW_ONE))?;
+        let rate = entry.node.number(&format!("data.label_rates.{}", shown(&entry.key)), (ABOVE_ZERO, BELOW_ONE))?;
         Ok((entry.key.clone(), rate))
     };
     entries.iter().map(rate).collect()
@@ -208,10 +216,8 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         return Err(keys.place_fault("model.arch", &message));
     }
     let weights = keys.text("model.weights")?;
-    if let Some(name) = weights.as_deref().and_then(|weights| weights.strip_prefix("hf://"))
-        && (name.split('/').count() < 3 || name.split('/').any(str::is_empty))
-    {
-        return Err(keys.place_fault("model.weights", "a file on the Hugging Face hub is hf://owner/repository/file"));
+    if let Some(Err(why)) = weights.as_deref().and_then(HubFile::parse) {
+        return Err(keys.place_fault("model.weights", &format!("the file on the Hugging Face hub {why}")));
     }
     let freeze = keys.get("model.freeze").map(|node| node.one_of("model.freeze", &["backbone"])).transpose()?;
     let frozen = freeze.is_some();
@@ -225,6 +231,7 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         hidden: if reads(&arch, frozen, "model.hidden") { hidden } else { Vec::new() },
         dropout: keys.number("model.dropout", 0.0, (0.0, BELOW_ONE))?,
         weights,
+        weights_hash: None,
         freeze,
         arch,
     })
@@ -312,7 +319,7 @@ fn devices(node: &Node) -> Result<Vec<String>, SpecError> {
     for (at, device) in texts.iter().enumerate() {
         let cuda = device.strip_prefix("cuda:").is_some_and(|index| index.parse::<u16>().is_ok());
         if !(cuda || device == "cpu" || (device == "auto" && texts.len() == 1)) {
-            return Err(node.fault(format!("`workers.devices` cannot have {device:?}; {allowed}")));
+            return Err(node.fault(format!("`workers.devices` cannot have {}; {allowed}", shown(&format!("{device:?}")))));
         }
         if texts.iter().take(at).any(|other| other == device) {
             return Err(node.fault(format!("`workers.devices` names {device} twice; per_device sets the workers per device")));
@@ -328,7 +335,8 @@ fn timeout(node: &Node) -> Result<Duration, SpecError> {
     };
     seconds.filter(|&seconds| seconds > 0.0 && seconds <= 1e9).map(Duration::from_secs_f64).ok_or_else(|| {
         node.fault(format!(
-            "`workers.timeout` must be a time such as \"90s\", \"45m\", \"2h\", \"1h30m\" or a number of seconds, not {node}"
+            "`workers.timeout` must be a time such as \"90s\", \"45m\", \"2h\", \"1h30m\" or a number of seconds, not {}",
+            node.shown()
         ))
     })
 }

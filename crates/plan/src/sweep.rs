@@ -1,6 +1,6 @@
 //! A sweep file, read and checked: all that can be known before the data is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::grid::Grid;
 use super::keys::Keys;
@@ -20,10 +20,10 @@ pub struct Sweep {
     pub(super) parts: Parts,
 }
 
-/// A local file of weights: where it is, and the hash of what is in it.
+/// A file of weights: where it is (a path, or its address on the hub with the commit), and the hash of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightFile {
-    pub path: PathBuf,
+    pub source: String,
     pub content: String,
 }
 
@@ -58,7 +58,9 @@ fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {
 pub fn unusable_name(name: &str) -> Option<&'static str> {
     match name {
         "latest" => Some("cannot be \"latest\": commands use that word for the newest sweep"),
-        _ if name.chars().any(char::is_control) => Some("must be one line of text"),
+        _ if name.chars().any(imbalance::shown::is_obeyed) => {
+            Some("must be one line of text without control characters and marks of direction")
+        }
         _ => None,
     }
 }
@@ -88,11 +90,10 @@ impl Sweep {
         self.parts.train.distinct().next().map_or(1, |item| item.value.batch_size)
     }
 
-    /// Weight files on this machine that the grid names, as typed: [`Sweep::plan`] wants the content hash of each.
+    /// Weight files that the grid names, as typed: [`Sweep::plan`] wants the content hash of each.
     #[must_use]
     pub fn weight_files(&self) -> Vec<String> {
-        let typed = self.parts.model.distinct().filter_map(|item| item.value.weights.clone());
-        let mut files: Vec<_> = typed.filter(|weights| !weights.starts_with("hf://")).collect();
+        let mut files: Vec<_> = self.parts.model.distinct().filter_map(|item| item.value.weights.clone()).collect();
         files.sort_unstable();
         files.dedup();
         files

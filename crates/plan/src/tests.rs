@@ -567,7 +567,7 @@ fn a_frozen_backbone_makes_features_of_images() {
     let text = "[data]\nkind = 'letters'\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n[grid]\nsampler = 'mlsmote'\n\
                 \"model.hidden\" = [[], [64]]\n";
     let plan = |content: &str| {
-        let file = WeightFile { path: "w".into(), content: content.to_owned() };
+        let file = WeightFile { source: "w".into(), content: content.to_owned() };
         parse("f", text, &[]).unwrap().plan(&[facts()], &BTreeMap::from([("w".to_owned(), file)])).unwrap()
     };
     let one = plan("one");
@@ -583,12 +583,33 @@ fn weights_are_known_by_their_content() {
     let plan = |content: &str, folder: &str| {
         let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = 'w.safetensors'"), &[]).unwrap();
         assert_eq!(sweep.weight_files(), ["w.safetensors"]);
-        let file = WeightFile { path: std::path::Path::new(folder).join("w.safetensors"), content: content.to_owned() };
+        let file = WeightFile { source: format!("{folder}/w.safetensors"), content: content.to_owned() };
         sweep.plan(&[facts()], &BTreeMap::from([("w.safetensors".to_owned(), file)])).unwrap().runs.remove(0)
     };
     assert_eq!(plan("one", "a").fingerprint, plan("one", "b").fingerprint);
     assert_ne!(plan("one", "a").fingerprint, plan("two", "a").fingerprint);
-    assert!(plan("one", "a").config.model.weights.unwrap().starts_with('a'));
+    let model = plan("one", "a").config.model;
+    assert_eq!((model.weights.as_deref(), model.weights_hash.as_deref()), (Some("a/w.safetensors"), Some("one")));
+}
+
+#[test]
+fn weights_on_the_hub_are_known_by_their_content_too() {
+    let plan = |typed: &str, source: &str, content: &str| {
+        let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = '{typed}'"), &[]).unwrap();
+        assert_eq!(sweep.weight_files(), [typed]);
+        let file = WeightFile { source: source.to_owned(), content: content.to_owned() };
+        sweep.plan(&[facts()], &BTreeMap::from([(typed.to_owned(), file)])).unwrap().runs.remove(0)
+    };
+    let (main, pinned) = ("hf://a/b/w.safetensors", "hf://a/b@123/w.safetensors");
+    let one = plan(main, pinned, "one");
+    assert_eq!(one.config.model.weights.as_deref(), Some(pinned));
+    assert_eq!(one.fingerprint, plan(pinned, pinned, "one").fingerprint);
+    assert_eq!(one.fingerprint, plan("w.safetensors", "/x/w.safetensors", "one").fingerprint, "wherever the file is");
+    assert_ne!(one.fingerprint, plan(main, "hf://a/b@456/w.safetensors", "two").fingerprint, "main has moved on");
+    let bad = |weights: &str| error(&format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = '{weights}'"), &[]);
+    for weights in ["hf://a/b/../../x", "hf://../../x", "hf://a/b", "hf://a/b@/x"] {
+        assert!(bad(weights).contains("`model.weights`: the file on the Hugging Face hub"), "{}", bad(weights));
+    }
 }
 
 #[test]

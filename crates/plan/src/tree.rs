@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::SpecError;
+use imbalance::shown::shown;
 
 /// `file:line:column`, or the flag that was typed.
 pub(super) type Place = Arc<str>;
@@ -43,6 +44,11 @@ impl Node {
     /// An error at this value.
     pub fn fault(&self, message: impl Into<String>) -> SpecError {
         fault(&self.place, message)
+    }
+
+    /// The value in a sentence of an error.
+    pub fn shown(&self) -> String {
+        shown(&self.to_string())
     }
 
     /// The entries, if this is a table.
@@ -105,10 +111,10 @@ pub(super) fn read(file: &str, text: &str) -> Result<Node, SpecError> {
 
 /// Reads `KEY=VALUE`: the parts of the dotted key and the value, which is TOML or a bare word.
 pub(super) fn read_assignment(assignment: &str) -> Result<(Vec<String>, Node), SpecError> {
-    let typed: Place = format!("--set {assignment}").into();
+    let typed: Place = format!("--set {}", shown(assignment)).into();
     let (key, value) = split_assignment(assignment)
         .ok_or_else(|| fault(&typed, "must be KEY=VALUE with a dotted key, such as --set train.epochs=2"))?;
-    let place: Place = format!("--set {key}").into();
+    let place: Place = format!("--set {}", shown(key)).into();
     let path = key_path(key).ok_or_else(|| fault(&place, "is not a dotted key; allowed are keys such as train.epochs"))?;
     if value.is_empty() {
         return Err(fault(&place, "has no value; write it after the =, such as --set train.epochs=2"));
@@ -187,11 +193,11 @@ fn node(value: Spanned<DeValue<'_>>, place: &Locate<'_>) -> Result<Node, SpecErr
         DeValue::Datetime(date) => Value::Date(date.to_string()),
         DeValue::Integer(number) => Value::Integer(
             i64::from_str_radix(number.as_str(), number.radix())
-                .map_err(|_| fault(&at, format!("{} is too large; allowed are integers of 64 bits", number.as_str())))?,
+                .map_err(|_| fault(&at, format!("{} is too large; allowed are integers of 64 bits", shown(number.as_str()))))?,
         ),
         DeValue::Float(number) => match number.as_str().parse::<f64>() {
             Ok(parsed) if parsed.is_finite() => Value::Number(parsed),
-            _ => return Err(fault(&at, format!("{} is not a value here; allowed are finite numbers", number.as_str()))),
+            _ => return Err(fault(&at, format!("{} is not a value here; allowed are finite numbers", shown(number.as_str())))),
         },
         DeValue::Array(values) => Value::List(values.into_iter().map(|value| node(value, place)).collect::<Result<_, _>>()?),
         DeValue::Table(table) => table_value(table, place)?,

@@ -47,6 +47,7 @@ mod tests {
                 hidden: vec![8, 4],
                 dropout: 0.25,
                 weights: Some("hf://owner/repository/file".to_owned()),
+                weights_hash: Some("c0ffee".to_owned()),
                 freeze: Some("backbone".to_owned()),
             },
             train: TrainConfig {

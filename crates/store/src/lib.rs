@@ -18,7 +18,7 @@ pub use reader::{
     At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, Pace, Reader, ResultRow, RunRow,
     RunningAttempt, Status, SweepConfig, SweepRow, SweepRun, mixed_formats,
 };
-pub use writer::{Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
+pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 
 /// Row id of a sweep.
 pub type SweepId = i64;

@@ -7,9 +7,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::StoreError;
+use archive::file::{open_ours, regular};
+use imbalance::shown::cut;
 
 /// How the text of a lock begins; the process number follows.
 const HOLDER: &str = "process ";
+/// Bytes of such a text at most.
+const LONG: u64 = 4096;
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -34,19 +38,21 @@ impl Lock {
                 format!("cannot {doing} {}: {error}; use a --db in a folder you may write to", path.display()),
             )
         };
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| cannot("create", error))?;
+        let options = &mut File::options();
+        let mut file = regular(options.read(true).write(true).create(true), &path).map_err(|error| cannot("create", error))?;
+        if !is_ours(&mut file).map_err(|error| cannot("read", error))? {
+            let message = format!(
+                "{} is no lock of sweep: it is neither empty nor begins with `{HOLDER}`, and stays as it is; move it away, or use another --db",
+                path.display()
+            );
+            return Err(StoreError::unusable(db, message));
+        }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-                let holder = if known { holder.trim().to_owned() } else { "it has only just started".to_owned() };
+                let known = file.take(LONG).read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+                let holder = if known { cut(holder.trim(), 200) } else { "it has only just started".to_owned() };
                 return Err(StoreError::Busy { path: db.to_owned(), holder });
             }
             Err(error) => return Err(cannot("lock", error.into())),
@@ -60,22 +66,32 @@ impl Lock {
     }
 }
 
+/// Whether nobody but a lock's holder has written this file; it is left at its beginning.
+fn is_ours(file: &mut File) -> std::io::Result<bool> {
+    let mut begin = Vec::new();
+    file.take(HOLDER.len() as u64).read_to_end(&mut begin)?;
+    file.rewind()?;
+    // A holder writes its words at once, but whoever looks meanwhile may see the first of them.
+    Ok(HOLDER.as_bytes().starts_with(&begin))
+}
+
 /// Who writes to `db`: `None` where nobody on this machine does, or where the kernel does not say. Only looks at the kernel's list:
 /// taking the lock to find out would turn away a sweep that starts in the same moment.
 #[must_use]
 pub fn holder(db: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let path = path_of(db);
-    let text = std::fs::read_to_string(&path).ok()?;
+    let mut text = String::new();
+    open_ours(&path).ok()?.take(LONG).read_to_string(&mut text).ok()?;
     let process = text.strip_prefix(HOLDER)?.split(' ').next()?;
     // Not by device: overlays and btrfs show programs another one than the list has.
-    let inode = format!(":{}", std::fs::metadata(&path).ok()?.ino());
+    let inode = format!(":{}", std::fs::symlink_metadata(&path).ok()?.ino());
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let held = |lock: &str| {
         let words: Vec<&str> = lock.split_whitespace().collect();
         words.contains(&"FLOCK") && words.contains(&process) && words.iter().any(|word| word.ends_with(&inode))
     };
-    locks.lines().any(held).then(|| text.trim().to_owned())
+    locks.lines().any(held).then(|| cut(text.trim(), 200))
 }
 
 /// `sweep run`: the program and its first argument, as typed.
@@ -89,4 +105,44 @@ fn command() -> String {
 /// `2026-11-24 04:20:29 UTC`.
 fn now_in_words() -> String {
     super::time_in_words(super::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_lock_of_ours_is_never_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (db, lock) = (at("x.db"), at("x.db.lock"));
+        let refused = |why: &str| {
+            let error = Lock::take(&db).unwrap_err().to_string();
+            assert!(error.contains(why) && error.contains("x.db.lock"), "{error}");
+            assert_eq!(holder(&db), None);
+        };
+        std::fs::write(at("mine"), "precious").unwrap();
+        std::os::unix::fs::symlink(at("mine"), &lock).unwrap();
+        refused("symbolic link");
+        std::fs::remove_file(&lock).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), &lock).unwrap();
+        refused("symbolic link");
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::hard_link(at("mine"), &lock).unwrap();
+        refused("no lock of sweep");
+        std::fs::remove_file(&lock).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &lock, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        refused("not a regular file");
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::create_dir(&lock).unwrap();
+        refused("cannot create");
+        std::fs::remove_dir(&lock).unwrap();
+        assert_eq!(std::fs::read_to_string(at("mine")).unwrap(), "precious");
+        assert!(!at("nowhere").exists());
+        for old in ["", "process 1 on nowhere, sweep run, since ever"] {
+            std::fs::write(&lock, old).unwrap();
+            drop(Lock::take(&db).unwrap());
+            assert!(std::fs::read_to_string(&lock).unwrap().starts_with(HOLDER));
+        }
+    }
 }

@@ -347,7 +347,7 @@ impl BundleTraining<'_, '_> {
             members.iter_mut().zip(&back).filter(|(_, back)| other(back)).map(|(member, _)| &mut member.learner).collect();
         let mut best = if again.is_empty() { Vec::new() } else { test(&again)? }.into_iter();
         let best: Vec<Option<Vec<f32>>> = back.iter().map(|back| if other(back) { best.next() } else { None }).collect();
-        let ended = members.par_iter().zip(back).zip(last.par_iter().zip(best)).with_max_len(1);
+        let ended = members.par_iter_mut().zip(back).zip(last.par_iter().zip(best)).with_max_len(1);
         let ended =
             ended.map(|((member, back), (last, best))| back.and_then(|_| member.record.finish(last, best.as_deref(), truth)));
         let mut ended: Vec<Result<Vec<Event>, TrainError>> = ended.collect();

@@ -1,5 +1,6 @@
 //! All that an unfinished run needs to go on as if it had never stopped: parameters, running statistics, the optimizer's memory,
-//! and what its epochs have cost so far. One safetensors file, replaced after an epoch (after several, where they are done in a moment).
+//! what its epochs have cost so far, and the seals of the files that belong to them. One safetensors file, sealed as a whole, replaced
+//! after an epoch (after several, where they are done in a moment).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,6 +11,8 @@ use super::TrainError;
 use super::keep::Folder;
 use super::optimizer::Optimizer;
 use crate::model::{self, State};
+use archive::file;
+use archive::seal::{self, Seals};
 use plan::{FORMAT, Fingerprint};
 
 /// What an epoch came to, besides its scores.
@@ -29,9 +32,13 @@ struct Header {
     run: Fingerprint,
     steps: u64,
     epochs: Vec<EpochFacts>,
+    /// Of the files that the epochs so far have written.
+    seals: Seals,
 }
 
 const HEADER: &str = "sweep";
+/// The seal of the whole file.
+const SEAL: &str = "seal";
 const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
 
@@ -50,31 +57,60 @@ pub fn save(
         tensors.into_iter().map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
     };
     let tensors = named(MODEL, state.tensors()).chain(named(OPTIMIZER, optimizer.state())).collect();
-    let header = Header { format: FORMAT, run: run.clone(), steps: optimizer.steps(), epochs: epochs.to_vec() };
+    let header = Header {
+        format: FORMAT,
+        run: run.clone(),
+        steps: optimizer.steps(),
+        epochs: epochs.to_vec(),
+        seals: folder.seals.clone(),
+    };
     // Plain numbers and texts: they have a JSON form. Without one the checkpoint would only not be used.
     let header = serde_json::to_string(&header).unwrap_or_default();
-    Ok(model::save_tensors(&tensors, Some(HashMap::from([(HEADER.to_owned(), header)])), &folder.checkpoint())?)
+    let metadata = HashMap::from([(HEADER.to_owned(), header), (SEAL.to_owned(), seal::blank())]);
+    let path = folder.files().checkpoint();
+    let mut bytes = model::serialize_tensors(&tensors, Some(metadata), &path)?;
+    seal::stamp(&mut bytes);
+    file::write(&path, |file| file.write_all(&bytes)).map_err(|source| TrainError::Io { path, source })?;
+    Ok(())
 }
 
-/// A checkpoint that was read whole, of this run and this version.
+/// A checkpoint that was read whole and as it was written, of this run and this version.
 pub struct Checkpoint {
     pub epochs: Vec<EpochFacts>,
+    pub seals: Seals,
     steps: u64,
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// The checkpoint in the folder, if there is one of this run and this version that can be read whole.
+/// The checkpoint in the folder, if there is one of this run and this version that is as it was written.
 #[must_use]
 pub fn read(folder: &Folder, run: &Fingerprint) -> Option<Checkpoint> {
-    let path = folder.checkpoint();
-    if !path.exists() {
-        return None;
+    let path = folder.files().checkpoint();
+    let anew = |why: &str| tracing::warn!("{}: {why}; the run starts anew", path.display());
+    let bytes = match file::read_ours(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            anew(&error.to_string());
+            return None;
+        }
+    };
+    match seal::intact(&bytes) {
+        Some(true) => {}
+        Some(false) => {
+            anew("is damaged");
+            return None;
+        }
+        None => {
+            anew("has no seal: it is damaged or of an older program");
+            return None;
+        }
     }
     let (tensors, metadata) =
-        model::load_tensors(&path, &Device::Cpu).inspect_err(|error| tracing::warn!("{error}; the run starts anew")).ok()?;
+        model::parse_tensors(&path, &bytes, &Device::Cpu).inspect_err(|error| anew(&error.to_string())).ok()?;
     let header: Header = serde_json::from_str(metadata.get(HEADER)?).ok()?;
     let ours = header.format == FORMAT && header.run == *run;
-    ours.then_some(Checkpoint { epochs: header.epochs, steps: header.steps, tensors })
+    ours.then_some(Checkpoint { epochs: header.epochs, seals: header.seals, steps: header.steps, tensors })
 }
 
 impl Checkpoint {

@@ -1,7 +1,7 @@
 //! The features of a frozen backbone: computed by the first worker that needs them, kept beside the pictures, used by all runs of
 //! all sweeps. A run on them is a run on any other matrix of features: see [`plan::ModelConfig::head`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -9,8 +9,8 @@ use candle_core::{Device, Tensor};
 use super::{Beat, Monitor, TrainError};
 use crate::model::ModelError;
 use crate::model::backbone::{self, Features};
+use data::Dataset;
 use data::derived::{self, Derived, Making};
-use data::{DataError, Dataset};
 use plan::InputShape;
 use protocol::Job;
 
@@ -39,11 +39,20 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
         let words = format!("a frozen {} needs weights", model.arch);
         return Err(ModelError::Input(words).into());
     };
-    let weights = backbone::weights_hash(source)?;
+    let idle = Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 };
+    // A large file, or a slow network, is no reason to be taken for dead.
+    let mut mute = Ok(());
+    let weights = backbone::weights_hash(source, model.weights_hash.as_deref(), &mut |_, _| {
+        if mute.is_ok() {
+            mute = monitor.beat(job, idle);
+        }
+    });
+    mute?;
+    let weights = weights?;
     let recipe = derived::recipe(backbone.name, &weights, &job.config.data);
     let start = Instant::now();
     let wait = || -> Result<bool, TrainError> {
-        monitor.beat(job, Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 })?;
+        monitor.beat(job, idle)?;
         Ok(!monitor.stopping())
     };
     let mut making = match derived::derived(&job.data, &recipe, backbone.width, wait)? {
@@ -58,17 +67,11 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
         return Ok(None);
     }
     let rows = making.rows();
-    let cache = making.cache().to_owned();
-    let folder = making.finish().map_err(|error| unwritten(&cache, &error))?;
+    let folder = making.finish()?;
     let seconds = start.elapsed().as_secs_f64();
     let words =
         format!("features of {}: computed for {rows} rows in {seconds:.1} s, kept in {}", backbone.name, folder.display());
     Ok(Some(Found { folder, words }))
-}
-
-/// A full disk is nobody's data: the sweep stops and can be resumed.
-fn unwritten(cache: &Path, error: &DataError) -> TrainError {
-    TrainError::Io { path: cache.to_owned(), source: std::io::Error::other(error.message.clone()) }
 }
 
 /// Pushes the pictures through the backbone; `false`: asked to stop.
@@ -96,7 +99,7 @@ fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monito
             let words = format!("{source}: a feature of {arch} is {bad}: these weights do not suit it");
             return Err(ModelError::Weights(words).into());
         }
-        making.push(&features).map_err(|error| unwritten(making.cache(), &error))?;
+        making.push(&features)?;
         let images_per_s = (step * batch + rows.len()) as f64 / start.elapsed().as_secs_f64().max(1e-9);
         monitor.beat(job, Beat { epoch: 0, step: step + 1, steps, loss: 0.0, images_per_s })?;
     }

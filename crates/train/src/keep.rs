@@ -1,67 +1,59 @@
-//! What a run keeps in its folder. Every file is written beside its place and renamed into it: complete, or not there, whenever the
-//! program dies. [`Folder::settle`] waits for the disk, so that a power loss cannot take it back: at a run's end, and after
-//! epochs that were long enough for the wait not to matter.
-//!
-//! | file | what |
-//! |---|---|
-//! | `model.safetensors` | parameters and running statistics of the best epoch |
-//! | `scores-val.npy`, `scores-test.npy` | probabilities of the best epoch, float32 `[rows, labels]` |
-//! | `truth-val.npy`, `truth-test.npy` | labels, uint8 `[rows, labels]` |
-//! | `epochs/val-N.npy`, `epochs/test-N.npy` | probabilities of epoch N (test: best and last), for policies that are asked for later |
-//! | `checkpoint.safetensors` | while the run is unfinished |
-//! | `log.txt` | what happened, in words |
+//! What a run under way keeps in its folder, and the seals of it: whatever is read back is what was written.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, BufReader};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use candle_core::Device;
 
 use super::TrainError;
 use crate::model::{self, State};
+use archive::{self, RunFolder, Seals};
 use imbalance::LabelMatrix;
 
 /// The epoch of a kept model, in its metadata.
 const EPOCH: &str = "epoch";
-const CHECKPOINT: &str = "checkpoint.safetensors";
+const MODEL: &str = archive::MODEL;
 
 /// The run of `folder` is recorded as done: its checkpoint has served.
 pub fn finished(folder: &Path) {
-    // One that stays is in nobody's way: a finished run is never begun again.
-    let _ = fs::remove_file(folder.join(CHECKPOINT));
+    RunFolder::at(folder).finished();
 }
 
-/// The folder of one run.
+/// The folder of one run, and the seals of what the run has written.
 #[derive(Debug)]
 pub struct Folder {
-    path: PathBuf,
+    files: RunFolder,
+    pub seals: Seals,
 }
 
 impl Folder {
-    /// The folder `path`, made if it is not there.
+    /// The folder `path`, made if it is not there, for a new attempt.
     ///
     /// # Errors
     /// It cannot be made.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
-        let epochs = path.join("epochs");
-        fs::create_dir_all(&epochs).map_err(|source| TrainError::Io { path: epochs, source })?;
-        Ok(Self { path: path.to_owned() })
+        let files = RunFolder::at(path);
+        files.create().map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+        files.tidy();
+        Ok(Self { files, seals: Seals::new() })
     }
 
     /// The best epoch's model.
     #[must_use]
-    pub fn model(&self) -> PathBuf {
-        self.path.join("model.safetensors")
+    pub fn model(&self) -> std::path::PathBuf {
+        self.files.file(MODEL)
     }
 
     /// Keeps the model of the best `epoch` so far.
     ///
     /// # Errors
     /// The file cannot be written; the last one stays.
-    pub fn keep_model(&self, state: &State, epoch: usize) -> Result<(), TrainError> {
+    pub fn keep_model(&mut self, state: &State, epoch: usize) -> Result<(), TrainError> {
         let metadata = HashMap::from([(EPOCH.to_owned(), epoch.to_string())]);
-        Ok(model::save_tensors(&state.tensors(), Some(metadata), &self.model())?)
+        let seal = model::save_tensors(&state.tensors(), Some(metadata), &self.model())?;
+        self.seals.insert(MODEL.to_owned(), seal);
+        Ok(())
     }
 
     /// Puts `state` where it was after the best `epoch`.
@@ -69,26 +61,34 @@ impl Folder {
     /// # Errors
     /// The file is missing, damaged or of another epoch.
     pub fn load_model(&self, state: &State, epoch: usize) -> Result<(), TrainError> {
+        let failed = |source| TrainError::Io { path: self.files.path().to_owned(), source };
         let path = self.model();
-        let (_, metadata) = model::load_tensors(&path, &Device::Cpu)?;
+        let bytes = self.files.read_sealed(MODEL, &self.seals).map_err(failed)?;
+        let (tensors, metadata) = model::parse_tensors(&path, &bytes, &Device::Cpu)?;
         if metadata.get(EPOCH) != Some(&epoch.to_string()) {
             let source = io::Error::other(format!("is not the model of epoch {}; remove the run's folder", epoch + 1));
             return Err(TrainError::Io { path, source });
         }
-        Ok(model::load_state(state, &path)?)
+        Ok(model::assign_state(state, &tensors, &path)?)
     }
 
-    /// The checkpoint.
+    /// Whether the model is the one that was kept.
     #[must_use]
-    pub fn checkpoint(&self) -> PathBuf {
-        self.path.join(CHECKPOINT)
+    pub fn has_model(&self) -> bool {
+        self.files.read_sealed(MODEL, &self.seals).is_ok()
+    }
+
+    /// The files themselves.
+    #[must_use]
+    pub fn files(&self) -> &RunFolder {
+        &self.files
     }
 
     /// Keeps the truth of a split.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn truth(&self, split: &str, truth: &LabelMatrix) -> Result<(), TrainError> {
+    pub fn truth(&mut self, split: &str, truth: &LabelMatrix) -> Result<(), TrainError> {
         self.matrix(&format!("truth-{split}.npy"), truth.names.len(), &truth.values)
     }
 
@@ -96,7 +96,7 @@ impl Folder {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn scores(&self, split: &str, epoch: usize, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
+    pub fn scores(&mut self, split: &str, epoch: usize, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
         self.matrix(&format!("epochs/{split}-{epoch}.npy"), labels, scores)
     }
 
@@ -104,40 +104,48 @@ impl Folder {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn best_scores(&self, split: &str, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
+    pub fn best_scores(&mut self, split: &str, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
         self.matrix(&format!("scores-{split}.npy"), labels, scores)
     }
 
-    /// The kept val scores of an epoch; `None` where they are missing, damaged or not `count` numbers.
+    /// The kept val scores of an epoch; `None` where they are missing or damaged.
     #[must_use]
-    pub fn kept_scores(&self, epoch: usize, count: usize) -> Option<Vec<f32>> {
-        let file = File::open(self.path.join(format!("epochs/val-{epoch}.npy"))).ok()?;
-        let scores: Vec<f32> = npyz::NpyFile::new(BufReader::new(file)).ok()?.into_vec().ok()?;
-        (scores.len() == count && scores.iter().all(|score| score.is_finite())).then_some(scores)
+    pub fn kept_scores(&self, epoch: usize) -> Option<Vec<f32>> {
+        let name = format!("epochs/val-{epoch}.npy");
+        let read = self.files.read_sealed(&name, &self.seals);
+        let scores = read.and_then(|bytes| archive::parse_matrix::<f32>(&self.files.file(&name), &bytes));
+        scores.inspect_err(|error| tracing::warn!("{error}")).ok().map(|(_, scores)| scores)
     }
 
-    /// Waits until all files are on the disk. The first wait takes the others along, so that many small files cost little more.
+    /// Keeps the seals: the run is done.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn seal(&self) -> Result<(), TrainError> {
+        self.files.seal(&self.seals).map_err(|source| TrainError::Io { path: self.files.path().to_owned(), source })
+    }
+
+    /// Forgets what an earlier result has sealed.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn unseal(&mut self) -> Result<(), TrainError> {
+        self.seals.clear();
+        self.files.unseal().map_err(|source| TrainError::Io { path: self.files.path().to_owned(), source })
+    }
+
+    /// Waits until all files are on the disk.
     ///
     /// # Errors
     /// The disk's word.
     pub fn settle(&self) -> Result<(), TrainError> {
-        for folder in [self.path.join("epochs"), self.path.clone()] {
-            let sync = || -> io::Result<()> {
-                for entry in fs::read_dir(&folder)? {
-                    let path = entry?.path();
-                    if path.is_file() {
-                        File::open(path)?.sync_all()?;
-                    }
-                }
-                File::open(&folder)?.sync_all()
-            };
-            sync().map_err(|source| TrainError::Io { path: folder.clone(), source })?;
-        }
-        Ok(())
+        self.files.settle().map_err(|(path, source)| TrainError::Io { path, source })
     }
 
-    fn matrix<T: npyz::AutoSerialize + Copy>(&self, name: &str, labels: usize, values: &[T]) -> Result<(), TrainError> {
-        let path = self.path.join(name);
-        archive::write_matrix(&path, labels, values).map_err(|source| TrainError::Io { path, source })
+    fn matrix<T: npyz::AutoSerialize + Copy>(&mut self, name: &str, labels: usize, values: &[T]) -> Result<(), TrainError> {
+        let path = self.files.file(name);
+        let seal = archive::write_matrix(&path, labels, values).map_err(|source| TrainError::Io { path, source })?;
+        self.seals.insert(name.to_owned(), seal);
+        Ok(())
     }
 }

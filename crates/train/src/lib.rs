@@ -29,7 +29,7 @@ pub use session::{run, run_with};
 pub use step::Trainer;
 
 use crate::model::ModelError;
-use data::DataError;
+use data::{DataError, Unprepared};
 use imbalance::StrategyError;
 use protocol::journal::JournalError;
 use protocol::{Event, Job, Outcome};
@@ -127,6 +127,18 @@ impl From<JournalError> for TrainError {
 
 fn of_runs(runs: usize) -> String {
     if runs > 1 { format!(" of {runs} runs at once (each is tried alone)") } else { String::new() }
+}
+
+impl From<Unprepared> for TrainError {
+    /// A full disk is nobody's data: the sweep stops and can be resumed.
+    fn from(error: Unprepared) -> Self {
+        match error {
+            Unprepared::Data(error) => Self::Data(error),
+            Unprepared::Disk { path, what, source } => {
+                Self::Io { path, source: std::io::Error::new(source.kind(), format!("{what}: {source}")) }
+            }
+        }
+    }
 }
 
 /// Whether the device had no room: CUDA's `CUDA_ERROR_OUT_OF_MEMORY`, cuBLAS's `ALLOC_FAILED`, cuDNN's and cuRAND's

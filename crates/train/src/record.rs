@@ -99,15 +99,15 @@ impl<'a> Record<'a> {
         drawn: &Realised,
         monitor: &mut dyn Monitor,
     ) -> Result<(), TrainError> {
-        let kept = checkpoint::read(&self.folder, &self.job.run).and_then(|checkpoint| {
-            let scores = |epoch| self.folder.kept_scores(epoch, truth.val.values.len());
-            let scores = (0..checkpoint.epochs.len()).map(scores).collect::<Option<Vec<_>>>()?;
-            self.folder.model().exists().then_some((checkpoint, scores))
-        });
-        let Some((checkpoint, scores)) = kept else { return self.begin(truth, monitor) };
+        let Some(checkpoint) = checkpoint::read(&self.folder, &self.job.run) else { return self.begin(truth, monitor) };
+        self.folder.seals.clone_from(&checkpoint.seals);
+        let scores = |epoch| self.folder.kept_scores(epoch).filter(|scores| scores.len() == truth.val.values.len());
+        let scores = (0..checkpoint.epochs.len()).map(scores).collect::<Option<Vec<_>>>();
+        let Some(scores) = scores.filter(|_| self.folder.has_model()) else { return self.begin(truth, monitor) };
         if !checkpoint.restore(&learner.state, &mut learner.optimizer)? {
             return self.begin(truth, monitor);
         }
+        self.keep_truth(truth)?;
         monitor.begin(self.job, Some(scores.len()))?;
         for (epoch, (facts, scores)) in checkpoint.epochs.iter().zip(&scores).enumerate() {
             let (fitted, events) = evaluate::on_val(self.job, epoch, scores, &truth.val)?;
@@ -120,6 +120,11 @@ impl<'a> Record<'a> {
 
     fn begin(&mut self, truth: &Truth, monitor: &mut dyn Monitor) -> Result<(), TrainError> {
         monitor.begin(self.job, None)?;
+        self.folder.unseal()?;
+        self.keep_truth(truth)
+    }
+
+    fn keep_truth(&mut self, truth: &Truth) -> Result<(), TrainError> {
         self.folder.truth("val", &truth.val)?;
         self.folder.truth("test", &truth.test)
     }
@@ -236,25 +241,26 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// Logits that are no numbers; files that cannot be read or written.
-    pub fn finish(&self, last: &[f32], best: Option<&[f32]>, truth: &Truth) -> Result<Vec<Event>, TrainError> {
-        let (Some(best_epoch), Some(last_epoch)) = (&self.best, &self.last) else { return Ok(Vec::new()) };
+    pub fn finish(&mut self, last: &[f32], best: Option<&[f32]>, truth: &Truth) -> Result<Vec<Event>, TrainError> {
+        let Self { folder, best: best_so_far, last: newest, .. } = self;
+        let (Some(best_epoch), Some(last_epoch)) = (&*best_so_far, &*newest) else { return Ok(Vec::new()) };
         let labels = truth.test.names.len();
         let mut events = Vec::new();
         for (fitted, logits) in [(last_epoch, Some(last)), (best_epoch, best)] {
             let Some(logits) = logits else { continue };
             let scores = evaluate::scores(logits, SplitName::Test, fitted.epoch)?;
-            self.folder.scores("test", fitted.epoch, labels, &scores)?;
+            folder.scores("test", fitted.epoch, labels, &scores)?;
             events.extend(evaluate::on_test(self.job, fitted, &scores, &truth.test));
             if fitted.epoch == best_epoch.epoch {
-                self.folder.best_scores("test", labels, &scores)?;
+                folder.best_scores("test", labels, &scores)?;
             }
         }
-        let val = self.folder.kept_scores(best_epoch.epoch, truth.val.values.len());
-        let val = val.ok_or_else(|| TrainError::Io {
-            path: self.folder.model(),
+        let val = folder.kept_scores(best_epoch.epoch).ok_or_else(|| TrainError::Io {
+            path: folder.model(),
             source: std::io::Error::other("the val scores beside it were changed by somebody else"),
         })?;
-        self.folder.best_scores("val", labels, &val)?;
+        folder.best_scores("val", labels, &val)?;
+        folder.seal()?;
         Ok(events)
     }
 

@@ -211,3 +211,54 @@ fn a_full_or_read_only_folder_is_told_as_such() {
     let error = run(&job, &place.data, &Device::Cpu, &mut Listener::default()).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Io, "{error}");
 }
+
+/// One flipped bit in anything that a stopped run goes on from: it is seen, and the run comes to the same as one that never stopped.
+#[test]
+fn a_flipped_bit_in_what_a_run_goes_on_from_is_never_trained_on() {
+    const SMALL: &[&str] = &["data.samples=150", "train.epochs=3", "model.hidden=[4]"];
+    let whole = place(SMALL);
+    let (_, wanted) = whole.train(None);
+    let stopped = place(SMALL);
+    assert_eq!(stopped.train(Some(2)).0, Finish::Stopped);
+    let read = |name: &str| std::fs::read(stopped.job.folder.join(name)).unwrap();
+    let names = ["checkpoint.safetensors", "model.safetensors", "epochs/val-0.npy", "epochs/val-1.npy"];
+    let kept = names.map(read);
+    let header = kept[0].windows(10).position(|window| window == b"train_loss").unwrap();
+    let mut cases = vec![(0, header + 16)];
+    for (at, bytes) in kept.iter().enumerate() {
+        cases.extend([9, bytes.len() / 3, bytes.len() - 2].map(|byte| (at, byte)));
+    }
+    for (at, byte) in cases {
+        for (name, bytes) in names.iter().zip(&kept) {
+            std::fs::write(stopped.job.folder.join(name), bytes).unwrap();
+        }
+        let mut bytes = kept[at].clone();
+        bytes[byte] ^= 4;
+        std::fs::write(stopped.job.folder.join(names[at]), bytes).unwrap();
+        let (finish, seen) = stopped.train(None);
+        assert_eq!((finish, seen.from), (Finish::Done, None), "{} {byte}: it begins anew", names[at]);
+        assert_eq!(seen.events, wanted.events, "{} {byte}", names[at]);
+        assert_eq!(stopped.files(), whole.files(), "{} {byte}", names[at]);
+    }
+    // Without damage it goes on.
+    for (name, bytes) in names.iter().zip(&kept) {
+        std::fs::write(stopped.job.folder.join(name), bytes).unwrap();
+    }
+    assert_eq!(stopped.train(None).1.from, Some(2));
+}
+
+/// What killed attempts left of files they were writing goes when the next one begins; what is done has seals of all its files.
+#[test]
+fn an_attempt_leaves_no_litter_and_all_seals() {
+    let place = place(&["data.samples=150", "train.epochs=1", "model.hidden=[4]"]);
+    std::fs::create_dir_all(place.job.folder.join("epochs")).unwrap();
+    for litter in [".saving-aB3dEf", "epochs/.saving-aB3dEf"] {
+        std::fs::write(place.job.folder.join(litter), "half of a file").unwrap();
+    }
+    place.train(None);
+    let names: Vec<String> = place.files().into_keys().map(|path| path.display().to_string()).collect();
+    assert!(!names.iter().any(|name| name.contains(".saving-")), "{names:?}");
+    let sealed = archive::RunFolder::at(&place.job.folder).seals().unwrap().unwrap();
+    let unsealed = names.iter().filter(|name| !sealed.contains_key(name.strip_prefix("run/").unwrap()));
+    assert_eq!(unsealed.collect::<Vec<_>>(), ["run/seals.json"]);
+}

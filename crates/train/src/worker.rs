@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 
 use crate::{Beat, Finish, Loader, Monitor, TrainError};
+use archive::RunFolder;
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use plan::{DataConfig, Fingerprint};
@@ -403,8 +404,7 @@ fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result
 }
 
 fn log(job: &Job) -> Option<File> {
-    std::fs::create_dir_all(&job.folder).ok()?;
-    OpenOptions::new().append(true).create(true).open(job.folder.join("log.txt")).ok()
+    RunFolder::at(&job.folder).log().inspect_err(|error| tracing::warn!("{}: {error}", job.folder.display())).ok()
 }
 
 /// `densenet121, focal(gamma=2), sqrt, shuffle, seed 0, 4 epochs`.

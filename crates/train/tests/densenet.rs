@@ -17,7 +17,14 @@ use train::model::{self, Model, Step};
 const LABELS: usize = 4;
 
 fn densenet(size: usize, weights: Option<String>) -> Box<dyn Model> {
-    let config = ModelConfig { arch: "densenet121".to_owned(), hidden: Vec::new(), dropout: 0.0, weights, freeze: None };
+    let config = ModelConfig {
+        arch: "densenet121".to_owned(),
+        hidden: Vec::new(),
+        dropout: 0.0,
+        weights,
+        freeze: None,
+        weights_hash: None,
+    };
     let input = InputShape::Image { channels: 3, height: size, width: size };
     model::build(&config, input, LABELS, None, 0, &Device::Cpu).unwrap()
 }

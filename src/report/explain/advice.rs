@@ -10,6 +10,7 @@ use super::super::naming;
 use super::super::question::Split;
 use super::view::{Arm, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::point;
+use imbalance::shown::shown;
 
 /// The fewest seeds that a better ranking is believed with (docs/strategies.md#decision-rule: with 11 comparisons no fewer could
 /// be significant).
@@ -165,7 +166,7 @@ fn at_half(baseline: &Arm, others: &[&Arm], judged: Split, rope: Rope) -> Option
     (best.val_f1_half - baseline.val_f1_half > rope.f1).then(|| {
         let label = best.labels.get(best.calibration.worst_label);
         let price = label.filter(|label| label.gap.abs() > 0.05).map_or_else(String::new, |label| {
-            format!("; the price is that its scores are no probabilities ({} off on {})", signed(label.gap), label.label)
+            format!("; the price is that its scores are no probabilities ({} off on {})", signed(label.gap), shown(&label.label))
         });
         let tuned =
             baseline.f1_tuned.value.map_or_else(String::new, |value| format!(", tuned {} {}", baseline.arm, point(value.mean)));

@@ -53,7 +53,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let settings = settings(&field.cases);
     // Weights that come to plain 1 have no run of their own: the file knows them. One that no version can read any more has none.
-    let typed = plan::recall(&sweep.file, &sweep.text).map(|sweep| sweep.pos_weights()).unwrap_or_default();
+    let typed = sweep.recorded().recall(&sweep.file).map(|sweep| sweep.pos_weights()).unwrap_or_default();
     let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
     let (mut views, mut seen) = (Vec::new(), 0);
     for setting in &settings {

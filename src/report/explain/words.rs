@@ -5,6 +5,7 @@ use super::super::compare::table::{interval, signed};
 use super::measure::Repair;
 use super::verdict::SEEDS;
 use super::view::{Arm, ArmLabel, Change, Verdict};
+use imbalance::shown::shown;
 
 /// A decision point that differs by less has not moved.
 const MOVED: f64 = 0.03;
@@ -43,7 +44,7 @@ fn alone(arm: &Arm) -> String {
     let first = if arm.baseline { "is what the others are compared with: " } else { "" };
     let gap = match &arm.labels.get(arm.calibration.worst_label) {
         Some(label) if arm.calibration.worst_gap.abs() > UNCALIBRATED => {
-            format!("its mean score is {} off the prevalence on {}", signed(arm.calibration.worst_gap), label.label)
+            format!("its mean score is {} off the prevalence on {}", signed(arm.calibration.worst_gap), shown(&label.label))
         }
         _ => format!("its mean scores are within {UNCALIBRATED} of the prevalences"),
     };
@@ -94,7 +95,7 @@ fn decision(arm: &Arm, baseline: &Arm, rope: f64) -> String {
             let joint = if change.abs() > rope { ", so" } else { ", but" };
             format!(
                 "moved the decision point of {} to {about}{}{measured} ({}: {}){}",
-                label.label,
+                shown(&label.label),
                 point(to),
                 baseline.arm,
                 point(from),
@@ -152,11 +153,11 @@ fn tuned(arm: &Arm, baseline: &Arm) -> String {
 fn sampled(arm: &Arm) -> Option<String> {
     let off = |label: &ArmLabel| label.shown.map_or(0.0, |shown| (shown - label.train_prevalence).abs());
     let label = arm.labels.iter().max_by(|a, b| off(a).total_cmp(&off(b)))?;
-    label.shown.filter(|_| off(label) > MOVED).map(|shown| {
+    label.shown.filter(|_| off(label) > MOVED).map(|share| {
         format!(
             "Its sampler shows {} in {} of its draws, {} of the train rows have it",
-            label.label,
-            percent(shown),
+            shown(&label.label),
+            percent(share),
             percent(label.train_prevalence)
         )
     })
@@ -169,7 +170,7 @@ fn prediction(arm: &Arm) -> Option<String> {
     (off(label) > MOVED).then(|| {
         format!(
             "At 0.5 it predicts {} on {} of the rows, and {} have it",
-            label.label,
+            shown(&label.label),
             percent(label.predicted_rate),
             percent(label.prevalence)
         )
@@ -190,5 +191,5 @@ fn calibration(arm: &Arm, known: Known<'_>) -> Option<String> {
     } else {
         format!("; {by} (ECE {} to {})", number(label.ece), number(label.repaired_ece))
     };
-    Some(format!("As probabilities its scores on {} are {:.2} too {high}{repair}", label.label, label.gap.abs()))
+    Some(format!("As probabilities its scores on {} are {:.2} too {high}{repair}", shown(&label.label), label.gap.abs()))
 }

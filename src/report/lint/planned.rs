@@ -9,6 +9,7 @@ use imbalance::PosWeight;
 use imbalance::loss::class_weights;
 use imbalance::pos_weight;
 use imbalance::sampler::label_factors;
+use imbalance::shown::shown;
 use plan::{DataFacts, Schedule};
 
 /// Weights whose largest and smallest differ by less than this are one.
@@ -110,7 +111,7 @@ fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lin
 fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     let Some(t) = case.config.sampler.find("t") else { return };
     let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
-    let Some((label, frequency)) = rarest.map(|(label, &n)| (label, n as f64 / facts.train.rows as f64)) else { return };
+    let Some((label, frequency)) = rarest.map(|(label, &n)| (shown(label), n as f64 / facts.train.rows as f64)) else { return };
     if label_factors(t, &facts.train).iter().all(|factor| *factor <= 1.0) {
         lints.add(
             Kind::NothingRepeated,
@@ -126,7 +127,7 @@ fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
 
 fn few_positives(facts: &DataFacts, lints: &mut Lints) {
     let few = facts.labels.iter().zip(&facts.val.positives).filter(|(_, n)| **n < FEW);
-    let few: Vec<String> = few.map(|(label, n)| format!("{label} ({n})")).collect();
+    let few: Vec<String> = few.map(|(label, n)| format!("{} ({n})", shown(label))).collect();
     if !few.is_empty() {
         lints.add(
             Kind::FewPositives,

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::evidence::Rows;
 use super::{Kind, Lint, Lints, listed};
+use imbalance::shown::shown;
 
 /// sigmoid(1), the most that a sigmoid of a probability can be, rounded up.
 const TWICE: f32 = 0.7311;
@@ -83,7 +84,7 @@ fn scores(run: &Trained<'_>, lints: &mut Lints) {
         lints.add(Kind::DoubleSigmoid, run.name, what);
     }
     for &label in &health.constant {
-        let label = run.labels.get(label).map_or("?", String::as_str);
+        let label = run.labels.get(label).map_or_else(|| "?".to_owned(), |label| shown(label));
         let what =
             format!("{label} has one score for every row: the model has learnt nothing about it, its AP is its prevalence");
         lints.add(Kind::ConstantLabel, run.name, what);
@@ -127,7 +128,7 @@ fn optimism(runs: &[Trained<'_>], lints: &mut Lints) {
     let mut labels: Vec<(&String, f64)> = worst.labels.iter().zip(worst.label_optimism.iter().copied()).collect();
     labels.sort_by(|a, b| b.1.total_cmp(&a.1));
     let labels: Vec<String> =
-        labels.iter().filter(|label| label.1 > OPTIMISTIC).map(|(name, o)| format!("{name} by {o:.2}")).collect();
+        labels.iter().filter(|label| label.1 > OPTIMISTIC).map(|(name, o)| format!("{} by {o:.2}", shown(name))).collect();
     let of = if labels.is_empty() { String::new() } else { format!(" ({})", listed(&labels)) };
     lints.add(
         Kind::Optimism,

@@ -125,6 +125,9 @@ pub struct Model {
     /// An absolute path or `hf://owner/repository/file`.
     #[serde(default)]
     pub weights: Option<String>,
+    /// blake3 of the content of `weights`, where the plan has read them.
+    #[serde(default)]
+    pub weights_hash: Option<String>,
     /// `backbone`: only a head is trained.
     #[serde(default)]
     pub freeze: Option<String>,
@@ -256,12 +259,19 @@ impl From<PosWeight> for imbalance::PosWeight {
 impl From<&plan::RunConfig> for Config {
     fn from(config: &plan::RunConfig) -> Self {
         let plan::RunConfig { data, model, train, loss, pos_weight, sampler, seed } = config;
-        let plan::ModelConfig { arch, hidden, dropout, weights, freeze } = model.clone();
+        let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, freeze } = model.clone();
         let plan::TrainConfig { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, prior_bias } =
             train;
         Self {
             data: data.into(),
-            model: Model { arch, hidden: hidden.into_iter().map(|units| units as u64).collect(), dropout, weights, freeze },
+            model: Model {
+                arch,
+                hidden: hidden.into_iter().map(|units| units as u64).collect(),
+                dropout,
+                weights,
+                weights_hash,
+                freeze,
+            },
             train: Training {
                 epochs: *epochs as u64,
                 batch_size: *batch_size as u64,
@@ -283,7 +293,7 @@ impl From<&plan::RunConfig> for Config {
 impl From<Config> for plan::RunConfig {
     fn from(config: Config) -> Self {
         let Config { data, model, train, loss, pos_weight, sampler, seed } = config;
-        let Model { arch, hidden, dropout, weights, freeze } = model;
+        let Model { arch, hidden, dropout, weights, weights_hash, freeze } = model;
         let Training { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, prior_bias } = train;
         Self {
             data: data.into(),
@@ -292,6 +302,7 @@ impl From<Config> for plan::RunConfig {
                 hidden: hidden.into_iter().map(|units| units as usize).collect(),
                 dropout,
                 weights,
+                weights_hash,
                 freeze,
             },
             train: plan::TrainConfig {

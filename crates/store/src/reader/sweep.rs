@@ -7,7 +7,9 @@ use sqlx::Row;
 
 use super::{Reader, parse};
 use crate::{StoreError, SweepId, disk};
+use imbalance::shown::cut;
 use imbalance::threshold::Policy;
+use plan::Recorded;
 use plan::{DataFacts, RunConfig};
 
 /// A sweep as it was begun.
@@ -23,6 +25,9 @@ pub struct SweepRow {
     /// The sweep file as it was read.
     #[serde(skip)]
     pub text: String,
+    /// JSON of the `--set` changes to it; `None` where an older program appended them to the text.
+    #[serde(skip)]
+    pub changes: Option<String>,
     pub points: i64,
     /// Unix seconds, as all times.
     pub created_at: f64,
@@ -63,6 +68,15 @@ pub struct SweepConfig {
     pub folder: PathBuf,
 }
 
+impl SweepRow {
+    /// The sweep file and the changes to it.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded {
+        let changes = self.changes.as_deref().map(|json| serde_json::from_str(json).unwrap_or_default());
+        Recorded { text: self.text.clone(), changes }
+    }
+}
+
 impl Reader {
     /// The sweep with this id.
     ///
@@ -70,7 +84,7 @@ impl Reader {
     /// [`StoreError::NotFound`] where there is none.
     pub async fn sweep(&mut self, id: SweepId) -> Result<SweepRow, StoreError> {
         let found = sqlx::query_as(
-            "SELECT id, name, title, state, file, text, points, created_at, begun_at, finished_at, version, host FROM sweeps WHERE id = ?",
+            "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps WHERE id = ?",
         )
         .bind(id)
         .fetch_optional(self.connected().await?)
@@ -84,7 +98,7 @@ impl Reader {
     /// [`StoreError::NotFound`] with the names there are.
     pub async fn find_sweep(&mut self, selector: &str) -> Result<SweepRow, StoreError> {
         let found = sqlx::query_as(
-            "SELECT id, name, title, state, file, text, points, created_at, begun_at, finished_at, version, host FROM sweeps
+            "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps
              WHERE ?1 = 'latest' OR title = ?1 OR id = ?2 OR name || '#' || id = ?1
              ORDER BY title = ?1 AND ?1 <> 'latest' DESC, turn DESC LIMIT 1",
         )
@@ -105,7 +119,7 @@ impl Reader {
             let near = titles.iter().filter(|title| strsim::normalized_damerau_levenshtein(title, selector) > 0.5);
             let near: Vec<&str> = near.map(String::as_str).collect();
             let shown = if near.is_empty() { titles.iter().map(String::as_str).take(10).collect() } else { near };
-            format!("{path} has no sweep `{selector}`; it has {}", shown.join(", "))
+            format!("{path} has no sweep `{}`; it has {}", cut(selector, 80), cut(&shown.join(", "), 1000))
         }))
     }
 

@@ -292,7 +292,8 @@ async fn an_older_database_is_brought_up_to_date() {
     let before = rows(&db).await;
     let mut old = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
     old.execute(
-        "DROP VIEW leaderboard; DROP VIEW label_metrics; DROP VIEW leaderboard_all; DROP VIEW label_metrics_all;
+        "ALTER TABLE sweeps DROP COLUMN changes;
+         DROP VIEW leaderboard; DROP VIEW label_metrics; DROP VIEW leaderboard_all; DROP VIEW label_metrics_all;
          DROP INDEX runs_replacing; DROP INDEX sweep_runs_again;
          ALTER TABLE runs DROP COLUMN replaces; ALTER TABLE sweep_runs DROP COLUMN again;
          DROP TABLE label_draws; DROP TABLE draws; ALTER TABLE journals DROP COLUMN fault; ALTER TABLE runs DROP COLUMN format;
@@ -396,6 +397,61 @@ async fn means_of_labels_are_those_of_the_view() {
     }
     let labels = rows.iter().filter(|(place, _)| *place == 2).count();
     assert_eq!(means.len(), 2 * labels);
+}
+
+/// Whatever sweeps are called, none keeps another from its name.
+#[tokio::test]
+async fn no_name_blocks_another() {
+    let (_folder, db) = folder();
+    let mut writer = Writer::open(&db).await.unwrap();
+    let mut titles = async |name: &str, loss: &str| {
+        let plan = fixture::plan(name, &[loss], 1, 1);
+        begin(&mut writer, &plan).await;
+        let mut connection = open::for_reading(&db).await.unwrap();
+        sqlx::query_scalar::<_, String>("SELECT title FROM sweeps ORDER BY id").fetch_all(&mut connection).await.unwrap()
+    };
+    assert_eq!(titles("x#1", "bce").await, ["x#1"]);
+    assert_eq!(titles("x", "bce").await, ["x#1", "x"]);
+    assert_eq!(titles("x#2", "bce").await, ["x#1", "x", "x#2"]);
+    // The sweep `x` with id 2 would be called `x#2` now.
+    assert_eq!(titles("x", "focal").await, ["x#1", "x##2", "x#2", "x"]);
+    // Its first content again: the names change hands.
+    assert_eq!(titles("x", "bce").await, ["x#1", "x", "x#2", "x#4"]);
+    assert_eq!(titles("x#4", "bce").await, ["x#1", "x", "x#2", "x##4", "x#4"]);
+    assert_eq!(titles("x##4", "bce").await, ["x#1", "x", "x#2", "x###4", "x#4", "x##4"]);
+}
+
+/// Runs that failed for their data are known with when they did, and can be queued again.
+#[tokio::test]
+async fn what_failed_for_its_data_can_be_tried_again() {
+    let (_folder, db) = folder();
+    let plan = fixture::plan("letters", &["bce", "focal"], 1, 1);
+    let mut writer = Writer::open(&db).await.unwrap();
+    let sweep = begin(&mut writer, &plan).await;
+    for (run, outcome) in plan.runs.iter().zip([Outcome::Data, Outcome::Diverged]) {
+        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        writer.end_attempt(&run.fingerprint, attempt, outcome, "why", "", false).await.unwrap();
+    }
+    let failed = writer.failed_for_data(sweep).await.unwrap();
+    assert_eq!((failed.len(), &failed[0].run, &failed[0].weights), (1, &plan.runs[0].fingerprint, &None));
+    assert!(failed[0].at > 1e9 && failed[0].data.is_absolute(), "{failed:?}");
+    assert_eq!(writer.missing(sweep, false).await.unwrap().len(), 0);
+    let runs: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
+    writer.queue_again(&runs[..1]).await.unwrap();
+    let missing = writer.missing(sweep, false).await.unwrap();
+    assert_eq!((missing.len(), &missing[0].job.run, missing[0].job.attempt), (1, &runs[0], 2));
+    assert_eq!(writer.failed_for_data(sweep).await.unwrap(), []);
+}
+
+/// What `--set` changed lies beside the text, whatever the text looks like.
+#[tokio::test]
+async fn changes_are_kept_apart_from_the_text() {
+    let (_folder, db) = folder();
+    let plan = fixture::plan("letters", &["bce"], 1, 1);
+    let recorded = plan::Recorded { text: "# --set \"x=1\"\n".to_owned(), changes: Some(vec!["train.epochs=\n2".to_owned()]) };
+    let mut writer = Writer::open(&db).await.unwrap();
+    let sweep = writer.begin_sweep(&plan, Path::new("letters.toml"), recorded.clone()).await.unwrap();
+    assert_eq!(Reader::open(&db).await.unwrap().sweep(sweep).await.unwrap().recorded(), recorded);
 }
 
 /// The table of metrics is the view's: same names in the same order, and its functions give what the view derives in SQL.

@@ -3,15 +3,72 @@
 //! The new training is a run of its own, named `<fingerprint>-again`, in a folder of its own. The recorded rows stay as they are until
 //! it has succeeded; in the transaction that records its success it takes the place and the name of the run it replaces.
 
+use std::path::PathBuf;
+
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
+use super::sweep::base;
 use super::{Known, Writer, transaction};
 use crate::{StoreError, SweepId, now};
 use imbalance::threshold::Policy;
 use plan::Fingerprint;
 
+/// A run whose data or weights could not be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedForData {
+    pub run: Fingerprint,
+    /// Its prepared data.
+    pub data: PathBuf,
+    pub weights: Option<String>,
+    /// When its last attempt ended, in Unix seconds.
+    pub at: f64,
+}
+
 impl Writer {
+    /// The runs of the sweep that failed for good because of their data or weights.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn failed_for_data(&mut self, sweep: SweepId) -> Result<Vec<FailedForData>, StoreError> {
+        let base = base(&self.path);
+        let rows = sqlx::query(
+            "SELECT r.fingerprint, r.folder, r.config ->> '$.model.weights', a.finished_at
+             FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN attempts a ON a.run = r.id
+             WHERE w.sweep = ? AND r.state = 'failed' AND a.outcome = 'data'
+               AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
+             ORDER BY w.position",
+        )
+        .bind(sweep)
+        .fetch_all(&mut self.connection)
+        .await;
+        let failed = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(FailedForData {
+                run: Fingerprint(row.try_get(0)?),
+                data: base.join(row.try_get::<String, _>(1)?),
+                weights: row.try_get(2)?,
+                at: row.try_get::<Option<f64>, _>(3)?.unwrap_or(0.0),
+            })
+        };
+        let found = rows.and_then(|rows| rows.iter().map(failed).collect());
+        found.map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+
+    /// Queues runs that failed for good.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn queue_again(&mut self, runs: &[Fingerprint]) -> Result<(), StoreError> {
+        transaction!(self, |tx, _known| {
+            for run in runs {
+                sqlx::query("UPDATE runs SET state = 'queued', finished_at = NULL WHERE fingerprint = ? AND state = 'failed'")
+                    .bind(&run.0)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        })
+    }
+
     /// Queues a recorded run of `sweep` to be trained again. Its result stays until the new training has succeeded; one that is
     /// queued already goes on where it stopped.
     ///

@@ -27,7 +27,7 @@ impl Writer {
     ) -> Result<(SweepId, bool), StoreError> {
         let base = base(&self.path);
         transaction!(self, |tx, known| {
-            let sweep = Self::insert_sweep(known, tx, plan, (file, text), &base).await?;
+            let sweep = Self::insert_sweep(known, tx, plan, (file, &text.into()), &base).await?;
             let mut new = false;
             for planned in &plan.runs {
                 let Some(run) = Self::run(known, tx, &planned.fingerprint).await? else { continue };

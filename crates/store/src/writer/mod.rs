@@ -15,6 +15,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
+pub use again::FailedForData;
 pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
 

@@ -9,6 +9,7 @@ use super::again::policies_of_replaced;
 use super::{Known, Missing, Writer, transaction};
 use crate::{StoreError, SweepId, disk, host, json, now};
 use imbalance::threshold::Policy;
+use plan::Recorded;
 use plan::{DataFacts, Fingerprint, Plan, PlannedRun};
 use protocol::{Job, VERSION};
 
@@ -19,9 +20,9 @@ impl Writer {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn begin_sweep(&mut self, plan: &Plan, file: &Path, text: &str) -> Result<SweepId, StoreError> {
-        let base = base(&self.path);
-        transaction!(self, |tx, known| Self::insert_sweep(known, tx, plan, (file, text), &base).await?)
+    pub async fn begin_sweep(&mut self, plan: &Plan, file: &Path, text: impl Into<Recorded>) -> Result<SweepId, StoreError> {
+        let (base, text) = (base(&self.path), text.into());
+        transaction!(self, |tx, known| Self::insert_sweep(known, tx, plan, (file, &text), &base).await?)
     }
 
     /// The rows of [`Self::begin_sweep`]; `base` is the folder of the database.
@@ -29,7 +30,7 @@ impl Writer {
         known: &mut Known,
         tx: &mut SqliteConnection,
         plan: &Plan,
-        (file, text): (&Path, &str),
+        (file, text): (&Path, &Recorded),
         base: &Path,
     ) -> Result<SweepId, sqlx::Error> {
         // Which policies a run is evaluated under may change.
@@ -146,31 +147,51 @@ fn content(plan: &Plan) -> String {
     blake3::hash(parts.join("\n").as_bytes()).to_hex()[..32].to_owned()
 }
 
-async fn upsert_sweep(tx: &mut SqliteConnection, plan: &Plan, file: &Path, text: &str) -> Result<SweepId, sqlx::Error> {
+async fn upsert_sweep(tx: &mut SqliteConnection, plan: &Plan, file: &Path, text: &Recorded) -> Result<SweepId, sqlx::Error> {
     let content = content(plan);
-    sqlx::query("UPDATE sweeps SET title = name || '#' || id WHERE name = ? AND content <> ?")
-        .bind(&plan.name)
-        .bind(&content)
-        .execute(&mut *tx)
-        .await?;
+    free_title(tx, &plan.name, &content).await?;
     sqlx::query_scalar(
-        "INSERT INTO sweeps (name, title, content, turn, state, file, text, points, created_at, begun_at, version, host)
-         VALUES (?1, ?1, ?2, (SELECT coalesce(max(turn), 0) + 1 FROM sweeps), 'running', ?3, ?4, ?5, ?6, ?6, ?7, ?8)
+        "INSERT INTO sweeps (name, title, content, turn, state, file, text, changes, points, created_at, begun_at, version, host)
+         VALUES (?1, ?1, ?2, (SELECT coalesce(max(turn), 0) + 1 FROM sweeps), 'running', ?3, ?4, ?9, ?5, ?6, ?6, ?7, ?8)
          ON CONFLICT (name, content) DO UPDATE SET title = excluded.title, turn = excluded.turn, state = excluded.state,
-             file = excluded.file, text = excluded.text, points = excluded.points, begun_at = excluded.begun_at,
-             finished_at = NULL, version = excluded.version, host = excluded.host
+             file = excluded.file, text = excluded.text, changes = excluded.changes, points = excluded.points,
+             begun_at = excluded.begun_at, finished_at = NULL, version = excluded.version, host = excluded.host
          RETURNING id",
     )
     .bind(&plan.name)
     .bind(&content)
     .bind(file.to_string_lossy())
-    .bind(text)
+    .bind(&text.text)
     .bind(plan.points.len() as i64)
     .bind(now())
     .bind(env!("CARGO_PKG_VERSION"))
     .bind(host())
+    .bind(text.changes.as_ref().map(json))
     .fetch_one(tx)
     .await
+}
+
+/// Whichever other sweep is titled `name` gives the title up for `NAME#id`; where a sweep has been named just so, for `NAME##id`, ...
+async fn free_title(tx: &mut SqliteConnection, name: &str, content: &str) -> Result<(), sqlx::Error> {
+    let holder: Option<(SweepId, String)> =
+        sqlx::query_as("SELECT id, name FROM sweeps WHERE title = ?1 AND NOT (name = ?1 AND content = ?2)")
+            .bind(name)
+            .bind(content)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some((id, own)) = holder else { return Ok(()) };
+    let mut title = format!("{own}#{id}");
+    while title == name
+        || sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sweeps WHERE title = ? AND id <> ?)")
+            .bind(&title)
+            .bind(id)
+            .fetch_one(&mut *tx)
+            .await?
+    {
+        title.insert(own.len(), '#');
+    }
+    sqlx::query("UPDATE sweeps SET title = ? WHERE id = ?").bind(&title).bind(id).execute(tx).await?;
+    Ok(())
 }
 
 async fn upsert_data(tx: &mut SqliteConnection, facts: &DataFacts) -> Result<i64, sqlx::Error> {

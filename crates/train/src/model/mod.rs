@@ -15,7 +15,7 @@ use candle_core::{Device, Tensor};
 
 pub use network::dropout_mask;
 pub use precision::at_precision;
-pub use state::{Contents, State, load_state, load_tensors, save, save_tensors};
+pub use state::{Contents, State, assign_state, load_state, load_tensors, parse_tensors, save, save_tensors, serialize_tensors};
 
 use layers::Init;
 use network::{Body, Network};
@@ -92,7 +92,7 @@ pub fn build(
     let body = body(&mut init, input, &config.hidden)?;
     let network = Network::new(init, body, config, labels, head_bias)?;
     if let Some(source) = &config.weights {
-        weights::load(source, network.state())?;
+        weights::load(source, config.weights_hash.as_deref(), network.state())?;
     }
     Ok(Box::new(network))
 }

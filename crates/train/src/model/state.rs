@@ -1,12 +1,14 @@
 //! The tensors of a model by name, and their way to and from safetensors files.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::Read;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 
 use super::ModelError;
+use archive::file;
+use archive::seal::Seal;
 
 /// The tensors of a model by name, in one fixed order.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +38,11 @@ impl State {
 /// # Errors
 /// I/O errors, with the path.
 pub fn save(state: &State, path: &Path) -> Result<(), ModelError> {
-    save_tensors(&state.tensors(), None, path)
+    save_tensors(&state.tensors(), None, path).map(drop)
 }
 
-/// Writes `tensors` and text `metadata` to the safetensors file `path`: a temporary file beside it, then renamed, so that `path`
-/// is complete or untouched whenever the program stops. It does not sync.
+/// Writes `tensors` and text `metadata` to the safetensors file `path`: a temporary file beside it, then renamed, so that `path` is
+/// complete or untouched whenever the program stops. It does not wait for the disk. Returns the seal of the file.
 ///
 /// # Errors
 /// I/O errors, with the path.
@@ -48,29 +50,47 @@ pub fn save_tensors(
     tensors: &BTreeMap<String, Tensor>,
     metadata: Option<HashMap<String, String>>,
     path: &Path,
-) -> Result<(), ModelError> {
-    let failed = |source| ModelError::Write { path: path.to_owned(), source };
-    let bytes = safetensors::serialize(tensors, metadata).map_err(|error| failed(std::io::Error::other(error)))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".saving-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(&bytes).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+) -> Result<Seal, ModelError> {
+    let bytes = serialize_tensors(tensors, metadata, path)?;
+    file::write(path, |file| file.write_all(&bytes)).map_err(|source| ModelError::Write { path: path.to_owned(), source })
+}
+
+/// The bytes of the safetensors file `path` with `tensors` and text `metadata`.
+///
+/// # Errors
+/// A tensor that cannot be read.
+pub fn serialize_tensors(
+    tensors: &BTreeMap<String, Tensor>,
+    metadata: Option<HashMap<String, String>>,
+    path: &Path,
+) -> Result<Vec<u8>, ModelError> {
+    safetensors::serialize(tensors, metadata)
+        .map_err(|error| ModelError::Write { path: path.to_owned(), source: std::io::Error::other(error) })
 }
 
 /// A safetensors file: tensors by name, and its text metadata.
 pub type Contents = (BTreeMap<String, Tensor>, HashMap<String, String>);
 
-/// Reads a safetensors file.
+/// Reads a safetensors file of the user's.
 ///
 /// # Errors
-/// A file that is missing, truncated or not safetensors, with the path.
+/// A file that is missing, truncated, no regular file or no safetensors, with the path.
 pub fn load_tensors(path: &Path, device: &Device) -> Result<Contents, ModelError> {
+    let failed = |error: std::io::Error| ModelError::Weights(format!("{}: {error}", path.display()));
+    let mut bytes = Vec::new();
+    file::open_regular(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
+    parse_tensors(path, &bytes, device)
+}
+
+/// Reads the bytes of the safetensors file `path`.
+///
+/// # Errors
+/// Bytes that are truncated or no safetensors, with the path.
+pub fn parse_tensors(path: &Path, bytes: &[u8], device: &Device) -> Result<Contents, ModelError> {
     let failed = |what: &dyn std::fmt::Display| ModelError::Weights(format!("{}: {what}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| failed(&error))?;
     let not_safetensors = |error| failed(&format!("not a complete safetensors file ({error})"));
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(not_safetensors)?;
-    let tensors = candle_core::safetensors::load_buffer(&bytes, device)?;
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
+    let tensors = candle_core::safetensors::load_buffer(bytes, device)?;
     Ok((tensors.into_iter().collect(), header.metadata().clone().unwrap_or_default()))
 }
 
@@ -80,7 +100,15 @@ pub fn load_tensors(path: &Path, device: &Device) -> Result<Contents, ModelError
 /// A file that cannot be read; missing, unexpected or wrong-shape keys, listed.
 pub fn load_state(state: &State, path: &Path) -> Result<(), ModelError> {
     let (tensors, _) = load_tensors(path, &Device::Cpu)?;
-    assign(state, &tensors, &path.display().to_string())
+    assign_state(state, &tensors, path)
+}
+
+/// Sets every tensor of `state` from `tensors` of the file `path`, as [`load_state`].
+///
+/// # Errors
+/// Missing, unexpected or wrong-shape keys, listed.
+pub fn assign_state(state: &State, tensors: &BTreeMap<String, Tensor>, path: &Path) -> Result<(), ModelError> {
+    assign(state, tensors, &path.display().to_string())
 }
 
 /// Keys listed in an error.

@@ -17,6 +17,7 @@ use super::densenet::DenseNet;
 use super::layers::Init;
 use super::network::Body;
 use super::{ModelError, State, weights};
+use data::weights::Beat;
 use plan::InputShape;
 
 /// A pretrained network that gives features.
@@ -30,16 +31,17 @@ enum Net {
     Own(Box<DenseNet>),
 }
 
-/// blake3 of the weights in `source`, a local file or `hf://owner/repo/file` (fetched once).
+/// blake3 of the weights in `source`, a local file or one on the hub (fetched once), which must be `planned` where that is known.
+/// `beat` hears of (done, total) bytes.
 ///
 /// # Errors
-/// A file that cannot be fetched or read.
-pub fn weights_hash(source: &str) -> Result<String, ModelError> {
-    let path = weights::fetch(source)?;
-    let mut hasher = blake3::Hasher::new();
-    let read = std::fs::File::open(&path).and_then(|file| hasher.update_reader(file).map(drop));
-    read.map_err(|error| ModelError::Weights(format!("{}: {error}", path.display())))?;
-    Ok(hasher.finalize().to_hex().to_string())
+/// A file that cannot be fetched or read, or has changed.
+pub fn weights_hash(source: &str, planned: Option<&str>, beat: Beat<'_>) -> Result<String, ModelError> {
+    let wrong = |error: &dyn std::fmt::Display| ModelError::Weights(error.to_string());
+    let found = data::weights::find(source, beat).map_err(|error| wrong(&error))?;
+    let hash = data::weights::hash(&found.path, beat).map_err(|error| wrong(&format!("{}: {error}", found.path.display())))?;
+    weights::as_planned(source, planned, || hash.clone())?;
+    Ok(hash)
 }
 
 impl Features {

@@ -1,0 +1,218 @@
+//! Files and folders of ours: written whole, opened without following links, removed through a trash name.
+//!
+//! What lies where we write may have been put there by somebody else: a symbolic link to a file of the user's, a FIFO that nobody
+//! writes to. Our own files are therefore opened only where they are regular files, and folders used only where they are folders.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+
+use super::seal::{Seal, Sealing};
+
+/// Prefix of files that are being written.
+pub const SAVING: &str = ".saving-";
+/// Prefix of folders that are being removed.
+pub const REMOVING: &str = ".removing-";
+
+/// Writes the file `path`: complete at its place, or not there. Returns its seal. Does not wait for the disk.
+///
+/// # Errors
+/// What the file system said; the file that was there before stays.
+pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Seal> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new().prefix(SAVING).tempfile_in(folder)?;
+    let mut sealing = BufWriter::with_capacity(1 << 16, Sealing::new(temporary.as_file_mut()));
+    fill(&mut sealing)?;
+    let seal = sealing.into_inner().map_err(io::IntoInnerError::into_error)?.seal();
+    temporary.persist(path)?;
+    Ok(seal)
+}
+
+/// Opens a file of ours for reading: never through a symbolic link, and nothing but a regular file.
+///
+/// # Errors
+/// As the file system says; a link or something else than a file.
+pub fn open_ours(path: &Path) -> io::Result<File> {
+    regular(OpenOptions::new().read(true), path)
+}
+
+/// Opens a file of ours with `options`, as [`open_ours`]. Do not truncate with them: look at what it is first.
+///
+/// # Errors
+/// As [`open_ours`].
+pub fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    // Without NONBLOCK the open of a FIFO waits for its other end.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
+        let link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if link { other("is a symbolic link, and sweep follows none to its own files".to_owned()) } else { error }
+    })?;
+    plain(&file)?;
+    Ok(file)
+}
+
+/// All bytes of a file of ours; see [`open_ours`].
+///
+/// # Errors
+/// As [`open_ours`].
+pub fn read_ours(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = open_ours(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file of the user's, through links if need be. A device or a FIFO would be read for ever, or waited for.
+///
+/// # Errors
+/// As the file system says; something else than a file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Opening a device may do something by itself: it is looked at before, and again after.
+    if !fs::metadata(path)?.is_file() {
+        return Err(not_regular());
+    }
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    plain(&file)?;
+    Ok(file)
+}
+
+fn plain(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() { Ok(()) } else { Err(not_regular()) }
+}
+
+fn not_regular() -> io::Error {
+    other("is not a regular file (but a folder, a device or a FIFO)".to_owned())
+}
+
+fn other(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+/// Makes a folder of ours, if it is not there. Its parents may be links of the user's.
+///
+/// # Errors
+/// It cannot be made; a link or a file is at its place.
+pub fn own_folder(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
+        Err(error) => Err(error),
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(meta) if meta.is_symlink() => Err(other(
+            "is a symbolic link, and sweep follows none to its own folders: to keep them elsewhere, put the database there (--db)"
+                .to_owned(),
+        )),
+        Ok(_) => Err(other("is in the way: sweep keeps a folder of this name".to_owned())),
+    }
+}
+
+/// Removes a folder through a name that nobody looks for, so that it is there whole or not at all. One that is not there is fine.
+///
+/// # Errors
+/// It cannot be renamed or removed.
+pub fn remove(folder: &Path) -> io::Result<()> {
+    let trash = tempfile::Builder::new().prefix(REMOVING).tempdir_in(folder.parent().unwrap_or(folder));
+    match trash.and_then(|trash| fs::rename(folder, trash.path().join("it")).and_then(|()| trash.close())) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what killed processes have left in `folder` of files that were being written, and of folders that were being removed.
+/// Those younger than `age` may belong to somebody who lives. What cannot be removed stays.
+pub fn remove_litter(folder: &Path, age: Duration) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let (file, trash) = (name.starts_with(SAVING), name.starts_with(REMOVING));
+        if (!file && !trash) || !is_older(&entry.path(), age) {
+            continue;
+        }
+        let removed = if file { fs::remove_file(entry.path()) } else { fs::remove_dir_all(entry.path()) };
+        drop(removed);
+    }
+}
+
+/// Whether the last change of `path` is at least `age` ago; what cannot be looked at is not.
+#[must_use]
+pub fn is_older(path: &Path, age: Duration) -> bool {
+    let changed = fs::symlink_metadata(path).and_then(|meta| meta.modified());
+    age.is_zero() || changed.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed >= age))
+}
+
+/// Waits until the files of a folder, and their names, are on the disk.
+///
+/// # Errors
+/// The disk's word, with the file's path.
+pub fn settle(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let named = |path: &Path| {
+        let path = path.to_owned();
+        move |error| (path, error)
+    };
+    for entry in fs::read_dir(folder).map_err(named(folder))? {
+        let path = entry.map_err(named(folder))?.path();
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
+            open_ours(&path).and_then(|file| file.sync_all()).map_err(named(&path))?;
+        }
+    }
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(named(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_file_is_there_whole_or_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let seal = write(&path, |file| file.write_all(b"one")).unwrap();
+        assert!(seal.fits(b"one") && !seal.fits(b"onf"));
+        write(&path, |file| file.write_all(b"two").and(Err(io::Error::other("no")))).unwrap_err();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), names(folder.path())), (&b"one"[..], vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn links_fifos_and_folders_are_no_files_of_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        fs::create_dir(at("folder")).unwrap();
+        assert_eq!(read_ours(&at("file")).unwrap(), b"text");
+        assert!(open_ours(&at("link")).unwrap_err().to_string().contains("symbolic link"));
+        for odd in ["fifo", "folder"] {
+            assert!(open_ours(&at(odd)).unwrap_err().to_string().contains("not a regular file"), "{odd}");
+            assert!(open_regular(&at(odd)).unwrap_err().to_string().contains("not a regular file"), "{odd}");
+        }
+        assert!(open_regular(Path::new("/dev/zero")).unwrap_err().to_string().contains("not a regular file"));
+        assert!(open_regular(&at("link")).is_ok(), "the user's own links are followed");
+        assert!(own_folder(&at("folder")).is_ok() && own_folder(&at("new/folder")).is_ok());
+        std::os::unix::fs::symlink(at("folder"), at("elsewhere")).unwrap();
+        assert!(own_folder(&at("elsewhere")).unwrap_err().to_string().contains("symbolic link"));
+        assert!(own_folder(&at("file")).unwrap_err().to_string().contains("in the way"));
+    }
+
+    #[test]
+    fn a_removed_folder_and_old_litter_leave_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("run/epochs")).unwrap();
+        remove(&folder.path().join("run")).unwrap();
+        remove(&folder.path().join("run")).unwrap();
+        fs::write(folder.path().join(".saving-a"), "half").unwrap();
+        fs::create_dir_all(folder.path().join(".removing-b/it")).unwrap();
+        fs::write(folder.path().join("kept"), "").unwrap();
+        remove_litter(folder.path(), Duration::from_secs(3600));
+        assert_eq!(names(folder.path()).len(), 3, "young ones may be in use");
+        remove_litter(folder.path(), Duration::ZERO);
+        assert_eq!(names(folder.path()), ["kept"]);
+    }
+}

@@ -1,0 +1,87 @@
+//! Before a sweep trains: the prepared data of its unfinished runs is there and every bit of it as it was written. What is missing or
+//! damaged is prepared again from the user's files, if these still give the same.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::load;
+use super::preparing::Preparing;
+use crate::error::Error;
+use data::{self, DataError, Unfit};
+use imbalance::shown::shown;
+use plan::{Fingerprint, Sweep};
+use store::{FailedForData, SweepId, Writer};
+
+/// Where prepared data comes from.
+pub struct Origin<'a> {
+    /// The sweep file as it was read; an error where it cannot be understood any more.
+    pub sweep: Result<&'a Sweep, String>,
+    /// The file's path, for words.
+    pub file: &'a str,
+    /// The folder that the file's paths start from.
+    pub base: &'a Path,
+    pub db: &'a Path,
+}
+
+/// Checks the prepared `folders`, and prepares again what is missing or damaged.
+///
+/// # Errors
+/// Data that is damaged and cannot be prepared again, with the way out; a folder that cannot be read.
+pub fn check(folders: &BTreeSet<PathBuf>, origin: &Origin<'_>, preparing: &Preparing) -> Result<(), Error> {
+    let mut faults = Vec::new();
+    for folder in folders {
+        match data::check(folder, &|done, total| preparing.checking(done, total)) {
+            Ok(_) => {}
+            Err(Unfit { error, mendable: true }) => {
+                tracing::warn!("{error}; preparing it again");
+                data::discard(folder)?;
+                faults.push((folder, error));
+            }
+            Err(unfit) => return Err(DataError::from(unfit).into()),
+        }
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let again = match &origin.sweep {
+        Ok(sweep) => load::prepare(sweep, origin.base, origin.db, preparing).map(drop).map_err(|error| error.to_string()),
+        Err(why) => Err(why.clone()),
+    };
+    let file = shown(origin.file);
+    for (folder, DataError { place, message }) in faults {
+        let why = match (&again, data::check(folder, &|done, total| preparing.checking(done, total))) {
+            (_, Ok(_)) => continue,
+            (Err(why), _) => format!("it could not be prepared again ({why}). Mend that and try again"),
+            (Ok(()), Err(_)) => format!(
+                "its files have changed since: prepared again they give other data. Put them back, or `sweep run {file}` begins anew with them"
+            ),
+        };
+        return Err(Error::Data(DataError { place, message: format!("{message}; {why}") }));
+    }
+    Ok(())
+}
+
+/// Queues runs again that failed for their data or weights, where these were made, or put there, since.
+///
+/// # Errors
+/// The database.
+pub async fn try_again(writer: &mut Writer, sweep: SweepId) -> Result<(), Error> {
+    let mended: Vec<Fingerprint> =
+        writer.failed_for_data(sweep).await?.into_iter().filter(is_mended).map(|failed| failed.run).collect();
+    if !mended.is_empty() {
+        tracing::warn!("{} runs that failed for their data are tried again: it has been prepared since", mended.len());
+        writer.queue_again(&mended).await?;
+    }
+    Ok(())
+}
+
+fn is_mended(failed: &FailedForData) -> bool {
+    let since = |path: &Path| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.ctime() as f64 + meta.ctime_nsec() as f64 / 1e9) > failed.at)
+    };
+    let data = since(&failed.data.join("meta.json"));
+    let weights = failed.weights.as_deref().and_then(|source| since(&data::weights::find_here(source)?));
+    data == Some(true) || weights == Some(true)
+}
