@@ -300,9 +300,8 @@ fn the_traffic_of_a_real_plan_fits() {
         launcher.send(id, &order);
     }
     let exit = loop {
-        match heard.blocking_recv().unwrap() {
-            Signal::Stands(_, Standing::Gone(exit)) => break exit,
-            _ => {}
+        if let Signal::Stands(_, Standing::Gone(exit)) = heard.blocking_recv().unwrap() {
+            break exit;
         }
     };
     assert_eq!(exit, Exit::Process { code: Some(0), signal: None, out_of_memory: false });

@@ -41,6 +41,7 @@ fn a_limit_on_the_size_of_files_ends_a_sweep_with_words_and_exit_code_1() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a test says what it leaves out")]
 /// Runs shell commands with a small disk at `disk`; false where this machine cannot make one.
 fn with_a_disk(place: &Place, kilobytes: u32, commands: &str) -> bool {
     std::fs::create_dir_all(place.path("disk")).unwrap();
