@@ -155,7 +155,7 @@ pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
         return unusable("SQLite needs a path in UTF-8".to_owned());
     }
     if path.is_dir() {
-        return unusable("is a folder; --db names a file".to_owned());
+        return Err(StoreError::foreign(path, "is a folder; --db names a file"));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         return unusable(format!("there is no folder {}; make it first", folder.display()));
@@ -173,7 +173,7 @@ pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
         // SQLite fills an empty file as it would a new one.
         Ok(0) => Ok(()),
         Ok(_) if header == *b"SQLite format 3\0" => Ok(()),
-        Ok(_) => unusable("is not a SQLite database; use another --db".to_owned()),
+        Ok(_) => Err(StoreError::foreign(path, "is not a SQLite database; use another --db")),
     }
 }
 
@@ -198,10 +198,10 @@ async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empt
         };
     }
     if application != APPLICATION_ID {
-        return Err(StoreError::unusable(path, "is the database of another program; use another --db"));
+        return Err(StoreError::foreign(path, "is the database of another program; use another --db"));
     }
     if found > known {
-        return Err(StoreError::unusable(
+        return Err(StoreError::foreign(
             path,
             format!("was written by a newer sweep (schema {found}, this one knows {known}); update sweep, or use another --db"),
         ));
