@@ -79,6 +79,9 @@ impl Seen {
         {
             facts.add(&format!("  {name}"), count.to_string(), "");
         }
+        if runs.stopped_early > 0 {
+            facts.add("  stopped early", runs.stopped_early.to_string(), "");
+        }
         facts.add("  runs", runs.total.to_string(), self.pace());
         let mut text = format!("{}: {}\n\n{facts}", sweep.title, sweep.file);
         if !self.running.is_empty() {

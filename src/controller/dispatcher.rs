@@ -21,7 +21,6 @@ use crate::launcher::{Launcher, Signal, Standing, WorkerId, WorkerSpec};
 use archive::Archive;
 use plan::Fingerprint;
 use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
-use plan::Fingerprint;
 use store::{Missing, Patience, Writer};
 
 /// How often journals are looked at although nobody has been woken.
@@ -95,7 +94,7 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
-        for Missing { job, failures, bundle } in &missing {
+        for Missing { job, failures, bundle, .. } in &missing {
             let fresh = data.len();
             let data = *data.entry(job.data.clone()).or_insert(fresh);
             // Runs that are tried again although they had failed for good get all their attempts.

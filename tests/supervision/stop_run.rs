@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use archive::Archive;
 use plan::{Fingerprint, Plan};
 use protocol::{Event, Job, Order, Outcome, VERSION, journal};
 use store::{Reader, Writer};
 use sweep::controller::observer::Observer;
 use sweep::controller::progress::Voice;
-use sweep::controller::{self, Folders, Interrupts, Limits, News, Request, Settings, Tally};
+use sweep::controller::{self, Interrupts, Limits, News, Request, Settings, Tally};
 use sweep::launcher::{Chosen, Place};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -64,7 +65,7 @@ fn stop_the_second(file: &str, launcher: Chosen) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let mut writer = Writer::open(&db).await.unwrap();
-        let folders = Folders::beside(&db).unwrap();
+        let archive = Archive::beside(&db).unwrap();
         let sweep = writer.begin_sweep(&plan, Path::new("t.toml"), file).await.unwrap();
         let (requests, queue) = controller::requests();
         let heard = std::sync::Arc::default();
@@ -79,7 +80,7 @@ fn stop_the_second(file: &str, launcher: Chosen) {
             requests: queue,
         };
         let mut interrupts = Interrupts::listen().unwrap();
-        let summary = controller::train(&mut writer, sweep, &folders, settings, &mut interrupts).await.unwrap();
+        let summary = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await.unwrap();
         assert_eq!((summary.halt, summary.failures.len()), (None, 0));
         let tally = summary.tally;
         assert_eq!((tally.succeeded, tally.stopped, tally.failed, tally.queued), (plan.runs.len() - 1, 1, 0, 0));
@@ -125,7 +126,7 @@ impl Worker {
     }
 
     fn order(&mut self, order: &Order) {
-        let line = serde_json::to_string(order).unwrap() + "\n";
+        let line = order.line() + "\n";
         self.child.stdin.as_mut().unwrap().write_all(line.as_bytes()).unwrap();
     }
 
@@ -164,7 +165,7 @@ fn end(events: &[Event], run: &Fingerprint) -> Option<Outcome> {
 fn story(events: &[Event], run: &Fingerprint) -> Vec<String> {
     let of = |event: &Event| match event {
         Event::Epoch { r, epoch, train_loss, val_loss, .. } if r == run => Some(format!("{epoch} {train_loss:e} {val_loss:e}")),
-        Event::Rank { r, .. } | Event::Eval { r, .. } if r == run => Some(serde_json::to_string(event).unwrap()),
+        Event::Rank { r, .. } | Event::Eval { r, .. } if r == run => Some(format!("{event:?}")),
         _ => None,
     };
     events.iter().filter_map(of).collect()

@@ -49,7 +49,7 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
     let recipe = derived::recipe(backbone.name, &weights, &job.config.data);
     let start = Instant::now();
     let wait = || -> Result<bool, TrainError> {
-        monitor.beat(job, idle)?;
+        monitor.beat(job, Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 })?;
         Ok(!monitor.stopping())
     };
     let mut making = match derived::derived(&job.data, &recipe, backbone.width, wait)? {

@@ -8,7 +8,7 @@ mod life;
 mod orders;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -185,7 +185,7 @@ impl Worker {
     }
 
     /// Trains the runs of one order and records how each ended.
-    fn work(&mut self, jobs: &[Job], stop: &Stop) -> Result<Health, JournalError> {
+    fn work(&mut self, jobs: &[Job], stops: &Stops) -> Result<Health, JournalError> {
         if jobs.iter().all(|job| job.config.in_one_pass()) {
             return self.attempt(jobs, stops, |jobs, data, feed, voice| crate::together(jobs, data, feed, voice));
         }

@@ -7,8 +7,6 @@
 mod dinov2;
 mod efficientnet;
 
-use std::io::Read;
-use std::path::Path;
 use std::sync::PoisonError;
 
 use candle_core::{DType, Device, Module, Tensor};
