@@ -162,7 +162,8 @@ fn what_a_worker_may_not_say_does_not_fit() {
         assert!(!schema.is_valid(&line), "{line}");
     }
     // JSON has no NaN: a heartbeat's is null, and no other record has one.
-    let line = record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY, doing: None });
+    let line =
+        record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY, doing: None });
     assert_eq!((&line["loss"], &line["images_per_s"]), (&Value::Null, &Value::Null));
     valid(&schema, &line);
     let drawn = Realised { draws: 1, prevalence: vec![0.5], shift: f64::NAN, duplicates: 0.0, never_drawn: 0.0, made_up: 0.0 };
@@ -299,9 +300,8 @@ fn the_traffic_of_a_real_plan_fits() {
         launcher.send(id, &order);
     }
     let exit = loop {
-        match heard.blocking_recv().unwrap() {
-            Signal::Stands(_, Standing::Gone(exit)) => break exit,
-            _ => {}
+        if let Signal::Stands(_, Standing::Gone(exit)) = heard.blocking_recv().unwrap() {
+            break exit;
         }
     };
     assert_eq!(exit, Exit::Process { code: Some(0), signal: None, out_of_memory: false });

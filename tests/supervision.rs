@@ -13,10 +13,10 @@ mod foreign_lock;
 mod limits;
 #[path = "supervision/preempted.rs"]
 mod preempted;
-#[path = "supervision/stop_run.rs"]
-mod stop_run;
 #[path = "supervision/stages.rs"]
 mod stages;
+#[path = "supervision/stop_run.rs"]
+mod stop_run;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

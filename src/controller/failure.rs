@@ -40,9 +40,7 @@ pub fn verdict(exit: &Exit) -> (Outcome, String) {
         (_, Some(9)) if out_of_memory => {
             (Outcome::OutOfMemory, "the kernel killed the worker: the machine or its cgroup ran out of memory".to_owned())
         }
-        (_, Some(25)) => {
-            (Outcome::Io, "a file of the worker reached the limit on the size of files (`ulimit -f`)".to_owned())
-        }
+        (_, Some(25)) => (Outcome::Io, "a file of the worker reached the limit on the size of files (`ulimit -f`)".to_owned()),
         (_, Some(signal)) => {
             let name = SIGNALS.iter().find(|(number, _)| *number == signal).map_or("?", |(_, name)| name);
             let outcome = match signal {

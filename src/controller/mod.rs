@@ -15,8 +15,8 @@ mod request;
 mod state;
 mod vocabulary;
 
-use dispatcher::{Dispatcher, Ears};
 pub use dispatcher::Summary;
+use dispatcher::{Dispatcher, Ears};
 pub use interrupt::{AtOnce, Interrupts};
 use observer::Observer;
 use progress::Voice;

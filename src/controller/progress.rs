@@ -1,7 +1,7 @@
 //! How much is said on stderr, and how: never an error, since a closed stderr must not end a sweep.
 
-use std::io::{IsTerminal, Write};
 use imbalance::shown;
+use std::io::{IsTerminal, Write};
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

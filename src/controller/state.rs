@@ -10,8 +10,8 @@ use super::failure;
 use super::queue::Queues;
 use super::vocabulary::{Action, Beat, Event, Halt, Limits, News, Queued, RunIndex, Tally};
 use crate::launcher::WorkerId;
-use protocol::{Event as Said, Outcome, VERSION};
 use plan::Fingerprint;
+use protocol::{Event as Said, Outcome, VERSION};
 
 /// How long a worker with nothing to do may take to leave.
 const LEAVE: Duration = Duration::from_secs(10);

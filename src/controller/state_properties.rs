@@ -248,11 +248,18 @@ impl World {
                         let r = Fingerprint(format!("{run:032x}"));
                         step(self, Said::End { r, a, st: Outcome::Stopped, n: 0, why: String::new() });
                     }
-                    self.handle(Event::Gone(id, Exit::Process { code: Some(0), signal: None, out_of_memory: false }, String::new()));
+                    self.handle(Event::Gone(
+                        id,
+                        Exit::Process { code: Some(0), signal: None, out_of_memory: false },
+                        String::new(),
+                    ));
                     continue;
                 }
                 let text = String::new;
-                step(self, Said::Open { v: VERSION, worker: text(), pid: 1, host: text(), device: text(), threads: 1, version: text() });
+                step(
+                    self,
+                    Said::Open { v: VERSION, worker: text(), pid: 1, host: text(), device: text(), threads: 1, version: text() },
+                );
                 for (run, a) in self.watch.workers.get(&worker).cloned().unwrap_or_default() {
                     let r = Fingerprint(format!("{run:032x}"));
                     // Its records are not counted here: an end that reports another number is a crash, which ends, too.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::observer::Runs;
 use crate::launcher::{Exit, WorkerId};
-use protocol::{Event as Said, Outcome};
 use plan::Fingerprint;
+use protocol::{Event as Said, Outcome};
 
 /// Index into the runs that the machine was given.
 pub type RunIndex = usize;

@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use super::{Exit, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec};
 use data::{DataError, Dataset};
 use imbalance::LabelCounts;
-use imbalance::metric::{Counts, Ranking};
-use protocol::journal::{Journal, JournalError};
-use protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
+use imbalance::metric::{Counts, Decisions, Ranking};
 use imbalance::rng::Rng;
 use plan::{DataConfig, Fingerprint};
+use protocol::journal::{Journal, JournalError};
+use protocol::{Evaluated, Event, Job, Order, Outcome, SplitName, VERSION};
 
 /// The launcher.
 pub struct Fake {
@@ -115,7 +115,9 @@ impl Worker {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         journal.append(Event::Open { v: VERSION, worker, pid: 0, host: String::new(), device, threads, version })?;
         self.wake(&mut journal, spec.id)?;
-        while !self.stopped && let Ok(order) = self.orders.recv() {
+        while !self.stopped
+            && let Ok(order) = self.orders.recv()
+        {
             let jobs = match order {
                 Order::Train(job) => vec![*job],
                 Order::Bundle { jobs } => jobs,
@@ -205,21 +207,13 @@ fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
         let both = |label: usize| truth.positives[label] < truth.rows;
         let auc = ap.iter().enumerate().map(|(label, ap)| ap.filter(|_| both(label)).map(|ap| 0.5 + ap / 2.0)).collect();
         let ranking = Ranking { ap, auc, mean_score: vec![0.3; labels] };
-        let mut events = vec![Event::Rank { r: job.run.clone(), a: job.attempt, epoch, split, ranking }];
+        let evaluated = Evaluated { run: &job.run, attempt: job.attempt, epoch, split };
+        let mut events = vec![evaluated.ranking(ranking)];
         events.extend(job.policies.iter().enumerate().map(|(index, policy)| {
             let counts: Vec<_> =
                 (0..labels).map(|label| counts(job, truth, [epoch as u64, split as u64, index as u64, label as u64])).collect();
-            Event::Eval {
-                r: job.run.clone(),
-                a: job.attempt,
-                epoch,
-                split,
-                policy: policy.clone(),
-                thresholds: vec![0.5; labels],
-                counts,
-                samples_f1: ap_mean(macro_ap(epoch)),
-                subset_accuracy: ap_mean(macro_ap(epoch)) / 2.0,
-            }
+            let (samples_f1, subset_accuracy) = (ap_mean(macro_ap(epoch)), ap_mean(macro_ap(epoch)) / 2.0);
+            evaluated.decisions(policy, Decisions { thresholds: vec![0.5; labels], counts, samples_f1, subset_accuracy })
         }));
         events
     };

@@ -34,7 +34,8 @@ pub fn end_leftover(worker: &Leftover<'_>) -> io::Result<()> {
     while start.elapsed() < WATCHED {
         std::thread::sleep(WATCHED / 10);
         if length()? != before {
-            let words = format!("its worker still runs on {other} (process {pid}): end it there, then give the same command again");
+            let words =
+                format!("its worker still runs on {other} (process {pid}): end it there, then give the same command again");
             return Err(io::Error::other(words));
         }
     }

@@ -58,7 +58,8 @@ impl Local {
     fn spawn(&self, worker: &WorkerSpec) -> io::Result<Child> {
         let Place { device, threads } = &self.places[worker.place];
         let threads = threads.to_string();
-        let named = |error: io::Error, path: &std::path::Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named =
+            |error: io::Error, path: &std::path::Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         Command::new(&self.program)
             .arg("worker")
             .args(["--device", device, "--threads", &threads, "--name", &worker.name])
@@ -246,9 +247,7 @@ mod tests {
         let (mut local, mut heard) = local("/nowhere/sweep-worker".into());
         local.start(spec(folder.path(), 3));
         let told = told(&mut heard).await;
-        let [Signal::Stands(_, Standing::Gone(Exit::NotStarted { why, no_room: false }))] = &told[..] else {
-            panic!("{told:?}")
-        };
+        let [Signal::Stands(_, Standing::Gone(Exit::NotStarted { why, no_room: false }))] = &told[..] else { panic!("{told:?}") };
         assert!(why.starts_with("/nowhere/sweep-worker: "), "{why}");
     }
 
@@ -258,9 +257,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let program = script(folder.path(), "sleep 5 >&- 2>&- & exit 1");
         let (mut local, mut heard) = local(program);
-        let pipe = |entry: fs::DirEntry| {
-            fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("pipe:"))
-        };
+        let pipe =
+            |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("pipe:"));
         let pipes = || fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| pipe(entry).then_some(())).count();
         let before = pipes();
         for id in 0..40 {

@@ -41,6 +41,7 @@ fn a_limit_on_the_size_of_files_ends_a_sweep_with_words_and_exit_code_1() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a test says what it leaves out")]
 /// Runs shell commands with a small disk at `disk`; false where this machine cannot make one.
 fn with_a_disk(place: &Place, kilobytes: u32, commands: &str) -> bool {
     std::fs::create_dir_all(place.path("disk")).unwrap();
@@ -97,7 +98,9 @@ fn an_import_on_a_full_disk_advises_what_can_be_done() {
     std::fs::write(place.path("y.csv"), format!("id,A,B\n{lines}")).unwrap();
     let sweep = env!("CARGO_BIN_EXE_sweep");
     for kilobytes in [8, 100, 180, 240, 320] {
-        let import = format!("{sweep} import --scores x.npy --labels y.csv --test-scores x.npy --test-labels y.csv --name theirs --db disk/sweep.db");
+        let import = format!(
+            "{sweep} import --scores x.npy --labels y.csv --test-scores x.npy --test-labels y.csv --name theirs --db disk/sweep.db"
+        );
         let commands = format!("{import} >out 2>err; echo $? >code\n");
         if !with_a_disk(&place, kilobytes, &commands) {
             return;

@@ -124,8 +124,7 @@ fn mixing_rows_says_how_far_it_is() {
     npy.extend(header.as_bytes());
     (0..rows * width).for_each(|cell: u32| npy.extend((cell.wrapping_mul(2_654_435_761) as f32).to_le_bytes()));
     std::fs::write(place.path("x.npy"), npy).unwrap();
-    let lines: String =
-        (0..rows).map(|row| format!("{row},{},{}\n", u8::from(row % 50 != 3), u8::from(row % 10 != 0))).collect();
+    let lines: String = (0..rows).map(|row| format!("{row},{},{}\n", u8::from(row % 50 != 3), u8::from(row % 10 != 0))).collect();
     std::fs::write(place.path("y.csv"), format!("id,A,B\n{lines}")).unwrap();
     let mut child = run(&place, "http://127.0.0.1:1", "600").arg("--quiet").spawn().unwrap();
     let mut seen = String::new();

@@ -43,8 +43,7 @@ const TRAIN: &[&str] = &[
     "train.precision",
     "train.prior_bias",
 ];
-const WORKERS: &[&str] =
-    &["workers.launcher", "workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
+const WORKERS: &[&str] = &["workers.launcher", "workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
 
 /// How workers may be started.
 const LAUNCHERS: &[&str] = &["local"];

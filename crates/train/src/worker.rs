@@ -22,9 +22,9 @@ use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use archive::RunFolder;
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
-use plan::{DataConfig, Fingerprint};
 use life::{BEAT, Life};
 use orders::{Stops, Work};
+use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, VERSION, host};
 

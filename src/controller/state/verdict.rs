@@ -192,7 +192,11 @@ impl State {
         let retry = innocent || (outcome.may_retry() && queued.failures < self.limits.attempts);
         if retry {
             let data = queued.data;
-            if innocent { self.queues.back(run) } else { self.queues.back_alone(run, data) }
+            if innocent {
+                self.queues.back(run)
+            } else {
+                self.queues.back_alone(run, data)
+            }
             self.tally.queued += 1;
         } else if outcome == Outcome::StoppedEarly {
             self.tally.stopped += 1;

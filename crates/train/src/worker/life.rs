@@ -8,10 +8,10 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::stage::{Stage, Unit, Work};
+use plan::Fingerprint;
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job};
-use plan::Fingerprint;
-use crate::stage::{Stage, Unit, Work};
 
 /// Between two signs of life.
 pub const BEAT: Duration = Duration::from_secs(1);
