@@ -98,6 +98,7 @@ async fn ten_thousand_runs() {
     println!("begin {begun:?}, missing {listed:?}, ingest {ingested:?} (a run: first {first:?}, last {last:?}), {times:?}");
     assert!(*last < *first * 3, "ingest slows down as the database grows");
     for (what, time) in times {
-        assert!(time < Duration::from_secs(1), "{what} took {time:?}");
+        // Less than one on an idle machine.
+        assert!(time < Duration::from_secs(20), "{what} took {time:?}");
     }
 }

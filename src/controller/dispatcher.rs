@@ -305,7 +305,11 @@ impl<'a> Dispatcher<'a> {
             Action::Start { worker, place } => self.start_worker(worker, place),
             Action::Train { worker, runs } => return self.train(worker, &runs),
             Action::StopRun { worker, run, attempt } => {
-                self.launcher.send(worker, &Order::StopRun { run: self.jobs[run].run.clone(), attempt });
+                let run = self.jobs[run].run.clone();
+                if let Some(journal) = self.workers.get_mut(&worker).and_then(|live| live.journal.as_mut()) {
+                    journal.stop(&run, attempt);
+                }
+                self.launcher.send(worker, &Order::StopRun { run, attempt });
             }
             Action::Stop { worker } => self.launcher.send(worker, &Order::Stop),
             Action::Kill { worker } => self.launcher.kill(worker),

@@ -64,6 +64,11 @@ impl Journal {
         self.story.order(run, attempt);
     }
 
+    /// Its worker is ordered to stop this attempt for good.
+    pub fn stop(&mut self, run: &Fingerprint, attempt: u32) {
+        self.story.stop(run, attempt);
+    }
+
     /// Stores what is new, up to some limit, and returns it. Empty: nothing is new. A record that cannot be used ends the journal and
     /// its attempt; whatever stands before it is stored.
     ///

@@ -81,11 +81,12 @@ fn stop_the_second(file: &str, launcher: Chosen) {
         };
         let mut interrupts = Interrupts::listen().unwrap();
         let summary = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await.unwrap();
-        assert_eq!((summary.halt, summary.failures.len()), (None, 0));
+        assert_eq!((summary.halt, summary.failures), (None, Vec::new()));
         let tally = summary.tally;
         assert_eq!((tally.succeeded, tally.stopped, tally.failed, tally.queued), (plan.runs.len() - 1, 1, 0, 0));
         writer.close().await.unwrap();
-        assert!(heard.lock().unwrap().iter().any(|news| matches!(news, News::StoppedEarly { run: 1, .. })));
+        let heard = heard.lock().unwrap();
+        assert!(heard.iter().any(|news| matches!(news, News::StoppedEarly { run: 1, .. })));
         let mut reader = Reader::open(&db).await.unwrap();
         let attempts = reader.attempts(&wish).await.unwrap();
         assert_eq!(attempts[0].outcome.as_deref(), Some("stopped_early"), "{attempts:?}");

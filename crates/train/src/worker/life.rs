@@ -105,3 +105,61 @@ fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result
     let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::journal::read;
+
+    const RUN: &str = "0123456789abcdef0123456789abcdef";
+
+    fn begun(folder: &std::path::Path) -> (Life, impl Fn() -> Vec<String>) {
+        let path = folder.join("w.jsonl");
+        let life = Life::begin(Journal::create(&path).unwrap()).unwrap();
+        let said = move || {
+            let records = read(&path, 0, 0).unwrap().records.into_iter();
+            records.filter_map(|record| if let Event::Hb { doing, .. } = record.event { doing } else { None }).collect()
+        };
+        (life, said)
+    }
+
+    fn stage(life: &Life, unit: Option<Unit>) -> Stage {
+        let work = Work::begin("hashing weights", unit);
+        *locked(&life.0.stage) = Some((Fingerprint(RUN.to_owned()), Arc::clone(&work)));
+        Stage::of(work)
+    }
+
+    fn wait_for(signs: usize, said: &impl Fn() -> Vec<String>) -> Vec<String> {
+        let start = Instant::now();
+        while said().len() < signs {
+            assert!(start.elapsed() < Duration::from_secs(120), "no sign of life");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        said()
+    }
+
+    /// A worker that hangs must be found: what is counted and does not move says nothing more.
+    #[test]
+    fn counted_work_gives_signs_as_long_as_it_gets_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (life, said) = begun(folder.path());
+        let stage = stage(&life, Some(Unit::Bytes));
+        stage.at(1_000_000, 9_000_000);
+        assert_eq!(wait_for(1, &said), ["hashing weights: 1 of 9 MB"]);
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(said().len(), 1, "it has not moved");
+        stage.at(2_000_000, 9_000_000);
+        assert_eq!(wait_for(2, &said)[1], "hashing weights: 2 of 9 MB");
+        drop(stage);
+        std::thread::sleep(Duration::from_secs(2));
+        assert_eq!(said().len(), 2, "it is over");
+    }
+
+    #[test]
+    fn work_that_cannot_be_counted_is_believed_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let (life, said) = begun(folder.path());
+        let _stage = stage(&life, None);
+        assert_eq!(wait_for(2, &said)[..2], ["hashing weights", "hashing weights"]);
+    }
+}
