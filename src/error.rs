@@ -86,6 +86,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Data(_) | Self::Store(store::StoreError::Foreign { .. }) => 4,
             Self::Store(_)
             | Self::Io { .. }
             | Self::KeptScores { .. }
@@ -100,7 +101,6 @@ impl Error {
             Self::Worker(error) => error.exit_code(),
             // Between a worker and its controller only.
             Self::Journal(_) => 74,
-            Self::Data(_) => 4,
             Self::Interrupted => 130,
         }
     }

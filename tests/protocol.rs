@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use imbalance::Choice;
 use imbalance::LabelCounts;
@@ -14,7 +15,7 @@ use plan::{self, Fingerprint, Plan};
 use protocol::journal::encode;
 use protocol::{Event, Heard, Job, Order, Outcome, Record, SplitName, VERSION, heard};
 use serde_json::Value;
-use sweep::launcher::{Birth, Exit, Fake, Launcher, Signal, Slot, WorkerId, channel};
+use sweep::launcher::{Exit, Fake, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec, channel};
 
 /// A validator for the lines that `#/$defs/NAME` describes.
 fn schema(name: &str) -> jsonschema::Validator {
@@ -161,7 +162,8 @@ fn what_a_worker_may_not_say_does_not_fit() {
         assert!(!schema.is_valid(&line), "{line}");
     }
     // JSON has no NaN: a heartbeat's is null, and no other record has one.
-    let line = record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY, doing: None });
+    let line =
+        record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY, doing: None });
     assert_eq!((&line["loss"], &line["images_per_s"]), (&Value::Null, &Value::Null));
     valid(&schema, &line);
     let drawn = Realised { draws: 1, prevalence: vec![0.5], shift: f64::NAN, duplicates: 0.0, never_drawn: 0.0, made_up: 0.0 };
@@ -290,21 +292,19 @@ fn the_traffic_of_a_real_plan_fits() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(LETTERS, Some(folder.path()));
     let (signals, mut heard) = channel();
-    let mut launcher = Fake::new(signals);
+    let mut launcher = Fake::new(vec![Place { device: "cpu".to_owned(), threads: 1 }], Duration::ZERO, signals);
     let (id, journal) = (WorkerId(0), folder.path().join("w.jsonl"));
-    let slot = Slot { device: "cpu".to_owned(), threads: 1 };
     let log = folder.path().join("w.log");
-    launcher.start(Birth { id, name: "w".to_owned(), slot, journal: journal.clone(), log }).unwrap();
+    launcher.start(WorkerSpec { id, name: "w".to_owned(), place: 0, journal: journal.clone(), log });
     for order in orders(&plan) {
         launcher.send(id, &order);
     }
     let exit = loop {
-        match heard.blocking_recv().unwrap() {
-            Signal::Wake(_) => {}
-            Signal::Exited(_, exit) => break exit,
+        if let Signal::Stands(_, Standing::Gone(exit)) = heard.blocking_recv().unwrap() {
+            break exit;
         }
     };
-    assert_eq!(exit, Exit { code: Some(0), ..Exit::default() });
+    assert_eq!(exit, Exit::Process { code: Some(0), signal: None, out_of_memory: false });
     let schema = schema("record");
     let text = std::fs::read_to_string(journal).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -70,7 +70,7 @@ fn scores_that_cannot_be_read_end_the_command_before_anything_changes() {
     let output = place.run(&[&RUN[..], &MORE].concat());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("epochs/val-1.npy") && error.contains("symbolic links"), "{error}");
+    assert!(error.contains("epochs/val-1.npy") && error.contains("symbolic link"), "{error}");
     assert_eq!(folders.iter().map(|folder| files(folder)).collect::<Vec<_>>(), before);
     assert!(rows.is_subset(&results(&place)), "a recorded row is gone");
     fs::remove_file(&path).unwrap();

@@ -267,10 +267,12 @@ pub fn clear_refused(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the worker that a journal's first record names, if it still lives on this machine.
+/// Ends the worker that a journal's first record names, if it still lives.
 fn end_worker(path: &Path) -> io::Result<()> {
     match journal::read(path, 0, 0)?.records.first() {
-        Some(Record { event: Event::Open { pid, .. }, .. }) => launcher::end_orphan(*pid, path),
+        Some(Record { event: Event::Open { host, pid, .. }, .. }) => {
+            launcher::end_leftover(&launcher::Leftover { host, pid: *pid, journal: path })
+        }
         _ => Ok(()),
     }
 }

@@ -433,7 +433,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         let mut journal = Journal::create(&path).unwrap();
-        let hb = |loss, images_per_s| Event::Hb { r: None, epoch: 0, step: 1, steps: 2, loss, images_per_s, doing: Some("hashing".to_owned()) };
+        let hb = |loss, images_per_s| Event::Hb {
+            r: None,
+            epoch: 0,
+            step: 1,
+            steps: 2,
+            loss,
+            images_per_s,
+            doing: Some("hashing".to_owned()),
+        };
         journal.append_all([hb(f64::NAN, f64::INFINITY), hb(f64::NEG_INFINITY, 1.0)]).unwrap();
         let (r, a) = (Fingerprint("0".repeat(32)), 1);
         let epoch = |train_loss, seconds| Event::Epoch {

@@ -4,6 +4,7 @@
 pub mod check;
 mod environment;
 mod heard;
+mod host;
 pub mod journal;
 mod message;
 mod results;
@@ -13,6 +14,7 @@ pub mod wire;
 
 pub use environment::environment;
 pub use heard::{Heard, heard};
+pub use host::{host, outlive_the_file_size_limit};
 pub use journal::Journal;
 pub use message::*;
 pub use results::Evaluated;

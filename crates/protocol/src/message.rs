@@ -87,15 +87,7 @@ pub enum Event {
     Begin { r: Fingerprint, a: u32, from: Option<usize> },
     /// Sign of life, at most one per second: where the attempt is; `doing` is work without steps, in words.
     /// Its two numbers are for display: what is not finite (a run that diverges) is `null` in JSON, which has no NaN.
-    Hb {
-        r: Option<Fingerprint>,
-        epoch: usize,
-        step: usize,
-        steps: usize,
-        loss: f64,
-        images_per_s: f64,
-        doing: Option<String>,
-    },
+    Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64, doing: Option<String> },
     /// An epoch has ended.
     Epoch {
         r: Fingerprint,

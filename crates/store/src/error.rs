@@ -8,7 +8,10 @@ pub enum StoreError {
     /// SQLite's own word.
     #[error("{path}: {source}", path = .path.display())]
     Sqlite { path: PathBuf, source: sqlx::Error },
-    /// Another program's file, a newer version, a corrupt file, a read-only folder, ...
+    /// A file that is there and is not a database of this program: another program's, one of a newer version, a damaged one.
+    #[error("{path}: {message}", path = .path.display())]
+    Foreign { path: PathBuf, message: String },
+    /// A file that cannot be opened, read or written now: no such file, a read-only folder, a full disk, ...
     #[error("{path}: {message}", path = .path.display())]
     Unusable { path: PathBuf, message: String },
     /// Another `sweep` writes to it.
@@ -24,6 +27,10 @@ impl StoreError {
         Self::Unusable { path: path.to_owned(), message: message.into() }
     }
 
+    pub(super) fn foreign(path: &Path, message: impl Into<String>) -> Self {
+        Self::Foreign { path: path.to_owned(), message: message.into() }
+    }
+
     /// Whether SQLite did not take a value (a constraint, a type, a range, a size); the database itself is well.
     pub(super) fn is_about_a_value(&self) -> bool {
         let Self::Sqlite { source, .. } = self else { return false };
@@ -36,11 +43,13 @@ impl StoreError {
         let message = match code(&source) & 0xff {
             5 | 6 => "another program keeps it locked; close it and try again",
             8 => "is read-only; make the file and its folder writable, or use another --db",
-            10 => "could not be read or written (I/O error); look at the disk",
-            11 => "is corrupt; `sqlite3 FILE .recover` saves what is left, or use another --db",
-            13 => "the disk is full; make room, then `sweep resume`",
+            10 => {
+                "could not be read or written (I/O error); look at the disk, and at the limit on the size of files (`ulimit -f`)"
+            }
+            11 => return Self::foreign(path, "is corrupt; `sqlite3 FILE .recover` saves what is left, or use another --db"),
+            13 => "the disk is full; make room, then give the same command again",
             14 => "cannot be opened; the file and its folder must be readable",
-            26 => "is not a SQLite database; use another --db",
+            26 => return Self::foreign(path, "is not a SQLite database; use another --db"),
             _ => return Self::Sqlite { path: path.to_owned(), source },
         };
         Self::unusable(path, message)

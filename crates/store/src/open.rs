@@ -50,6 +50,13 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
+/// Sets how long SQLite waits for other programs before it says that the database is locked.
+pub(super) async fn wait_for_at_most(connection: &mut SqliteConnection, path: &Path, time: Duration) -> Result<(), StoreError> {
+    let pragma = format!("PRAGMA busy_timeout = {}", time.as_millis());
+    let set = sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(connection).await;
+    set.map(drop).map_err(|source| StoreError::from_sqlite(path, source))
+}
+
 /// What a database file looks like from outside.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -148,7 +155,7 @@ pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
         return unusable("SQLite needs a path in UTF-8".to_owned());
     }
     if path.is_dir() {
-        return unusable("is a folder; --db names a file".to_owned());
+        return Err(StoreError::foreign(path, "is a folder; --db names a file"));
     }
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         return unusable(format!("there is no folder {}; make it first", folder.display()));
@@ -166,7 +173,7 @@ pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
         // SQLite fills an empty file as it would a new one.
         Ok(0) => Ok(()),
         Ok(_) if header == *b"SQLite format 3\0" => Ok(()),
-        Ok(_) => unusable("is not a SQLite database; use another --db".to_owned()),
+        Ok(_) => Err(StoreError::foreign(path, "is not a SQLite database; use another --db")),
     }
 }
 
@@ -191,10 +198,10 @@ async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empt
         };
     }
     if application != APPLICATION_ID {
-        return Err(StoreError::unusable(path, "is the database of another program; use another --db"));
+        return Err(StoreError::foreign(path, "is the database of another program; use another --db"));
     }
     if found > known {
-        return Err(StoreError::unusable(
+        return Err(StoreError::foreign(
             path,
             format!("was written by a newer sweep (schema {found}, this one knows {known}); update sweep, or use another --db"),
         ));
