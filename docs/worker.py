@@ -134,7 +134,7 @@ def refuse(job):
     known = {"train": {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "grad_clip", "precision", "prior_bias"},
              "model": {"arch", "hidden", "dropout", "weights", "freeze"}}
     for part, keys in known.items():
-        wanted[f"unknown keys of config.{part}"] = (set(config[part]) - keys, set())
+        wanted[f"unknown keys of config.{part}"] = ({key for key, value in config[part].items() if value is not None} - keys, set())
     for key, (given, taken) in wanted.items():
         if given != taken:
             raise NotImplementedError(f"this worker does {key} = {taken!r} only, not {given!r}")

@@ -57,7 +57,7 @@ fn change(place: &Place, statement: &'static str) {
 
 const RESULTS: &str =
     "SELECT json_array(count(*), sum(c.tp), sum(c.fp), sum(c.fn), sum(c.tn), total(c.threshold), total(e.samples_f1))
-     FROM label_counts c JOIN evaluations e ON e.id = c.evaluation JOIN runs r ON r.id = e.run WHERE r.created_at < 1796000000";
+     FROM label_counts c JOIN evaluations e ON e.id = c.evaluation JOIN runs r ON r.id = e.run WHERE r.id <= 8";
 
 fn said(place: &Place, arguments: &[&str]) -> String {
     let output = place.succeed(&[arguments, &["--db", "old.db"]].concat());
