@@ -125,26 +125,30 @@ def refuse(job):
     config, train = job["config"], job["config"]["train"]
     params = {key: train[key].get("params", {}) for key in ("optimizer", "schedule")}
     wanted = {
-        "protocol version": (job["v"], 1), "data": (config["data"]["kind"], "letters"), "model.arch": (config["model"]["arch"], "linear"),
+        "protocol version": (job["v"], 2), "data": (config["data"]["kind"], "letters"), "model.arch": (config["model"]["arch"], "linear"),
         "model.weights": (config["model"]["weights"], None), "model.dropout": (config["model"]["dropout"], 0),
         "loss": (config["loss"]["kind"], "bce"), "sampler": (config["sampler"]["kind"], "shuffle"),
         "train.optimizer": (train["optimizer"]["kind"], "sgd"), "nesterov": (params["optimizer"].get("nesterov", 0), 0),
         "train.schedule": (train["schedule"]["kind"], "constant"), "warmup": (params["schedule"].get("warmup", 0), 0),
         "train.grad_clip": (train["grad_clip"], None), "thresholds": (all(isinstance(p, (int, float)) for p in job["policies"]), True)}
+    known = {"train": {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "grad_clip", "precision", "prior_bias"},
+             "model": {"arch", "hidden", "dropout", "weights", "freeze"}}
+    for part, keys in known.items():
+        wanted[f"unknown keys of config.{part}"] = (set(config[part]) - keys, set())
     for key, (given, taken) in wanted.items():
         if given != taken:
             raise NotImplementedError(f"this worker does {key} = {taken!r} only, not {given!r}")
 
 
 class Stopped(Exception):
-    """Told to stop; the checkpoint is good."""
+    """Told to stop; the checkpoint is good. Says which outcome that is."""
 
 
 class BadData(Exception):
     """Prepared data that cannot be read."""
 
 
-def attempt(job, journal, stopping):
+def attempt(job, journal, stopping, hopeless):
     """Trains and records each epoch."""
     refuse(job)
     run, a, folder, config = job["run"], job["attempt"], job["folder"], job["config"]
@@ -244,7 +248,9 @@ def attempt(job, journal, stopping):
         state["epochs"].append(facts)
         put(checkpoint, json.dumps(state).encode())
         if stopping.is_set() and epoch + 1 < train["epochs"]:
-            raise Stopped
+            raise Stopped("stopped")
+        if run in hopeless:
+            raise Stopped("stopped_early")
     last = train["epochs"] - 1
     for epoch, weights in {state["best"]["epoch"]: state["best"]["model"], last: model}.items():
         test = scores(weights, parts[2])
@@ -265,20 +271,23 @@ def main():
         parser.add_argument("--" + flag, required=True)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    orders, stopping = queue.Queue(), threading.Event()
+    orders, stopping, hopeless = queue.Queue(), threading.Event(), set()
 
     def listen():
         for line in sys.stdin:
             order = json.loads(line)
             if order["k"] == "stop":
                 stopping.set()
-            orders.put(order)
+            if order["k"] == "stop_run":
+                hopeless.add(order["r"])
+            else:
+                orders.put(order)
         if not stopping.is_set():
             os._exit(1)  # the controller is gone
     threading.Thread(target=listen, daemon=True).start()
 
     journal = Journal(args.journal)
-    journal.add("open", v=1, worker=args.name, pid=os.getpid(), host=socket.gethostname(), device=args.device, threads=args.threads, version="example")
+    journal.add("open", v=2, worker=args.name, pid=os.getpid(), host=socket.gethostname(), device=args.device, threads=args.threads, version="example")
     journal.flush()
     jobs = []
     while not stopping.is_set():
@@ -290,9 +299,9 @@ def main():
         first = journal.next
         st, why = "ok", ""
         try:
-            attempt(job, journal, stopping)
-        except Stopped:
-            st = "stopped"
+            attempt(job, journal, stopping, hopeless)
+        except Stopped as reason:
+            st = str(reason)
         except Exception as error:
             kinds = {BadData: "data", FloatingPointError: "diverged", MemoryError: "out_of_memory", OSError: "io"}
             st = next((st for kind, st in kinds.items() if isinstance(error, kind)), "crashed")

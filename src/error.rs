@@ -45,6 +45,13 @@ pub enum Error {
     /// Something recorded that this version of the program cannot train or evaluate.
     #[error("{what} as recorded is nothing that this version knows: {why}; a new sweep file can ask for what there is now")]
     Recorded { what: String, why: String },
+    /// A run that was planned, but not trained, by a program whose runs have other numbers.
+    #[error(
+        "run {run} was planned by a version of the program with format {format}, and this one has format {}: it would be trained by other \
+         rules than its sweep's recorded runs; `sweep run FILE` plans all of them anew, and what is recorded stays",
+        plan::FORMAT
+    )]
+    OtherFormat { run: String, format: u32 },
     /// The sweep ended, but some runs failed.
     #[error("{failed} of {total} runs failed; `sweep status` lists them and `sweep resume --failed` tries them again")]
     RunsFailed { failed: usize, total: usize },
@@ -84,6 +91,7 @@ impl Error {
             | Self::KeptScores { .. }
             | Self::NoRunFolders { .. }
             | Self::Recorded { .. }
+            | Self::OtherFormat { .. }
             | Self::NotEvaluated { .. }
             | Self::Unexpected(_) => 1,
             Self::Usage(_) | Self::Spec(_) => 2,

@@ -333,21 +333,6 @@ fn queries() -> Vec<(String, String)> {
     found
 }
 
-/// What the README shows is what the files say, word for word below their first line.
-#[test]
-fn the_readme_shows_the_queries_as_they_are() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let shown: Vec<&str> = readme.split("```sql\n").skip(1).map(|block| block.split("```").next().unwrap()).collect();
-    let queries = queries();
-    assert_eq!(shown.len(), queries.len());
-    for (name, text) in queries {
-        let query = text.split_once('\n').unwrap().1;
-        assert!(text.starts_with("-- ") && shown.contains(&query), "{name} is not in README.md as it is");
-        let before = readme.split(query).next().unwrap();
-        assert!(before.trim_end().ends_with(&format!("([`reports/{name}`](reports/{name}))\n\n```sql")), "{name}");
-    }
-}
-
 /// Rows that a crashed or unfinished run has left are in no pasted query: not in means, counts of runs, or the best of anything.
 #[tokio::test]
 async fn pasted_queries_leave_runs_without_a_result_out() {

@@ -168,6 +168,10 @@ fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), E
         Some(Halt::Fatal(why)) => Err(Error::Unexpected(format!("{why}; `sweep resume` continues where it stopped"))),
         Some(Halt::Interrupted | Halt::Killed) if left > 0 => Err(Error::Interrupted),
         _ if failed > 0 => Err(failures()),
+        _ if left > 0 => Err(Error::Unexpected(format!(
+            "{} neither recorded nor failed; `sweep resume` continues where it stopped",
+            if left == 1 { "1 run is".to_owned() } else { format!("{left} runs are") }
+        ))),
         _ => Ok(()),
     }
 }
@@ -203,6 +207,7 @@ mod tests {
         assert_eq!(code(None, 0, 0), 0);
         assert_eq!(code(None, 0, 2), 3);
         assert_eq!(code(Some(Halt::Failures(2)), 5, 2), 3);
+        assert_eq!(code(None, 4, 0), 1, "whatever the machine believes: not all is recorded");
         assert_eq!(code(Some(Halt::Interrupted), 5, 2), 130);
         assert_eq!(code(Some(Halt::Killed), 5, 0), 130);
         assert_eq!(code(Some(Halt::Interrupted), 0, 0), 0, "the signal came after the last run");

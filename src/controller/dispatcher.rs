@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::launcher::{Birth, Launcher, Signal, Slot, WorkerId};
 use archive::Archive;
 use plan::Fingerprint;
-use protocol::{Job, Order, Outcome};
+use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
 use store::{Missing, Writer};
 
 /// How often journals are looked at although nobody has been woken.
@@ -76,7 +76,7 @@ impl<'a> Dispatcher<'a> {
     ) -> Self {
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
-        for Missing { job, failures, bundle } in &missing {
+        for Missing { job, failures, bundle, .. } in &missing {
             let fresh = data.len();
             let data = *data.entry(job.data.clone()).or_insert(fresh);
             // Runs that are tried again although they had failed for good get all their attempts.
@@ -177,10 +177,13 @@ impl<'a> Dispatcher<'a> {
     /// Stores what a worker has written since, and lets the machine hear of it. False: there was nothing.
     async fn pull(&mut self, worker: WorkerId) -> Result<bool, Error> {
         let Some(live) = self.workers.get_mut(&worker) else { return Ok(false) };
-        let records = live.journal.pull(self.writer).await?;
-        let some = !records.is_empty();
-        for record in records {
-            self.step(Event::Record(worker, record.event)).await?;
+        let pulled = live.journal.pull(self.writer).await?;
+        let some = !pulled.is_empty();
+        for event in pulled.events {
+            self.step(Event::Record(worker, event)).await?;
+        }
+        if let Some((guilty, why)) = pulled.spoiled {
+            self.step(Event::Spoiled(worker, guilty, why)).await?;
         }
         Ok(some)
     }
@@ -196,7 +199,7 @@ impl<'a> Dispatcher<'a> {
         Ok(())
     }
 
-    async fn act(&mut self, action: Action) -> Result<Option<Event>, Error> {
+    async fn act(&mut self, action: Action) -> Result<Vec<Event>, Error> {
         match action {
             Action::Begin { run, attempt, worker } => {
                 let device = self.workers.get(&worker).map_or("", |live| live.device.as_str());
@@ -214,25 +217,39 @@ impl<'a> Dispatcher<'a> {
                     self.failures.push((run.clone(), outcome, why));
                 }
             }
-            Action::Start { worker, slot } => return self.start_worker(worker, slot),
+            Action::Start { worker, slot } => return Ok(self.start_worker(worker, slot)?.into_iter().collect()),
             Action::Train { worker, runs } => {
-                let mut jobs = Vec::with_capacity(runs.len());
+                let (mut jobs, mut refused) = (Vec::with_capacity(runs.len()), Vec::new());
                 for (run, attempt) in runs {
+                    if let Some(live) = self.workers.get_mut(&worker) {
+                        live.journal.order(&self.jobs[run].run, attempt);
+                    }
                     let folder = self.archive.run(&self.jobs[run].run.0);
-                    folder.create().map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
-                    jobs.push(Job { attempt, folder: folder.path().to_owned(), ..self.jobs[run].clone() });
+                    let job = Job { attempt, folder: folder.path().to_owned(), ..self.jobs[run].clone() };
+                    if let Some(bytes) = job.too_long() {
+                        let why = format!("the order has {bytes} bytes, may have {MAX_JOB}: too many labels or columns");
+                        let end = Said::End { r: job.run, a: attempt, st: Outcome::Data, n: 0, why };
+                        refused.push(Event::Record(worker, end));
+                        continue;
+                    }
+                    folder.create().map_err(|source| Error::Io { path: job.folder.clone(), source })?;
+                    jobs.push(job);
+                }
+                if jobs.is_empty() {
+                    return Ok(refused);
                 }
                 let order = match <[Job; 1]>::try_from(jobs) {
                     Ok([only]) => Order::Train(Box::new(only)),
                     Err(jobs) => Order::Bundle { jobs },
                 };
                 self.launcher.send(worker, &order);
+                return Ok(refused);
             }
             Action::Stop { worker } => self.launcher.send(worker, &Order::Stop),
             Action::Kill { worker } => self.launcher.kill(worker),
             Action::Tell(news) => self.tell(&news),
         }
-        Ok(None)
+        Ok(Vec::new())
     }
 
     fn start_worker(&mut self, id: WorkerId, slot: usize) -> Result<Option<Event>, Error> {

@@ -3,13 +3,21 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::launcher;
 use archive::Archive;
-use protocol::journal;
-use protocol::{Event, Outcome, Record};
-use store::Writer;
+use plan::Fingerprint;
+use protocol::journal::{self, Problem};
+use protocol::{Event, Outcome, Record, Story};
+use store::{Ingested, Refused, Writer, unusable_journal};
+
+/// How long bytes that are not there yet may be on their way (network file systems write pages out of order).
+const ON_THE_WAY: Duration = Duration::from_secs(30);
+/// Journals that could not be used and are kept beside the others, until the next `sweep run` or `resume`.
+const KEPT: usize = 8;
+const REFUSED: &str = "refused";
 
 /// One journal and how far it has been read.
 #[derive(Debug)]
@@ -19,6 +27,28 @@ pub struct Journal {
     name: String,
     offset: u64,
     next: u64,
+    story: Story,
+    /// Since when reading has not got past something that may still mend itself.
+    stuck: Option<Instant>,
+    /// Nothing more is read: something in it cannot be used.
+    spoiled: bool,
+}
+
+/// What is new in a journal.
+#[derive(Debug, Default)]
+pub struct Pulled {
+    /// What its worker has said, as the store has settled it: an `end ok` that is not true is `crashed` here.
+    pub events: Vec<Event>,
+    /// Nothing more will come: the attempt that it is about (`None`: all of the worker's), and why.
+    pub spoiled: Option<(Option<(Fingerprint, u32)>, String)>,
+}
+
+impl Pulled {
+    /// Nothing is new.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.spoiled.is_none()
+    }
 }
 
 impl Journal {
@@ -26,33 +56,122 @@ impl Journal {
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { path, name, offset: 0, next: 0 }
+        Self { path, name, offset: 0, next: 0, story: Story::new(), stuck: None, spoiled: false }
     }
 
-    /// Stores what is new, up to some limit, and returns it. Empty: nothing is new.
+    /// Its worker is ordered to make this attempt.
+    pub fn order(&mut self, run: &Fingerprint, attempt: u32) {
+        self.story.order(run, attempt);
+    }
+
+    /// Stores what is new, up to some limit, and returns it. Empty: nothing is new. A record that cannot be used ends the journal and
+    /// its attempt; whatever stands before it is stored.
     ///
     /// # Errors
-    /// The journal cannot be read, the database cannot be written.
-    pub async fn pull(&mut self, writer: &mut Writer) -> Result<Vec<Record>, Error> {
-        let journal::ReadResult { records, offset, next_seq, problem } = match journal::read(&self.path, self.offset, self.next) {
-            Ok(result) => result,
-            // Its worker has not come so far.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::Io { path: self.path.clone(), source }),
+    /// The folder of the journals is gone, the disk cannot be read, the database cannot be written.
+    pub async fn pull(&mut self, writer: &mut Writer) -> Result<Pulled, Error> {
+        if self.spoiled {
+            return Ok(Pulled::default());
+        }
+        let read = match journal::read(&self.path, self.offset, self.next) {
+            Ok(read) => read,
+            Err(error) => return self.unreadable(writer, error).await,
         };
-        if let Some(problem) = problem {
-            // While its worker lives the rest may still be on its way; once it is gone this is where the journal ends.
-            tracing::debug!("{}: {problem}", self.path.display());
+        let mut fault = self.judge(read.problem);
+        let (mut records, mut offset) = (read.records, read.offset);
+        let untold = records.iter().enumerate().find_map(|(at, record)| Some((at, self.story.take(&record.event).err()?)));
+        if let Some((at, why)) = untold {
+            let record = &records[at];
+            fault = Some((self.guilty(record), format!("record {} ({}): {why}", record.s, record.event.kind())));
+            offset = at.checked_sub(1).map_or(self.offset, |last| read.ends[last]);
+            records.truncate(at);
         }
+        let mut pulled = Pulled::default();
         if !records.is_empty() {
-            writer.ingest(&self.name, offset, next_seq, &records).await?;
-            (self.offset, self.next) = (offset, next_seq);
+            let next = self.next + records.len() as u64;
+            let Ingested { verdicts, refused } = writer.ingest(&self.name, offset, next, &records).await?;
+            (self.offset, self.next) = (offset, next);
+            for verdict in verdicts {
+                if let Event::End { st, why, .. } = &mut records[verdict.at].event {
+                    (*st, *why) = (verdict.outcome, verdict.why);
+                }
+            }
+            if let Some(Refused { at, why }) = refused {
+                self.spoiled = true;
+                pulled.spoiled = Some((self.guilty(&records[at]), why));
+                records.truncate(at);
+            }
+            pulled.events = records.into_iter().map(|record| record.event).collect();
         }
-        Ok(records)
+        if let (Some((guilty, why)), false) = (fault, self.spoiled) {
+            pulled.spoiled = Some(self.spoil(writer, guilty, why).await?);
+        }
+        Ok(pulled)
     }
 
-    /// Removes the journal and its worker's log. For journals that are read to the end and whose workers are gone.
+    /// What stopped the reading, where it is not simply the end of the file: for good, or for too long.
+    fn judge(&mut self, problem: Option<Problem>) -> Option<(Option<(Fingerprint, u32)>, String)> {
+        let Some(problem) = problem else {
+            self.stuck = None;
+            return None;
+        };
+        tracing::debug!("{}: {problem}", self.path.display());
+        let since = *self.stuck.get_or_insert_with(Instant::now);
+        let final_ = problem.whole || since.elapsed() >= ON_THE_WAY;
+        final_.then(|| (None, problem.to_string()))
+    }
+
+    /// The attempt that a record is of, if its worker was ordered to make it.
+    fn guilty(&self, record: &Record) -> Option<(Fingerprint, u32)> {
+        let attempt = record.event.attempt().filter(|(run, attempt)| self.story.knows(run, *attempt));
+        attempt.map(|(run, attempt)| (run.clone(), attempt))
+    }
+
+    async fn unreadable(&mut self, writer: &mut Writer, error: io::Error) -> Result<Pulled, Error> {
+        let failed = |source| Error::Io { path: self.path.clone(), source };
+        let words = match error.kind() {
+            io::ErrorKind::NotFound if self.path.parent().is_some_and(|folder| !folder.is_dir()) => {
+                let words = "the folder of the workers' journals was removed while the sweep ran; `sweep resume` continues";
+                return Err(failed(io::Error::new(error.kind(), words)));
+            }
+            // Its worker has not come so far.
+            io::ErrorKind::NotFound if self.next == 0 => return Ok(Pulled::default()),
+            io::ErrorKind::NotFound => "it was removed while its worker ran".to_owned(),
+            io::ErrorKind::Other => format!("it {error}"),
+            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => "it is a symbolic link".to_owned(),
+            _ => return Err(failed(error)),
+        };
+        let spoiled = Some(self.spoil(writer, None, words).await?);
+        Ok(Pulled { spoiled, ..Pulled::default() })
+    }
+
+    /// Writes down that nothing more is read of the journal.
+    async fn spoil(
+        &mut self,
+        writer: &mut Writer,
+        guilty: Option<(Fingerprint, u32)>,
+        why: String,
+    ) -> Result<(Option<(Fingerprint, u32)>, String), Error> {
+        let why = unusable_journal(&self.name, &why);
+        writer.refuse(&self.name, guilty.as_ref(), &why).await?;
+        self.spoiled = true;
+        Ok((guilty, why))
+    }
+
+    /// Removes the journal and its worker's log. For journals that are read to the end and whose workers are gone. The last few that
+    /// could not be used stay, under another name, for who wants to know why.
     pub fn remove(self, log: &Path) {
+        if self.spoiled && is_file(&self.path) && count_refused(&self.path) < KEPT {
+            for path in [self.path.as_path(), log] {
+                let mut name = path.as_os_str().to_owned();
+                name.push(format!(".{REFUSED}"));
+                if let Err(error) = fs::rename(path, &name) {
+                    tracing::debug!("{}: {error}", path.display());
+                }
+            }
+            tracing::info!("{}.{REFUSED} is kept until the next `sweep run` or `resume`", self.path.display());
+            return;
+        }
         for path in [self.path.as_path(), log] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!("{}: {error}", path.display()),
@@ -60,6 +179,17 @@ impl Journal {
             }
         }
     }
+}
+
+/// A regular file, not a link to one.
+fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|facts| facts.is_file())
+}
+
+/// Journals that could not be used, in the folder of `journal`.
+fn count_refused(journal: &Path) -> usize {
+    let names = fs::read_dir(journal.parent().unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    names.filter(|entry| entry.file_name().to_string_lossy().ends_with(&format!(".jsonl.{REFUSED}"))).count()
 }
 
 /// The log beside a journal.
@@ -79,6 +209,9 @@ pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, 
     for entry in fs::read_dir(folder).map_err(|source| failed(folder, source))? {
         let path = entry.map_err(|source| failed(folder, source))?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
+            Some("jsonl" | "log") if !is_file(&path) => {
+                tracing::warn!("{}: is no regular file, and left alone", path.display());
+            }
             Some("jsonl") => paths.push(path),
             Some("log") => logs.push(path),
             _ => {}
@@ -89,14 +222,15 @@ pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, 
     for path in &paths {
         end_worker(path).map_err(|source| failed(path, source))?;
         let mut journal = Journal::new(path.clone());
-        (journal.offset, journal.next) = writer.journal_position(&journal.name).await?;
+        (journal.offset, journal.next, journal.spoiled) = writer.journal_position(&journal.name).await?;
+        journal.story = Story::left_over(journal.next > 0);
         loop {
-            let records = journal.pull(writer).await?;
-            if records.is_empty() {
+            let pulled = journal.pull(writer).await?;
+            if pulled.is_empty() {
                 break;
             }
             // A worker that was killed after its last word left its checkpoint.
-            let done = records.iter().filter_map(|Record { event, .. }| match event {
+            let done = pulled.events.iter().filter_map(|event| match event {
                 Event::End { r, st: Outcome::Ok, .. } => Some(r),
                 _ => None,
             });
@@ -116,6 +250,21 @@ pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, 
         let _ = fs::remove_file(log);
     }
     Ok(paths.len())
+}
+
+/// Removes what an earlier sweep kept of journals that it could not use.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn clear_refused(folder: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == REFUSED) && is_file(&path) {
+            let _ = fs::remove_file(path);
+        }
+    }
+    Ok(())
 }
 
 /// Ends the worker that a journal's first record names, if it still lives on this machine.

@@ -40,6 +40,7 @@ pub struct Settings {
 /// # Errors
 /// The database or a journal cannot be used.
 pub async fn recover(writer: &mut Writer, archive: &Archive) -> Result<(), Error> {
+    ingest::clear_refused(&archive.journals())?;
     let journals = ingest::leftovers(writer, archive).await?;
     let lost = writer.reap().await?;
     again::settle(writer, archive).await?;
@@ -61,7 +62,10 @@ pub async fn train(
     interrupts: &mut Interrupts,
 ) -> Result<Summary, Error> {
     let mut missing = writer.missing(sweep, settings.failed).await?;
-    for Missing { job, .. } in &mut missing {
+    for Missing { job, format, .. } in &mut missing {
+        if *format != plan::FORMAT {
+            return Err(Error::OtherFormat { run: job.run.short().to_owned(), format: *format });
+        }
         let recorded = |why: StrategyError| Error::Recorded { what: format!("run {}", job.run.short()), why: why.to_string() };
         job.config = job.config.clone().admitted().map_err(|why| recorded(why.into()))?;
         for policy in &job.policies {

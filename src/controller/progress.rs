@@ -266,6 +266,7 @@ pub fn name(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Ok => "ok",
         Outcome::Stopped => "stopped",
+        Outcome::StoppedEarly => "stopped early",
         Outcome::Diverged => "diverged",
         Outcome::OutOfMemory => "out of memory",
         Outcome::Data => "data",

@@ -46,6 +46,8 @@ pub enum Event {
     Go,
     /// A worker has said something.
     Record(WorkerId, Said),
+    /// Nothing more is read of a worker's journal, because of this attempt's record or (`None`) for all of them.
+    Spoiled(WorkerId, Option<(Fingerprint, u32)>, String),
     /// A worker could not be started.
     SpawnFailed(WorkerId, String),
     /// A worker's process is gone and its journal is read to the end; with the last line of its log.
@@ -183,8 +185,6 @@ struct Busy {
 struct Going {
     run: RunIndex,
     attempt: u32,
-    /// Epoch, Drawn, Rank and Eval records so far.
-    records: u64,
 }
 
 /// Runs that wait.
@@ -204,6 +204,8 @@ struct Worker {
     data: Option<usize>,
     /// Killed by us, and why.
     killed: Option<(Outcome, String)>,
+    /// The attempt that it was killed for, at no cost of the others it is on.
+    guilty: Option<(Fingerprint, u32)>,
 }
 
 #[derive(Debug, Default)]
@@ -303,6 +305,7 @@ impl State {
         match event {
             Event::Go | Event::Tick => {}
             Event::Record(worker, said) => self.heard(worker, said, now, &mut out),
+            Event::Spoiled(worker, guilty, why) => self.spoiled(worker, guilty, why, &mut out),
             Event::SpawnFailed(worker, why) => {
                 if let Some(slot) = self.slot_of(worker) {
                     self.slots[slot].worker = None;
@@ -356,23 +359,13 @@ impl State {
             }
             Said::Epoch { r, a, epoch, train_loss, val_loss, .. } => {
                 if let Some(at) = place(&r, a, &busy.going) {
-                    busy.going[at].records += 1;
                     out.push(Action::Tell(News::Epoch { worker: id, run: busy.going[at].run, epoch, train_loss, val_loss }));
                 }
             }
-            Said::Drawn { r, a, .. } | Said::Rank { r, a, .. } | Said::Eval { r, a, .. } => {
-                if let Some(at) = place(&r, a, &busy.going) {
-                    busy.going[at].records += 1;
-                }
-            }
-            Said::End { r, a, st, n, why } => {
+            // The outcome is what the store made of the worker's word.
+            Said::End { r, a, st: outcome, why, .. } => {
                 let Some(at) = place(&r, a, &busy.going) else { return };
-                let Going { run, attempt, records } = busy.going.remove(at);
-                let (outcome, why) = if st == Outcome::Ok && n != records {
-                    (Outcome::Crashed, format!("the worker reports {n} results, its journal holds {records}"))
-                } else {
-                    (st, why)
-                };
+                let Going { run, attempt } = busy.going.remove(at);
                 busy.broken |= outcome == Outcome::Crashed;
                 let (over, broken) = (busy.going.is_empty(), busy.broken);
                 if over {
@@ -390,8 +383,23 @@ impl State {
                     out.push(Action::Stop { worker: id });
                 }
             }
-            Said::Open { .. } | Said::Begin { .. } | Said::Hb { .. } | Said::Close { .. } => {}
+            Said::Open { .. }
+            | Said::Begin { .. }
+            | Said::Hb { .. }
+            | Said::Drawn { .. }
+            | Said::Rank { .. }
+            | Said::Eval { .. }
+            | Said::Close { .. } => {}
         }
+    }
+
+    /// A worker whose journal cannot be used has nothing more to say.
+    fn spoiled(&mut self, id: WorkerId, guilty: Option<(Fingerprint, u32)>, why: String, out: &mut Vec<Action>) {
+        let Some(slot) = self.slot_of(id) else { return };
+        let Some(worker) = self.slots[slot].worker.as_mut().filter(|worker| worker.killed.is_none()) else { return };
+        worker.killed = Some((Outcome::Crashed, why));
+        worker.guilty = guilty;
+        out.push(Action::Kill { worker: id });
     }
 
     /// A process is gone: the runs that it had did not end by themselves.
@@ -402,8 +410,14 @@ impl State {
         let (outcome, why) = worker.killed.unwrap_or_else(|| failure::verdict(exit));
         match worker.stage {
             Stage::Busy(busy) => {
-                for Going { run, attempt, .. } in busy.going {
-                    self.ended(id, run, attempt, outcome, why.clone(), now, out);
+                for Going { run, attempt } in busy.going {
+                    let innocent = worker.guilty.as_ref().is_some_and(|(r, a)| *r != self.runs[run].run || *a != attempt);
+                    let (outcome, why) = if innocent {
+                        (Outcome::Lost, "its worker was ended because of another run's records".to_owned())
+                    } else {
+                        (outcome, why.clone())
+                    };
+                    self.ended(id, run, attempt, outcome, why, now, out);
                 }
             }
             Stage::Starting { .. } if self.halt.is_none() || !killed => {
@@ -434,8 +448,8 @@ impl State {
         }
         let entry = &mut self.runs[run];
         entry.attempt = attempt + 1;
-        // A full disk or a request to stop says nothing about the run: it stays in the queue for a resume.
-        let innocent = matches!(outcome, Outcome::Stopped | Outcome::Io);
+        // A full disk, a request to stop or another run's fault says nothing about the run: it stays in the queue.
+        let innocent = matches!(outcome, Outcome::Stopped | Outcome::Io | Outcome::Lost);
         entry.failures += u32::from(!innocent);
         let retry = innocent || (outcome.may_retry() && entry.failures < self.limits.attempts);
         if retry {
@@ -542,7 +556,7 @@ impl State {
                 let runs: Vec<(RunIndex, u32)> = runs.into_iter().map(|run| (run, self.runs[run].attempt)).collect();
                 if let Some(worker) = &mut self.slots[slot].worker {
                     worker.data = Some(self.runs[first].data);
-                    let going = runs.iter().map(|&(run, attempt)| Going { run, attempt, records: 0 }).collect();
+                    let going = runs.iter().map(|&(run, attempt)| Going { run, attempt }).collect();
                     let over = self.limits.timeout.map(|timeout| now + timeout * u32::try_from(runs.len()).unwrap_or(u32::MAX));
                     worker.stage = Stage::Busy(Busy { going, heard: now, over, broken: false });
                 }
@@ -561,7 +575,7 @@ impl State {
                 wanted -= 1;
                 let id = WorkerId(self.workers);
                 self.workers += 1;
-                slot.worker = Some(Worker { id, stage: Stage::Starting { since: now }, data: None, killed: None });
+                slot.worker = Some(Worker { id, stage: Stage::Starting { since: now }, data: None, killed: None, guilty: None });
                 out.push(Action::Start { worker: id, slot: index });
             }
         }

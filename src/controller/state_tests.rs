@@ -232,13 +232,17 @@ fn a_worker_that_has_crashed_gets_no_further_run() {
     bench.nothing_else(false, 0, 0, 1);
 }
 
+/// A worker whose journal cannot be used is killed; its attempt has crashed once it is gone, and not before.
 #[test]
-fn missing_results_are_no_success() {
+fn a_spoiled_journal_ends_its_worker() {
     let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
-    bench.end(0, 0, 1, Outcome::Ok, 3);
+    bench.event(Event::Spoiled(WorkerId(0), None, "line 3".into()));
+    bench.kill(0);
+    bench.event(Event::Spoiled(WorkerId(0), None, "again".into()));
+    assert_eq!(bench.emitted, []);
+    bench.exit(0, None, Some(9));
     bench.failed(0, 0, 1, Outcome::Crashed, false);
-    bench.stop(0);
-    bench.nothing_else(false, 0, 1, 0);
+    bench.nothing_else(true, 0, 1, 0);
 }
 
 #[test]
@@ -330,7 +334,7 @@ fn a_worker_of_another_protocol_version_gets_no_orders() {
         bench.exit(worker, None, Some(9));
         bench.no_start(0, worker == 1);
     }
-    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("version 2 of the protocol, this program version 1")));
+    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("version 3 of the protocol, this program version 2")));
     bench.nothing_else(true, 0, 0, 1);
 }
 
@@ -566,4 +570,27 @@ fn a_bundle_has_the_time_of_all_its_runs() {
     bench.failed(0, 0, 1, Outcome::Timeout, false);
     bench.failed(0, 1, 1, Outcome::Timeout, false);
     bench.nothing_else(true, 0, 2, 0);
+}
+
+/// A record that lies costs the attempt it is of, and no other run of the bundle: those cost nothing.
+#[test]
+fn a_lie_costs_its_own_attempt() {
+    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
+    let state = State::new(Limits { attempts: 1, ..limits() }, (0..3).map(queued).collect(), 1);
+    let mut bench = Bench { state, now: Duration::ZERO, emitted: VecDeque::new() };
+    bench.event(Event::Go);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.emitted.clear();
+    bench.end(0, 2, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 2);
+    bench.event(Event::Spoiled(WorkerId(0), Some((fingerprint(1), 1)), "a lie".into()));
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Lost, true);
+    bench.failed(0, 1, 1, Outcome::Crashed, false);
+    bench.started(1, 0);
+    bench.open(1);
+    bench.began(1, 0, 2);
+    bench.nothing_else(false, 1, 1, 0);
 }

@@ -83,10 +83,9 @@ impl Launcher for Local {
     }
 
     fn send(&mut self, worker: WorkerId, order: &Order) {
-        let line = serde_json::to_string(order).map(|text| text + "\n");
-        if let (Some(handle), Ok(line)) = (self.workers.get(&worker), line) {
+        if let Some(handle) = self.workers.get(&worker) {
             // Its stdin is closed: it is dying, and its exit will be told.
-            let _ = handle.orders.send(line);
+            let _ = handle.orders.send(order.line() + "\n");
         }
     }
 

@@ -30,6 +30,8 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
         let (lost, succeeded) = (loaded.lost.len(), runs.recorded);
         notes.push(format!("the kept scores of {lost} of {succeeded} recorded runs cannot be read; the first is {run}: {why}"));
     }
+    let recorded = loaded.runs.iter().filter(|run| run.row.state == "succeeded");
+    notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
     if summary.data.len() > 1 {
         notes.push(format!("{} data sets: compare within one, not across", summary.data.len()));
     }

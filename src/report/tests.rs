@@ -80,6 +80,7 @@ fn add_run(loaded: &mut Loaded, loss: &str, pos_weight: &str, seed: i64, state: 
         sampler: "shuffle".to_owned(),
         seed,
         params: "{}".to_owned(),
+        format: plan::FORMAT,
     };
     loaded.runs.push(Run { row, params: Map::new(), data: 0 });
     loaded.runs.len() - 1

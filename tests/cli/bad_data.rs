@@ -223,3 +223,23 @@ fn a_loss_that_is_no_number_fails_its_run_and_the_sweep_goes_on() {
     let runs = &retried.json()["runs"];
     assert_eq!((&runs["trained"], &runs["failed"]), (&0.into(), &2.into()));
 }
+
+/// Numbers that overflow make every run of a bundle diverge, each by its own word: a heartbeat of NaN is one that can be read.
+#[test]
+fn runs_that_diverge_together_say_so_at_once() {
+    let place = Place::new(
+        "[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"labels.csv\"\nstandardize = false\n[model]\narch = \"linear\"\n\
+         [train]\nepochs = 1\nbatch_size = 1\noptimizer = \"sgd\"\nlearning_rate = 0.1\n[grid]\npos_weight = [\"none\", \"sqrt\"]\n",
+    );
+    // So many steps take more than a second, after which a heartbeat follows the first one.
+    let (rows, width) = (60_000, 8);
+    let values: Vec<f32> = (0..rows * width).map(|at| 1e30 * ((at * 7 % 17) as f32 - 8.0)).collect();
+    place.write("x.npy", npy(&values, width));
+    let lines: String = (0..rows).map(|row| format!("{row},{},{}\n", u8::from(row % 3 == 0), u8::from(row % 5 == 0))).collect();
+    place.write("labels.csv", format!("id,a,b\n{lines}"));
+    let output = place.command(&["run", "sweep.toml"]).env("SWEEP_HUNG_SECONDS", "20").output().unwrap();
+    let said = Said::new(&output);
+    assert_eq!(said.code, Some(3), "{}", said.err);
+    assert_eq!(said.err.matches(": diverged: the loss is").count(), 2, "{}", said.err);
+    assert!(!said.err.contains("hung") && !said.err.contains("crashed"), "{}", said.err);
+}

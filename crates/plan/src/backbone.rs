@@ -1,45 +1,10 @@
-//! The pretrained networks that `freeze = "backbone"` can use: what must be known of them before anything is computed,
-//! and what a sweep file may ask of them.
+//! What a sweep file may ask of pretrained networks that `freeze = "backbone"` uses, and the head that is trained on them.
 
+use super::architecture::{ARCHITECTURES, Architecture, Backbone};
 use super::keys::Keys;
 use super::{DataConfig, ModelConfig, Source, SpecError};
 
-/// Architectures that are trained whole.
-const TRAINED: &[&str] = &["linear", "mlp", "cnn", "densenet121"];
-
-/// A network whose features a head is trained on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backbone {
-    /// As in `arch`.
-    pub name: &'static str,
-    /// Features per image.
-    pub width: usize,
-    /// The smallest edge of a image, in pixels.
-    pub least: u32,
-    /// The edge must be a multiple of this.
-    pub multiple: u32,
-    /// Multiply-adds of one image of 224 x 224 pixels, which grow with the area.
-    macs: f64,
-}
-
-/// All of them. Sizes and costs: the papers' tables, torchvision's and timm's model cards.
-pub const BACKBONES: &[Backbone] = &[
-    Backbone { name: "resnet18", width: 512, least: 1, multiple: 1, macs: 1.81e9 },
-    Backbone { name: "resnet50", width: 2048, least: 1, multiple: 1, macs: 4.09e9 },
-    Backbone { name: "convnext_tiny", width: 768, least: 32, multiple: 1, macs: 4.46e9 },
-    Backbone { name: "dinov2_vits14", width: 384, least: 14, multiple: 14, macs: 5.5e9 },
-    Backbone { name: "efficientnet_b0", width: 1280, least: 1, multiple: 1, macs: 0.39e9 },
-    // DenseNet halves a image five times: 28 pixels and fewer leave nothing.
-    Backbone { name: "densenet121", width: 1024, least: 29, multiple: 1, macs: 2.83e9 },
-];
-
 impl Backbone {
-    /// The backbone called `arch`.
-    #[must_use]
-    pub fn find(arch: &str) -> Option<&'static Self> {
-        BACKBONES.iter().find(|backbone| backbone.name == arch)
-    }
-
     /// Multiply-adds of one image of `edge` x `edge` pixels.
     #[must_use]
     pub fn macs(&self, edge: usize) -> f64 {
@@ -77,15 +42,14 @@ impl ModelConfig {
 
 /// Names of the architectures: those that are trained, then those that only give features.
 pub(super) fn archs() -> Vec<&'static str> {
-    let frozen = BACKBONES.iter().map(|backbone| backbone.name).filter(|name| !TRAINED.contains(name));
-    TRAINED.iter().copied().chain(frozen).collect()
+    ARCHITECTURES.iter().map(|architecture| architecture.name).collect()
 }
 
 /// Errors where a frozen architecture is not a backbone or has no weights, or where one is trained that can only be frozen.
 pub(super) fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) -> Result<(), SpecError> {
     let backbone = Backbone::find(arch).is_some();
     if frozen && !backbone {
-        let names: Vec<_> = BACKBONES.iter().map(|backbone| backbone.name).collect();
+        let names: Vec<_> = Backbone::all().map(|backbone| backbone.name).collect();
         let message = format!("{arch} has no pretrained backbone to freeze; these have: {}", names.join(", "));
         return Err(keys.place_fault("model.freeze", &message));
     }
@@ -95,10 +59,10 @@ pub(super) fn freezes(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) 
         );
         return Err(keys.place_fault("model.freeze", &message));
     }
-    if backbone && !frozen && !TRAINED.contains(&arch) {
+    if backbone && !frozen && Architecture::trained(arch).is_none() {
         let message = format!(
             "{arch} is not trained here, it gives features to a head: add freeze = \"backbone\" and its `weights`; trained are {}",
-            TRAINED.join(", ")
+            Architecture::names(|_| true).join(", ")
         );
         return Err(keys.place_fault("model.arch", &message));
     }
@@ -141,7 +105,6 @@ mod tests {
         assert!(words.ends_with("230 is not a multiple of that; the nearest are 224 and 238"), "{words}");
         assert_eq!(of("densenet121", 16).unwrap(), "densenet121 needs at least 29 pixels, not 16");
         assert_eq!(of("resnet18", 33), None);
-        assert!(Backbone::find("cnn").is_none());
     }
 
     #[test]

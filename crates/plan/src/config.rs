@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use super::Architecture;
 use imbalance::stratification::SplitConfig;
 use imbalance::{Choice, PosWeight};
 use serde::{Deserialize, Serialize};
@@ -23,10 +24,11 @@ impl RunConfig {
     /// Whether runs of this kind train in one pass with others of their bundle: heads and small networks on fixed inputs.
     #[must_use]
     pub fn in_one_pass(&self) -> bool {
+        let one_pass = |arch: &str| Architecture::trained(arch).is_some_and(|trained| trained.one_pass);
         match self.model.head() {
             // the head of a frozen backbone, on its features
-            Some((_, head)) => matches!(head.arch.as_str(), "linear" | "mlp"),
-            None => matches!(self.model.arch.as_str(), "linear" | "mlp") && self.model.freeze.is_none(),
+            Some((_, head)) => one_pass(&head.arch),
+            None => one_pass(&self.model.arch) && self.model.freeze.is_none(),
         }
     }
 }
@@ -112,7 +114,7 @@ pub struct ImageConfig {
 /// The network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
-    /// `linear`, `mlp`, `cnn`, `densenet121`, or another of [`super::BACKBONES`] where `freeze` says so.
+    /// `linear`, `mlp`, `cnn`, `densenet121`, or another of [`super::ARCHITECTURES`] where `freeze` says so.
     pub arch: String,
     /// `mlp` and the head of a frozen backbone: units of each hidden layer; `cnn`: channels of each stage. Empty elsewhere.
     pub hidden: Vec<usize>,
@@ -131,7 +133,7 @@ impl ModelConfig {
     /// Whether what is trained has feature maps, which `train.precision` is about.
     #[must_use]
     pub fn has_maps(&self) -> bool {
-        self.freeze.is_none() && !matches!(self.arch.as_str(), "linear" | "mlp")
+        self.freeze.is_none() && Architecture::trained(&self.arch).is_none_or(|trained| trained.images)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The grid: axes, their product, what `exclude` drops and `include` adds. A point is one index per axis, so that large grids
 //! stay cheap.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -160,11 +161,11 @@ fn axis(entry: &Entry) -> Result<Axis, SpecError> {
     let values = alternatives(key, &entry.node)?;
     let mut axis =
         Axis { key: key.to_owned(), part, values: Vec::new(), json: Vec::new(), texts: Vec::new(), listed: values.len() };
+    let mut seen = HashMap::new();
     for node in values {
         let text = normal(key, node)?;
-        if let Some(first) = axis.texts.iter().position(|known| *known == text) {
-            let place = &axis.values[first].place;
-            return Err(node.fault(format!("the value {} appears twice in axis `{key}`: it is at {place} already", node.shown())));
+        if let Some(first) = seen.insert(text.clone(), Arc::clone(&node.place)) {
+            return Err(node.fault(format!("the value {} appears twice in axis `{key}`: it is at {first} already", node.shown())));
         }
         axis.json.push(node.json());
         axis.texts.push(text);

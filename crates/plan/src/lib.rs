@@ -1,5 +1,6 @@
 //! TOML → [`Plan`]: schema, axes, canonical form, fingerprint, bundles. Pure: no files, no clocks, no tokio, no Candle.
 
+mod architecture;
 mod backbone;
 mod choice;
 mod config;
@@ -21,7 +22,7 @@ mod sweep;
 mod tests;
 mod tree;
 
-pub use backbone::{BACKBONES, Backbone};
+pub use architecture::{ARCHITECTURES, Architecture, Backbone, Trained};
 pub use config::*;
 pub use hub::HubFile;
 pub use input::InputShape;

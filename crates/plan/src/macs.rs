@@ -1,6 +1,6 @@
 //! The number of multiply-adds of a network: pure arithmetic, no Candle.
 
-use crate::{InputShape, ModelConfig};
+use crate::{Architecture, InputShape, ModelConfig};
 
 /// Side of the grid that `cnn` averages its last maps to.
 pub const CNN_GRID: usize = 4;
@@ -39,20 +39,21 @@ pub fn forward_macs(config: &ModelConfig, input: InputShape, labels: usize) -> u
         InputShape::Image { channels, height, width } => (channels, height, width),
         InputShape::Features { width } => (1, 1, width),
     };
-    let macs = match config.arch.as_str() {
-        "mlp" => {
-            let mut inputs = channels * height * width;
-            let hidden: usize = config.hidden.iter().map(|&units| std::mem::replace(&mut inputs, units) * units).sum();
-            hidden + inputs * labels
-        }
-        "cnn" => cnn(&config.hidden, channels, height, width, labels),
-        "densenet121" => densenet(channels, height, width, labels),
-        _ => channels * height * width * labels,
-    };
-    macs as u64
+    let macs = Architecture::trained(&config.arch).map_or(linear as fn(_, _, _) -> _, |trained| trained.macs);
+    macs(&config.hidden, (channels, height, width), labels) as u64
 }
 
-fn cnn(hidden: &[usize], mut channels: usize, height: usize, width: usize, labels: usize) -> usize {
+pub(crate) fn linear(_: &[usize], (channels, height, width): (usize, usize, usize), labels: usize) -> usize {
+    channels * height * width * labels
+}
+
+pub(crate) fn mlp(hidden: &[usize], (channels, height, width): (usize, usize, usize), labels: usize) -> usize {
+    let mut inputs = channels * height * width;
+    let layers: usize = hidden.iter().map(|&units| std::mem::replace(&mut inputs, units) * units).sum();
+    layers + inputs * labels
+}
+
+pub(crate) fn cnn(hidden: &[usize], (mut channels, height, width): (usize, usize, usize), labels: usize) -> usize {
     let (mut size, mut macs) = ((height, width), 0);
     for (&outputs, next) in hidden.iter().zip(cnn_sizes(height, width, hidden.len())) {
         macs += 9 * channels * outputs * size.0 * size.1;
@@ -61,7 +62,7 @@ fn cnn(hidden: &[usize], mut channels: usize, height: usize, width: usize, label
     macs + channels * size.0.min(CNN_GRID) * size.1.min(CNN_GRID) * labels
 }
 
-fn densenet(inputs: usize, height: usize, width: usize, labels: usize) -> usize {
+pub(crate) fn densenet(_: &[usize], (inputs, height, width): (usize, usize, usize), labels: usize) -> usize {
     let Some([stem, blocks @ ..]) = densenet_sizes(height, width) else { return 0 };
     let mut macs = 49 * inputs * STEM * stem.0 * stem.1;
     let mut channels = STEM;

@@ -213,15 +213,20 @@ impl Parts {
             parts.points.push(ids);
         }
         if let (Some(axis), Some(family)) = (threshold, Family::of("threshold")) {
-            let mut firsts = Vec::new();
+            // Policies that are equal have equal names.
+            let mut firsts = HashMap::new();
             for (at, (node, used)) in grid.axes[axis].values.iter().zip(used).enumerate() {
-                let read = if used { Some(policy(node, &family)?) } else { None };
-                let known = read.as_ref().and_then(|read| parts.policies.iter().position(|known| known == read));
-                if let (Some(read), None) = (&read, known) {
-                    parts.policies.push(read.clone());
-                    firsts.push(at);
-                }
-                parts.same_policy.push(read.map(|_| known.map_or(at, |known| firsts[known])));
+                let same = if used {
+                    let policy = policy(node, &family)?;
+                    let first = *firsts.entry(policy.to_string()).or_insert(at);
+                    if first == at {
+                        parts.policies.push(policy);
+                    }
+                    Some(first)
+                } else {
+                    None
+                };
+                parts.same_policy.push(same);
             }
         }
         Ok(parts)

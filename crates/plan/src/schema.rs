@@ -8,7 +8,7 @@ use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::tree::{Node, Value};
-use super::{Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, TrainConfig};
+use super::{Architecture, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, TrainConfig};
 use imbalance::Choice;
 use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
@@ -209,10 +209,11 @@ fn split(keys: &Keys<'_>) -> Result<SplitConfig, SpecError> {
 pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
     let features = matches!(keys.get("data.kind").map(|node| &node.value), Some(Value::Text(kind)) if kind == "features");
     let arch = keys.one_of("model.arch", if features { "mlp" } else { "cnn" }, &archs())?;
-    if features && !matches!(arch.as_str(), "linear" | "mlp") {
-        return Err(
-            keys.place_fault("model.arch", &format!("{arch} needs images, and data.kind is \"features\"; allowed: linear, mlp"))
-        );
+    let takes_features = Architecture::names(|trained| !trained.images);
+    if features && !takes_features.contains(&arch.as_str()) {
+        let allowed = takes_features.join(", ");
+        let message = format!("{arch} needs images, and data.kind is \"features\"; allowed: {allowed}");
+        return Err(keys.place_fault("model.arch", &message));
     }
     let weights = keys.text("model.weights")?;
     if let Some(Err(why)) = weights.as_deref().and_then(HubFile::parse) {
@@ -223,8 +224,7 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
     freezes(keys, &arch, frozen, weights.is_some())?;
     let hidden = match keys.get("model.hidden") {
         None if frozen => Vec::new(),
-        None if arch == "mlp" => vec![128],
-        None => vec![16, 32, 64],
+        None => Architecture::trained(&arch).and_then(|trained| trained.hidden).unwrap_or_default().to_vec(),
         Some(node) => hidden(node, usize::from(!frozen))?,
     };
     Ok(ModelConfig {
@@ -239,7 +239,7 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
 
 /// Whether the architecture, frozen or not, reads the key.
 pub(super) fn reads(arch: &str, frozen: bool, key: &str) -> bool {
-    key != "model.hidden" || frozen || matches!(arch, "mlp" | "cnn")
+    key != "model.hidden" || frozen || Architecture::trained(arch).is_some_and(|trained| trained.hidden.is_some())
 }
 
 fn hidden(node: &Node, least: usize) -> Result<Vec<usize>, SpecError> {

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Event, Record};
+use super::{Event, Record, VERSION, check, wire};
 
 /// Longest line, with its `\n`: 1 MiB holds the record of one policy for about ten thousand labels.
 pub const MAX_LINE: usize = 1 << 20;
@@ -26,6 +26,17 @@ pub enum JournalError {
     /// A record that does not fit a line.
     #[error("a record of {bytes} bytes is longer than a journal's line may be ({MAX_LINE} bytes): too many labels")]
     TooLong { bytes: usize },
+    /// A number that JSON does not have.
+    #[error("{0}, which cannot be recorded")]
+    NotFinite(String),
+}
+
+impl JournalError {
+    /// Whether the journal itself can take no more; otherwise one record could not be written, and the next one can.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
 }
 
 /// The writing side.
@@ -68,9 +79,10 @@ impl Journal {
     /// Adds a record to the lines that the next [`Self::flush`] writes.
     ///
     /// # Errors
-    /// [`JournalError::TooLong`]; the record is not added.
+    /// [`JournalError::TooLong`], [`JournalError::NotFinite`]; the record is not added.
     pub fn append(&mut self, event: Event) -> Result<(), JournalError> {
         let durability = durability(&event);
+        check::finite(&event).map_err(JournalError::NotFinite)?;
         let t = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1e3);
         let line = encode(&Record { s: self.next, t, event });
         if line.len() > MAX_LINE {
@@ -80,6 +92,20 @@ impl Journal {
         self.next += 1;
         self.durability = self.durability.max(durability);
         Ok(())
+    }
+
+    /// As [`Self::append`] for records that belong together.
+    ///
+    /// # Errors
+    /// As there; none of them is added.
+    pub fn append_all(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
+        let (length, next, durability) = (self.buffer.len(), self.next, self.durability);
+        let added = events.into_iter().try_for_each(|event| self.append(event));
+        if added.is_err() {
+            self.buffer.truncate(length);
+            (self.next, self.durability) = (next, durability);
+        }
+        added
     }
 
     /// Writes the lines added since the last flush, in one write, and waits for the disk where one of them must survive a crash
@@ -143,7 +169,7 @@ const TAIL: usize = MARK.len() + 8 + 3;
 /// Never: records are plain structs with text keys.
 #[must_use]
 pub fn encode(record: &Record) -> Vec<u8> {
-    let mut line = serde_json::to_vec(record).expect("records are plain structs with text keys");
+    let mut line = serde_json::to_vec(&wire::Record::from(record)).expect("records are plain structs with text keys");
     line.pop();
     let checksum = crc32fast::hash(&line);
     line.extend_from_slice(MARK);
@@ -165,7 +191,8 @@ pub fn decode(line: &[u8]) -> Result<Record, String> {
     if checksum.as_bytes() != written {
         return Err(format!("checksum is {}, should be {checksum}", String::from_utf8_lossy(written)));
     }
-    serde_json::from_slice(&line[..line.len() - 1]).map_err(|error| format!("is no record of this protocol: {error}"))
+    let record: Result<wire::Record, _> = serde_json::from_slice(&line[..line.len() - 1]);
+    record.map(Into::into).map_err(|error| format!("is no record of protocol {VERSION}: {error}"))
 }
 
 /// Why reading stopped before the end of the file. While the writer lives the bytes may be not there yet (network file systems
@@ -176,12 +203,16 @@ pub struct Problem {
     /// Where the bad line starts.
     pub offset: u64,
     pub what: String,
+    /// The line is there as its writer wrote it: waiting does not mend it.
+    pub whole: bool,
 }
 
 /// What [`read`] found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadResult {
     pub records: Vec<Record>,
+    /// Where the line of each record ends.
+    pub ends: Vec<u64>,
     /// Where to go on: behind the last good line.
     pub offset: u64,
     /// The number of the next record.
@@ -193,25 +224,33 @@ pub struct ReadResult {
 /// again until nothing comes. Stops before a bad line, for good (no search for the next good one).
 ///
 /// # Errors
-/// The file cannot be opened or read.
+/// The file cannot be opened or read, is no regular file, or is shorter than what has been read of it.
 pub fn read(path: &Path, offset: u64, next_seq: u64) -> io::Result<ReadResult> {
-    let mut file = File::open(path)?;
+    let mut file = open(path)?;
+    let length = file.metadata()?.len();
+    if length < offset {
+        return Err(io::Error::other(format!("has shrunk from at least {offset} bytes to {length}")));
+    }
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.take(MAX_READ).read_to_end(&mut bytes)?;
     let mut result = ReadResult { offset, next_seq, ..ReadResult::default() };
     for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        let (nul, too_long) = (line.contains(&0), line.len() > MAX_LINE);
         let what = if !line.ends_with(b"\n") {
-            match line {
-                _ if line.contains(&0) => "contains NUL bytes".to_owned(),
-                _ if line.len() > MAX_LINE => format!("is longer than {MAX_LINE} bytes"),
-                _ => break,
+            match () {
+                () if nul => "contains NUL bytes".to_owned(),
+                () if too_long => format!("is longer than {MAX_LINE} bytes"),
+                () => break,
             }
+        } else if too_long && !nul {
+            format!("has {} bytes, may have {MAX_LINE}", line.len())
         } else {
             match decode(line) {
                 Ok(record) if record.s == result.next_seq => {
                     result.records.push(record);
                     result.offset += line.len() as u64;
+                    result.ends.push(result.offset);
                     result.next_seq += 1;
                     continue;
                 }
@@ -219,10 +258,18 @@ pub fn read(path: &Path, offset: u64, next_seq: u64) -> io::Result<ReadResult> {
                 Err(what) => what,
             }
         };
-        result.problem = Some(Problem { offset: result.offset, what });
+        result.problem = Some(Problem { offset: result.offset, what, whole: !nul });
         break;
     }
     Ok(result)
+}
+
+/// Opens a regular file for reading; never waits for the other end of a pipe, never follows a link.
+fn open(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is no regular file")) }
 }
 
 #[cfg(test)]
@@ -349,10 +396,78 @@ mod tests {
         let mut nul = whole.clone();
         nul[start..start + 10].fill(0);
         stops_at(&nul, 3, "checksum");
+        assert!(!read(&bad, 0, 0).unwrap().problem.unwrap().whole, "its bytes may still be on their way");
         stops_at(&[&whole[..start], &[0; 100]].concat(), 3, "NUL");
         stops_at(&[&lines[..4].concat()[..], &lines[5..].concat()[..]].concat(), 4, "number 5, should have 4");
         stops_at(&[&lines[..4].concat()[..], &lines[3..].concat()[..]].concat(), 4, "number 3, should have 4");
         stops_at(&[&whole[..], b"{}\n"].concat(), events.len(), "checksum");
+        assert!(read(&bad, 0, 0).unwrap().problem.unwrap().whole);
+        let long = [&whole[..], b" ".repeat(MAX_LINE + 1).as_slice(), b"\n"].concat();
+        stops_at(&long, events.len(), "may have 1048576");
+        stops_at(&long[..long.len() - 1], events.len(), "is longer than");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_followed_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = written(folder.path());
+        let place = |name: &str| folder.path().join(name);
+        rustix::fs::mkfifoat(rustix::fs::CWD, place("fifo"), rustix::fs::Mode::RWXU).unwrap();
+        std::fs::create_dir(place("folder")).unwrap();
+        std::os::unix::fs::symlink(&path, place("link")).unwrap();
+        std::os::unix::fs::symlink(place("nowhere"), place("dangling")).unwrap();
+        for name in ["fifo", "folder", "link", "dangling"] {
+            assert!(read(&place(name), 0, 0).is_err(), "{name}");
+        }
+        let length = std::fs::metadata(&path).unwrap().len();
+        let error = read(&path, length + 1, 99).unwrap_err().to_string();
+        assert!(error.contains("has shrunk"), "{error}");
+    }
+
+    /// JSON has no NaN: a heartbeat's is null, any other number is refused before the file has a hole.
+    #[test]
+    fn numbers_that_are_not_finite_never_make_a_line_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let mut journal = Journal::create(&path).unwrap();
+        let hb = |loss, images_per_s| Event::Hb { r: None, epoch: 0, step: 1, steps: 2, loss, images_per_s };
+        journal.append_all([hb(f64::NAN, f64::INFINITY), hb(f64::NEG_INFINITY, 1.0)]).unwrap();
+        let (r, a) = (Fingerprint("0".repeat(32)), 1);
+        let epoch = |train_loss, seconds| Event::Epoch {
+            r: r.clone(),
+            a,
+            epoch: 0,
+            train_loss,
+            val_loss: 0.5,
+            learning_rate: 0.1,
+            seconds,
+            images_per_s: 1.0,
+        };
+        for (event, word) in [
+            (epoch(f64::NAN, 1.0), "train_loss is NaN"),
+            (epoch(0.5, f64::INFINITY), "seconds is inf"),
+            (
+                Event::Rank {
+                    r: r.clone(),
+                    a,
+                    epoch: 0,
+                    split: SplitName::Val,
+                    ranking: Ranking { ap: vec![Some(f64::NAN)], auc: vec![None], mean_score: vec![0.5] },
+                },
+                "ap is NaN",
+            ),
+        ] {
+            let error = journal.append_all([epoch(0.5, 1.0), event]).unwrap_err();
+            assert!(error.to_string().contains(word) && !error.is_final(), "{error}");
+        }
+        journal.append(epoch(0.5, 1.0)).unwrap();
+        journal.flush().unwrap();
+        let result = read(&path, 0, 0).unwrap();
+        assert_eq!((result.problem, result.records.len()), (None, 3));
+        assert!(
+            matches!(result.records[0].event, Event::Hb { loss, images_per_s, .. } if loss.is_nan() && images_per_s.is_nan())
+        );
+        assert_eq!(result.records[2].event, epoch(0.5, 1.0));
     }
 
     #[test]

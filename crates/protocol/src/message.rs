@@ -9,12 +9,16 @@ use imbalance::sampler::Realised;
 use imbalance::threshold::Policy;
 use plan::{Fingerprint, RunConfig};
 
+use crate::wire;
+
 /// Version of the protocol; a worker refuses jobs of another, a controller journals of another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Longest job, as JSON: what a line of a journal may have.
+pub const MAX_JOB: usize = crate::journal::MAX_LINE;
 
 /// Controller → worker.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "k", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// Train this run.
     Train(Box<Job>),
@@ -23,10 +27,23 @@ pub enum Order {
     Bundle { jobs: Vec<Job> },
     /// Finish the current epoch, write its checkpoint, record `end stopped`, then close.
     Stop,
+    /// Finish the current epoch of this run and record `end stopped_early`: nobody will go on with it. Other attempts go on.
+    StopRun { r: Fingerprint },
+}
+
+impl Order {
+    /// The order as a line, without its end.
+    ///
+    /// # Panics
+    /// Never: orders are plain structs with text keys.
+    #[must_use]
+    pub fn line(&self) -> String {
+        serde_json::to_string(&wire::Order::from(self)).expect("orders are plain structs with text keys")
+    }
 }
 
 /// One attempt at one run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Job {
     pub v: u32,
     pub run: Fingerprint,
@@ -43,25 +60,33 @@ pub struct Job {
     pub policies: Vec<Policy>,
 }
 
+impl Job {
+    /// How long the job is as JSON, where that is more than [`MAX_JOB`]: it is not sent.
+    #[must_use]
+    pub fn too_long(&self) -> Option<usize> {
+        let bytes = serde_json::to_string(&wire::Job::from(self)).map_or(0, |text| text.len());
+        (bytes > MAX_JOB).then_some(bytes)
+    }
+}
+
 /// One line of a journal. `s` counts from 0 without gaps; `c` is the CRC-32 of all bytes of the line before `,"c"`, as 8 hex digits.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     pub s: u64,
     /// Unix seconds, for display only.
     pub t: f64,
-    #[serde(flatten)]
     pub event: Event,
 }
 
 /// Worker → controller.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "k", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// First record of a journal.
     Open { v: u32, worker: String, pid: u32, host: String, device: String, threads: usize, version: String },
     /// An attempt begins; `from` is the epoch of the checkpoint it continues (None: from scratch).
     Begin { r: Fingerprint, a: u32, from: Option<usize> },
     /// Sign of life, at most one a second: where the attempt is.
+    /// Its two numbers are for display: what is not finite (a run that diverges) is `null` in JSON, which has no NaN.
     Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
     /// An epoch has ended.
     Epoch {
@@ -75,21 +100,9 @@ pub enum Event {
         images_per_s: f64,
     },
     /// What the sampler showed in the first epoch; among that epoch's records, once an attempt. A worker may leave it out.
-    Drawn {
-        r: Fingerprint,
-        a: u32,
-        #[serde(flatten)]
-        drawn: Realised,
-    },
+    Drawn { r: Fingerprint, a: u32, drawn: Realised },
     /// Ranking of one split at one epoch.
-    Rank {
-        r: Fingerprint,
-        a: u32,
-        epoch: usize,
-        split: SplitName,
-        #[serde(flatten)]
-        ranking: Ranking,
-    },
+    Rank { r: Fingerprint, a: u32, epoch: usize, split: SplitName, ranking: Ranking },
     /// Decisions of one policy on one split at one epoch.
     Eval {
         r: Fingerprint,
@@ -108,6 +121,38 @@ pub enum Event {
     Close { why: String },
 }
 
+impl Event {
+    /// The attempt that the record is of; `None` for a record of the worker as such.
+    #[must_use]
+    pub fn attempt(&self) -> Option<(&Fingerprint, u32)> {
+        match self {
+            Self::Begin { r, a, .. }
+            | Self::Epoch { r, a, .. }
+            | Self::Drawn { r, a, .. }
+            | Self::Rank { r, a, .. }
+            | Self::Eval { r, a, .. }
+            | Self::End { r, a, .. } => Some((r, *a)),
+            Self::Open { .. } | Self::Hb { .. } | Self::Close { .. } => None,
+        }
+    }
+
+    /// What the record is called, for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "open",
+            Self::Begin { .. } => "begin",
+            Self::Hb { .. } => "hb",
+            Self::Epoch { .. } => "epoch",
+            Self::Drawn { .. } => "drawn",
+            Self::Rank { .. } => "rank",
+            Self::Eval { .. } => "eval",
+            Self::End { .. } => "end",
+            Self::Close { .. } => "close",
+        }
+    }
+}
+
 /// val or test (train is not evaluated).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -124,6 +169,8 @@ pub enum Outcome {
     Ok,
     /// Asked to stop; the checkpoint is good.
     Stopped,
+    /// Asked to stop this run for good, because it is not worth going on with.
+    StoppedEarly,
     /// Loss or gradient became NaN or infinite.
     Diverged,
     /// The device or the machine had no memory left.
@@ -150,7 +197,14 @@ impl Outcome {
     pub fn may_retry(self) -> bool {
         match self {
             Self::OutOfMemory | Self::Crashed | Self::Killed | Self::Hung => true,
-            Self::Ok | Self::Stopped | Self::Diverged | Self::Data | Self::Io | Self::Timeout | Self::Lost => false,
+            Self::Ok
+            | Self::Stopped
+            | Self::StoppedEarly
+            | Self::Diverged
+            | Self::Data
+            | Self::Io
+            | Self::Timeout
+            | Self::Lost => false,
         }
     }
 }

@@ -24,14 +24,16 @@ impl StoreError {
         Self::Unusable { path: path.to_owned(), message: message.into() }
     }
 
+    /// Whether SQLite did not take a value (a constraint, a type, a range, a size); the database itself is well.
+    pub(super) fn is_about_a_value(&self) -> bool {
+        let Self::Sqlite { source, .. } = self else { return false };
+        matches!(code(source) & 0xff, 18 | 19 | 20 | 25) || matches!(source, sqlx::Error::Encode(_))
+    }
+
     /// SQLite's error with the user's way out, where there is one.
     pub(super) fn from_sqlite(path: &Path, source: sqlx::Error) -> Self {
-        let code = match &source {
-            sqlx::Error::Database(error) => error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0),
-            _ => 0,
-        };
         // The low byte of an extended code is the primary one (https://www.sqlite.org/rescode.html).
-        let message = match code & 0xff {
+        let message = match code(&source) & 0xff {
             5 | 6 => "another program keeps it locked; close it and try again",
             8 => "is read-only; make the file and its folder writable, or use another --db",
             10 => "could not be read or written (I/O error); look at the disk",
@@ -42,5 +44,13 @@ impl StoreError {
             _ => return Self::Sqlite { path: path.to_owned(), source },
         };
         Self::unusable(path, message)
+    }
+}
+
+/// SQLite's extended result code; 0 for errors that are not its own.
+fn code(error: &sqlx::Error) -> i32 {
+    match error {
+        sqlx::Error::Database(error) => error.code().and_then(|code| code.parse().ok()).unwrap_or(0),
+        _ => 0,
     }
 }

@@ -2,6 +2,7 @@
 //! Nothing here decides what happens next; it keeps what happened.
 
 mod columns;
+mod disk;
 mod error;
 mod lock;
 mod open;
@@ -15,9 +16,9 @@ pub use error::StoreError;
 pub use lock::holder;
 pub use reader::{
     At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, Pace, Reader, ResultRow, RunRow,
-    RunningAttempt, Status, SweepConfig, SweepRow, SweepRun,
+    RunningAttempt, Status, SweepConfig, SweepRow, SweepRun, mixed_formats,
 };
-pub use writer::{FailedForData, Missing, Writer};
+pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 
 /// Row id of a sweep.
 pub type SweepId = i64;

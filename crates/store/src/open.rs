@@ -9,6 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 
 use super::StoreError;
+use super::lock::Lock;
 
 /// "SWEP"; also in the first migration.
 const APPLICATION_ID: i64 = 0x5357_4550;
@@ -78,7 +79,8 @@ fn log_of(path: &Path) -> PathBuf {
     PathBuf::from(log)
 }
 
-/// Read-only: creates no file, blocks nobody.
+/// Read-only: creates no file, blocks nobody. A database of an older schema is brought up to date first, for which it is locked and
+/// written once.
 ///
 /// While there is no write-ahead log nobody writes. SQLite must then be told that the file is immutable, or it would create a log to
 /// read by; it takes no locks, so what it answers is worth something only as long as the stamp holds.
@@ -90,11 +92,34 @@ pub(super) async fn for_reader(path: &Path) -> Result<(SqliteConnection, Option<
         ));
     }
     check_file(path)?;
+    let (mut connection, still) = connect_for_reading(path).await?;
+    let found = check_owner(&mut connection, path, false).await?;
+    if found == version() {
+        return Ok((connection, still));
+    }
+    let fail = |source| StoreError::from_sqlite(path, source);
+    connection.close().await.map_err(fail)?;
+    let migrated = async {
+        let lock = Lock::take(path)?;
+        for_writing(path).await?.close().await.map_err(fail)?;
+        drop(lock);
+        Ok(())
+    };
+    migrated.await.map_err(|error: StoreError| match error {
+        StoreError::Unusable { path, message } => {
+            let needs = format!("was written by an older sweep (schema {found}, this one needs {})", version());
+            StoreError::Unusable { path, message: format!("{needs} and cannot be brought up to date: {message}") }
+        }
+        other => other,
+    })?;
+    tracing::info!("{}: brought up to date, from schema {found} to {}", path.display(), version());
+    connect_for_reading(path).await
+}
+
+async fn connect_for_reading(path: &Path) -> Result<(SqliteConnection, Option<Stamp>), StoreError> {
     let still = Stamp::take(path);
     let options = options(path).read_only(true).immutable(still.is_some());
-    let mut connection =
-        SqliteConnection::connect_with(&options).await.map_err(|source| StoreError::from_sqlite(path, source))?;
-    check_owner(&mut connection, path, false).await?;
+    let connection = SqliteConnection::connect_with(&options).await.map_err(|source| StoreError::from_sqlite(path, source))?;
     Ok((connection, still))
 }
 
@@ -145,8 +170,8 @@ pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Refuses another program's database and one from a newer `sweep`.
-async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empty: bool) -> Result<(), StoreError> {
+/// Refuses another program's database and one from a newer `sweep`; returns its schema's version.
+async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empty: bool) -> Result<i64, StoreError> {
     let fail = |source| StoreError::from_sqlite(path, source);
     let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *connection).await.map_err(fail)?;
     let found: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(fail)?;
@@ -160,7 +185,7 @@ async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empt
     let known = version();
     if application == 0 && tables == 0 {
         return if may_be_empty {
-            Ok(())
+            Ok(found)
         } else {
             Err(StoreError::unusable(path, "is empty: nothing is recorded yet; `sweep run FILE` fills it"))
         };
@@ -174,13 +199,5 @@ async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empt
             format!("was written by a newer sweep (schema {found}, this one knows {known}); update sweep, or use another --db"),
         ));
     }
-    if found < known && !may_be_empty {
-        return Err(StoreError::unusable(
-            path,
-            format!(
-                "was written by an older sweep (schema {found}, this one needs {known}); `sweep resume` brings it up to date"
-            ),
-        ));
-    }
-    Ok(())
+    Ok(found)
 }

@@ -197,6 +197,7 @@ impl BundleTraining<'_, '_> {
                 let failures = kept.collect();
                 return self.part(failures);
             }
+            self.part_early()?;
             let failures = self.epoch(epoch, &sampler.draws(seed, epoch), &drawn)?;
             self.part(failures)?;
         }
@@ -229,6 +230,24 @@ impl BundleTraining<'_, '_> {
             self.outcomes[place] = Some(Err(error));
         }
         Ok(())
+    }
+
+    /// Parts with members that are to be stopped for good.
+    fn part_early(&mut self) -> Result<(), TrainError> {
+        let (mut failures, mut over) = (Failures::new(), Vec::new());
+        for Member { place, record, learner, .. } in &mut self.members {
+            if self.monitor.stopping_early(record.job) {
+                match record.keep_all(learner) {
+                    Ok(()) => over.push(*place),
+                    Err(error) => failures.push((*place, error)),
+                }
+            }
+        }
+        for place in over {
+            self.members.retain(|member| member.place != place);
+            self.outcomes[place] = Some(Ok(Finish::StoppedEarly));
+        }
+        self.part(failures)
     }
 
     /// Trains one epoch of all members that have reached it.

@@ -51,6 +51,8 @@ struct Listener {
     from: BTreeMap<String, Option<usize>>,
     told: BTreeMap<String, Vec<Event>>,
     stop_after: Option<usize>,
+    /// A run to stop for good after its first epoch.
+    early: Option<String>,
 }
 
 impl Monitor for Listener {
@@ -73,6 +75,10 @@ impl Monitor for Listener {
     fn stopping(&self) -> bool {
         let epochs = |events: &Vec<Event>| events.iter().filter(|event| matches!(event, Event::Epoch { .. })).count();
         self.stop_after.is_some_and(|most| self.told.values().map(epochs).max().unwrap_or(0) >= most)
+    }
+
+    fn stopping_early(&self, job: &Job) -> bool {
+        self.early.as_ref() == Some(&job.run.0) && self.told.contains_key(&job.run.0)
     }
 }
 
@@ -216,4 +222,23 @@ fn a_run_that_diverges_leaves_its_bundle_alone() {
         told.filter(|event| matches!(event, Event::Rank { split: SplitName::Test, .. })).count()
     };
     assert!(tests(0) > 0 && tests(1) == 0 && tests(3) == 0);
+}
+
+/// One run of a bundle is stopped for good: the others train as if it had never been there.
+#[test]
+fn a_run_that_is_stopped_for_good_leaves_the_others_alone() {
+    let (with, without) = (place(&[]), place(&[]));
+    let hopeless = with.jobs[3].run.0.clone();
+    let mut listener = Listener { early: Some(hopeless.clone()), ..Listener::default() };
+    let ends = together(&with.jobs, &with.data, &Loader::streamed(&Device::Cpu), &mut listener).unwrap();
+    for (job, end) in with.jobs.iter().zip(&ends) {
+        let wanted = if job.run.0 == hopeless { Finish::StoppedEarly } else { Finish::Done };
+        assert!(matches!(end, Ok(end) if *end == wanted), "{end:?}");
+    }
+    let epochs = |told: &[Event]| told.iter().filter(|event| matches!(event, Event::Epoch { .. })).count();
+    assert_eq!(epochs(&listener.told.remove(&hopeless).unwrap()), 1);
+    let others: Vec<Job> = without.jobs.iter().filter(|job| job.run.0 != hopeless).cloned().collect();
+    let (ends, undisturbed) = without.train(&others, None);
+    assert!(done(&ends));
+    assert!(listener.told == undisturbed.told);
 }

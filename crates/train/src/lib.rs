@@ -56,6 +56,11 @@ pub trait Monitor {
 
     /// Whether to stop after the current epoch.
     fn stopping(&self) -> bool;
+
+    /// Whether to stop this run after the current epoch, for good.
+    fn stopping_early(&self, _job: &Job) -> bool {
+        false
+    }
 }
 
 /// How far a training is.
@@ -77,6 +82,8 @@ pub enum Finish {
     Done,
     /// Asked to stop; the checkpoint is good.
     Stopped,
+    /// Asked to stop this run for good; the checkpoint is good all the same.
+    StoppedEarly,
 }
 
 /// Errors that end a training.
@@ -95,8 +102,12 @@ pub enum TrainError {
     /// A file of the run's folder.
     #[error("{path}: {source}", path = .path.display())]
     Io { path: std::path::PathBuf, source: std::io::Error },
+    /// The journal takes nothing more: the worker has to end.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Journal(JournalError),
+    /// What a run has to say does not fit a record; nobody else's records are the worse for it.
+    #[error(transparent)]
+    Unrecordable(JournalError),
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     /// The device has no room for the run.
@@ -106,6 +117,12 @@ pub enum TrainError {
         of_runs(*.runs)
     )]
     Memory { batch: usize, runs: usize, source: Box<TrainError> },
+}
+
+impl From<JournalError> for TrainError {
+    fn from(error: JournalError) -> Self {
+        if error.is_final() { Self::Journal(error) } else { Self::Unrecordable(error) }
+    }
 }
 
 fn of_runs(runs: usize) -> String {
@@ -145,8 +162,11 @@ impl TrainError {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Diverged(_) => Outcome::Diverged,
-            Self::Data(_) | Self::Strategy(_) | Self::Model(ModelError::Weights(_) | ModelError::Input(_)) => Outcome::Data,
+            Self::Diverged(_) | Self::Unrecordable(JournalError::NotFinite(_)) => Outcome::Diverged,
+            Self::Data(_)
+            | Self::Unrecordable(_)
+            | Self::Strategy(_)
+            | Self::Model(ModelError::Weights(_) | ModelError::Input(_)) => Outcome::Data,
             Self::Io { .. } | Self::Journal(_) | Self::Model(ModelError::Write { .. }) => Outcome::Io,
             Self::Candle(error) | Self::Model(ModelError::Candle(error)) => {
                 if is_out_of_memory(error) {

@@ -63,6 +63,10 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
             session.record.keep_all(&session.learner)?;
             return Ok(Finish::Stopped);
         }
+        if session.monitor.stopping_early(job) {
+            session.record.keep_all(&session.learner)?;
+            return Ok(Finish::StoppedEarly);
+        }
         let start = Instant::now();
         let (train_loss, learning_rate, rows) = session.train(epoch)?;
         let images_per_s = rows as f64 / start.elapsed().as_secs_f64().max(1e-9);

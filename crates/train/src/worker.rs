@@ -5,14 +5,14 @@
 //! nobody knows then, the process ends and the controller starts another.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
@@ -23,7 +23,7 @@ use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
-use protocol::{Event, Job, Order, Outcome, VERSION};
+use protocol::{Event, Heard, Job, Order, Outcome, VERSION};
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -96,15 +96,19 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
         threads: options.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let jobs = listen(Arc::clone(&stop));
+    let stop = Arc::new(Stop::default());
+    let orders = listen(Arc::clone(&stop));
     let mut why = "finished";
-    while let Ok(jobs) = jobs.recv() {
-        if worker.work(&jobs, &stop)? == Health::Broken {
+    while let Ok(order) = orders.recv() {
+        let health = match order {
+            Work::Train(jobs) => worker.work(&jobs, &stop)?,
+            Work::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
+        };
+        if health == Health::Broken {
             why = "the device or the program may be in a bad state";
             break;
         }
-        if stop.load(Ordering::Relaxed) {
+        if stop.all.load(Ordering::Relaxed) {
             break;
         }
     }
@@ -153,26 +157,54 @@ fn host() -> String {
 
 /// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
 /// end of stdin without a `stop` means that the controller is gone, and ends the process.
-fn listen(stop: Arc<AtomicBool>) -> Receiver<Vec<Job>> {
-    let (sender, jobs) = mpsc::channel();
+fn listen(stop: Arc<Stop>) -> Receiver<Work> {
+    let (sender, orders) = mpsc::channel();
     std::thread::spawn(move || {
         for line in io::stdin().lock().lines() {
-            match line.map(|line| serde_json::from_str::<Order>(&line)) {
-                Ok(Ok(Order::Train(job))) => drop(sender.send(vec![*job])),
-                Ok(Ok(Order::Bundle { jobs })) => drop(sender.send(jobs)),
-                Ok(Ok(Order::Stop)) => {
-                    stop.store(true, Ordering::Relaxed);
+            let Ok(line) = line else { break };
+            match protocol::heard(&line) {
+                Heard::Order(Order::Train(job)) => drop(sender.send(Work::Train(vec![*job]))),
+                Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Work::Train(jobs))),
+                Heard::Order(Order::StopRun { r }) => stop.run(r),
+                Heard::Order(Order::Stop) => {
+                    stop.all.store(true, Ordering::Relaxed);
                     return;
                 }
-                Ok(Err(error)) => tracing::error!("an order that is none of protocol {VERSION}: {error}"),
-                Err(_) => break,
+                Heard::Refused { attempts, why } => {
+                    tracing::error!("{why}");
+                    drop(sender.send(Work::Refuse(attempts, why)));
+                }
             }
         }
         // Nobody would hear of a result any more, and the checkpoint is good. Nothing is torn down, least of all a device that the
         // other thread is using.
         _exit(0);
     });
-    jobs
+    orders
+}
+
+/// What an order comes to.
+enum Work {
+    Train(Vec<Job>),
+    /// These attempts cannot be made as ordered.
+    Refuse(Vec<(Fingerprint, u32)>, String),
+}
+
+/// What is to be stopped after the current epoch.
+#[derive(Default)]
+struct Stop {
+    all: AtomicBool,
+    runs: Mutex<HashSet<Fingerprint>>,
+}
+
+impl Stop {
+    fn run(&self, run: Fingerprint) {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
+    }
+
+    fn stops(&self, run: &Fingerprint) -> bool {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).contains(run)
+    }
 }
 
 /// Whether the process can go on after a run.
@@ -204,15 +236,16 @@ impl Worker {
         say(&mut self.journal, [event])
     }
 
-    /// Trains the runs of one order and records how each ended.
-    fn work(&mut self, jobs: &[Job], stop: &AtomicBool) -> Result<Health, JournalError> {
-        if let Some(job) = jobs.iter().find(|job| job.v != VERSION) {
-            let why = format!("the order is of protocol {}, this worker speaks {VERSION}", job.v);
-            for job in jobs {
-                self.say(end(job, Outcome::Crashed, 0, why.clone()))?;
-            }
-            return Ok(Health::Good);
+    /// Ends attempts that cannot be made.
+    fn refuse(&mut self, attempts: Vec<(Fingerprint, u32)>, why: &str) -> Result<Health, JournalError> {
+        for (r, a) in attempts {
+            self.say(Event::End { r, a, st: Outcome::Crashed, n: 0, why: why.to_owned() })?;
         }
+        Ok(Health::Good)
+    }
+
+    /// Trains the runs of one order and records how each ended.
+    fn work(&mut self, jobs: &[Job], stop: &Stop) -> Result<Health, JournalError> {
         if jobs.iter().all(|job| job.config.in_one_pass()) {
             return self.attempt(jobs, stop, |jobs, data, feed, voice| crate::together(jobs, data, feed, voice));
         }
@@ -239,7 +272,7 @@ impl Worker {
     fn attempt(
         &mut self,
         jobs: &[Job],
-        stop: &AtomicBool,
+        stop: &Stop,
         train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
         let Self { journal, device, data, features } = self;
@@ -349,13 +382,20 @@ fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<
     Ok((data, feed))
 }
 
-fn end(job: &Job, st: Outcome, n: u64, why: String) -> Event {
+/// Most characters of a reason: it has to fit a record, whatever an error says.
+const REASON: usize = 4000;
+
+fn end(job: &Job, st: Outcome, n: u64, mut why: String) -> Event {
+    if let Some((cut, _)) = why.char_indices().nth(REASON) {
+        why.truncate(cut);
+        why.push_str(" ...");
+    }
     Event::End { r: job.run.clone(), a: job.attempt, st, n, why }
 }
 
-/// Appends, writes, and wakes the controller.
+/// Appends, writes, and wakes the controller. Of events that cannot be recorded none is.
 fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
-    events.into_iter().try_for_each(|event| journal.append(event))?;
+    journal.append_all(events)?;
     journal.flush()?;
     // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
     let mut stdout = io::stdout().lock();
@@ -387,6 +427,7 @@ fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
     match end {
         Ok(Finish::Done) => (Outcome::Ok, String::new()),
         Ok(Finish::Stopped) => (Outcome::Stopped, "asked to stop".to_owned()),
+        Ok(Finish::StoppedEarly) => (Outcome::StoppedEarly, "asked to stop for good".to_owned()),
         Err(error) => (error.outcome(), error.to_string()),
     }
 }
@@ -409,7 +450,7 @@ fn write_line(log: &mut Option<File>, line: &str) {
 /// What trainings say, into the journal and the runs' own logs.
 struct Voice<'a> {
     journal: &'a mut Journal,
-    stop: &'a AtomicBool,
+    stop: &'a Stop,
     spoke: Option<Instant>,
     told: HashMap<Fingerprint, Told>,
 }
@@ -438,7 +479,7 @@ impl Monitor for Voice<'_> {
     }
 
     fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
-        self.told.entry(job.run.clone()).or_default().results += events.len() as u64;
+        let results = events.len() as u64;
         for event in &events {
             if let Event::Epoch { epoch, train_loss, val_loss, learning_rate, seconds, .. } = event {
                 let epoch = epoch + 1;
@@ -448,10 +489,16 @@ impl Monitor for Voice<'_> {
                 );
             }
         }
-        say(self.journal, events)
+        say(self.journal, events)?;
+        self.told.entry(job.run.clone()).or_default().results += results;
+        Ok(())
     }
 
     fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.all.load(Ordering::Relaxed)
+    }
+
+    fn stopping_early(&self, job: &Job) -> bool {
+        self.stop.stops(&job.run)
     }
 }

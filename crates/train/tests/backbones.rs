@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use plan::BACKBONES;
+use plan::Backbone;
 use serde::Deserialize;
 use train::model::backbone::Features;
 use train::model::{load_tensors, save_tensors};
@@ -70,7 +70,7 @@ fn check(name: &str) {
     save_tensors(&weights, None, &path).unwrap();
     let load = |path: &Path| Features::load(name, *edge, &path.to_string_lossy(), &Device::Cpu);
     let ours = load(&path).unwrap().forward(&pictures(*edge)).unwrap().to_vec2::<f32>().unwrap();
-    let width = BACKBONES.iter().find(|backbone| backbone.name == name).unwrap().width;
+    let width = Backbone::find(name).unwrap().width;
     assert_eq!((ours[0].len(), features.len()), (width, width + width.div_ceil(4)));
     let first = difference(ours[0].iter().map(|x| f64::from(*x)), &features[..width]);
     let second = difference(ours[1].iter().step_by(4).map(|x| f64::from(*x)), &features[width..]);
@@ -126,7 +126,7 @@ fn whole_files_of_timm_and_torchvision() {
         println!("skipped: see tests/oracle/backbones.py");
         return;
     };
-    for backbone in BACKBONES {
+    for backbone in Backbone::all() {
         let (results, _) = load_tensors(&folder.join(format!("{}.results.safetensors", backbone.name)), &Device::Cpu).unwrap();
         let weights = folder.join(format!("{}.safetensors", backbone.name));
         let pictures = &results["pictures"];

@@ -180,6 +180,7 @@ mod tests {
             sampler: "shuffle".to_owned(),
             seed,
             params: "{}".to_owned(),
+            format: plan::FORMAT,
         };
         Run { row, params: serde_json::Map::new(), data: 0 }
     }

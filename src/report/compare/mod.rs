@@ -66,6 +66,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> 
         notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
         None
     });
+    notes.extend(store::mixed_formats(&[first.format, second.format]));
     if first.facts.content != second.facts.content {
         notes.push("the runs see other inputs, but the labels of their rows are the same, one by one".to_owned());
     }
@@ -184,6 +185,8 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
         }
     }
     let mut found = groups::compare(&sweep.title, &runs, first, &others, &values, ask.rope);
+    let recorded = runs.iter().filter(|run| run.row.state == "succeeded");
+    found.notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
     if splits.len() < ask.splits.len() {
         found.notes.push(
             "there are no test scores: the groups are compared on val alone, where strategies and thresholds were chosen"

@@ -190,6 +190,7 @@ mod tests {
                 sampler: (*sampler).to_owned(),
                 seed,
                 params: "{}".to_owned(),
+                format: plan::FORMAT,
             };
             Run { row, params: Map::new(), data: 0 }
         };

@@ -77,6 +77,8 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     if let (0, Some(why)) = (seen, field.notes.first()) {
         return Err(Error::Unexpected(format!("nothing can be explained without kept scores: {why}")));
     }
+    let recorded = runs.iter().filter(|run| run.row.state == "succeeded");
+    field.notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
     Ok(Explanation {
         sweep: sweep.title.clone(),
         state: sweep.state.clone(),

@@ -29,6 +29,22 @@ pub struct Reader {
     still: Option<Stamp>,
 }
 
+/// What a reader of numbers from runs of these formats (`plan::FORMAT`) has to know; nothing where they are of one.
+#[must_use]
+pub fn mixed_formats(formats: &[u32]) -> Option<String> {
+    let mut formats = formats.to_vec();
+    formats.sort_unstable();
+    formats.dedup();
+    let words: Vec<String> = formats.iter().map(u32::to_string).collect();
+    (words.len() > 1).then(|| {
+        format!(
+            "these runs were made by different versions of the program (formats {}): equal settings may give other numbers; \
+             `sweep run FILE` trains the older ones anew",
+            words.join(" and ")
+        )
+    })
+}
+
 impl Reader {
     /// Opens a database that is there.
     ///

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::Row;
 
 use super::{Reader, parse};
-use crate::StoreError;
+use crate::{StoreError, disk};
 use plan::{DataFacts, Fingerprint, RunConfig};
 
 /// A run, whatever sweeps it belongs to.
@@ -28,6 +28,8 @@ pub struct RunRow {
     pub finished_at: Option<f64>,
     /// Of the program that asked for it first.
     pub version: String,
+    /// Its `plan::FORMAT`: runs of different formats were not made by the same rules.
+    pub format: u32,
     /// Titles of the sweeps that contain it, newest first.
     pub sweeps: Vec<String>,
 }
@@ -78,7 +80,7 @@ impl Reader {
         let rows = sqlx::query(
             "SELECT r.fingerprint, r.config, r.pos_weight, d.facts, r.state, r.best_epoch, r.created_at, r.started_at, r.finished_at,
                     r.version, (SELECT json_group_array(title) FROM (SELECT s.title FROM sweep_runs w JOIN sweeps s ON s.id = w.sweep
-                                WHERE w.run = r.id ORDER BY s.turn DESC)), r.folder
+                                WHERE w.run = r.id ORDER BY s.turn DESC)), r.folder, r.format
              FROM runs r JOIN datasets d ON d.id = r.data WHERE r.fingerprint >= ?1 AND r.fingerprint < ?1 || 'g' AND r.replaces IS NULL ORDER BY 1 LIMIT 11",
         )
         .bind(&prefix)
@@ -89,9 +91,9 @@ impl Reader {
                 .map(|row| {
                     Ok(RunRow {
                         fingerprint: Fingerprint(row.try_get(0)?),
-                        config: parse(row, 1)?,
+                        config: disk::config(row, 1)?,
                         pos_weight: parse(row, 2)?,
-                        facts: parse(row, 3)?,
+                        facts: disk::facts(row, 3)?,
                         state: row.try_get(4)?,
                         best_epoch: row.try_get(5)?,
                         created_at: row.try_get(6)?,
@@ -100,6 +102,7 @@ impl Reader {
                         version: row.try_get(9)?,
                         sweeps: parse(row, 10)?,
                         folder: base.join(row.try_get::<&str, _>(11)?),
+                        format: row.try_get(12)?,
                     })
                 })
                 .collect::<Result<Vec<_>, _>>()

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::Row;
 
 use super::{Reader, parse};
-use crate::{StoreError, SweepId};
+use crate::{StoreError, SweepId, disk};
 use imbalance::shown::cut;
 use imbalance::threshold::Policy;
 use plan::Recorded;
@@ -54,6 +54,8 @@ pub struct SweepRun {
     pub seed: i64,
     /// JSON object of every other axis.
     pub params: String,
+    /// Its `plan::FORMAT`: runs of different formats were not made by the same rules.
+    pub format: u32,
 }
 
 /// What decides a run of a sweep, as it was asked for.
@@ -132,7 +134,7 @@ impl Reader {
         .bind(sweep)
         .fetch_all(self.connected().await?)
         .await
-        .and_then(|rows| rows.iter().map(|row| parse(row, 0)).collect());
+        .and_then(|rows| rows.iter().map(|row| disk::policy(row, 0)).collect());
         self.told(rows)
     }
 
@@ -148,7 +150,7 @@ impl Reader {
         .bind(sweep)
         .fetch_all(self.connected().await?)
         .await
-        .and_then(|rows| rows.iter().map(|row| Ok((parse(row, 0)?, row.try_get(1)?))).collect());
+        .and_then(|rows| rows.iter().map(|row| Ok((disk::facts(row, 0)?, row.try_get(1)?))).collect());
         self.told(rows)
     }
 
@@ -158,7 +160,7 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn sweep_runs(&mut self, sweep: SweepId) -> Result<Vec<SweepRun>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params
+            "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format
              FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
         )
         .bind(sweep)
@@ -182,7 +184,7 @@ impl Reader {
         .and_then(|rows| {
             let config = |row| {
                 let folder = base.join(Row::try_get::<String, _>(row, 2)?);
-                Ok(SweepConfig { config: parse(row, 0)?, pos_weight: parse(row, 1)?, folder })
+                Ok(SweepConfig { config: disk::config(row, 0)?, pos_weight: parse(row, 1)?, folder })
             };
             rows.iter().map(config).collect()
         });

@@ -67,7 +67,7 @@ async fn a_recorded_result_stays_until_the_new_training_has_succeeded() {
     let before = (bed.rows("leaderboard", &name).await, bed.rows("leaderboard", &other).await);
     bed.writer.retrain(bed.sweep, &name).await.unwrap();
     bed.writer.retrain(bed.sweep, &name).await.unwrap();
-    assert_eq!(bed.writer.retraining().await.unwrap(), [name.clone()]);
+    assert_eq!(bed.writer.retraining().await.unwrap(), std::slice::from_ref(&name));
     assert_eq!(bed.status().await, [1, 0, 1, 0]);
     let missing = bed.writer.missing(bed.sweep, false).await.unwrap();
     let told: Vec<_> = missing.iter().map(|missing| (&missing.job.run, missing.job.attempt, missing.failures)).collect();

@@ -27,8 +27,8 @@ pub fn facts() -> DataFacts {
         labels: LABELS.map(str::to_owned).to_vec(),
         input: InputShape::Features { width: 3 },
         train: counts(700, [59, 203, 119, 328]),
-        val: counts(150, [13, 43, 25, 70]),
-        test: counts(150, [13, 44, 25, 70]),
+        val: counts(150, [13, 43, 0, 70]),
+        test: counts(150, [13, 43, 0, 70]),
         folder: "sweep.cache/c0ffee".into(),
     }
 }
@@ -132,13 +132,14 @@ impl Journal {
         self.records.push(Record { s, t: 1_700_000_000.0 + s as f64, event });
     }
 
-    /// One attempt from epoch `from`, as a worker writes it: every number depends on (run, epoch, split, policy) only.
+    /// One attempt that goes on after `from` epochs, as a worker writes it: it tells the whole story, and every number depends on (run, epoch,
+    /// split, policy) only.
     pub fn attempt(&mut self, run: &PlannedRun, attempt: u32, from: usize, policies: &[Policy]) {
         let (r, a) = (run.fingerprint.clone(), attempt);
         self.push(Event::Begin { r: r.clone(), a, from: (from > 0).then_some(from) });
         let epochs = run.config.train.epochs;
         let before = self.records.len();
-        for epoch in from..epochs {
+        for epoch in 0..epochs {
             self.push(Event::Epoch {
                 r: r.clone(),
                 a,
@@ -186,8 +187,9 @@ pub fn ranking(r: &Fingerprint, epoch: usize, split: SplitName) -> Ranking {
     let mut four = || (0..4).map(|_| rng.uniform()).collect::<Vec<f64>>();
     // no positives of the third label: undefined
     let mut ap: Vec<Option<f64>> = four().into_iter().map(Some).collect();
-    ap[2] = None;
-    Ranking { ap, auc: four().into_iter().map(Some).collect(), mean_score: four() }
+    let mut auc: Vec<Option<f64>> = four().into_iter().map(Some).collect();
+    (ap[2], auc[2]) = (None, None);
+    Ranking { ap, auc, mean_score: four() }
 }
 
 pub fn best_epoch(r: &Fingerprint, epochs: usize) -> usize {

@@ -1,4 +1,5 @@
 mod again;
 mod fixture;
 mod readers;
+mod refuse;
 mod writer;

@@ -1,5 +1,6 @@
 //! Rows waiting for their multi-row inserts: a call of `ingest` costs a handful of calls of SQLite, however many records it brings.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnection;
@@ -22,8 +23,9 @@ pub(super) struct Batch {
     draws: Vec<DrawnRow>,
     rankings: Vec<RankingRow>,
     label_rankings: Vec<LabelRankingRow>,
+    /// In the order of their arrival; one that came again is where it was at first, with its last numbers.
     evaluations: Vec<EvaluationRow>,
-    counts: Vec<CountRow>,
+    placed: HashMap<(i64, i64, SplitName, i64), usize>,
     /// Runs whose best epoch may have changed.
     ranked: Vec<i64>,
     /// Run, attempt and how many records it told.
@@ -80,14 +82,9 @@ struct EvaluationRow {
     attempt: u32,
     samples_f1: f64,
     subset_accuracy: f64,
-}
-
-struct CountRow {
-    /// Index into `evaluations`.
-    evaluation: usize,
-    label: i64,
-    threshold: f32,
-    counts: Counts,
+    labels: Arc<[i64]>,
+    thresholds: Vec<f32>,
+    counts: Vec<Counts>,
 }
 
 /// Mean over the labels for which the metric is defined.
@@ -97,7 +94,8 @@ fn mean(values: &[Option<f64>]) -> Option<f64> {
 }
 
 impl Batch {
-    /// Adds an `Epoch`, `Drawn`, `Rank` or `Eval`; `false` where its vectors do not have one value a label. `policy` is the row id of an `Eval`'s policy.
+    /// Adds an `Epoch`, `Drawn`, `Rank` or `Eval`; `false` where its vectors do not have one value per label. `policy` is the row id of
+    /// an `Eval`'s policy. What comes again replaces what came before.
     pub fn add(&mut self, run: &KnownRun, event: &Event, policy: i64, time: f64) -> bool {
         match event {
             Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, .. } => {
@@ -106,7 +104,7 @@ impl Batch {
                 true
             }
             Event::Drawn { a, drawn, .. } => {
-                let (drawn, labels) = (drawn.clone(), Arc::clone(&run.labels));
+                let (drawn, labels) = (drawn.clone(), Arc::clone(&run.data.labels));
                 let whole = drawn.prevalence.len() == labels.len();
                 if whole {
                     self.draws.push(DrawnRow { run: run.id, attempt: *a, drawn, labels });
@@ -115,11 +113,11 @@ impl Batch {
             }
             Event::Rank { a, epoch, split, ranking, .. } => self.add_ranking(run, *a, *epoch, *split, ranking),
             Event::Eval { a, epoch, split, thresholds, counts, samples_f1, subset_accuracy, .. } => {
-                if thresholds.len() != run.labels.len() || counts.len() != run.labels.len() {
+                let labels = Arc::clone(&run.data.labels);
+                if thresholds.len() != labels.len() || counts.len() != labels.len() {
                     return false;
                 }
-                let evaluation = self.evaluations.len();
-                self.evaluations.push(EvaluationRow {
+                let row = EvaluationRow {
                     run: run.id,
                     epoch: *epoch as i64,
                     split: *split,
@@ -127,9 +125,15 @@ impl Batch {
                     attempt: *a,
                     samples_f1: *samples_f1,
                     subset_accuracy: *subset_accuracy,
-                });
-                let rows = run.labels.iter().zip(thresholds).zip(counts);
-                self.counts.extend(rows.map(|((&label, &threshold), &counts)| CountRow { evaluation, label, threshold, counts }));
+                    labels,
+                    thresholds: thresholds.clone(),
+                    counts: counts.clone(),
+                };
+                let at = *self.placed.entry((row.run, row.epoch, row.split, policy)).or_insert(self.evaluations.len());
+                match self.evaluations.get_mut(at) {
+                    Some(before) => *before = row,
+                    None => self.evaluations.push(row),
+                }
                 true
             }
             _ => false,
@@ -137,14 +141,14 @@ impl Batch {
     }
 
     fn add_ranking(&mut self, run: &KnownRun, attempt: u32, epoch: usize, split: SplitName, ranking: &Ranking) -> bool {
-        let labels = run.labels.len();
+        let labels = run.data.labels.len();
         if [ranking.ap.len(), ranking.auc.len(), ranking.mean_score.len()] != [labels; 3] {
             return false;
         }
         let epoch = epoch as i64;
         let (macro_ap, macro_auc) = (mean(&ranking.ap), mean(&ranking.auc));
         self.rankings.push(RankingRow { run: run.id, epoch, split, attempt, macro_ap, macro_auc });
-        self.label_rankings.extend(run.labels.iter().enumerate().map(|(i, &label)| LabelRankingRow {
+        self.label_rankings.extend(run.data.labels.iter().enumerate().map(|(i, &label)| LabelRankingRow {
             run: run.id,
             epoch,
             split,
@@ -179,6 +183,7 @@ impl Batch {
             query.push_bind(run).push(", ").push_bind(attempt).push(", coalesce(device, ''), id, ");
             query.push_bind(from).push(", ").push_bind(time).push(" FROM journals WHERE id = ").push_bind(journal);
             query.push(" ON CONFLICT (run, attempt) DO UPDATE SET journal = excluded.journal, from_epoch = excluded.from_epoch");
+            query.push(" WHERE coalesce(attempts.journal, excluded.journal) = excluded.journal");
             statements.ended().await?;
         }
         let into = "INSERT OR REPLACE INTO epochs (run, epoch, attempt, train_loss, val_loss, learning_rate, seconds, images_per_s, finished_at) ";
@@ -203,7 +208,7 @@ impl Batch {
             to.push_bind(row.ap).push_bind(row.auc).push_bind(row.mean_score);
         };
         statements.insert(into, 7, &batch.label_rankings, bind).await?;
-        statements.insert_evaluations(&batch.evaluations, &batch.counts).await?;
+        statements.insert_evaluations(&batch.evaluations).await?;
         for run in batch.ranked {
             let query = statements.begin();
             query.push("UPDATE runs SET best_epoch = (SELECT epoch FROM rankings WHERE run = ").push_bind(run);
@@ -288,7 +293,7 @@ impl Statements<'_> {
     }
 
     /// Evaluations get their row ids here: there is one writer, so the next free ones are known.
-    async fn insert_evaluations(&mut self, evaluations: &[EvaluationRow], counts: &[CountRow]) -> Result<(), sqlx::Error> {
+    async fn insert_evaluations(&mut self, evaluations: &[EvaluationRow]) -> Result<(), sqlx::Error> {
         if evaluations.is_empty() {
             return Ok(());
         }
@@ -301,12 +306,17 @@ impl Statements<'_> {
         };
         self.insert(into, 8, &numbered, bind).await?;
         let into = "INSERT INTO label_counts (evaluation, label, threshold, tp, fp, fn, tn) ";
-        let bind = |row: &CountRow, to: &mut Values<'_>| {
-            to.push_bind(first + row.evaluation as i64).push_bind(row.label).push_bind(f64::from(row.threshold));
-            for count in [row.counts.tp, row.counts.fp, row.counts.fn_, row.counts.tn] {
+        let of = |(id, row): &(i64, &EvaluationRow)| -> Vec<(i64, i64, f32, Counts)> {
+            let counts = row.labels.iter().zip(&row.thresholds).zip(&row.counts);
+            counts.map(|((&label, &threshold), &counts)| (*id, label, threshold, counts)).collect()
+        };
+        let counts: Vec<_> = numbered.iter().flat_map(of).collect();
+        let bind = |(id, label, threshold, counts): &(i64, i64, f32, Counts), to: &mut Values<'_>| {
+            to.push_bind(*id).push_bind(*label).push_bind(f64::from(*threshold));
+            for count in [counts.tp, counts.fp, counts.fn_, counts.tn] {
                 to.push_bind(count as i64);
             }
         };
-        self.insert(into, 7, counts, bind).await
+        self.insert(into, 7, &counts, bind).await
     }
 }

@@ -8,19 +8,79 @@ use sqlx::{Connection, Row};
 use super::again::replace;
 use super::attempt::settle;
 use super::batch::Batch;
+use super::refuse::{refuse, unusable_journal};
 use super::{Known, KnownRun, Writer, transaction};
 use crate::{StoreError, now, word};
 use plan::Fingerprint;
-use protocol::{Event, Outcome, Record};
+use protocol::{Event, Outcome, Record, check};
+
+/// What the records of one call came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ingested {
+    /// What became of each `End`, in their order: the store's word counts, whatever the worker says.
+    pub verdicts: Vec<Verdict>,
+    /// The record that cannot be used, if there is one: nothing behind it was stored, nor will be.
+    pub refused: Option<Refused>,
+}
+
+/// How an attempt has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Index of its `End` among the records.
+    pub at: usize,
+    pub outcome: Outcome,
+    pub why: String,
+}
+
+/// A record that cannot be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// Its index among the records.
+    pub at: usize,
+    pub why: String,
+}
 
 impl Writer {
     /// Stores records of one journal and how far it is read, in one transaction; records seen before change nothing.
     /// `End` with `Ok` makes the run `succeeded` if its rows are complete; if they are not, the attempt counts as crashed.
     /// The first success wins: rows of later attempts at a succeeded run, and of attempts older than the rows there, are not taken.
     ///
+    /// A record that cannot be true, or that SQLite does not take, costs its attempt (it has crashed) and ends the journal.
+    ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn ingest(&mut self, journal: &str, offset: u64, next: u64, records: &[Record]) -> Result<(), StoreError> {
+    pub async fn ingest(&mut self, journal: &str, offset: u64, next: u64, records: &[Record]) -> Result<Ingested, StoreError> {
+        match self.ingest_all(journal, offset, next, records).await {
+            Err(error) if error.is_about_a_value() => {}
+            other => return other,
+        }
+        // One of them does not fit the tables, which the checks should have seen: each by itself, up to that one.
+        let mut all = Ingested::default();
+        for (at, record) in records.iter().enumerate() {
+            // How far the journal is read is known at the end only; until then its records are told apart by their numbers.
+            let last = at + 1 == records.len();
+            let one = std::slice::from_ref(record);
+            let ingested = match self.ingest_all(journal, if last { offset } else { 0 }, record.s + 1, one).await {
+                Ok(ingested) => ingested,
+                Err(error) if error.is_about_a_value() => {
+                    let what = format!("record {} ({}) cannot be stored: {error}", record.s, record.event.kind());
+                    let why = unusable_journal(journal, &what);
+                    let guilty = record.event.attempt().map(|(run, attempt)| (run.clone(), attempt));
+                    self.refuse(journal, guilty.as_ref(), &why).await?;
+                    Ingested { refused: Some(Refused { at: 0, why }), ..Ingested::default() }
+                }
+                Err(error) => return Err(error),
+            };
+            all.verdicts.extend(ingested.verdicts.into_iter().map(|verdict| Verdict { at, ..verdict }));
+            if let Some(refused) = ingested.refused {
+                all.refused = Some(Refused { at, ..refused });
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn ingest_all(&mut self, journal: &str, offset: u64, next: u64, records: &[Record]) -> Result<Ingested, StoreError> {
         transaction!(self, |tx, known| {
             let row = sqlx::query(
                 "INSERT INTO journals (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id, next_seq",
@@ -30,30 +90,48 @@ impl Writer {
             .await?;
             let (id, seen): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
             let mut ingest = Ingest { tx, known, journal: id, batch: Batch::default(), attempts: HashMap::new() };
-            for record in records.iter().filter(|record| record.s as i64 >= seen) {
-                ingest.record(record).await?;
+            let mut ingested = Ingested::default();
+            for (at, record) in records.iter().enumerate().filter(|(_, record)| record.s as i64 >= seen) {
+                match ingest.record(record).await? {
+                    Taken::Silently => {}
+                    Taken::Ended(outcome, why) => ingested.verdicts.push(Verdict { at, outcome, why }),
+                    Taken::Refused(what) => {
+                        let what = format!("record {} ({}): {what}", record.s, record.event.kind());
+                        ingested.refused = Some(Refused { at, why: unusable_journal(journal, &what) });
+                        break;
+                    }
+                }
             }
             ingest.flush().await?;
+            if let Some(Refused { at, why }) = &ingested.refused {
+                let guilty = match records[*at].event.attempt() {
+                    Some((run, attempt)) => Self::run(known, tx, run).await?.map(|run| (run.id, attempt)),
+                    None => None,
+                };
+                refuse(tx, id, guilty, why).await?;
+            }
             sqlx::query("UPDATE journals SET position = max(position, ?2), next_seq = max(next_seq, ?3) WHERE id = ?1")
                 .bind(id)
                 .bind(offset as i64)
                 .bind(next as i64)
                 .execute(&mut *tx)
                 .await?;
+            ingested
         })
     }
 
-    /// How far `journal` has been read: (byte offset, next sequence number).
+    /// How far `journal` has been read: (byte offset, next sequence number), and whether nothing more is to be read of it.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn journal_position(&mut self, journal: &str) -> Result<(u64, u64), StoreError> {
-        let row: Option<(i64, i64)> = sqlx::query_as("SELECT position, next_seq FROM journals WHERE name = ?")
-            .bind(journal)
-            .fetch_optional(&mut self.connection)
-            .await
-            .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
-        Ok(row.map_or((0, 0), |(offset, next)| (offset as u64, next as u64)))
+    pub async fn journal_position(&mut self, journal: &str) -> Result<(u64, u64, bool), StoreError> {
+        let row: Option<(i64, i64, bool)> =
+            sqlx::query_as("SELECT position, next_seq, fault IS NOT NULL FROM journals WHERE name = ?")
+                .bind(journal)
+                .fetch_optional(&mut self.connection)
+                .await
+                .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
+        Ok(row.map_or((0, 0, false), |(offset, next, refused)| (offset as u64, next as u64, refused)))
     }
 
     /// Stores evaluations that the controller computed from kept scores (`Rank` and `Eval`; anything else is passed over).
@@ -85,6 +163,36 @@ struct Arriving {
     records: i64,
 }
 
+/// What became of a record.
+enum Taken {
+    /// It is stored, or there is nothing to store of it.
+    Silently,
+    /// An attempt's end, and how the store sees it.
+    Ended(Outcome, String),
+    /// It cannot be used, and why.
+    Refused(String),
+}
+
+/// Most characters that are kept of what a worker says about itself or its runs.
+const LONGEST: usize = 4000;
+
+/// Foreign text, cut and without control characters: what is stored of it harms no screen.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len().min(LONGEST));
+    for (at, character) in text.chars().enumerate() {
+        match character {
+            _ if at == LONGEST => {
+                plain.push_str(" ...");
+                break;
+            }
+            '\n' | '\t' => plain.push(character),
+            _ if character.is_control() => plain.extend(character.escape_default()),
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
 /// Writes down how an attempt ended: run, attempt, time, outcome, why.
 macro_rules! ended {
     () => {
@@ -102,51 +210,56 @@ struct Ingest<'a> {
 }
 
 impl Ingest<'_> {
-    async fn record(&mut self, record: &Record) -> Result<(), sqlx::Error> {
-        match &record.event {
-            Event::Open { worker, pid, host, device, threads, version, .. } => {
+    async fn record(&mut self, record: &Record) -> Result<Taken, sqlx::Error> {
+        // For display only, and never in the future, whatever the worker's clock says.
+        let time = if record.t.is_finite() { record.t.clamp(0.0, now()) } else { now() };
+        let Some((run, attempt)) = record.event.attempt() else {
+            if let Event::Open { worker, pid, host, device, threads, version, .. } = &record.event {
                 sqlx::query(
                     "UPDATE journals SET worker = ?2, pid = ?3, host = ?4, device = ?5, threads = ?6, version = ?7 WHERE id = ?1",
                 )
                 .bind(self.journal)
-                .bind(worker)
+                .bind(plain(worker))
                 .bind(pid)
-                .bind(host)
-                .bind(device)
-                .bind(*threads as i64)
-                .bind(version)
+                .bind(plain(host))
+                .bind(plain(device))
+                .bind(u32::try_from(*threads).unwrap_or(u32::MAX))
+                .bind(plain(version))
                 .execute(&mut *self.tx)
                 .await?;
             }
-            Event::Hb { .. } | Event::Close { .. } => {}
-            Event::Begin { r, a, from } => {
-                let Some(run) = self.run(r).await? else { return Ok(()) };
-                self.batch.begin(run.id, *a, self.journal, *from, record.t);
+            return Ok(Taken::Silently);
+        };
+        let Some(run) = self.run(run).await? else { return Ok(Taken::Silently) };
+        if let Err(why) = check::fits(&record.event, &run.expected()) {
+            return Ok(Taken::Refused(why));
+        }
+        match &record.event {
+            Event::Begin { from, .. } => self.batch.begin(run.id, attempt, self.journal, *from, time),
+            Event::End { st, n, why, .. } => {
+                self.flush().await?;
+                return self.end(&run, attempt, *st, *n, &plain(why), time).await;
             }
-            Event::Epoch { r, a, .. } | Event::Drawn { r, a, .. } | Event::Rank { r, a, .. } | Event::Eval { r, a, .. } => {
-                let Some(run) = self.run(r).await? else { return Ok(()) };
-                let taken = {
-                    let arriving = self.arriving(&run, *a).await?;
-                    arriving.records += 1;
-                    arriving.taken
-                };
-                if taken {
-                    let policy = match &record.event {
-                        Event::Eval { policy, .. } => Writer::policy(self.known, self.tx, policy).await?,
-                        _ => 0,
-                    };
-                    if !self.batch.add(&run, &record.event, policy, record.t) {
-                        tracing::warn!(run = r.short(), seq = record.s, "a record without one value a label; passed over");
+            event => {
+                let policy = match event {
+                    Event::Eval { policy, .. } => {
+                        let known = Writer::known_policy(self.known, self.tx, policy).await?;
+                        let Some(ordered) = known.filter(|policy| run.policies.contains(policy)) else {
+                            let name: String = policy.to_string().chars().take(80).collect();
+                            return Ok(Taken::Refused(format!("policy {name:?} was not ordered")));
+                        };
+                        ordered
                     }
+                    _ => 0,
+                };
+                let arriving = self.arriving(&run, attempt).await?;
+                arriving.records += 1;
+                if arriving.taken && !self.batch.add(&run, event, policy, time) {
+                    return Ok(Taken::Refused("it does not have one value per label".to_owned()));
                 }
             }
-            Event::End { r, a, st, n, why } => {
-                let Some(run) = self.run(r).await? else { return Ok(()) };
-                self.flush().await?;
-                self.end(&run, *a, *st, *n, why, record.t).await?;
-            }
         }
-        Ok(())
+        Ok(Taken::Silently)
     }
 
     async fn run(&mut self, run: &Fingerprint) -> Result<Option<KnownRun>, sqlx::Error> {
@@ -157,15 +270,20 @@ impl Ingest<'_> {
         Ok(found)
     }
 
-    /// Looks up once a call whether the attempt's rows are taken: not after a success, and not those of an older attempt than the owner.
+    /// Looks up once per call whether the attempt's rows are taken: not after a success, not those of an older attempt than the owner, and
+    /// not those of an attempt that has crashed or that another journal tells of.
     async fn arriving(&mut self, run: &KnownRun, attempt: u32) -> Result<&mut Arriving, sqlx::Error> {
         let key = (run.id, attempt);
         if !self.attempts.contains_key(&key) {
-            let owner = sqlx::query("UPDATE runs SET owner = ?2 WHERE id = ?1 AND state <> 'succeeded' AND owner <= ?2")
-                .bind(run.id)
-                .bind(attempt)
-                .execute(&mut *self.tx)
-                .await?;
+            let owner = sqlx::query(
+                "UPDATE runs SET owner = ?2 WHERE id = ?1 AND state <> 'succeeded' AND owner <= ?2 AND NOT EXISTS
+                 (SELECT 1 FROM attempts WHERE run = ?1 AND attempt = ?2 AND (outcome = 'crashed' OR journal <> ?3))",
+            )
+            .bind(run.id)
+            .bind(attempt)
+            .bind(self.journal)
+            .execute(&mut *self.tx)
+            .await?;
             self.attempts.insert(key, Arriving { taken: owner.rows_affected() == 1, records: 0 });
         }
         Ok(self.attempts.entry(key).or_insert(Arriving { taken: false, records: 0 }))
@@ -189,9 +307,12 @@ impl Ingest<'_> {
         n: u64,
         why: &str,
         time: f64,
-    ) -> Result<(), sqlx::Error> {
-        let (missing, settled) = self.standing(run.id, attempt, n).await?;
-        let (outcome, why) = match (outcome, missing) {
+    ) -> Result<Taken, sqlx::Error> {
+        let standing = self.standing(run.id, attempt, n).await?;
+        if standing.over {
+            return Ok(Taken::Silently);
+        }
+        let (outcome, why) = match (outcome, standing.missing) {
             (Outcome::Ok, Some(what)) => (Outcome::Crashed, format!("the worker reported success, but {what}")),
             (outcome, _) => (outcome, why.to_owned()),
         };
@@ -202,9 +323,11 @@ impl Ingest<'_> {
                 ended!(),
                 "UPDATE runs SET state = 'succeeded', winner = ?2, finished_at = ?3 WHERE id = ?1 AND state <> 'succeeded';
                  DELETE FROM evaluations WHERE id IN (SELECT e.id FROM runs r JOIN evaluations e ON e.run = r.id
-                 WHERE r.id = ?1 AND r.winner = ?2 AND e.split = 'test' AND e.epoch NOT IN (r.best_epoch, r.epochs - 1));
-                 DELETE FROM rankings WHERE run = ?1 AND split = 'test' AND EXISTS (SELECT 1 FROM runs r
-                 WHERE r.id = ?1 AND r.winner = ?2 AND rankings.epoch NOT IN (r.best_epoch, r.epochs - 1))"
+                 WHERE r.id = ?1 AND r.winner = ?2 AND (e.attempt <> ?2 OR e.split = 'test' AND e.epoch NOT IN (r.best_epoch, r.epochs - 1)));
+                 DELETE FROM rankings WHERE run = ?1 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.winner = ?2 AND
+                 (rankings.attempt <> ?2 OR rankings.split = 'test' AND rankings.epoch NOT IN (r.best_epoch, r.epochs - 1)));
+                 DELETE FROM epochs WHERE run = ?1 AND attempt <> (SELECT winner FROM runs WHERE id = ?1);
+                 DELETE FROM draws WHERE run = ?1 AND attempt <> (SELECT winner FROM runs WHERE id = ?1)"
             )
         } else {
             ended!()
@@ -218,40 +341,43 @@ impl Ingest<'_> {
             .execute(&mut *self.tx)
             .await?;
         if outcome == Outcome::Ok {
-            return replace(self.known, self.tx, run.id).await;
+            replace(self.known, self.tx, run.id).await?;
+            return Ok(Taken::Ended(outcome, why));
         }
         // The controller may have given its own verdict already; then the state of the run is settled.
-        if settled {
-            return Ok(());
+        if !standing.settled {
+            settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await?;
         }
-        settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await
+        Ok(Taken::Ended(outcome, why))
     }
 
-    /// Whether the attempt's end is recorded already, and what is missing of a run that claims to be done: all its records, an epoch row, ranking and evaluation of each epoch on val,
-    /// and of the best and the last one on test. (A policy that only a later sweep asks for is no part of the run.)
-    async fn standing(&mut self, run: i64, attempt: u32, n: u64) -> Result<(Option<String>, bool), sqlx::Error> {
+    /// Where an attempt is that claims to have ended.
+    async fn standing(&mut self, run: i64, attempt: u32, n: u64) -> Result<Standing, sqlx::Error> {
+        // An attempt tells the whole story: rows of others do not count.
         let row = sqlx::query(
-            "SELECT r.state = 'succeeded', r.epochs,
-                    (SELECT records FROM attempts WHERE run = r.id AND attempt = ?2),
-                    (SELECT count(*) FROM epochs WHERE run = r.id AND epoch < r.epochs),
-                    (SELECT count(*) FROM rankings WHERE run = r.id AND split = 'val' AND epoch < r.epochs),
-                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND split = 'val' AND epoch < r.epochs),
-                    (SELECT count(*) FROM rankings WHERE run = r.id AND split = 'test' AND epoch IN (r.best_epoch, r.epochs - 1)),
-                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND split = 'test' AND epoch IN (r.best_epoch, r.epochs - 1)),
-                    CASE WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END,
-                    EXISTS (SELECT 1 FROM attempts WHERE run = r.id AND attempt = ?2 AND outcome IS NOT NULL)
-             FROM runs r WHERE r.id = ?1",
+            "SELECT r.state = 'succeeded', r.epochs, a.records,
+                    (SELECT count(*) FROM epochs WHERE run = r.id AND attempt = ?2 AND epoch < r.epochs),
+                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < r.epochs),
+                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < r.epochs),
+                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = ?2 AND split = 'test'
+                     AND epoch IN (r.best_epoch, r.epochs - 1)),
+                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = ?2 AND split = 'test'
+                     AND epoch IN (r.best_epoch, r.epochs - 1)),
+                    CASE WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END, a.outcome, coalesce(a.journal <> ?3, 0)
+             FROM runs r LEFT JOIN attempts a ON a.run = r.id AND a.attempt = ?2 WHERE r.id = ?1",
         )
         .bind(run)
         .bind(attempt)
+        .bind(self.journal)
         .fetch_one(&mut *self.tx)
         .await?;
         let number = |column: usize| row.try_get::<Option<i64>, _>(column).map(Option::unwrap_or_default);
         let (epochs, tested) = (number(1)?, number(8)?);
         // Its own rows were not taken where another attempt has won; it has nothing to complete.
         let won = row.try_get::<bool, _>(0)?;
+        let told = i64::try_from(n).unwrap_or(i64::MAX);
         let wanted = [
-            ("records", number(2)?, n as i64, true),
+            ("records", number(2)?, told, true),
             ("epochs", number(3)?, epochs, !won),
             ("val rankings", number(4)?, epochs, !won),
             ("epochs with val evaluations", number(5)?, epochs, !won),
@@ -259,6 +385,21 @@ impl Ingest<'_> {
             ("epochs with test evaluations", number(7)?, tested, !won),
         ];
         let short = wanted.iter().find(|(_, found, wanted, counts)| *counts && found != wanted);
-        Ok((short.map(|(what, found, wanted, _)| format!("{found} of {wanted} {what} arrived")), row.try_get(9)?))
+        let missing = short.map(|(what, found, wanted, _)| format!("{found} of {wanted} {what} arrived"));
+        let outcome: Option<String> = row.try_get(9)?;
+        let verdicts = [Outcome::Killed, Outcome::Hung, Outcome::Timeout, Outcome::Lost].map(|verdict| word(&verdict));
+        let over = outcome.as_ref().is_some_and(|outcome| !verdicts.contains(outcome)) || row.try_get(10)?;
+        Ok(Standing { missing, settled: outcome.is_some(), over })
     }
+}
+
+/// Where an attempt is.
+struct Standing {
+    /// What is missing of a run that claims to be done: all its records, an epoch row, ranking and evaluation of each epoch on val, and
+    /// of the best and the last one on test. (A policy that only a later sweep asks for is no part of the run.)
+    missing: Option<String>,
+    /// The controller has given its verdict.
+    settled: bool,
+    /// Its worker has ended it before, or its records could not be used, or another journal tells of it: what comes now changes nothing.
+    over: bool,
 }

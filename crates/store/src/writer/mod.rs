@@ -5,6 +5,7 @@ mod attempt;
 mod batch;
 mod import;
 mod ingest;
+mod refuse;
 mod sweep;
 
 use std::collections::HashMap;
@@ -15,12 +16,15 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
 pub use again::FailedForData;
+pub use ingest::{Ingested, Refused, Verdict};
+pub use refuse::unusable_journal;
 
 use super::lock::Lock;
-use super::{StoreError, open};
+use super::{StoreError, disk, open};
 use imbalance::threshold::Policy;
-use plan::Fingerprint;
+use plan::{DataFacts, Fingerprint};
 use protocol::Job;
+use protocol::check::Expected;
 
 /// A run that still needs a worker.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Missing {
     pub failures: u32,
     /// Runs with equal numbers may train together.
     pub bundle: usize,
+    /// `plan::FORMAT` of the program that planned the run.
+    pub format: u32,
 }
 
 /// The one process that writes. Holds `<db>.lock` (flock) as long as it lives.
@@ -47,14 +53,33 @@ pub struct Writer {
 #[derive(Default)]
 struct Known {
     runs: HashMap<Fingerprint, KnownRun>,
-    labels: HashMap<i64, Arc<[i64]>>,
+    data: HashMap<i64, Arc<KnownData>>,
     policies: HashMap<String, i64>,
 }
 
 #[derive(Clone)]
 struct KnownRun {
     id: i64,
+    epochs: usize,
+    /// Row ids of the policies that the sweeps with this run ask for, and under which the run that it replaces was evaluated.
+    policies: Arc<[i64]>,
+    data: Arc<KnownData>,
+}
+
+struct KnownData {
+    /// Row ids of the labels.
     labels: Arc<[i64]>,
+    /// `None` where they cannot be read any more.
+    facts: Option<DataFacts>,
+}
+
+impl KnownRun {
+    /// What its records have to fit.
+    fn expected(&self) -> Expected<'_> {
+        let facts = self.data.facts.as_ref();
+        let (val, test) = (facts.map(|facts| &facts.val), facts.map(|facts| &facts.test));
+        Expected { epochs: self.epochs, labels: self.data.labels.len(), val, test }
+    }
 }
 
 impl Writer {
@@ -104,27 +129,48 @@ impl Writer {
         if let Some(found) = known.runs.get(run) {
             return Ok(Some(found.clone()));
         }
-        let Some(row) =
-            sqlx::query("SELECT id, data FROM runs WHERE fingerprint = ?").bind(&run.0).fetch_optional(&mut *connection).await?
-        else {
-            return Ok(None);
-        };
-        let (id, data): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-        let labels = match known.labels.get(&data) {
-            Some(labels) => Arc::clone(labels),
+        let row = sqlx::query(
+            "SELECT r.id, r.data, r.epochs, (SELECT json_group_array(policy) FROM (
+                 SELECT p.policy FROM sweep_runs w JOIN sweep_policies p ON p.sweep = w.sweep WHERE w.run = r.id OR w.again = r.id
+                 UNION SELECT e.policy FROM evaluations e WHERE e.run = r.replaces))
+             FROM runs r WHERE r.fingerprint = ?",
+        );
+        let Some(row) = row.bind(&run.0).fetch_optional(&mut *connection).await? else { return Ok(None) };
+        let (id, data, epochs): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let policies: Vec<i64> = super::reader::parse(&row, 3)?;
+        let data = match known.data.get(&data) {
+            Some(data) => Arc::clone(data),
             None => {
-                let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM labels WHERE data = ? ORDER BY position")
+                let labels: Vec<i64> = sqlx::query_scalar("SELECT id FROM labels WHERE data = ? ORDER BY position")
                     .bind(data)
                     .fetch_all(&mut *connection)
                     .await?;
-                let ids: Arc<[i64]> = ids.into();
-                known.labels.insert(data, Arc::clone(&ids));
-                ids
+                let facts: String =
+                    sqlx::query_scalar("SELECT facts FROM datasets WHERE id = ?").bind(data).fetch_one(&mut *connection).await?;
+                let new = Arc::new(KnownData { labels: labels.into(), facts: disk::facts_of(&facts).ok() });
+                known.data.insert(data, Arc::clone(&new));
+                new
             }
         };
-        let found = KnownRun { id, labels };
+        let found = KnownRun { id, epochs: usize::try_from(epochs).unwrap_or(0), policies: policies.into(), data };
         known.runs.insert(run.clone(), found.clone());
         Ok(Some(found))
+    }
+
+    /// Row id of a policy that is there.
+    async fn known_policy(
+        known: &mut Known,
+        connection: &mut SqliteConnection,
+        policy: &Policy,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let name = policy.to_string();
+        if let Some(&id) = known.policies.get(&name) {
+            return Ok(Some(id));
+        }
+        let id: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM policies WHERE name = ?").bind(&name).fetch_optional(connection).await?;
+        known.policies.extend(id.map(|id| (name, id)));
+        Ok(id)
     }
 
     /// Row id of a policy, added if it is new.
@@ -135,7 +181,7 @@ impl Writer {
         }
         sqlx::query("INSERT INTO policies (name, json) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")
             .bind(&name)
-            .bind(super::json(policy))
+            .bind(disk::policy_text(policy))
             .execute(&mut *connection)
             .await?;
         let id: i64 =

@@ -7,7 +7,7 @@ use sqlx::{Connection, Row};
 
 use super::again::policies_of_replaced;
 use super::{Known, Missing, Writer, transaction};
-use crate::{StoreError, SweepId, host, json, now};
+use crate::{StoreError, SweepId, disk, host, json, now};
 use imbalance::threshold::Policy;
 use plan::Recorded;
 use plan::{DataFacts, Fingerprint, Plan, PlannedRun};
@@ -33,6 +33,8 @@ impl Writer {
         (file, text): (&Path, &Recorded),
         base: &Path,
     ) -> Result<SweepId, sqlx::Error> {
+        // Which policies a run is evaluated under may change.
+        known.runs.clear();
         let sweep = upsert_sweep(tx, plan, file, text).await?;
         let mut data = Vec::with_capacity(plan.data.len());
         for (_, facts) in &plan.data {
@@ -194,13 +196,19 @@ async fn free_title(tx: &mut SqliteConnection, name: &str, content: &str) -> Res
 
 async fn upsert_data(tx: &mut SqliteConnection, facts: &DataFacts) -> Result<i64, sqlx::Error> {
     let facts = DataFacts { folder: PathBuf::new(), ..facts.clone() };
-    let id: i64 = sqlx::query_scalar(
-        "INSERT INTO datasets (content, facts) VALUES (?, ?) ON CONFLICT (content, facts) DO UPDATE SET facts = excluded.facts RETURNING id",
-    )
-    .bind(&facts.content)
-    .bind(json(&facts))
-    .fetch_one(&mut *tx)
-    .await?;
+    // Equal facts are one data set, whatever version of them is in the database.
+    let known: Vec<(i64, String)> = sqlx::query_as("SELECT id, facts FROM datasets WHERE content = ? ORDER BY id")
+        .bind(&facts.content)
+        .fetch_all(&mut *tx)
+        .await?;
+    if let Some((id, _)) = known.iter().find(|(_, text)| disk::facts_of(text).is_ok_and(|known| known == facts)) {
+        return Ok(*id);
+    }
+    let id: i64 = sqlx::query_scalar("INSERT INTO datasets (content, facts) VALUES (?, ?) RETURNING id")
+        .bind(&facts.content)
+        .bind(disk::facts_text(&facts))
+        .fetch_one(&mut *tx)
+        .await?;
     for (position, name) in facts.labels.iter().enumerate() {
         sqlx::query("INSERT INTO labels (data, position, name) VALUES (?, ?, ?) ON CONFLICT (data, position) DO NOTHING")
             .bind(id)
@@ -221,8 +229,8 @@ async fn insert_run(
     position: usize,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO runs (fingerprint, data, folder, arch, epochs, config, pos_weight, created_at, version)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO runs (fingerprint, data, folder, arch, epochs, config, pos_weight, created_at, version, format)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (fingerprint) DO UPDATE SET folder = excluded.folder WHERE folder <> excluded.folder",
     )
     .bind(&run.fingerprint.0)
@@ -230,10 +238,11 @@ async fn insert_run(
     .bind(folder)
     .bind(&run.config.model.arch)
     .bind(run.config.train.epochs as i64)
-    .bind(json(&run.config))
+    .bind(disk::config_text(&run.config))
     .bind(json(&run.pos_weight))
     .bind(now())
     .bind(env!("CARGO_PKG_VERSION"))
+    .bind(plan::FORMAT)
     .execute(&mut *tx)
     .await?;
     let name = &run.name;
@@ -263,7 +272,7 @@ async fn policies(connection: &mut SqliteConnection, sweep: SweepId) -> Result<V
     .bind(sweep)
     .fetch_all(&mut *connection)
     .await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, crate::reader::parse(row, 1)?))).collect()
+    rows.iter().map(|row| Ok((row.try_get(0)?, disk::policy(row, 1)?))).collect()
 }
 
 async fn missing(
@@ -278,7 +287,7 @@ async fn missing(
                 coalesce((SELECT max(attempt) FROM attempts a WHERE a.run = r.id), 0) + 1,
                 (SELECT count(*) FROM attempts a WHERE a.run = r.id AND a.outcome NOT IN ('ok', 'stopped', 'lost', 'io')
                  AND a.attempt > coalesce((SELECT winner FROM runs o WHERE o.id = r.replaces), 0)),
-                r.id, r.replaces IS NOT NULL
+                r.id, r.replaces IS NOT NULL, r.format
          FROM sweep_runs w JOIN runs r ON r.id = coalesce(w.again, w.run)
          WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
          ORDER BY w.position",
@@ -294,7 +303,7 @@ async fn missing(
             v: VERSION,
             run: Fingerprint(row.try_get(0)?),
             attempt: row.try_get(6)?,
-            config: crate::reader::parse(row, 1)?,
+            config: disk::config(row, 1)?,
             pos_weight: crate::reader::parse(row, 2)?,
             data: base.join(row.try_get::<String, _>(3)?),
             folder: PathBuf::new(),
@@ -305,7 +314,7 @@ async fn missing(
             job.policies.extend(others.into_iter().filter(|policy| !policies.contains(policy)));
         }
         let failures = if again { 0 } else { row.try_get(7)? };
-        found.push(Missing { job, failures, bundle: row.try_get::<i64, _>(4)? as usize });
+        found.push(Missing { job, failures, bundle: row.try_get::<i64, _>(4)? as usize, format: row.try_get(10)? });
     }
     Ok(found)
 }

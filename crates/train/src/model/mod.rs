@@ -60,6 +60,17 @@ pub enum ModelError {
     Candle(#[from] candle_core::Error),
 }
 
+/// Makes the layers below the head: initial weights, input, `model.hidden`.
+type MakeBody = fn(&mut Init, InputShape, &[usize]) -> Result<Box<dyn Body>, ModelError>;
+
+/// The constructor of every architecture that is trained whole: the rows of [`plan::ARCHITECTURES`] by name.
+const BODIES: &[(&str, MakeBody)] = &[
+    ("linear", |_, input, _| Ok(Box::new(linear::NoLayers::new(input)))),
+    ("mlp", |init, input, hidden| Ok(Box::new(mlp::Mlp::new(init, input, hidden)?))),
+    ("cnn", |init, input, hidden| Ok(Box::new(cnn::Cnn::new(init, input, hidden)?))),
+    ("densenet121", |init, input, _| Ok(Box::new(densenet::DenseNet::new(init, input)?))),
+];
+
 /// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit per
 /// label), unless the file brings a head for as many labels.
 ///
@@ -74,15 +85,11 @@ pub fn build(
     device: &Device,
 ) -> Result<Box<dyn Model>, ModelError> {
     let mut init = Init::new(seed, device);
-    let body: Box<dyn Body> = match config.arch.as_str() {
-        "linear" => Box::new(linear::NoLayers::new(input)),
-        "mlp" => Box::new(mlp::Mlp::new(&mut init, input, &config.hidden)?),
-        "cnn" => Box::new(cnn::Cnn::new(&mut init, input, &config.hidden)?),
-        "densenet121" => Box::new(densenet::DenseNet::new(&mut init, input)?),
-        other => {
-            return Err(ModelError::Input(format!("`{other}` cannot be trained: linear, mlp, cnn and densenet121 can")));
-        }
+    let Some((_, body)) = BODIES.iter().find(|(name, _)| *name == config.arch) else {
+        let names: Vec<&str> = BODIES.iter().map(|(name, _)| *name).collect();
+        return Err(ModelError::Input(format!("`{}` cannot be trained; these can: {}", config.arch, names.join(", "))));
     };
+    let body = body(&mut init, input, &config.hidden)?;
     let network = Network::new(init, body, config, labels, head_bias)?;
     if let Some(source) = &config.weights {
         weights::load(source, config.weights_hash.as_deref(), network.state())?;

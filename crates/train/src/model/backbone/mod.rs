@@ -51,23 +51,26 @@ impl Features {
     /// # Errors
     /// An unknown architecture, images that do not fit it; weights that do not, with the keys.
     pub fn load(arch: &str, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
-        if arch == "densenet121" {
+        if arch == DENSENET.0 {
             let mut init = Init::new(0, device);
             let net = DenseNet::new(&mut init, InputShape::Image { channels: 3, height: edge, width: edge })?;
-            weights::load_body(source, &init.state, |name| body_name(arch, name))?;
+            weights::load_body(source, &init.state, |name| body_name(DENSENET.1, str::to_owned, name))?;
             return Ok(Self { net: Net::Own(Box::new(net)) });
         }
+        let Some(Pretrained { net, head, rename, .. }) = PRETRAINED.iter().find(|row| row.name == arch) else {
+            return Err(ModelError::Input(format!("`{arch}` is no backbone")));
+        };
         // Built twice: the first one tells the names and shapes, which the file must have; the second has no variables, so that
         // no graph keeps its maps alive.
         let vars = VarMap::new();
-        net(arch, VarBuilder::from_varmap(&vars, DType::F32, device))?;
+        net(VarBuilder::from_varmap(&vars, DType::F32, device))?;
         let named = vars.data().lock().unwrap_or_else(PoisonError::into_inner);
         // ConvNeXt also asks for the response norms of its second version, and runs without them.
         let needed = named.iter().filter(|(name, _)| !name.contains(".grn."));
         let state = State { buffers: needed.map(|(name, var)| (name.clone(), var.clone())).collect(), ..State::default() };
-        weights::load_body(source, &state, |name| body_name(arch, name))?;
+        weights::load_body(source, &state, |name| body_name(head, *rename, name))?;
         let tensors = state.tensors().into_iter().collect();
-        Ok(Self { net: net(arch, VarBuilder::from_tensors(tensors, DType::F32, device))? })
+        Ok(Self { net: net(VarBuilder::from_tensors(tensors, DType::F32, device))? })
     }
 
     /// Features `[batch, width]` of images `[batch, 3, edge, edge]`.
@@ -83,31 +86,74 @@ impl Features {
     }
 }
 
-fn net(arch: &str, vb: VarBuilder<'static>) -> Result<Net, ModelError> {
-    Ok(match arch {
-        "resnet18" => Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?)),
-        "resnet50" => Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?)),
-        "convnext_tiny" => {
-            // timm's and torchvision's features are those after the norm of the head.
-            let norm = candle_nn::layer_norm(768, 1e-6, vb.pp("head.norm"))?;
-            Net::Normed(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm)
-        }
-        "dinov2_vits14" => Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?)),
-        "efficientnet_b0" => Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?)),
-        other => return Err(ModelError::Input(format!("`{other}` is no backbone"))),
-    })
+/// A backbone's constructor, and how the tensors of its published weights are called here.
+struct Pretrained {
+    /// As in [`plan::ARCHITECTURES`].
+    name: &'static str,
+    net: fn(VarBuilder<'static>) -> Result<Net, ModelError>,
+    /// Starts of the names of tensors that features do not need.
+    head: &'static [&'static str],
+    rename: fn(&str) -> String,
 }
 
+/// All but DenseNet, which is our own network without its head.
+const PRETRAINED: &[Pretrained] = &[
+    Pretrained {
+        name: "resnet18",
+        net: |vb| Ok(Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?))),
+        head: &["fc."],
+        rename: str::to_owned,
+    },
+    Pretrained {
+        name: "resnet50",
+        net: |vb| Ok(Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?))),
+        head: &["fc."],
+        rename: str::to_owned,
+    },
+    Pretrained {
+        name: "convnext_tiny",
+        net: |vb| {
+            // timm's and torchvision's features are those after the norm of the head.
+            let norm = candle_nn::layer_norm(768, 1e-6, vb.pp("head.norm"))?;
+            Ok(Net::Normed(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm))
+        },
+        head: &["head.fc."],
+        rename: str::to_owned,
+    },
+    Pretrained {
+        name: "dinov2_vits14",
+        net: |vb| Ok(Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?))),
+        head: &["head.", "mask_token"],
+        rename: str::to_owned,
+    },
+    Pretrained {
+        name: "efficientnet_b0",
+        net: |vb| Ok(Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?))),
+        head: &["classifier."],
+        rename: efficientnet::timm_name,
+    },
+];
+
+/// DenseNet's name, and the start of the names of tensors that its features do not need.
+const DENSENET: (&str, &[&str]) = ("densenet121", &["classifier."]);
+
 /// The name that a tensor of a weights file has here; `None` for one that features do not need.
-fn body_name(arch: &str, name: &str) -> Option<String> {
-    let head: &[&str] = match arch {
-        "resnet18" | "resnet50" => &["fc."],
-        "convnext_tiny" => &["head.fc."],
-        "dinov2_vits14" => &["head.", "mask_token"],
-        _ => &["classifier."],
-    };
-    if head.iter().any(|head| name.starts_with(head)) {
-        return None;
+fn body_name(head: &[&str], rename: fn(&str) -> String, name: &str) -> Option<String> {
+    (!head.iter().any(|head| name.starts_with(head))).then(|| rename(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_architecture_of_the_registry_has_a_constructor() {
+        let mut known: Vec<&str> = PRETRAINED.iter().map(|row| row.name).chain([DENSENET.0]).collect();
+        let mut wanted: Vec<&str> = plan::Backbone::all().map(|backbone| backbone.name).collect();
+        known.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(known, wanted);
+        let trained = plan::ARCHITECTURES.iter().filter(|row| row.trained.is_some()).map(|row| row.name);
+        assert_eq!(trained.collect::<Vec<_>>(), super::super::BODIES.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     }
-    Some(if arch == "efficientnet_b0" { efficientnet::timm_name(name) } else { name.to_owned() })
 }

@@ -1,0 +1,394 @@
+//! What decides a run's result, as an order carries it and the database keeps it. A key that a later version adds has a default here,
+//! which is what the runs without it did.
+
+use std::collections::BTreeMap;
+
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use imbalance::threshold;
+
+/// What decides the run's result, all defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Config {
+    pub data: Data,
+    pub model: Model,
+    pub train: Training,
+    pub loss: Choice,
+    pub pos_weight: PosWeight,
+    pub sampler: Choice,
+    pub seed: u64,
+}
+
+/// Where the rows come from and how they are divided. Paths are the user's: workers read the prepared folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Data {
+    #[serde(flatten)]
+    pub source: Source,
+    pub split: Division,
+}
+
+/// The kinds of data; nothing is trained on `imported` scores, which no order names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum Source {
+    Letters {
+        samples: u64,
+        /// (label, rate).
+        label_rates: Vec<(String, f64)>,
+        image_size: u32,
+        signal: f64,
+        seed: u64,
+    },
+    Images {
+        root: String,
+        labels: String,
+        image: Image,
+        columns: Columns,
+    },
+    Features {
+        features: String,
+        labels: String,
+        columns: Columns,
+        /// Subtract the train mean and divide by the train deviation (of the population), column by column.
+        standardize: bool,
+    },
+    Imported {
+        scores: String,
+        labels: String,
+        test_scores: Option<String>,
+        test_labels: Option<String>,
+        /// The files held logits.
+        logits: bool,
+    },
+}
+
+/// Columns of the CSV that are not labels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Columns {
+    pub path: Option<String>,
+    pub split: Option<String>,
+    pub group: Option<String>,
+    pub ignore: Vec<String>,
+}
+
+/// How a file became bytes, and how bytes become numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Image {
+    /// Edge of the square, in pixels.
+    pub size: u32,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: u32,
+    /// `stretch` or `crop`.
+    pub resize: String,
+    /// `none`, `half` or `imagenet`.
+    pub normalize: String,
+    /// Mirror left-right with probability 1/2 in training.
+    #[serde(default)]
+    pub flip: bool,
+    /// Pad by this many pixels in training and crop back at a random place.
+    #[serde(default)]
+    pub crop_padding: u32,
+    /// `error` or `skip`.
+    pub on_bad_image: String,
+    pub max_pixels: u64,
+}
+
+/// How rows are divided; names the file of the split in the prepared folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Division {
+    pub train: f64,
+    pub val: f64,
+    pub test: f64,
+    /// `iterative` or `random`.
+    pub method: String,
+    pub seed: u64,
+}
+
+/// The network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Model {
+    pub arch: String,
+    #[serde(default)]
+    pub hidden: Vec<u64>,
+    #[serde(default)]
+    pub dropout: f64,
+    /// An absolute path or `hf://owner/repository/file`.
+    #[serde(default)]
+    pub weights: Option<String>,
+    /// blake3 of the content of `weights`, where the plan has read them.
+    #[serde(default)]
+    pub weights_hash: Option<String>,
+    /// `backbone`: only a head is trained.
+    #[serde(default)]
+    pub freeze: Option<String>,
+}
+
+/// The training loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Training {
+    pub epochs: u64,
+    pub batch_size: u64,
+    pub optimizer: Choice,
+    pub learning_rate: f64,
+    pub schedule: Choice,
+    /// Largest L2 norm of the whole gradient.
+    #[serde(default)]
+    pub grad_clip: Option<f64>,
+    /// What the feature maps are: `f32` or `bf16`.
+    #[serde(default = "f32_")]
+    pub precision: String,
+    /// The head's bias starts at logit(prevalence in train).
+    #[serde(default)]
+    pub prior_bias: bool,
+}
+
+fn f32_() -> String {
+    "f32".to_owned()
+}
+
+/// A named thing with parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Choice {
+    pub kind: String,
+    /// All that are not optional; absent where there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Setting>,
+}
+
+/// A parameter's value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum Setting {
+    Number(f64),
+    Word(String),
+}
+
+/// A formula, or one weight per label.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum PosWeight {
+    Explicit(Vec<f64>),
+    Formula(Choice),
+}
+
+/// A threshold, or a rule fitted on val.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum Policy {
+    Fixed(#[cfg_attr(test, schemars(range(min = 0.0, max = 1.0)))] f64),
+    Fitted(Choice),
+}
+
+fn text(path: &std::path::Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+impl From<&imbalance::Choice> for Choice {
+    fn from(choice: &imbalance::Choice) -> Self {
+        let setting = |setting: &imbalance::Setting| match setting {
+            imbalance::Setting::Number(number) => Setting::Number(*number),
+            imbalance::Setting::Word(word) => Setting::Word(word.clone()),
+        };
+        let params = choice.params.iter().map(|(name, value)| (name.clone(), setting(value))).collect();
+        Self { kind: choice.kind.clone(), params }
+    }
+}
+
+impl From<Choice> for imbalance::Choice {
+    fn from(choice: Choice) -> Self {
+        let setting = |setting| match setting {
+            Setting::Number(number) => imbalance::Setting::Number(number),
+            Setting::Word(word) => imbalance::Setting::Word(word),
+        };
+        let params = choice.params.into_iter().map(|(name, value)| (name, setting(value))).collect();
+        Self { kind: choice.kind, params }
+    }
+}
+
+impl From<&threshold::Policy> for Policy {
+    fn from(policy: &threshold::Policy) -> Self {
+        match policy {
+            threshold::Policy::Fixed(number) => Self::Fixed(*number),
+            threshold::Policy::Fitted(choice) => Self::Fitted(choice.into()),
+        }
+    }
+}
+
+impl From<Policy> for threshold::Policy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Fixed(number) => Self::Fixed(number),
+            Policy::Fitted(choice) => Self::Fitted(choice.into()),
+        }
+    }
+}
+
+impl From<&imbalance::PosWeight> for PosWeight {
+    fn from(weight: &imbalance::PosWeight) -> Self {
+        match weight {
+            imbalance::PosWeight::Explicit(weights) => Self::Explicit(weights.clone()),
+            imbalance::PosWeight::Formula(choice) => Self::Formula(choice.into()),
+        }
+    }
+}
+
+impl From<PosWeight> for imbalance::PosWeight {
+    fn from(weight: PosWeight) -> Self {
+        match weight {
+            PosWeight::Explicit(weights) => Self::Explicit(weights),
+            PosWeight::Formula(choice) => Self::Formula(choice.into()),
+        }
+    }
+}
+
+impl From<&plan::RunConfig> for Config {
+    fn from(config: &plan::RunConfig) -> Self {
+        let plan::RunConfig { data, model, train, loss, pos_weight, sampler, seed } = config;
+        let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, freeze } = model.clone();
+        let plan::TrainConfig { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, prior_bias } =
+            train;
+        Self {
+            data: data.into(),
+            model: Model {
+                arch,
+                hidden: hidden.into_iter().map(|units| units as u64).collect(),
+                dropout,
+                weights,
+                weights_hash,
+                freeze,
+            },
+            train: Training {
+                epochs: *epochs as u64,
+                batch_size: *batch_size as u64,
+                optimizer: optimizer.into(),
+                learning_rate: *learning_rate,
+                schedule: schedule.into(),
+                grad_clip: *grad_clip,
+                precision: precision.clone(),
+                prior_bias: *prior_bias,
+            },
+            loss: loss.into(),
+            pos_weight: pos_weight.into(),
+            sampler: sampler.into(),
+            seed: *seed,
+        }
+    }
+}
+
+impl From<Config> for plan::RunConfig {
+    fn from(config: Config) -> Self {
+        let Config { data, model, train, loss, pos_weight, sampler, seed } = config;
+        let Model { arch, hidden, dropout, weights, weights_hash, freeze } = model;
+        let Training { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, prior_bias } = train;
+        Self {
+            data: data.into(),
+            model: plan::ModelConfig {
+                arch,
+                hidden: hidden.into_iter().map(|units| units as usize).collect(),
+                dropout,
+                weights,
+                weights_hash,
+                freeze,
+            },
+            train: plan::TrainConfig {
+                epochs: epochs as usize,
+                batch_size: batch_size as usize,
+                optimizer: optimizer.into(),
+                learning_rate,
+                schedule: schedule.into(),
+                grad_clip,
+                precision,
+                prior_bias,
+            },
+            loss: loss.into(),
+            pos_weight: pos_weight.into(),
+            sampler: sampler.into(),
+            seed,
+        }
+    }
+}
+
+impl From<&plan::DataConfig> for Data {
+    fn from(data: &plan::DataConfig) -> Self {
+        let columns = |columns: &plan::Columns| {
+            let plan::Columns { path, split, group, ignore } = columns.clone();
+            Columns { path, split, group, ignore }
+        };
+        let source = match &data.source {
+            plan::Source::Letters { samples, label_rates, image_size, signal, seed } => Source::Letters {
+                samples: *samples as u64,
+                label_rates: label_rates.clone(),
+                image_size: *image_size,
+                signal: *signal,
+                seed: *seed,
+            },
+            plan::Source::Images { root, labels, image, columns: named } => {
+                let plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels } =
+                    image.clone();
+                let image = Image { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
+                Source::Images { root: text(root), labels: text(labels), image, columns: columns(named) }
+            }
+            plan::Source::Features { features, labels, columns: named, standardize } => Source::Features {
+                features: text(features),
+                labels: text(labels),
+                columns: columns(named),
+                standardize: *standardize,
+            },
+            plan::Source::Imported { scores, labels, test_scores, test_labels, logits } => Source::Imported {
+                scores: text(scores),
+                labels: text(labels),
+                test_scores: test_scores.as_deref().map(text),
+                test_labels: test_labels.as_deref().map(text),
+                logits: *logits,
+            },
+        };
+        let imbalance::stratification::SplitConfig { train, val, test, method, seed } = data.split.clone();
+        Self { source, split: Division { train, val, test, method, seed } }
+    }
+}
+
+impl From<Data> for plan::DataConfig {
+    fn from(data: Data) -> Self {
+        let columns = |columns: Columns| {
+            let Columns { path, split, group, ignore } = columns;
+            plan::Columns { path, split, group, ignore }
+        };
+        let source = match data.source {
+            Source::Letters { samples, label_rates, image_size, signal, seed } => {
+                plan::Source::Letters { samples: samples as usize, label_rates, image_size, signal, seed }
+            }
+            Source::Images { root, labels, image, columns: named } => {
+                let Image { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels } = image;
+                let image = plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
+                plan::Source::Images { root: root.into(), labels: labels.into(), image, columns: columns(named) }
+            }
+            Source::Features { features, labels, columns: named, standardize } => {
+                plan::Source::Features { features: features.into(), labels: labels.into(), columns: columns(named), standardize }
+            }
+            Source::Imported { scores, labels, test_scores, test_labels, logits } => plan::Source::Imported {
+                scores: scores.into(),
+                labels: labels.into(),
+                test_scores: test_scores.map(Into::into),
+                test_labels: test_labels.map(Into::into),
+                logits,
+            },
+        };
+        let Division { train, val, test, method, seed } = data.split;
+        Self { source, split: imbalance::stratification::SplitConfig { train, val, test, method, seed } }
+    }
+}

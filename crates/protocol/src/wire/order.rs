@@ -1,0 +1,99 @@
+//! Orders: one JSON object a line on a worker's stdin.
+
+#[cfg(test)]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Config, Policy};
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "k", rename_all = "snake_case")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum Order {
+    /// Make this attempt.
+    Train(Box<Job>),
+    /// Make these attempts, in one pass if the worker can.
+    Bundle { jobs: Vec<Job> },
+    /// Finish the current epoch, write its checkpoint, end the attempts as `stopped`, then close.
+    Stop,
+    /// Finish the current epoch of this run and end its attempt as `stopped_early`: nobody will go on with it. Other attempts go on. A
+    /// worker that is not on the run passes it over.
+    StopRun { r: String },
+}
+
+/// One attempt at one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Job {
+    /// Version of the protocol.
+    pub v: u32,
+    /// The run's fingerprint.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
+    pub run: String,
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    pub attempt: u32,
+    pub config: Config,
+    /// Resolved, one per label.
+    pub pos_weight: Vec<f64>,
+    /// Folder of the prepared data.
+    pub data: String,
+    /// The run's own folder; it exists.
+    pub folder: String,
+    /// Policies to evaluate each epoch under.
+    pub policies: Vec<Policy>,
+}
+
+impl From<&crate::Job> for Job {
+    fn from(job: &crate::Job) -> Self {
+        let crate::Job { v, run, attempt, config, pos_weight, data, folder, policies } = job;
+        Self {
+            v: *v,
+            run: run.0.clone(),
+            attempt: *attempt,
+            config: config.into(),
+            pos_weight: pos_weight.clone(),
+            data: data.to_string_lossy().into_owned(),
+            folder: folder.to_string_lossy().into_owned(),
+            policies: policies.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Job> for crate::Job {
+    fn from(job: Job) -> Self {
+        let Job { v, run, attempt, config, pos_weight, data, folder, policies } = job;
+        Self {
+            v,
+            run: plan::Fingerprint(run),
+            attempt,
+            config: config.into(),
+            pos_weight,
+            data: data.into(),
+            folder: folder.into(),
+            policies: policies.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&crate::Order> for Order {
+    fn from(order: &crate::Order) -> Self {
+        match order {
+            crate::Order::Train(job) => Self::Train(Box::new((&**job).into())),
+            crate::Order::Bundle { jobs } => Self::Bundle { jobs: jobs.iter().map(Into::into).collect() },
+            crate::Order::Stop => Self::Stop,
+            crate::Order::StopRun { r } => Self::StopRun { r: r.0.clone() },
+        }
+    }
+}
+
+impl From<Order> for crate::Order {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Train(job) => Self::Train(Box::new((*job).into())),
+            Order::Bundle { jobs } => Self::Bundle { jobs: jobs.into_iter().map(Into::into).collect() },
+            Order::Stop => Self::Stop,
+            Order::StopRun { r } => Self::StopRun { r: plan::Fingerprint(r) },
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the JSON columns hold: types of their own, each with a version, so that the types the program computes with may change. A key that
+//! is not known is passed over; one that an older program did not write has a default.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use imbalance::LabelCounts;
+use plan::{DataFacts, InputShape, RunConfig};
+use protocol::wire;
+
+/// Version of what is written here. A reader of another version reads it all the same: what it does not know has no meaning to it.
+const VERSION: u32 = 2;
+
+/// The first version had no number.
+fn first() -> u32 {
+    1
+}
+
+/// `runs.config`.
+#[derive(Serialize)]
+struct Config {
+    v: u32,
+    #[serde(flatten)]
+    config: wire::Config,
+}
+
+/// `datasets.facts`.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Facts {
+    content: String,
+    labels: Vec<String>,
+    input: Input,
+    train: Rows,
+    val: Rows,
+    test: Rows,
+    #[serde(default)]
+    folder: PathBuf,
+    #[serde(default = "first")]
+    v: u32,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Input {
+    Image { channels: usize, height: usize, width: usize },
+    Features { width: usize },
+}
+
+/// A split's rows and the positives of each label among them.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Rows {
+    rows: usize,
+    positives: Vec<usize>,
+}
+
+/// The text of a configuration.
+pub(crate) fn config_text(config: &RunConfig) -> String {
+    crate::json(&Config { v: VERSION, config: config.into() })
+}
+
+/// The configuration of a column. Parameters that its strategies did not have when it was written get their defaults; of strategies
+/// that are not known any more it is what was written.
+pub(crate) fn config(row: &SqliteRow, column: usize) -> Result<RunConfig, sqlx::Error> {
+    let config: wire::Config = crate::reader::parse(row, column)?;
+    let config = RunConfig::from(config);
+    Ok(config.clone().admitted().unwrap_or(config))
+}
+
+/// The text of a data set's facts; its folder is kept elsewhere.
+pub(crate) fn facts_text(facts: &DataFacts) -> String {
+    let rows = |counts: &LabelCounts| Rows { rows: counts.rows, positives: counts.positives.clone() };
+    let input = match facts.input {
+        InputShape::Image { channels, height, width } => Input::Image { channels, height, width },
+        InputShape::Features { width } => Input::Features { width },
+    };
+    crate::json(&Facts {
+        content: facts.content.clone(),
+        labels: facts.labels.clone(),
+        input,
+        train: rows(&facts.train),
+        val: rows(&facts.val),
+        test: rows(&facts.test),
+        folder: PathBuf::new(),
+        v: VERSION,
+    })
+}
+
+/// The facts in a text.
+///
+/// # Errors
+/// Text that is not of any version.
+pub(crate) fn facts_of(text: &str) -> Result<DataFacts, serde_json::Error> {
+    let Facts { content, labels, input, train, val, test, folder, .. } = serde_json::from_str(text)?;
+    let counts = |Rows { rows, positives }| LabelCounts { rows, positives };
+    let input = match input {
+        Input::Image { channels, height, width } => InputShape::Image { channels, height, width },
+        Input::Features { width } => InputShape::Features { width },
+    };
+    Ok(DataFacts { content, labels, input, train: counts(train), val: counts(val), test: counts(test), folder })
+}
+
+/// The facts in a column.
+pub(crate) fn facts(row: &SqliteRow, column: usize) -> Result<DataFacts, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    facts_of(text).map_err(|source| sqlx::Error::ColumnDecode { index: column.to_string(), source: source.into() })
+}
+
+/// The policy in a column.
+pub(crate) fn policy(row: &SqliteRow, column: usize) -> Result<imbalance::threshold::Policy, sqlx::Error> {
+    crate::reader::parse::<wire::Policy>(row, column).map(Into::into)
+}
+
+/// The text of a policy.
+pub(crate) fn policy_text(policy: &imbalance::threshold::Policy) -> String {
+    crate::json(&wire::Policy::from(policy))
+}
