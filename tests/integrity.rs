@@ -96,7 +96,8 @@ fn interrupted(change: impl Fn(&Place)) -> Place {
 #[test]
 fn one_command_leads_back_from_a_damaged_cache() {
     let wanted = reference();
-    let damages: [(&str, &dyn Fn(&Place)); 4] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Place));
+    let damages: [Damage<'_>; 4] = [
         ("truncated", &|place| {
             fs::File::options().write(true).open(prepared(place).join("inputs.bin")).unwrap().set_len(100).unwrap()
         }),

@@ -66,7 +66,7 @@ impl Launcher for Local {
             .envs(protocol::environment(&threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&birth.log)?)
+            .stderr(archive::file::regular(File::options().append(true).create(true), &birth.log)?)
             // Its own group: Ctrl-C is for the controller, which tells the workers what it means.
             .process_group(0)
             .kill_on_drop(true)
