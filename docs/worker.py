@@ -249,7 +249,7 @@ def attempt(job, journal, stopping, hopeless):
         put(checkpoint, json.dumps(state).encode())
         if stopping.is_set() and epoch + 1 < train["epochs"]:
             raise Stopped("stopped")
-        if run in hopeless:
+        if (run, a) in hopeless and epoch + 1 < train["epochs"]:
             raise Stopped("stopped_early")
     last = train["epochs"] - 1
     for epoch, weights in {state["best"]["epoch"]: state["best"]["model"], last: model}.items():
@@ -279,7 +279,7 @@ def main():
             if order["k"] == "stop":
                 stopping.set()
             if order["k"] == "stop_run":
-                hopeless.add(order["r"])
+                hopeless.add((order["run"], order["attempt"]))
             else:
                 orders.put(order)
         if not stopping.is_set():

@@ -85,9 +85,9 @@ pub struct Workers {
     /// Workers a device, instead of the file's `workers.per_device`
     #[arg(long, value_name = "N")]
     pub per_device: Option<usize>,
-    /// How workers are started
-    #[arg(long, value_name = "LAUNCHER", default_value = "local")]
-    pub on: Launcher,
+    /// How workers are started, instead of the file's `workers.launcher`
+    #[arg(long, value_name = "LAUNCHER")]
+    pub on: Option<Launcher>,
     /// Stop the sweep once this many runs have failed
     #[arg(long, value_name = "N")]
     pub max_failures: Option<usize>,
@@ -304,7 +304,7 @@ pub struct Completions {
     pub shell: clap_complete::Shell,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Worker {
     /// `cpu` or `cuda:N`
     #[arg(long)]

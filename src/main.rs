@@ -11,6 +11,7 @@ use sweep::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    protocol::outlive_the_file_size_limit();
     let cli = Cli::parse();
     sweep::logs::listen(cli.global.quiet, cli.global.verbose);
     match sweep::command::run(cli) {

@@ -83,7 +83,7 @@ fn an_old_database_is_reported_explained_shown_and_resumed() {
     };
     assert_eq!(runs.len(), 8);
     let shown = json(&place, &["show", &runs[0][..8]]);
-    assert_eq!(shown["run"]["config"]["train"]["optimizer"]["kind"], "sgd", "{shown}");
+    assert_eq!(shown["config"]["train"]["optimizer"]["kind"], "sgd", "{shown}");
     assert!(said(&place, &["compare", &runs[0], &runs[1]]).contains("macro_f1"));
     said(&place, &["resume", "unfinished"]);
     assert_eq!(ask(&place, RESULTS), before, "what was recorded stays as it was");

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use imbalance::Choice;
 use imbalance::LabelCounts;
@@ -14,7 +15,7 @@ use plan::{self, Fingerprint, Plan};
 use protocol::journal::encode;
 use protocol::{Event, Heard, Job, Order, Outcome, Record, SplitName, VERSION, heard};
 use serde_json::Value;
-use sweep::launcher::{Birth, Exit, Fake, Launcher, Signal, Slot, WorkerId, channel};
+use sweep::launcher::{Exit, Fake, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec, channel};
 
 /// A validator for the lines that `#/$defs/NAME` describes.
 fn schema(name: &str) -> jsonschema::Validator {
@@ -66,7 +67,7 @@ fn each_change_is_noticed(schema: &jsonschema::Validator, line: &Value) -> usize
                 changed
             };
             // A choice without parameters is as good as one with them, and other keys are passed over.
-            if key == "params" {
+            if key == "params" || key == "doing" {
                 continue;
             }
             let renamed = change(&|map| {
@@ -105,8 +106,8 @@ fn events() -> Vec<Event> {
         Event::Open { v: VERSION, worker, pid: 7, host, device, threads: 2, version },
         Event::Begin { r: r.clone(), a: 1, from: None },
         Event::Begin { r: r.clone(), a: 2, from: Some(3) },
-        Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3 },
-        Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
+        Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3, doing: None },
+        Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0, doing: Some("hashing".to_owned()) },
         Event::Epoch {
             r: r.clone(),
             a: 1,
@@ -161,7 +162,8 @@ fn what_a_worker_may_not_say_does_not_fit() {
         assert!(!schema.is_valid(&line), "{line}");
     }
     // JSON has no NaN: a heartbeat's is null, and no other record has one.
-    let line = record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY });
+    let line =
+        record(0, Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: f64::INFINITY, doing: None });
     assert_eq!((&line["loss"], &line["images_per_s"]), (&Value::Null, &Value::Null));
     valid(&schema, &line);
     let drawn = Realised { draws: 1, prevalence: vec![0.5], shift: f64::NAN, duplicates: 0.0, never_drawn: 0.0, made_up: 0.0 };
@@ -253,7 +255,7 @@ fn orders(plan: &Plan) -> Vec<Order> {
             policies: plan.policies.clone(),
         }))
     };
-    let stop_run = Order::StopRun { r: plan.runs[0].fingerprint.clone() };
+    let stop_run = Order::StopRun { run: plan.runs[0].fingerprint.clone(), attempt: 1 };
     plan.runs.iter().map(job).chain([stop_run, Order::Stop]).collect()
 }
 
@@ -290,21 +292,19 @@ fn the_traffic_of_a_real_plan_fits() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(LETTERS, Some(folder.path()));
     let (signals, mut heard) = channel();
-    let mut launcher = Fake::new(signals);
+    let mut launcher = Fake::new(vec![Place { device: "cpu".to_owned(), threads: 1 }], Duration::ZERO, signals);
     let (id, journal) = (WorkerId(0), folder.path().join("w.jsonl"));
-    let slot = Slot { device: "cpu".to_owned(), threads: 1 };
     let log = folder.path().join("w.log");
-    launcher.start(Birth { id, name: "w".to_owned(), slot, journal: journal.clone(), log }).unwrap();
+    launcher.start(WorkerSpec { id, name: "w".to_owned(), place: 0, journal: journal.clone(), log });
     for order in orders(&plan) {
         launcher.send(id, &order);
     }
     let exit = loop {
-        match heard.blocking_recv().unwrap() {
-            Signal::Wake(_) => {}
-            Signal::Exited(_, exit) => break exit,
+        if let Signal::Stands(_, Standing::Gone(exit)) = heard.blocking_recv().unwrap() {
+            break exit;
         }
     };
-    assert_eq!(exit, Exit { code: Some(0), ..Exit::default() });
+    assert_eq!(exit, Exit::Process { code: Some(0), signal: None, out_of_memory: false });
     let schema = schema("record");
     let text = std::fs::read_to_string(journal).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -151,7 +151,7 @@ fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing>
         }
     }
     let draw = |choice: &Choice| {
-        let train = Train { labels: &labels, batch_size, features: &|| data.train_features() };
+        let train = Train { labels: &labels, batch_size, features: &|| data.train_features(), progress: &|_, _| {} };
         let draws = sampler::build(choice, &train).ok()?.draws(0, 0);
         Some(Drawing { sampler: choice.to_string(), drawn: realised(&draws, &labels) })
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::launcher::Slot;
+use crate::launcher::Place;
 use plan::InputShape;
 use plan::forward_macs;
 use plan::{Plan, PlannedRun};
@@ -29,7 +29,7 @@ pub struct Estimate {
 ///
 /// # Errors
 /// A device other than the CPU on which nothing like these runs was recorded.
-pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Slot], paces: &[Pace]) -> Result<Estimate, String> {
+pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) -> Result<Estimate, String> {
     let mut measured: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     let mut computed: BTreeSet<&str> = BTreeSet::new();
     let (mut speed, mut longest) = (0.0, f64::INFINITY);
@@ -119,8 +119,8 @@ mod tests {
         plan::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap()
     }
 
-    fn slot(device: &str, threads: usize) -> Slot {
-        Slot { device: device.to_owned(), threads }
+    fn slot(device: &str, threads: usize) -> Place {
+        Place { device: device.to_owned(), threads }
     }
 
     fn pace(device: &str, seconds_per_epoch: f64) -> Pace {

@@ -12,7 +12,7 @@ use super::{load, train};
 use crate::cli;
 use crate::controller::progress::{Voice, span};
 use crate::error::Error;
-use crate::launcher::Slot;
+use crate::launcher::Place;
 use crate::report::{explain, lint};
 use imbalance::PosWeight;
 use imbalance::threshold::Policy;
@@ -27,7 +27,7 @@ const SHOWN: usize = 30;
 /// # Errors
 /// As `sweep run`, before it trains.
 pub async fn run(global: &cli::Global, args: &cli::Plan) -> Result<(), Error> {
-    let workers = cli::Workers { devices: Vec::new(), per_device: None, on: cli::Launcher::Local, max_failures: None };
+    let workers = cli::Workers { devices: Vec::new(), per_device: None, on: None, max_failures: None };
     show(global, &args.file, &workers, args.format).await
 }
 
@@ -41,7 +41,7 @@ struct Seen {
     /// What looks like a mistake.
     warnings: Vec<lint::Lint>,
     /// Places for workers, or why there are none here.
-    slots: Result<Vec<Slot>, String>,
+    slots: Result<Vec<Place>, String>,
     /// `None`: nothing is left to train.
     estimate: Option<Result<Estimate, String>>,
 }
@@ -64,7 +64,7 @@ pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers
     let file = load::read(&file.file, &file.set)?;
     let (axes, weights) = (file.sweep.axes(), file.sweep.pos_weights());
     // A plan is made anywhere, also where the devices are not.
-    let slots = train::slots(workers, &file.sweep.workers).map_err(|error| error.to_string());
+    let slots = train::places(workers, &file.sweep.workers).map_err(|error| error.to_string());
     let loaded = {
         let preparing = Preparing::new(Voice::of(global.quiet));
         file.plan(&global.db, &preparing)?
@@ -148,7 +148,7 @@ impl Seen {
             facts.add(name, "", format!("{}: {}", super::data::source(config), rows_in_words(data)));
         }
         match &self.slots {
-            Ok(slots) => facts.add("workers", slots.len().to_string(), train::in_words(slots)),
+            Ok(slots) => facts.add("workers", slots.len().to_string(), Place::words(slots)),
             Err(why) => facts.add("workers", "", format!("not on this machine: {why}")),
         }
         facts.add(

@@ -24,6 +24,7 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
         // Its error says how to make one; the writer would simply do so.
         Reader::open(&global.db).await?;
     }
+    let at_once = train::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
     let archive = Archive::beside(&global.db).map_err(Error::file)?;
     controller::recover(&mut writer, &archive).await?;
@@ -34,7 +35,7 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
     }
     let recalled = row.recorded().recall(&row.file).map_err(|error| error.to_string());
     let config = workers(&recalled);
-    let slots = train::slots(&args.workers, &config)?;
+    let launcher = train::chosen(&args.workers, &config)?;
     let missing = writer.missing(row.id, args.failed).await?;
     let base = Path::new(&row.file).parent().unwrap_or(Path::new("."));
     let origin = Origin { sweep: recalled.as_ref().map_err(Clone::clone), file: &row.file, base, db: &global.db };
@@ -52,7 +53,7 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
     inputs::try_again(&mut writer, row.id).await?;
     writer.continue_sweep(row.id).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: args.failed };
-    train::finish(Ready { writer, archive, sweep: row.id, slots, config }, &orders).await
+    train::finish(Ready { writer, archive, sweep: row.id, launcher, config, at_once }, &orders).await
 }
 
 /// The recorded sweep's own `[workers]`.

@@ -21,8 +21,9 @@ pub async fn run(global: &cli::Global, args: &cli::Run) -> Result<(), Error> {
     }
     let file = load::read(&args.file.file, &args.file.set)?;
     let config = file.sweep.workers.clone();
-    let slots = train::slots(&args.workers, &config)?;
+    let launcher = train::chosen(&args.workers, &config)?;
     // The database first: a folder that cannot be written, or another sweep, should not be found after an hour of decoding.
+    let at_once = train::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
     let archive = Archive::beside(&global.db).map_err(Error::file)?;
     controller::recover(&mut writer, &archive).await?;
@@ -40,5 +41,5 @@ pub async fn run(global: &cli::Global, args: &cli::Run) -> Result<(), Error> {
     let sweep = writer.begin_sweep(plan, &loaded.path, loaded.text.clone()).await?;
     inputs::try_again(&mut writer, sweep).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: false };
-    train::finish(Ready { writer, archive, sweep, slots, config }, &orders).await
+    train::finish(Ready { writer, archive, sweep, launcher, config, at_once }, &orders).await
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::output::{self, Facts, Grid, counted, fit};
 use crate::cli;
+use crate::controller::doing;
 use crate::controller::progress::span;
 use crate::error::Error;
 use imbalance::shown::cut;
@@ -25,8 +26,16 @@ struct Seen {
     seconds_left: Option<f64>,
     /// Who works on the database, by its lock; `None`: nobody on this machine.
     holder: Option<String>,
-    running: Vec<RunningAttempt>,
+    running: Vec<Busy>,
     failures: Vec<FailedRun>,
+}
+
+/// An attempt under way, with the work without steps that its worker is at.
+#[derive(Serialize)]
+struct Busy {
+    #[serde(flatten)]
+    attempt: RunningAttempt,
+    doing: Option<String>,
 }
 
 /// Shows how far a sweep is.
@@ -37,7 +46,9 @@ pub async fn run(global: &cli::Global, args: &cli::Status) -> Result<(), Error> 
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
     let runs = reader.status(sweep.id).await?;
-    let running = reader.running(sweep.id).await?;
+    let mut doing = doing::of_all(&global.db);
+    let busy = |attempt: RunningAttempt| Busy { doing: doing.remove(attempt.run.as_str()), attempt };
+    let running = reader.running(sweep.id).await?.into_iter().map(busy).collect();
     let failures = reader.failures(sweep.id).await?;
     let holder = store::holder(&global.db);
     let ended = (runs.succeeded_now + runs.failed_now) as f64;
@@ -68,10 +79,18 @@ impl Seen {
         {
             facts.add(&format!("  {name}"), count.to_string(), "");
         }
+        if runs.stopped_early > 0 {
+            facts.add("  stopped early", runs.stopped_early.to_string(), "");
+        }
         facts.add("  runs", runs.total.to_string(), self.pace());
         let mut text = format!("{}: {}\n\n{facts}", sweep.title, sweep.file);
         if !self.running.is_empty() {
             text.push_str(&format!("\n{}", self.busy()));
+            for Busy { attempt, doing } in &self.running {
+                if let Some(doing) = doing {
+                    text.push_str(&format!("{}: {doing}\n", short(&attempt.run)));
+                }
+            }
         }
         if !self.failures.is_empty() {
             text.push_str(&format!("\n{}", self.failed()));
@@ -91,7 +110,8 @@ impl Seen {
 
     fn busy(&self) -> Grid {
         let mut grid = Grid::new(2, ["running", "device", "attempt", "epochs", "rows/s", "since"]);
-        for RunningAttempt { run, attempt, device, started_at, epochs_done, epochs, images_per_s } in &self.running {
+        for Busy { attempt: busy, .. } in &self.running {
+            let RunningAttempt { run, attempt, device, started_at, epochs_done, epochs, images_per_s } = busy;
             let speed = images_per_s.map_or_else(String::new, |speed| format!("{speed:.0}"));
             let (epochs, since) = (format!("{epochs_done} of {epochs}"), span(now() - started_at));
             grid.row([short(run), device, &attempt.to_string(), &epochs, &speed, &since]);

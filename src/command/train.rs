@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::output::{self, counted};
 use super::report;
 use crate::cli;
+use crate::controller::observer;
 use crate::controller::progress::{Voice, say, span};
-use crate::controller::{self, Halt, Interrupts, Limits, Settings, Summary};
+use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, Summary};
 use crate::error::Error;
-use crate::launcher::{self, Slot};
+use crate::launcher::{self, Chosen, Place};
 use archive::Archive;
 use plan::WorkersConfig;
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
@@ -21,6 +23,9 @@ use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 const HUNG_AFTER: Duration = Duration::from_secs(600);
 /// Another such time, in seconds (for tests of hanging workers).
 const HUNG_VARIABLE: &str = "SWEEP_HUNG_SECONDS";
+
+/// Seconds that a made-up epoch takes; 0 by default.
+const FAKE_EPOCH: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 
 /// What was typed about how to train.
 pub struct Orders<'a> {
@@ -36,8 +41,10 @@ pub struct Ready {
     pub writer: Writer,
     pub archive: Archive,
     pub sweep: SweepId,
-    pub slots: Vec<Slot>,
+    pub launcher: Chosen,
     pub config: WorkersConfig,
+    /// Ends the process at an interrupt, as long as nothing trains.
+    pub at_once: AtOnce,
 }
 
 /// The one JSON value of `run` and `resume`.
@@ -62,30 +69,26 @@ struct Runs {
     left: i64,
 }
 
-/// Places for workers: the flags', else the file's.
+/// Places for workers on this machine: the flags', else the file's.
 ///
 /// # Errors
-/// A device that is none, or is not here.
-pub fn slots(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Slot>, Error> {
+/// Not a device name, or not available on this machine.
+pub fn places(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Place>, Error> {
     let devices = if flags.devices.is_empty() { &config.devices } else { &flags.devices };
-    launcher::slots(devices, flags.per_device.unwrap_or(config.per_device))
+    launcher::places(devices, flags.per_device.unwrap_or(config.per_device))
 }
 
-/// `2 workers: 2 x cpu (1 thread each)`.
-pub fn in_words(slots: &[Slot]) -> String {
-    let mut kinds: Vec<(&Slot, usize)> = Vec::new();
-    for slot in slots {
-        match kinds.iter_mut().find(|(kind, _)| *kind == slot) {
-            Some((_, count)) => *count += 1,
-            None => kinds.push((slot, 1)),
-        }
-    }
-    let words = |(slot, count): &(&Slot, usize)| {
-        let times = if *count > 1 { format!("{count} x ") } else { String::new() };
-        let each = if *count > 1 { " each" } else { "" };
-        format!("{times}{} ({}{each})", slot.device, counted(slot.threads, "thread"))
-    };
-    kinds.iter().map(words).collect::<Vec<_>>().join(", ")
+/// The launcher and its places: the flags', else the file's.
+///
+/// # Errors
+/// As [`places`].
+pub fn chosen(flags: &cli::Workers, config: &WorkersConfig) -> Result<Chosen, Error> {
+    let places = places(flags, config)?;
+    // The file's `workers.launcher` has one value so far, and is checked where the file is read.
+    Ok(match flags.on.unwrap_or_default() {
+        cli::Launcher::Local => Chosen::Local { places, command: None },
+        cli::Launcher::Fake => Chosen::Fake { places, epoch: seconds(FAKE_EPOCH).unwrap_or_default() },
+    })
 }
 
 /// Trains what is missing and ends the sweep: its state in the database, its leaderboard on stdout, its outcome as the exit code.
@@ -93,7 +96,7 @@ pub fn in_words(slots: &[Slot]) -> String {
 /// # Errors
 /// Failed runs, an interrupt, a database or a folder that cannot be used any more.
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
-    let Ready { mut writer, archive, sweep, slots, config } = ready;
+    let Ready { mut writer, archive, sweep, launcher, config, at_once } = ready;
     let db = &orders.global.db;
     let voice = Voice::of(orders.global.quiet);
     if let Err(error) = controller::refill(&mut writer, sweep, &archive, voice == Voice::Quiet).await {
@@ -104,13 +107,14 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
     if voice != Voice::Quiet {
         let title = Reader::open(db).await?.sweep(sweep).await?.title;
-        let words = in_words(&slots);
+        let words = launcher.words();
         let left = if todo > 0 { format!("{todo} to train on {words}") } else { "nothing to train".to_owned() };
         say(&format!("{title}: {}, {} recorded, {left}", counted(before.total as usize, "run"), before.succeeded));
     }
+    // Nobody asks for anything yet.
+    let (_, requests) = controller::requests();
     let settings = Settings {
-        launcher: orders.workers.on,
-        slots,
+        launcher,
         limits: Limits {
             attempts: config.attempts,
             timeout: config.timeout,
@@ -119,15 +123,18 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         },
         failed: orders.failed,
         voice,
-        verbose: orders.global.verbose > 0,
+        observers: observer::standard(voice, orders.global.verbose > 0),
+        requests,
     };
-    let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
+    let mut interrupts = Interrupts::listen().map_err(deaf)?;
+    drop(at_once);
     let trained = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await;
     let summary = match trained {
         Ok(summary) => summary,
         Err(error) => {
-            // The first error counts; whatever was recorded stays, and the next start marks the sweep as interrupted.
-            let _ = writer.set_sweep_state(sweep, "interrupted").await;
+            // The first error counts; whatever was recorded stays, and the next start marks the sweep as interrupted. That is not waited
+            // for: the error may be that nobody wants to wait any longer.
+            let _ = timeout(Duration::from_secs(1), writer.set_sweep_state(sweep, "interrupted")).await;
             return Err(error);
         }
     };
@@ -161,6 +168,18 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     ending
 }
 
+/// See [`Interrupts::end_at_once`].
+///
+/// # Errors
+/// The system does not let the program listen to signals.
+pub fn end_at_once() -> Result<AtOnce, Error> {
+    Interrupts::end_at_once().map_err(deaf)
+}
+
+fn deaf(error: std::io::Error) -> Error {
+    Error::Unexpected(format!("cannot listen to signals: {error}"))
+}
+
 /// How the process ends.
 fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), Error> {
     let failures = || Error::RunsFailed { failed: failed as usize, total: total as usize };
@@ -188,14 +207,18 @@ async fn ended(db: &Path, sweep: SweepId, runs: Runs, elapsed: Duration) -> Resu
 }
 
 fn hung_after() -> Duration {
-    let seconds = std::env::var(HUNG_VARIABLE).ok().and_then(|text| text.parse().ok());
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(HUNG_AFTER)
+    seconds(HUNG_VARIABLE).unwrap_or(HUNG_AFTER)
+}
+
+/// A time that a variable of the environment sets, in seconds.
+fn seconds(variable: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(std::env::var(variable).ok()?.parse().ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::controller::state::Tally;
+    use crate::controller::Tally;
 
     fn code(halt: Option<Halt>, left: i64, failed: i64) -> u8 {
         let summary = Summary { tally: Tally::default(), halt, failures: Vec::new(), elapsed: Duration::ZERO };
@@ -212,12 +235,5 @@ mod tests {
         assert_eq!(code(Some(Halt::Killed), 5, 0), 130);
         assert_eq!(code(Some(Halt::Interrupted), 0, 0), 0, "the signal came after the last run");
         assert_eq!(code(Some(Halt::Fatal("disk full".to_owned())), 5, 0), 1);
-    }
-
-    #[test]
-    fn slots_read_well() {
-        let slot = |device: &str, threads| Slot { device: device.to_owned(), threads };
-        assert_eq!(in_words(&[slot("cpu", 1), slot("cpu", 1)]), "2 x cpu (1 thread each)");
-        assert_eq!(in_words(&[slot("cuda:0", 8), slot("cuda:1", 8)]), "cuda:0 (8 threads), cuda:1 (8 threads)");
     }
 }

@@ -4,24 +4,29 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
-use super::progress::Progress;
-use super::state::{Action, Event, Halt, Limits, News, Queued, State, Tally};
+use super::observer::{Known, Observer};
+use super::request::Request;
+use super::state::State;
+use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, RunIndex, Tally};
 use crate::error::Error;
-use crate::launcher::{Birth, Launcher, Signal, Slot, WorkerId};
+use crate::launcher::{Launcher, Signal, Standing, WorkerId, WorkerSpec};
 use archive::Archive;
 use plan::Fingerprint;
 use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
-use store::{Missing, Writer};
+use store::{Missing, Patience, Writer};
 
 /// How often journals are looked at although nobody has been woken.
 const SLOW: Duration = Duration::from_secs(2);
+/// How often a wait for the database is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long killed workers may take to be gone when the sweep itself has to give up.
 const GONE: Duration = Duration::from_secs(10);
 /// Lines of a worker's log that are kept with a failure, and the bytes they are looked for in.
@@ -40,26 +45,39 @@ pub struct Summary {
 }
 
 struct Live {
-    journal: Journal,
+    /// `None` while it is read.
+    journal: Option<Journal>,
     log: PathBuf,
     device: String,
+    gone: bool,
+}
+
+/// What the loop listens to.
+pub struct Ears<'a> {
+    pub signals: mpsc::Receiver<Signal>,
+    pub interrupts: &'a mut Interrupts,
+    pub requests: mpsc::UnboundedReceiver<Request>,
 }
 
 /// The loop and what it carries.
 pub struct Dispatcher<'a> {
     writer: &'a mut Writer,
+    patience: Patience,
     launcher: Box<dyn Launcher>,
-    signals: mpsc::Receiver<Signal>,
+    ears: Ears<'a>,
     archive: &'a Archive,
     /// Part of the workers' names, unlike that of any other controller of this database.
     incarnation: String,
-    slots: Vec<Slot>,
     jobs: Vec<Job>,
     state: State,
     workers: HashMap<WorkerId, Live>,
-    progress: Progress,
+    observers: Vec<Box<dyn Observer>>,
     failures: Vec<(Fingerprint, Outcome, String)>,
+    /// Interrupts that the machine has not heard of yet, because the database was waited for.
+    interrupts: u32,
     start: Instant,
+    /// Waits for the database before the start.
+    waited: Duration,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -67,12 +85,12 @@ impl<'a> Dispatcher<'a> {
     #[must_use]
     pub fn new(
         writer: &'a mut Writer,
-        (launcher, signals): (Box<dyn Launcher>, mpsc::Receiver<Signal>),
+        launcher: Box<dyn Launcher>,
+        ears: Ears<'a>,
         archive: &'a Archive,
-        slots: Vec<Slot>,
         limits: Limits,
         missing: Vec<Missing>,
-        progress: Progress,
+        observers: Vec<Box<dyn Observer>>,
     ) -> Self {
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
@@ -85,18 +103,22 @@ impl<'a> Dispatcher<'a> {
             queued.push(Queued { run: job.run.clone(), attempt: job.attempt, failures, data, bundle });
         }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let patience = writer.patience();
+        patience.watch(true);
         Self {
             writer,
-            launcher,
-            signals,
+            waited: patience.waited(),
+            patience,
+            ears,
             archive,
             incarnation: format!("{:x}-{}", now.as_millis(), std::process::id()),
-            state: State::new(limits, queued, slots.len()),
-            slots,
+            state: State::new(limits, queued, launcher.places()),
+            launcher,
             jobs: missing.into_iter().map(|missing| missing.job).collect(),
             workers: HashMap::new(),
-            progress,
+            observers,
             failures: Vec::new(),
+            interrupts: 0,
             start: Instant::now(),
         }
     }
@@ -104,44 +126,59 @@ impl<'a> Dispatcher<'a> {
     /// Trains until nothing is left or the sweep is stopped.
     ///
     /// # Errors
-    /// The database or a journal cannot be used any more; the workers are gone by then.
-    pub async fn run(mut self, interrupts: &mut Interrupts) -> Result<Summary, Error> {
-        let result = self.serve(interrupts).await;
-        self.progress.finish();
-        if let Err(error) = result {
+    /// The database or a journal cannot be used any more, or is not waited for any longer; the workers are gone by then.
+    pub async fn run(mut self) -> Result<Summary, Error> {
+        self.tell(News::Sweep { runs: self.jobs.iter().map(Known::of).collect() });
+        let result = self.serve().await;
+        self.observers.clear();
+        if result.is_err() {
             self.abandon().await;
-            return Err(error);
         }
+        self.patience.watch(false);
+        result?;
         let halt = self.state.halt().cloned();
         Ok(Summary { tally: self.state.tally(), halt, failures: self.failures, elapsed: self.start.elapsed() })
     }
 
-    async fn serve(&mut self, interrupts: &mut Interrupts) -> Result<(), Error> {
+    async fn serve(&mut self) -> Result<(), Error> {
         let mut slow = interval(SLOW);
         slow.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.step(Event::Go).await?;
         while !self.state.finished() {
-            let deadline = self.state.deadline();
+            if self.interrupts > 0 {
+                self.interrupts -= 1;
+                self.step(Event::Interrupt).await?;
+                continue;
+            }
+            let deadline = self.state.deadline().map(|deadline| self.start + self.paused() + deadline);
             let wait = async {
                 match deadline {
-                    Some(deadline) => sleep_until((self.start + deadline).into()).await,
+                    Some(deadline) => sleep_until(deadline.into()).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 biased;
-                () = interrupts.next() => self.step(Event::Interrupt).await?,
-                Some(signal) = self.signals.recv() => self.signalled(signal).await?,
-                () = wait => self.step(Event::Tick).await?,
+                () = self.ears.interrupts.next() => self.step(Event::Interrupt).await?,
+                Some(signal) = self.ears.signals.recv() => self.signalled(signal).await?,
+                Some(request) = self.ears.requests.recv() => self.requested(request).await?,
+                () = wait => {
+                    // Whoever has spoken is not silent, however long nobody has listened (a controller that was stopped by Ctrl-Z).
+                    self.pull_all().await?;
+                    self.step(Event::Tick).await?;
+                }
                 _ = slow.tick() => {
-                    for worker in self.workers.keys().copied().collect::<Vec<_>>() {
-                        self.pull(worker).await?;
-                    }
-                    self.progress.tick(self.state.tally());
+                    self.pull_all().await?;
+                    self.tell(News::Pulse);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Time that was spent on waiting for the database: workers were not heard meanwhile, so that it counts for nobody.
+    fn paused(&self) -> Duration {
+        self.patience.waited().saturating_sub(self.waited)
     }
 
     /// A signal and all that wait behind it: each journal is read once.
@@ -153,20 +190,19 @@ impl<'a> Dispatcher<'a> {
                 Signal::Wake(worker) => {
                     woken.insert(worker);
                 }
-                Signal::Exited(worker, exit) => {
+                Signal::Stands(_, Standing::Queued) => {}
+                Signal::Stands(worker, Standing::Starting | Standing::Running) => self.step(Event::Started(worker)).await?,
+                Signal::Stands(worker, Standing::Gone(exit)) => {
                     woken.remove(&worker);
                     while self.pull(worker).await? {}
-                    let last_words = self.workers.get(&worker).map(|live| tail(&live.log)).unwrap_or_default();
-                    let last_words = last_words.lines().next_back().unwrap_or_default().to_owned();
-                    self.step(Event::Exited(worker, exit, last_words)).await?;
-                    if let Some(live) = self.workers.remove(&worker) {
-                        // A journal may go once a power loss cannot take back what was stored of it.
-                        self.writer.checkpoint().await?;
-                        live.journal.remove(&live.log);
+                    if let Some(live) = self.workers.get_mut(&worker) {
+                        live.gone = true;
+                        let last_words = tail(&live.log).lines().next_back().unwrap_or_default().to_owned();
+                        self.step(Event::Gone(worker, exit, last_words)).await?;
                     }
                 }
             }
-            signal = self.signals.try_recv().ok();
+            signal = self.ears.signals.try_recv().ok();
         }
         for worker in woken {
             self.pull(worker).await?;
@@ -174,10 +210,30 @@ impl<'a> Dispatcher<'a> {
         Ok(())
     }
 
+    async fn requested(&mut self, request: Request) -> Result<(), Error> {
+        let Request::StopRun(run) = request;
+        match self.jobs.iter().position(|job| job.run == run) {
+            Some(run) => self.step(Event::StopRun(run)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn pull_all(&mut self) -> Result<(), Error> {
+        for worker in self.workers.keys().copied().collect::<Vec<_>>() {
+            self.pull(worker).await?;
+        }
+        Ok(())
+    }
+
     /// Stores what a worker has written since, and lets the machine hear of it. False: there was nothing.
     async fn pull(&mut self, worker: WorkerId) -> Result<bool, Error> {
-        let Some(live) = self.workers.get_mut(&worker) else { return Ok(false) };
-        let pulled = live.journal.pull(self.writer).await?;
+        let journal = self.workers.get_mut(&worker).and_then(|live| live.journal.take());
+        let Some(mut journal) = journal else { return Ok(false) };
+        let pulled = self.stored(async |writer| journal.pull(writer).await).await;
+        if let Some(live) = self.workers.get_mut(&worker) {
+            live.journal = Some(journal);
+        }
+        let pulled = pulled?;
         let some = !pulled.is_empty();
         for event in pulled.events {
             self.step(Event::Record(worker, event)).await?;
@@ -188,11 +244,38 @@ impl<'a> Dispatcher<'a> {
         Ok(some)
     }
 
+    /// Has something stored, and waits as long as another program holds the database: workers train on meanwhile. The first
+    /// interrupt then reaches the workers at once and the machine later; the second one ends the wait.
+    async fn stored<T, E: Into<Error>>(&mut self, what: impl AsyncFnOnce(&mut Writer) -> Result<T, E>) -> Result<T, Error> {
+        let Self { writer, patience, ears, interrupts, launcher, workers, observers, state, .. } = self;
+        let mut what = pin!(what(writer));
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut what => return result.map_err(Into::into),
+                () = ears.interrupts.next() => {
+                    *interrupts += 1;
+                    let before = matches!(state.halt(), Some(Halt::Interrupted | Halt::Killed));
+                    match patience.waiting() {
+                        true if before || *interrupts > 1 => return Err(Error::Interrupted),
+                        true => workers.keys().for_each(|&worker| launcher.send(worker, &Order::Stop)),
+                        false => {}
+                    }
+                }
+                () = sleep(LOOK) => if let Some(waited) = patience.word() {
+                    let news = News::Locked { waited };
+                    observers.iter_mut().for_each(|observer| observer.told(&news, &state.tally()));
+                }
+            }
+        }
+    }
+
     /// Hands one event to the machine and does what it says. What fails at once becomes the next event.
     async fn step(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            for action in self.state.handle(event, self.start.elapsed()) {
+            let now = self.start.elapsed().saturating_sub(self.paused());
+            for action in self.state.handle(event, now) {
                 events.extend(self.act(action).await?);
             }
         }
@@ -202,95 +285,97 @@ impl<'a> Dispatcher<'a> {
     async fn act(&mut self, action: Action) -> Result<Vec<Event>, Error> {
         match action {
             Action::Begin { run, attempt, worker } => {
-                let device = self.workers.get(&worker).map_or("", |live| live.device.as_str());
-                let given = self.writer.begin_attempt(&self.jobs[run].run, device).await?;
+                let device = self.workers.get(&worker).map_or_else(String::new, |live| live.device.clone());
+                let run = self.jobs[run].run.clone();
+                let given = self.stored(async |writer| writer.begin_attempt(&run, &device).await).await?;
                 if given != attempt {
-                    let run = self.jobs[run].run.short();
+                    let run = run.short();
                     return Err(Error::Unexpected(format!("run {run}: the database gives attempt {given} instead of {attempt}")));
                 }
             }
             Action::End { run, attempt, worker, outcome, why, retry } => {
                 let log = self.workers.get(&worker).map(|live| tail(&live.log)).unwrap_or_default();
-                let run = &self.jobs[run].run;
-                self.writer.end_attempt(run, attempt, outcome, &why, &log, retry).await?;
-                if !retry {
-                    self.failures.push((run.clone(), outcome, why));
+                let run = self.jobs[run].run.clone();
+                let end = async |writer: &mut Writer| writer.end_attempt(&run, attempt, outcome, &why, &log, retry).await;
+                self.stored(end).await?;
+                if !retry && outcome != Outcome::StoppedEarly {
+                    self.failures.push((run, outcome, why));
                 }
             }
-            Action::Start { worker, slot } => return Ok(self.start_worker(worker, slot)?.into_iter().collect()),
-            Action::Train { worker, runs } => {
-                let (mut jobs, mut refused) = (Vec::with_capacity(runs.len()), Vec::new());
-                for (run, attempt) in runs {
-                    if let Some(live) = self.workers.get_mut(&worker) {
-                        live.journal.order(&self.jobs[run].run, attempt);
-                    }
-                    let folder = self.archive.run(&self.jobs[run].run.0);
-                    let job = Job { attempt, folder: folder.path().to_owned(), ..self.jobs[run].clone() };
-                    if let Some(bytes) = job.too_long() {
-                        let why = format!("the order has {bytes} bytes, may have {MAX_JOB}: too many labels or columns");
-                        let end = Said::End { r: job.run, a: attempt, st: Outcome::Data, n: 0, why };
-                        refused.push(Event::Record(worker, end));
-                        continue;
-                    }
-                    folder.create().map_err(|source| Error::Io { path: job.folder.clone(), source })?;
-                    jobs.push(job);
-                }
-                if jobs.is_empty() {
-                    return Ok(refused);
-                }
-                let order = match <[Job; 1]>::try_from(jobs) {
-                    Ok([only]) => Order::Train(Box::new(only)),
-                    Err(jobs) => Order::Bundle { jobs },
-                };
-                self.launcher.send(worker, &order);
-                return Ok(refused);
+            Action::Start { worker, place } => self.start_worker(worker, place),
+            Action::Train { worker, runs } => return self.train(worker, &runs),
+            Action::StopRun { worker, run, attempt } => {
+                self.launcher.send(worker, &Order::StopRun { run: self.jobs[run].run.clone(), attempt });
             }
             Action::Stop { worker } => self.launcher.send(worker, &Order::Stop),
             Action::Kill { worker } => self.launcher.kill(worker),
-            Action::Tell(news) => self.tell(&news),
+            Action::Release { worker } => {
+                self.launcher.released(worker);
+                if let Some(Live { journal: Some(journal), log, .. }) = self.workers.remove(&worker) {
+                    // A journal may go once a power loss cannot take back what was stored of it.
+                    self.stored(async |writer| writer.checkpoint().await).await?;
+                    journal.remove(&log);
+                }
+            }
+            Action::Tell(news) => self.tell(news),
         }
         Ok(Vec::new())
     }
 
-    fn start_worker(&mut self, id: WorkerId, slot: usize) -> Result<Option<Event>, Error> {
-        let slot = self.slots[slot].clone();
+    /// Orders a worker to train. Runs whose orders no line can hold end at once.
+    fn train(&mut self, worker: WorkerId, runs: &[(RunIndex, u32)]) -> Result<Vec<Event>, Error> {
+        let (mut jobs, mut refused) = (Vec::with_capacity(runs.len()), Vec::new());
+        for &(run, attempt) in runs {
+            let known = &self.jobs[run];
+            if let Some(journal) = self.workers.get_mut(&worker).and_then(|live| live.journal.as_mut()) {
+                journal.order(&known.run, attempt);
+            }
+            let folder = self.archive.run(&known.run.0);
+            let job = Job { attempt, folder: folder.path().to_owned(), ..known.clone() };
+            if let Some(bytes) = job.too_long() {
+                let why = format!("the order has {bytes} bytes, may have {MAX_JOB}: too many labels or columns");
+                let end = Said::End { r: job.run, a: attempt, st: Outcome::Data, n: 0, why };
+                refused.push(Event::Record(worker, end));
+                continue;
+            }
+            folder.create().map_err(|source| Error::Io { path: job.folder.clone(), source })?;
+            jobs.push(job);
+        }
+        if !jobs.is_empty() {
+            let order = match <[Job; 1]>::try_from(jobs) {
+                Ok([only]) => Order::Train(Box::new(only)),
+                Err(jobs) => Order::Bundle { jobs },
+            };
+            self.launcher.send(worker, &order);
+        }
+        Ok(refused)
+    }
+
+    fn start_worker(&mut self, id: WorkerId, place: usize) {
         let name = format!("{}-{}", self.incarnation, id.0);
         let journal = self.archive.journals().join(format!("{name}.jsonl"));
         let log = ingest::log_of(&journal);
-        let live = Live { journal: Journal::new(journal.clone()), log: log.clone(), device: slot.device.clone() };
-        match self.launcher.start(Birth { id, name, slot, journal, log: log.clone() }) {
-            Ok(()) => {
-                self.workers.insert(id, live);
-                Ok(None)
-            }
-            Err(source) if source.kind() == io::ErrorKind::StorageFull => Err(Error::Io { path: log, source }),
-            Err(error) => Ok(Some(Event::SpawnFailed(id, error.to_string()))),
-        }
+        let device = self.launcher.device(place).to_owned();
+        let live = Live { journal: Some(Journal::new(journal.clone())), log: log.clone(), device, gone: false };
+        self.workers.insert(id, live);
+        self.launcher.start(WorkerSpec { id, name, place, journal, log });
     }
 
-    fn tell(&mut self, news: &News) {
-        let job = match news {
-            News::Began { run, .. }
-            | News::Epoch { run, .. }
-            | News::Succeeded { run, .. }
-            | News::Failed { run, .. }
-            | News::Stopped { run, .. } => Some(&self.jobs[*run]),
-            _ => None,
-        };
-        self.progress.tell(news, job, self.state.tally());
+    fn tell(&mut self, news: News) {
+        let tally = self.state.tally();
+        self.observers.iter_mut().for_each(|observer| observer.told(&news, &tally));
     }
 
     /// The sweep cannot go on: no worker may.
     async fn abandon(&mut self) {
-        for &worker in self.workers.keys() {
-            self.launcher.kill(worker);
-        }
-        let mut left = self.workers.len();
+        let living: Vec<WorkerId> = self.workers.iter().filter(|(_, live)| !live.gone).map(|(&worker, _)| worker).collect();
+        living.iter().for_each(|&worker| self.launcher.kill(worker));
+        let mut left = living.len();
         let gone = async {
             while left > 0 {
-                match self.signals.recv().await {
-                    Some(Signal::Exited(..)) => left -= 1,
-                    Some(Signal::Wake(_)) => {}
+                match self.ears.signals.recv().await {
+                    Some(Signal::Stands(_, Standing::Gone(_))) => left -= 1,
+                    Some(_) => {}
                     None => return,
                 }
             }

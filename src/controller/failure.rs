@@ -1,4 +1,4 @@
-//! What the end of a worker's process says about the run it was on. Pure.
+//! What the end of a worker says about the runs it was on. Pure.
 
 use std::time::Duration;
 
@@ -16,21 +16,39 @@ const SIGNALS: &[(i32, &str)] = &[
     (7, "SIGBUS"),
     (8, "SIGFPE"),
     (9, "SIGKILL"),
+    (10, "SIGUSR1"),
     (11, "SIGSEGV"),
+    (12, "SIGUSR2"),
     (15, "SIGTERM"),
+    (25, "SIGXFSZ"),
 ];
 
-/// The outcome of the attempt that a worker was on when its process ended.
+/// The outcome of the attempts that a worker was on when it ended.
+///
+/// A signal by which somebody asks a process to leave, or warns it that it will have to (a terminal that closes, `kill`, a scheduler
+/// that preempts), says nothing about the run: it is lost, not failed.
 #[must_use]
 pub fn verdict(exit: &Exit) -> (Outcome, String) {
-    match (exit.code, exit.signal) {
-        (_, Some(9)) if exit.out_of_memory => {
+    let (code, signal, out_of_memory) = match exit {
+        Exit::NotStarted { why, .. } => return (Outcome::Lost, why.clone()),
+        Exit::Lost(why) => return (Outcome::Lost, why.clone()),
+        Exit::Process { code, signal, out_of_memory } => (*code, *signal, *out_of_memory),
+    };
+    // A shell around the worker reports its child's signal so.
+    let signal = signal.or_else(|| code.filter(|code| (129..=192).contains(code)).map(|code| code - 128));
+    match (code, signal) {
+        (_, Some(9)) if out_of_memory => {
             (Outcome::OutOfMemory, "the kernel killed the worker: the machine or its cgroup ran out of memory".to_owned())
         }
+        (_, Some(25)) => (Outcome::Io, "a file of the worker reached the limit on the size of files (`ulimit -f`)".to_owned()),
         (_, Some(signal)) => {
             let name = SIGNALS.iter().find(|(number, _)| *number == signal).map_or("?", |(_, name)| name);
-            let outcome = if matches!(signal, 4 | 6 | 7 | 8 | 11) { Outcome::Crashed } else { Outcome::Killed };
-            (outcome, format!("the worker was killed by signal {signal} ({name})"))
+            let outcome = match signal {
+                1 | 2 | 10 | 12 | 15 => Outcome::Lost,
+                4 | 6 | 7 | 8 | 11 => Outcome::Crashed,
+                _ => Outcome::Killed,
+            };
+            (outcome, format!("the worker was ended by signal {signal} ({name})"))
         }
         (Some(JOURNAL_IO), None) => {
             (Outcome::Io, "the worker could not write its journal: is the disk full or read-only?".to_owned())
@@ -38,6 +56,25 @@ pub fn verdict(exit: &Exit) -> (Outcome, String) {
         (Some(0), None) => (Outcome::Crashed, "the worker left without ending its run".to_owned()),
         (Some(code), None) => (Outcome::Crashed, format!("the worker exited with code {code}")),
         (None, None) => (Outcome::Crashed, "the worker vanished".to_owned()),
+    }
+}
+
+/// The words of an outcome.
+#[must_use]
+pub fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Stopped => "stopped",
+        Outcome::StoppedEarly => "stopped early",
+        Outcome::Diverged => "diverged",
+        Outcome::OutOfMemory => "out of memory",
+        Outcome::Data => "data",
+        Outcome::Io => "io",
+        Outcome::Crashed => "crashed",
+        Outcome::Killed => "killed",
+        Outcome::Hung => "hung",
+        Outcome::Timeout => "timeout",
+        Outcome::Lost => "lost",
     }
 }
 
@@ -53,13 +90,29 @@ mod tests {
 
     #[test]
     fn each_way_to_die_has_its_outcome() {
-        let of = |code, signal, out_of_memory| verdict(&Exit { code, signal, out_of_memory }).0;
+        let of = |code, signal, out_of_memory| verdict(&Exit::Process { code, signal, out_of_memory }).0;
         assert_eq!(of(None, Some(9), true), Outcome::OutOfMemory);
+        assert_eq!(of(Some(137), None, true), Outcome::OutOfMemory);
         assert_eq!(of(None, Some(9), false), Outcome::Killed);
-        assert_eq!(of(None, Some(15), true), Outcome::Killed);
+        assert_eq!(of(Some(137), None, false), Outcome::Killed);
+        assert_eq!(of(None, Some(24), false), Outcome::Killed);
         assert_eq!(of(None, Some(11), false), Outcome::Crashed);
+        assert_eq!(of(Some(134), None, false), Outcome::Crashed);
         assert_eq!(of(Some(74), None, false), Outcome::Io);
+        assert_eq!(of(None, Some(25), false), Outcome::Io);
         assert_eq!(of(Some(101), None, false), Outcome::Crashed);
         assert_eq!(of(Some(0), None, false), Outcome::Crashed);
+    }
+
+    #[test]
+    fn being_asked_to_leave_is_no_failure() {
+        for signal in [1, 2, 10, 12, 15] {
+            for out_of_memory in [false, true] {
+                let by_signal = verdict(&Exit::Process { code: None, signal: Some(signal), out_of_memory }).0;
+                let by_shell = verdict(&Exit::Process { code: Some(128 + signal), signal: None, out_of_memory }).0;
+                assert_eq!((by_signal, by_shell), (Outcome::Lost, Outcome::Lost), "{signal}");
+            }
+        }
+        assert_eq!(verdict(&Exit::Lost("node failed".to_owned())), (Outcome::Lost, "node failed".to_owned()));
     }
 }

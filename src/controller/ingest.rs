@@ -267,10 +267,90 @@ pub fn clear_refused(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the worker that a journal's first record names, if it still lives on this machine.
+/// Ends the worker that a journal's first record names, if it still lives.
 fn end_worker(path: &Path) -> io::Result<()> {
     match journal::read(path, 0, 0)?.records.first() {
-        Some(Record { event: Event::Open { pid, .. }, .. }) => launcher::end_orphan(*pid, path),
+        Some(Record { event: Event::Open { host, pid, .. }, .. }) => {
+            launcher::end_leftover(&launcher::Leftover { host, pid: *pid, journal: path })
+        }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::VERSION;
+    use protocol::journal::encode;
+
+    /// A database without runs, and a journal that holds `open`.
+    async fn bench() -> (tempfile::TempDir, Writer, Journal) {
+        let folder = tempfile::tempdir().unwrap();
+        let journals = folder.path().join("journals");
+        fs::create_dir(&journals).unwrap();
+        let text = String::new;
+        let open =
+            Event::Open { v: VERSION, worker: text(), pid: 1, host: text(), device: "cpu".into(), threads: 1, version: text() };
+        fs::write(journals.join("w.jsonl"), encode(&Record { s: 0, t: 0.0, event: open })).unwrap();
+        let writer = Writer::open(&folder.path().join("x.db")).await.unwrap();
+        let journal = Journal::new(journals.join("w.jsonl"));
+        (folder, writer, journal)
+    }
+
+    async fn spoiled(journal: &mut Journal, writer: &mut Writer) -> String {
+        let (guilty, why) = journal.pull(writer).await.unwrap().spoiled.expect("it is spoiled");
+        assert_eq!(guilty, None);
+        assert!(why.contains("w.jsonl"), "{why}");
+        assert!(journal.pull(writer).await.unwrap().is_empty(), "once");
+        why
+    }
+
+    /// Bytes that are on their way are waited for, but not for ever.
+    #[tokio::test]
+    async fn a_hole_is_given_some_time() {
+        let (_folder, mut writer, mut journal) = bench().await;
+        let mut bytes = fs::read(&journal.path).unwrap();
+        bytes.extend([0; 100]);
+        fs::write(&journal.path, bytes).unwrap();
+        assert_eq!(journal.pull(&mut writer).await.unwrap().events.len(), 1);
+        assert!(journal.pull(&mut writer).await.unwrap().is_empty());
+        journal.stuck = journal.stuck.and_then(|since| since.checked_sub(ON_THE_WAY));
+        let why = spoiled(&mut journal, &mut writer).await;
+        assert!(why.contains("contains NUL bytes"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_vanishes_or_shrinks_is_spoiled() {
+        let (_folder, mut writer, mut journal) = bench().await;
+        let early = Journal::new(journal.path.with_file_name("v.jsonl")).pull(&mut writer).await.unwrap();
+        assert!(early.is_empty(), "its worker has not come so far");
+        assert_eq!(journal.pull(&mut writer).await.unwrap().events.len(), 1);
+        fs::write(&journal.path, "").unwrap();
+        assert!(spoiled(&mut journal, &mut writer).await.contains("has shrunk"));
+        let (_folder, mut writer, mut journal) = bench().await;
+        assert_eq!(journal.pull(&mut writer).await.unwrap().events.len(), 1);
+        fs::remove_file(&journal.path).unwrap();
+        assert!(spoiled(&mut journal, &mut writer).await.contains("was removed"));
+        let (folder, mut writer, mut journal) = bench().await;
+        fs::remove_dir_all(folder.path().join("journals")).unwrap();
+        let error = journal.pull(&mut writer).await.unwrap_err().to_string();
+        assert!(error.contains("was removed while the sweep ran"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_stands_before_a_bad_record_is_taken() {
+        let (_folder, mut writer, mut journal) = bench().await;
+        let mut bytes = fs::read(&journal.path).unwrap();
+        let hb = Event::Hb { r: None, epoch: 0, step: 0, steps: 0, loss: f64::NAN, images_per_s: 0.0, doing: None };
+        let begin = Event::Begin { r: Fingerprint("0".repeat(32)), a: 1, from: None };
+        for (s, event) in [(1, hb.clone()), (2, begin), (3, hb)] {
+            bytes.extend(encode(&Record { s, t: 0.0, event }));
+        }
+        fs::write(&journal.path, bytes).unwrap();
+        let pulled = journal.pull(&mut writer).await.unwrap();
+        assert_eq!(pulled.events.len(), 2);
+        let (guilty, why) = pulled.spoiled.unwrap();
+        assert!(guilty.is_none() && why.contains("record 2 (begin): its worker was not ordered"), "{why}");
+        assert!(journal.pull(&mut writer).await.unwrap().is_empty());
     }
 }

@@ -1,37 +1,47 @@
-//! The one linearising place: state (pure: event → actions), dispatcher (one select loop), ingest, refill, progress.
+//! The one linearising place: state (pure: event → actions), dispatcher (one select loop), ingest, refill, observers.
 //! Never trains, never spawns (that is `launcher`), never speaks SQL (that is `store`).
 
 mod again;
 mod dispatcher;
+pub mod doing;
 pub mod failure;
 mod ingest;
 mod interrupt;
+pub mod observer;
 pub mod progress;
+mod queue;
 mod refill;
-pub mod state;
+mod request;
+mod state;
+mod vocabulary;
 
 pub use dispatcher::Summary;
-pub use interrupt::Interrupts;
-use progress::{Progress, Voice};
+use dispatcher::{Dispatcher, Ears};
+pub use interrupt::{AtOnce, Interrupts};
+use observer::Observer;
+use progress::Voice;
 pub use refill::refill;
-pub use state::{Halt, Limits};
+pub use request::{Request, requests};
+use tokio::sync::mpsc;
+pub use vocabulary::{Beat, Halt, Limits, News, Tally};
 
 use crate::error::Error;
-use crate::launcher::{self, Fake, Launcher, Local, Slot};
+use crate::launcher::{self, Chosen};
 use archive::Archive;
 use imbalance::StrategyError;
 use store::{Missing, SweepId, Writer};
 
 /// How a sweep is to be run.
-#[derive(Clone, Debug)]
 pub struct Settings {
-    pub launcher: crate::cli::Launcher,
-    pub slots: Vec<Slot>,
+    pub launcher: Chosen,
     pub limits: Limits,
     /// Also try runs again that failed for good.
     pub failed: bool,
     pub voice: Voice,
-    pub verbose: bool,
+    /// Whoever listens: see [`observer::standard`].
+    pub observers: Vec<Box<dyn Observer>>,
+    /// Whoever may ask for something meanwhile: see [`requests`].
+    pub requests: mpsc::UnboundedReceiver<Request>,
 }
 
 /// Brings the database to where an earlier controller, killed or not, left its workers: what they had written is stored, what
@@ -73,14 +83,10 @@ pub async fn train(
         }
     }
     let (sender, signals) = launcher::channel();
-    let launcher: Box<dyn Launcher> = match settings.launcher {
-        crate::cli::Launcher::Local => Box::new(Local::new(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?),
-        crate::cli::Launcher::Fake => Box::new(Fake::new(sender)),
-    };
-    let progress = Progress::new(settings.voice, settings.verbose, missing.len());
-    let dispatcher =
-        dispatcher::Dispatcher::new(writer, (launcher, signals), archive, settings.slots, settings.limits, missing, progress);
-    let summary = dispatcher.run(interrupts).await?;
+    let launcher = settings.launcher.launcher(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?;
+    let ears = Ears { signals, interrupts, requests: settings.requests };
+    let dispatcher = Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.observers);
+    let summary = dispatcher.run().await?;
     // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
     ingest::leftovers(writer, archive).await?;
     again::settle(writer, archive).await?;

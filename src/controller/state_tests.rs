@@ -1,5 +1,7 @@
+use std::collections::VecDeque;
+
 use super::*;
-use protocol::Event as Said;
+use crate::launcher::Exit;
 
 const HUNG: Duration = Duration::from_secs(600);
 
@@ -16,14 +18,20 @@ struct Bench {
     state: State,
     now: Duration,
     emitted: VecDeque<Action>,
+    /// Workers that are gone and judged.
+    released: Vec<u32>,
 }
 
 impl Bench {
+    fn of(state: State) -> Self {
+        Self { state, now: Duration::ZERO, emitted: VecDeque::new(), released: Vec::new() }
+    }
+
     /// Runs over the data sets named, ready to go.
     fn new(limits: Limits, data: &[usize], slots: usize) -> Self {
         let queued = |(run, &data)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data, bundle: None };
         let state = State::new(limits, data.iter().enumerate().map(queued).collect(), slots);
-        let mut bench = Self { state, now: Duration::ZERO, emitted: VecDeque::new() };
+        let mut bench = Self::of(state);
         bench.event(Event::Go);
         bench
     }
@@ -38,8 +46,12 @@ impl Bench {
     }
 
     fn event(&mut self, event: Event) {
-        let actions = self.state.handle(event, self.now);
-        self.emitted.extend(actions);
+        for action in self.state.handle(event, self.now) {
+            match action {
+                Action::Release { worker } => self.released.push(worker.0),
+                action => self.emitted.push_back(action),
+            }
+        }
     }
 
     fn tick(&mut self, seconds: u64) {
@@ -76,15 +88,27 @@ impl Bench {
     }
 
     fn exit(&mut self, worker: u32, code: Option<i32>, signal: Option<i32>) {
-        self.event(Event::Exited(WorkerId(worker), Exit { code, signal, out_of_memory: false }, "last words".into()));
+        let exit = Exit::Process { code, signal, out_of_memory: false };
+        self.event(Event::Gone(WorkerId(worker), exit, "last words".into()));
+    }
+
+    /// Killed by somebody, and the verdict has waited long enough.
+    fn killed(&mut self, worker: u32) {
+        self.exit(worker, None, Some(9));
+        assert_eq!(self.emitted, [], "the verdict waits");
+        self.tick(1);
+    }
+
+    fn close(&mut self, worker: u32) {
+        self.event(Event::Record(WorkerId(worker), Said::Close { why: "finished".into() }));
     }
 
     fn next(&mut self) -> Action {
         self.emitted.pop_front().expect("another action")
     }
 
-    fn started(&mut self, worker: u32, slot: usize) {
-        assert_eq!(self.next(), Action::Start { worker: WorkerId(worker), slot });
+    fn started(&mut self, worker: u32, place: usize) {
+        assert_eq!(self.next(), Action::Start { worker: WorkerId(worker), place });
     }
 
     /// Persist, act, tell.
@@ -106,10 +130,11 @@ impl Bench {
             panic!("not an end: {:?}", self.emitted)
         };
         assert_eq!(self.next(), Action::End { run, attempt, worker, outcome, why: why.clone(), retry });
-        let news = if outcome == Outcome::Stopped {
-            News::Stopped { worker, run }
-        } else {
-            News::Failed { worker, run, outcome, why, retry }
+        let news = match outcome {
+            Outcome::Stopped => News::Stopped { worker, run },
+            Outcome::StoppedEarly => News::StoppedEarly { worker, run },
+            Outcome::Lost => News::Lost { worker, run, why },
+            _ => News::Failed { worker, run, outcome, why, retry },
         };
         assert_eq!(self.next(), Action::Tell(news));
     }
@@ -129,9 +154,9 @@ impl Bench {
         }
     }
 
-    fn no_start(&mut self, slot: usize, more: bool) {
+    fn no_start(&mut self, place: usize, more: bool) {
         match self.next() {
-            Action::Tell(News::NoStart { slot: at, again, .. }) => assert_eq!((at, again), (slot, more)),
+            Action::Tell(News::NoStart { place: at, again, .. }) => assert_eq!((at, again), (place, more)),
             other => panic!("not a failed start: {other:?}"),
         }
     }
@@ -174,12 +199,12 @@ fn nothing_to_do_is_finished_at_once() {
 #[test]
 fn a_killed_worker_costs_one_attempt_and_is_replaced() {
     let mut bench = Bench::busy(limits());
-    bench.exit(0, None, Some(9));
+    bench.killed(0);
     bench.failed(0, 0, 1, Outcome::Killed, true);
     bench.started(1, 0);
     bench.open(1);
     bench.began(1, 0, 2);
-    bench.exit(1, None, Some(9));
+    bench.killed(1);
     bench.failed(1, 0, 2, Outcome::Killed, false);
     bench.nothing_else(true, 0, 1, 0);
 }
@@ -245,6 +270,28 @@ fn a_spoiled_journal_ends_its_worker() {
     bench.nothing_else(true, 0, 1, 0);
 }
 
+/// A record that lies costs the attempt it is of, and no other run of the bundle: those cost nothing.
+#[test]
+fn a_lie_costs_its_own_attempt() {
+    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
+    let mut bench = Bench::of(State::new(Limits { attempts: 1, ..limits() }, (0..3).map(queued).collect(), 1));
+    bench.event(Event::Go);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.emitted.clear();
+    bench.end(0, 2, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 2);
+    bench.event(Event::Spoiled(WorkerId(0), Some((fingerprint(1), 1)), "a lie".into()));
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Lost, true);
+    bench.failed(0, 1, 1, Outcome::Crashed, false);
+    bench.started(1, 0);
+    bench.open(1);
+    bench.began(1, 0, 2);
+    bench.nothing_else(false, 1, 1, 0);
+}
+
 #[test]
 fn records_of_a_superseded_attempt_change_nothing() {
     let mut bench = Bench::busy(limits());
@@ -308,7 +355,8 @@ fn a_worker_that_never_comes_up_is_given_up_after_three_tries() {
     assert_eq!(bench.state.deadline(), Some(Duration::from_millis(200)));
     bench.tick(1);
     bench.started(1, 0);
-    bench.event(Event::SpawnFailed(WorkerId(1), "no such file".into()));
+    let exit = Exit::NotStarted { why: "no such file".into(), no_room: false };
+    bench.event(Event::Gone(WorkerId(1), exit, String::new()));
     bench.no_start(0, true);
     bench.tick(1);
     bench.started(2, 0);
@@ -334,7 +382,7 @@ fn a_worker_of_another_protocol_version_gets_no_orders() {
         bench.exit(worker, None, Some(9));
         bench.no_start(0, worker == 1);
     }
-    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("version 3 of the protocol, this program version 2")));
+    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains(" of the protocol, this program version ")));
     bench.nothing_else(true, 0, 0, 1);
 }
 
@@ -459,7 +507,7 @@ fn a_worker_stays_with_its_data_and_others_take_other_data() {
 #[test]
 fn a_failure_of_an_earlier_session_counts() {
     let queued = Queued { run: fingerprint(0), attempt: 2, failures: 1, data: 0, bundle: Some(0) };
-    let mut bench = Bench { state: State::new(limits(), vec![queued], 1), now: Duration::ZERO, emitted: VecDeque::new() };
+    let mut bench = Bench::of(State::new(limits(), vec![queued], 1));
     bench.event(Event::Go);
     bench.started(0, 0);
     bench.open(0);
@@ -473,7 +521,7 @@ fn a_failure_of_an_earlier_session_counts() {
 fn bundled(bundles: &[Option<usize>], slots: usize) -> Bench {
     let queued = |(run, &bundle)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle };
     let state = State::new(limits(), bundles.iter().enumerate().map(queued).collect(), slots);
-    let mut bench = Bench { state, now: Duration::ZERO, emitted: VecDeque::new() };
+    let mut bench = Bench::of(state);
     bench.event(Event::Go);
     bench
 }
@@ -524,7 +572,7 @@ fn a_killed_bundle_costs_each_run_an_attempt_and_they_are_tried_alone() {
     bench.together(0, &[0, 1, 2]);
     bench.end(0, 1, 1, Outcome::Ok, 0);
     bench.succeeded(0, 1);
-    bench.exit(0, None, Some(9));
+    bench.killed(0);
     bench.failed(0, 0, 1, Outcome::Killed, true);
     bench.failed(0, 2, 1, Outcome::Killed, true);
     bench.started(1, 0);
@@ -556,8 +604,7 @@ fn a_worker_that_crashed_in_a_bundle_leaves_when_all_its_runs_have_ended() {
 fn a_bundle_has_the_time_of_all_its_runs() {
     let limits = Limits { timeout: Some(Duration::from_secs(100)), ..limits() };
     let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
-    let mut bench =
-        Bench { state: State::new(limits, vec![queued(0), queued(1)], 1), now: Duration::ZERO, emitted: VecDeque::new() };
+    let mut bench = Bench::of(State::new(limits, vec![queued(0), queued(1)], 1));
     bench.event(Event::Go);
     bench.started(0, 0);
     bench.open(0);
@@ -572,25 +619,263 @@ fn a_bundle_has_the_time_of_all_its_runs() {
     bench.nothing_else(true, 0, 2, 0);
 }
 
-/// A record that lies costs the attempt it is of, and no other run of the bundle: those cost nothing.
 #[test]
-fn a_lie_costs_its_own_attempt() {
-    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
-    let state = State::new(Limits { attempts: 1, ..limits() }, (0..3).map(queued).collect(), 1);
-    let mut bench = Bench { state, now: Duration::ZERO, emitted: VecDeque::new() };
-    bench.event(Event::Go);
-    bench.started(0, 0);
-    bench.open(0);
-    bench.emitted.clear();
-    bench.end(0, 2, 1, Outcome::Ok, 0);
-    bench.succeeded(0, 2);
-    bench.event(Event::Spoiled(WorkerId(0), Some((fingerprint(1), 1)), "a lie".into()));
-    bench.kill(0);
-    bench.exit(0, None, Some(9));
+fn a_worker_that_is_asked_to_leave_costs_no_attempt_however_often() {
+    let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+    for worker in 0..20 {
+        bench.exit(worker, None, Some(15));
+        bench.failed(worker, 0, worker + 1, Outcome::Lost, true);
+        // Again and again, with nothing done in between: not in a hot loop.
+        bench.tick(10);
+        bench.started(worker + 1, 0);
+        bench.open(worker + 1);
+        bench.began(worker + 1, 0, worker + 2);
+    }
+    bench.end(20, 0, 21, Outcome::Ok, 0);
+    bench.succeeded(20, 0);
+    bench.stop(20);
+    bench.exit(20, Some(0), None);
+    assert_eq!(bench.released, (0..=20).collect::<Vec<_>>());
+    bench.nothing_else(true, 1, 0, 0);
+}
+
+#[test]
+fn a_place_whose_workers_are_ended_from_outside_again_and_again_pauses() {
+    let mut bench = Bench::busy(limits());
+    bench.exit(0, None, Some(15));
     bench.failed(0, 0, 1, Outcome::Lost, true);
-    bench.failed(0, 1, 1, Outcome::Crashed, false);
     bench.started(1, 0);
     bench.open(1);
     bench.began(1, 0, 2);
-    bench.nothing_else(false, 1, 1, 0);
+    bench.exit(1, Some(143), None);
+    bench.failed(1, 0, 2, Outcome::Lost, true);
+    assert_eq!(bench.state.deadline(), Some(Duration::from_millis(200)));
+    bench.tick(1);
+    bench.started(2, 0);
+    bench.nothing_else(false, 0, 0, 1);
+}
+
+/// What everybody gets reaches workers and controller in any order, and workers die of it in many ways.
+#[test]
+fn a_worker_that_ends_near_the_controller_s_signal_is_lost() {
+    for (code, signal) in [(None, Some(9)), (None, Some(15)), (None, Some(11)), (Some(1), None), (Some(0), None)] {
+        let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+        bench.event(Event::Interrupt);
+        assert_eq!(bench.stopping(), Halt::Interrupted);
+        bench.stop(0);
+        bench.exit(0, code, signal);
+        bench.failed(0, 0, 1, Outcome::Lost, true);
+        bench.nothing_else(true, 0, 0, 1);
+    }
+    // The worker's end is seen first.
+    let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+    bench.exit(0, None, Some(9));
+    assert_eq!(bench.state.deadline(), Some(Duration::from_secs(1)));
+    bench.event(Event::Interrupt);
+    assert_eq!(bench.stopping(), Halt::Interrupted);
+    bench.failed(0, 0, 1, Outcome::Lost, true);
+    assert_eq!(bench.released, [0]);
+    bench.nothing_else(true, 0, 0, 1);
+}
+
+#[test]
+fn a_crash_that_is_recorded_near_the_controller_s_signal_is_lost_and_others_are_not() {
+    for (said, outcome, retry) in [
+        (Outcome::Crashed, Outcome::Lost, true),
+        (Outcome::Stopped, Outcome::Stopped, true),
+        (Outcome::Diverged, Outcome::Diverged, false),
+        (Outcome::OutOfMemory, Outcome::OutOfMemory, false),
+    ] {
+        let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+        bench.event(Event::Interrupt);
+        assert_eq!(bench.stopping(), Halt::Interrupted);
+        bench.stop(0);
+        bench.end(0, 0, 1, said, 0);
+        bench.failed(0, 0, 1, outcome, retry);
+        bench.exit(0, Some(0), None);
+        bench.nothing_else(true, 0, usize::from(!retry), usize::from(retry));
+    }
+}
+
+/// A scheduler tells the worker itself, which ends its run and leaves.
+#[test]
+fn a_worker_that_stops_by_itself_and_leaves_is_lost() {
+    let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+    bench.epoch(0, 0, 1);
+    bench.next();
+    bench.end(0, 0, 1, Outcome::Stopped, 1);
+    bench.close(0);
+    assert_eq!(bench.emitted, [], "it gets nothing more to do, and the verdict waits for how it leaves");
+    bench.exit(0, Some(0), None);
+    bench.failed(0, 0, 1, Outcome::Lost, true);
+    bench.started(1, 0);
+    bench.nothing_else(false, 0, 0, 1);
+}
+
+#[test]
+fn a_worker_that_stops_its_runs_unasked_does_not_do_so_for_ever() {
+    // It stays: it was told by nobody.
+    let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+    bench.end(0, 0, 1, Outcome::Stopped, 0);
+    bench.tick(10);
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Crashed, false);
+    bench.nothing_else(true, 0, 1, 0);
+    // It leaves each time, and gets nowhere.
+    let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+    for worker in 0..3 {
+        bench.end(worker, 0, worker + 1, Outcome::Stopped, 0);
+        bench.exit(worker, Some(0), None);
+        let last = worker == 2;
+        bench.failed(worker, 0, worker + 1, if last { Outcome::Crashed } else { Outcome::Lost }, !last);
+        if !last {
+            bench.started(worker + 1, 0);
+            bench.open(worker + 1);
+            bench.began(worker + 1, 0, worker + 2);
+        }
+    }
+    bench.nothing_else(true, 0, 1, 0);
+}
+
+#[test]
+fn an_order_that_crosses_the_last_word_of_a_worker_is_lost() {
+    let mut bench = Bench::new(Limits { attempts: 1, ..limits() }, &[0], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.began(0, 0, 1);
+    bench.close(0);
+    bench.exit(0, Some(0), None);
+    bench.failed(0, 0, 1, Outcome::Lost, true);
+    bench.started(1, 0);
+    bench.nothing_else(false, 0, 0, 1);
+}
+
+#[test]
+fn a_lost_bundle_stays_a_bundle() {
+    let mut bench = bundled(&[Some(0); 3], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.together(0, &[0, 1, 2]);
+    bench.end(0, 1, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 1);
+    bench.exit(0, None, Some(15));
+    bench.failed(0, 0, 1, Outcome::Lost, true);
+    bench.failed(0, 2, 1, Outcome::Lost, true);
+    bench.started(1, 0);
+    bench.open(1);
+    let worker = WorkerId(1);
+    assert_eq!(bench.next(), Action::Begin { run: 0, attempt: 2, worker });
+    assert_eq!(bench.next(), Action::Begin { run: 2, attempt: 2, worker });
+    assert_eq!(bench.next(), Action::Train { worker, runs: vec![(0, 2), (2, 2)] });
+}
+
+#[test]
+fn what_no_worker_may_say_is_a_crash() {
+    for said in [Outcome::Killed, Outcome::Hung, Outcome::Timeout, Outcome::Lost, Outcome::StoppedEarly] {
+        let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+        bench.end(0, 0, 1, said, 0);
+        bench.failed(0, 0, 1, Outcome::Crashed, false);
+        bench.stop(0);
+        bench.nothing_else(false, 0, 1, 0);
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_a_place_is_not_hung_and_may_wait_for_days() {
+    let mut bench = Bench::new(limits(), &[0, 0], 2);
+    bench.started(0, 0);
+    bench.started(1, 1);
+    assert_eq!(bench.state.deadline(), None);
+    bench.tick(1_000_000);
+    bench.event(Event::Started(WorkerId(0)));
+    assert_eq!(bench.state.deadline(), Some(Duration::from_secs(1_000_000) + HUNG));
+    bench.open(0);
+    bench.began(0, 0, 1);
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.began(0, 1, 1);
+    bench.end(0, 1, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 1);
+    // Nothing is left for the one that still waits.
+    bench.stop(0);
+    bench.kill(1);
+    bench.exit(0, Some(0), None);
+    bench.event(Event::Gone(WorkerId(1), Exit::Lost("cancelled".into()), String::new()));
+    assert_eq!(bench.released, [0, 1]);
+    bench.nothing_else(true, 2, 0, 0);
+}
+
+#[test]
+fn a_worker_that_comes_up_and_says_nothing_is_hung() {
+    let mut bench = Bench::new(limits(), &[0], 1);
+    bench.started(0, 0);
+    bench.event(Event::Started(WorkerId(0)));
+    bench.tick(600);
+    bench.kill(0);
+    bench.exit(0, None, Some(9));
+    bench.no_start(0, true);
+    bench.nothing_else(false, 0, 0, 1);
+}
+
+#[test]
+fn an_interrupt_takes_wishes_for_workers_back() {
+    let mut bench = Bench::new(limits(), &[0], 1);
+    bench.started(0, 0);
+    bench.event(Event::Interrupt);
+    assert_eq!(bench.stopping(), Halt::Interrupted);
+    bench.kill(0);
+    bench.event(Event::Gone(WorkerId(0), Exit::Lost("cancelled".into()), String::new()));
+    bench.nothing_else(true, 0, 0, 1);
+}
+
+#[test]
+fn a_node_that_fails_costs_no_attempt() {
+    let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
+    bench.event(Event::Gone(WorkerId(0), Exit::Lost("NODE_FAIL".into()), String::new()));
+    bench.failed(0, 0, 1, Outcome::Lost, true);
+    bench.started(1, 0);
+    bench.nothing_else(false, 0, 0, 1);
+}
+
+#[test]
+fn no_room_for_a_worker_s_log_stops_the_sweep() {
+    let mut bench = Bench::new(limits(), &[0], 1);
+    bench.started(0, 0);
+    let exit = Exit::NotStarted { why: "w.log: No space left on device".into(), no_room: true };
+    bench.event(Event::Gone(WorkerId(0), exit, String::new()));
+    assert!(matches!(bench.stopping(), Halt::Fatal(why) if why.contains("No space left")));
+    bench.nothing_else(true, 0, 0, 1);
+}
+
+#[test]
+fn one_run_is_stopped_and_the_others_of_its_bundle_go_on() {
+    let mut bench = bundled(&[Some(0); 2], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.together(0, &[0, 1]);
+    bench.event(Event::StopRun(1));
+    assert_eq!(bench.next(), Action::StopRun { worker: WorkerId(0), run: 1, attempt: 1 });
+    // Once is enough, and a run that is not under way is left alone.
+    bench.event(Event::StopRun(1));
+    bench.end(0, 1, 1, Outcome::StoppedEarly, 0);
+    bench.failed(0, 1, 1, Outcome::StoppedEarly, false);
+    bench.event(Event::StopRun(1));
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.stop(0);
+    bench.exit(0, Some(0), None);
+    assert_eq!(bench.state.tally().stopped, 1);
+    bench.nothing_else(true, 1, 0, 0);
+}
+
+#[test]
+fn a_run_that_ends_before_it_hears_of_its_stop_has_succeeded() {
+    let mut bench = Bench::busy(limits());
+    bench.event(Event::StopRun(0));
+    assert_eq!(bench.next(), Action::StopRun { worker: WorkerId(0), run: 0, attempt: 1 });
+    bench.end(0, 0, 1, Outcome::Ok, 0);
+    bench.succeeded(0, 0);
+    bench.stop(0);
+    bench.nothing_else(false, 1, 0, 0);
 }

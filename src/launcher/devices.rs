@@ -1,24 +1,43 @@
-//! Devices → slots: where workers run and with how many threads. Looks at the driver's files, never links or calls CUDA.
+//! Devices → places: where workers run and with how many threads. Looks at the driver's files, never links or calls CUDA.
 
 use std::fs;
 
 use crate::error::Error;
 
-/// A place for one worker.
+/// A place for one worker on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub struct Place {
     /// `cpu` or `cuda:N`.
     pub device: String,
     /// CPU threads of its worker.
     pub threads: usize,
 }
 
-/// `per_device` slots on each of `devices`; `auto` is every CUDA device of a CUDA build, else the CPU.
+impl Place {
+    /// `2 x cpu (1 thread each)`.
+    #[must_use]
+    pub fn words(places: &[Self]) -> String {
+        let mut kinds: Vec<(&Self, usize)> = Vec::new();
+        for place in places {
+            match kinds.iter_mut().find(|(kind, _)| *kind == place) {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((place, 1)),
+            }
+        }
+        let words = |(Self { device, threads }, count): &(&Self, usize)| {
+            let (times, each) = if *count > 1 { (format!("{count} x "), " each") } else { (String::new(), "") };
+            format!("{times}{device} ({threads} thread{}{each})", if *threads == 1 { "" } else { "s" })
+        };
+        kinds.iter().map(words).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// `per_device` places on each of `devices`; `auto` is every CUDA device of a CUDA build, else the CPU.
 /// The cores are divided between the workers on the CPU; a CUDA worker gets its share of them for loading data.
 ///
 /// # Errors
 /// A name that is no device, a CUDA device in a build without CUDA.
-pub fn slots(devices: &[String], per_device: usize) -> Result<Vec<Slot>, Error> {
+pub fn places(devices: &[String], per_device: usize) -> Result<Vec<Place>, Error> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     divide(&named(devices, !cfg!(feature = "worker"), cuda_devices())?, per_device, cores)
 }
@@ -51,14 +70,14 @@ fn named(devices: &[String], cuda_build: bool, present: usize) -> Result<Vec<Str
     Ok(named)
 }
 
-fn divide(devices: &[String], per_device: usize, cores: usize) -> Result<Vec<Slot>, Error> {
+fn divide(devices: &[String], per_device: usize, cores: usize) -> Result<Vec<Place>, Error> {
     if per_device == 0 {
         return Err(Error::Usage("workers.per_device must be at least 1".to_owned()));
     }
     let threads = (cores / (devices.len() * per_device)).max(1);
     // The first worker of every device, then the second: few runs spread over all devices.
-    let slot = |device: &String| Slot { device: device.clone(), threads };
-    Ok((0..per_device).flat_map(|_| devices.iter().map(slot)).collect())
+    let place = |device: &String| Place { device: device.clone(), threads };
+    Ok((0..per_device).flat_map(|_| devices.iter().map(place)).collect())
 }
 
 /// CUDA devices that a worker would see, by the driver's own listing.
@@ -107,11 +126,18 @@ mod tests {
     }
 
     #[test]
+    fn places_read_well() {
+        let place = |device: &str, threads| Place { device: device.to_owned(), threads };
+        assert_eq!(Place::words(&[place("cpu", 1), place("cpu", 1)]), "2 x cpu (1 thread each)");
+        assert_eq!(Place::words(&[place("cuda:0", 8), place("cuda:1", 8)]), "cuda:0 (8 threads), cuda:1 (8 threads)");
+    }
+
+    #[test]
     fn cores_are_divided_and_never_none() {
         let threads = |devices: usize, per_device, cores| {
-            let slots = divide(&vec!["cpu".to_owned(); devices], per_device, cores).unwrap();
-            assert_eq!(slots.len(), devices * per_device);
-            slots[0].threads
+            let places = divide(&vec!["cpu".to_owned(); devices], per_device, cores).unwrap();
+            assert_eq!(places.len(), devices * per_device);
+            places[0].threads
         };
         assert_eq!(threads(1, 1, 8), 8);
         assert_eq!(threads(1, 3, 8), 2);

@@ -2,55 +2,63 @@
 //! scheduling through the real command line; nothing is trained and no run folder is written.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::{Birth, Exit, Launcher, Signal, WorkerId};
+use super::{Exit, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec};
 use data::{DataError, Dataset};
 use imbalance::LabelCounts;
-use imbalance::metric::{Counts, Ranking};
+use imbalance::metric::{Counts, Decisions, Ranking};
 use imbalance::rng::Rng;
-use plan::DataConfig;
+use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
-use protocol::{Event, Job, Order, Outcome, SplitName, VERSION};
+use protocol::{Evaluated, Event, Job, Order, Outcome, SplitName, VERSION};
 
-/// Seconds that a made-up epoch takes; 0 by default.
-const EPOCH_SECONDS: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 /// The launcher.
 pub struct Fake {
+    places: Vec<Place>,
     signals: mpsc::Sender<Signal>,
     workers: HashMap<WorkerId, std::sync::mpsc::Sender<Order>>,
     epoch: Duration,
 }
 
 impl Fake {
-    /// A launcher of threads that pretend.
+    /// A launcher of threads that pretend to be at `places`; a made-up epoch takes `epoch`.
     #[must_use]
-    pub fn new(signals: mpsc::Sender<Signal>) -> Self {
-        let seconds = std::env::var(EPOCH_SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-        let epoch = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        Self { signals, workers: HashMap::new(), epoch }
+    pub fn new(places: Vec<Place>, epoch: Duration, signals: mpsc::Sender<Signal>) -> Self {
+        Self { places, signals, workers: HashMap::new(), epoch }
     }
 }
 
 impl Launcher for Fake {
-    fn start(&mut self, birth: Birth) -> io::Result<()> {
+    fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    fn device(&self, place: usize) -> &str {
+        &self.places[place].device
+    }
+
+    fn start(&mut self, spec: WorkerSpec) {
         let (orders, queue) = std::sync::mpsc::channel();
-        self.workers.insert(birth.id, orders);
-        let (signals, epoch) = (self.signals.clone(), self.epoch);
-        thread::Builder::new().name(birth.name.clone()).spawn(move || {
-            let id = birth.id;
-            let code = match work(&birth, &queue, &signals, epoch) {
-                Ok(()) => 0,
-                Err(_) => 74,
-            };
-            let _ = signals.blocking_send(Signal::Exited(id, Exit { code: Some(code), ..Exit::default() }));
-        })?;
-        Ok(())
+        self.workers.insert(spec.id, orders);
+        let (signals, epoch, place) = (self.signals.clone(), self.epoch, self.places[spec.place].clone());
+        let (id, heard) = (spec.id, self.signals.clone());
+        let thread = thread::Builder::new().name(spec.name.clone()).spawn(move || {
+            let _ = signals.blocking_send(Signal::Stands(id, Standing::Running));
+            let mut worker = Worker { orders: queue, signals, epoch, told: Vec::new(), stopped: false, truths: Truths::new() };
+            let code = if worker.work(&spec, &place).is_ok() { 0 } else { 74 };
+            let exit = Exit::Process { code: Some(code), signal: None, out_of_memory: false };
+            let _ = worker.signals.blocking_send(Signal::Stands(id, Standing::Gone(exit)));
+        });
+        if let Err(error) = thread {
+            let exit = Exit::NotStarted { why: error.to_string(), no_room: false };
+            // The channel is taken from on this thread: nobody may wait for room in it here.
+            tokio::spawn(async move { drop(heard.send(Signal::Stands(id, Standing::Gone(exit))).await) });
+        }
     }
 
     fn send(&mut self, worker: WorkerId, order: &Order) {
@@ -63,41 +71,10 @@ impl Launcher for Fake {
         // A thread cannot be killed: without its orders it leaves after the epoch.
         self.workers.remove(&worker);
     }
-}
 
-/// A worker's life: one journal, many jobs.
-fn work(
-    birth: &Birth,
-    orders: &std::sync::mpsc::Receiver<Order>,
-    signals: &mpsc::Sender<Signal>,
-    epoch: Duration,
-) -> Result<(), JournalError> {
-    let wake = |journal: &mut Journal| {
-        journal.flush()?;
-        let _ = signals.blocking_send(Signal::Wake(birth.id));
-        Ok(())
-    };
-    let mut journal = Journal::create(&birth.journal)?;
-    let (worker, device, threads) = (birth.name.clone(), birth.slot.device.clone(), birth.slot.threads);
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    journal.append(Event::Open { v: VERSION, worker, pid: 0, host: String::new(), device, threads, version })?;
-    wake(&mut journal)?;
-    let (mut stopped, mut truths) = (false, Vec::new());
-    while !stopped && let Ok(order) = orders.recv() {
-        let jobs = match order {
-            Order::Train(job) => vec![*job],
-            Order::Bundle { jobs } => jobs,
-            Order::Stop => break,
-            // An epoch here takes no time worth saving.
-            Order::StopRun { .. } => continue,
-        };
-        for job in &jobs {
-            stopped |= train(job, orders, &mut journal, epoch, &mut truths)?;
-            wake(&mut journal)?;
-        }
+    fn released(&mut self, worker: WorkerId) {
+        self.workers.remove(&worker);
     }
-    journal.append(Event::Close { why: "finished".to_owned() })?;
-    journal.flush()
 }
 
 /// What val and test of the data sets that were read so far hold.
@@ -118,43 +95,99 @@ fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], D
     Ok(&known[at].2)
 }
 
-/// Writes what a run might have said, an `epoch` apart. True: it was told to stop.
-fn train(
-    job: &Job,
-    orders: &std::sync::mpsc::Receiver<Order>,
-    journal: &mut Journal,
+/// A thread that pretends.
+struct Worker {
+    orders: std::sync::mpsc::Receiver<Order>,
+    signals: mpsc::Sender<Signal>,
     epoch: Duration,
-    truths: &mut Truths,
-) -> Result<bool, JournalError> {
-    let truth = match truth(job, truths) {
-        Ok(truth) => truth,
-        Err(error) => {
-            let (r, a, st, why) = (job.run.clone(), job.attempt, Outcome::Data, error.to_string());
-            journal.append(Event::End { r, a, st, n: 0, why })?;
-            return Ok(false);
-        }
-    };
-    journal.append(Event::Begin { r: job.run.clone(), a: job.attempt, from: None })?;
-    let (mut events, mut n, mut stopped) = (made_up(job, truth), 0, false);
-    for events in &mut events {
-        if !epoch.is_zero() {
-            thread::sleep(epoch);
-            stopped = matches!(orders.try_recv(), Ok(Order::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected));
-        }
-        for event in events.drain(..) {
-            journal.append(event)?;
-            n += 1;
-        }
-        if stopped {
-            break;
-        }
-    }
-    let done = events.iter().all(Vec::is_empty);
-    let st = if done { Outcome::Ok } else { Outcome::Stopped };
-    journal.append(Event::End { r: job.run.clone(), a: job.attempt, st, n, why: String::new() })?;
-    Ok(stopped)
+    /// Runs that it was told to stop.
+    told: Vec<(Fingerprint, u32)>,
+    /// It was told to stop altogether, or nobody tells it anything any more.
+    stopped: bool,
+    truths: Truths,
 }
 
+impl Worker {
+    /// A worker's life: one journal, many jobs.
+    fn work(&mut self, spec: &WorkerSpec, place: &Place) -> Result<(), JournalError> {
+        let mut journal = Journal::create(&spec.journal)?;
+        let (worker, device, threads) = (spec.name.clone(), place.device.clone(), place.threads);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        journal.append(Event::Open { v: VERSION, worker, pid: 0, host: String::new(), device, threads, version })?;
+        self.wake(&mut journal, spec.id)?;
+        while !self.stopped
+            && let Ok(order) = self.orders.recv()
+        {
+            let jobs = match order {
+                Order::Train(job) => vec![*job],
+                Order::Bundle { jobs } => jobs,
+                Order::StopRun { .. } => continue,
+                Order::Stop => break,
+            };
+            for job in &jobs {
+                self.train(job, &mut journal, spec.id)?;
+            }
+        }
+        journal.append(Event::Close { why: "finished".to_owned() })?;
+        journal.flush()
+    }
+
+    fn wake(&self, journal: &mut Journal, id: WorkerId) -> Result<(), JournalError> {
+        journal.flush()?;
+        let _ = self.signals.blocking_send(Signal::Wake(id));
+        Ok(())
+    }
+
+    /// Hears what was said meanwhile.
+    fn listen(&mut self) {
+        use std::sync::mpsc::TryRecvError;
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::StopRun { run, attempt }) => self.told.push((run, attempt)),
+                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return self.stopped = true,
+                // It gets nothing new before it has ended what it has.
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    /// Writes what a run might have said, epoch by epoch.
+    fn train(&mut self, job: &Job, journal: &mut Journal, id: WorkerId) -> Result<(), JournalError> {
+        let epochs = match truth(job, &mut self.truths) {
+            Ok(truth) => made_up(job, truth),
+            Err(error) => {
+                let (r, a, st, why) = (job.run.clone(), job.attempt, Outcome::Data, error.to_string());
+                journal.append(Event::End { r, a, st, n: 0, why })?;
+                return self.wake(journal, id);
+            }
+        };
+        journal.append(Event::Begin { r: job.run.clone(), a: job.attempt, from: None })?;
+        let (mut n, mut st) = (0, Outcome::Ok);
+        let last = epochs.len().saturating_sub(1);
+        for (epoch, events) in epochs.into_iter().enumerate() {
+            if !self.epoch.is_zero() {
+                self.wake(journal, id)?;
+                thread::sleep(self.epoch);
+                self.listen();
+            }
+            if self.told.iter().any(|(run, attempt)| *run == job.run && *attempt == job.attempt) {
+                st = Outcome::StoppedEarly;
+                break;
+            }
+            for event in events {
+                journal.append(event)?;
+                n += 1;
+            }
+            if self.stopped && epoch < last {
+                st = Outcome::Stopped;
+                break;
+            }
+        }
+        journal.append(Event::End { r: job.run.clone(), a: job.attempt, st, n, why: String::new() })?;
+        self.wake(journal, id)
+    }
+}
 /// What a run might have said, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
 fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
     let epochs = job.config.train.epochs;
@@ -174,21 +207,13 @@ fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
         let both = |label: usize| truth.positives[label] < truth.rows;
         let auc = ap.iter().enumerate().map(|(label, ap)| ap.filter(|_| both(label)).map(|ap| 0.5 + ap / 2.0)).collect();
         let ranking = Ranking { ap, auc, mean_score: vec![0.3; labels] };
-        let mut events = vec![Event::Rank { r: job.run.clone(), a: job.attempt, epoch, split, ranking }];
+        let evaluated = Evaluated { run: &job.run, attempt: job.attempt, epoch, split };
+        let mut events = vec![evaluated.ranking(ranking)];
         events.extend(job.policies.iter().enumerate().map(|(index, policy)| {
             let counts: Vec<_> =
                 (0..labels).map(|label| counts(job, truth, [epoch as u64, split as u64, index as u64, label as u64])).collect();
-            Event::Eval {
-                r: job.run.clone(),
-                a: job.attempt,
-                epoch,
-                split,
-                policy: policy.clone(),
-                thresholds: vec![0.5; labels],
-                counts,
-                samples_f1: ap_mean(macro_ap(epoch)),
-                subset_accuracy: ap_mean(macro_ap(epoch)) / 2.0,
-            }
+            let (samples_f1, subset_accuracy) = (ap_mean(macro_ap(epoch)), ap_mean(macro_ap(epoch)) / 2.0);
+            evaluated.decisions(policy, Decisions { thresholds: vec![0.5; labels], counts, samples_f1, subset_accuracy })
         }));
         events
     };

@@ -1,23 +1,22 @@
 //! Workers as processes of this machine: orders through stdin, stdout as the wake pipe, stderr into a log file.
 //!
 //! They never outlive the controller: their stdin ends with it, they ask the kernel for a signal at its death, and what it
-//! drops is killed. A next controller ends those of one that was killed itself ([`end_orphan`]).
+//! drops is killed. A next controller ends those of one that was killed itself ([`super::end_leftover`]).
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Birth, Exit, Launcher, Signal, WorkerId, memory};
+use super::{Exit, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec, memory, no_room};
 use protocol::Order;
 
 /// A program that takes the place of `sweep worker` (docs/protocol.md).
@@ -30,70 +29,101 @@ struct Handle {
 
 /// The launcher.
 pub struct Local {
+    places: Vec<Place>,
     program: PathBuf,
     signals: mpsc::Sender<Signal>,
+    /// Of workers that are not released.
     workers: HashMap<WorkerId, Handle>,
     /// The kernel's count of out-of-memory kills when last looked at.
     oom_kills: Arc<AtomicU64>,
 }
 
 impl Local {
-    /// A launcher of this program's own workers; of `sweep-worker` beside it where this program was built without workers.
+    /// A launcher of `command`, else of this program's own workers at `places`; of `sweep-worker` beside it where this program was
+    /// built without workers.
     ///
     /// # Errors
     /// The program cannot tell where it lies.
-    pub fn new(signals: mpsc::Sender<Signal>) -> io::Result<Self> {
-        let itself = std::env::current_exe()?;
-        let program = match std::env::var_os(WORKER) {
-            Some(program) => program.into(),
-            None if !cfg!(feature = "worker") => itself.with_file_name("sweep-worker"),
-            None => itself,
+    pub fn new(places: Vec<Place>, command: Option<PathBuf>, signals: mpsc::Sender<Signal>) -> io::Result<Self> {
+        let program = match command.or_else(|| std::env::var_os(WORKER).map(PathBuf::from)) {
+            Some(program) => program,
+            None if !cfg!(feature = "worker") => std::env::current_exe()?.with_file_name("sweep-worker"),
+            None => std::env::current_exe()?,
         };
         let oom_kills = Arc::new(AtomicU64::new(memory::oom_kills()));
-        Ok(Self { program, signals, workers: HashMap::new(), oom_kills })
+        Ok(Self { places, program, signals, workers: HashMap::new(), oom_kills })
     }
-}
 
-impl Launcher for Local {
     #[expect(clippy::disallowed_methods, reason = "this is the launcher")]
-    fn start(&mut self, birth: Birth) -> io::Result<()> {
-        let threads = birth.slot.threads.to_string();
-        let mut child = Command::new(&self.program)
+    fn spawn(&self, worker: &WorkerSpec) -> io::Result<Child> {
+        let Place { device, threads } = &self.places[worker.place];
+        let threads = threads.to_string();
+        let named =
+            |error: io::Error, path: &std::path::Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        Command::new(&self.program)
             .arg("worker")
-            .args(["--device", &birth.slot.device, "--threads", &threads, "--name", &birth.name])
+            .args(["--device", device, "--threads", &threads, "--name", &worker.name])
             .arg("--journal")
-            .arg(&birth.journal)
+            .arg(&worker.journal)
             .envs(protocol::environment(&threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(archive::file::regular(File::options().append(true).create(true), &birth.log)?)
+            .stderr(log(&worker.log).map_err(|error| named(error, &worker.log))?)
             // Its own group: Ctrl-C is for the controller, which tells the workers what it means.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.program.display())))?;
-        let (orders, queue) = mpsc::unbounded_channel();
-        if let Some(stdin) = child.stdin.take() {
-            tokio::spawn(feed(stdin, queue));
+            .map_err(|error| named(error, &self.program))
+    }
+}
+
+impl Launcher for Local {
+    fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    fn device(&self, place: usize) -> &str {
+        &self.places[place].device
+    }
+
+    fn start(&mut self, worker: WorkerSpec) {
+        let signals = self.signals.clone();
+        match self.spawn(&worker) {
+            Ok(child) => {
+                let (orders, queue) = mpsc::unbounded_channel();
+                let kill = Arc::new(Notify::new());
+                tokio::spawn(watch(worker.id, child, queue, Arc::clone(&kill), signals, Arc::clone(&self.oom_kills)));
+                self.workers.insert(worker.id, Handle { orders, kill });
+            }
+            Err(error) => {
+                let exit = Exit::NotStarted { no_room: no_room(&error), why: error.to_string() };
+                let gone = Signal::Stands(worker.id, Standing::Gone(exit));
+                tokio::spawn(async move { drop(signals.send(gone).await) });
+            }
         }
-        let kill = Arc::new(Notify::new());
-        tokio::spawn(watch(birth.id, child, Arc::clone(&kill), self.signals.clone(), Arc::clone(&self.oom_kills)));
-        self.workers.insert(birth.id, Handle { orders, kill });
-        Ok(())
     }
 
     fn send(&mut self, worker: WorkerId, order: &Order) {
         if let Some(handle) = self.workers.get(&worker) {
-            // Its stdin is closed: it is dying, and its exit will be told.
+            // Its stdin is closed: it is dying, and its end will be told.
             let _ = handle.orders.send(order.line() + "\n");
         }
     }
 
     fn kill(&mut self, worker: WorkerId) {
-        if let Some(handle) = self.workers.remove(&worker) {
+        if let Some(handle) = self.workers.get(&worker) {
             handle.kill.notify_one();
         }
     }
+
+    fn released(&mut self, worker: WorkerId) {
+        self.workers.remove(&worker);
+    }
+}
+
+/// The log of a worker, in which nothing is but what it says; never through a link.
+fn log(path: &Path) -> io::Result<File> {
+    archive::file::regular(File::options().append(true).create(true), path)
 }
 
 /// Writes orders to a worker's stdin, which closes with the handle.
@@ -105,8 +135,18 @@ async fn feed(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<String>
     }
 }
 
-/// Tells of a worker's wake bytes and of its end.
-async fn watch(id: WorkerId, mut child: Child, kill: Arc<Notify>, signals: mpsc::Sender<Signal>, oom_kills: Arc<AtomicU64>) {
+/// Tells of a worker's wake bytes and of its end. Nothing of it is left then.
+async fn watch(
+    id: WorkerId,
+    mut child: Child,
+    orders: mpsc::UnboundedReceiver<String>,
+    kill: Arc<Notify>,
+    signals: mpsc::Sender<Signal>,
+    oom_kills: Arc<AtomicU64>,
+) {
+    // The receiver is gone only when the controller is.
+    drop(signals.send(Signal::Stands(id, Standing::Running)).await);
+    let feeder = child.stdin.take().map(|stdin| tokio::spawn(feed(stdin, orders)));
     let mut stdout = child.stdout.take();
     let mut bytes = [0; 4096];
     let status = loop {
@@ -119,72 +159,38 @@ async fn watch(id: WorkerId, mut child: Child, kill: Arc<Notify>, signals: mpsc:
         tokio::select! {
             read = wake => match read {
                 Ok(0) | Err(_) => stdout = None,
-                // The receiver is gone only when the controller is.
-                Ok(_) => drop(signals.send(Signal::Wake(id)).await),
+                // Where the channel is full the controller is busy; it looks at all journals now and then.
+                Ok(_) => drop(signals.try_send(Signal::Wake(id))),
             },
             status = child.wait() => break status,
             () = kill.notified() => drop(child.start_kill()),
         }
     };
-    drop(signals.send(Signal::Exited(id, exit(status, &oom_kills))).await);
+    // A process that the worker has left behind may hold the other end of the pipe.
+    if let Some(feeder) = feeder {
+        feeder.abort();
+    }
+    drop(signals.send(Signal::Stands(id, Standing::Gone(exit(status, &oom_kills)))).await);
 }
 
 fn exit(status: io::Result<ExitStatus>, oom_kills: &AtomicU64) -> Exit {
-    let Ok(status) = status else { return Exit::default() };
+    let Ok(status) = status else { return Exit::Process { code: None, signal: None, out_of_memory: false } };
     let kills = memory::oom_kills();
     let out_of_memory = kills > oom_kills.swap(kills, Ordering::Relaxed);
-    Exit { code: status.code(), signal: status.signal(), out_of_memory }
-}
-
-/// Kills a worker that outlived its controller: process `pid`, if its command line names `journal`. Waits until it is gone.
-///
-/// # Errors
-/// It does not go.
-pub fn end_orphan(pid: u32, journal: &Path) -> io::Result<()> {
-    let name = journal.file_name().unwrap_or_default().as_encoded_bytes();
-    let alive = || {
-        let words = command_line(pid);
-        words.windows(name.len().max(1)).any(|window| window == name)
-    };
-    let Some(process) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
-    let start = Instant::now();
-    while alive() {
-        // It may have gone meanwhile: the next look tells.
-        let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
-        if start.elapsed() > Duration::from_secs(10) {
-            return Err(io::Error::other(format!("worker {pid} of an earlier sweep does not end")));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(())
-}
-
-/// The command line of a process; empty where there is none. One that has only just been started shows none for a moment.
-fn command_line(pid: u32) -> Vec<u8> {
-    let read = || fs::read(format!("/proc/{pid}/cmdline")).ok();
-    for _ in 0..20 {
-        match read() {
-            Some(words) if words.is_empty() => std::thread::sleep(Duration::from_millis(5)),
-            Some(words) => return words,
-            None => break,
-        }
-    }
-    Vec::new()
+    Exit::Process { code: status.code(), signal: status.signal(), out_of_memory }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::launcher::{Slot, channel};
+    use std::fs;
+    use std::path::Path;
 
-    fn birth(folder: &Path) -> Birth {
-        Birth {
-            id: WorkerId(3),
-            name: "w".into(),
-            slot: Slot { device: "cpu".into(), threads: 1 },
-            journal: folder.join("w.jsonl"),
-            log: folder.join("w.log"),
-        }
+    use super::*;
+    use crate::launcher::channel;
+
+    fn spec(folder: &Path, id: u32) -> WorkerSpec {
+        let (journal, log) = (folder.join("w.jsonl"), folder.join("w.log"));
+        WorkerSpec { id: WorkerId(id), name: "w".into(), place: 0, journal, log }
     }
 
     fn script(folder: &Path, text: &str) -> PathBuf {
@@ -195,63 +201,81 @@ mod tests {
         path
     }
 
-    async fn local(program: PathBuf) -> (Local, mpsc::Receiver<Signal>) {
+    fn local(program: PathBuf) -> (Local, mpsc::Receiver<Signal>) {
         let (signals, heard) = channel();
-        (Local { program, ..Local::new(signals).unwrap() }, heard)
+        let place = Place { device: "cpu".into(), threads: 1 };
+        (Local::new(vec![place], Some(program), signals).unwrap(), heard)
+    }
+
+    /// All that is told up to a worker's end.
+    async fn told(heard: &mut mpsc::Receiver<Signal>) -> Vec<Signal> {
+        let mut told = Vec::new();
+        while let Some(signal) = heard.recv().await {
+            let last = matches!(signal, Signal::Stands(_, Standing::Gone(_)));
+            told.push(signal);
+            if last {
+                break;
+            }
+        }
+        told
     }
 
     #[tokio::test]
     async fn orders_arrive_wakes_and_the_exit_are_told_and_stderr_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let program = script(folder.path(), "read line; echo \"$line\" >&2; printf .; exit 74");
-        let (mut local, mut heard) = local(program).await;
-        let birth = birth(folder.path());
-        local.start(birth.clone()).unwrap();
-        local.send(birth.id, &Order::Stop);
-        let mut told = Vec::new();
-        while let Some(signal) = heard.recv().await {
-            let last = matches!(signal, Signal::Exited(..));
-            told.push(signal);
-            if last {
-                break;
-            }
-        }
-        let exit = Exit { code: Some(74), signal: None, out_of_memory: false };
-        assert_eq!(told.last(), Some(&Signal::Exited(birth.id, exit)));
-        assert_eq!(fs::read_to_string(birth.log).unwrap().trim(), r#"{"k":"stop"}"#);
+        let (mut local, mut heard) = local(program);
+        let spec = spec(folder.path(), 3);
+        local.start(spec.clone());
+        local.send(spec.id, &Order::Stop);
+        let told = told(&mut heard).await;
+        let exit = Exit::Process { code: Some(74), signal: None, out_of_memory: false };
+        assert_eq!(told.first(), Some(&Signal::Stands(spec.id, Standing::Running)));
+        assert_eq!(told.last(), Some(&Signal::Stands(spec.id, Standing::Gone(exit))));
+        assert_eq!(fs::read_to_string(spec.log).unwrap().trim(), r#"{"k":"stop"}"#);
     }
 
     #[tokio::test]
     async fn a_killed_worker_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let program = script(folder.path(), "exec sleep 60");
-        let (mut local, mut heard) = local(program).await;
-        local.start(birth(folder.path())).unwrap();
+        let (mut local, mut heard) = local(program);
+        local.start(spec(folder.path(), 3));
         local.kill(WorkerId(3));
-        let Some(Signal::Exited(_, exit)) = heard.recv().await else { panic!("no exit") };
-        assert_eq!((exit.code, exit.signal), (None, Some(9)));
+        let exit = Exit::Process { code: None, signal: Some(9), out_of_memory: false };
+        assert_eq!(told(&mut heard).await.last(), Some(&Signal::Stands(WorkerId(3), Standing::Gone(exit))));
     }
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut local, _heard) = local("/nowhere/sweep-worker".into()).await;
-        let error = local.start(birth(folder.path())).unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/sweep-worker: "), "{error}");
+        let (mut local, mut heard) = local("/nowhere/sweep-worker".into());
+        local.start(spec(folder.path(), 3));
+        let told = told(&mut heard).await;
+        let [Signal::Stands(_, Standing::Gone(Exit::NotStarted { why, no_room: false }))] = &told[..] else { panic!("{told:?}") };
+        assert!(why.starts_with("/nowhere/sweep-worker: "), "{why}");
     }
 
-    #[test]
-    fn an_orphan_is_ended_and_a_stranger_is_left_alone() {
+    /// Also where the worker leaves a process behind that holds its pipes.
+    #[tokio::test]
+    async fn workers_that_are_released_leave_no_descriptor() {
         let folder = tempfile::tempdir().unwrap();
-        let program = script(folder.path(), "read line");
-        let mut command = std::process::Command::new(program);
-        let mut child = command.arg(folder.path().join("j-1.jsonl")).stdin(Stdio::piped()).spawn().unwrap();
-        let _open = child.stdin.take();
-        let pid = child.id();
-        end_orphan(pid, Path::new("other.jsonl")).unwrap();
-        assert!(child.try_wait().unwrap().is_none(), "a stranger was killed");
-        let waiter = std::thread::spawn(move || child.wait().unwrap());
-        end_orphan(pid, Path::new("j-1.jsonl")).unwrap();
-        assert_eq!(waiter.join().unwrap().signal(), Some(9));
+        let program = script(folder.path(), "sleep 5 >&- 2>&- & exit 1");
+        let (mut local, mut heard) = local(program);
+        let pipe =
+            |entry: fs::DirEntry| fs::read_link(entry.path()).is_ok_and(|target| target.to_string_lossy().starts_with("pipe:"));
+        let pipes = || fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| pipe(entry).then_some(())).count();
+        let before = pipes();
+        for id in 0..40 {
+            local.start(spec(folder.path(), id));
+            local.send(WorkerId(id), &Order::Stop);
+            told(&mut heard).await;
+            local.released(WorkerId(id));
+        }
+        tokio::task::yield_now().await;
+        // Other tests of this process open pipes, too: far fewer than one per worker.
+        let left = pipes();
+        assert!(left < before + 20, "{before} pipes before, {left} after");
+        assert!(local.workers.is_empty());
     }
 }

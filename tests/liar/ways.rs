@@ -79,6 +79,7 @@ pub const WAYS: &[Way] = &[
     way("begins after 99 epochs", 3, "continues after 99 epochs"),
     way("outcome is lost", 3, "unknown variant `lost`"),
     way("outcome is unknown", 3, "is no record of protocol 2"),
+    way("outcome is an escape code", 3, "unknown variant `\\u{1b}[31m`"),
     way("kind is unknown", 3, "is no record of protocol 2"),
     way("protocol is 99", 1, "version 99 of the protocol"),
     // lines that are none
@@ -257,6 +258,7 @@ pub fn lie(way: &str, mut record: Value, liar: &mut Liar) -> Vec<Said> {
         "outcome is lost" => set!("end", "/st", "lost"),
         "outcome is stopped early" => set!("end", "/st", "stopped_early"),
         "outcome is unknown" => set!("end", "/st", "splendid"),
+        "outcome is an escape code" => set!("end", "/st", "\u{1b}[31m"),
         "kind is unknown" => set!("drawn", "/k", "surprise"),
         "protocol is 99" => set!("open", "/v", 99),
         "3 MB line" if is("epoch") => {

@@ -360,7 +360,9 @@ mod tests {
         let root = folder.path().join("photos");
         std::fs::copy(root.join("0.png"), root.join("sub folder/extra.PNG")).unwrap();
         std::fs::write(root.join("notes.txt"), "no image").unwrap();
-        let table = super::super::table::read(&folder.path().join("labels.csv"), &Columns::default()).unwrap();
+        let table =
+            super::super::table::read(&folder.path().join("labels.csv"), &Columns::default(), super::super::table::Called::Keys)
+                .unwrap();
         assert_eq!(unlisted(&root, &table), (1, vec!["sub folder/extra.PNG".to_owned()]));
     }
 
@@ -370,7 +372,8 @@ mod tests {
         let root = folder.path().join("photos");
         let table = |csv: &str| {
             std::fs::write(folder.path().join("some.csv"), csv).unwrap();
-            super::super::table::read(&folder.path().join("some.csv"), &Columns::default()).unwrap()
+            super::super::table::read(&folder.path().join("some.csv"), &Columns::default(), super::super::table::Called::Keys)
+                .unwrap()
         };
         assert_eq!(outside(&root, &table("image,A\n0.png,1\nsub folder/../2.png,0\n./4.png,1\nmissing/x.png,0\n")).0, 0);
         std::fs::create_dir(folder.path().join("private")).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::DataError;
 use super::matrix::{Matrix, load};
-use super::table::{self, Table};
+use super::table::{self, Called, Table};
 use imbalance::LabelCounts;
 use imbalance::loss::sigmoid;
 use imbalance::shown::shown;
@@ -138,14 +138,7 @@ struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     fn read(file: &'a Path, columns: &Columns) -> Result<Self, DataError> {
-        let table = table::read(file, columns).map_err(|DataError { place, mut message }| {
-            // The reader speaks of a sweep file's keys; here they are flags.
-            for key in ["path_column", "split_column", "group_column", "ignore_columns"] {
-                message = message.replace(&format!("data.{key}"), &format!("--{}", key.replace('_', "-")));
-            }
-            DataError { place, message }
-        })?;
-        Ok(Self { file, table })
+        Ok(Self { file, table: table::read(file, columns, Called::Flags)? })
     }
 
     fn rows(&self) -> usize {

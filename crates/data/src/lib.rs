@@ -28,6 +28,7 @@ use imbalance::LabelMatrix;
 use imbalance::shown::shown;
 use imbalance::stratification::{self, Split};
 use plan::{DataConfig, DataFacts, InputShape, Source};
+use table::Called;
 
 /// Data that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -252,11 +253,11 @@ pub fn prepare(
     let folder = match &config.source {
         Source::Letters { .. } => letters::prepare(&config.source, &cache, progress)?,
         Source::Features { features, labels, columns, .. } => {
-            features::prepare(&base.join(features), table::read(&base.join(labels), columns)?, &cache, progress)?
+            features::prepare(&base.join(features), table::read(&base.join(labels), columns, Called::Keys)?, &cache, progress)?
         }
         Source::Images { root, labels, image, columns } => {
             let (root, labels) = (base.join(root), base.join(labels));
-            let table = table::read(&labels, columns)?;
+            let table = table::read(&labels, columns, Called::Keys)?;
             let (outside, first) = images::outside(&root, &table);
             if outside > 0 {
                 tracing::warn!(

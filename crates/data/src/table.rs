@@ -68,11 +68,29 @@ enum Role {
     Label,
 }
 
+/// How messages call the options that say what is not a label: where they were typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// Keys of a sweep file: `data.path_column`.
+    Keys,
+    /// Flags of `sweep import`: `--path-column`.
+    Flags,
+}
+
+impl Called {
+    fn option(self, name: &str) -> String {
+        match self {
+            Self::Keys => format!("data.{name}"),
+            Self::Flags => format!("--{}", name.replace('_', "-")),
+        }
+    }
+}
+
 /// Reads `file`; `columns` says what is not a label.
 ///
 /// # Errors
 /// The first thing that is wrong, with its line and column.
-pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
+pub fn read(file: &Path, columns: &Columns, called: Called) -> Result<Table, DataError> {
     let at = |line: Option<u64>, message: String| DataError {
         place: line.map_or_else(|| file.display().to_string(), |line| format!("{}:{line}", file.display())),
         message,
@@ -85,7 +103,7 @@ pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
     let names: Vec<&str> =
         header.iter().enumerate().map(|(i, name)| if i == 0 { name.trim_start_matches('\u{feff}') } else { name }).collect();
     cells(&header).map_err(|message| at(Some(1), message))?;
-    let roles = roles(&names, columns).map_err(|message| at(Some(1), message))?;
+    let roles = roles(&names, columns, called).map_err(|message| at(Some(1), message))?;
     let mut table = Table {
         ids: Vec::new(),
         lines: Vec::new(),
@@ -141,7 +159,10 @@ pub fn read(file: &Path, columns: &Columns) -> Result<Table, DataError> {
                     "1" | "1.0" => table.labels.values.push(1),
                     _ if value.eq_ignore_ascii_case("false") => table.labels.values.push(0),
                     _ if value.eq_ignore_ascii_case("true") => table.labels.values.push(1),
-                    _ => return wrong(name, value, "0 or 1 (columns that are no labels belong in `data.ignore_columns`)"),
+                    _ => {
+                        let ignored = called.option("ignore_columns");
+                        return wrong(name, value, &format!("0 or 1 (columns that are no labels belong in `{ignored}`)"));
+                    }
                 },
             }
         }
@@ -185,7 +206,7 @@ fn cells(record: &csv::StringRecord) -> Result<(), String> {
 }
 
 /// What each column is.
-fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
+fn roles(names: &[&str], columns: &Columns, called: Called) -> Result<Vec<Role>, String> {
     if names.is_empty() {
         return Err("the file is empty: a header line must name the columns".to_owned());
     }
@@ -204,13 +225,14 @@ fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
             let near = near.filter(|name| strsim::normalized_damerau_levenshtein(name, wanted) >= 0.5);
             let hint = near
                 .map_or_else(|| format!("the columns are {}", list(names)), |name| format!("did you mean `{}`?", shown(name)));
-            format!("there is no column `{}`, which `data.{key}` names; {hint}", shown(wanted))
+            format!("there is no column `{}`, which `{}` names; {hint}", shown(wanted), called.option(key))
         })
     };
     let mut roles = vec![Role::Label; names.len()];
     let mut give = |column: usize, role: Role| {
         if roles[column] != Role::Label {
-            return Err(format!("the keys of [data] name the column `{}` twice", shown(names[column])));
+            let who = if called == Called::Keys { "the keys of [data]" } else { "the flags" };
+            return Err(format!("{who} name the column `{}` twice", shown(names[column])));
         }
         roles[column] = role;
         Ok(())
@@ -239,8 +261,9 @@ fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
         None if roles.first() == Some(&Role::Label) => roles[0] = Role::Path,
         None => {
             return Err(format!(
-                "the first column, `{}`, is no path or id: name that column in `data.path_column`",
-                shown(names.first().unwrap_or(&""))
+                "the first column, `{}`, is no path or id: name that column in `{}`",
+                shown(names.first().unwrap_or(&"")),
+                called.option("path_column")
             ));
         }
     }
@@ -250,7 +273,8 @@ fn roles(names: &[&str], columns: &Columns) -> Result<Vec<Role>, String> {
     let labels = roles.iter().filter(|role| **role == Role::Label).count();
     if labels > MOST_LABELS {
         return Err(format!(
-            "{labels} label columns, and a data set may have {MOST_LABELS}: list columns that are no labels in `data.ignore_columns`"
+            "{labels} label columns, and a data set may have {MOST_LABELS}: list columns that are no labels in `{}`",
+            called.option("ignore_columns")
         ));
     }
     Ok(roles)
@@ -287,7 +311,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("labels.csv");
         std::fs::write(&file, text).unwrap();
-        read(&file, columns).map_err(|error| error.to_string().replace(&file.display().to_string(), "FILE"))
+        read(&file, columns, Called::Keys).map_err(|error| error.to_string().replace(&file.display().to_string(), "FILE"))
     }
 
     fn fails(text: &str, message: &str) {
@@ -348,7 +372,7 @@ mod tests {
         assert!(
             parse(b"image,A\nx\0,1\n", &Columns::default()).unwrap_err().contains("FILE:2: column 1: `x\\u{0}` has a NUL byte")
         );
-        let error = read(Path::new("/nonexistent/labels.csv"), &Columns::default()).unwrap_err().to_string();
+        let error = read(Path::new("/nonexistent/labels.csv"), &Columns::default(), Called::Keys).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/labels.csv: cannot read the labels"), "{error}");
     }
 
@@ -360,7 +384,7 @@ mod tests {
         fails(&cell(MOST_CELL + 1), "FILE:3: column 1: a cell of 1048577 bytes; at most 1 MiB");
         fails(&cell(MOST_ROW as usize + (1 << 16)), "FILE:3: one row has more than 16 MiB");
         fails(&"\0".repeat(MOST_ROW as usize + (1 << 16)), "FILE:1: one row has more than 16 MiB");
-        let error = read(Path::new("/dev/zero"), &Columns::default()).unwrap_err().to_string();
+        let error = read(Path::new("/dev/zero"), &Columns::default(), Called::Keys).unwrap_err().to_string();
         assert!(error.contains("/dev/zero: cannot read the labels: is not a regular file"), "{error}");
     }
 

@@ -14,7 +14,7 @@ use archive::file::open_regular;
 use plan::HubFile;
 
 /// How long another process may take to download the same file.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// Bytes that are hashed between two signs of life.
 const PIECE: usize = 8 << 20;
 

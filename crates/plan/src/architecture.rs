@@ -14,6 +14,9 @@ pub struct Architecture {
     pub backbone: Option<Backbone>,
 }
 
+/// Multiply-adds of one forward pass, given `model.hidden`, (channels, height, width) and the number of labels.
+pub(crate) type Macs = fn(&[usize], (usize, usize, usize), usize) -> usize;
+
 /// What a network that is trained whole takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Trained {
@@ -23,8 +26,7 @@ pub struct Trained {
     pub hidden: Option<&'static [usize]>,
     /// Runs of a bundle train in one pass over the inputs.
     pub one_pass: bool,
-    /// Multiply-adds of one forward pass: `hidden`, (channels, height, width), labels.
-    pub(crate) macs: fn(&[usize], (usize, usize, usize), usize) -> usize,
+    pub(crate) macs: Macs,
 }
 
 /// A network whose features a head is trained on. Sizes and costs: the papers' tables, torchvision's and timm's model cards.

@@ -1,5 +1,6 @@
 //! The number of multiply-adds of a network: pure arithmetic, no Candle.
 
+use crate::architecture::Macs;
 use crate::{Architecture, InputShape, ModelConfig};
 
 /// Side of the grid that `cnn` averages its last maps to.
@@ -39,7 +40,7 @@ pub fn forward_macs(config: &ModelConfig, input: InputShape, labels: usize) -> u
         InputShape::Image { channels, height, width } => (channels, height, width),
         InputShape::Features { width } => (1, 1, width),
     };
-    let macs = Architecture::trained(&config.arch).map_or(linear as fn(_, _, _) -> _, |trained| trained.macs);
+    let macs = Architecture::trained(&config.arch).map_or(linear as Macs, |trained| trained.macs);
     macs(&config.hidden, (channels, height, width), labels) as u64
 }
 

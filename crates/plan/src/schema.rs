@@ -43,7 +43,10 @@ const TRAIN: &[&str] = &[
     "train.precision",
     "train.prior_bias",
 ];
-const WORKERS: &[&str] = &["workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
+const WORKERS: &[&str] = &["workers.launcher", "workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
+
+/// How workers may be started.
+const LAUNCHERS: &[&str] = &["local"];
 
 const KINDS: &[&str] = &["letters", "images", "features"];
 
@@ -280,6 +283,8 @@ fn choice(keys: &Keys<'_>, key: &str, default: &str) -> Result<Choice, SpecError
 /// `[workers]`: how the sweep is run; nothing in it changes a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkersConfig {
+    /// How workers are started: `local`.
+    pub launcher: String,
     /// `auto`, or a list of `cpu` and `cuda:N`.
     pub devices: Vec<String>,
     pub per_device: usize,
@@ -291,7 +296,7 @@ pub struct WorkersConfig {
 
 impl Default for WorkersConfig {
     fn default() -> Self {
-        Self { devices: vec!["auto".to_owned()], per_device: 1, attempts: 2, timeout: None }
+        Self { launcher: LAUNCHERS[0].to_owned(), devices: vec!["auto".to_owned()], per_device: 1, attempts: 2, timeout: None }
     }
 }
 
@@ -300,6 +305,7 @@ pub(super) fn workers(keys: &Keys<'_>) -> Result<WorkersConfig, SpecError> {
     let absent = WorkersConfig::default();
     let attempts = keys.integer("workers.attempts", absent.attempts.into(), 1..=100)?;
     Ok(WorkersConfig {
+        launcher: keys.one_of("workers.launcher", &absent.launcher, LAUNCHERS)?,
         devices: keys.get("workers.devices").map_or(Ok(absent.devices), devices)?,
         per_device: keys.size("workers.per_device", absent.per_device, 1..=1024)?,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),

@@ -186,6 +186,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ("[data]\nkind='letters'\n[[grid.exclude]]\n", &["f.toml:3:1: ", "match everything"]),
         ("[data]\nkind='letters'\n[[grid.exclude]]\nloss = 'bce'\n", &["f.toml:3:3: ", "drops all 1 points"]),
         ("[data]\nkind='letters'\n[grid]\nexclude = 3\n", &["f.toml:4:11: ", "[[grid.exclude]]"]),
+        ("[data]\nkind='letters'\n[workers]\nlauncher = 'locla'\n", &["f.toml:4:12: ", "did you mean", "local"]),
         ("[data]\nkind='letters'\n[workers]\ndevices = ['gpu']\n", &["f.toml:4:11: ", "cuda:N"]),
         ("[data]\nkind='letters'\n[workers]\ndevices = ['cpu', 'cpu']\n", &["f.toml:4:11: ", "twice"]),
         ("[data]\nkind='letters'\n[workers]\ntimeout = '2 weeks'\n", &["f.toml:4:11: ", "\"1h30m\""]),
@@ -245,7 +246,8 @@ fn overrides_change_base_and_axes_and_are_the_place_of_their_errors() {
 fn the_file_of_the_contract_has_its_defaults() {
     let sweep = parse("dir/my sweep.toml", MINIMAL, &[]).unwrap();
     assert_eq!(sweep.name, "my sweep");
-    let auto = WorkersConfig { devices: vec!["auto".to_owned()], per_device: 1, attempts: 2, timeout: None };
+    let (launcher, devices) = ("local".to_owned(), vec!["auto".to_owned()]);
+    let auto = WorkersConfig { launcher, devices, per_device: 1, attempts: 2, timeout: None };
     assert_eq!(sweep.workers, auto);
     let plan = planned(MINIMAL);
     let RunConfig { data, model, train, loss, pos_weight, sampler, seed } = &plan.runs[0].config;

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn orders_come_back_and_later_keys_are_passed_over() {
         let bundle = Order::Bundle { jobs: vec![job(), job()] };
-        for order in [Order::Train(Box::new(job())), bundle, Order::Stop, Order::StopRun { r: job().run }] {
+        for order in [Order::Train(Box::new(job())), bundle, Order::Stop, Order::StopRun { run: job().run, attempt: 3 }] {
             assert_eq!(heard(&order.line()), Heard::Order(order));
         }
         let mut later = value();

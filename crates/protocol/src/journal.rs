@@ -9,10 +9,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{Event, Record, VERSION, check, wire};
+use super::{Event, Record, VERSION, check, plain, wire};
 
 /// Longest line, with its `\n`: 1 MiB holds the record of one policy for about ten thousand labels.
 pub const MAX_LINE: usize = 1 << 20;
+
+/// Most characters of what is said about a line.
+const LONGEST: usize = 300;
 
 /// Most bytes one [`read`] looks at.
 const MAX_READ: u64 = 8 << 20;
@@ -258,7 +261,7 @@ pub fn read(path: &Path, offset: u64, next_seq: u64) -> io::Result<ReadResult> {
                 Err(what) => what,
             }
         };
-        result.problem = Some(Problem { offset: result.offset, what, whole: !nul });
+        result.problem = Some(Problem { offset: result.offset, what: plain(&what, LONGEST), whole: !nul });
         break;
     }
     Ok(result)
@@ -308,7 +311,7 @@ mod tests {
         vec![
             open,
             Event::Begin { r: r.clone(), a: 1, from: None },
-            Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3 },
+            Event::Hb { r: Some(r.clone()), epoch: 0, step: 1, steps: 9, loss: 0.25, images_per_s: 1e3, doing: None },
             Event::Epoch {
                 r: r.clone(),
                 a: 1,
@@ -430,7 +433,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         let mut journal = Journal::create(&path).unwrap();
-        let hb = |loss, images_per_s| Event::Hb { r: None, epoch: 0, step: 1, steps: 2, loss, images_per_s };
+        let hb = |loss, images_per_s| Event::Hb {
+            r: None,
+            epoch: 0,
+            step: 1,
+            steps: 2,
+            loss,
+            images_per_s,
+            doing: Some("hashing".to_owned()),
+        };
         journal.append_all([hb(f64::NAN, f64::INFINITY), hb(f64::NEG_INFINITY, 1.0)]).unwrap();
         let (r, a) = (Fingerprint("0".repeat(32)), 1);
         let epoch = |train_loss, seconds| Event::Epoch {

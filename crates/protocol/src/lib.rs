@@ -4,18 +4,22 @@
 pub mod check;
 mod environment;
 mod heard;
+mod host;
 pub mod journal;
 mod message;
 mod results;
 mod story;
+mod text;
 pub mod wire;
 
 pub use environment::environment;
 pub use heard::{Heard, heard};
+pub use host::{host, outlive_the_file_size_limit};
 pub use journal::Journal;
 pub use message::*;
 pub use results::Evaluated;
 pub use story::Story;
+pub use text::plain;
 
 #[cfg(test)]
 mod tests {

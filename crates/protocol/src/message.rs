@@ -27,8 +27,8 @@ pub enum Order {
     Bundle { jobs: Vec<Job> },
     /// Finish the current epoch, write its checkpoint, record `end stopped`, then close.
     Stop,
-    /// Finish the current epoch of this run and record `end stopped_early`: nobody will go on with it. Other attempts go on.
-    StopRun { r: Fingerprint },
+    /// Finish the current epoch of this attempt, write its checkpoint, record `end stopped_early`; the other runs of the order go on.
+    StopRun { run: Fingerprint, attempt: u32 },
 }
 
 impl Order {
@@ -85,9 +85,9 @@ pub enum Event {
     Open { v: u32, worker: String, pid: u32, host: String, device: String, threads: usize, version: String },
     /// An attempt begins; `from` is the epoch of the checkpoint it continues (None: from scratch).
     Begin { r: Fingerprint, a: u32, from: Option<usize> },
-    /// Sign of life, at most one a second: where the attempt is.
+    /// Sign of life, at most one per second: where the attempt is; `doing` is work without steps, in words.
     /// Its two numbers are for display: what is not finite (a run that diverges) is `null` in JSON, which has no NaN.
-    Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64 },
+    Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64, doing: Option<String> },
     /// An epoch has ended.
     Epoch {
         r: Fingerprint,
@@ -192,6 +192,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// It says nothing about the run, which goes on where it was: no attempt is counted.
+    #[must_use]
+    pub fn goes_on(self) -> bool {
+        matches!(self, Self::Stopped | Self::Io | Self::Lost)
+    }
+
     /// The one place that decides what another attempt may mend.
     #[must_use]
     pub fn may_retry(self) -> bool {

@@ -14,8 +14,8 @@ pub struct Story {
     /// Nobody knows what its worker was ordered, or where its beginning is.
     lenient: bool,
     attempts: HashMap<(Fingerprint, u32), Stage>,
-    /// Runs that the worker is to stop for good.
-    stopped: HashSet<Fingerprint>,
+    /// Attempts that the worker is to stop for good.
+    stopped: HashSet<(Fingerprint, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +43,9 @@ impl Story {
         self.attempts.insert((run.clone(), attempt), Stage::Ordered);
     }
 
-    /// The worker is ordered to stop this run for good.
-    pub fn stop(&mut self, run: &Fingerprint) {
-        self.stopped.insert(run.clone());
+    /// The worker is ordered to stop this attempt for good.
+    pub fn stop(&mut self, run: &Fingerprint, attempt: u32) {
+        self.stopped.insert((run.clone(), attempt));
     }
 
     /// Whether the worker was ordered to make this attempt, or may have been.
@@ -78,7 +78,7 @@ impl Story {
             }
             None => return Err(format!("its worker was not ordered to make attempt {attempt} at run {}", run.short())),
         };
-        let asked = self.lenient || self.stopped.contains(run);
+        let asked = self.lenient || self.stopped.contains(&(run.clone(), attempt));
         *stage = match (*stage, event) {
             (_, Event::End { st: Outcome::StoppedEarly, .. }) if !asked => {
                 return Err("nobody asked to stop this run for good".to_owned());
@@ -168,7 +168,7 @@ mod tests {
         let ok = Outcome::Ok;
         let stopped = vec![open(), begin("a", 1), end("a", 1, Outcome::StoppedEarly)];
         let mut asked = ordered();
-        asked.stop(&run("a"));
+        asked.stop(&run("a"), 1);
         assert_eq!(told(&mut asked, &stopped), None);
         for (events, word) in [
             (stopped, "nobody asked"),

@@ -36,9 +36,11 @@ impl StoreError {
         let message = match code(&source) & 0xff {
             5 | 6 => "another program keeps it locked; close it and try again",
             8 => "is read-only; make the file and its folder writable, or use another --db",
-            10 => "could not be read or written (I/O error); look at the disk",
+            10 => {
+                "could not be read or written (I/O error); look at the disk, and at the limit on the size of files (`ulimit -f`)"
+            }
             11 => "is corrupt; `sqlite3 FILE .recover` saves what is left, or use another --db",
-            13 => "the disk is full; make room, then `sweep resume`",
+            13 => "the disk is full; make room, then give the same command again",
             14 => "cannot be opened; the file and its folder must be readable",
             26 => "is not a SQLite database; use another --db",
             _ => return Self::Sqlite { path: path.to_owned(), source },

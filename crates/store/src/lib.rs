@@ -6,6 +6,7 @@ mod disk;
 mod error;
 mod lock;
 mod open;
+mod patience;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod writer;
 pub use columns::{COLUMNS, METRICS, MetricColumn, MetricValues};
 pub use error::StoreError;
 pub use lock::holder;
+pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, Pace, Reader, ResultRow, RunRow,
     RunningAttempt, Status, SweepConfig, SweepRow, SweepRun, mixed_formats,

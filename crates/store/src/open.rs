@@ -50,6 +50,13 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreEr
     Ok(connection)
 }
 
+/// Sets how long SQLite waits for other programs before it says that the database is locked.
+pub(super) async fn wait_for_at_most(connection: &mut SqliteConnection, path: &Path, time: Duration) -> Result<(), StoreError> {
+    let pragma = format!("PRAGMA busy_timeout = {}", time.as_millis());
+    let set = sqlx::query(sqlx::AssertSqlSafe(pragma)).execute(connection).await;
+    set.map(drop).map_err(|source| StoreError::from_sqlite(path, source))
+}
+
 /// What a database file looks like from outside.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamp {

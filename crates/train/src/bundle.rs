@@ -16,7 +16,7 @@ use super::criterion::Steps;
 use super::heads;
 use super::loader::Loader;
 use super::record::{Learner, Record, Truth};
-use super::session::{loss_of, sampler_of, start};
+use super::session::{fetch_weights, loss_of, sampler_of, start};
 use super::{Beat, Finish, Monitor, TrainError};
 use data::Dataset;
 use imbalance::loss::Loss;
@@ -122,20 +122,26 @@ pub type RunResult = Result<Finish, TrainError>;
 pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Vec<RunResult>, TrainError> {
     let truth = Truth::of(data);
     let counts = truth.train.counts();
+    if let Some(job) = jobs.first() {
+        fetch_weights(job, monitor)?;
+    }
+    let stage = jobs.first().map(|job| monitor.stage(job, "building the networks", None));
     let member = |(place, job)| -> Result<Member<'_>, TrainError> {
         let (_, learner) = start(job, data, &counts, &Device::Cpu)?;
         let (schedule, loss) = (Schedule::new(&job.config.train)?, loss_of(job, &counts)?);
         Ok(Member { place, record: Record::new(job)?, learner, schedule, loss })
     };
     let inputs = Inputs { data, loader };
-    let mut bundle =
-        BundleTraining { inputs, truth, members: Vec::new(), outcomes: jobs.iter().map(|_| None).collect(), monitor };
+    let mut members = Vec::new();
+    let mut outcomes: Vec<Option<RunResult>> = jobs.iter().map(|_| None).collect();
     for (place, job) in jobs.iter().enumerate() {
         match member((place, job)) {
-            Ok(member) => bundle.members.push(member),
-            Err(error) => bundle.outcomes[place] = Some(Err(error)),
+            Ok(member) => members.push(member),
+            Err(error) => outcomes[place] = Some(Err(error)),
         }
     }
+    drop(stage);
+    let mut bundle = BundleTraining { inputs, truth, members, outcomes, monitor };
     // Without a form the logits are read in each step: those runs side by side are read at once.
     bundle.members.sort_by_key(|member| member.loss.form(0).is_none());
     if let Err(error) = bundle.train() {
@@ -181,13 +187,15 @@ impl BundleTraining<'_, '_> {
     fn train(&mut self) -> Result<(), TrainError> {
         let Some(Member { record, .. }) = self.members.first() else { return Ok(()) };
         let (job, seed, epochs) = (record.job, record.job.config.seed, record.job.config.train.epochs);
-        let sampler = sampler_of(job, self.inputs.data, &self.truth.train)?;
+        let sampler = sampler_of(job, self.inputs.data, &self.truth.train, self.monitor)?;
+        let stage = self.monitor.stage(job, "drawing the first epoch and looking for checkpoints", None);
         let drawn = realised(&sampler.draws(seed, 0), &self.truth.train);
         let mut failures = Failures::new();
         for Member { place, record, learner, .. } in &mut self.members {
             failures.extend(record.resume(learner, &self.truth, &drawn, self.monitor).err().map(|error| (*place, error)));
         }
         self.part(failures)?;
+        drop(stage);
         // Members that went on from a checkpoint join where they had been.
         let first = self.members.iter().map(|member| member.record.done()).min().unwrap_or(epochs);
         for epoch in first..epochs {
@@ -264,6 +272,7 @@ impl BundleTraining<'_, '_> {
         let job = first.job;
         let (batch, seed) = (job.config.train.batch_size, job.config.seed);
         let clips = others.iter().map(|(_, record, ..)| record.job.config.train.grad_clip).collect();
+        let stage = monitor.stage(job, "preparing an epoch", None);
         let mut heads = inputs.load(&learners, clips)?;
         let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&truth.train)).copied().collect();
         let shared = BundleEpoch {
@@ -279,6 +288,7 @@ impl BundleTraining<'_, '_> {
         let mut beat = Beat { epoch, step: 0, steps, loss: 0.0, images_per_s: 0.0 };
         let mut rates = vec![0.0; others.len()];
         let mut training = heads.begin(shared)?;
+        drop(stage);
         let mut all_steps = || {
             for at in 0..steps {
                 rates = others.iter().map(|(_, _, schedule, _)| schedule.rate(epoch, at, steps)).collect();
@@ -301,6 +311,7 @@ impl BundleTraining<'_, '_> {
         let trained = start.elapsed().as_secs_f64() / others.len() as f64;
         let logits = heads.logits(inputs.rows(SplitName::Val), batch, &mut || monitor.beat(job, beat))?;
         phases.end("logits");
+        let _stage = monitor.stage(job, "evaluating an epoch", None);
 
         let ready = others.par_iter_mut().zip(&learners).zip(logits).zip(losses).with_max_len(1);
         let ready = ready.map(|((((_, record, _, loss), learner), logits), train_loss)| {
@@ -347,6 +358,7 @@ impl BundleTraining<'_, '_> {
             members.iter_mut().zip(&back).filter(|(_, back)| other(back)).map(|(member, _)| &mut member.learner).collect();
         let mut best = if again.is_empty() { Vec::new() } else { test(&again)? }.into_iter();
         let best: Vec<Option<Vec<f32>>> = back.iter().map(|back| if other(back) { best.next() } else { None }).collect();
+        let _stage = monitor.stage(job, "evaluating test and keeping the results", None);
         let ended = members.par_iter_mut().zip(back).zip(last.par_iter().zip(best)).with_max_len(1);
         let ended =
             ended.map(|((member, back), (last, best))| back.and_then(|_| member.record.finish(last, best.as_deref(), truth)));

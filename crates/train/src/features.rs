@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 
+use super::session::fetch_weights;
+use super::stage::Unit;
 use super::{Beat, Monitor, TrainError};
 use crate::model::ModelError;
 use crate::model::backbone::{self, Features};
@@ -39,20 +41,15 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
         let words = format!("a frozen {} needs weights", model.arch);
         return Err(ModelError::Input(words).into());
     };
-    let idle = Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 };
-    // A large file, or a slow network, is no reason to be taken for dead.
-    let mut mute = Ok(());
-    let weights = backbone::weights_hash(source, model.weights_hash.as_deref(), &mut |_, _| {
-        if mute.is_ok() {
-            mute = monitor.beat(job, idle);
-        }
-    });
-    mute?;
-    let weights = weights?;
+    fetch_weights(job, monitor)?;
+    let weights = {
+        let stage = monitor.stage(job, "hashing weights", Some(Unit::Bytes));
+        backbone::weights_hash(source, model.weights_hash.as_deref(), &mut |done, total| stage.at(done as u64, total as u64))?
+    };
     let recipe = derived::recipe(backbone.name, &weights, &job.config.data);
     let start = Instant::now();
     let wait = || -> Result<bool, TrainError> {
-        monitor.beat(job, idle)?;
+        monitor.beat(job, Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 })?;
         Ok(!monitor.stopping())
     };
     let mut making = match derived::derived(&job.data, &recipe, backbone.width, wait)? {
@@ -66,6 +63,7 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
     if !compute(job, source, &mut making, device, monitor)? {
         return Ok(None);
     }
+    let _stage = monitor.stage(job, "writing the features", None);
     let rows = making.rows();
     let folder = making.finish()?;
     let seconds = start.elapsed().as_secs_f64();
@@ -77,12 +75,14 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
 /// Pushes the pictures through the backbone; `false`: asked to stop.
 fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monitor: &mut dyn Monitor) -> Result<bool, TrainError> {
     let (arch, config) = (&job.config.model.arch, &job.config.data);
+    let stage = monitor.stage(job, "opening the pictures and loading the backbone", None);
     let data = Dataset::open(&job.data, config)?;
     let InputShape::Image { height, width, .. } = data.shape() else {
         let words = format!("{arch} needs images, but the data has features");
         return Err(ModelError::Input(words).into());
     };
     let net = Features::load(arch, height, source, device)?;
+    drop(stage);
     let rows: Vec<u32> = (0u32..).take(making.rows()).collect();
     let batch = (PIXELS / (height * width)).clamp(1, MOST);
     let steps = rows.len().div_ceil(batch);

@@ -19,6 +19,7 @@ pub mod model;
 pub mod optimizer;
 mod record;
 mod session;
+pub mod stage;
 mod step;
 pub mod worker;
 
@@ -33,6 +34,7 @@ use data::{DataError, Unprepared};
 use imbalance::StrategyError;
 use protocol::journal::JournalError;
 use protocol::{Event, Job, Outcome};
+use stage::{Stage, Unit};
 
 /// Listens to the training of one or more jobs, and may stop it.
 pub trait Monitor {
@@ -57,9 +59,14 @@ pub trait Monitor {
     /// Whether to stop after the current epoch.
     fn stopping(&self) -> bool;
 
-    /// Whether to stop this run after the current epoch, for good.
+    /// Whether this run alone is to stop after the current epoch, for good.
     fn stopping_early(&self, _job: &Job) -> bool {
         false
+    }
+
+    /// Work without steps begins; it is over when the stage is dropped. What is counted in a unit has to move on.
+    fn stage(&mut self, _job: &Job, _doing: &'static str, _unit: Option<Unit>) -> Stage {
+        Stage::default()
     }
 }
 

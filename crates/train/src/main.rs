@@ -39,6 +39,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    protocol::outlive_the_file_size_limit();
     let Command::Worker { device, threads, journal, name } = Cli::parse().command;
     worker::log_to_stderr();
     match worker::run(&Options { device, threads, journal, name }) {

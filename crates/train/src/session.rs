@@ -11,9 +11,10 @@ use super::evaluate;
 use super::loader::Loader;
 use super::optimizer::Optimizer;
 use super::record::{Learner, Record, Truth};
+use super::stage::{Stage, Unit};
 use super::step::Trainer;
 use super::{Beat, Finish, Monitor, TrainError};
-use crate::model::{self, Model, Step};
+use crate::model::{self, Model, ModelError, Step};
 use data::Dataset;
 use imbalance::LabelCounts;
 use imbalance::loss::{self, Context, Loss};
@@ -56,8 +57,12 @@ pub fn run_with(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Mo
 
 fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
     let mut session = Session::new(job, data, loader, monitor)?;
+    let stage = session.monitor.stage(job, "drawing the first epoch", None);
     let drawn = realised(&session.sampler.draws(job.config.seed, 0), &session.truth.train);
+    drop(stage);
+    let stage = session.monitor.stage(job, "looking for a checkpoint", None);
     session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
+    drop(stage);
     for epoch in session.record.done()..job.config.train.epochs {
         if session.monitor.stopping() {
             session.record.keep_all(&session.learner)?;
@@ -71,6 +76,7 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
         let (train_loss, learning_rate, rows) = session.train(epoch)?;
         let images_per_s = rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
         let logits = session.logits(SplitName::Val)?;
+        let _stage = session.monitor.stage(job, "evaluating an epoch", None);
         let Session { record, learner, truth, loss, monitor, .. } = &mut session;
         let evaluated = record.evaluate(&logits, &**loss, &learner.state, &truth.val)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -87,6 +93,28 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
 fn prior_logits(train: &LabelCounts) -> Vec<f64> {
     let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
     train.positives.iter().map(logit).collect()
+}
+
+/// Fetches the weights that the network of `job` starts with, where they are elsewhere.
+///
+/// # Errors
+/// Weights that cannot be fetched.
+pub fn fetch_weights(job: &Job, monitor: &mut dyn Monitor) -> Result<(), TrainError> {
+    let Some(source) = &job.config.model.weights else { return Ok(()) };
+    let mut stage: Option<(Option<Unit>, Stage)> = None;
+    let found = data::weights::find(source, &mut |done, total| {
+        let (doing, unit) = match total {
+            0 => ("waiting for another download of the weights", None),
+            _ => ("downloading weights", Some(Unit::Bytes)),
+        };
+        if stage.as_ref().is_none_or(|(before, _)| *before != unit) {
+            stage = Some((unit, monitor.stage(job, doing, unit)));
+        }
+        if let Some((_, stage)) = &stage {
+            stage.at(done as u64, total as u64);
+        }
+    });
+    found.map(drop).map_err(|error| ModelError::Weights(error.to_string()).into())
 }
 
 /// The network of `job` where its training starts, and an optimizer without state.
@@ -116,8 +144,18 @@ pub fn loss_of(job: &Job, counts: &LabelCounts) -> Result<Box<dyn Loss>, TrainEr
 ///
 /// # Errors
 /// One that cannot be built for these labels.
-pub fn sampler_of(job: &Job, data: &Dataset, train: &imbalance::LabelMatrix) -> Result<Box<dyn Sampler>, TrainError> {
-    let sampling = Train { labels: train, batch_size: job.config.train.batch_size, features: &|| data.train_features() };
+pub fn sampler_of(
+    job: &Job,
+    data: &Dataset,
+    train: &imbalance::LabelMatrix,
+    monitor: &mut dyn Monitor,
+) -> Result<Box<dyn Sampler>, TrainError> {
+    let counted = sampler::counts_rows(&job.config.sampler).then_some(Unit::Rows);
+    let doing = if counted.is_some() { "mixing rows (mlsmote)" } else { "building the sampler" };
+    let stage = monitor.stage(job, doing, counted);
+    let progress = |done: usize, total: usize| stage.at(done as u64, total as u64);
+    let (batch_size, features) = (job.config.train.batch_size, &|| data.train_features());
+    let sampling = Train { labels: train, batch_size, features, progress: &progress };
     Ok(sampler::build(&job.config.sampler, &sampling)?)
 }
 
@@ -125,12 +163,16 @@ impl<'a> Session<'a> {
     fn new(job: &'a Job, data: &'a Dataset, loader: &'a Loader, monitor: &'a mut dyn Monitor) -> Result<Self, TrainError> {
         let truth = Truth::of(data);
         let counts = truth.train.counts();
+        fetch_weights(job, monitor)?;
+        let stage = monitor.stage(job, "building the network", None);
         let (model, learner) = start(job, data, &counts, loader.device())?;
+        drop(stage);
+        let sampler = sampler_of(job, data, &truth.train, monitor)?;
         Ok(Self {
             record: Record::new(job)?,
             schedule: Schedule::new(&job.config.train)?,
             loss: loss_of(job, &counts)?,
-            sampler: sampler_of(job, data, &truth.train)?,
+            sampler,
             beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
             truth,
             model,
@@ -146,6 +188,7 @@ impl<'a> Session<'a> {
     fn train(&mut self, epoch: usize) -> Result<(f64, f64, usize), TrainError> {
         let job = self.record.job;
         let (batch_size, seed) = (job.config.train.batch_size, job.config.seed);
+        let stage = self.monitor.stage(job, "drawing an epoch", None);
         let draws = self.sampler.draws(seed, epoch);
         let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
         let labels = self.truth.train.names.len();
@@ -154,6 +197,7 @@ impl<'a> Session<'a> {
         let mut criterion = self.loader.criterion(whole, self.mean)?;
         let steps = draws.len().div_ceil(batch_size);
         let (start, mut rate) = (Instant::now(), 0.0);
+        drop(stage);
         for step in 0..steps {
             let rows = step * batch_size..draws.len().min((step + 1) * batch_size);
             rate = self.schedule.rate(epoch, step, steps);
@@ -181,6 +225,7 @@ impl<'a> Session<'a> {
     fn finish(&mut self) -> Result<(), TrainError> {
         let last = self.logits(SplitName::Test)?;
         let best = if self.record.back_to_best(&self.learner.state)? { Some(self.logits(SplitName::Test)?) } else { None };
+        let _stage = self.monitor.stage(self.record.job, "evaluating test and keeping the results", None);
         let events = self.record.finish(&last, best.as_deref(), &self.truth)?;
         self.record.settle()?;
         self.monitor.record(self.record.job, events)?;

@@ -4,26 +4,29 @@
 //! A run's failure is its own: it is recorded, and the next order is taken. After a panic or an error of the device, whose state
 //! nobody knows then, the process ends and the controller starts another.
 
+mod life;
+mod orders;
+
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, Write};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use candle_core::Device;
 
+use crate::stage::{Stage, Unit};
 use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use archive::RunFolder;
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
+use life::{BEAT, Life};
+use orders::{Stops, Work};
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
-use protocol::{Event, Heard, Job, Order, Outcome, VERSION};
+use protocol::{Event, Job, Outcome, VERSION, host};
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -41,7 +44,7 @@ pub struct Options {
 /// Shows the log on stderr: warnings, or what `RUST_LOG` says. A second call changes nothing.
 pub fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // Fails only where a subscriber is set already, which is then as good.
     let _ = tracing::subscriber::set_global_default(logs.without_time().with_target(false).finish());
 }
@@ -72,9 +75,6 @@ impl WorkerError {
     }
 }
 
-/// Between two signs of life.
-const BEAT: Duration = Duration::from_secs(1);
-
 /// Works until it is told to stop, or its controller is gone.
 ///
 /// # Errors
@@ -86,7 +86,9 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
     // A pool that exists already is the one the launcher sized by RAYON_NUM_THREADS.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).use_current_thread().build_global();
     let device = device(&options.device)?;
-    let mut worker = Worker { journal: Journal::create(&options.journal)?, data: None, features: None, device };
+    let life = Life::begin(Journal::create(&options.journal)?)
+        .map_err(|error| WorkerError::Device(format!("cannot start a thread: {error}")))?;
+    let mut worker = Worker { life, data: None, features: None, device };
     worker.say(Event::Open {
         v: VERSION,
         worker: options.name.clone(),
@@ -96,19 +98,18 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
         threads: options.threads,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
-    let stop = Arc::new(Stop::default());
-    let orders = listen(Arc::clone(&stop));
+    let (orders, stops) = orders::listen();
     let mut why = "finished";
     while let Ok(order) = orders.recv() {
         let health = match order {
-            Work::Train(jobs) => worker.work(&jobs, &stop)?,
+            Work::Train(jobs) => worker.work(&jobs, &stops)?,
             Work::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
         };
         if health == Health::Broken {
             why = "the device or the program may be in a bad state";
             break;
         }
-        if stop.all.load(Ordering::Relaxed) {
+        if stops.all() {
             break;
         }
     }
@@ -146,67 +147,6 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
     }
 }
 
-unsafe extern "C" {
-    /// POSIX: ends the process, without the handlers of `exit`.
-    safe fn _exit(status: i32) -> !;
-}
-
-fn host() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
-}
-
-/// Reads orders on a thread of its own, so that a `stop` is heard during a training. The channel ends with the last order; the
-/// end of stdin without a `stop` means that the controller is gone, and ends the process.
-fn listen(stop: Arc<Stop>) -> Receiver<Work> {
-    let (sender, orders) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            let Ok(line) = line else { break };
-            match protocol::heard(&line) {
-                Heard::Order(Order::Train(job)) => drop(sender.send(Work::Train(vec![*job]))),
-                Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Work::Train(jobs))),
-                Heard::Order(Order::StopRun { r }) => stop.run(r),
-                Heard::Order(Order::Stop) => {
-                    stop.all.store(true, Ordering::Relaxed);
-                    return;
-                }
-                Heard::Refused { attempts, why } => {
-                    tracing::error!("{why}");
-                    drop(sender.send(Work::Refuse(attempts, why)));
-                }
-            }
-        }
-        // Nobody would hear of a result any more, and the checkpoint is good. Nothing is torn down, least of all a device that the
-        // other thread is using.
-        _exit(0);
-    });
-    orders
-}
-
-/// What an order comes to.
-enum Work {
-    Train(Vec<Job>),
-    /// These attempts cannot be made as ordered.
-    Refuse(Vec<(Fingerprint, u32)>, String),
-}
-
-/// What is to be stopped after the current epoch.
-#[derive(Default)]
-struct Stop {
-    all: AtomicBool,
-    runs: Mutex<HashSet<Fingerprint>>,
-}
-
-impl Stop {
-    fn run(&self, run: Fingerprint) {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
-    }
-
-    fn stops(&self, run: &Fingerprint) -> bool {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).contains(run)
-    }
-}
-
 /// Whether the process can go on after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
@@ -215,7 +155,7 @@ enum Health {
 }
 
 struct Worker {
-    journal: Journal,
+    life: Life,
     device: Device,
     /// The data set of the last run and its way to the device, kept open for the next.
     data: Option<Opened>,
@@ -232,8 +172,8 @@ type Pictures = (PathBuf, DataConfig, String, Option<String>);
 type Ends = Vec<Result<Finish, TrainError>>;
 
 impl Worker {
-    fn say(&mut self, event: Event) -> Result<(), JournalError> {
-        say(&mut self.journal, [event])
+    fn say(&self, event: Event) -> Result<(), JournalError> {
+        self.life.say([event])
     }
 
     /// Ends attempts that cannot be made.
@@ -245,12 +185,12 @@ impl Worker {
     }
 
     /// Trains the runs of one order and records how each ended.
-    fn work(&mut self, jobs: &[Job], stop: &Stop) -> Result<Health, JournalError> {
+    fn work(&mut self, jobs: &[Job], stops: &Stops) -> Result<Health, JournalError> {
         if jobs.iter().all(|job| job.config.in_one_pass()) {
-            return self.attempt(jobs, stop, |jobs, data, feed, voice| crate::together(jobs, data, feed, voice));
+            return self.attempt(jobs, stops, |jobs, data, feed, voice| crate::together(jobs, data, feed, voice));
         }
         for job in jobs {
-            let trained = self.attempt(std::slice::from_ref(job), stop, |jobs, data, feed, voice| {
+            let trained = self.attempt(std::slice::from_ref(job), stops, |jobs, data, feed, voice| {
                 let mut ends = Ends::new();
                 for job in jobs {
                     match crate::run_with(job, data, feed, voice) {
@@ -272,12 +212,12 @@ impl Worker {
     fn attempt(
         &mut self,
         jobs: &[Job],
-        stop: &Stop,
+        stops: &Stops,
         train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Voice<'_>) -> Result<Ends, TrainError>,
     ) -> Result<Health, JournalError> {
-        let Self { journal, device, data, features } = self;
+        let Self { life, device, data, features } = self;
         let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
-        let mut voice = Voice { journal, stop, spoke: None, told };
+        let mut voice = Voice { life, stops, spoke: None, told };
         for job in jobs {
             voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
         }
@@ -286,7 +226,7 @@ impl Worker {
                 return Ok(jobs.iter().map(|_| Ok(Finish::Stopped)).collect());
             };
             let Some(first) = jobs.first() else { return Ok(Ends::new()) };
-            let (data, feed) = open(data, first, device)?;
+            let (data, feed) = open(data, first, device, &mut voice)?;
             for job in jobs.iter().filter(|_| !feed.words().is_empty()) {
                 voice.log(job, feed.words());
             }
@@ -311,7 +251,7 @@ impl Worker {
                 tracing::info!("{}: {why}", job.run.short());
             }
             // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
-            if !matches!(outcome, Outcome::Ok | Outcome::Stopped) {
+            if !matches!(outcome, Outcome::Ok | Outcome::Stopped | Outcome::StoppedEarly) {
                 self.data = None;
                 self.features = None;
             }
@@ -370,9 +310,15 @@ fn on_features<'a>(
 }
 
 /// The data set of `job`: the one that is open, or its own.
-fn open<'a>(data: &'a mut Option<Opened>, job: &Job, device: &Device) -> Result<(&'a Dataset, &'a Loader), TrainError> {
+fn open<'a>(
+    data: &'a mut Option<Opened>,
+    job: &Job,
+    device: &Device,
+    voice: &mut Voice<'_>,
+) -> Result<(&'a Dataset, &'a Loader), TrainError> {
     let config = &job.config.data;
     if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
+        let _stage = voice.stage(job, "opening the data", None);
         *data = None;
         let opened = Dataset::open(&job.data, config)?;
         let feed = Loader::new(&opened, device)?;
@@ -391,16 +337,6 @@ fn end(job: &Job, st: Outcome, n: u64, mut why: String) -> Event {
         why.push_str(" ...");
     }
     Event::End { r: job.run.clone(), a: job.attempt, st, n, why }
-}
-
-/// Appends, writes, and wakes the controller. Of events that cannot be recorded none is.
-fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
-    journal.append_all(events)?;
-    journal.flush()?;
-    // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
-    let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
-    Ok(())
 }
 
 fn log(job: &Job) -> Option<File> {
@@ -449,8 +385,8 @@ fn write_line(log: &mut Option<File>, line: &str) {
 
 /// What trainings say, into the journal and the runs' own logs.
 struct Voice<'a> {
-    journal: &'a mut Journal,
-    stop: &'a Stop,
+    life: &'a Life,
+    stops: &'a Stops,
     spoke: Option<Instant>,
     told: HashMap<Fingerprint, Told>,
 }
@@ -466,7 +402,7 @@ impl Monitor for Voice<'_> {
         if let Some(epochs) = from {
             self.log(job, &format!("continues after {epochs} epochs"));
         }
-        say(self.journal, [Event::Begin { r: job.run.clone(), a: job.attempt, from }])
+        self.life.say([Event::Begin { r: job.run.clone(), a: job.attempt, from }])
     }
 
     fn beat(&mut self, job: &Job, beat: Beat) -> Result<(), JournalError> {
@@ -475,7 +411,7 @@ impl Monitor for Voice<'_> {
         }
         self.spoke = Some(Instant::now());
         let Beat { epoch, step, steps, loss, images_per_s } = beat;
-        say(self.journal, [Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s }])
+        self.life.say([Event::Hb { r: Some(job.run.clone()), epoch, step, steps, loss, images_per_s, doing: None }])
     }
 
     fn record(&mut self, job: &Job, events: Vec<Event>) -> Result<(), JournalError> {
@@ -489,16 +425,20 @@ impl Monitor for Voice<'_> {
                 );
             }
         }
-        say(self.journal, events)?;
+        self.life.say(events)?;
         self.told.entry(job.run.clone()).or_default().results += results;
         Ok(())
     }
 
     fn stopping(&self) -> bool {
-        self.stop.all.load(Ordering::Relaxed)
+        self.stops.all()
     }
 
     fn stopping_early(&self, job: &Job) -> bool {
-        self.stop.stops(&job.run)
+        self.stops.attempt(job)
+    }
+
+    fn stage(&mut self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
+        self.life.stage(job, doing, unit)
     }
 }

@@ -202,6 +202,6 @@ sampler = ["class_aware"]"#,
         assert_eq!((&found.judged.tuned, &found.val.tuned), (&tested.val.tuned, &tested.val.tuned));
         assert_eq!((&found.stands_for, found.repair, found.optimism), (&tested.stands_for, Repair::Platt, tested.optimism));
         assert!((macro_f1(&found.judged.tuned) - macro_f1(&tested.judged.tuned)).abs() < 0.06);
-        assert!(found.calibration[0].ece > 0.1 && found.repaired.iter().all(|label| label.ece < 0.03), "{:?}", found.repaired);
+        assert!(found.calibration[0].ece > 0.05 && found.repaired.iter().all(|label| label.ece < 0.03), "{:?}", found.repaired);
     }
 }

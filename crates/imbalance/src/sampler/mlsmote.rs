@@ -8,6 +8,8 @@
 //! (`intersection`). The synthetic rows are those of the seed, the same in every epoch. All pairs of a label's rows are compared:
 //! 10,000 rows of 100 features are seconds.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use rayon::prelude::*;
 
 use super::ml_ros::bag;
@@ -43,7 +45,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
                     "sampler mlsmote mixes features and means nothing to images: take data of kind \"features\", or a sampler that draws rows as they are".to_owned(),
                 ));
             };
-            let seeds = seeds(train.labels, &features, choice.get("k") as usize, choice.word("labels"));
+            let seeds = seeds(train.labels, &features, choice.get("k") as usize, choice.word("labels"), train.progress);
             Ok(Box::new(MlSmote { rows: train.labels.rows(), seeds }))
         },
     },
@@ -59,19 +61,28 @@ pub(super) struct Seed {
 }
 
 /// One for every row of every minority label that has another one.
-pub(super) fn seeds(train: &LabelMatrix, features: &[f32], k: usize, by: &str) -> Vec<Seed> {
+pub(super) fn seeds(
+    train: &LabelMatrix,
+    features: &[f32],
+    k: usize,
+    by: &str,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Vec<Seed> {
     let ratios = imbalance(&train.counts().positives);
     let minority = |&label: &usize| ratios.irlbl[label].zip(ratios.mean_ir).is_some_and(|(ratio, mean)| ratio > mean);
     let bags = (0..train.names.len()).filter(minority).map(|label| bag(train, label)).filter(|bag| bag.len() > 1);
+    let bags: Vec<Vec<u32>> = bags.collect();
+    let (all, done) = (bags.iter().map(Vec::len).sum(), AtomicUsize::new(0));
     let of = |bag: Vec<u32>| -> Vec<Seed> {
         let seed = |&row: &u32| {
             let neighbours = nearest(row, &bag, features, train.rows(), k);
             let labels = labels(train, row, &neighbours, by);
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, all);
             Seed { row, neighbours, labels }
         };
         bag.par_iter().map(seed).collect()
     };
-    bags.flat_map(of).collect()
+    bags.into_iter().flat_map(of).collect()
 }
 
 /// The `k` rows of `bag` nearest to `row`; of equally near ones the first.

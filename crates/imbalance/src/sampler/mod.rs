@@ -46,6 +46,8 @@ pub struct Train<'a> {
     /// The train rows' inputs as the network sees them, `[rows, width]` row-major; `None` where they are images. A function,
     /// since hardly any sampler wants them.
     pub features: &'a dyn Fn() -> Option<Vec<f32>>,
+    /// Hears (done, all) while a sampler is built that [`counts_rows`].
+    pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
 
 /// Makes a sampler from a complete choice (see [`crate::admit`]).
@@ -75,6 +77,12 @@ pub const REGISTRY: &[Entry<SamplerBuild>] = &[
     mlsmote::ENTRY,
     remedial::ENTRY,
 ];
+
+/// Whether building the sampler is so much work that it says how far it is.
+#[must_use]
+pub fn counts_rows(choice: &Choice) -> bool {
+    super::find(REGISTRY, &choice.kind).is_some_and(|entry| entry.build.needs_features)
+}
 
 /// The sampler `choice` names.
 ///

@@ -22,7 +22,7 @@ fn try_sampler(name: &str, labels: &LabelMatrix, batch_size: usize) -> Result<Bo
     let row = |row: usize| [row as f32, f32::from(labels.row(row)[0]), f32::from(labels.row(row)[labels.names.len() - 1])];
     let features = || Some((0..labels.rows()).flat_map(row).collect());
     let choice = crate::parse(REGISTRY, "sampler", name).unwrap();
-    build(&choice, &Train { labels, batch_size, features: &features })
+    build(&choice, &Train { labels, batch_size, features: &features, progress: &|_, _| {} })
 }
 
 fn sampler(name: &str, train: &LabelMatrix) -> Box<dyn Sampler> {
@@ -183,7 +183,7 @@ fn labels_that_cannot_be_sampled_are_errors() {
         "{error}"
     );
     let choice = crate::parse(REGISTRY, "sampler", "mlsmote").unwrap();
-    let images = build(&choice, &Train { labels: &labels, batch_size: 8, features: &|| None });
+    let images = build(&choice, &Train { labels: &labels, batch_size: 8, features: &|| None, progress: &|_, _| {} });
     assert!(images.unwrap_err().to_string().contains("means nothing to images"));
 }
 

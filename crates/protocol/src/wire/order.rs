@@ -17,9 +17,14 @@ pub enum Order {
     Bundle { jobs: Vec<Job> },
     /// Finish the current epoch, write its checkpoint, end the attempts as `stopped`, then close.
     Stop,
-    /// Finish the current epoch of this run and end its attempt as `stopped_early`: nobody will go on with it. Other attempts go on. A
-    /// worker that is not on the run passes it over.
-    StopRun { r: String },
+    /// Finish the current epoch of this attempt, write its checkpoint and end it as `stopped_early`: nobody will go on with it. Other
+    /// attempts go on. A worker that is not on it passes it over.
+    StopRun {
+        #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
+        run: String,
+        #[cfg_attr(test, schemars(range(min = 1)))]
+        attempt: u32,
+    },
 }
 
 /// One attempt at one run.
@@ -82,7 +87,7 @@ impl From<&crate::Order> for Order {
             crate::Order::Train(job) => Self::Train(Box::new((&**job).into())),
             crate::Order::Bundle { jobs } => Self::Bundle { jobs: jobs.iter().map(Into::into).collect() },
             crate::Order::Stop => Self::Stop,
-            crate::Order::StopRun { r } => Self::StopRun { r: r.0.clone() },
+            crate::Order::StopRun { run, attempt } => Self::StopRun { run: run.0.clone(), attempt: *attempt },
         }
     }
 }
@@ -93,7 +98,7 @@ impl From<Order> for crate::Order {
             Order::Train(job) => Self::Train(Box::new((*job).into())),
             Order::Bundle { jobs } => Self::Bundle { jobs: jobs.into_iter().map(Into::into).collect() },
             Order::Stop => Self::Stop,
-            Order::StopRun { r } => Self::StopRun { r: plan::Fingerprint(r) },
+            Order::StopRun { run, attempt } => Self::StopRun { run: plan::Fingerprint(run), attempt },
         }
     }
 }

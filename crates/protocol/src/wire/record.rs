@@ -79,6 +79,9 @@ pub struct Heartbeat {
     /// Null where it is not a finite number.
     #[serde(default)]
     pub images_per_s: Option<f64>,
+    /// Work without steps that is under way, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doing: Option<String>,
 }
 
 /// An epoch has ended.
@@ -259,13 +262,14 @@ impl From<&crate::Event> for Event {
                 Self::Open(Open { v, worker, pid, host, device, threads: threads as u64, version })
             }
             Said::Begin { r, a, from } => Self::Begin(Begin { r: r.0, a, from: from.map(|epochs| epochs as u64) }),
-            Said::Hb { r, epoch, step, steps, loss, images_per_s } => Self::Hb(Heartbeat {
+            Said::Hb { r, epoch, step, steps, loss, images_per_s, doing } => Self::Hb(Heartbeat {
                 r: r.map(|run| run.0),
                 epoch: epoch as u64,
                 step: step as u64,
                 steps: steps as u64,
                 loss: finite(loss),
                 images_per_s: finite(images_per_s),
+                doing,
             }),
             Said::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s } => {
                 Self::Epoch(Epoch { r: r.0, a, epoch: epoch as u64, train_loss, val_loss, learning_rate, seconds, images_per_s })
@@ -303,13 +307,14 @@ impl From<Event> for crate::Event {
                 Self::Open { v, worker, pid, host, device, threads: threads as usize, version }
             }
             Event::Begin(Begin { r, a, from }) => Self::Begin { r: Fingerprint(r), a, from: from.map(|epochs| epochs as usize) },
-            Event::Hb(Heartbeat { r, epoch, step, steps, loss, images_per_s }) => Self::Hb {
+            Event::Hb(Heartbeat { r, epoch, step, steps, loss, images_per_s, doing }) => Self::Hb {
                 r: r.map(Fingerprint),
                 epoch: epoch as usize,
                 step: step as usize,
                 steps: steps as usize,
                 loss: number(loss),
                 images_per_s: number(images_per_s),
+                doing,
             },
             Event::Epoch(Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s }) => Self::Epoch {
                 r: Fingerprint(r),

@@ -13,6 +13,8 @@ pub struct Status {
     pub running: i64,
     pub succeeded: i64,
     pub failed: i64,
+    /// Stopped for good because somebody asked for it; none of the failed ones.
+    pub stopped_early: i64,
     /// Runs that finished since the sweep was last begun: what throughput is measured on.
     pub succeeded_now: i64,
     pub failed_now: i64,
@@ -67,12 +69,16 @@ impl Reader {
     pub async fn status(&mut self, sweep: SweepId) -> Result<Status, StoreError> {
         let row = sqlx::query_as(
             "SELECT count(*) AS total,
-                    coalesce(sum(r.state = 'queued'), 0) AS queued, coalesce(sum(r.state = 'running'), 0) AS running,
-                    coalesce(sum(r.state = 'succeeded'), 0) AS succeeded, coalesce(sum(r.state = 'failed'), 0) AS failed,
-                    coalesce(sum(r.state = 'succeeded' AND r.finished_at >= s.begun_at), 0) AS succeeded_now,
-                    coalesce(sum(r.state = 'failed' AND r.finished_at >= s.begun_at), 0) AS failed_now,
-                    max(r.finished_at) AS last_finished_at
-             FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id JOIN runs r ON r.id = coalesce(w.again, w.run) WHERE s.id = ?",
+                    coalesce(sum(state = 'queued'), 0) AS queued, coalesce(sum(state = 'running'), 0) AS running,
+                    coalesce(sum(state = 'succeeded'), 0) AS succeeded, coalesce(sum(state = 'failed' AND NOT early), 0) AS failed,
+                    coalesce(sum(early), 0) AS stopped_early,
+                    coalesce(sum(state = 'succeeded' AND finished_at >= begun_at), 0) AS succeeded_now,
+                    coalesce(sum(state = 'failed' AND finished_at >= begun_at), 0) AS failed_now,
+                    max(finished_at) AS last_finished_at
+             FROM (SELECT r.state, r.finished_at, s.begun_at,
+                          r.state = 'failed' AND (SELECT a.outcome FROM attempts a WHERE a.run = r.id
+                                                  ORDER BY a.attempt DESC LIMIT 1) IS 'stopped_early' AS early
+                   FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id JOIN runs r ON r.id = coalesce(w.again, w.run) WHERE s.id = ?)",
         )
         .bind(sweep)
         .fetch_one(self.connected().await?)
@@ -109,7 +115,7 @@ impl Reader {
                     coalesce(a.outcome, '') AS outcome, a.why
              FROM sweep_runs w JOIN runs o ON o.id = w.run JOIN runs r ON r.id = coalesce(w.again, w.run)
              JOIN attempts a ON a.run = r.id AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
-             WHERE w.sweep = ? AND r.state = 'failed' ORDER BY w.position",
+             WHERE w.sweep = ? AND r.state = 'failed' AND a.outcome IS NOT 'stopped_early' ORDER BY w.position",
         )
         .bind(sweep)
         .fetch_all(self.connected().await?)

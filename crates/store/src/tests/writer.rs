@@ -85,7 +85,9 @@ async fn every_row_of_a_sweep_arrives() {
     assert_eq!(missing.len(), 4);
     let (first, planned) = (&missing[0].job, &plan.runs[0]);
     assert_eq!((&first.run, first.attempt, missing[0].failures), (&planned.fingerprint, 1, 0));
-    assert_eq!((&first.config, &first.pos_weight, &first.policies), (&planned.config, &planned.pos_weight, &plan.policies));
+    // With the parameters that a plan of the real program would have.
+    let whole = planned.config.clone().admitted().unwrap();
+    assert_eq!((&first.config, &first.pos_weight, &first.policies), (&whole, &planned.pos_weight, &plan.policies));
     assert_eq!(first.data, plan.data[0].1.folder);
     let mut journal = Journal::new();
     for run in &plan.runs {

@@ -12,7 +12,7 @@ use super::refuse::{refuse, unusable_journal};
 use super::{Known, KnownRun, Writer, transaction};
 use crate::{StoreError, now, word};
 use plan::Fingerprint;
-use protocol::{Event, Outcome, Record, check};
+use protocol::{Event, Outcome, Record, check, plain};
 
 /// What the records of one call came to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -176,23 +176,6 @@ enum Taken {
 /// Most characters that are kept of what a worker says about itself or its runs.
 const LONGEST: usize = 4000;
 
-/// Foreign text, cut and without control characters: what is stored of it harms no screen.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len().min(LONGEST));
-    for (at, character) in text.chars().enumerate() {
-        match character {
-            _ if at == LONGEST => {
-                plain.push_str(" ...");
-                break;
-            }
-            '\n' | '\t' => plain.push(character),
-            _ if character.is_control() => plain.extend(character.escape_default()),
-            _ => plain.push(character),
-        }
-    }
-    plain
-}
-
 /// Writes down how an attempt ended: run, attempt, time, outcome, why.
 macro_rules! ended {
     () => {
@@ -219,12 +202,12 @@ impl Ingest<'_> {
                     "UPDATE journals SET worker = ?2, pid = ?3, host = ?4, device = ?5, threads = ?6, version = ?7 WHERE id = ?1",
                 )
                 .bind(self.journal)
-                .bind(plain(worker))
+                .bind(plain(worker, LONGEST))
                 .bind(pid)
-                .bind(plain(host))
-                .bind(plain(device))
+                .bind(plain(host, LONGEST))
+                .bind(plain(device, LONGEST))
                 .bind(u32::try_from(*threads).unwrap_or(u32::MAX))
-                .bind(plain(version))
+                .bind(plain(version, LONGEST))
                 .execute(&mut *self.tx)
                 .await?;
             }
@@ -238,7 +221,7 @@ impl Ingest<'_> {
             Event::Begin { from, .. } => self.batch.begin(run.id, attempt, self.journal, *from, time),
             Event::End { st, n, why, .. } => {
                 self.flush().await?;
-                return self.end(&run, attempt, *st, *n, &plain(why), time).await;
+                return self.end(&run, attempt, *st, *n, &plain(why, LONGEST), time).await;
             }
             event => {
                 let policy = match event {

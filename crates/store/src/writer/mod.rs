@@ -20,6 +20,7 @@ pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
 
 use super::lock::Lock;
+use super::patience::{self, Patience, patiently};
 use super::{StoreError, disk, open};
 use imbalance::threshold::Policy;
 use plan::{DataFacts, Fingerprint};
@@ -41,9 +42,11 @@ pub struct Missing {
 
 /// The one process that writes. Holds `<db>.lock` (flock) as long as it lives.
 ///
-/// Every method is one transaction. A method that fails, or whose future is dropped, leaves the database as it was.
+/// Every method is one transaction. A method that fails, or whose future is dropped, leaves the database as it was. While another
+/// program holds the database, methods wait ([`Patience`]).
 pub struct Writer {
     path: PathBuf,
+    patience: Patience,
     connection: SqliteConnection,
     known: Known,
     _lock: Lock,
@@ -90,8 +93,15 @@ impl Writer {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         open::check_file(path)?;
         let lock = Lock::take(path)?;
-        let connection = open::for_writing(path).await?;
-        Ok(Self { path: path.to_owned(), connection, known: Known::default(), _lock: lock })
+        let mut connection = open::for_writing(path).await?;
+        open::wait_for_at_most(&mut connection, path, patience::BUSY).await?;
+        Ok(Self { path: path.to_owned(), patience: Patience::new(path), connection, known: Known::default(), _lock: lock })
+    }
+
+    /// How this writer waits for other programs.
+    #[must_use]
+    pub fn patience(&self) -> Patience {
+        self.patience.clone()
     }
 
     /// Brings the write-ahead log into the database and waits for the disk: from here on a power loss loses nothing, and
@@ -100,9 +110,7 @@ impl Writer {
     /// # Errors
     /// See [`StoreError`].
     pub async fn checkpoint(&mut self) -> Result<(), StoreError> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-            .execute(&mut self.connection)
-            .await
+        patiently!(self.patience, sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection))
             .map_err(|e| StoreError::from_sqlite(&self.path, e))?;
         Ok(())
     }
@@ -114,7 +122,7 @@ impl Writer {
     pub async fn close(mut self) -> Result<(), StoreError> {
         let fail = |source| StoreError::from_sqlite(&self.path, source);
         // Lets SQLite keep the statistics that its query planner needs; bounded work (https://www.sqlite.org/lang_analyze.html).
-        sqlx::query("PRAGMA optimize").execute(&mut self.connection).await.map_err(fail)?;
+        patiently!(self.patience, sqlx::query("PRAGMA optimize").execute(&mut self.connection)).map_err(fail)?;
         self.checkpoint().await?;
         let Self { path, connection, .. } = self;
         connection.close().await.map_err(|source| StoreError::from_sqlite(&path, source))
@@ -196,9 +204,10 @@ macro_rules! transaction {
     ($writer:ident, |$tx:ident, $known:ident| $body:expr) => {{
         let path = $writer.path.clone();
         let $known = &mut $writer.known;
-        let connection = &mut $writer.connection;
+        let (connection, patience) = (&mut $writer.connection, &$writer.patience);
         let result: Result<_, sqlx::Error> = async {
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            // In write-ahead mode this is where other writers are met, and the only place.
+            let mut transaction = crate::patience::patiently!(patience, connection.begin_with("BEGIN IMMEDIATE"))?;
             let $tx: &mut sqlx::sqlite::SqliteConnection = &mut transaction;
             let value = $body;
             transaction.commit().await?;

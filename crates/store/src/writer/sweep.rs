@@ -90,19 +90,19 @@ impl Writer {
     /// # Errors
     /// See [`StoreError`].
     pub async fn continue_sweep(&mut self, sweep: SweepId) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE sweeps SET state = 'running', turn = (SELECT max(turn) + 1 FROM sweeps), begun_at = ?2, finished_at = NULL,
-                    version = ?3, host = ?4
-             WHERE id = ?1",
-        )
-        .bind(sweep)
-        .bind(now())
-        .bind(env!("CARGO_PKG_VERSION"))
-        .bind(host())
-        .execute(&mut self.connection)
-        .await
-        .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
-        Ok(())
+        transaction!(self, |tx, _known| {
+            sqlx::query(
+                "UPDATE sweeps SET state = 'running', turn = (SELECT max(turn) + 1 FROM sweeps), begun_at = ?2, finished_at = NULL,
+                        version = ?3, host = ?4
+                 WHERE id = ?1",
+            )
+            .bind(sweep)
+            .bind(now())
+            .bind(env!("CARGO_PKG_VERSION"))
+            .bind(host())
+            .execute(&mut *tx)
+            .await?;
+        })
     }
 
     /// Sets the sweep's state: `running`, `done`, `failed`, `interrupted`.
@@ -110,14 +110,16 @@ impl Writer {
     /// # Errors
     /// See [`StoreError`].
     pub async fn set_sweep_state(&mut self, sweep: SweepId, state: &str) -> Result<(), StoreError> {
-        sqlx::query("UPDATE sweeps SET state = ?2, finished_at = CASE WHEN ?2 = 'running' THEN NULL ELSE ?3 END WHERE id = ?1")
+        transaction!(self, |tx, _known| {
+            sqlx::query(
+                "UPDATE sweeps SET state = ?2, finished_at = CASE WHEN ?2 = 'running' THEN NULL ELSE ?3 END WHERE id = ?1",
+            )
             .bind(sweep)
             .bind(state)
             .bind(now())
-            .execute(&mut self.connection)
-            .await
-            .map_err(|source| StoreError::from_sqlite(&self.path, source))?;
-        Ok(())
+            .execute(&mut *tx)
+            .await?;
+        })
     }
 }
 

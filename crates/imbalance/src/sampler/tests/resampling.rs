@@ -129,7 +129,7 @@ proptest! {
         let all: Vec<u32> = (0..train.rows() as u32).collect();
         let (first, mean) = ratios(&train, &all);
         for by in ["ranking", "union", "intersection"] {
-            let mut seeds = mlsmote::seeds(&train, &features, k, by).into_iter();
+            let mut seeds = mlsmote::seeds(&train, &features, k, by, &|_, _| {}).into_iter();
             for label in (0..first.len()).filter(|&label| first[label].is_finite() && first[label] > mean) {
                 let bag: Vec<u32> = all.iter().copied().filter(|&row| has(&train, row, label)).collect();
                 for &row in bag.iter().filter(|_| bag.len() > 1) {

@@ -1,0 +1,107 @@
+//! The journal as all threads of the worker share it, and signs of life for work without steps.
+//!
+//! While a [`Stage`] is open, a thread looks at it twice a second and records a sign of life that says what is done. A worker that hangs
+//! must still be found: work that is counted has to move on, and work that cannot be counted is believed for an hour. Silence after
+//! that is for the controller to judge.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::stage::{Stage, Unit, Work};
+use plan::Fingerprint;
+use protocol::journal::{Journal, JournalError};
+use protocol::{Event, Job};
+
+/// Between two signs of life.
+pub const BEAT: Duration = Duration::from_secs(1);
+/// Between two looks at the work.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long work is believed to get on that cannot be counted.
+const BELIEVED: Duration = Duration::from_secs(3600);
+/// Another such time, in seconds (for tests of hanging workers).
+const BELIEVED_VARIABLE: &str = "SWEEP_BELIEVED_SECONDS";
+
+/// What the worker's threads share.
+#[derive(Clone)]
+pub struct Life(Arc<Shared>);
+
+struct Shared {
+    journal: Mutex<Journal>,
+    stage: Mutex<Option<(Fingerprint, Arc<Work>)>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Life {
+    /// The journal and a thread that looks after stages as long as the process lives.
+    ///
+    /// # Errors
+    /// The system does not give a thread.
+    pub fn begin(journal: Journal) -> io::Result<Self> {
+        let life = Self(Arc::new(Shared { journal: Mutex::new(journal), stage: Mutex::new(None) }));
+        let looker = life.clone();
+        std::thread::Builder::new().name("signs of life".to_owned()).spawn(move || looker.look())?;
+        Ok(life)
+    }
+
+    /// Appends, writes, and wakes the controller. Of events that cannot be recorded none is.
+    ///
+    /// # Errors
+    /// The journal cannot be written.
+    pub fn say(&self, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
+        say(&mut locked(&self.0.journal), events)
+    }
+
+    /// Work of `job` without steps begins; the one before is over.
+    pub fn stage(&self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
+        let work = Work::begin(doing, unit);
+        *locked(&self.0.stage) = Some((job.run.clone(), Arc::clone(&work)));
+        Stage::of(work)
+    }
+
+    fn look(&self) {
+        let believed = std::env::var(BELIEVED_VARIABLE).ok().and_then(|text| text.parse().ok());
+        let believed = believed.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or(BELIEVED);
+        let (mut spoke, mut said) = (None, None);
+        loop {
+            std::thread::sleep(LOOK);
+            let stage = locked(&self.0.stage).clone();
+            let Some((run, work)) = stage.filter(|(_, work)| !work.over() && work.began().elapsed() >= LOOK) else { continue };
+            let now = (work.began(), work.count());
+            let gets_on = match work.count() {
+                Some(_) => said != Some(now),
+                None => work.began().elapsed() < believed,
+            };
+            if gets_on && spoke.is_none_or(|spoke: Instant| spoke.elapsed() >= BEAT) {
+                if !self.sign(&run, &work) {
+                    return;
+                }
+                (spoke, said) = (Some(Instant::now()), Some(now));
+            }
+        }
+    }
+
+    /// Records a sign of life; false where the journal cannot be written, which the worker itself will find.
+    fn sign(&self, run: &Fingerprint, work: &Work) -> bool {
+        let mut journal = locked(&self.0.journal);
+        // Nothing may follow the end of an attempt that its work was part of.
+        if work.over() {
+            return true;
+        }
+        let (r, doing) = (Some(run.clone()), Some(work.words()));
+        let event = Event::Hb { r, epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0, doing };
+        say(&mut journal, [event]).is_ok()
+    }
+}
+
+fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
+    journal.append_all(events)?;
+    journal.flush()?;
+    // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
+    Ok(())
+}
