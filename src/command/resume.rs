@@ -36,12 +36,20 @@ pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> 
     let recalled = row.recorded().recall(&row.file).map_err(|error| error.to_string());
     let config = workers(&recalled);
     let launcher = train::chosen(&args.workers, &config)?;
-    let mut folders: BTreeSet<PathBuf> =
-        writer.missing(row.id, args.failed).await?.into_iter().map(|missing| missing.job.data).collect();
-    folders.extend(writer.failed_for_data(row.id).await?.into_iter().map(|failed| failed.data));
+    let missing = writer.missing(row.id, args.failed).await?;
     let base = Path::new(&row.file).parent().unwrap_or(Path::new("."));
     let origin = Origin { sweep: recalled.as_ref().map_err(Clone::clone), file: &row.file, base, db: &global.db };
-    inputs::check(&folders, &origin, &Preparing::new(Voice::of(global.quiet)))?;
+    let preparing = Preparing::new(Voice::of(global.quiet));
+    let folders: BTreeSet<PathBuf> = missing.iter().map(|missing| missing.job.data.clone()).collect();
+    inputs::check(&folders, &origin, &preparing)?;
+    inputs::weights(missing.iter().map(|missing| &missing.job.config.model), &preparing)?;
+    // Runs that failed for their data hold nobody up.
+    let failed = writer.failed_for_data(row.id).await?.into_iter().map(|failed| failed.data);
+    let failed: BTreeSet<PathBuf> = failed.filter(|folder| !folders.contains(folder)).collect();
+    if let Err(error) = inputs::check(&failed, &origin, &preparing) {
+        tracing::warn!("{error}");
+    }
+    drop(preparing);
     inputs::try_again(&mut writer, row.id).await?;
     writer.continue_sweep(row.id).await?;
     let orders = Orders { global, workers: &args.workers, format: args.format, failed: args.failed };

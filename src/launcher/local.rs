@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,8 +58,7 @@ impl Local {
     fn spawn(&self, worker: &WorkerSpec) -> io::Result<Child> {
         let Place { device, threads } = &self.places[worker.place];
         let threads = threads.to_string();
-        let named =
-            |error: io::Error, path: &std::path::Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named = |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         Command::new(&self.program)
             .arg("worker")
             .args(["--device", device, "--threads", &threads, "--name", &worker.name])
@@ -68,7 +67,7 @@ impl Local {
             .envs(protocol::environment(&threads))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&worker.log).map_err(|error| named(error, &worker.log))?)
+            .stderr(log(&worker.log).map_err(|error| named(error, &worker.log))?)
             // Its own group: Ctrl-C is for the controller, which tells the workers what it means.
             .process_group(0)
             .kill_on_drop(true)
@@ -119,6 +118,11 @@ impl Launcher for Local {
     fn released(&mut self, worker: WorkerId) {
         self.workers.remove(&worker);
     }
+}
+
+/// The log of a worker, in which nothing is but what it says; never through a link.
+fn log(path: &Path) -> io::Result<File> {
+    archive::file::regular(File::options().append(true).create(true), path)
 }
 
 /// Writes orders to a worker's stdin, which closes with the handle.

@@ -147,7 +147,7 @@ fn prepared_data_that_is_gone_can_be_had_again() {
     let killed = place.sweep(&["status"]);
     assert!(killed.out.contains("nobody on this machine works on it"), "{}", killed.out);
     std::fs::remove_dir_all(place.path("sweep.cache")).unwrap();
-    let resumed = place.sweep(&["resume", "--on", "fake"]);
-    assert!(resumed.code == Some(0) && resumed.err.contains("preparing it again"), "{}", resumed.err);
-    assert_eq!(place.fake(&[]).json()["runs"]["left"], 0);
+    let resumed = place.sweep(&["resume", "--on", "fake", "--format", "json"]);
+    assert!(resumed.err.contains("meta.json is missing") && resumed.err.contains("preparing it again"), "{}", resumed.err);
+    assert_eq!(resumed.json()["runs"]["left"], 0);
 }

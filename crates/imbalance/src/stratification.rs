@@ -41,7 +41,9 @@ impl SplitError {
     pub fn with_groups(&self, names: &[String]) -> String {
         match self {
             Self::TornGroup { group, splits: [a, b] } => {
-                let name = names.get(*group as usize).map_or_else(|| format!("{group} (from 0)"), |name| format!("`{name}`"));
+                let name = names
+                    .get(*group as usize)
+                    .map_or_else(|| format!("{group} (from 0)"), |name| format!("`{}`", crate::shown::shown(name)));
                 format!("the split column puts rows of the group {name} into both {a} and {b}; a group must stay together")
             }
             Self::Empty { .. } => self.to_string(),
