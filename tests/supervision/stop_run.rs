@@ -85,8 +85,7 @@ fn stop_the_second(file: &str, launcher: Chosen) {
         let tally = summary.tally;
         assert_eq!((tally.succeeded, tally.stopped, tally.failed, tally.queued), (plan.runs.len() - 1, 1, 0, 0));
         writer.close().await.unwrap();
-        let heard = heard.lock().unwrap();
-        assert!(heard.iter().any(|news| matches!(news, News::StoppedEarly { run: 1, .. })));
+        assert!(heard.lock().unwrap().iter().any(|news| matches!(news, News::StoppedEarly { run: 1, .. })));
         let mut reader = Reader::open(&db).await.unwrap();
         let attempts = reader.attempts(&wish).await.unwrap();
         assert_eq!(attempts[0].outcome.as_deref(), Some("stopped_early"), "{attempts:?}");
