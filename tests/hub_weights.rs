@@ -96,8 +96,8 @@ fn weights_of_the_hub_are_pinned_and_known_by_their_content() {
     assert_eq!(run["runs"]["trained"], 1, "{run}");
     let show = sweep(&place, NOWHERE, &["show", &main, "--format", "json"]);
     let show: Value = serde_json::from_slice(&show.stdout).unwrap();
-    assert_eq!(show["run"]["config"]["model"]["weights"], "hf://owner/repo@c0ffee/a/w.safetensors", "{show}");
-    assert_eq!(show["run"]["config"]["model"]["weights_hash"], blake3::hash(WEIGHTS).to_hex().as_str());
+    assert_eq!(show["config"]["model"]["weights"], "hf://owner/repo@c0ffee/a/w.safetensors", "{show}");
+    assert_eq!(show["config"]["model"]["weights_hash"], blake3::hash(WEIGHTS).to_hex().as_str());
 }
 
 #[test]

@@ -140,8 +140,10 @@ fn data_that_cannot_be_prepared_again_is_named_with_the_way_out() {
 
 #[test]
 fn damaged_scores_give_no_rows_for_a_new_policy() {
+    let again = ["run", "sweep.toml", "--set", "grid.threshold=[0.5, \"max_f1\", \"prior_match\"]"];
     let reference = features();
-    reference.succeed(&["run", "sweep.toml", "--quiet", "--set", "grid.threshold=[0.5, \"max_f1\", \"prior_match\"]"]);
+    reference.succeed(&["run", "sweep.toml", "--quiet"]);
+    reference.succeed(&again);
     let place = features();
     place.succeed(&["run", "sweep.toml", "--quiet"]);
     let runs = fs::read_dir(place.path("sweep.runs")).unwrap().flatten().map(|entry| entry.path());
@@ -150,7 +152,7 @@ fn damaged_scores_give_no_rows_for_a_new_policy() {
     for (run, name) in runs.iter().zip(["epochs/val-0.npy", "epochs/test-1.npy", "truth-val.npy", "seals.json"]) {
         flip(&run.join(name), 131);
     }
-    let changed = place.run(&["run", "sweep.toml", "--set", "grid.threshold=[0.5, \"max_f1\", \"prior_match\"]"]);
+    let changed = place.run(&again);
     assert_eq!(changed.status.code(), Some(0), "{}", words(&changed));
     assert!(place.rows() == reference.rows());
 }
@@ -180,9 +182,13 @@ fn links_in_a_run_s_folder_are_never_followed() {
     let wanted = reference();
     let place = interrupted(|place| {
         fs::write(place.path("mine"), "precious").unwrap();
-        for run in fs::read_dir(place.path("sweep.runs")).unwrap().flatten().filter(|run| run.file_name() != "journals") {
+        let plan = place.succeed(&["plan", "sweep.toml", "--format", "json"]).stdout;
+        let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
+        for run in plan["runs"].as_array().unwrap() {
+            let folder = place.path("sweep.runs").join(run["run"].as_str().unwrap());
+            fs::create_dir_all(&folder).unwrap();
             for name in ["log.txt", "checkpoint.safetensors", "model.safetensors", "seals.json"] {
-                symlink(place.path("mine"), run.path().join(name)).unwrap();
+                symlink(place.path("mine"), folder.join(name)).unwrap();
             }
         }
     });

@@ -338,7 +338,7 @@ impl<'a> Dispatcher<'a> {
                 refused.push(Event::Record(worker, end));
                 continue;
             }
-            folder.create().map_err(|source| Error::Io { path: job.folder.clone(), source })?;
+            folder.claim().map_err(|source| Error::Io { path: job.folder.clone(), source })?;
             jobs.push(job);
         }
         if !jobs.is_empty() {

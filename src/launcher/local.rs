@@ -58,8 +58,7 @@ impl Local {
     fn spawn(&self, worker: &WorkerSpec) -> io::Result<Child> {
         let Place { device, threads } = &self.places[worker.place];
         let threads = threads.to_string();
-        let named =
-            |error: io::Error, path: &std::path::Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named = |error: io::Error, path: &Path| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         Command::new(&self.program)
             .arg("worker")
             .args(["--device", device, "--threads", &threads, "--name", &worker.name])

@@ -62,8 +62,16 @@ impl RunFolder {
     /// # Errors
     /// They cannot be made, or links are at their places.
     pub fn create(&self) -> io::Result<()> {
-        file::own_folder(&self.path)?;
+        self.claim()?;
         file::own_folder(&self.path.join(EPOCHS))
+    }
+
+    /// Makes the folder, if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made, or a link is at its place.
+    pub fn claim(&self) -> io::Result<()> {
+        file::own_folder(&self.path)
     }
 
     /// An attempt begins: removes what killed ones have left of files that they were writing.
@@ -121,7 +129,7 @@ impl RunFolder {
     /// # Errors
     /// It cannot be made or opened; something else is at its place.
     pub fn log(&self) -> io::Result<File> {
-        self.create()?;
+        self.claim()?;
         file::regular(OpenOptions::new().append(true).create(true), &self.path.join(LOG))
     }
 
