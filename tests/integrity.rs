@@ -182,9 +182,13 @@ fn links_in_a_run_s_folder_are_never_followed() {
     let wanted = reference();
     let place = interrupted(|place| {
         fs::write(place.path("mine"), "precious").unwrap();
-        for run in fs::read_dir(place.path("sweep.runs")).unwrap().flatten().filter(|run| run.file_name() != "journals") {
+        let plan = place.succeed(&["plan", "sweep.toml", "--format", "json"]).stdout;
+        let plan: serde_json::Value = serde_json::from_slice(&plan).unwrap();
+        for run in plan["runs"].as_array().unwrap() {
+            let folder = place.path("sweep.runs").join(run["run"].as_str().unwrap());
+            fs::create_dir_all(&folder).unwrap();
             for name in ["log.txt", "checkpoint.safetensors", "model.safetensors", "seals.json"] {
-                symlink(place.path("mine"), run.path().join(name)).unwrap();
+                symlink(place.path("mine"), folder.join(name)).unwrap();
             }
         }
     });
