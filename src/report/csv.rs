@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::cells::text;
 use super::summary::{LabelLine, Row, Summary};
+use super::text_grid::text;
 use imbalance::shown::lines;
 
 /// CSV with a header; a report without rows is the header alone. Values that are not defined are empty.

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::fresh;
 use super::question::{Question, Split};
+use super::refit;
 use super::score::{LabelScore, Labels, Score};
 use super::summary::Summary;
 use crate::error::Error;
@@ -83,7 +83,7 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
         loaded.test = scores(reader, &loaded, Split::Test, question).await?;
     }
     if let Some(policy) = &question.policy {
-        fresh::evaluate(&mut loaded, reader.path(), policy, question)?;
+        refit::evaluate(&mut loaded, reader.path(), policy, question)?;
     }
     Ok(loaded)
 }

@@ -1,37 +1,37 @@
 //! The comparison: load, summarise (pure), render. And one run, in the same three steps.
 
 mod baseline;
-mod cells;
+mod columns;
 pub mod compare;
 mod csv;
 mod difference;
-mod evidence;
 pub mod explain;
-mod fresh;
 mod group;
+mod kept_scores;
 mod labels;
-mod layout;
 pub mod lint;
 mod load;
 mod markdown;
-mod naming;
 mod notes;
 mod question;
 mod rank;
+mod refit;
 mod samplers;
 mod score;
 mod show;
 mod show_table;
+mod strategy_names;
 mod summary;
 mod table;
+mod text_grid;
 
 pub use baseline::ALL_POSITIVE;
-pub use cells::wrap;
 pub use question::{Question, Split, unknown};
 pub use samplers::SamplerLine;
 pub use show::{EpochLine, Shown, show};
 pub use show_table::render as render_run;
 pub use summary::*;
+pub use text_grid::wrap;
 
 use crate::error::Error;
 use store::{At, Reader, SweepRow};

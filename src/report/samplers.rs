@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::cells::{Grid, Head, number, percent, shorten, text};
 use super::load::Loaded;
 use super::summary::{Spread, Summary};
+use super::text_grid::{Grid, Head, number, percent, shorten, text};
 
 /// Labels that have a column; JSON has all.
 const LABELS: usize = 8;

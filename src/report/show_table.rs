@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::cells::{Grid, Head, NONE, number, percent, shorten, text};
 use super::show::{EpochLine, Shown};
 use super::table::{Weight, draw};
+use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
 use imbalance::sampler::Realised;
 use plan::{RunConfig, Source};
 use store::{AttemptRow, LabelRow, time_in_words};

@@ -4,9 +4,9 @@ use comfy_table::{
     Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as Line, Table, TableStyle, Width,
 };
 
-use super::cells::{Grid, percent, wrap};
-use super::layout::Layout;
+use super::columns::Layout;
 use super::summary::Summary;
+use super::text_grid::{Grid, percent, wrap};
 use super::{explain, samplers};
 use imbalance::shown::escape;
 

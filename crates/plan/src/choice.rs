@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::SpecError;
-use super::keys::{ABOVE_ZERO, BELOW_ONE};
-use super::tree::{Node, Place, Value, fault};
+use super::document::{Node, Place, Value, fault};
+use super::typed::{ABOVE_ZERO, BELOW_ONE};
 use imbalance::threshold::Policy;
 use imbalance::{Absent, Choice, ChoiceError, Param, PosWeight, Setting, Takes, loss, pos_weight, sampler, threshold};
 

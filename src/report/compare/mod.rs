@@ -17,7 +17,7 @@ pub use runs::Runs;
 pub use table::render;
 
 use super::difference::LEVEL;
-use super::evidence::{self, Evidence};
+use super::kept_scores::{self, Evidence};
 use super::load::{self, Loaded, Run};
 use super::question::{Question, Split};
 use super::score::{is_of_rankings, place};
@@ -62,7 +62,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> 
         )));
     }
     let mut notes = Vec::new();
-    let groups = evidence::Groups::read(&first.folder, &first.config.data).unwrap_or_else(|why| {
+    let groups = kept_scores::Groups::read(&first.folder, &first.config.data).unwrap_or_else(|why| {
         notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
         None
     });
@@ -127,7 +127,7 @@ fn flat(config: &RunConfig) -> BTreeMap<String, String> {
                 }
             }
             value => {
-                flat.insert(key.to_owned(), super::cells::text(Some(value)));
+                flat.insert(key.to_owned(), super::text_grid::text(Some(value)));
             }
         }
     }

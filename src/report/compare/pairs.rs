@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::cells::text;
 use super::super::load::Run;
 use super::super::question::{Column, column, every_column, unknown};
+use super::super::text_grid::text;
 use super::ask::Selector;
 use crate::error::Error;
 

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::super::difference::LEVEL;
-use super::super::evidence::{Evidence, Groups};
+use super::super::kept_scores::{Evidence, Groups};
 use super::super::question::Split;
 use super::super::score::{is_of_rankings, lower_is_better};
 use super::ask::Ask;

@@ -1,6 +1,6 @@
 //! The columns of the leaderboard as statistics that can be resampled.
 
-use super::super::evidence::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, Rows};
 use super::super::question::Split;
 use imbalance::evaluation::LeaderboardMetric;
 use imbalance::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Statistic};

@@ -1,8 +1,8 @@
 //! A comparison for people.
 
-use super::super::cells::{Grid, Head, NONE, number, percent, shorten, wrap};
 use super::super::difference::{Tests, probability};
 use super::super::table::draw;
+use super::super::text_grid::{Grid, Head, NONE, number, percent, shorten, wrap};
 use super::Comparison;
 use super::groups::{Family, Groups, Line};
 use super::runs::{Measure, OnSplit, Paired, Runs};

@@ -3,11 +3,11 @@
 //! (a) Rankings are equal: choose by operating point, keep bce and tune its thresholds. (b) One ranks better beyond the rope, and
 //! nine seeds or more say so: take it. Else: what is missing.
 
-use super::super::cells::number;
 use super::super::compare::table::signed;
 use super::super::lint::listed;
-use super::super::naming;
 use super::super::question::Split;
+use super::super::strategy_names;
+use super::super::text_grid::number;
 use super::view::{Arm, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::point;
 use imbalance::shown::shown;
@@ -189,7 +189,7 @@ fn nothing(setting: &Setting, rope: Rope) -> Recommendation {
             "There is only {} here: add strategies to the grid, such as pos_weight = [\"none\", \"sqrt\", \"neg_over_pos\"], to compare them with it.",
             baseline.arm
         ),
-        (None, 1) if setting.arms[0].arm == naming::IMPORTED => format!(
+        (None, 1) if setting.arms[0].arm == strategy_names::IMPORTED => format!(
             "These scores were imported: compare them with other runs on the same rows, `sweep compare {} RUN`.",
             setting.arms[0].runs.first().map_or("RUN", |run| run.get(..8).unwrap_or(run))
         ),

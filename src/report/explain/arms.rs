@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::super::naming;
+use super::super::strategy_names;
 use imbalance::{Choice, PosWeight};
 use plan::{PlannedRun, RunConfig, RunName};
 use store::{SweepConfig, SweepRun};
@@ -41,8 +41,8 @@ impl Case {
             weights: config.pos_weight,
             data,
             epoch: best.and_then(|epoch| usize::try_from(epoch).ok()),
-            name: naming::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
-            setting: naming::setting(params),
+            name: strategy_names::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
+            setting: strategy_names::setting(params),
         }
     }
 
@@ -57,8 +57,8 @@ impl Case {
             weights: run.pos_weight.clone(),
             data: run.data,
             epoch: None,
-            name: naming::strategy(loss, pos_weight, *gamma, sampler, &params),
-            setting: naming::setting(&params),
+            name: strategy_names::strategy(loss, pos_weight, *gamma, sampler, &params),
+            setting: strategy_names::setting(&params),
         }
     }
 

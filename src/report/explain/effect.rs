@@ -1,7 +1,7 @@
 //! What resampled rows say of the differences between arms and their baseline, for the runs of one seed and averaged over seeds. Pure.
 
 use super::super::difference::{LEVEL, resampling};
-use super::super::evidence::{Evidence, Groups, Rows};
+use super::super::kept_scores::{Evidence, Groups, Rows};
 use super::super::question::Split;
 use super::measure::tuning;
 use imbalance::metric::Rate;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::super::difference::LEVEL;
-use super::super::evidence::{Evidence, Groups};
+use super::super::kept_scores::{Evidence, Groups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;

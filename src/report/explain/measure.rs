@@ -3,7 +3,7 @@
 //! not see.
 
 use super::super::difference::SEED;
-use super::super::evidence::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, Rows};
 use super::super::lint;
 use super::arms::Case;
 use imbalance::Choice;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::evidence::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, Rows};
 use super::arms::Case;
 use imbalance::LabelCounts;
 use imbalance::LabelMatrix;

@@ -1,7 +1,7 @@
 //! One strategy in a plain sentence: what it moved, whether it ranks better, what tuned bce does. Pure.
 
-use super::super::cells::{number, percent};
 use super::super::compare::table::{interval, signed};
+use super::super::text_grid::{number, percent};
 use super::measure::Repair;
 use super::verdict::SEEDS;
 use super::view::{Arm, ArmLabel, Change, Verdict};

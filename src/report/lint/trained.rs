@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::evidence::Rows;
+use super::super::kept_scores::Rows;
 use super::{Kind, Lint, Lints, listed};
 use imbalance::shown::shown;
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::again::replace;
 use super::attempt::settle;
 use super::batch::Batch;
+use super::forget::replace;
 use super::refuse::{refuse, unusable_journal};
 use super::{Known, KnownRun, Writer, transaction};
 use crate::{StoreError, now, word};

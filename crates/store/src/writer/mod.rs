@@ -1,8 +1,8 @@
 //! The one process that writes.
 
-mod again;
 mod attempt;
 mod batch;
+mod forget;
 mod import;
 mod ingest;
 mod refuse;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-pub use again::FailedForData;
+pub use forget::FailedForData;
 pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
 

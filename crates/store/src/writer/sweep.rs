@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::again::policies_of_replaced;
+use super::forget::policies_of_replaced;
 use super::{Known, Missing, Writer, transaction};
 use crate::{StoreError, SweepId, disk, host, json, now};
 use imbalance::threshold::Policy;

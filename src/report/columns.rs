@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::cells::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
 use super::summary::{Row, Spread, Summary};
+use super::text_grid::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
 use store::At;
 
 /// Which of the identifying columns differ between rows: only those are worth a column.

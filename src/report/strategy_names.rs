@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::cells::text;
+use super::text_grid::text;
 
 /// What imported scores are called: nobody knows their strategy.
 pub const IMPORTED: &str = "imported scores";
