@@ -24,7 +24,7 @@ use plan::{DataConfig, DataFacts, Source};
 
 /// The one JSON value of `data`.
 #[derive(Serialize)]
-struct Seen {
+struct DataView {
     name: String,
     /// One a data configuration of the grid.
     data: Vec<Set>,
@@ -75,8 +75,8 @@ struct Drawing {
 ///
 /// # Errors
 /// A bad sweep file; data that cannot be used.
-pub fn run(global: &cli::Global, args: &cli::Data) -> Result<(), Error> {
-    let load::File { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
+pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
+    let load::SweepFile { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
     let facts = {
         let preparing = Preparing::new(Voice::of(global.quiet));
         load::prepare(&sweep, &base, &global.db, &preparing)?
@@ -85,7 +85,7 @@ pub fn run(global: &cli::Global, args: &cli::Data) -> Result<(), Error> {
     let typed = sweep.pos_weights();
     let samplers = (sweep.samplers(), sweep.batch_size());
     let sets = configs.into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &typed, &samplers));
-    let seen = Seen { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
+    let seen = DataView { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
     match args.format {
         cli::Format::Json => output::print_json(&seen),
         cli::Format::Table => {

@@ -30,7 +30,7 @@ const MARK: &str = "# sweep import ";
 
 /// The one JSON value of `import`.
 #[derive(Serialize)]
-struct Told {
+struct ImportView {
     sweep: SweepRow,
     run: Fingerprint,
     /// `false`: the database had all of it.
@@ -51,7 +51,7 @@ pub fn was_imported(sweep: &SweepRow) -> bool {
 ///
 /// # Errors
 /// Files that cannot be used, with the place of the first fault; a name or a policy that is none; the database.
-pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> {
+pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Error> {
     if let Some(why) = plan::unusable_name(&args.name) {
         return Err(Error::Usage(format!("--name {why}")));
     }
@@ -96,7 +96,7 @@ pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> 
         cli::Format::Json => {
             let leaderboard = report::leaderboard_json(&global.db, sweep).await?;
             let sweep = Reader::open(&global.db).await?.sweep(sweep).await?;
-            output::print_json(&Told { sweep, run, new, rows, leaderboard })
+            output::print_json(&ImportView { sweep, run, new, rows, leaderboard })
         }
     }
 }
@@ -134,7 +134,7 @@ fn results(run: &Fingerprint, imported: &Imported, policies: &[Policy]) -> Resul
 }
 
 /// The plan of one run of one epoch. What is not known is called [`UNKNOWN`] or is 0.
-fn plan(args: &cli::Import, imported: &Imported, policies: Vec<Policy>) -> Plan {
+fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> Plan {
     let facts = imported.facts();
     let source = Source::Imported {
         scores: absolute(&args.scores),
@@ -204,7 +204,7 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// What was typed, for the database.
-fn text(args: &cli::Import) -> String {
+fn text(args: &cli::ImportArgs) -> String {
     let mut words = vec![("--scores", Some(args.scores.display().to_string()))];
     words.push(("--labels", Some(args.labels.display().to_string())));
     words.push(("--test-scores", args.test_scores.as_ref().map(|path| path.display().to_string())));

@@ -44,12 +44,12 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
 }
 
 /// A table without borders: a rule below the header, two blanks between columns, `left` columns of words, then numbers.
-pub struct Grid {
+pub struct TextTable {
     table: Table,
     left: usize,
 }
 
-impl Grid {
+impl TextTable {
     /// An empty table with this header.
     #[must_use]
     pub fn new<S: AsRef<str>>(left: usize, header: impl IntoIterator<Item = S>) -> Self {
@@ -76,7 +76,7 @@ impl Grid {
     }
 }
 
-impl std::fmt::Display for Grid {
+impl std::fmt::Display for TextTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for line in self.table.lines() {
             // Words begin where the text around the table does, and the rule ends where they end.
@@ -107,7 +107,7 @@ pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(
             end += 1;
         }
         let shown = start..end;
-        let mut grid = Grid::new(1, std::iter::once(corner).chain(columns[shown.clone()].iter().map(String::as_str)));
+        let mut grid = TextTable::new(1, std::iter::once(corner).chain(columns[shown.clone()].iter().map(String::as_str)));
         for (row, name) in rows.iter().enumerate() {
             grid.row(std::iter::once(name.clone()).chain(shown.clone().map(|column| cells(row, column))));
         }
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_table_has_no_borders_and_aligns_numbers_right() {
-        let mut grid = Grid::new(1, ["label", "n"]);
+        let mut grid = TextTable::new(1, ["label", "n"]);
         grid.row(["A", "5"]);
         grid.row(["a longer one", "1,234"]);
         assert_eq!(grid.to_string(), "label             n\n───────────────────\nA                 5\na longer one  1,234\n");

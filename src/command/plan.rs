@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::estimate::{Estimate, estimate};
-use super::output::{self, Facts, Grid, counted, fit, thousands};
+use super::output::{self, Facts, TextTable, counted, fit, thousands};
 use super::preparing::Preparing;
 use super::{load, train};
 use crate::cli;
@@ -26,18 +26,18 @@ const SHOWN: usize = 30;
 ///
 /// # Errors
 /// As `sweep run`, before it trains.
-pub async fn run(global: &cli::Global, args: &cli::Plan) -> Result<(), Error> {
-    let workers = cli::Workers { devices: Vec::new(), per_device: None, on: None, max_failures: None };
+pub async fn run(global: &cli::Global, args: &cli::PlanArgs) -> Result<(), Error> {
+    let workers = cli::WorkersArgs { devices: Vec::new(), per_device: None, on: None, max_failures: None };
     show(global, &args.file, &workers, args.format).await
 }
 
 /// All that is said of a plan.
-struct Seen {
+struct PlanView {
     plan: Plan,
     file: String,
     axes: Vec<(String, usize)>,
     /// Of each run.
-    states: Vec<State>,
+    states: Vec<PlannedState>,
     /// What looks like a mistake.
     warnings: Vec<lint::Lint>,
     /// Places for workers, or why there are none here.
@@ -48,7 +48,7 @@ struct Seen {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum PlannedState {
     ToTrain,
     Recorded,
     /// For good: only `sweep resume --failed` tries it again.
@@ -59,7 +59,12 @@ enum State {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers, format: cli::Format) -> Result<(), Error> {
+pub async fn show(
+    global: &cli::Global,
+    file: &cli::SweepFileArgs,
+    workers: &cli::WorkersArgs,
+    format: cli::Format,
+) -> Result<(), Error> {
     let typed = file.file.display().to_string();
     let file = load::read(&file.file, &file.set)?;
     let (axes, weights) = (file.sweep.axes(), file.sweep.pos_weights());
@@ -70,30 +75,30 @@ pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers
         file.plan(&global.db, &preparing)?
     };
     let plan = loaded.plan;
-    let (mut states, mut paces) = (vec![State::ToTrain; plan.runs.len()], Vec::new());
+    let (mut states, mut paces) = (vec![PlannedState::ToTrain; plan.runs.len()], Vec::new());
     if global.db.exists() {
         let mut reader = Reader::open(&global.db).await?;
         let names: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
         let (recorded, failed) = (reader.recorded(&names).await?, reader.failed(&names).await?);
         for (state, (recorded, failed)) in states.iter_mut().zip(recorded.into_iter().zip(failed)) {
             *state = if recorded {
-                State::Recorded
+                PlannedState::Recorded
             } else if failed {
-                State::Failed
+                PlannedState::Failed
             } else {
-                State::ToTrain
+                PlannedState::ToTrain
             };
         }
         paces = reader.paces().await?;
     }
-    let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == State::ToTrain).collect();
+    let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == PlannedState::ToTrain).collect();
     let estimate = match &slots {
         _ if todo.is_empty() => None,
         Ok(slots) => Some(estimate(&plan, &todo, slots, &paces)),
         Err(why) => Some(Err(why.clone())),
     };
     let warnings = warnings(&plan, &weights);
-    let seen = Seen { plan, file: typed, axes, states, warnings, slots, estimate };
+    let seen = PlanView { plan, file: typed, axes, states, warnings, slots, estimate };
     match format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen.json()),
@@ -108,8 +113,8 @@ fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
     lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
 }
 
-impl Seen {
-    fn count(&self, state: State) -> usize {
+impl PlanView {
+    fn count(&self, state: PlannedState) -> usize {
         self.states.iter().filter(|&&other| other == state).count()
     }
 
@@ -132,7 +137,8 @@ impl Seen {
         for (at, merged) in plan.merged.iter().enumerate() {
             facts.add(if at == 0 { "merged" } else { "" }, format!("-{}", thousands(merged.points)), &merged.reason);
         }
-        let (todo, recorded, failed) = (self.count(State::ToTrain), self.count(State::Recorded), self.count(State::Failed));
+        let (todo, recorded, failed) =
+            (self.count(PlannedState::ToTrain), self.count(PlannedState::Recorded), self.count(PlannedState::Failed));
         let mut states = vec![format!("{} to train", thousands(todo)), format!("{} recorded already", thousands(recorded))];
         if failed > 0 {
             states.push(format!("{} failed before (`sweep resume --failed` tries them again)", thousands(failed)));
@@ -180,11 +186,11 @@ impl Seen {
             });
             let (_, seeds, recorded) = &mut found[at];
             seeds.push(run.name.seed);
-            *recorded += usize::from(*state == State::Recorded);
+            *recorded += usize::from(*state == PlannedState::Recorded);
         }
         let other = found.iter().any(|(name, ..)| !name.params.is_empty());
         let header = ["loss", "pos_weight", "gamma", "sampler", "seeds", "recorded"].into_iter();
-        let mut grid = Grid::new(7, header.chain(other.then_some("other axes")));
+        let mut grid = TextTable::new(7, header.chain(other.then_some("other axes")));
         for (name, seeds, recorded) in found.iter().take(SHOWN) {
             let gamma = name.gamma.map_or_else(String::new, |gamma| gamma.to_string());
             let params: Vec<String> = name.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -218,9 +224,9 @@ impl Seen {
             "points": plan.points.len(),
             "merged": plan.merged,
             "distinct": plan.runs.len(),
-            "to_train": self.count(State::ToTrain),
-            "recorded": self.count(State::Recorded),
-            "failed": self.count(State::Failed),
+            "to_train": self.count(PlannedState::ToTrain),
+            "recorded": self.count(PlannedState::Recorded),
+            "failed": self.count(PlannedState::Failed),
             "bundles": plan.bundles.len(),
             "policies": plan.policies,
             "data": plan.data.iter().map(|(config, facts)| json!({ "config": config, "facts": facts })).collect::<Vec<_>>(),

@@ -18,11 +18,11 @@ const PACE: Duration = Duration::from_secs(5);
 pub struct Preparing {
     voice: Voice,
     start: Instant,
-    told: Mutex<Told>,
+    told: Mutex<Progress>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Progress {
     line: Option<Instant>,
     bar: Option<ProgressBar>,
 }

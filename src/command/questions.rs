@@ -17,7 +17,7 @@ const USUAL: [&str; 3] = ["macro_ap", "macro_f1", "micro_f1"];
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown name or a number out of range.
-pub fn report(args: &cli::Report) -> Result<Question, Error> {
+pub fn report(args: &cli::ReportArgs) -> Result<Question, Error> {
     if args.top == Some(0) {
         return Err(Error::Usage("--top must be at least 1".to_owned()));
     }
@@ -47,8 +47,8 @@ pub fn report(args: &cli::Report) -> Result<Question, Error> {
 ///
 /// # Errors
 /// [`Error::Usage`]: runs and groups mixed, more than two runs, an unknown name, a number out of range.
-pub fn compare(args: &cli::Compare) -> Result<compare::Ask, Error> {
-    Ok(compare::Ask {
+pub fn compare(args: &cli::CompareArgs) -> Result<compare::CompareOptions, Error> {
+    Ok(compare::CompareOptions {
         subject: Subject::read(&args.what)?,
         sweep: args.sweep.clone(),
         metrics: match &args.metric {
@@ -73,9 +73,9 @@ pub fn compare(args: &cli::Compare) -> Result<compare::Ask, Error> {
 ///
 /// # Errors
 /// [`Error::Usage`] for a number out of range.
-pub fn explain(args: &cli::Explain) -> Result<explain::Ask, Error> {
+pub fn explain(args: &cli::ExplainArgs) -> Result<explain::ExplainOptions, Error> {
     let rope = Rope { ap: rope("--rope-ap", args.rope_ap)?, f1: rope("--rope-f1", args.rope_f1)? };
-    Ok(explain::Ask { rope, replicates: replicates(args.replicates)? })
+    Ok(explain::ExplainOptions { rope, replicates: replicates(args.replicates)? })
 }
 
 fn metric(typed: &str) -> Result<&'static str, Error> {
@@ -132,7 +132,7 @@ mod tests {
         told(report(&args))
     }
 
-    fn asked_compare(flags: &str) -> Result<compare::Ask, String> {
+    fn asked_compare(flags: &str) -> Result<compare::CompareOptions, String> {
         let cli::Command::Compare(args) = arguments("compare", flags) else { panic!() };
         told(compare(&args))
     }

@@ -19,7 +19,7 @@ const AFTER_RUN: usize = 10;
 ///
 /// # Errors
 /// A wrong name; the database; a file that cannot be written.
-pub async fn run(global: &Global, args: &cli::Report) -> Result<(), Error> {
+pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
     let mut question = questions::report(args)?;
     if matches!(args.format, ReportFormat::Table | ReportFormat::Markdown) {
         question.detailed = question.top.unwrap_or(DETAILED);

@@ -19,7 +19,7 @@ use store::{Reader, Writer};
 ///
 /// # Errors
 /// See [`Error`]; prepared data that is gone or damaged and cannot be prepared again is named, with the way out.
-pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> {
+pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Error> {
     if !global.db.exists() {
         // Its error says how to make one; the writer would simply do so.
         Reader::open(&global.db).await?;

@@ -15,7 +15,7 @@ use store::Writer;
 ///
 /// # Errors
 /// See [`Error`]: nothing is trained unless file, devices, database and data are good.
-pub async fn run(global: &cli::Global, args: &cli::Run) -> Result<(), Error> {
+pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error> {
     if args.dry_run {
         return plan::show(global, &args.file, &args.workers, args.format).await;
     }

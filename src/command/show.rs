@@ -13,7 +13,7 @@ use store::Reader;
 ///
 /// # Errors
 /// No run or more than one of that name; the database.
-pub async fn run(global: &Global, args: &cli::Show) -> Result<(), Error> {
+pub async fn run(global: &Global, args: &cli::ShowArgs) -> Result<(), Error> {
     let mut reader = Reader::open(&global.db).await?;
     let shown = report::show(&mut reader, &args.run).await?;
     match args.format {

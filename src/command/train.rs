@@ -12,7 +12,7 @@ use super::report;
 use crate::cli;
 use crate::controller::observer;
 use crate::controller::progress::{Voice, say, span};
-use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, Summary};
+use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, SweepSummary};
 use crate::error::Error;
 use crate::launcher::{self, Chosen, Place};
 use archive::Archive;
@@ -30,7 +30,7 @@ const FAKE_EPOCH: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 /// What was typed about how to train.
 pub struct Orders<'a> {
     pub global: &'a cli::Global,
-    pub workers: &'a cli::Workers,
+    pub workers: &'a cli::WorkersArgs,
     pub format: cli::Format,
     /// Also try runs again that failed for good.
     pub failed: bool,
@@ -49,9 +49,9 @@ pub struct Ready {
 
 /// The one JSON value of `run` and `resume`.
 #[derive(Serialize)]
-struct Ended {
+struct SweepView {
     sweep: SweepRow,
-    runs: Runs,
+    runs: RunCounts,
     failures: Vec<FailedRun>,
     seconds: f64,
     /// What `sweep report --top 10 --format json` prints.
@@ -59,7 +59,7 @@ struct Ended {
 }
 
 #[derive(Serialize)]
-struct Runs {
+struct RunCounts {
     total: i64,
     /// Recorded by earlier sweeps, or by an earlier start of this one.
     recorded: i64,
@@ -73,7 +73,7 @@ struct Runs {
 ///
 /// # Errors
 /// Not a device name, or not available on this machine.
-pub fn places(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Place>, Error> {
+pub fn places(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Vec<Place>, Error> {
     let devices = if flags.devices.is_empty() { &config.devices } else { &flags.devices };
     launcher::places(devices, flags.per_device.unwrap_or(config.per_device))
 }
@@ -82,12 +82,12 @@ pub fn places(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Place>
 ///
 /// # Errors
 /// As [`places`].
-pub fn chosen(flags: &cli::Workers, config: &WorkersConfig) -> Result<Chosen, Error> {
+pub fn chosen(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Chosen, Error> {
     let places = places(flags, config)?;
     // The file's `workers.launcher` has one value so far, and is checked where the file is read.
     Ok(match flags.on.unwrap_or_default() {
-        cli::Launcher::Local => Chosen::Local { places, command: None },
-        cli::Launcher::Fake => Chosen::Fake { places, epoch: seconds(FAKE_EPOCH).unwrap_or_default() },
+        cli::LauncherName::Local => Chosen::Local { places, command: None },
+        cli::LauncherName::Fake => Chosen::Fake { places, epoch: seconds(FAKE_EPOCH).unwrap_or_default() },
     })
 }
 
@@ -161,7 +161,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         cli::Format::Table => {}
         cli::Format::Json => {
             let recorded = before.succeeded;
-            let runs = Runs { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
+            let runs = RunCounts { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
             output::print_json(&ended(db, sweep, runs, summary.elapsed).await?)?;
         }
     }
@@ -181,7 +181,7 @@ fn deaf(error: std::io::Error) -> Error {
 }
 
 /// How the process ends.
-fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), Error> {
+fn ending(summary: &SweepSummary, left: i64, failed: i64, total: i64) -> Result<(), Error> {
     let failures = || Error::RunsFailed { failed: failed as usize, total: total as usize };
     match &summary.halt {
         Some(Halt::Fatal(why)) => Err(Error::Unexpected(format!("{why}; `sweep resume` continues where it stopped"))),
@@ -195,9 +195,9 @@ fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), E
     }
 }
 
-async fn ended(db: &Path, sweep: SweepId, runs: Runs, elapsed: Duration) -> Result<Ended, Error> {
+async fn ended(db: &Path, sweep: SweepId, runs: RunCounts, elapsed: Duration) -> Result<SweepView, Error> {
     let mut reader = Reader::open(db).await?;
-    Ok(Ended {
+    Ok(SweepView {
         sweep: reader.sweep(sweep).await?,
         failures: reader.failures(sweep).await?,
         runs,
@@ -221,7 +221,7 @@ mod tests {
     use crate::controller::Tally;
 
     fn code(halt: Option<Halt>, left: i64, failed: i64) -> u8 {
-        let summary = Summary { tally: Tally::default(), halt, failures: Vec::new(), elapsed: Duration::ZERO };
+        let summary = SweepSummary { tally: Tally::default(), halt, failures: Vec::new(), elapsed: Duration::ZERO };
         ending(&summary, left, failed, 9).map_or_else(|error| error.exit_code(), |()| 0)
     }
 

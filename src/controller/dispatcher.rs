@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
-use super::observer::{Known, Observer};
+use super::observer::{KnownRun, Observer};
 use super::request::Request;
 use super::state::State;
 use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, RunIndex, Tally};
@@ -35,7 +35,7 @@ const LOG_BYTES: u64 = 16 * 1024;
 
 /// How a sweep's runs ended.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct SweepSummary {
     pub tally: Tally,
     /// Why it stopped before its end, if it did.
     pub halt: Option<Halt>,
@@ -44,7 +44,7 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
-struct Live {
+struct LiveWorker {
     /// `None` while it is read.
     journal: Option<Journal>,
     log: PathBuf,
@@ -70,7 +70,7 @@ pub struct Dispatcher<'a> {
     incarnation: String,
     jobs: Vec<Job>,
     state: State,
-    workers: HashMap<WorkerId, Live>,
+    workers: HashMap<WorkerId, LiveWorker>,
     observers: Vec<Box<dyn Observer>>,
     failures: Vec<(Fingerprint, Outcome, String)>,
     /// Interrupts that the machine has not heard of yet, because the database was waited for.
@@ -127,8 +127,8 @@ impl<'a> Dispatcher<'a> {
     ///
     /// # Errors
     /// The database or a journal cannot be used any more, or is not waited for any longer; the workers are gone by then.
-    pub async fn run(mut self) -> Result<Summary, Error> {
-        self.tell(News::Sweep { runs: self.jobs.iter().map(Known::of).collect() });
+    pub async fn run(mut self) -> Result<SweepSummary, Error> {
+        self.tell(News::Sweep { runs: self.jobs.iter().map(KnownRun::of).collect() });
         let result = self.serve().await;
         self.observers.clear();
         if result.is_err() {
@@ -137,7 +137,7 @@ impl<'a> Dispatcher<'a> {
         self.patience.watch(false);
         result?;
         let halt = self.state.halt().cloned();
-        Ok(Summary { tally: self.state.tally(), halt, failures: self.failures, elapsed: self.start.elapsed() })
+        Ok(SweepSummary { tally: self.state.tally(), halt, failures: self.failures, elapsed: self.start.elapsed() })
     }
 
     async fn serve(&mut self) -> Result<(), Error> {
@@ -311,7 +311,7 @@ impl<'a> Dispatcher<'a> {
             Action::Kill { worker } => self.launcher.kill(worker),
             Action::Release { worker } => {
                 self.launcher.released(worker);
-                if let Some(Live { journal: Some(journal), log, .. }) = self.workers.remove(&worker) {
+                if let Some(LiveWorker { journal: Some(journal), log, .. }) = self.workers.remove(&worker) {
                     // A journal may go once a power loss cannot take back what was stored of it.
                     self.stored(async |writer| writer.checkpoint().await).await?;
                     journal.remove(&log);
@@ -356,7 +356,7 @@ impl<'a> Dispatcher<'a> {
         let journal = self.archive.journals().join(format!("{name}.jsonl"));
         let log = ingest::log_of(&journal);
         let device = self.launcher.device(place).to_owned();
-        let live = Live { journal: Some(Journal::new(journal.clone())), log: log.clone(), device, gone: false };
+        let live = LiveWorker { journal: Some(Journal::new(journal.clone())), log: log.clone(), device, gone: false };
         self.workers.insert(id, live);
         self.launcher.start(WorkerSpec { id, name, place, journal, log });
     }

@@ -15,7 +15,7 @@ mod request;
 mod state;
 mod vocabulary;
 
-pub use dispatcher::Summary;
+pub use dispatcher::SweepSummary;
 use dispatcher::{Dispatcher, Ears};
 pub use interrupt::{AtOnce, Interrupts};
 use observer::Observer;
@@ -70,7 +70,7 @@ pub async fn train(
     archive: &Archive,
     settings: Settings,
     interrupts: &mut Interrupts,
-) -> Result<Summary, Error> {
+) -> Result<SweepSummary, Error> {
     let mut missing = writer.missing(sweep, settings.failed).await?;
     for Missing { job, format, .. } in &mut missing {
         if *format != plan::FORMAT {

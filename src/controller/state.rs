@@ -59,7 +59,7 @@ struct Going {
 }
 
 #[derive(Debug)]
-struct Worker {
+struct WorkerState {
     id: WorkerId,
     stage: Stage,
     /// The data it has open.
@@ -76,8 +76,8 @@ struct Worker {
 }
 
 #[derive(Debug, Default)]
-struct Place {
-    worker: Option<Worker>,
+struct PlaceState {
+    worker: Option<WorkerState>,
     /// Workers in a row that died before they were ready.
     misses: u32,
     /// Workers in a row that were ended from outside before an epoch was done.
@@ -89,7 +89,7 @@ struct Place {
 
 /// A run and what the machine remembers of it.
 #[derive(Debug)]
-struct Run {
+struct RunState {
     queued: Queued,
     /// Epochs that were done at least once.
     reached: usize,
@@ -101,9 +101,9 @@ struct Run {
 #[derive(Debug)]
 pub struct State {
     limits: Limits,
-    runs: Vec<Run>,
+    runs: Vec<RunState>,
     queues: Queues,
-    places: Vec<Place>,
+    places: Vec<PlaceState>,
     workers: u32,
     tally: Tally,
     halt: Option<Halt>,
@@ -117,8 +117,8 @@ impl State {
     pub fn new(limits: Limits, runs: Vec<Queued>, places: usize) -> Self {
         let queues = Queues::new(&runs, places);
         let tally = Tally { queued: runs.len(), ..Tally::default() };
-        let runs = runs.into_iter().map(|queued| Run { queued, reached: 0, in_vain: 0 }).collect();
-        let places = (0..places).map(|_| Place::default()).collect();
+        let runs = runs.into_iter().map(|queued| RunState { queued, reached: 0, in_vain: 0 }).collect();
+        let places = (0..places).map(|_| PlaceState::default()).collect();
         Self { limits, runs, queues, places, workers: 0, tally, halt: None, now: Duration::ZERO }
     }
 
@@ -145,10 +145,10 @@ impl State {
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let wanted = self.halt.is_none() && self.wanted() > 0;
-        let of_place = |place: &Place| match &place.worker {
+        let of_place = |place: &PlaceState| match &place.worker {
             // A place that is free already waits for something else than the clock.
             None => (wanted && !place.given_up && place.not_before > self.now).then_some(place.not_before),
-            Some(Worker { stage: Stage::Gone { until, .. }, .. }) => Some(*until),
+            Some(WorkerState { stage: Stage::Gone { until, .. }, .. }) => Some(*until),
             Some(worker) if worker.killed.is_some() => None,
             Some(worker) => match &worker.stage {
                 Stage::Pending | Stage::Idle => None,
@@ -339,7 +339,7 @@ impl State {
 
     /// Workers that the queue could still use, beside those that are coming up.
     fn wanted(&self) -> usize {
-        let coming = |place: &&Place| {
+        let coming = |place: &&PlaceState| {
             place.worker.as_ref().is_some_and(|worker| matches!(worker.stage, Stage::Pending | Stage::Starting { .. }))
         };
         self.tally.queued.saturating_sub(self.places.iter().filter(coming).count())
@@ -391,7 +391,7 @@ impl State {
                 self.workers += 1;
                 let (stage, dropped) = (Stage::Pending, Vec::new());
                 let (told, closed) = (false, false);
-                place.worker = Some(Worker { id, stage, data: None, told, closed, killed: None, guilty: None, dropped });
+                place.worker = Some(WorkerState { id, stage, data: None, told, closed, killed: None, guilty: None, dropped });
                 out.push(Action::Start { worker: id, place: index });
             }
         }
@@ -400,7 +400,7 @@ impl State {
     fn pick(&mut self, data: Option<usize>) -> Vec<RunIndex> {
         let (queues, places) = (&mut self.queues, &self.places);
         queues.pick(data, |data| {
-            let busy = |worker: &Worker| matches!(worker.stage, Stage::Busy(_)) && worker.data == Some(data);
+            let busy = |worker: &WorkerState| matches!(worker.stage, Stage::Busy(_)) && worker.data == Some(data);
             places.iter().filter(|place| place.worker.as_ref().is_some_and(busy)).count()
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::observer::Runs;
+use super::observer::KnownRuns;
 use crate::launcher::{Exit, WorkerId};
 use plan::Fingerprint;
 use protocol::{Event as Said, Outcome};
@@ -86,7 +86,7 @@ pub enum Action {
 pub enum News {
     /// First of all: the runs that are to be trained, by number.
     Sweep {
-        runs: Runs,
+        runs: KnownRuns,
     },
     Began {
         worker: WorkerId,

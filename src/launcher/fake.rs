@@ -49,7 +49,8 @@ impl Launcher for Fake {
         let (id, heard) = (spec.id, self.signals.clone());
         let thread = thread::Builder::new().name(spec.name.clone()).spawn(move || {
             let _ = signals.blocking_send(Signal::Stands(id, Standing::Running));
-            let mut worker = Worker { orders: queue, signals, epoch, told: Vec::new(), stopped: false, truths: Truths::new() };
+            let mut worker =
+                FakeWorker { orders: queue, signals, epoch, told: Vec::new(), stopped: false, truths: Truths::new() };
             let code = if worker.work(&spec, &place).is_ok() { 0 } else { 74 };
             let exit = Exit::Process { code: Some(code), signal: None, out_of_memory: false };
             let _ = worker.signals.blocking_send(Signal::Stands(id, Standing::Gone(exit)));
@@ -96,7 +97,7 @@ fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], D
 }
 
 /// A thread that pretends.
-struct Worker {
+struct FakeWorker {
     orders: std::sync::mpsc::Receiver<Order>,
     signals: mpsc::Sender<Signal>,
     epoch: Duration,
@@ -107,7 +108,7 @@ struct Worker {
     truths: Truths,
 }
 
-impl Worker {
+impl FakeWorker {
     /// A worker's life: one journal, many jobs.
     fn work(&mut self, spec: &WorkerSpec, place: &Place) -> Result<(), JournalError> {
         let mut journal = Journal::create(&spec.journal)?;

@@ -47,7 +47,7 @@ pub fn data_sets<'f>(facts: &'f [DataFacts], split: Split) -> (Vec<DataSet>, Vec
 }
 
 /// The runs of each strategy, in the order of the plan.
-pub struct Groups {
+pub struct StrategyGroups {
     strategies: Vec<(usize, Map<String, Value>, Vec<usize>)>,
     /// Run → index into `strategies`.
     of_run: Vec<usize>,
@@ -55,7 +55,7 @@ pub struct Groups {
     pub alike: bool,
 }
 
-impl Groups {
+impl StrategyGroups {
     /// Runs of one data set with equal values in `columns` are a group.
     #[must_use]
     pub fn new(loaded: &Loaded, columns: &[Column], of_facts: &[usize]) -> Self {

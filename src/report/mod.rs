@@ -57,7 +57,10 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     let loaded = load::load(reader, sweep, question).await?;
     let why = if question.why && question.at == At::Best && explain::is_quick(reader.path(), &loaded) {
         // A report is a report without its reasons, too.
-        explain::explain(reader, &loaded.sweep, &explain::Ask::default()).await.ok().and_then(|found| explain::why(&found))
+        explain::explain(reader, &loaded.sweep, &explain::ExplainOptions::default())
+            .await
+            .ok()
+            .and_then(|found| explain::why(&found))
     } else {
         None
     };

@@ -39,13 +39,13 @@ pub struct SamplerLine {
 }
 
 /// Data set, sampler, its parameters, runs.
-type Group<'a> = (usize, &'a str, Map<String, Value>, Vec<usize>);
+type SamplerGroup<'a> = (usize, &'a str, Map<String, Value>, Vec<usize>);
 
 /// The samplers of the runs that said what they drew, in the order of the plan; `of_facts` as [`super::group::data_sets`] gives it.
 #[must_use]
 pub fn lines(loaded: &Loaded, of_facts: &[usize]) -> Vec<SamplerLine> {
     let mut known: HashMap<(usize, String), usize> = HashMap::new();
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut groups: Vec<SamplerGroup<'_>> = Vec::new();
     for (at, run) in loaded.runs.iter().enumerate().filter(|(at, _)| loaded.drawn.contains_key(at)) {
         let params: Map<String, Value> = run
             .params

@@ -46,7 +46,7 @@ pub struct Summary {
     /// The columns that make a row, besides the policy.
     pub group_by: Vec<String>,
     pub policies: Vec<String>,
-    pub runs: Tally,
+    pub runs: RunTally,
     pub data: Vec<DataSet>,
     /// Strategies before `--top`.
     pub strategies: usize,
@@ -65,7 +65,7 @@ pub struct Summary {
 
 /// Where the sweep's runs stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct RunTally {
     pub total: usize,
     pub recorded: usize,
     pub failed: usize,
@@ -73,7 +73,7 @@ pub struct Tally {
     pub left: usize,
 }
 
-impl Tally {
+impl RunTally {
     /// Counts a run in this state of the database.
     pub fn count(&mut self, state: &str) {
         *match state {

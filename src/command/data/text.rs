@@ -1,7 +1,7 @@
 //! What `sweep data` says to people.
 
 use super::{Drawing, Set, Splits, Weights};
-use crate::command::output::{Facts, Grid, WIDTH, counted, fit, matrix, thousands};
+use crate::command::output::{Facts, TextTable, WIDTH, counted, fit, matrix, thousands};
 use data::Skipped;
 use imbalance::LabelCounts;
 use imbalance::diagnosis::{Diagnosis, Pattern};
@@ -41,7 +41,7 @@ fn positives(set: &Set) -> String {
     let Splits { train, val, test } = &set.splits;
     let all = LabelCounts { rows: set.diagnosis.rows, positives: set.diagnosis.positives.clone() };
     let splits = [train, val, test, &all];
-    let mut grid = Grid::new(1, ["positives", "train", "val", "test", "all", "IRLbl", "neg/pos"]);
+    let mut grid = TextTable::new(1, ["positives", "train", "val", "test", "all", "IRLbl", "neg/pos"]);
     let rows = splits.map(|counts| counted(counts.rows, "row"));
     grid.row([String::new()].into_iter().chain(rows).chain([String::new(), String::new()]));
     for (label, name) in shown(set).into_iter().enumerate() {
@@ -155,7 +155,7 @@ fn samplers(set: &Set) -> String {
     } else {
         matrix(corner, &labels, &names, |label, sampler| cell(sampler, label))
     };
-    let mut grid = Grid::new(1, ["an epoch of", "rows", "drawn again", "never drawn", "made up"]);
+    let mut grid = TextTable::new(1, ["an epoch of", "rows", "drawn again", "never drawn", "made up"]);
     for Drawing { sampler, drawn } in &set.samplers {
         let Realised { draws, duplicates, never_drawn, made_up, .. } = drawn;
         let shares = [*duplicates, *never_drawn, *made_up].map(percent);
@@ -168,7 +168,7 @@ fn samplers(set: &Set) -> String {
 /// The closed-form limits of `letters`.
 fn best_possible(limits: &[Oracle]) -> String {
     let header = ["best possible", "AP", "AUC", "F1", "at threshold", "predicted", "F1 at 0.5", "predicted"];
-    let mut grid = Grid::new(1, header);
+    let mut grid = TextTable::new(1, header);
     let four = |value: f64| format!("{value:.4}");
     for Oracle { label, ap, auc, best, half, .. } in limits {
         let [ap, auc, f1, threshold, half_f1] = [*ap, *auc, best.f1, best.threshold, half.f1].map(four);

@@ -20,7 +20,7 @@ pub struct Bar {
     remarks: Remarks,
     /// What each busy worker is on.
     workers: BTreeMap<WorkerId, Work>,
-    live: Option<Live>,
+    live: Option<LiveBar>,
 }
 
 struct Work {
@@ -31,12 +31,12 @@ struct Work {
     line: ProgressBar,
 }
 
-struct Live {
+struct LiveBar {
     all: MultiProgress,
     bar: ProgressBar,
 }
 
-impl Live {
+impl LiveBar {
     fn new(total: usize) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8));
         let bar = all.add(ProgressBar::new(total as u64).with_style(style(BAR)));
@@ -92,7 +92,7 @@ impl Observer for Bar {
             }
         }
         match news {
-            News::Sweep { runs } => self.live = (!runs.is_empty()).then(|| Live::new(runs.len())),
+            News::Sweep { runs } => self.live = (!runs.is_empty()).then(|| LiveBar::new(runs.len())),
             News::Began { worker, run, .. } => self.began(*worker, *run),
             News::Beat { worker, run, beat } => {
                 let words = beat.doing.clone().unwrap_or_else(|| {

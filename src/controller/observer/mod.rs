@@ -21,13 +21,13 @@ pub trait Observer {
 
 /// What observers know of a run beside its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownRun {
     /// `3f2a9c01 focal(gamma=2) neg_over_pos class_aware seed 0`.
     pub name: String,
     pub epochs: usize,
 }
 
-impl Known {
+impl KnownRun {
     /// The run of `job`.
     #[must_use]
     pub fn of(job: &Job) -> Self {
@@ -52,4 +52,4 @@ pub fn standard(voice: Voice, verbose: bool) -> Vec<Box<dyn Observer>> {
 }
 
 /// The runs that a sweep begins with, by number.
-pub type Runs = Arc<[Known]>;
+pub type KnownRuns = Arc<[KnownRun]>;

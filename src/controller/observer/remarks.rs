@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Runs;
+use super::KnownRuns;
 use crate::controller::failure::name;
 use crate::controller::progress::{rate, span};
 use crate::controller::vocabulary::{Halt, News, RunIndex, Tally};
@@ -17,7 +17,7 @@ const SHOWN: usize = 50;
 /// Writes the lines.
 pub(super) struct Remarks {
     verbose: bool,
-    runs: Runs,
+    runs: KnownRuns,
     start: Instant,
     failures: usize,
     losses: usize,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Busy, Going, Run, Stage, State};
+use super::{Busy, Going, RunState, Stage, State};
 use crate::controller::failure;
 use crate::controller::vocabulary::{Action, Halt, News, RunIndex};
 use crate::launcher::{Exit, WorkerId};
@@ -17,7 +17,7 @@ const DOUBT: Duration = Duration::from_secs(1);
 const IN_VAIN: u32 = 3;
 
 /// The end of an attempt, from whoever tells.
-struct Ended {
+struct AttemptEnd {
     worker: WorkerId,
     run: RunIndex,
     attempt: u32,
@@ -63,7 +63,7 @@ impl State {
             // Somebody else must have told it, a scheduler for example; then it is about to leave.
             worker.dropped.push(going);
         } else {
-            self.ended(Ended { worker: id, run, attempt, outcome, why }, now, out);
+            self.ended(AttemptEnd { worker: id, run, attempt, outcome, why }, now, out);
         }
         let Some(worker) = self.places[place].worker.as_mut().filter(|_| over) else { return };
         if !worker.dropped.is_empty() || self.halt.is_some() || worker.closed {
@@ -85,7 +85,7 @@ impl State {
         let from_outside = outcome == Outcome::Lost;
         for going in std::mem::take(&mut worker.dropped) {
             let (outcome, why) = self.of_a_dropped_run(going.run, ours, from_outside);
-            self.ended(Ended { worker: id, run: going.run, attempt: going.attempt, outcome, why }, now, out);
+            self.ended(AttemptEnd { worker: id, run: going.run, attempt: going.attempt, outcome, why }, now, out);
         }
         match worker.stage {
             Stage::Busy(Busy { going, .. }) if outcome == Outcome::Killed && !self.interrupted() => {
@@ -104,7 +104,7 @@ impl State {
                     } else {
                         (outcome, why.clone())
                     };
-                    self.ended(Ended { worker: id, run, attempt, outcome, why }, now, out);
+                    self.ended(AttemptEnd { worker: id, run, attempt, outcome, why }, now, out);
                 }
                 self.places[place].losses += u32::from(from_outside);
             }
@@ -172,8 +172,8 @@ impl State {
         out.push(Action::Release { worker });
     }
 
-    fn ended(&mut self, ended: Ended, now: Duration, out: &mut Vec<Action>) {
-        let Ended { worker, run, attempt, mut outcome, mut why } = ended;
+    fn ended(&mut self, ended: AttemptEnd, now: Duration, out: &mut Vec<Action>) {
+        let AttemptEnd { worker, run, attempt, mut outcome, mut why } = ended;
         self.tally.running -= 1;
         if outcome == Outcome::Ok {
             self.tally.succeeded += 1;
@@ -185,7 +185,7 @@ impl State {
             outcome = Outcome::Lost;
             why.push_str(", while the sweep was interrupted");
         }
-        let Run { queued, .. } = &mut self.runs[run];
+        let RunState { queued, .. } = &mut self.runs[run];
         queued.attempt = attempt + 1;
         let innocent = outcome.goes_on();
         queued.failures += u32::from(!innocent && outcome != Outcome::StoppedEarly);
@@ -230,7 +230,7 @@ impl State {
                     self.places[place].worker = None;
                     for Going { run, attempt, .. } in going {
                         let why = why.clone();
-                        self.ended(Ended { worker: id, run, attempt, outcome: Outcome::Killed, why }, now, out);
+                        self.ended(AttemptEnd { worker: id, run, attempt, outcome: Outcome::Killed, why }, now, out);
                     }
                     self.release(place, id, now, out);
                 }

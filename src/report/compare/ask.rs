@@ -7,7 +7,7 @@ use imbalance::threshold::Policy;
 
 /// A question about a difference.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
+pub struct CompareOptions {
     pub subject: Subject,
     /// Selects the sweep that groups are taken from.
     pub sweep: String,
@@ -41,7 +41,7 @@ pub struct Selector {
     pub terms: Vec<(String, String)>,
 }
 
-impl Ask {
+impl CompareOptions {
     /// How `rows` rows are resampled: the same draws in every call.
     #[must_use]
     pub fn resampling<'g>(&self, rows: usize, groups: Option<&'g [u32]>) -> Resampling<'g> {

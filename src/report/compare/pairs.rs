@@ -16,7 +16,7 @@ use crate::error::Error;
 
 /// The runs that a selector means.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
+pub struct RunGroup {
     /// As typed.
     pub text: String,
     columns: Vec<Column>,
@@ -39,7 +39,7 @@ pub struct Pairing {
 ///
 /// # Errors
 /// A column or a value that no run has.
-pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<Group, Error> {
+pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<RunGroup, Error> {
     let mut found: Vec<usize> = (0..runs.len()).collect();
     let mut columns = Vec::new();
     for (name, wanted) in &selector.terms {
@@ -63,7 +63,7 @@ pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<Grou
     if found.is_empty() {
         return Err(Error::Usage(format!("`{}`: no run of the sweep has all of these values", selector.text)));
     }
-    Ok(Group { text: selector.text.clone(), columns, runs: found })
+    Ok(RunGroup { text: selector.text.clone(), columns, runs: found })
 }
 
 /// `2` is the 2.0 of the database.
@@ -98,7 +98,7 @@ fn parent(column: &Column) -> Option<&str> {
 ///
 /// # Errors
 /// No pair at all, and why; a run with several partners, and what to name.
-pub fn pair(runs: &[Run], keys: &[String], first: &Group, other: &Group) -> Result<Pairing, Error> {
+pub fn pair(runs: &[Run], keys: &[String], first: &RunGroup, other: &RunGroup) -> Result<Pairing, Error> {
     let every = every_column(keys);
     let both = |column: &Column| first.columns.contains(column) && other.columns.contains(column);
     let follows = |column: &Column| parent(column).is_some_and(|name| every.iter().any(|c| c.name() == name && both(c)));
@@ -149,7 +149,7 @@ pub fn pair(runs: &[Run], keys: &[String], first: &Group, other: &Group) -> Resu
 }
 
 /// `many` runs of `group` fit the run `one` of `partner`.
-fn ambiguous(runs: &[Run], every: &[Column], group: &Group, partner: &Group, one: usize, many: &[usize]) -> Error {
+fn ambiguous(runs: &[Run], every: &[Column], group: &RunGroup, partner: &RunGroup, one: usize, many: &[usize]) -> Error {
     let values = |column: &Column| -> BTreeSet<String> {
         many.iter().map(|&at| text(Some(&column.value(&runs[at].row, &runs[at].params)))).collect()
     };

@@ -79,18 +79,18 @@ impl Case {
 
 /// Strategies that share data, network and training loop.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Setting {
+pub struct SettingRuns {
     /// What tells it from the sweep's other settings; empty if there are none.
     pub name: String,
     pub data: usize,
     /// In the order of the plan.
-    pub arms: Vec<Arm>,
+    pub arms: Vec<ArmRuns>,
     pub baseline: Option<Baseline>,
 }
 
 /// One strategy.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arm {
+pub struct ArmRuns {
     pub name: String,
     /// Indices of cases, one a seed.
     pub cases: Vec<usize>,
@@ -106,11 +106,11 @@ pub struct Baseline {
 
 /// The settings of a sweep's runs.
 #[must_use]
-pub fn settings(cases: &[Case]) -> Vec<Setting> {
+pub fn settings(cases: &[Case]) -> Vec<SettingRuns> {
     let text = |config: &RunConfig| serde_json::to_string(config).unwrap_or_default();
     let mut keys: Vec<(usize, String)> = Vec::new();
     let mut arm_keys: Vec<Vec<String>> = Vec::new();
-    let mut settings: Vec<Setting> = Vec::new();
+    let mut settings: Vec<SettingRuns> = Vec::new();
     for (at, case) in cases.iter().enumerate() {
         let arm_config = RunConfig { seed: 0, ..case.config.clone() };
         let plain = RunConfig {
@@ -123,14 +123,14 @@ pub fn settings(cases: &[Case]) -> Vec<Setting> {
         let setting = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
             keys.push(key);
             arm_keys.push(Vec::new());
-            settings.push(Setting { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
+            settings.push(SettingRuns { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
             settings.len() - 1
         });
         let arm = text(&arm_config);
         let known = &mut arm_keys[setting];
         let arm = known.iter().position(|other| *other == arm).unwrap_or_else(|| {
             known.push(arm);
-            settings[setting].arms.push(Arm { name: case.name.clone(), cases: Vec::new() });
+            settings[setting].arms.push(ArmRuns { name: case.name.clone(), cases: Vec::new() });
             known.len() - 1
         });
         settings[setting].arms[arm].cases.push(at);
@@ -144,9 +144,10 @@ pub fn settings(cases: &[Case]) -> Vec<Setting> {
 }
 
 /// The axes in which settings differ; a number where none does.
-fn names(cases: &[Case], settings: &[Setting]) -> Vec<String> {
-    let of =
-        |setting: &Setting| setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting);
+fn names(cases: &[Case], settings: &[SettingRuns]) -> Vec<String> {
+    let of = |setting: &SettingRuns| {
+        setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting)
+    };
     let all: Vec<&[(String, String)]> = settings.iter().map(of).collect();
     let differs = |pair: &(String, String)| all.iter().any(|other| !other.contains(pair));
     let words = |pairs: &&[(String, String)]| {
@@ -161,8 +162,8 @@ fn names(cases: &[Case], settings: &[Setting]) -> Vec<String> {
 }
 
 /// Plain bce, else bce with weights, else another loss without, else bce with another sampler; recorded arms before others.
-fn baseline(cases: &[Case], arms: &[Arm]) -> Option<Baseline> {
-    let closeness = |arm: &Arm| {
+fn baseline(cases: &[Case], arms: &[ArmRuns]) -> Option<Baseline> {
+    let closeness = |arm: &ArmRuns| {
         let case = &cases[*arm.cases.first()?];
         let recorded = arm.cases.iter().filter(|&&case| cases[case].epoch.is_some()).count();
         let class = match (case.plain_bce(), case.weighted(), case.shuffled()) {

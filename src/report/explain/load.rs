@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::super::difference::LEVEL;
-use super::super::kept_scores::{Evidence, Groups};
+use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;
-use super::super::summary::Tally;
-use super::Ask;
+use super::super::summary::RunTally;
+use super::ExplainOptions;
 use super::arms::{self, Case, settings};
 use super::effect::resample;
 use super::measure::{macro_f1, measure};
@@ -41,10 +41,10 @@ struct Field {
 ///
 /// # Errors
 /// The database; no run at all whose kept scores can be read, though some are recorded.
-pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result<Explanation, Error> {
+pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions) -> Result<Explanation, Error> {
     let facts: Vec<DataFacts> = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
     let runs = named(reader.sweep_runs(sweep.id).await?);
-    let mut tally = Tally { total: runs.len(), ..Tally::default() };
+    let mut tally = RunTally { total: runs.len(), ..RunTally::default() };
     runs.iter().for_each(|run| tally.count(&run.row.state));
     let configs = reader.sweep_configs(sweep.id).await?;
     let drawn = reader.draws(sweep.id).await?.into_iter().collect();
@@ -94,10 +94,10 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
 
 impl Field {
     /// Judges the runs of a setting, seed by seed.
-    fn find(&mut self, setting: &arms::Setting, replicates: usize) -> Findings {
+    fn find(&mut self, setting: &arms::SettingRuns, replicates: usize) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
         let Some(&first) = cases.first() else { return Findings::default() };
-        let groups = Groups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
+        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
             self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
             None
         });
@@ -153,12 +153,12 @@ impl Field {
         found
     }
 
-    fn trained(&self, setting: &arms::Setting, findings: &Findings) -> Vec<lint::Lint> {
+    fn trained(&self, setting: &arms::SettingRuns, findings: &Findings) -> Vec<lint::Lint> {
         let facts = &self.facts[setting.data];
         let (_, counts) = judges(facts);
         let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
         let all_positive = macro_f1(&everything.collect::<Vec<_>>());
-        let of_arm = |arm: &arms::Arm| arm.cases.clone();
+        let of_arm = |arm: &arms::ArmRuns| arm.cases.clone();
         let cases = setting.arms.iter().flat_map(of_arm).filter_map(|case| Some((case, findings.measured.get(&case)?)));
         let runs: Vec<lint::Trained<'_>> = cases
             .map(|(case, measured)| lint::Trained {

@@ -3,7 +3,7 @@
 //! not see.
 
 use super::super::difference::SEED;
-use super::super::kept_scores::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::lint;
 use super::arms::Case;
 use imbalance::Choice;
@@ -29,8 +29,8 @@ pub struct Measured {
     /// With the largest F1 on val.
     pub thresholds: Vec<f32>,
     /// On test, or on val where there is no test.
-    pub judged: OnSplit,
-    pub val: OnSplit,
+    pub judged: SplitScores,
+    pub val: SplitScores,
     /// Of the macro F1 of tuned thresholds on val: in sample minus held out.
     pub optimism: f64,
     pub label_optimism: Vec<f64>,
@@ -44,7 +44,7 @@ pub struct Measured {
 
 /// What does not depend on calibration, on one split.
 #[derive(Clone, Debug)]
-pub struct OnSplit {
+pub struct SplitScores {
     pub ap: Vec<Option<f64>>,
     /// Decisions at 0.5.
     pub half: Vec<Counts>,
@@ -104,11 +104,11 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
     Measured {
         eta: (0..labels).map(|label| link(label, 0.0)).collect(),
         stands_for: (0..labels).map(|label| platt(label, 0.5)).collect(),
-        judged: OnSplit {
+        judged: SplitScores {
             tuned: if evidence.test.is_some() { tuned.counts } else { fitted.held_out.clone() },
             ..on_split(judged)
         },
-        val: OnSplit { tuned: fitted.held_out.clone(), ..on_split(val) },
+        val: SplitScores { tuned: fitted.held_out.clone(), ..on_split(val) },
         thresholds: tuned.thresholds,
         optimism: fitted.optimism(Rate::F(1.0), Average::Macro),
         label_optimism: (0..labels).map(|label| CrossFit::of_label(&fitted, label, Rate::F(1.0))).collect(),
@@ -120,7 +120,7 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
 }
 
 /// Each tenth of the rows through Platt's lines of the other nine.
-fn held_out_platt(rows: &Rows) -> Vec<f32> {
+fn held_out_platt(rows: &KeptRows) -> Vec<f32> {
     let labels = rows.truth.names.len();
     let mut probabilities = rows.scores.clone();
     for label in 0..labels {
@@ -136,13 +136,13 @@ fn held_out_platt(rows: &Rows) -> Vec<f32> {
     probabilities
 }
 
-fn on_split(rows: &Rows) -> OnSplit {
+fn on_split(rows: &KeptRows) -> SplitScores {
     let half = decide(&rows.scores, &rows.truth, &vec![0.5f32; rows.truth.names.len()]);
-    OnSplit { ap: rank(&rows.scores, &rows.truth).ap, half: half.counts, tuned: Vec::new() }
+    SplitScores { ap: rank(&rows.scores, &rows.truth).ap, half: half.counts, tuned: Vec::new() }
 }
 
 /// (score, truth) of one label.
-fn column(rows: &Rows, label: usize) -> Vec<(f32, u8)> {
+fn column(rows: &KeptRows, label: usize) -> Vec<(f32, u8)> {
     let labels = rows.truth.names.len();
     let cells = rows.scores.iter().zip(&rows.truth.values).skip(label).step_by(labels);
     cells.map(|(&score, &y)| (score, y)).collect()

@@ -25,13 +25,13 @@ pub use view::*;
 
 /// What is asked of an explanation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ask {
+pub struct ExplainOptions {
     pub rope: Rope,
     /// Resamples of the rows.
     pub replicates: usize,
 }
 
-impl Default for Ask {
+impl Default for ExplainOptions {
     fn default() -> Self {
         Self { rope: Rope { ap: 0.005, f1: 0.01 }, replicates: 1000 }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::kept_scores::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, KeptRows};
 use super::arms::Case;
 use imbalance::LabelCounts;
 use imbalance::LabelMatrix;
@@ -56,7 +56,7 @@ pub fn evidence(seed: u64, score: impl Fn(usize, f64, f64) -> f64) -> Evidence {
             scores.push(score(label, u, own.normal()) as f32);
         }
         let names = ["0", "1"].map(str::to_owned);
-        Rows { scores, truth: LabelMatrix { names: names.into(), values } }
+        KeptRows { scores, truth: LabelMatrix { names: names.into(), values } }
     };
     Evidence { val: split("val"), test: Some(split("test")) }
 }

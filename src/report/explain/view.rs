@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::super::difference::{Difference, Power};
 use super::super::lint::Lint;
 use super::super::question::Split;
-use super::super::summary::{Spread, Tally};
+use super::super::summary::{RunTally, Spread};
 use super::effect::Bounds;
 use super::measure::Repair;
 
@@ -16,7 +16,7 @@ pub struct Explanation {
     pub sweep: String,
     /// `running`, `done`, `failed` or `interrupted`.
     pub state: String,
-    pub runs: Tally,
+    pub runs: RunTally,
     pub rope: Rope,
     /// Nominal coverage of every interval.
     pub level: f64,
@@ -43,7 +43,7 @@ pub struct Setting {
     pub content: String,
     /// The split that strategies are judged on: test, or val where there are no test scores.
     pub judged: Split,
-    pub rows: Rows,
+    pub rows: RowCounts,
     pub labels: Vec<Label>,
     pub baseline: Option<Reference>,
     /// Macro F1 on the split that judges of predicting every label for every row.
@@ -61,7 +61,7 @@ pub struct Setting {
 
 /// Rows of each split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Rows {
+pub struct RowCounts {
     pub train: usize,
     pub val: usize,
     pub test: usize,

@@ -16,7 +16,7 @@ const REPAIRED: f64 = 0.005;
 
 /// What is known of an arm besides its numbers.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
+pub struct ArmFacts<'a> {
     /// One a label, where the loss is plain bce and the sampler leaves prevalences alone: its formula can be told.
     pub weights: Option<&'a [f64]>,
     /// The split that judges, and its rows.
@@ -27,7 +27,7 @@ pub struct Known<'a> {
 
 /// What `arm` did to `baseline`.
 #[must_use]
-pub fn sentence(arm: &Arm, baseline: Option<&Arm>, known: Known<'_>) -> String {
+pub fn sentence(arm: &Arm, baseline: Option<&Arm>, known: ArmFacts<'_>) -> String {
     let Some(baseline) = baseline.filter(|_| !arm.baseline) else { return alone(arm) };
     if arm.ap.difference.is_none() {
         return format!("has no run with a seed of {}: it cannot be compared. {}", baseline.arm, alone(arm));
@@ -118,7 +118,7 @@ pub fn effect(what: &str, change: &Change, (split, rows): (&str, usize)) -> Stri
     format!("{what} {} {} {over}", signed(effect.mean), interval(bounds))
 }
 
-fn ranking(arm: &Arm, known: Known<'_>) -> String {
+fn ranking(arm: &Arm, known: ArmFacts<'_>) -> String {
     let effect = effect("AP", &arm.ap, known.judged);
     let seeds = arm.ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
     let few = if seeds < SEEDS { ", for these trainings" } else { "" };
@@ -177,7 +177,7 @@ fn prediction(arm: &Arm) -> Option<String> {
     })
 }
 
-fn calibration(arm: &Arm, known: Known<'_>) -> Option<String> {
+fn calibration(arm: &Arm, known: ArmFacts<'_>) -> Option<String> {
     let label = arm.labels.get(arm.calibration.worst_label).filter(|label| label.gap.abs() > UNCALIBRATED)?;
     let high = if label.gap > 0.0 { "high" } else { "low" };
     let weight = known.weights.and_then(|weights| weights.get(arm.calibration.worst_label));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::difference::Power;
-use super::super::explain::arms::{Case, Setting};
+use super::super::explain::arms::{Case, SettingRuns};
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
 use imbalance::PosWeight;
 use imbalance::loss::class_weights;
@@ -22,7 +22,7 @@ const SPENT: f64 = 0.85;
 /// The warnings of runs before they train. `typed` are the pos_weight values of the sweep file: those that come to plain 1 have no
 /// run of their own. `tunes`: whether thresholds will be fitted on val.
 #[must_use]
-pub fn planned(cases: &[Case], settings: &[Setting], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
+pub fn planned(cases: &[Case], settings: &[SettingRuns], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
     let mut lints = Lints::default();
     double_correction(cases, &mut lints);
     for case in cases {
@@ -141,7 +141,7 @@ fn few_positives(facts: &DataFacts, lints: &mut Lints) {
     }
 }
 
-fn few_seeds(cases: &[Case], setting: &Setting, lints: &mut Lints) {
+fn few_seeds(cases: &[Case], setting: &SettingRuns, lints: &mut Lints) {
     let seeds = |at: &usize| setting.arms[*at].cases.iter().map(|&case| cases[case].config.seed).collect::<BTreeSet<_>>();
     let Some(baseline) = setting.baseline.map(|baseline| seeds(&baseline.arm)) else { return };
     let baseline_arm = setting.baseline.map(|baseline| baseline.arm);

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::super::kept_scores::Rows;
+use super::super::kept_scores::KeptRows;
 use super::{Kind, Lint, Lints, listed};
 use imbalance::shown::shown;
 
@@ -27,7 +27,7 @@ pub struct Health {
 impl Health {
     /// Of a split's scores.
     #[must_use]
-    pub fn of(rows: &Rows) -> Self {
+    pub fn of(rows: &KeptRows) -> Self {
         let (scores, labels) = (&rows.scores, rows.truth.names.len());
         let rim = scores.iter().filter(|score| **score == 0.0 || **score == 1.0).count();
         let constant = |label: &usize| {
