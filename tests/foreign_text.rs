@@ -92,7 +92,7 @@ fn errors_are_short_and_obeyed_by_nobody() {
     assert!(said(&place, &["report", "\u{1b}[2J", "--db", "\u{9b}.db"]).contains("error: "));
 }
 
-/// Paths of images are foreign as well, and so is what a damaged picture says.
+/// Paths of images are foreign as well, and so is what a damaged image says.
 #[test]
 fn paths_of_images_are_shown_not_obeyed() {
     let place = Place::new("[data]\nkind = \"images\"\nroot = \".\"\nlabels = \"labels.csv\"\n");

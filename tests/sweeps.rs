@@ -56,7 +56,7 @@ fn every_file_plans() {
     files.sort_unstable();
     assert!(files.len() >= 3, "{files:?}");
     for file in files {
-        // Fewer pictures: that there are enough of them is no question of the file's grammar.
+        // Fewer images: that there are enough of them is no question of the file's grammar.
         assert!(!plan(&file, &["data.samples=500"]).runs.is_empty(), "{file}");
     }
 }

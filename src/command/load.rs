@@ -68,7 +68,7 @@ impl SweepFile {
     /// Data that cannot be used; weights that are not there.
     pub fn plan(self, db: &Path, preparing: &Preparing) -> Result<PreparedSweep, Error> {
         let Self { sweep, path, base, text } = self;
-        // Weights first: a wrong path should not wait for a million pictures.
+        // Weights first: a wrong path should not wait for a million images.
         let weights = weight_files(&sweep, &base, preparing)?;
         let facts = prepare(&sweep, &base, db, preparing)?;
         let plan = sweep.plan(&facts, &weights)?;

@@ -82,7 +82,7 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
     false
 }
 
-/// 8-bit pixels without alpha, interleaved: 1 channel for grey pictures and where grey is wanted, else 3; width and height.
+/// 8-bit pixels without alpha, interleaved: 1 channel for grey images and where grey is wanted, else 3; width and height.
 fn flatten(image: DynamicImage, wanted: u32) -> (Vec<u8>, usize, u32, u32) {
     let (width, height) = (image.width(), image.height());
     let over_black = |value: u8, alpha: u8| ((u32::from(value) * u32::from(alpha) + 127) / 255) as u8;
@@ -260,7 +260,7 @@ mod tests {
         assert!(decode(&jpeg, &config(16, 3, "stretch")).unwrap_err().contains("65535x65535"));
     }
 
-    /// Damage of any kind gives an error or a picture, never a panic.
+    /// Damage of any kind gives an error or an image, never a panic.
     #[test]
     fn damaged_files_never_panic() {
         let mut rng = imbalance::rng::Rng::new(0, "test damage", &[]);

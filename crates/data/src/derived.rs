@@ -1,5 +1,5 @@
-//! Features that a frozen backbone gives, beside the pictures they come from: a prepared folder like any other, with the labels and
-//! splits of the pictures and inputs that somebody else computes. Owns their name, their lock and their place; knows no network.
+//! Features that a frozen backbone gives, beside the images they come from: a prepared folder like any other, with the labels and
+//! splits of the images and inputs that somebody else computes. Owns their name, their lock and their place; knows no network.
 //!
 //! Several workers may want the same features at once: one makes them, the others wait. One that is killed leaves a temporary
 //! folder and releases the lock, and the next one starts anew.
@@ -38,8 +38,8 @@ pub struct Making {
     lock: Option<(File, PathBuf)>,
 }
 
-/// Features of `width` numbers a row of the pictures in the prepared `folder`, made by `recipe`: all that decides them beside the
-/// pictures. `wait` is called while another process makes them, and says whether to go on waiting.
+/// Features of `width` numbers a row of the images in the prepared `folder`, made by `recipe`: all that decides them beside the
+/// images. `wait` is called while another process makes them, and says whether to go on waiting.
 ///
 /// # Errors
 /// A cache that cannot be read or written; whatever `wait` says.
@@ -49,17 +49,17 @@ pub fn derived<E: From<Unprepared>>(
     width: usize,
     mut wait: impl FnMut() -> Result<bool, E>,
 ) -> Result<Derived, E> {
-    let pictures = prepared::open(folder).map_err(|unfit| data(unfit.into()))?;
+    let images = prepared::open(folder).map_err(|unfit| data(unfit.into()))?;
     let cache = folder.parent().unwrap_or(folder);
     let mut hasher = blake3::Hasher::new();
-    let sealed = pictures
+    let sealed = images
         .meta
         .identity()
         .map_err(|error| data(DataError { place: folder.display().to_string(), message: error.to_string() }))?;
     hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
     let key = hasher.finalize().to_hex()[..32].to_owned();
     let target = cache.join(&key);
-    // Features go into results as pictures do, and nobody else looks at every bit of them.
+    // Features go into results as images do, and nobody else looks at every bit of them.
     let look = |fault: &mut Option<DataError>| match prepared::check(&target, &|_, _| ()) {
         Ok(_) => Ok(true),
         Err(prepared::Unfit { error, mendable: true }) => {
@@ -83,12 +83,12 @@ pub fn derived<E: From<Unprepared>>(
         prepared::discard(&target)?;
     }
     let rows = Rows {
-        ids: pictures.ids().map_err(data)?,
-        labels: pictures.labels,
-        splits: pictures.splits,
-        groups: pictures.groups,
-        group_names: pictures.meta.group_names,
-        skipped: pictures.meta.skipped,
+        ids: images.ids().map_err(data)?,
+        labels: images.labels,
+        splits: images.splits,
+        groups: images.groups,
+        group_names: images.meta.group_names,
+        skipped: images.meta.skipped,
     };
     Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
 }
@@ -171,7 +171,7 @@ impl Making {
     }
 }
 
-/// Everything about pictures that decides their features beside the network.
+/// Everything about images that decides their features beside the network.
 #[must_use]
 pub fn recipe(backbone: &str, weights: &str, config: &plan::DataConfig) -> String {
     format!("{backbone} {} {weights} {}", plan::FEATURES, super::normalization(&config.source))
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    fn pictures(cache: &Path) -> PathBuf {
+    fn images(cache: &Path) -> PathBuf {
         crate::prepare(&letters(), Path::new("."), cache, &|_, _| {}).unwrap().folder
     }
 
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn features_are_made_once_and_keep_labels_and_splits() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = pictures(cache.path());
+        let folder = images(cache.path());
         let made = make(&folder, "a");
         assert!(matches!(ask(&folder, "a"), Derived::There(there) if there == made));
         let (before, after) = (Dataset::open(&folder, &letters()).unwrap(), Dataset::open(&made, &letters()).unwrap());
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn an_unfinished_or_damaged_folder_is_made_anew() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = pictures(cache.path());
+        let folder = images(cache.path());
         let Derived::Wanted(mut making) = ask(&folder, "a") else { panic!() };
         making.push(&[1.0, 2.0]).unwrap();
         drop(making);
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn the_second_waits_for_the_first() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = pictures(cache.path());
+        let folder = images(cache.path());
         let Derived::Wanted(mut making) = ask(&folder, "a") else { panic!() };
         let stopped = derived::<Unprepared>(&folder, "a", 2, || Ok(false)).unwrap();
         assert!(matches!(stopped, Derived::Stopped));

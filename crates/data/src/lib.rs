@@ -138,13 +138,13 @@ impl Dataset {
         self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, step, out);
     }
 
-    /// Writes the pictures of `rows` to `out` as a pretrained network wants them, `[rows, 3, height, width]`: never changed at
-    /// random, a grey channel repeated, normalised as the data says (letters: as ImageNet's pictures).
+    /// Writes the images of `rows` to `out` as a pretrained network wants them, `[rows, 3, height, width]`: never changed at
+    /// random, a grey channel repeated, normalised as the data says (letters: as ImageNet's images).
     ///
     /// # Panics
-    /// As [`Self::gather`]; data without pictures.
+    /// As [`Self::gather`]; data without images.
     pub fn rgb(&self, config: &DataConfig, rows: &[u32], out: &mut [f32]) {
-        let InputShape::Image { channels, height, width } = self.shape() else { panic!("features are no pictures") };
+        let InputShape::Image { channels, height, width } = self.shape() else { panic!("features are not images") };
         let transform = gather::ImageTransform::rgb(&config.source, channels, height, width);
         let (bytes, values) = (self.shape().values(), 3 * height * width);
         assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
@@ -153,7 +153,7 @@ impl Dataset {
         });
     }
 
-    /// The inputs as the prepared folder holds them, `[rows, row_bytes]`: u8 pictures, or features of four bytes, little-endian.
+    /// The inputs as the prepared folder holds them, `[rows, row_bytes]`: u8 images, or features of four bytes, little-endian.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.opened.inputs
@@ -165,7 +165,7 @@ impl Dataset {
         self.transform.numbers(self.shape().values())
     }
 
-    /// How the picture of `row` is changed at random in the epoch that `augment` names (seed, epoch): what [`Self::gather`] does.
+    /// How the image of `row` is changed at random in the epoch that `augment` names (seed, epoch): what [`Self::gather`] does.
     #[must_use]
     pub fn change(&self, row: u32, augment: Option<(u64, usize)>) -> Change {
         self.transform.change(row, augment)

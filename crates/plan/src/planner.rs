@@ -212,7 +212,7 @@ impl<'a> Planner<'a> {
         let (model, model_text) = &self.models[ids.model as usize];
         let (train, loss) = (parts.train.get(ids.train), parts.loss.get(ids.loss));
         let (weight, sampler) = (&parts.weight.get(ids.weight).value, parts.sampler.get(ids.sampler));
-        let fingerprint = fingerprint::Parts {
+        let fingerprint = fingerprint::FingerprintParts {
             content: &self.facts[data as usize].content,
             preprocessing: &self.data[data as usize].0,
             model: model_text,

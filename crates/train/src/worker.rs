@@ -23,7 +23,7 @@ use archive::RunFolder;
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use life::{BEAT, Life};
-use orders::{Stops, Work};
+use orders::{Stops, Task};
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, VERSION, host};
@@ -102,8 +102,8 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
     let mut why = "finished";
     while let Ok(order) = orders.recv() {
         let health = match order {
-            Work::Train(jobs) => worker.work(&jobs, &stops)?,
-            Work::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
+            Task::Train(jobs) => worker.work(&jobs, &stops)?,
+            Task::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
         };
         if health == Health::Broken {
             why = "the device or the program may be in a bad state";
@@ -159,14 +159,14 @@ struct Worker {
     device: Device,
     /// The data set of the last run and its way to the device, kept open for the next.
     data: Option<Opened>,
-    /// Where the features of the last frozen backbone are, by its pictures, how they are read, the backbone and its weights.
-    features: Option<(Pictures, PathBuf)>,
+    /// Where the features of the last frozen backbone are, by its images, how they are read, the backbone and its weights.
+    features: Option<(Images, PathBuf)>,
 }
 
 /// A data set, its folder and how it is read, and its way to the device.
 type Opened = (PathBuf, DataConfig, Dataset, Loader);
 
-type Pictures = (PathBuf, DataConfig, String, Option<String>);
+type Images = (PathBuf, DataConfig, String, Option<String>);
 
 /// How the runs of an order ended.
 type Ends = Vec<Result<Finish, TrainError>>;
@@ -274,24 +274,24 @@ impl Worker {
 }
 
 /// The jobs themselves; those with a frozen backbone become the training of heads on the features, which are computed if nobody has
-/// done so. Jobs of one order share pictures and backbone. `None`: asked to stop meanwhile.
+/// done so. Jobs of one order share images and backbone. `None`: asked to stop meanwhile.
 fn on_features<'a>(
-    known: &mut Option<(Pictures, PathBuf)>,
+    known: &mut Option<(Images, PathBuf)>,
     jobs: &'a [Job],
     device: &Device,
     voice: &mut Voice<'_>,
 ) -> Result<Option<Cow<'a, [Job]>>, TrainError> {
     let Some(first) = jobs.first().filter(|job| job.config.model.head().is_some()) else { return Ok(Some(Cow::Borrowed(jobs))) };
     let model = &first.config.model;
-    let pictures = (first.data.clone(), first.config.data.clone(), model.arch.clone(), model.weights.clone());
+    let images = (first.data.clone(), first.config.data.clone(), model.arch.clone(), model.weights.clone());
     let (folder, words) = match known {
-        Some((same, folder)) if *same == pictures => {
+        Some((same, folder)) if *same == images => {
             (folder.clone(), format!("features of {}: those of the run before, in {}", model.arch, folder.display()))
         }
         _ => {
             let Some(found) = crate::features::find(first, device, voice)? else { return Ok(None) };
             tracing::info!("{}: {}", first.run.short(), found.words);
-            *known = Some((pictures, found.folder.clone()));
+            *known = Some((images, found.folder.clone()));
             (found.folder, found.words)
         }
     };

@@ -21,7 +21,7 @@ use super::open::Stamp;
 use super::{StoreError, open};
 use plan::Fingerprint;
 
-/// A read-only connection. Each answer is a consistent picture of what was committed when it was asked for.
+/// A read-only connection. Each answer is a consistent snapshot of what was committed when it was asked for.
 pub struct Reader {
     path: PathBuf,
     connection: SqliteConnection,

@@ -19,7 +19,7 @@ const VARIABLES: usize = 32_766;
 #[derive(Default)]
 pub(super) struct Batch {
     begun: Vec<BegunRow>,
-    epochs: Vec<EpochRow>,
+    epochs: Vec<NewEpoch>,
     draws: Vec<DrawnRow>,
     rankings: Vec<RankingRow>,
     label_rankings: Vec<LabelRankingRow>,
@@ -40,7 +40,7 @@ struct BegunRow {
     time: f64,
 }
 
-struct EpochRow {
+struct NewEpoch {
     run: i64,
     epoch: i64,
     attempt: u32,
@@ -100,7 +100,7 @@ impl Batch {
         match event {
             Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, .. } => {
                 let numbers = [*train_loss, *val_loss, *learning_rate, *seconds, *images_per_s];
-                self.epochs.push(EpochRow { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time });
+                self.epochs.push(NewEpoch { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time });
                 true
             }
             Event::Drawn { a, drawn, .. } => {
@@ -187,7 +187,7 @@ impl Batch {
             statements.ended().await?;
         }
         let into = "INSERT OR REPLACE INTO epochs (run, epoch, attempt, train_loss, val_loss, learning_rate, seconds, images_per_s, finished_at) ";
-        let bind = |row: &EpochRow, to: &mut Values<'_>| {
+        let bind = |row: &NewEpoch, to: &mut Values<'_>| {
             to.push_bind(row.run).push_bind(row.epoch).push_bind(row.attempt);
             for number in row.numbers {
                 to.push_bind(number);

@@ -10,7 +10,7 @@ use plan::Fingerprint;
 use protocol::{Heard, Job, Order};
 
 /// What an order comes to.
-pub enum Work {
+pub enum Task {
     Train(Vec<Job>),
     /// These attempts cannot be made as ordered.
     Refuse(Vec<(Fingerprint, u32)>, String),
@@ -42,7 +42,7 @@ unsafe extern "C" {
 
 /// What is ordered and what is to be stopped. The channel ends with the last order; the end of stdin without a `stop` means that the
 /// controller is gone, and ends the process.
-pub fn listen() -> (Receiver<Work>, Arc<Stops>) {
+pub fn listen() -> (Receiver<Task>, Arc<Stops>) {
     let (sender, orders) = mpsc::channel();
     let stops = Arc::new(Stops::default());
     let told = Arc::clone(&stops);
@@ -50,15 +50,15 @@ pub fn listen() -> (Receiver<Work>, Arc<Stops>) {
         for line in io::stdin().lock().lines() {
             let Ok(line) = line else { break };
             match protocol::heard(&line) {
-                Heard::Order(Order::Train(job)) => drop(sender.send(Work::Train(vec![*job]))),
-                Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Work::Train(jobs))),
+                Heard::Order(Order::Train(job)) => drop(sender.send(Task::Train(vec![*job]))),
+                Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Task::Train(jobs))),
                 Heard::Order(Order::StopRun { run, attempt }) => {
                     told.attempts.lock().unwrap_or_else(PoisonError::into_inner).insert((run, attempt));
                 }
                 Heard::Order(Order::Stop) => return told.all.store(true, Ordering::Relaxed),
                 Heard::Refused { attempts, why } => {
                     tracing::error!("{why}");
-                    drop(sender.send(Work::Refuse(attempts, why)));
+                    drop(sender.send(Task::Refuse(attempts, why)));
                 }
             }
         }
