@@ -12,15 +12,15 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use plan::ImageConfig;
 
-/// Part of the prepared folder's key; raise it when pixels change.
+/// Part of the prepared folder's key; increase it when pixels change.
 pub const VERSION: u32 = 1;
 
 /// `[channels, size, size]`, u8.
 ///
 /// # Errors
-/// Why this file cannot be used, in words.
+/// The reason why this file cannot be used, as a phrase.
 pub fn decode(bytes: &[u8], config: &ImageConfig) -> Result<Vec<u8>, String> {
-    // A decoder that panics on a malformed file costs that file only.
+    // A panic of the decoder on a malformed file is an error of that file.
     std::panic::catch_unwind(|| {
         let image = read(bytes, config.max_pixels)?;
         let (pixels, channels, width, height) = flatten(image, config.channels);

@@ -9,7 +9,7 @@ use plan::{ImageConfig, Source};
 /// torchvision's mean and deviation of ImageNet, for images in [0, 1].
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
-/// How a frozen backbone's images are normalised: as the data says; letters, which say nothing, as ImageNet's.
+/// How the images of a frozen backbone are normalised: as the data says, letters as ImageNet's.
 #[must_use]
 pub fn normalization(source: &Source) -> &str {
     if let Source::Images { image, .. } = source { &image.normalize } else { "imagenet" }
@@ -34,7 +34,7 @@ pub struct Change {
     pub right: isize,
 }
 
-/// value * scale + offset a channel; mirrored and shifted at train time.
+/// value * scale + offset per channel; mirrored and shifted at train time.
 pub struct ImageTransform {
     channels: usize,
     height: usize,
@@ -43,7 +43,7 @@ pub struct ImageTransform {
     offset: Vec<f32>,
     flip: bool,
     padding: usize,
-    /// The bytes hold one channel, which every channel takes.
+    /// The bytes hold one channel, which is repeated.
     repeat: bool,
 }
 
@@ -233,7 +233,7 @@ impl Transform {
 mod tests {
     use super::*;
 
-    /// To the last bit what the definition says, one number at a time: mirrored, then moved, black coming in, also from beyond the edge.
+    /// Equal to the definition to the last bit, computed one number at a time: mirrored, then moved, black from outside.
     #[test]
     fn lines_are_moved_and_mirrored_as_single_pixels_would_be() {
         let (channels, height, width) = (2, 5, 7);

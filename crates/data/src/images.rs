@@ -182,7 +182,7 @@ fn failures(hashes: &[Result<blake3::Hash, String>]) -> Vec<(usize, String)> {
     hashes.iter().enumerate().filter_map(|(row, hash)| Some((row, hash.as_ref().err()?.clone()))).collect()
 }
 
-/// A line a bad file, the first 20.
+/// One line per bad file, the first 20.
 fn listing(table: &Table, bad: &[(usize, String)]) -> String {
     let mut text = String::from(":");
     for (row, why) in bad.iter().take(SHOWN) {

@@ -16,7 +16,7 @@ use imbalance::rng::Rng;
 use plan::InputShape;
 use plan::Source;
 
-/// Part of the prepared folder's key; raise it when the images change.
+/// Part of the prepared folder's key; increase it when the images change.
 pub const VERSION: u32 = 1;
 
 /// Draws the whole data set into a prepared folder below `cache`, unless it is there.
@@ -25,7 +25,7 @@ pub const VERSION: u32 = 1;
 /// See [`Letters::new`]; a cache folder that cannot be written.
 ///
 /// # Panics
-/// `source` is of another kind: a bug of the caller.
+/// If `source` is of another kind.
 pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
     let Source::Letters { samples, label_rates, image_size, signal, seed } = source else {
         unreachable!("only the letters come here");
@@ -77,17 +77,17 @@ pub struct Letters<'a> {
     signal: f64,
     seed: u64,
     size: usize,
-    /// Cells a side, pixels a cell, pixels a font pixel.
+    /// Cells per side, pixels per cell, pixels per font pixel.
     grid: usize,
     cell: usize,
     scale: usize,
 }
 
 impl<'a> Letters<'a> {
-    /// A generator of square images of `image_size` pixels a side.
+    /// A generator of images of `image_size` x `image_size` pixels.
     ///
     /// # Errors
-    /// No labels, a rate outside (0, 1), a negative signal, or an image too small for a cell of 8x8 pixels a label.
+    /// No labels, a rate outside (0, 1), a negative signal, or an image too small for a cell of 8x8 pixels per label.
     pub fn new(label_rates: &'a [(String, f64)], image_size: u32, signal: f64, seed: u64) -> Result<Self, DataError> {
         let wrong = |message: String| Err(DataError { place: "data kind `letters`".to_owned(), message });
         if label_rates.is_empty() {
@@ -132,7 +132,7 @@ impl<'a> Letters<'a> {
         self.intercepts.iter().enumerate().map(one).collect()
     }
 
-    /// The image of one row's latents: `[1, size, size]`, black with a letter a cell.
+    /// The image of one row's latents: `[1, size, size]`, black with one letter per cell.
     #[must_use]
     pub fn image(&self, latents: &[(f64, u8)]) -> Vec<u8> {
         let mut image = vec![0; self.size * self.size];
@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// The brightest pixel of each cell gives g back to 8-bit precision.
+    /// The brightest pixel of each cell encodes g to 8-bit precision.
     #[test]
     fn images_encode_the_latents() {
         let rates = rates();
@@ -195,7 +195,7 @@ mod tests {
         }
     }
 
-    /// The same bytes on every machine, today and later.
+    /// The bytes are the same on every machine and in every version.
     #[test]
     fn golden_bytes() {
         let rates = rates();
