@@ -1,5 +1,5 @@
 //! The features of a frozen backbone: computed by the first worker that needs them, kept beside the images, used by all runs of
-//! all sweeps. A run on them is a run on any other matrix of features: see [`plan::ModelConfig::head`].
+//! all sweeps. A run on them trains like a run on any other matrix of features: see [`plan::ModelConfig::head`].
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,13 +16,13 @@ use data::derived::{self, Derived, Making};
 use plan::InputShape;
 use protocol::Job;
 
-/// Pixels of the images that go through a backbone together: sixteen of 224 x 224. A constant, so that features do not depend on
-/// anything else.
+/// Pixels of the images that go through a backbone together: sixteen of 224 x 224. A constant, so that nothing else
+/// changes the order of sums.
 const PIXELS: usize = 16 * 224 * 224;
 /// Images that go through a backbone together at most.
 const MOST: usize = 64;
 
-/// Where features are.
+/// Features that are ready to be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// A prepared data set whose inputs are the features.
@@ -31,10 +31,10 @@ pub struct Found {
     pub words: String,
 }
 
-/// The features that the frozen backbone of `job` gives of its images. `None`: asked to stop before they were there.
+/// The features that the frozen backbone of `job` gives of its images. `None`: asked to stop before they were complete.
 ///
 /// # Errors
-/// Weights that are not there or do not fit; data, a device or a cache that cannot be used.
+/// Weights that are missing or do not fit; data, a device or a cache that cannot be used.
 pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Option<Found>, TrainError> {
     let model = &job.config.model;
     let (Some((backbone, _)), Some(source)) = (model.head(), &model.weights) else {
@@ -72,7 +72,7 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
     Ok(Some(Found { folder, words }))
 }
 
-/// Pushes the images through the backbone; `false`: asked to stop.
+/// Runs the images through the backbone; `false`: asked to stop.
 fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monitor: &mut dyn Monitor) -> Result<bool, TrainError> {
     let (arch, config) = (&job.config.model.arch, &job.config.data);
     let stage = monitor.stage(job, "opening the images and loading the backbone", None);
