@@ -1,4 +1,4 @@
-//! A report in long form: a line a row and label, for pandas and spreadsheets.
+//! A report in long form: one line per row and label, for pandas and spreadsheets.
 //!
 //! A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula. Text (never a number) that begins so gets a `'` before
 //! it, as the spreadsheets themselves write it.
@@ -12,7 +12,7 @@ use imbalance::shown::lines;
 /// CSV with a header; a report without rows is the header alone. Values that are not defined are empty.
 ///
 /// # Errors
-/// None: it is written to memory.
+/// Errors of the CSV writer, which writing to memory cannot cause.
 pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     let columns = summary.group_by.iter().map(String::as_str);

@@ -1,5 +1,5 @@
-//! What runs have kept: their scores at the best epoch, with the truth beside them. From these come intervals, calibration and
-//! explanations; nothing trains.
+//! The kept scores of runs at the best epoch, with the truth. Intervals, calibration and explanations are computed from these;
+//! nothing trains.
 
 use std::io;
 use std::path::Path;
@@ -53,7 +53,7 @@ impl Evidence {
         self.test.as_ref().unwrap_or(&self.val)
     }
 
-    /// Whether both were judged on the same rows, as far as both have them: their scores can be paired row by row.
+    /// Whether both have scores of the same rows, in the splits that both have, so that they can be paired row by row.
     #[must_use]
     pub fn same_rows(&self, other: &Self) -> bool {
         let same_test = self.test.iter().zip(&other.test).all(|(ours, theirs)| ours.truth == theirs.truth);
@@ -72,7 +72,7 @@ impl RowGroups {
     /// The groups of prepared data; `None` where it has none. Without a group column nothing is opened.
     ///
     /// # Errors
-    /// The prepared data is gone or damaged, in words.
+    /// The prepared data is missing or damaged, as a message.
     pub fn read(folder: &Path, config: &DataConfig) -> Result<Option<Self>, String> {
         let (Source::Images { columns, .. } | Source::Features { columns, .. }) = &config.source else { return Ok(None) };
         if columns.group.is_none() {

@@ -1,4 +1,4 @@
-//! The comparison: load, summarise (pure), render. And one run, in the same three steps.
+//! Reports, and the view of a single run, in three steps: load, summarise (pure), render.
 
 mod baseline;
 mod columns;
@@ -43,7 +43,7 @@ pub enum Form {
     Table { style: bool, width: u16 },
     /// One JSON value.
     Json,
-    /// Long form: a line a row and label.
+    /// Long form: one line per row and label.
     Csv,
     /// Tables as GitHub renders them.
     Markdown,
@@ -56,7 +56,7 @@ pub enum Form {
 pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Summary, Error> {
     let loaded = load::load(reader, sweep, question).await?;
     let why = if question.why && question.at == At::Best && explain::is_quick(reader.path(), &loaded) {
-        // A report is a report without its reasons, too.
+        // The report is complete without the short explanation.
         explain::explain(reader, &loaded.sweep, &explain::ExplainOptions::default())
             .await
             .ok()
@@ -81,7 +81,7 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
 /// The report as text, with a newline at its end.
 ///
 /// # Errors
-/// None that a summary can cause; CSV and JSON writers have a type for it.
+/// Errors of the CSV and JSON writers, which a summary cannot cause.
 pub fn render(summary: &Summary, form: Form) -> Result<String, Error> {
     match form {
         Form::Table { style, width } => Ok(table::render(summary, style, width)),

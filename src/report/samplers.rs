@@ -1,4 +1,4 @@
-//! What each sampler showed the networks in the first epoch, beside what train holds: resampling rows for one label moves the
+//! What each sampler drew in the first epoch, beside what train holds: resampling rows for one label moves the
 //! others too. Pure.
 
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ pub struct SamplerLine {
 /// Data set, sampler, its parameters, runs.
 type SamplerGroup<'a> = (usize, &'a str, Map<String, Value>, Vec<usize>);
 
-/// The samplers of the runs that said what they drew, in the order of the plan; `of_facts` as [`super::group::data_sets`] gives it.
+/// The samplers of the runs that recorded what they drew, in the order of the plan; `of_facts` as [`super::group::data_sets`] gives it.
 #[must_use]
 pub fn lines(loaded: &Loaded, of_facts: &[usize]) -> Vec<SamplerLine> {
     let mut known: HashMap<(usize, String), usize> = HashMap::new();

@@ -23,7 +23,7 @@ pub struct GroupComparison {
     pub level: f64,
     /// Error rate of a family of tests: the groups, on one metric and split.
     pub alpha: f64,
-    /// Whether the tests could find anything.
+    /// Whether the tests could find any difference.
     pub power: Option<Power>,
     pub families: Vec<Family>,
     pub notes: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Line {
     /// Means over the pairs for which both values are defined.
     pub first_mean: Option<f64>,
     pub mean: Option<f64>,
-    /// Of each such pair, in the order of the pairs.
+    /// The difference of each such pair, in the order of the pairs.
     pub differences: Vec<f64>,
     pub difference: Option<Difference>,
 }

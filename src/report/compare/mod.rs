@@ -1,4 +1,4 @@
-//! `sweep compare`: what is different between two runs or between groups of runs, and how sure that is. Load, compute (pure), render.
+//! `sweep compare`: differences between two runs or between groups of runs, with their certainty. Load, compute (pure), render.
 
 mod ask;
 mod groups;
@@ -35,7 +35,7 @@ pub enum Comparison {
     Groups(GroupComparison),
 }
 
-/// Answers.
+/// Compares as `ask` says.
 ///
 /// # Errors
 /// The database; runs, groups or columns that do not exist; runs without results or on other rows; scores that cannot be read.
@@ -132,7 +132,7 @@ fn flat(config: &RunConfig) -> BTreeMap<String, String> {
         }
     }
     let mut found = BTreeMap::new();
-    // A configuration is numbers, words and maps of them: it has a JSON form.
+    // Numbers, strings and maps of them can always be serialised.
     add("", &serde_json::to_value(config).unwrap_or_default(), &mut found);
     found
 }
@@ -165,7 +165,7 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Compa
     if splits.is_empty() {
         return Err(Error::Usage(format!("`{}` has no test scores: --split val compares its groups on validation", sweep.title)));
     }
-    // Comparable data sets are one: same labels, same numbers of rows and positives.
+    // Comparable data sets count as one: same labels, same numbers of rows and positives.
     let (_, of_facts) = super::group::data_sets(&all.data, split);
     let runs: Vec<Run> = all.runs.iter().map(|run| Run { data: of_facts[run.data], ..run.clone() }).collect();
     let groups = selectors.iter().map(|selector| pairs::select(&runs, &all.keys, selector)).collect::<Result<Vec<_>, _>>()?;

@@ -1,8 +1,8 @@
-//! Which runs belong to a group, and which run of the first group each of another is compared with. Pure.
+//! The runs of a group, and pairs of a run of the first group and a run of another. Pure.
 //!
 //! Two runs are a pair if they are equal in the data and in every column but those that both groups name. A parameter of something
-//! that both name (`gamma`, where both name `loss`) is equal where it can be. A column that means nothing to one of the two is no
-//! difference: bce has no gamma.
+//! that both name (`gamma`, where both name `loss`) is equal where it can be. A column that one of the two does not have is
+//! ignored: bce has no gamma.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::super::text_grid::text;
 use super::ask::Selector;
 use crate::error::Error;
 
-/// The runs that a selector means.
+/// The runs of a selector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunGroup {
     /// As typed.
@@ -66,13 +66,13 @@ pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<RunG
     Ok(RunGroup { text: selector.text.clone(), columns, runs: found })
 }
 
-/// `2` is the 2.0 of the database.
+/// Whether a typed value equals the recorded one: `2` equals 2.0.
 fn equals(value: &Value, wanted: &str) -> bool {
     let numbers = value.as_f64().zip(wanted.parse::<f64>().ok());
     text(Some(value)) == wanted || numbers.is_some_and(|(a, b)| a == b)
 }
 
-/// `asl` is any asl.
+/// Whether a typed strategy matches: `asl` matches asl with any parameters.
 fn is_kind(value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(name) => name.split('(').next() == Some(wanted),
@@ -81,7 +81,7 @@ fn is_kind(value: &Value, wanted: &str) -> bool {
     }
 }
 
-/// The column whose parameter this is.
+/// The strategy column that this axis is a parameter of.
 fn parent(column: &Column) -> Option<&str> {
     match column {
         Column::Gamma => Some("loss"),
@@ -97,7 +97,7 @@ fn parent(column: &Column) -> Option<&str> {
 /// Pairs the runs of `first` with those of `other`.
 ///
 /// # Errors
-/// No pair at all, and why; a run with several partners, and what to name.
+/// There is no pair, with the reason; or a run has several partners, with the column to name.
 pub fn pair(runs: &[Run], keys: &[String], first: &RunGroup, other: &RunGroup) -> Result<Pairing, Error> {
     let every = every_column(keys);
     let both = |column: &Column| first.columns.contains(column) && other.columns.contains(column);
@@ -148,7 +148,7 @@ pub fn pair(runs: &[Run], keys: &[String], first: &RunGroup, other: &RunGroup) -
     Ok(Pairing { alone: first.runs.len() + other.runs.len() - 2 * pairs.len(), pairs, across })
 }
 
-/// `many` runs of `group` fit the run `one` of `partner`.
+/// The error for `many` runs of `group` that fit the run `one` of `partner`.
 fn ambiguous(runs: &[Run], every: &[Column], group: &RunGroup, partner: &RunGroup, one: usize, many: &[usize]) -> Error {
     let values = |column: &Column| -> BTreeSet<String> {
         many.iter().map(|&at| text(Some(&column.value(&runs[at].row, &runs[at].params)))).collect()

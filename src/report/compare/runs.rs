@@ -1,5 +1,4 @@
-//! Two runs on the same rows: paired differences with bootstrap intervals over the rows, thresholds held fixed. Pure but for what
-//! is handed in.
+//! Two runs on the same rows: paired differences with bootstrap intervals over the rows, thresholds held fixed. Pure.
 
 use serde::Serialize;
 
@@ -18,7 +17,7 @@ use store::MetricColumn;
 pub struct RunComparison {
     pub first: Named,
     pub second: Named,
-    /// What tells their configurations apart: key, first, second.
+    /// Differences of their configurations: key, first, second.
     pub differ: Vec<[String; 3]>,
     pub labels: Vec<String>,
     /// Nominal coverage of the intervals.
@@ -28,7 +27,7 @@ pub struct RunComparison {
     pub notes: Vec<String>,
 }
 
-/// A run by its fingerprint and in words.
+/// A run: its fingerprint and its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Named {
     pub run: String,
@@ -46,7 +45,7 @@ pub struct SplitComparison {
     pub measures: Vec<Measure>,
 }
 
-/// A metric of both.
+/// One metric of both runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measure {
     pub metric: &'static str,

@@ -7,13 +7,13 @@ use imbalance::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Sta
 use imbalance::metric::{Decide, Rate};
 use imbalance::threshold::{Policy, Rule};
 
-/// A run's scores on a split, made ready.
+/// A run's scores on a split, prepared for resampling.
 pub enum Judged {
     Ranked(Ranked),
     Decided { decided: Decided, rows: PerRow },
 }
 
-/// What each row's decisions come to.
+/// The decisions of each row.
 pub struct PerRow {
     f1: RowValues,
     exact: RowValues,

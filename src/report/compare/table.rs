@@ -129,7 +129,7 @@ fn groups_of_runs(groups: &GroupComparison, width: u16) -> String {
     text + &notes(&groups.notes, width)
 }
 
-/// A line a metric; where there are several groups, the metric stands above a line a group.
+/// One line per metric; with several groups, one line per group below the metric.
 fn families_grid(groups: &GroupComparison, families: &[&Family], tested: bool) -> Grid {
     let mut heads = vec!["metric", "first", "group", "change", "interval", "sd", "n", "worse", "same", "better"];
     heads.extend(tested.then_some(["p flip", "p rank"]).iter().flatten());

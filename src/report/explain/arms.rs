@@ -1,6 +1,6 @@
-//! Which runs are one strategy, and which strategy the others are compared with. Pure.
+//! Runs grouped into strategies, and the strategy that the others are compared with. Pure.
 //!
-//! A setting is everything that is no strategy: data, network, training loop. Within one, an arm is a loss, a pos_weight and a
+//! A setting is everything that is not the strategy: data, network, training loop. Within one, an arm is a loss, a pos_weight and a
 //! sampler; its runs differ in their seeds only. The baseline is plain bce: no weights, shuffled rows.
 
 use std::collections::BTreeSet;
@@ -12,21 +12,21 @@ use imbalance::{Choice, PosWeight};
 use plan::{PlannedRun, RunConfig, RunName};
 use store::{SweepConfig, SweepRun};
 
-/// A run, asked for or recorded.
+/// A planned or recorded run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// Fingerprint.
     pub run: String,
     pub config: RunConfig,
-    /// Resolved positive weights, one a label.
+    /// Resolved positive weights, one per label.
     pub weights: Vec<f64>,
     /// Index into the facts of the data sets.
     pub data: usize,
-    /// The best one of a recorded run.
+    /// The best epoch of a recorded run.
     pub epoch: Option<usize>,
-    /// The strategy in words.
+    /// The name of the strategy.
     pub name: String,
-    /// Axes that are no part of the strategy.
+    /// Axes that are not part of the strategy.
     pub setting: Vec<(String, String)>,
 }
 
@@ -80,7 +80,7 @@ impl Case {
 /// Strategies that share data, network and training loop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SettingRuns {
-    /// What tells it from the sweep's other settings; empty if there are none.
+    /// Its difference from the sweep's other settings; empty if there are none.
     pub name: String,
     pub data: usize,
     /// In the order of the plan.
@@ -92,7 +92,7 @@ pub struct SettingRuns {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArmRuns {
     pub name: String,
-    /// Indices of cases, one a seed.
+    /// Indices of cases, one per seed.
     pub cases: Vec<usize>,
 }
 
@@ -100,7 +100,7 @@ pub struct ArmRuns {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Baseline {
     pub arm: usize,
-    /// Whether it is plain bce, or only the nearest to it that the sweep has.
+    /// Whether it is plain bce; otherwise it is the nearest to it in the sweep.
     pub exact: bool,
 }
 
@@ -143,7 +143,7 @@ pub fn settings(cases: &[Case]) -> Vec<SettingRuns> {
     settings
 }
 
-/// The axes in which settings differ; a number where none does.
+/// A name for each setting: the axes in which they differ, or a number where none does.
 fn names(cases: &[Case], settings: &[SettingRuns]) -> Vec<String> {
     let of = |setting: &SettingRuns| {
         setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting)

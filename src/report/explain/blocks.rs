@@ -1,4 +1,4 @@
-//! An explanation as blocks of text and tables, which the formats write each in its way. The answer comes first, then what each
+//! An explanation as blocks of text and tables, which each format renders in its own way. The answer comes first, then what each
 //! strategy did, then the numbers, then warnings, then how to read them. Pure.
 
 use super::super::compare::table::{interval, signed};
@@ -22,7 +22,7 @@ pub enum Block {
     Title(String),
     Heading(String),
     Text(String),
-    /// What something is called, and what is said of it.
+    /// A term and its description.
     Item(String, String),
     Table(Grid),
 }

@@ -1,4 +1,4 @@
-//! What resampled rows say of the differences between arms and their baseline, for the runs of one seed and averaged over seeds. Pure.
+//! Differences between arms and their baseline under resampled rows, for the runs of one seed and averaged over seeds. Pure.
 
 use super::super::difference::{LEVEL, resampling};
 use super::super::kept_scores::{Evidence, KeptRows, RowGroups};
@@ -51,7 +51,7 @@ pub fn resample(baseline: &Evidence, arms: &[&Evidence], groups: Option<&RowGrou
     test.iter().zip(&val).skip(1).map(against).collect()
 }
 
-/// AP, F1 at 0.5 and F1 at tuned thresholds of every run, on the rows that judge.
+/// AP, F1 at 0.5 and F1 at tuned thresholds of every run, on the split that judges.
 fn on_judged(all: &[&Evidence], groups: Option<&RowGroups>, replicates: usize) -> Vec<[Estimates; 3]> {
     let judged: Vec<(Ranked, Decided, Decided)> = all
         .iter()

@@ -24,15 +24,15 @@ use imbalance::sampler::Realised;
 use plan::{self, DataFacts};
 use store::{Reader, SweepRow};
 
-/// Everything the database says of a sweep's runs.
+/// Everything that the database holds about a sweep's runs.
 struct Field {
     cases: Vec<Case>,
-    /// Of each case, the prepared data.
+    /// The prepared data of each case.
     folders: Vec<PathBuf>,
     facts: Vec<DataFacts>,
     /// Folder of all runs' folders.
     kept: PathBuf,
-    /// What the samplers showed: by run.
+    /// What the samplers drew, by run.
     drawn: HashMap<String, Realised>,
     notes: Vec<String>,
 }
@@ -40,7 +40,7 @@ struct Field {
 /// Explains a sweep.
 ///
 /// # Errors
-/// The database; no run at all whose kept scores can be read, though some are recorded.
+/// Database errors; recorded runs of which none has readable kept scores.
 pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions) -> Result<Explanation, Error> {
     let facts: Vec<DataFacts> = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
     let runs = named(reader.sweep_runs(sweep.id).await?);
@@ -52,7 +52,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
     let cases = runs.iter().zip(configs).map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config));
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let settings = settings(&field.cases);
-    // Weights that come to plain 1 have no run of their own: the file knows them. One that no version can read any more has none.
+    // Weights that come to plain 1 have no run of their own, so they are read from the file, if this version can parse it.
     let typed = sweep.recorded().recall(&sweep.file).map(|sweep| sweep.pos_weights()).unwrap_or_default();
     let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
     let (mut views, mut seen) = (Vec::new(), 0);
@@ -128,7 +128,7 @@ impl Field {
         findings
     }
 
-    /// What recorded cases kept. One that cannot be read, or that was judged on other rows, is noted and left out.
+    /// The kept scores of recorded cases. Those that cannot be read, or are of other rows, are noted and left out.
     fn read(&mut self, cases: &[usize]) -> Vec<(usize, Evidence)> {
         let recorded = cases.iter().filter_map(|&case| Some((case, self.cases[case].epoch?)));
         let read = |(case, epoch): (usize, usize)| (case, Evidence::read(&self.kept.join(&self.cases[case].run), epoch));
@@ -179,7 +179,7 @@ impl Field {
 /// Cells (row x label) of kept scores that are explained in a second or two.
 const QUICK: usize = 1_500_000;
 
-/// Whether a report may stop to explain: scores are there, and not too many.
+/// Whether an explanation is quick enough for a report: there are kept scores, and not too many.
 #[must_use]
 pub fn is_quick(db: &Path, loaded: &Loaded) -> bool {
     let folder = runs_folder(db);

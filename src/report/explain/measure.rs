@@ -1,6 +1,6 @@
 //! One run, judged: ranking, decisions at 0.5 and at tuned thresholds, calibration, and how far tuned thresholds flatter it. Pure.
-//! Rules and calibrators are fitted on val; what they do is read on test, or, without test scores, on parts of val that they did
-//! not see.
+//! Rules and calibrators are fitted on val; their effect is measured on test or, without test scores, on parts of val that they
+//! did not see.
 
 use super::super::difference::SEED;
 use super::super::kept_scores::{Evidence, KeptRows};
@@ -18,20 +18,20 @@ use plan::DataFacts;
 /// Parts of val for the optimism of tuned thresholds.
 const FOLDS: usize = 10;
 
-/// The numbers of one run; vectors have an entry a label.
+/// The numbers of one run; vectors have one entry per label.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The true probability that a score of 0.5 stands for, if the loss is trained to its optimum; `None` where the loss has no
     /// closed form, or where the sampler moves it.
     pub eta: Vec<Option<f64>>,
-    /// The same as the scores say it: Platt's line of val at 0.5.
+    /// The same as measured: Platt's line on val at 0.5.
     pub stands_for: Vec<f64>,
-    /// With the largest F1 on val.
+    /// The thresholds with the largest F1 on val.
     pub thresholds: Vec<f32>,
     /// On test, or on val where there is no test.
     pub judged: SplitScores,
     pub val: SplitScores,
-    /// Of the macro F1 of tuned thresholds on val: in sample minus held out.
+    /// Optimism of the macro F1 of tuned thresholds on val: in sample minus held out.
     pub optimism: f64,
     pub label_optimism: Vec<f64>,
     /// On the rows of `judged`.
@@ -81,7 +81,7 @@ pub fn tuning() -> Policy {
     Policy::Fitted(Choice::plain("max_f1"))
 }
 
-/// Judges the run of `case` by what it kept. `groups` are those of the val rows.
+/// Evaluates the run of `case` from its kept scores. `groups` are those of the val rows.
 #[must_use]
 pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>) -> Measured {
     let (val, judged) = (&evidence.val, evidence.judged());
@@ -90,7 +90,7 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
     let fitted = cross_fit(&val.scores, &val.truth, groups, FOLDS, SEED, |scores, truth| policy.fit(scores, truth));
     let rule = policy.fit(&val.scores, &val.truth);
     let tuned = decide(&judged.scores, &judged.truth, &rule);
-    // Without val rows of both classes it still is a line: Platt's targets are tame.
+    // Defined even if val has only one class, since Platt's targets lie within (0, 1).
     let lines: Vec<Option<Platt>> = (0..labels).map(|label| Platt::fit(&column(val, label))).collect();
     let platt = |label: usize, score: f32| lines[label].as_ref().map_or(f64::from(score), |line| line.apply(score));
     let loss = loss_of(case, facts).filter(|_| !lint::moves_prevalence(&case.config.sampler.kind));
@@ -178,7 +178,7 @@ pos_weight = ["none", "neg_over_pos"]"#,
         assert!(plain.optimism > -0.01 && plain.optimism < 0.03, "{}", plain.optimism);
     }
 
-    /// A sampler moves the scores, and no formula says where to: val does.
+    /// A sampler moves the scores without a formula: the shift is measured on val.
     #[test]
     fn a_sampler_is_measured_on_val() {
         let cases = cases(
@@ -191,7 +191,7 @@ sampler = ["class_aware"]"#,
         assert!(found.repaired[1].ece < 0.03);
     }
 
-    /// Without test scores val judges, held out: nearly what test says, and never what was fitted on the same rows.
+    /// Without test scores, held-out val judges: close to test, and never fitted on the same rows.
     #[test]
     fn val_alone_will_do() {
         let cases = cases("loss = [\"bce\"]\nsampler = [\"class_aware\"]");

@@ -23,7 +23,7 @@ pub use short::{Why, lines, why};
 pub use table::{markdown, render};
 pub use view::*;
 
-/// What is asked of an explanation.
+/// Options of an explanation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExplainOptions {
     pub rope: Rope,

@@ -20,20 +20,20 @@ use imbalance::metric::certainty::Estimate;
 use imbalance::sampler::Realised;
 use plan::DataFacts;
 
-/// What is known of the runs: by case.
+/// The measurements of the runs, by case.
 #[derive(Default)]
 pub struct Findings {
     pub measured: BTreeMap<usize, Measured>,
-    /// Of every case that has a partner: against the baseline's run of the same seed.
+    /// Resampled differences of every case from the baseline's run of the same seed.
     pub resampled: BTreeMap<usize, Resampled>,
-    /// What the samplers of cases showed.
+    /// What the samplers of cases drew.
     pub drawn: BTreeMap<usize, Realised>,
 }
 
-/// What a metric of one run is.
+/// Reads a metric of one run.
 type Metric = fn(&Measured) -> Option<f64>;
 
-/// Where its resamples are.
+/// Picks the resamples of a metric.
 type PickEstimate = fn(&Resampled) -> &Estimate;
 
 /// Runs of an arm, and their pairs with the baseline.
@@ -43,7 +43,7 @@ fn macro_ap(ap: &[Option<f64>]) -> Option<f64> {
     mean_defined(ap).map(|mean| mean.mean)
 }
 
-/// The metrics that are compared, and where their resamples are.
+/// The metrics that are compared, and their resamples.
 const METRICS: [(Metric, PickEstimate); 4] = [
     (|run| macro_ap(&run.judged.ap), |resampled| &resampled.ap),
     (|run| Some(macro_f1(&run.judged.half)), |resampled| &resampled.f1_half),

@@ -11,10 +11,10 @@ use super::*;
 use imbalance::loss::sigmoid;
 use imbalance::sampler::Realised;
 
-/// What a run makes of `(label, u, noise)`, u being the logit of the truth.
+/// The score of a run for `(label, u, noise)`, u being the logit of the truth.
 type Scores = fn(&Case, usize, f64, f64) -> f64;
 
-/// The view of a grid whose runs score so.
+/// The view of a grid whose runs have these scores.
 fn explained(grid: &str, score: Scores) -> Setting {
     let cases = cases(grid);
     let setting = settings(&cases).remove(0);
@@ -92,7 +92,7 @@ seed = [0, 1, 2]"#,
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    // what the sentence quotes are the numbers beside it
+    // the sentence quotes the numbers beside it
     let label = &weights.labels[0];
     assert!((label.eta.unwrap() - 0.0848).abs() < 1e-3 && (label.stands_for - 0.0848).abs() < 0.02, "{label:?}");
     assert!(weights.calibration.worst_gap > 0.2 && weights.calibration.repaired_ece < 0.03);

@@ -1,4 +1,4 @@
-//! What can be seen before anything trains: configurations and counts.
+//! Warnings from configurations and counts, before anything trains.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,8 @@ pub const FEW: usize = 20;
 /// More of the learning rate than this in the first epoch leaves the others without any.
 const SPENT: f64 = 0.85;
 
-/// The warnings of runs before they train. `typed` are the pos_weight values of the sweep file: those that come to plain 1 have no
-/// run of their own. `tunes`: whether thresholds will be fitted on val.
+/// The warnings of runs before they train. `typed` are the pos_weight values of the sweep file, because those that come to plain
+/// 1 have no run of their own. `tunes`: whether thresholds will be fitted on val.
 #[must_use]
 pub fn planned(cases: &[Case], settings: &[SettingRuns], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
     let mut lints = Lints::default();
@@ -62,7 +62,7 @@ fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     if config.sampler.kind == "repeat_factor" {
         nothing_repeated(case, facts, lints);
     }
-    // One epoch is all there is; of an imported run nobody knows the schedule.
+    // A single epoch needs all of it, and the schedule of an imported run is unknown.
     let share = if config.train.epochs > 1 {
         Schedule::new(&config.train).map_or(0.0, |schedule| schedule.first_epoch_share())
     } else {
