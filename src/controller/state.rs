@@ -13,11 +13,11 @@ use crate::launcher::WorkerId;
 use plan::Fingerprint;
 use protocol::{Event as Said, Outcome, VERSION};
 
-/// How long a worker with nothing to do may take to leave.
+/// How long an idle worker may take to leave.
 const LEAVE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Stage {
-    /// Asked for; the launcher has it in hand. On a cluster it may wait there for days.
+    /// Requested from the launcher. On a cluster it may wait there for days.
     Pending,
     Starting {
         since: Duration,
@@ -28,7 +28,7 @@ enum Stage {
     Leaving {
         since: Duration,
     },
-    /// Killed by somebody: its runs are judged at `until`, unless it turns out before why.
+    /// Killed by a third party: its runs are judged at `until`, unless the cause becomes known before.
     Gone {
         until: Duration,
         going: Vec<Going>,
@@ -41,20 +41,20 @@ struct Busy {
     /// Never empty.
     going: Vec<Going>,
     heard: Duration,
-    /// When the time limit of its runs is over: the sum of theirs, since they share the worker.
+    /// When the time limit is over: the sum of its runs' limits, since they share the worker.
     over: Option<Duration>,
     /// A run of the bundle has crashed.
     broken: bool,
 }
 
-/// A run that a worker is on.
+/// A run of a busy worker.
 #[derive(Clone, Debug)]
 struct Going {
     run: RunIndex,
     attempt: u32,
-    /// Its `begin` was heard.
+    /// Whether its `begin` has arrived.
     begun: bool,
-    /// The worker was told to stop it.
+    /// Whether the worker was told to stop it.
     stop: bool,
 }
 
@@ -62,16 +62,16 @@ struct Going {
 struct WorkerState {
     id: WorkerId,
     stage: Stage,
-    /// The data it has open.
+    /// The data that it has open.
     data: Option<usize>,
     /// It was told to stop, or has closed its journal: it gets nothing more to do.
     told: bool,
     closed: bool,
-    /// Killed by us, and why.
+    /// Killed by the controller, with the reason.
     killed: Option<(Outcome, String)>,
-    /// The attempt that it was killed for: the others are not to blame.
+    /// The attempt that it was killed for; the others are not to blame.
     guilty: Option<(Fingerprint, u32)>,
-    /// Runs that it stopped although nobody had told it to: they are judged by how it leaves.
+    /// Runs that it stopped unasked: they are judged by how it leaves.
     dropped: Vec<Going>,
 }
 
@@ -87,7 +87,7 @@ struct PlaceState {
     given_up: bool,
 }
 
-/// A run and what the machine remembers of it.
+/// A run and its history.
 #[derive(Debug)]
 struct RunState {
     queued: Queued,
@@ -112,7 +112,7 @@ pub struct State {
 }
 
 impl State {
-    /// A machine with so many `places` for workers.
+    /// A machine with this many `places` for workers.
     #[must_use]
     pub fn new(limits: Limits, runs: Vec<Queued>, places: usize) -> Self {
         let queues = Queues::new(&runs, places);
@@ -122,19 +122,19 @@ impl State {
         Self { limits, runs, queues, places, workers: 0, tally, halt: None, now: Duration::ZERO }
     }
 
-    /// How many runs are where.
+    /// Number of runs by state.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// Why no further run is begun, if so.
+    /// The reason why no further run is begun, if there is one.
     #[must_use]
     pub fn halt(&self) -> Option<&Halt> {
         self.halt.as_ref()
     }
 
-    /// Nothing runs and nothing will.
+    /// Whether nothing runs and nothing will.
     #[must_use]
     pub fn finished(&self) -> bool {
         let over = self.halt.is_some() || self.tally.left() == 0;
@@ -146,7 +146,7 @@ impl State {
     pub fn deadline(&self) -> Option<Duration> {
         let wanted = self.halt.is_none() && self.wanted() > 0;
         let of_place = |place: &PlaceState| match &place.worker {
-            // A place that is free already waits for something else than the clock.
+            // A place that is free already does not wait for the clock.
             None => (wanted && !place.given_up && place.not_before > self.now).then_some(place.not_before),
             Some(WorkerState { stage: Stage::Gone { until, .. }, .. }) => Some(*until),
             Some(worker) if worker.killed.is_some() => None,
@@ -164,7 +164,7 @@ impl State {
         self.places.iter().filter_map(of_place).min()
     }
 
-    /// The one entry: what to do now that `event` has happened.
+    /// The only entry: the actions that follow from `event`.
     pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Action> {
         self.now = now;
         let mut out = Vec::new();
@@ -194,12 +194,12 @@ impl State {
         self.places.iter().position(|place| place.worker.as_ref().is_some_and(|here| here.id == worker))
     }
 
-    /// The user, or whoever ends everything, has asked for the end.
+    /// Whether an interrupt has arrived.
     fn interrupted(&self) -> bool {
         matches!(self.halt, Some(Halt::Interrupted | Halt::Killed))
     }
 
-    /// A record of a living worker. Records of attempts it is not on (superseded ones) count as a sign of life only.
+    /// A record of a living worker. Records of other attempts (superseded ones) only count as a sign of life.
     fn heard(&mut self, id: WorkerId, said: Said, now: Duration, out: &mut Vec<Action>) {
         let Some(place) = self.place_of(id) else { return };
         let Some(worker) = self.places[place].worker.as_mut() else { return };
@@ -239,7 +239,7 @@ impl State {
             Said::Epoch { r, a, epoch, train_loss, val_loss, .. } => {
                 if let Some(at) = at(&r, a, &busy.going) {
                     let run = busy.going[at].run;
-                    // Those before a checkpoint are told again, which gets nobody on.
+                    // Epochs before a checkpoint are recorded again, which is not progress.
                     let known = &mut self.runs[run];
                     if epoch >= known.reached {
                         (known.reached, known.in_vain) = (epoch.saturating_add(1), 0);
@@ -262,7 +262,7 @@ impl State {
         }
     }
 
-    /// A worker whose journal cannot be used has nothing more to say.
+    /// Kills a worker whose journal cannot be used.
     fn spoiled(&mut self, id: WorkerId, guilty: Option<(Fingerprint, u32)>, why: String, out: &mut Vec<Action>) {
         let Some(place) = self.place_of(id) else { return };
         let Some(worker) = self.places[place].worker.as_mut().filter(|worker| worker.killed.is_none()) else { return };
@@ -288,7 +288,7 @@ impl State {
         self.halt = Some(why.clone());
         out.push(Action::Tell(News::Stopping { why }));
         for worker in self.places.iter_mut().filter_map(|place| place.worker.as_mut()) {
-            // A worker that is not there yet hears no order.
+            // A worker that has not started yet reads no order.
             let pending = matches!(worker.stage, Stage::Pending);
             if at_once || pending {
                 if worker.killed.is_none() && !matches!(worker.stage, Stage::Gone { .. }) {
@@ -345,7 +345,7 @@ impl State {
         self.tally.queued.saturating_sub(self.places.iter().filter(coming).count())
     }
 
-    /// Gives work to idle workers, starts workers where there is more, lets them go when there is none.
+    /// Gives runs to idle workers, starts workers for more runs, and stops idle workers when none is left.
     fn assign(&mut self, now: Duration, out: &mut Vec<Action>) {
         if self.halt.is_some() {
             return;

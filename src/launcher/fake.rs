@@ -57,7 +57,7 @@ impl Launcher for Fake {
         });
         if let Err(error) = thread {
             let exit = Exit::NotStarted { why: error.to_string(), no_room: false };
-            // The channel is taken from on this thread: nobody may wait for room in it here.
+            // This thread also drains the channel, so it must not wait for room in it.
             tokio::spawn(async move { drop(heard.send(Signal::Stands(id, Standing::Gone(exit))).await) });
         }
     }
@@ -78,7 +78,7 @@ impl Launcher for Fake {
     }
 }
 
-/// What val and test of the data sets that were read so far hold.
+/// Rows and positives of val and test, of the data sets read so far.
 type Truths = Vec<(PathBuf, DataConfig, [LabelCounts; 2])>;
 
 fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], DataError> {
@@ -96,14 +96,14 @@ fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], D
     Ok(&known[at].2)
 }
 
-/// A thread that pretends.
+/// A thread that pretends to be a worker.
 struct FakeWorker {
     orders: std::sync::mpsc::Receiver<Order>,
     signals: mpsc::Sender<Signal>,
     epoch: Duration,
     /// Runs that it was told to stop.
     told: Vec<(Fingerprint, u32)>,
-    /// It was told to stop altogether, or nobody tells it anything any more.
+    /// Whether it was told to stop altogether, or its channel has closed.
     stopped: bool,
     truths: Truths,
 }
@@ -139,21 +139,21 @@ impl FakeWorker {
         Ok(())
     }
 
-    /// Hears what was said meanwhile.
+    /// Reads the orders that have arrived meanwhile.
     fn listen(&mut self) {
         use std::sync::mpsc::TryRecvError;
         loop {
             match self.orders.try_recv() {
                 Ok(Order::StopRun { run, attempt }) => self.told.push((run, attempt)),
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return self.stopped = true,
-                // It gets nothing new before it has ended what it has.
+                // No new order arrives before it has ended this one.
                 Ok(_) => {}
                 Err(TryRecvError::Empty) => return,
             }
         }
     }
 
-    /// Writes what a run might have said, epoch by epoch.
+    /// Writes plausible records of a run, epoch by epoch.
     fn train(&mut self, job: &Job, journal: &mut Journal, id: WorkerId) -> Result<(), JournalError> {
         let epochs = match truth(job, &mut self.truths) {
             Ok(truth) => made_up(job, truth),
@@ -189,7 +189,7 @@ impl FakeWorker {
         self.wake(journal, id)
     }
 }
-/// What a run might have said, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
+/// Plausible records of a run, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
 fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
     let epochs = job.config.train.epochs;
     let ap = |epoch: usize, label: usize| {
@@ -251,7 +251,7 @@ fn rng(job: &Job, purpose: &str, indices: &[u64]) -> Rng {
     Rng::new(seed, purpose, indices)
 }
 
-/// Decisions of no network, on the rows and positives that there are.
+/// Made-up decisions, consistent with the rows and positives of the split.
 fn counts(job: &Job, truth: &LabelCounts, indices: [u64; 4]) -> Counts {
     let (rows, positives) = (truth.rows as u64, truth.positives[indices[3] as usize] as u64);
     let mut rng = rng(job, "counts", &indices);

@@ -15,10 +15,10 @@ use imbalance::shown;
 const BAR: &str = "{bar:24.cyan/dim} {pos}/{len} runs  {msg}";
 const LINE: &str = "  {msg}";
 
-/// The observer. The bar is taken away with it.
+/// The observer. Dropping it removes the bar.
 pub struct Bar {
     remarks: Remarks,
-    /// What each busy worker is on.
+    /// The current run of each busy worker.
     workers: BTreeMap<WorkerId, Work>,
     live: Option<LiveBar>,
 }
@@ -26,7 +26,7 @@ pub struct Bar {
 struct Work {
     /// The first of its runs.
     run: RunIndex,
-    /// Runs that it is on.
+    /// Number of its runs.
     runs: usize,
     line: ProgressBar,
 }
@@ -74,7 +74,7 @@ impl Bar {
         }
     }
 
-    /// What stands in a worker's line.
+    /// The text of a worker's line.
     fn line(&self, worker: WorkerId, words: &str) {
         if let Some(Work { run, runs, line }) = self.workers.get(&worker) {
             let name = if *runs > 1 { format!("{runs} runs at once") } else { self.remarks.name(*run).to_owned() };

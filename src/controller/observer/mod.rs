@@ -1,5 +1,5 @@
-//! Who hears what happens while a sweep runs: a live bar on a terminal, plain lines elsewhere, and whoever else is on the list. stderr
-//! only, and never an error: a closed stderr must not end a sweep.
+//! Observers of a running sweep: a live bar on a terminal, plain lines elsewhere, and others on the list. The standard ones write to
+//! stderr only and ignore its errors: a closed stderr must not end a sweep.
 
 mod bar;
 mod lines;
@@ -14,12 +14,12 @@ use super::progress::Voice;
 use super::vocabulary::{News, Tally};
 use protocol::Job;
 
-/// One listener. It is told everything in order, after it was stored and done.
+/// A listener. It gets all news in order, after they were stored and carried out.
 pub trait Observer {
     fn told(&mut self, news: &News, tally: &Tally);
 }
 
-/// What observers know of a run beside its number.
+/// What observers know about a run besides its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownRun {
     /// `3f2a9c01 focal(gamma=2) neg_over_pos class_aware seed 0`.
@@ -41,7 +41,7 @@ impl KnownRun {
     }
 }
 
-/// The observers that suit `voice`; with `verbose` they also tell of beginnings and epochs.
+/// The observers that suit `voice`; with `verbose` they also report beginnings and epochs.
 #[must_use]
 pub fn standard(voice: Voice, verbose: bool) -> Vec<Box<dyn Observer>> {
     match voice {
