@@ -1,4 +1,4 @@
-//! What was typed.
+//! Command-line arguments.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Flags every command has.
+/// Flags of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The results database; a run's files lie beside it in <DB without .db>.runs/
     #[arg(long, global = true, env = "SWEEP_DB", default_value = "sweep.db", value_name = "PATH")]
     pub db: PathBuf,
-    /// More words on stderr (-v, -vv)
+    /// More messages on stderr (-v, -vv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// No progress, only errors
@@ -28,7 +28,7 @@ pub struct Global {
     pub quiet: bool,
 }
 
-/// One short file each in `command/`.
+/// The commands, each in a file of `command/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train what the grid asks for and the database lacks, then show the leaderboard
@@ -58,7 +58,7 @@ pub enum Command {
     Worker(WorkerArgs),
 }
 
-/// Table for people, JSON for programs.
+/// Output formats: a table for people, JSON for programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     #[default]
@@ -76,13 +76,13 @@ pub struct SweepFileArgs {
     pub set: Vec<String>,
 }
 
-/// How workers are run.
+/// How runs are distributed to workers.
 #[derive(Clone, Debug, Args)]
 pub struct WorkersArgs {
     /// Devices to train on, instead of the file's `workers.devices`: cpu,cuda:0,...
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub devices: Vec<String>,
-    /// Workers a device, instead of the file's `workers.per_device`
+    /// Workers per device, instead of the file's `workers.per_device`
     #[arg(long, value_name = "N")]
     pub per_device: Option<usize>,
     /// How workers are started, instead of the file's `workers.launcher`
@@ -214,7 +214,7 @@ pub struct CompareArgs {
     /// Only this threshold policy (a number, max_f1, ...); 0.5 and max_f1 otherwise
     #[arg(long, value_name = "POLICY")]
     pub threshold: Option<String>,
-    /// Differences up to this mean nothing in practice
+    /// Differences up to this count as the same
     #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
     pub rope: f64,
     /// Resamples of the rows, for the intervals of two runs
@@ -229,10 +229,10 @@ pub struct ExplainArgs {
     /// Name, id or `latest`
     #[arg(default_value = "latest")]
     pub sweep: String,
-    /// Differences of AP up to this mean nothing in practice
+    /// Differences of AP up to this count as the same
     #[arg(long, default_value_t = 0.005, value_name = "SIZE")]
     pub rope_ap: f64,
-    /// Differences of F1 up to this mean nothing in practice
+    /// Differences of F1 up to this count as the same
     #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
     pub rope_f1: f64,
     /// Resamples of the rows, for intervals
@@ -268,7 +268,7 @@ pub struct ImportArgs {
     /// also those of every row, test included
     #[arg(long, value_name = "FILE")]
     pub scores: PathBuf,
-    /// CSV with an id, one 0/1 column a label in the order of the scores, and perhaps a column `split` (train, val, test)
+    /// CSV with an id, one 0/1 column per label in the order of the scores, and perhaps a column `split` (train, val, test)
     #[arg(long, value_name = "CSV")]
     pub labels: PathBuf,
     /// Test scores, where they are a file of their own
@@ -292,7 +292,7 @@ pub struct ImportArgs {
     /// Column of the CSV that says train, val or test, if not `split`
     #[arg(long, value_name = "COLUMN")]
     pub split_column: Option<String>,
-    /// Columns of the CSV that are no labels
+    /// Columns of the CSV that are not labels
     #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     pub ignore_columns: Vec<String>,
     #[arg(long, value_enum, default_value_t)]

@@ -73,7 +73,7 @@ fn runs(place: &Place, db: &str) -> Vec<PathBuf> {
     folders.filter(|folder| folder.join("model.safetensors").exists()).collect()
 }
 
-/// How often the logs of all runs say `words`.
+/// How often the logs of all runs contain `words`.
 fn said(place: &Place, words: &str) -> usize {
     let logs = runs(place, "sweep").into_iter().map(|run| fs::read_to_string(run.join("log.txt")).unwrap());
     logs.map(|log| log.matches(words).count()).sum()
@@ -134,7 +134,7 @@ fn features_are_computed_once_and_train_like_any_features() {
     }
 }
 
-/// Everything is killed while the features are being written: nothing half-written is taken for features, and no lock stays.
+/// Everything is killed while the features are being written: nothing half-written is used as features, and no lock stays.
 #[test]
 fn a_kill_while_features_are_computed_does_no_harm() {
     let place = Place::new(&file("one", "bce").replace(&format!("samples = {ROWS}"), "samples = 800"));

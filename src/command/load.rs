@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a sweep file at most.
+/// Most bytes of a sweep file.
 const MOST: u64 = 16 << 20;
 
 /// A sweep file as it was read.
 pub struct SweepFile {
     pub sweep: Sweep,
-    /// The file's path, absolute where the system can say so.
+    /// The file's path, absolute if it can be determined.
     pub path: PathBuf,
     /// The folder that the file's paths start from.
     pub base: PathBuf,
@@ -41,7 +41,7 @@ pub fn cache_folder(db: &Path) -> PathBuf {
 /// Reads a sweep file and the `--set` changes to it.
 ///
 /// # Errors
-/// A file that cannot be read, is not UTF-8, or is no sweep file.
+/// A file that cannot be read, is not UTF-8, or is not a valid sweep file.
 pub fn read(path: &Path, set: &[String]) -> Result<SweepFile, Error> {
     let shown = path.display().to_string();
     let mut bytes = Vec::new();
@@ -65,10 +65,10 @@ impl SweepFile {
     /// Prepares the data in the cache beside `db` and plans.
     ///
     /// # Errors
-    /// Data that cannot be used; weights that are not there.
+    /// Data that cannot be used; missing weights.
     pub fn plan(self, db: &Path, preparing: &Preparing) -> Result<PreparedSweep, Error> {
         let Self { sweep, path, base, text } = self;
-        // Weights first: a wrong path should not wait for a million images.
+        // Weights first: a wrong path is reported before a million images are decoded.
         let weights = weight_files(&sweep, &base, preparing)?;
         let facts = prepare(&sweep, &base, db, preparing)?;
         let plan = sweep.plan(&facts, &weights)?;

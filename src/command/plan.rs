@@ -1,4 +1,4 @@
-//! `sweep plan FILE`: what `run` would do, and what of it is done already.
+//! `sweep plan FILE`: what `run` would do, and which part is done already.
 
 use std::collections::BTreeMap;
 
@@ -19,30 +19,30 @@ use imbalance::threshold::Policy;
 use plan::{DataFacts, Fingerprint, Plan, RunName};
 use store::Reader;
 
-/// Rows of the table of strategies.
+/// Most rows of the table of strategies.
 const SHOWN: usize = 30;
 
 /// Shows a plan.
 ///
 /// # Errors
-/// As `sweep run`, before it trains.
+/// The errors of `sweep run` before it trains.
 pub async fn run(global: &cli::Global, args: &cli::PlanArgs) -> Result<(), Error> {
     let workers = cli::WorkersArgs { devices: Vec::new(), per_device: None, on: None, max_failures: None };
     show(global, &args.file, &workers, args.format).await
 }
 
-/// All that is said of a plan.
+/// The view of a plan.
 struct PlanView {
     plan: Plan,
     file: String,
     axes: Vec<(String, usize)>,
-    /// Of each run.
+    /// The state of each run.
     states: Vec<PlannedState>,
-    /// What looks like a mistake.
+    /// Warnings about what looks like a mistake.
     warnings: Vec<lint::Lint>,
-    /// Places for workers, or why there are none here.
+    /// Places for workers, or the reason why there are none on this machine.
     slots: Result<Vec<Place>, String>,
-    /// `None`: nothing is left to train.
+    /// `None` if nothing is left to train.
     estimate: Option<Result<Estimate, String>>,
 }
 
@@ -51,14 +51,14 @@ struct PlanView {
 enum PlannedState {
     ToTrain,
     Recorded,
-    /// For good: only `sweep resume --failed` tries it again.
+    /// Failed for good: only `sweep resume --failed` tries it again.
     Failed,
 }
 
-/// Plans a file and shows it, with what was typed about workers.
+/// Plans a file and shows the plan, with the workers of the command line.
 ///
 /// # Errors
-/// As [`run`].
+/// The errors of [`run`].
 pub async fn show(
     global: &cli::Global,
     file: &cli::SweepFileArgs,
@@ -68,7 +68,7 @@ pub async fn show(
     let typed = file.file.display().to_string();
     let file = load::read(&file.file, &file.set)?;
     let (axes, weights) = (file.sweep.axes(), file.sweep.pos_weights());
-    // A plan is made anywhere, also where the devices are not.
+    // A plan can be made on a machine without the devices.
     let slots = train::places(workers, &file.sweep.workers).map_err(|error| error.to_string());
     let loaded = {
         let preparing = Preparing::new(Voice::of(global.quiet));
@@ -105,7 +105,7 @@ pub async fn show(
     }
 }
 
-/// What can be seen to go wrong before anything trains.
+/// Warnings that are known before anything trains.
 fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
     let cases: Vec<explain::Case> = plan.runs.iter().map(explain::Case::planned).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
@@ -173,7 +173,7 @@ impl PlanView {
         format!("{}: {}\n\n{facts}\n{}", plan.name, self.file, self.strategies())
     }
 
-    /// A row a strategy: runs that differ in their seed only are one.
+    /// One row per strategy: runs that differ only in their seed share one.
     fn strategies(&self) -> String {
         let mut found: Vec<(RunName, Vec<u64>, usize)> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! `sweep status [SWEEP]`: how far a sweep is. Reads only.
+//! `sweep status [SWEEP]`: the progress of a sweep. Read-only.
 
 use serde::Serialize;
 
@@ -10,9 +10,9 @@ use crate::error::Error;
 use imbalance::shown::cut;
 use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
 
-/// Failed runs in the table.
+/// Most failed runs in the table.
 const SHOWN: usize = 20;
-/// Characters of the reason for a failure.
+/// Most characters of the reason for a failure.
 const WHY: usize = 400;
 
 /// The one JSON value of `status`.
@@ -20,17 +20,17 @@ const WHY: usize = 400;
 struct StatusView {
     sweep: SweepRow,
     runs: Status,
-    /// Runs that ended a second since the sweep was last begun; `None` before the first.
+    /// Runs that ended per second since the sweep was last begun; `None` before the first.
     runs_per_second: Option<f64>,
-    /// Until nothing is left, at that pace; `None` while nobody can tell.
+    /// Seconds until nothing is left, at that pace; `None` while that is unknown.
     seconds_left: Option<f64>,
-    /// Who works on the database, by its lock; `None`: nobody on this machine.
+    /// The process that holds the lock of the database; `None` if there is none on this machine.
     holder: Option<String>,
     running: Vec<BusyAttempt>,
     failures: Vec<FailedRun>,
 }
 
-/// An attempt under way, with the work without steps that its worker is at.
+/// An attempt under way, with its worker's current work without steps.
 #[derive(Serialize)]
 struct BusyAttempt {
     #[serde(flatten)]
@@ -38,10 +38,10 @@ struct BusyAttempt {
     doing: Option<String>,
 }
 
-/// Shows how far a sweep is.
+/// Shows the progress of a sweep.
 ///
 /// # Errors
-/// A database that cannot be read; a sweep that is not there.
+/// A database that cannot be read; a sweep that does not exist.
 pub async fn run(global: &cli::Global, args: &cli::StatusArgs) -> Result<(), Error> {
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;

@@ -1,4 +1,4 @@
-//! What `run` and `resume` have in common: train what is missing, keep how it ended, show what came out.
+//! The common part of `run` and `resume`: train what is missing, record how it ended, show the leaderboard.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,24 +19,24 @@ use archive::Archive;
 use plan::WorkersConfig;
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
-/// A worker that says nothing for so long hangs: a step, a test of one epoch and the loading of weights all take less.
+/// A worker that is silent for this long hangs: a step, evaluating an epoch and loading weights all take less.
 const HUNG_AFTER: Duration = Duration::from_secs(600);
-/// Another such time, in seconds (for tests of hanging workers).
+/// Environment variable with another such time, in seconds (for tests of hanging workers).
 const HUNG_VARIABLE: &str = "SWEEP_HUNG_SECONDS";
 
-/// Seconds that a made-up epoch takes; 0 by default.
+/// Environment variable with the seconds of a made-up epoch; 0 by default.
 const FAKE_EPOCH: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 
-/// What was typed about how to train.
+/// Options of training, from the command line.
 pub struct Orders<'a> {
     pub global: &'a cli::Global,
     pub workers: &'a cli::WorkersArgs,
     pub format: cli::Format,
-    /// Also try runs again that failed for good.
+    /// Also retry runs that failed for good.
     pub failed: bool,
 }
 
-/// A sweep that the database has, ready to be trained.
+/// A recorded sweep, ready to be trained.
 pub struct Ready {
     pub writer: Writer,
     pub archive: Archive,
@@ -81,7 +81,7 @@ pub fn places(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Vec<Pl
 /// The launcher and its places: the flags', else the file's.
 ///
 /// # Errors
-/// As [`places`].
+/// The errors of [`places`].
 pub fn chosen(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Chosen, Error> {
     let places = places(flags, config)?;
     // The file's `workers.launcher` has one value so far, and is checked where the file is read.
@@ -111,7 +111,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         let left = if todo > 0 { format!("{todo} to train on {words}") } else { "nothing to train".to_owned() };
         say(&format!("{title}: {}, {} recorded, {left}", counted(before.total as usize, "run"), before.succeeded));
     }
-    // Nobody asks for anything yet.
+    // No requests yet: the sender is dropped.
     let (_, requests) = controller::requests();
     let settings = Settings {
         launcher,
@@ -132,8 +132,8 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     let summary = match trained {
         Ok(summary) => summary,
         Err(error) => {
-            // The first error counts; whatever was recorded stays, and the next start marks the sweep as interrupted. That is not waited
-            // for: the error may be that nobody wants to wait any longer.
+            // The first error counts; what was recorded stays. The sweep is marked as interrupted if that takes less than a second (the
+            // error may be that the user has ended a wait for the database); otherwise the next start does it.
             let _ = timeout(Duration::from_secs(1), writer.set_sweep_state(sweep, "interrupted")).await;
             return Err(error);
         }
@@ -171,7 +171,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
 /// See [`Interrupts::end_at_once`].
 ///
 /// # Errors
-/// The system does not let the program listen to signals.
+/// Signal handlers cannot be installed.
 pub fn end_at_once() -> Result<AtOnce, Error> {
     Interrupts::end_at_once().map_err(deaf)
 }
@@ -180,7 +180,7 @@ fn deaf(error: std::io::Error) -> Error {
     Error::Unexpected(format!("cannot listen to signals: {error}"))
 }
 
-/// How the process ends.
+/// The error that decides the exit code, if there is one.
 fn ending(summary: &SweepSummary, left: i64, failed: i64, total: i64) -> Result<(), Error> {
     let failures = || Error::RunsFailed { failed: failed as usize, total: total as usize };
     match &summary.halt {
@@ -210,7 +210,7 @@ fn hung_after() -> Duration {
     seconds(HUNG_VARIABLE).unwrap_or(HUNG_AFTER)
 }
 
-/// A time that a variable of the environment sets, in seconds.
+/// A time in seconds from an environment variable.
 fn seconds(variable: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(std::env::var(variable).ok()?.parse().ok()?).ok()
 }

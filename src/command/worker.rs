@@ -6,7 +6,7 @@ use crate::error::Error;
 /// Serves orders until the last one.
 ///
 /// # Errors
-/// As [`train::worker::run`].
+/// The errors of [`train::worker::run`].
 #[cfg(feature = "worker")]
 pub fn run(args: WorkerArgs) -> Result<(), Error> {
     let WorkerArgs { device, threads, journal, name } = args;

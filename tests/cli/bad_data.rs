@@ -45,7 +45,7 @@ fn npy(values: &[f32], width: usize) -> Vec<u8> {
     bytes
 }
 
-/// The place with its CSV changed, as `run` finds it.
+/// The output of `run` with a changed CSV.
 fn with_csv(place: &Place, from: &str, to: &str) -> Said {
     let csv = std::fs::read_to_string(place.path("labels.csv")).unwrap();
     assert!(csv.contains(from), "{from}");
@@ -224,7 +224,7 @@ fn a_loss_that_is_no_number_fails_its_run_and_the_sweep_goes_on() {
     assert_eq!((&runs["trained"], &runs["failed"]), (&0.into(), &2.into()));
 }
 
-/// Numbers that overflow make every run of a bundle diverge, each by its own word: a heartbeat of NaN is one that can be read.
+/// Numbers that overflow make every run of a bundle diverge, each reported by the worker itself: heartbeats with NaN can be read.
 #[test]
 fn runs_that_diverge_together_say_so_at_once() {
     let place = Place::new(

@@ -203,7 +203,7 @@ impl<'a> Scores<'a> {
             let listed: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shown(name))).collect();
             let more = if names.len() > 12 { ", ..." } else { "" };
             return Err(self.wrong(format!(
-                "{} columns of scores, but {csv} has {} labels ({}{more}): they must agree; columns that are no labels belong in --ignore-columns",
+                "{} columns of scores, but {csv} has {} labels ({}{more}): they must agree; columns that are not labels belong in --ignore-columns",
                 self.matrix.width,
                 names.len(),
                 listed.join(", ")
@@ -373,7 +373,7 @@ mod tests {
         place.csv("labels.csv", "id,A,age\na,1,7\nb,0,70\n");
         place.fails(
             (None, None),
-            "labels.csv:2: column `age`: `7` must be 0 or 1 (columns that are no labels belong in `--ignore-columns`)",
+            "labels.csv:2: column `age`: `7` must be 0 or 1 (columns that are not labels belong in `--ignore-columns`)",
         );
         let split = Place::new(SPLIT, &[0.5; 6]);
         split.fails(

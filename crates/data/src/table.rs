@@ -161,7 +161,7 @@ pub fn read(file: &Path, columns: &Columns, called: Called) -> Result<Table, Dat
                     _ if value.eq_ignore_ascii_case("true") => table.labels.values.push(1),
                     _ => {
                         let ignored = called.option("ignore_columns");
-                        return wrong(name, value, &format!("0 or 1 (columns that are no labels belong in `{ignored}`)"));
+                        return wrong(name, value, &format!("0 or 1 (columns that are not labels belong in `{ignored}`)"));
                     }
                 },
             }
@@ -273,7 +273,7 @@ fn roles(names: &[&str], columns: &Columns, called: Called) -> Result<Vec<Role>,
     let labels = roles.iter().filter(|role| **role == Role::Label).count();
     if labels > MOST_LABELS {
         return Err(format!(
-            "{labels} label columns, and a data set may have {MOST_LABELS}: list columns that are no labels in `{}`",
+            "{labels} label columns, and a data set may have {MOST_LABELS}: list columns that are not labels in `{}`",
             called.option("ignore_columns")
         ));
     }
