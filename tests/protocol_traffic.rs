@@ -163,7 +163,7 @@ fn check(folder: &Path) {
             runs += check_order(&path, 3, 2);
         }
     }
-    // A bundle of two runs and `stop`; a rank and two evals an epoch on val, and at least once on test.
+    // A bundle of two runs and `stop`; a rank and two evals per epoch on val, and at least once on test.
     assert_eq!((ordered, runs), (2, 2));
     assert!(recorded >= 2 + 2 * (2 + 3 * 4 + 3), "only {recorded} records");
     // What the page says a run's folder holds.

@@ -69,7 +69,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
     if !computed.is_empty() {
         let archs = computed.into_iter().collect::<Vec<_>>().join(", ");
         basis.push(format!(
-            "the size of {archs} at {:.0} G multiply-adds a second a thread (an AMD EPYC core); the first recorded runs tell better",
+            "the size of {archs} at {:.0} G multiply-adds per second and thread (an AMD EPYC core); the first recorded runs tell better",
             MACS_A_SECOND / 1e9
         ));
     }
@@ -132,7 +132,7 @@ mod tests {
         let slots = [slot("cpu", 1), slot("cuda:0", 1)];
         let paces = [pace("cpu", 4.0), pace("cuda:0", 1.0)];
         let found = estimate(&plan(), &[0, 1], &slots, &paces).unwrap();
-        // 20 epochs: the CPU does 1/4 and the GPU 1 a second.
+        // 20 epochs: the CPU does 1/4 and the GPU 1 per second.
         assert!((found.seconds - 20.0 / 1.25).abs() < 1e-9, "{found:?}");
         assert!(found.basis.contains("30 epochs of linear recorded on this data on cpu"), "{found:?}");
         // One run is no faster for a second worker.

@@ -13,7 +13,7 @@ pub type RunIndex = usize;
 /// The limits of a sweep.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Tries a run gets (at least 1).
+    /// Attempts per run (at least 1).
     pub attempts: u32,
     /// A run's own time limit.
     pub timeout: Option<Duration>,

@@ -337,7 +337,7 @@ fn the_table_fits_and_escapes_only_on_request() {
         let text = render(&summary, Form::Table { style: false, width }).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
         assert!(!text.contains('\u{1b}') && !text.contains('\u{a0}'), "{text}");
-        assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "a line a row and the footnote: {text}");
+        assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "one line per row and the footnote: {text}");
     }
     let narrow = render(&summary, Form::Table { style: false, width: 92 }).unwrap();
     assert!(narrow.contains("\nprevalence 30.0%, mean over labels\n") && narrow.contains("predicted"), "{narrow}");

@@ -134,7 +134,7 @@ impl RunFolder {
         match seals.get(name) {
             Some(seal) if seal.fits(&bytes) => Ok(bytes),
             Some(_) => Err(damaged(&path, "is damaged: it is not what was written")),
-            None => Err(damaged(&path, "is none of the files that were written")),
+            None => Err(damaged(&path, "is not among the files that were written")),
         }
     }
 

@@ -66,7 +66,7 @@ fn facts(diagnosis: &Diagnosis) -> Facts {
     facts.add("CVIR", number(imbalance.cvir), words);
     let words = "how much rare and frequent labels share rows, from 0 to 1: resampling rows for the one also moves the other";
     facts.add("SCUMBLE", number(Some(*scumble)), words);
-    facts.add("cardinality", number(Some(*cardinality)), format!("labels a row; density {density:.3} = cardinality / labels"));
+    facts.add("cardinality", number(Some(*cardinality)), format!("labels per row; density {density:.3} = cardinality / labels"));
     let most = percent(labelsets.most_frequent as f64 / (*rows).max(1) as f64);
     let alone = thousands(labelsets.singletons);
     let words = format!("combinations of labels: {alone} on one row only, the most frequent on {most} of the rows");

@@ -43,7 +43,7 @@ pub fn cases(grid: &str) -> Vec<Case> {
     plan(grid).runs.iter().map(|run| Case { epoch: Some(0), ..Case::planned(run) }).collect()
 }
 
-/// Scores of 4,000 rows a split: `y ~ Bern(sigmoid(u))` with `u = 1.5 g + b`, the same rows for every run; `score(label, u, noise)`
+/// Scores of 4,000 rows per split: `y ~ Bern(sigmoid(u))` with `u = 1.5 g + b`, the same rows for every run; `score(label, u, noise)`
 /// is the score by a run with this `seed`, `noise` being a normal number of that run.
 pub fn evidence(seed: u64, score: impl Fn(usize, f64, f64) -> f64) -> Evidence {
     let split = |name: &str| {

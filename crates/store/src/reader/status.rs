@@ -123,7 +123,7 @@ impl Reader {
         self.told(rows)
     }
 
-    /// Seconds an epoch took, for each architecture, data set and device, over the 2,000 epochs recorded last.
+    /// Mean seconds of an epoch, for each architecture, data set and device, over the 2,000 epochs recorded last.
     ///
     /// # Errors
     /// See [`StoreError`].
