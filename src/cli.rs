@@ -1,4 +1,4 @@
-//! What was typed.
+//! Command-line arguments.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Flags every command has.
+/// Flags of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The results database; a run's files lie beside it in <DB without .db>.runs/
     #[arg(long, global = true, env = "SWEEP_DB", default_value = "sweep.db", value_name = "PATH")]
     pub db: PathBuf,
-    /// More words on stderr (-v, -vv)
+    /// More messages on stderr (-v, -vv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// No progress, only errors
@@ -28,37 +28,37 @@ pub struct Global {
     pub quiet: bool,
 }
 
-/// One short file each in `command/`.
+/// The commands, each in a file of `command/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train what the grid asks for and the database lacks, then show the leaderboard
-    Run(Run),
+    Run(RunArgs),
     /// What `run` would do: points, what was merged or dropped and why, runs, bundles, time
-    Plan(Plan),
+    Plan(PlanArgs),
     /// The data set before any training: splits, prevalences, imbalance, co-occurrence, weights
-    Data(Data),
+    Data(DataArgs),
     /// Finish an interrupted sweep from the database alone
-    Resume(Resume),
+    Resume(ResumeArgs),
     /// Queued, running, succeeded, failed, throughput, time left
-    Status(Status),
+    Status(StatusArgs),
     /// The comparison: which strategy wins, by how much
-    Report(Report),
+    Report(ReportArgs),
     /// Two runs, or groups of runs: paired differences, and how sure they are
-    Compare(Compare),
+    Compare(CompareArgs),
     /// Why: what each strategy changed against plain bce, what to choose, and what went wrong
-    Explain(Explain),
+    Explain(ExplainArgs),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
-    Show(Show),
+    Show(ShowArgs),
     /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
-    Import(Import),
+    Import(ImportArgs),
     /// Shell completions
-    Completions(Completions),
+    Completions(CompletionsArgs),
     /// A worker process; what launchers start
     #[command(hide = true)]
-    Worker(Worker),
+    Worker(WorkerArgs),
 }
 
-/// Table for people, JSON for programs.
+/// Output formats: a table for people, JSON for programs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     #[default]
@@ -68,7 +68,7 @@ pub enum Format {
 
 /// A sweep file and changes to it.
 #[derive(Clone, Debug, Args)]
-pub struct File {
+pub struct SweepFileArgs {
     /// The sweep file (TOML)
     pub file: PathBuf,
     /// Change a key of the file, e.g. --set train.epochs=2 (repeatable; values are TOML)
@@ -76,18 +76,18 @@ pub struct File {
     pub set: Vec<String>,
 }
 
-/// How workers are run.
+/// How runs are distributed to workers.
 #[derive(Clone, Debug, Args)]
-pub struct Workers {
+pub struct WorkersArgs {
     /// Devices to train on, instead of the file's `workers.devices`: cpu,cuda:0,...
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     pub devices: Vec<String>,
-    /// Workers a device, instead of the file's `workers.per_device`
+    /// Workers per device, instead of the file's `workers.per_device`
     #[arg(long, value_name = "N")]
     pub per_device: Option<usize>,
     /// How workers are started, instead of the file's `workers.launcher`
     #[arg(long, value_name = "LAUNCHER")]
-    pub on: Option<Launcher>,
+    pub on: Option<LauncherName>,
     /// Stop the sweep once this many runs have failed
     #[arg(long, value_name = "N")]
     pub max_failures: Option<usize>,
@@ -95,7 +95,7 @@ pub struct Workers {
 
 /// The launchers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Launcher {
+pub enum LauncherName {
     /// Processes on this machine
     #[default]
     Local,
@@ -105,11 +105,11 @@ pub enum Launcher {
 }
 
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct RunArgs {
     #[command(flatten)]
-    pub file: File,
+    pub file: SweepFileArgs,
     #[command(flatten)]
-    pub workers: Workers,
+    pub workers: WorkersArgs,
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
@@ -118,23 +118,23 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
-pub struct Plan {
+pub struct PlanArgs {
     #[command(flatten)]
-    pub file: File,
+    pub file: SweepFileArgs,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
 #[derive(Debug, Args)]
-pub struct Data {
+pub struct DataArgs {
     #[command(flatten)]
-    pub file: File,
+    pub file: SweepFileArgs,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
 #[derive(Debug, Args)]
-pub struct Resume {
+pub struct ResumeArgs {
     /// Name, id or `latest`
     #[arg(default_value = "latest")]
     pub sweep: String,
@@ -142,13 +142,13 @@ pub struct Resume {
     #[arg(long)]
     pub failed: bool,
     #[command(flatten)]
-    pub workers: Workers,
+    pub workers: WorkersArgs,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
 #[derive(Debug, Args)]
-pub struct Status {
+pub struct StatusArgs {
     /// Name, id or `latest`
     #[arg(default_value = "latest")]
     pub sweep: String,
@@ -157,7 +157,7 @@ pub struct Status {
 }
 
 #[derive(Debug, Args)]
-pub struct Report {
+pub struct ReportArgs {
     /// Name, id or `latest`
     #[arg(default_value = "latest")]
     pub sweep: String,
@@ -197,7 +197,7 @@ pub enum ReportFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct Compare {
+pub struct CompareArgs {
     /// Two runs (fingerprints, or the starts of them), or groups such as loss=bce loss=asl,sampler=shuffle; the others are compared
     /// with the first
     #[arg(required = true, num_args = 2.., value_name = "RUN|GROUP")]
@@ -214,7 +214,7 @@ pub struct Compare {
     /// Only this threshold policy (a number, max_f1, ...); 0.5 and max_f1 otherwise
     #[arg(long, value_name = "POLICY")]
     pub threshold: Option<String>,
-    /// Differences up to this mean nothing in practice
+    /// Differences up to this count as the same
     #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
     pub rope: f64,
     /// Resamples of the rows, for the intervals of two runs
@@ -225,14 +225,14 @@ pub struct Compare {
 }
 
 #[derive(Debug, Args)]
-pub struct Explain {
+pub struct ExplainArgs {
     /// Name, id or `latest`
     #[arg(default_value = "latest")]
     pub sweep: String,
-    /// Differences of AP up to this mean nothing in practice
+    /// Differences of AP up to this count as the same
     #[arg(long, default_value_t = 0.005, value_name = "SIZE")]
     pub rope_ap: f64,
-    /// Differences of F1 up to this mean nothing in practice
+    /// Differences of F1 up to this count as the same
     #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
     pub rope_f1: f64,
     /// Resamples of the rows, for intervals
@@ -255,7 +255,7 @@ pub enum ExplainFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct Show {
+pub struct ShowArgs {
     /// Fingerprint of a run, or the start of one
     pub run: String,
     #[arg(long, value_enum, default_value_t)]
@@ -263,12 +263,12 @@ pub struct Show {
 }
 
 #[derive(Debug, Args)]
-pub struct Import {
+pub struct ImportArgs {
     /// Validation scores, probabilities unless --logits: .npy or .safetensors, [rows, labels]. With a split column in the labels
     /// also those of every row, test included
     #[arg(long, value_name = "FILE")]
     pub scores: PathBuf,
-    /// CSV with an id, one 0/1 column a label in the order of the scores, and perhaps a column `split` (train, val, test)
+    /// CSV with an id, one 0/1 column per label in the order of the scores, and perhaps a column `split` (train, val, test)
     #[arg(long, value_name = "CSV")]
     pub labels: PathBuf,
     /// Test scores, where they are a file of their own
@@ -292,7 +292,7 @@ pub struct Import {
     /// Column of the CSV that says train, val or test, if not `split`
     #[arg(long, value_name = "COLUMN")]
     pub split_column: Option<String>,
-    /// Columns of the CSV that are no labels
+    /// Columns of the CSV that are not labels
     #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     pub ignore_columns: Vec<String>,
     #[arg(long, value_enum, default_value_t)]
@@ -300,12 +300,12 @@ pub struct Import {
 }
 
 #[derive(Debug, Args)]
-pub struct Completions {
+pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
 #[derive(Clone, Debug, Args)]
-pub struct Worker {
+pub struct WorkerArgs {
     /// `cpu` or `cuda:N`
     #[arg(long)]
     pub device: String,

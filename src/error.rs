@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What ends a command early. Each room has its own error; this is where they meet.
+/// What ends a command early. Each module has its own error; this type combines them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A wrong flag or argument.
@@ -27,7 +27,7 @@ pub enum Error {
     /// A file outside the database.
     #[error("{path}: {source}", path = .path.display())]
     Io { path: PathBuf, source: std::io::Error },
-    /// Kept scores that are there and cannot be read.
+    /// Kept scores that exist and cannot be read.
     #[error("the kept scores of run {run} cannot be read: {source}", run = .run.short())]
     KeptScores { run: plan::Fingerprint, source: std::io::Error },
     /// A database that was copied without the folders of its runs, or whose folders are not mounted.
@@ -58,7 +58,7 @@ pub enum Error {
     /// Stopped by the user; the sweep can be resumed.
     #[error("interrupted; `sweep resume` continues where it stopped")]
     Interrupted,
-    /// Anything the program did not foresee.
+    /// Anything else.
     #[error("{0}")]
     Unexpected(String),
 }
@@ -99,7 +99,7 @@ impl Error {
             Self::RunsFailed { .. } => 3,
             #[cfg(feature = "worker")]
             Self::Worker(error) => error.exit_code(),
-            // Between a worker and its controller only.
+            // Used between a worker and its controller only.
             Self::Journal(_) => 74,
             Self::Interrupted => 130,
         }

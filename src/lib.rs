@@ -1,6 +1,6 @@
 //! `sweep`: which imbalance strategy is best for my multi-label data, and why?
 //!
-//! The program over the crates of the house, in the direction the data goes (docs/architecture.md draws it):
+//! The program over the other crates of the workspace, in the direction of the data (see docs/architecture.md):
 //!
 //! | crate or module | owns |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | [`store`] | every SQL statement: one writer, read-only readers |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
 //! | [`report`] | load, summarise (pure), render |
-//! | [`cli`], [`command`] | what was typed; one short file per command |
+//! | [`cli`], [`command`] | arguments; one short file per command |
 //! | [`logs`], [`error`] | messages on stderr; the exit codes |
 
 #[cfg(not(target_os = "linux"))]

@@ -1,4 +1,4 @@
-//! Logs on stderr, as the program's own errors read.
+//! Logs on stderr, in the form of the program's own errors.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, Subscriber as Logs};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The crates of the house, whose words are ours.
+/// The crates of the workspace, whose messages are shown.
 const CRATES: [&str; 9] = ["sweep", "imbalance", "plan", "protocol", "data", "archive", "kernel", "train", "store"];
 
 /// Listens to warnings; to more from `verbose` 1 (information) and 2 (everything of ours), to errors only where `quiet`. `RUST_LOG` overrules.
@@ -25,7 +25,7 @@ pub fn listen(quiet: bool, verbose: u8) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let logs = Logs::builder().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr);
-    // Fails only where a subscriber is set already, which is then as good.
+    // Fails only where a subscriber is set already.
     let _ = tracing::subscriber::set_global_default(logs.log_internal_errors(false).event_format(Plain).finish());
 }
 

@@ -29,7 +29,7 @@ async fn ten_thousand_runs() {
     let clock = Instant::now();
     assert_eq!(writer.missing(sweep, false).await.unwrap().len(), 10_000);
     let listed = clock.elapsed();
-    // one ingest an epoch, as from a local worker
+    // one ingest per epoch, as from a local worker
     let mut blocks = Vec::new();
     let clock = Instant::now();
     for (at, run) in plan.runs.iter().enumerate() {
@@ -84,7 +84,7 @@ async fn ten_thousand_runs() {
     for (what, detailed) in [("report", 10), ("report with every label", usize::MAX)] {
         let clock = Instant::now();
         let named = reader.sweep(sweep).await.unwrap();
-        // a row a run: the most that a report can have
+        // one row per run: the most that a report can have
         let question = Question { detailed, group_by: vec!["loss".to_owned(), "seed".to_owned()], ..Question::default() };
         let summary = report::answer(&mut reader, named, &question).await.unwrap();
         let answered = clock.elapsed();

@@ -1,5 +1,5 @@
-//! kill -9 at any moment: nothing that was finished is lost, nothing is recorded twice, and a resumed sweep equals one that nobody
-//! disturbed, to the last bit. `SWEEP_CHAOS=10` kills ten times instead of three.
+//! kill -9 at any moment: nothing that was finished is lost, nothing is recorded twice, and a resumed sweep equals an
+//! undisturbed one to the last bit. `SWEEP_CHAOS=10` kills ten times instead of three.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -97,7 +97,7 @@ fn an_interrupted_sweep_is_resumed() {
     assert!(place.rows() == wanted, "the resumed sweep differs");
 }
 
-/// The number of workers and threads decides nothing.
+/// The number of workers and threads does not change results.
 #[test]
 fn any_number_of_workers_gives_the_same_rows() {
     let rows = |workers: &str| {

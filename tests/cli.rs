@@ -1,4 +1,4 @@
-//! The whole program, from the words that were typed to its exit code: one JSON value on stdout, everything else on stderr.
+//! The whole program, from its arguments to its exit code: one JSON value on stdout, everything else on stderr.
 //! Workers are fake ones, which record made-up results at once, except where a result matters.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -43,7 +43,7 @@ loss = "focal"
 pos_weight = "sqrt"
 "#;
 
-/// What a process said and how it ended.
+/// The output of a process and its exit code.
 struct Said {
     code: Option<i32>,
     out: String,
@@ -64,13 +64,13 @@ impl Said {
         said
     }
 
-    /// Ended well, with one JSON value on stdout.
+    /// Succeeded, with one JSON value on stdout.
     fn json(&self) -> Value {
         assert!(self.code.is_some_and(|code| code == 0 || code == 3 || code == 130), "{:?}: {}", self.code, self.err);
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }
 
-    /// Ended with this code, nothing on stdout, and one error that has all these words.
+    /// Failed with this code, nothing on stdout, and one error that contains all these texts.
     fn fails(&self, code: i32, words: &[&str]) {
         assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
         assert_eq!(self.out, "");

@@ -40,7 +40,7 @@ pos_weight = ["sqrt", "neg_over_pos", "inverse_share"]
 "#;
 const ROWS: u64 = 20_000;
 
-/// Trains on the latents of `signal` and puts every number beside its theory.
+/// Trains on the latents of `signal` and compares every number with theory.
 fn measured(signal: f64) -> (Truth, Vec<Pair>) {
     let place = Place::new(SWEEP);
     let rates: Vec<(String, f64)> = ["A", "B", "C", "D"].map(str::to_owned).into_iter().zip(RATES).collect();
@@ -62,7 +62,7 @@ fn measured(signal: f64) -> (Truth, Vec<Pair>) {
     (truth, pairs)
 }
 
-/// Four standard errors of a share of `rows` test rows, and what 10,000 train rows leave open about the model itself.
+/// Four standard errors of a share of `rows` test rows, and the error of a model that is trained on 10,000 rows.
 fn tolerance(share: f64, rows: f64) -> f64 {
     4.0 * (share * (1.0 - share) / rows).sqrt() + 0.02
 }

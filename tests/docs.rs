@@ -1,4 +1,4 @@
-//! The pages say what the program has: tables of docs/strategies.md and the registries, queries and their files, and every link and
+//! The pages agree with the program: tables of docs/strategies.md and the registries, queries and their files, and every link and
 //! citation leads to a file and a heading that exist.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -107,7 +107,7 @@ fn the_queries_on_the_page_are_those_of_the_files() {
     for entry in fs::read_dir(root().join("reports")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        // A file says in comments what it asks; the page does so in prose.
+        // A file explains its query in comments, the page in prose.
         let query = fs::read_to_string(&path).unwrap();
         let query: Vec<&str> = query.lines().skip_while(|line| line.starts_with("--") || line.is_empty()).collect();
         assert_eq!(shown.get(name).map(String::as_str), Some(query.join("\n").trim()), "docs/sql.md and reports/{name} differ");

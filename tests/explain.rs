@@ -1,5 +1,5 @@
-//! `sweep compare`, `sweep explain` and the warnings of `sweep plan`, on a small sweep that really trains: what is said agrees with
-//! what is recorded.
+//! `sweep compare`, `sweep explain` and the warnings of `sweep plan`, on a small sweep that really trains: their statements agree
+//! with what is recorded.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 

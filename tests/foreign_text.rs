@@ -1,4 +1,4 @@
-//! Foreign text on every screen: names with escape sequences, marks of direction and megabytes reach no terminal as they are.
+//! Foreign text on every screen: names with escape sequences, directional marks and megabytes never reach a terminal unchanged.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -9,7 +9,7 @@ use std::fs;
 use common::Place;
 use imbalance::shown::is_obeyed;
 
-/// Labels that paint, ring, turn a line around and compute.
+/// Labels with colours, a bell, a change of direction and a spreadsheet formula.
 const LABELS: [&str; 3] = ["\u{1b}[31mred\u{7}\u{9b}2J", "\u{202e}turned\u{2066}", "=1+1"];
 
 fn place() -> Place {
@@ -25,7 +25,7 @@ fn place() -> Place {
     place
 }
 
-/// What a command said; nothing in it is obeyed.
+/// The output of a command, without anything that a terminal would interpret.
 fn said(place: &Place, arguments: &[&str]) -> String {
     let output = place.run(arguments);
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -92,7 +92,7 @@ fn errors_are_short_and_obeyed_by_nobody() {
     assert!(said(&place, &["report", "\u{1b}[2J", "--db", "\u{9b}.db"]).contains("error: "));
 }
 
-/// Paths of images are foreign as well, and so is what a damaged picture says.
+/// Paths of images are foreign as well, and so are the errors of a damaged image.
 #[test]
 fn paths_of_images_are_shown_not_obeyed() {
     let place = Place::new("[data]\nkind = \"images\"\nroot = \".\"\nlabels = \"labels.csv\"\n");

@@ -73,7 +73,7 @@ fn runs(place: &Place, db: &str) -> Vec<PathBuf> {
     folders.filter(|folder| folder.join("model.safetensors").exists()).collect()
 }
 
-/// How often the logs of all runs say `words`.
+/// How often the logs of all runs contain `words`.
 fn said(place: &Place, words: &str) -> usize {
     let logs = runs(place, "sweep").into_iter().map(|run| fs::read_to_string(run.join("log.txt")).unwrap());
     logs.map(|log| log.matches(words).count()).sum()
@@ -86,7 +86,7 @@ fn export(place: &Place) -> PathBuf {
     let all: Vec<PathBuf> = folders.collect();
     assert_eq!(all.len(), 2, "pictures and features, and nothing else: {all:?}");
     let features = all.iter().find(|folder| meta(folder)["shape"]["features"]["width"] == 1280).unwrap();
-    let pictures = all.iter().find(|folder| *folder != features).unwrap();
+    let images = all.iter().find(|folder| *folder != features).unwrap();
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({ROWS}, 1280), }}");
     header.extend(std::iter::repeat_n(' ', 63 - (10 + header.len()) % 64));
     header.push('\n');
@@ -95,7 +95,7 @@ fn export(place: &Place) -> PathBuf {
     npy.extend(header.as_bytes());
     npy.extend(fs::read(features.join("inputs.bin")).unwrap());
     fs::write(place.path("x.npy"), npy).unwrap();
-    let split = fs::read(pictures.join("split-iterative-0-0.7-0.15-0.15.bin")).unwrap();
+    let split = fs::read(images.join("split-iterative-0-0.7-0.15-0.15.bin")).unwrap();
     let labels = fs::read(features.join("labels.bin")).unwrap();
     let rows = split.iter().zip(labels.chunks(2)).enumerate();
     let line = |(row, (split, labels)): (usize, (&u8, &[u8]))| {
@@ -134,7 +134,7 @@ fn features_are_computed_once_and_train_like_any_features() {
     }
 }
 
-/// Everything is killed while the features are being written: nothing half-written is taken for features, and no lock stays.
+/// Everything is killed while the features are being written: nothing half-written is used as features, and no lock stays.
 #[test]
 fn a_kill_while_features_are_computed_does_no_harm() {
     let place = Place::new(&file("one", "bce").replace(&format!("samples = {ROWS}"), "samples = 800"));

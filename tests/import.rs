@@ -1,4 +1,4 @@
-//! `sweep import` through the real program: scores that a run of ours has kept, imported, come to what that run came to, bit by bit.
+//! `sweep import` through the real program: the imported scores of a trained run give the results of that run, bit by bit.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -118,7 +118,7 @@ fn importing_twice_changes_nothing() {
         (Some(false), &first["run"], &first["sweep"]["id"])
     );
     assert_eq!(place.rows(), rows);
-    // The same scores by another way: one CSV that says which rows are whose. Then one more policy.
+    // The same scores in another form: one CSV with a split column. Then one more policy.
     let by_split = [
         "import",
         "--scores",
@@ -186,7 +186,7 @@ fn bad_imports_are_refused_before_anything_is_written() {
     assert_eq!(logits["new"].as_bool(), Some(true));
 }
 
-/// Without test scores val alone judges, and it is said; a run with test scores and one without are compared on val.
+/// Without test scores val alone judges, and the report says so; a run with test scores and one without are compared on val.
 #[test]
 fn without_test_scores_val_alone_is_compared_and_explained() {
     let (place, _, run) = trained();

@@ -1,4 +1,4 @@
-//! What results are made of is checked, and what is not ours is left alone: flipped bits, truncated files, links, FIFOs, devices.
+//! The inputs of results are checked, and foreign files are left alone: flipped bits, truncated files, links, FIFOs, devices.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -41,7 +41,7 @@ fn features() -> Place {
     place
 }
 
-/// The rows of the sweep that nobody disturbed.
+/// The rows of the undisturbed sweep.
 fn reference() -> Vec<String> {
     let place = features();
     place.succeed(&["run", "sweep.toml", "--quiet"]);
@@ -86,7 +86,7 @@ fn a_flipped_bit_in_prepared_data_is_mended_before_anything_trains() {
 /// Begun and interrupted before its first run is done; `change` is done to it then.
 fn interrupted(change: impl Fn(&Place)) -> Place {
     let place = features();
-    // A worker that never works: the sweep is recorded, its runs are not.
+    // A worker that does nothing: the sweep is recorded, its runs are not.
     let output = place.command(&["run", "sweep.toml", "--quiet"]).env("SWEEP_WORKER", "/bin/false").output().unwrap();
     assert_ne!(output.status.code(), Some(0));
     change(&place);
@@ -197,7 +197,7 @@ fn links_in_a_run_s_folder_are_never_followed() {
     assert!(place.rows() == wanted);
 }
 
-/// What never ends is not read, what nobody writes is not waited for.
+/// Endless files are not read, and FIFOs without a writer are not waited for.
 #[test]
 fn devices_and_fifos_are_refused_at_once() {
     let place = features();
@@ -224,7 +224,7 @@ fn devices_and_fifos_are_refused_at_once() {
     assert!(words(&place.run(&["plan", "large.toml"])).contains("has more than 16 MiB"));
 }
 
-/// Folders that killed processes were writing: what a living one holds stays, everything else goes with the next command.
+/// Folders that killed processes were writing: those of living processes stay, the others are removed by the next command.
 #[test]
 fn what_killed_processes_left_is_removed() {
     let place = features();

@@ -1,5 +1,5 @@
 //! A worker that lies: whatever it writes, it costs its attempts and nothing else. Afterwards a sound worker finishes the sweep with the
-//! rows of one that nobody disturbed, and no file has to be removed by hand.
+//! rows of an undisturbed one, and no file has to be removed by hand.
 
 #![cfg(feature = "worker")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -71,7 +71,7 @@ fn assert_same(place: &Place, name: &str) {
     assert!(rows == wanted, "{name}: {} rows, should be {}; {differ:#?}", rows.len(), wanted.len());
 }
 
-/// A sound worker finishes the sweep, and it equals one that nobody disturbed.
+/// A sound worker finishes the sweep, and it equals an undisturbed one.
 fn finished(place: &Place, way: &Way) {
     let output = place.run(&["resume", "--failed", "--quiet"]);
     assert!(output.status.success(), "{}: {}", way.name, words(&output));
@@ -85,7 +85,7 @@ fn finished(place: &Place, way: &Way) {
     assert_eq!((&status["sweep"]["state"], &status["runs"]["succeeded"]), (&"done".into(), &2.into()), "{}", way.name);
 }
 
-/// All workers lie, whenever they can: the sweep ends with the exit code and the words that it should, then a sound worker finishes.
+/// All workers lie, whenever they can: the sweep ends with the expected exit code and messages, then a sound worker finishes.
 fn each_way(part: usize) {
     let mut wrong = Vec::new();
     for way in WAYS.iter().skip(part).step_by(4) {
@@ -138,7 +138,7 @@ fn one_lie_is_forgotten() {
     }
 }
 
-/// A lie that nobody has read when the controller is killed harms no later sweep, of any file.
+/// A lie that is still unread when the controller is killed harms no later sweep, of any file.
 #[test]
 fn a_lie_that_is_left_over_harms_nobody() {
     for name in
@@ -155,7 +155,7 @@ fn a_lie_that_is_left_over_harms_nobody() {
     }
 }
 
-/// What lies among the journals and is none is left alone, and nobody waits for it.
+/// Files among the journals that are not journals are left alone and not waited for.
 #[test]
 fn strangers_among_the_journals_are_left_alone() {
     let place = Place::new(FILE);
@@ -175,7 +175,7 @@ fn strangers_among_the_journals_are_left_alone() {
     assert_eq!(std::fs::read_to_string(place.path("sweep.toml")).unwrap(), text.replace("\"sqrt\"", "\"log1p\""));
 }
 
-/// Without the folder of the journals nobody can hear the workers: the sweep says so at once.
+/// Without the folder of the journals the workers cannot be read: the sweep reports it at once.
 #[test]
 fn a_folder_that_vanishes_is_noticed() {
     let place = Place::new(&FILE.replace("epochs = 3", "epochs = 100000"));

@@ -1,4 +1,4 @@
-//! A database that the program recorded when its schema was of version 2, with the files of its runs: whoever opens it finds everything.
+//! A database that the program recorded when its schema was of version 2, with the files of its runs: everything in it can be used.
 
 #![cfg(feature = "worker")]
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
@@ -33,7 +33,7 @@ fn old() -> Place {
     place
 }
 
-/// Something about the database, as text.
+/// The result of a query, as text.
 fn ask(place: &Place, question: &'static str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -101,7 +101,7 @@ fn what_an_old_database_has_is_not_trained_again() {
     assert_eq!(ask(&place, "SELECT json_array(count(*)) FROM datasets"), "[1]");
 }
 
-/// Runs of another format are told apart, and none of them is trained by the rules of today.
+/// Runs of another format are told apart, and not trained by this version.
 #[test]
 fn other_formats_are_never_mixed_without_a_word() {
     let place = old();
@@ -139,7 +139,7 @@ fn strategies_that_are_not_known_any_more_are_reported_all_the_same() {
         said(&place, &["explain", "old"]);
         let run = ask(&place, "SELECT fingerprint FROM runs WHERE state = 'succeeded' LIMIT 1");
         said(&place, &["show", &run]);
-        // Whatever can be trained is; what cannot is told, and nothing panics.
+        // What can be trained is trained; the rest is reported, and nothing panics.
         let output = place.run(&["resume", "unfinished", "--db", "old.db"]);
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(matches!(output.status.code(), Some(0 | 1)), "{change_of}: {words}");

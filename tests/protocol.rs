@@ -219,7 +219,7 @@ labels = "y.csv"
 seed = [0, 9007199254740993]
 "#;
 
-/// The plan of a sweep file with the data prepared below `cache`, or with made-up facts where the data is not there.
+/// The plan of a sweep file with the data prepared below `cache`, or with made-up facts where the data is missing.
 fn plan(text: &str, cache: Option<&Path>) -> Plan {
     let sweep = plan::parse("test.toml", text, &[]).unwrap();
     let facts = sweep.data_configs().into_iter().map(|config| match cache {

@@ -1,5 +1,5 @@
-//! Real traffic: `sweep run` with workers that are listened to, and with a worker in another language. Both keep to docs/protocol.md
-//! and its schema, or these fail. (tests/protocol.rs checks the schema against the types.)
+//! Real traffic: `sweep run` with recorded workers, and with a worker in another language. Both must follow docs/protocol.md and its
+//! schema. (tests/protocol.rs checks the schema against the types.)
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -128,7 +128,7 @@ fn check_order(path: &Path, epochs: usize, policies: usize) -> usize {
     attempts.len()
 }
 
-/// Runs the sweep with `worker` listened to and returns the folder that holds the traffic and the database.
+/// Runs the sweep with `worker`, recording its traffic, and returns the folder that holds the traffic and the database.
 fn listened(worker: &Path) -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
@@ -163,7 +163,7 @@ fn check(folder: &Path) {
             runs += check_order(&path, 3, 2);
         }
     }
-    // A bundle of two runs and `stop`; a rank and two evals an epoch on val, and at least once on test.
+    // A bundle of two runs and `stop`; a rank and two evals per epoch on val, and at least once on test.
     assert_eq!((ordered, runs), (2, 2));
     assert!(recorded >= 2 + 2 * (2 + 3 * 4 + 3), "only {recorded} records");
     // What the page says a run's folder holds.
@@ -184,7 +184,7 @@ fn check(folder: &Path) {
     assert_eq!(folders, 2);
 }
 
-/// Our own worker.
+/// The program's own worker.
 #[test]
 #[cfg(feature = "worker")]
 fn our_worker_keeps_to_the_protocol() {

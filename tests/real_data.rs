@@ -1,4 +1,4 @@
-//! Real data sets, where they are (`../shared/data`; not part of the repository): every run, epoch, label and policy is recorded.
+//! Real data sets, if they are present (in `../shared/data`, outside of the repository): every run, epoch, label and policy is recorded.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, its helpers too")]
 

@@ -1,4 +1,4 @@
-//! A database whose recorded kinds and parameters this version does not know: whatever is in it, commands tell it and do not panic.
+//! A database whose recorded kinds and parameters this version does not know: commands report that and do not panic.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -91,7 +91,7 @@ fn recorded_values_that_nobody_knows_are_told_as_they_are() {
             assert_eq!(output.status.code(), Some(0), "{statement}\n{arguments:?}: {error}");
         }
     }
-    // What is nothing to train is said before anything is trained.
+    // Runs that cannot be trained are reported before anything is trained.
     std::fs::write(&db, &sound).unwrap();
     change(&db, "UPDATE runs SET state = 'queued', config = replace(config, '\"gamma\"', '\"focus\"')");
     let output = place.run(&["resume"]);

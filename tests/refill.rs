@@ -31,7 +31,7 @@ fn folders(runs: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// Every file of a folder and what is in it; logs and clocks aside.
+/// Every file of a folder with its content, without logs and clocks.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -51,7 +51,7 @@ fn results(place: &Place) -> BTreeSet<String> {
     place.rows().iter().map(|row| row.split(' ').filter(named).collect::<Vec<_>>().join(" ")).collect()
 }
 
-/// What a sweep comes to that had all policies from the beginning.
+/// The results of a sweep with all policies from the beginning.
 fn reference() -> BTreeSet<String> {
     let place = Place::new(SWEEP);
     place.succeed(&[&RUN[..], &MORE].concat());

@@ -45,7 +45,7 @@ struct Bed {
 }
 
 impl Bed {
-    /// Plans, begins, and lets the first `failing` runs fail; trains the rest with made-up results if `train`.
+    /// Plans and begins the sweep, and fails the first `failing` runs; trains the rest with made-up results if `train`.
     async fn new(failing: usize, train: bool) -> Self {
         let place = Place::new(SWEEP);
         let db = place.path("sweep.db");
@@ -117,7 +117,7 @@ fn keep(bed: &Bed, run: &Fingerprint) {
     }
 }
 
-/// Macro F1 of kept scores, as the textbook has it.
+/// Macro F1 of kept scores by its definition.
 fn macro_f1(scores: &[f32], truth: &[u8], threshold: f32) -> f64 {
     let label = |label: usize| {
         let cells = || scores.iter().zip(truth).skip(label).step_by(4).map(|(&score, &y)| (score >= threshold, y == 1));
@@ -333,7 +333,7 @@ fn queries() -> Vec<(String, String)> {
     found
 }
 
-/// Rows that a crashed or unfinished run has left are in no pasted query: not in means, counts of runs, or the best of anything.
+/// Rows of a crashed or unfinished run are in no query of docs/sql.md: not in means, counts of runs, or maxima.
 #[tokio::test]
 async fn pasted_queries_leave_runs_without_a_result_out() {
     use sqlx::{Column, Connection, Executor, Row};

@@ -1,5 +1,5 @@
 //! What a sweep survives: workers that die, signals to every process, a database that another program holds, files that may not grow,
-//! and long work that has nothing to say. Real processes, real signals.
+//! and long work without records. Real processes, real signals.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 

@@ -1,4 +1,4 @@
-//! The sweep files that come with the program: they plan, and `strategies.toml` leaves out no strategy.
+//! The sweep files that come with the program: they plan, and `strategies.toml` has every strategy.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -56,7 +56,7 @@ fn every_file_plans() {
     files.sort_unstable();
     assert!(files.len() >= 3, "{files:?}");
     for file in files {
-        // Fewer pictures: that there are enough of them is no question of the file's grammar.
+        // Fewer images: their number does not matter for the grammar of the file.
         assert!(!plan(&file, &["data.samples=500"]).runs.is_empty(), "{file}");
     }
 }

@@ -1,4 +1,4 @@
-//! The walls of the house are what each crate depends on (docs/architecture.md): this test reads them from `cargo tree`.
+//! Boundaries are the dependencies of each crate (docs/architecture.md): this test reads them from `cargo tree`.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 

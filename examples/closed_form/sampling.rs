@@ -13,7 +13,7 @@ use crate::moments;
 
 /// Simulated data sets.
 const SETS: u64 = 200;
-/// Val rows for each test row, the smaller of what latents.toml (0.2 to 0.3) and pictures.toml (0.15 to 0.25) have.
+/// Val rows for each test row, the smaller of what latents.toml (0.2 to 0.3) and images.toml (0.15 to 0.25) have.
 const VAL: f64 = 0.6;
 
 /// A label of one simulated data set, its true probabilities as scores.

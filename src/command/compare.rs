@@ -11,8 +11,8 @@ use store::Reader;
 /// Compares and prints.
 ///
 /// # Errors
-/// A wrong name; runs that cannot be paired; the database; scores that cannot be read.
-pub async fn run(global: &Global, args: &cli::Compare) -> Result<(), Error> {
+/// An unknown name; runs that cannot be paired; database errors; scores that cannot be read.
+pub async fn run(global: &Global, args: &cli::CompareArgs) -> Result<(), Error> {
     let ask = questions::compare(args)?;
     let mut reader = Reader::open(&global.db).await?;
     let comparison = compare(&mut reader, &ask).await?;

@@ -24,25 +24,25 @@ use plan::{DataConfig, DataFacts, Source};
 
 /// The one JSON value of `data`.
 #[derive(Serialize)]
-struct Seen {
+struct DataView {
     name: String,
-    /// One a data configuration of the grid.
+    /// One per data configuration of the grid.
     data: Vec<Set>,
 }
 
-/// All that is said of one data set.
+/// The view of one data set.
 #[derive(Serialize)]
 struct Set {
     config: DataConfig,
     labels: Vec<String>,
     input: InputShape,
     splits: Splits,
-    /// Of all rows.
+    /// Imbalance over all rows.
     diagnosis: Diagnosis,
     weights: Vec<Weights>,
     samplers: Vec<Drawing>,
     skipped: Vec<Skipped>,
-    /// Of `letters`: what the best possible scores reach.
+    /// For `letters`: the metrics of the best possible scores.
     limits: Option<Vec<Oracle>>,
 }
 
@@ -53,17 +53,17 @@ struct Splits {
     test: LabelCounts,
 }
 
-/// What one formula gives for the train split.
+/// The weights of one formula on the train split.
 #[derive(Serialize)]
 struct Weights {
     pos_weight: String,
-    /// One a label.
+    /// One per label.
     weights: Vec<f64>,
     /// 1 / (1 + weight): the probability that a score of 0.5 stands for once BCE is trained with the weight.
     half: Vec<f64>,
 }
 
-/// What one sampler would show in an epoch (the first one of seed 0).
+/// The draws of one sampler in an epoch (the first one of seed 0).
 #[derive(Serialize)]
 struct Drawing {
     sampler: String,
@@ -75,8 +75,8 @@ struct Drawing {
 ///
 /// # Errors
 /// A bad sweep file; data that cannot be used.
-pub fn run(global: &cli::Global, args: &cli::Data) -> Result<(), Error> {
-    let load::File { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
+pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
+    let load::SweepFile { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
     let facts = {
         let preparing = Preparing::new(Voice::of(global.quiet));
         load::prepare(&sweep, &base, &global.db, &preparing)?
@@ -85,7 +85,7 @@ pub fn run(global: &cli::Global, args: &cli::Data) -> Result<(), Error> {
     let typed = sweep.pos_weights();
     let samplers = (sweep.samplers(), sweep.batch_size());
     let sets = configs.into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &typed, &samplers));
-    let seen = Seen { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
+    let seen = DataView { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
     match args.format {
         cli::Format::Json => output::print_json(&seen),
         cli::Format::Table => {
@@ -139,8 +139,8 @@ impl Set {
     }
 }
 
-/// Every sampler of the registry that needs labels only, as it is without parameters, and every sampler of the grid. One that cannot
-/// be built for this data, `run` and `plan` refuse with its place in the file.
+/// Every sampler of the registry that needs labels only, with default parameters, and every sampler of the grid. One that cannot be
+/// built for this data is left out; `run` and `plan` refuse it with its place in the file.
 fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing> {
     let labels = data.labels().select(&data.split().train);
     let plain = sampler::REGISTRY.iter().filter(|entry| !entry.build.needs_features);
@@ -158,8 +158,8 @@ fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing>
     all.par_iter().filter_map(draw).collect()
 }
 
-/// Every formula of the registry with its defaults, and every other weight of the grid. What one cannot be on this data is left
-/// out: `run` and `plan` say why, with its place in the file.
+/// Every formula of the registry with its defaults, and every other weight of the grid. One that is undefined on this data is
+/// left out; `run` and `plan` say why, with its place in the file.
 fn weights(train: &LabelCounts, typed: &[PosWeight]) -> Vec<Weights> {
     let plain = |entry: &'static imbalance::Entry<pos_weight::Formula>| {
         let choice = imbalance::complete(entry, BTreeMap::new()).ok()?;

@@ -10,25 +10,25 @@ use plan::forward_macs;
 use plan::{Plan, PlannedRun};
 use store::Pace;
 
-/// Multiply-adds a second of one CPU thread in training, all included: 8.7 G (DenseNet-121 at 32 x 32) and 10.6 G (the `cnn` of
+/// Multiply-adds per second of one CPU thread in training, everything included: 8.7 G (DenseNet-121 at 32 x 32) and 10.6 G (the `cnn` of
 /// sweeps/letters.toml) on a busy AMD EPYC machine.
 const MACS_A_SECOND: f64 = 10e9;
-/// Seconds an epoch costs however small the network is: scores, checkpoint and records reach the disk (emotions, `linear`: 12 ms).
+/// Seconds of an epoch besides the network: scores, checkpoint and records reach the disk (emotions, `linear`: 12 ms).
 const EPOCH: f64 = 12e-3;
 /// Forward passes that a training step costs: forward, gradient of the inputs, gradient of the weights.
 const STEP: f64 = 3.0;
 
-/// A guess and what it rests on.
+/// An estimate and its basis.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     pub seconds: f64,
     pub basis: String,
 }
 
-/// Seconds until `runs` are trained on `slots`. The error says why nobody can tell.
+/// Seconds until `runs` are trained on `slots`. The error says why no estimate is possible.
 ///
 /// # Errors
-/// A device other than the CPU on which nothing like these runs was recorded.
+/// A device other than the CPU on which no similar run was recorded.
 pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) -> Result<Estimate, String> {
     let mut measured: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     let mut computed: BTreeSet<&str> = BTreeSet::new();
@@ -69,7 +69,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
     if !computed.is_empty() {
         let archs = computed.into_iter().collect::<Vec<_>>().join(", ");
         basis.push(format!(
-            "the size of {archs} at {:.0} G multiply-adds a second a thread (an AMD EPYC core); the first recorded runs tell better",
+            "the size of {archs} at {:.0} G multiply-adds per second and thread (an AMD EPYC core); the first recorded runs tell better",
             MACS_A_SECOND / 1e9
         ));
     }
@@ -102,7 +102,7 @@ mod tests {
     use imbalance::LabelCounts;
     use plan::{self, DataFacts};
 
-    /// Two runs (seeds 0 and 1) of 10 epochs of `linear` on 1,000 train and 200 val rows of 100,000 features: 10^5 x 3 labels a row.
+    /// Two runs (seeds 0 and 1) of 10 epochs of `linear` on 1,000 train and 200 val rows of 100,000 features: 10^5 x 3 labels per row.
     fn plan() -> Plan {
         let text = "model.arch = \"linear\"\ntrain.epochs = 10\ngrid.seed = [0, 1]\n\
                     [data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"y.csv\"\n";
@@ -132,7 +132,7 @@ mod tests {
         let slots = [slot("cpu", 1), slot("cuda:0", 1)];
         let paces = [pace("cpu", 4.0), pace("cuda:0", 1.0)];
         let found = estimate(&plan(), &[0, 1], &slots, &paces).unwrap();
-        // 20 epochs: the CPU does 1/4 and the GPU 1 a second.
+        // 20 epochs: the CPU does 1/4 and the GPU 1 per second.
         assert!((found.seconds - 20.0 / 1.25).abs() < 1e-9, "{found:?}");
         assert!(found.basis.contains("30 epochs of linear recorded on this data on cpu"), "{found:?}");
         // One run is no faster for a second worker.

@@ -11,8 +11,8 @@ use store::Reader;
 /// Explains and prints, or writes to `--output`.
 ///
 /// # Errors
-/// A number out of range; the database; scores that cannot be read; a file that cannot be written.
-pub async fn run(global: &Global, args: &cli::Explain) -> Result<(), Error> {
+/// A number out of range; database errors; scores that cannot be read; a file that cannot be written.
+pub async fn run(global: &Global, args: &cli::ExplainArgs) -> Result<(), Error> {
     let ask = questions::explain(args)?;
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;

@@ -23,17 +23,17 @@ use plan::{
 use protocol::{Evaluated, Event, SplitName};
 use store::{Reader, SweepRow, Writer};
 
-/// What every column says that nobody told us about.
+/// The value of columns that an import does not know.
 const UNKNOWN: &str = "imported";
-/// The recorded text of an import begins so: no sweep file does.
+/// The beginning of the recorded text of an import, which no sweep file has.
 const MARK: &str = "# sweep import ";
 
 /// The one JSON value of `import`.
 #[derive(Serialize)]
-struct Told {
+struct ImportView {
     sweep: SweepRow,
     run: Fingerprint,
-    /// `false`: the database had all of it.
+    /// `false`: everything was recorded already.
     new: bool,
     /// Rows of validation and test.
     rows: [usize; 2],
@@ -47,11 +47,11 @@ pub fn was_imported(sweep: &SweepRow) -> bool {
     sweep.text.starts_with(MARK)
 }
 
-/// Reads, checks, keeps and records the scores, and shows what they come to.
+/// Reads, checks, keeps and records the scores, and shows their leaderboard.
 ///
 /// # Errors
-/// Files that cannot be used, with the place of the first fault; a name or a policy that is none; the database.
-pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> {
+/// Files that cannot be used, with the place of the first fault; an invalid name or policy; database errors.
+pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Error> {
     if let Some(why) = plan::unusable_name(&args.name) {
         return Err(Error::Usage(format!("--name {why}")));
     }
@@ -96,7 +96,7 @@ pub async fn run(global: &cli::Global, args: &cli::Import) -> Result<(), Error> 
         cli::Format::Json => {
             let leaderboard = report::leaderboard_json(&global.db, sweep).await?;
             let sweep = Reader::open(&global.db).await?.sweep(sweep).await?;
-            output::print_json(&Told { sweep, run, new, rows, leaderboard })
+            output::print_json(&ImportView { sweep, run, new, rows, leaderboard })
         }
     }
 }
@@ -133,8 +133,8 @@ fn results(run: &Fingerprint, imported: &Imported, policies: &[Policy]) -> Resul
     Ok(events)
 }
 
-/// The plan of one run of one epoch. What is not known is called [`UNKNOWN`] or is 0.
-fn plan(args: &cli::Import, imported: &Imported, policies: Vec<Policy>) -> Plan {
+/// The plan of one run of one epoch. Unknown values are [`UNKNOWN`] or 0.
+fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> Plan {
     let facts = imported.facts();
     let source = Source::Imported {
         scores: absolute(&args.scores),
@@ -203,8 +203,8 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// What was typed, for the database.
-fn text(args: &cli::Import) -> String {
+/// The command line, for the database.
+fn text(args: &cli::ImportArgs) -> String {
     let mut words = vec![("--scores", Some(args.scores.display().to_string()))];
     words.push(("--labels", Some(args.labels.display().to_string())));
     words.push(("--test-scores", args.test_scores.as_ref().map(|path| path.display().to_string())));

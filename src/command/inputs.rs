@@ -1,5 +1,5 @@
-//! Before a sweep trains: the prepared data of its unfinished runs is there and every bit of it as it was written. What is missing or
-//! damaged is prepared again from the user's files, if these still give the same.
+//! Checks before a sweep trains that the prepared data of its unfinished runs exists and is undamaged to the last bit. What is missing
+//! or damaged is prepared again from the user's files, if these still give the same data.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -13,11 +13,11 @@ use imbalance::shown::shown;
 use plan::{Fingerprint, ModelConfig, Sweep};
 use store::{FailedForData, SweepId, Writer};
 
-/// Where prepared data comes from.
+/// The sources of prepared data.
 pub struct Origin<'a> {
-    /// The sweep file as it was read; an error where it cannot be understood any more.
+    /// The sweep file as it was read; an error where this version cannot parse it.
     pub sweep: Result<&'a Sweep, String>,
-    /// The file's path, for words.
+    /// The file's path, for messages.
     pub file: &'a str,
     /// The folder that the file's paths start from.
     pub base: &'a Path,
@@ -27,7 +27,7 @@ pub struct Origin<'a> {
 /// Checks the prepared `folders`, and prepares again what is missing or damaged.
 ///
 /// # Errors
-/// Data that is damaged and cannot be prepared again, with the way out; a folder that cannot be read.
+/// Damaged data that cannot be prepared again, with what to do; a folder that cannot be read.
 pub fn check(folders: &BTreeSet<PathBuf>, origin: &Origin<'_>, preparing: &Preparing) -> Result<(), Error> {
     let mut faults = Vec::new();
     for folder in folders {
@@ -83,10 +83,10 @@ pub fn weights<'a>(models: impl Iterator<Item = &'a ModelConfig>, preparing: &Pr
     Ok(())
 }
 
-/// Queues runs again that failed for their data or weights, where these were made, or put there, since.
+/// Queues runs again that failed because of their data or weights, if these are newer than the failure.
 ///
 /// # Errors
-/// The database.
+/// Database errors.
 pub async fn try_again(writer: &mut Writer, sweep: SweepId) -> Result<(), Error> {
     let mended: Vec<Fingerprint> =
         writer.failed_for_data(sweep).await?.into_iter().filter(is_mended).map(|failed| failed.run).collect();

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a sweep file at most.
+/// Most bytes of a sweep file.
 const MOST: u64 = 16 << 20;
 
 /// A sweep file as it was read.
-pub struct File {
+pub struct SweepFile {
     pub sweep: Sweep,
-    /// The file's path, absolute where the system can say so.
+    /// The file's path, absolute if it can be determined.
     pub path: PathBuf,
     /// The folder that the file's paths start from.
     pub base: PathBuf,
@@ -24,7 +24,7 @@ pub struct File {
 }
 
 /// A sweep file whose data is prepared.
-pub struct Loaded {
+pub struct PreparedSweep {
     pub sweep: Sweep,
     pub plan: Plan,
     pub path: PathBuf,
@@ -41,8 +41,8 @@ pub fn cache_folder(db: &Path) -> PathBuf {
 /// Reads a sweep file and the `--set` changes to it.
 ///
 /// # Errors
-/// A file that cannot be read, is not UTF-8, or is no sweep file.
-pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
+/// A file that cannot be read, is not UTF-8, or is not a valid sweep file.
+pub fn read(path: &Path, set: &[String]) -> Result<SweepFile, Error> {
     let shown = path.display().to_string();
     let mut bytes = Vec::new();
     let read = open_regular(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
@@ -58,21 +58,21 @@ pub fn read(path: &Path, set: &[String]) -> Result<File, Error> {
     let sweep = plan::parse(&shown, &text, set)?;
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    Ok(File { sweep, path, base, text: Recorded { text, changes: Some(set.to_vec()) } })
+    Ok(SweepFile { sweep, path, base, text: Recorded { text, changes: Some(set.to_vec()) } })
 }
 
-impl File {
+impl SweepFile {
     /// Prepares the data in the cache beside `db` and plans.
     ///
     /// # Errors
-    /// Data that cannot be used; weights that are not there.
-    pub fn plan(self, db: &Path, preparing: &Preparing) -> Result<Loaded, Error> {
+    /// Data that cannot be used; missing weights.
+    pub fn plan(self, db: &Path, preparing: &Preparing) -> Result<PreparedSweep, Error> {
         let Self { sweep, path, base, text } = self;
-        // Weights first: a wrong path should not wait for a million pictures.
+        // Weights first: a wrong path is reported before a million images are decoded.
         let weights = weight_files(&sweep, &base, preparing)?;
         let facts = prepare(&sweep, &base, db, preparing)?;
         let plan = sweep.plan(&facts, &weights)?;
-        Ok(Loaded { sweep, plan, path, base, text })
+        Ok(PreparedSweep { sweep, plan, path, base, text })
     }
 }
 

@@ -1,4 +1,4 @@
-//! One short file a command.
+//! One short file per command.
 
 mod compare;
 mod completions;
@@ -25,10 +25,10 @@ use std::future::Future;
 use crate::cli::{Cli, Command};
 use crate::error::Error;
 
-/// Does what was typed.
+/// Runs the command.
 ///
 /// # Errors
-/// Whatever ends the command early; [`Error::exit_code`] says how the process ends.
+/// Every error that ends the command early; [`Error::exit_code`] is the exit code of the process.
 pub fn run(cli: Cli) -> Result<(), Error> {
     let Cli { global, command } = cli;
     match command {
@@ -47,7 +47,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     }
 }
 
-/// Runs a command that waits: for processes, signals, the database.
+/// Runs an asynchronous command.
 fn wait(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(|error| Error::Unexpected(format!("cannot start the runtime: {error}")))?.block_on(command)

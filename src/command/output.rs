@@ -1,4 +1,4 @@
-//! What commands put on stdout: text, one JSON value, tables. A reader that leaves early (`| head`) is no error.
+//! Output on stdout: text, one JSON value, tables. A closed pipe (`| head`) is not an error.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
@@ -11,13 +11,13 @@ use crate::error::Error;
 use crate::report::wrap;
 use imbalance::shown;
 
-/// Columns of a terminal that tables are made for.
+/// Width that tables are made for.
 pub const WIDTH: usize = 100;
-/// Letters of a label's name in a table.
+/// Most characters of a label's name in a table.
 const NAME: usize = 26;
 
-/// Writes to stdout and flushes, with nothing in it that a terminal would obey but our own styles. A closed pipe ends quietly; a full
-/// disk does not.
+/// Writes to stdout and flushes. Control characters are escaped, except the program's own styles. A closed pipe is ignored; a full disk
+/// is an error.
 ///
 /// # Errors
 /// Stdout cannot be written.
@@ -43,13 +43,13 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Error> {
     raw(&(shown::json(&text).into_owned() + "\n"))
 }
 
-/// A table without borders: a rule below the header, two blanks between columns, `left` columns of words, then numbers.
-pub struct Grid {
+/// A table without borders: a rule below the header, two blanks between columns, `left` columns of text, then numbers.
+pub struct TextTable {
     table: Table,
     left: usize,
 }
 
-impl Grid {
+impl TextTable {
     /// An empty table with this header.
     #[must_use]
     pub fn new<S: AsRef<str>>(left: usize, header: impl IntoIterator<Item = S>) -> Self {
@@ -76,10 +76,10 @@ impl Grid {
     }
 }
 
-impl std::fmt::Display for Grid {
+impl std::fmt::Display for TextTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for line in self.table.lines() {
-            // Words begin where the text around the table does, and the rule ends where they end.
+            // Text starts at the margin of the text around the table, and the rule ends where the table does.
             let line = line.strip_prefix([' ', '─']).unwrap_or(&line);
             writeln!(f, "{}", line.strip_suffix('─').unwrap_or(line).trim_end())?;
         }
@@ -107,7 +107,7 @@ pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(
             end += 1;
         }
         let shown = start..end;
-        let mut grid = Grid::new(1, std::iter::once(corner).chain(columns[shown.clone()].iter().map(String::as_str)));
+        let mut grid = TextTable::new(1, std::iter::once(corner).chain(columns[shown.clone()].iter().map(String::as_str)));
         for (row, name) in rows.iter().enumerate() {
             grid.row(std::iter::once(name.clone()).chain(shown.clone().map(|column| cells(row, column))));
         }
@@ -120,14 +120,14 @@ pub fn matrix(corner: &str, rows: &[String], columns: &[String], cells: impl Fn(
     text
 }
 
-/// Lines of `name  number  words`, the words wrapped under themselves: what a command has to say before its tables.
+/// Lines of `name  number  text` with wrapped text, which commands print above their tables.
 #[derive(Default)]
 pub struct Facts {
     lines: Vec<[String; 3]>,
 }
 
 impl Facts {
-    /// Adds a line; an empty name continues the subject of the line before.
+    /// Adds a line; an empty name continues the line before.
     pub fn add(&mut self, name: &str, number: impl Into<String>, words: impl Into<String>) {
         let words = shown::escape(&words.into()).into_owned();
         self.lines.push([name.to_owned(), number.into(), words]);
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_table_has_no_borders_and_aligns_numbers_right() {
-        let mut grid = Grid::new(1, ["label", "n"]);
+        let mut grid = TextTable::new(1, ["label", "n"]);
         grid.row(["A", "5"]);
         grid.row(["a longer one", "1,234"]);
         assert_eq!(grid.to_string(), "label             n\n───────────────────\nA                 5\na longer one  1,234\n");

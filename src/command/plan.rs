@@ -1,4 +1,4 @@
-//! `sweep plan FILE`: what `run` would do, and what of it is done already.
+//! `sweep plan FILE`: what `run` would do, and which part is done already.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::estimate::{Estimate, estimate};
-use super::output::{self, Facts, Grid, counted, fit, thousands};
+use super::output::{self, Facts, TextTable, counted, fit, thousands};
 use super::preparing::Preparing;
 use super::{load, train};
 use crate::cli;
@@ -19,88 +19,93 @@ use imbalance::threshold::Policy;
 use plan::{DataFacts, Fingerprint, Plan, RunName};
 use store::Reader;
 
-/// Rows of the table of strategies.
+/// Most rows of the table of strategies.
 const SHOWN: usize = 30;
 
 /// Shows a plan.
 ///
 /// # Errors
-/// As `sweep run`, before it trains.
-pub async fn run(global: &cli::Global, args: &cli::Plan) -> Result<(), Error> {
-    let workers = cli::Workers { devices: Vec::new(), per_device: None, on: None, max_failures: None };
+/// The errors of `sweep run` before it trains.
+pub async fn run(global: &cli::Global, args: &cli::PlanArgs) -> Result<(), Error> {
+    let workers = cli::WorkersArgs { devices: Vec::new(), per_device: None, on: None, max_failures: None };
     show(global, &args.file, &workers, args.format).await
 }
 
-/// All that is said of a plan.
-struct Seen {
+/// The view of a plan.
+struct PlanView {
     plan: Plan,
     file: String,
     axes: Vec<(String, usize)>,
-    /// Of each run.
-    states: Vec<State>,
-    /// What looks like a mistake.
+    /// The state of each run.
+    states: Vec<PlannedState>,
+    /// Warnings about what looks like a mistake.
     warnings: Vec<lint::Lint>,
-    /// Places for workers, or why there are none here.
+    /// Places for workers, or the reason why there are none on this machine.
     slots: Result<Vec<Place>, String>,
-    /// `None`: nothing is left to train.
+    /// `None` if nothing is left to train.
     estimate: Option<Result<Estimate, String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum State {
+enum PlannedState {
     ToTrain,
     Recorded,
-    /// For good: only `sweep resume --failed` tries it again.
+    /// Failed for good: only `sweep resume --failed` tries it again.
     Failed,
 }
 
-/// Plans a file and shows it, with what was typed about workers.
+/// Plans a file and shows the plan, with the workers of the command line.
 ///
 /// # Errors
-/// As [`run`].
-pub async fn show(global: &cli::Global, file: &cli::File, workers: &cli::Workers, format: cli::Format) -> Result<(), Error> {
+/// The errors of [`run`].
+pub async fn show(
+    global: &cli::Global,
+    file: &cli::SweepFileArgs,
+    workers: &cli::WorkersArgs,
+    format: cli::Format,
+) -> Result<(), Error> {
     let typed = file.file.display().to_string();
     let file = load::read(&file.file, &file.set)?;
     let (axes, weights) = (file.sweep.axes(), file.sweep.pos_weights());
-    // A plan is made anywhere, also where the devices are not.
+    // A plan can be made on a machine without the devices.
     let slots = train::places(workers, &file.sweep.workers).map_err(|error| error.to_string());
     let loaded = {
         let preparing = Preparing::new(Voice::of(global.quiet));
         file.plan(&global.db, &preparing)?
     };
     let plan = loaded.plan;
-    let (mut states, mut paces) = (vec![State::ToTrain; plan.runs.len()], Vec::new());
+    let (mut states, mut paces) = (vec![PlannedState::ToTrain; plan.runs.len()], Vec::new());
     if global.db.exists() {
         let mut reader = Reader::open(&global.db).await?;
         let names: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
         let (recorded, failed) = (reader.recorded(&names).await?, reader.failed(&names).await?);
         for (state, (recorded, failed)) in states.iter_mut().zip(recorded.into_iter().zip(failed)) {
             *state = if recorded {
-                State::Recorded
+                PlannedState::Recorded
             } else if failed {
-                State::Failed
+                PlannedState::Failed
             } else {
-                State::ToTrain
+                PlannedState::ToTrain
             };
         }
         paces = reader.paces().await?;
     }
-    let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == State::ToTrain).collect();
+    let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == PlannedState::ToTrain).collect();
     let estimate = match &slots {
         _ if todo.is_empty() => None,
         Ok(slots) => Some(estimate(&plan, &todo, slots, &paces)),
         Err(why) => Some(Err(why.clone())),
     };
     let warnings = warnings(&plan, &weights);
-    let seen = Seen { plan, file: typed, axes, states, warnings, slots, estimate };
+    let seen = PlanView { plan, file: typed, axes, states, warnings, slots, estimate };
     match format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen.json()),
     }
 }
 
-/// What can be seen to go wrong before anything trains.
+/// Warnings that are known before anything trains.
 fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
     let cases: Vec<explain::Case> = plan.runs.iter().map(explain::Case::planned).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
@@ -108,8 +113,8 @@ fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
     lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
 }
 
-impl Seen {
-    fn count(&self, state: State) -> usize {
+impl PlanView {
+    fn count(&self, state: PlannedState) -> usize {
         self.states.iter().filter(|&&other| other == state).count()
     }
 
@@ -132,7 +137,8 @@ impl Seen {
         for (at, merged) in plan.merged.iter().enumerate() {
             facts.add(if at == 0 { "merged" } else { "" }, format!("-{}", thousands(merged.points)), &merged.reason);
         }
-        let (todo, recorded, failed) = (self.count(State::ToTrain), self.count(State::Recorded), self.count(State::Failed));
+        let (todo, recorded, failed) =
+            (self.count(PlannedState::ToTrain), self.count(PlannedState::Recorded), self.count(PlannedState::Failed));
         let mut states = vec![format!("{} to train", thousands(todo)), format!("{} recorded already", thousands(recorded))];
         if failed > 0 {
             states.push(format!("{} failed before (`sweep resume --failed` tries them again)", thousands(failed)));
@@ -167,7 +173,7 @@ impl Seen {
         format!("{}: {}\n\n{facts}\n{}", plan.name, self.file, self.strategies())
     }
 
-    /// A row a strategy: runs that differ in their seed only are one.
+    /// One row per strategy: runs that differ only in their seed share one.
     fn strategies(&self) -> String {
         let mut found: Vec<(RunName, Vec<u64>, usize)> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
@@ -180,11 +186,11 @@ impl Seen {
             });
             let (_, seeds, recorded) = &mut found[at];
             seeds.push(run.name.seed);
-            *recorded += usize::from(*state == State::Recorded);
+            *recorded += usize::from(*state == PlannedState::Recorded);
         }
         let other = found.iter().any(|(name, ..)| !name.params.is_empty());
         let header = ["loss", "pos_weight", "gamma", "sampler", "seeds", "recorded"].into_iter();
-        let mut grid = Grid::new(7, header.chain(other.then_some("other axes")));
+        let mut grid = TextTable::new(7, header.chain(other.then_some("other axes")));
         for (name, seeds, recorded) in found.iter().take(SHOWN) {
             let gamma = name.gamma.map_or_else(String::new, |gamma| gamma.to_string());
             let params: Vec<String> = name.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -218,9 +224,9 @@ impl Seen {
             "points": plan.points.len(),
             "merged": plan.merged,
             "distinct": plan.runs.len(),
-            "to_train": self.count(State::ToTrain),
-            "recorded": self.count(State::Recorded),
-            "failed": self.count(State::Failed),
+            "to_train": self.count(PlannedState::ToTrain),
+            "recorded": self.count(PlannedState::Recorded),
+            "failed": self.count(PlannedState::Failed),
             "bundles": plan.bundles.len(),
             "policies": plan.policies,
             "data": plan.data.iter().map(|(config, facts)| json!({ "config": config, "facts": facts })).collect::<Vec<_>>(),

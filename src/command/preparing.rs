@@ -1,4 +1,4 @@
-//! What the user hears while data is prepared: a bar on a terminal, a line now and then elsewhere, nothing where it is quick.
+//! Progress while data is prepared: a bar on a terminal, occasional lines elsewhere, nothing where it is quick.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use super::output::thousands;
 use crate::controller::progress::{Voice, say};
 use plan::{DataConfig, Source};
 
-/// Work that takes less is not worth a word.
+/// Shorter work is not reported.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// Between two plain lines.
+/// Interval between two plain lines.
 const PACE: Duration = Duration::from_secs(5);
 
-/// The teller; threads that decode call it at once.
+/// Reports progress; called from all decoding threads.
 pub struct Preparing {
     voice: Voice,
     start: Instant,
-    told: Mutex<Told>,
+    told: Mutex<Progress>,
 }
 
 #[derive(Default)]
-struct Told {
+struct Progress {
     line: Option<Instant>,
     bar: Option<ProgressBar>,
 }
@@ -44,7 +44,7 @@ impl Preparing {
         self.say(doing, done, total);
     }
 
-    /// `done` of `total` rows of prepared data are found to be as they were written.
+    /// `done` of `total` rows of prepared data are checked.
     pub fn checking(&self, done: usize, total: usize) {
         self.say("checking the prepared data", done, total);
     }

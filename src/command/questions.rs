@@ -1,5 +1,5 @@
-//! From flags to questions: what `report`, `compare` and `explain` are asked, as checked values. A wrong name is an error with the
-//! allowed ones and the nearest; the rooms below know nothing of flags.
+//! From flags to options of `report`, `compare` and `explain`, as checked values. An unknown name is an error with the allowed ones
+//! and the nearest. The modules below do not know the flags.
 
 use crate::cli;
 use crate::error::Error;
@@ -13,11 +13,11 @@ use store::{At, METRICS};
 /// Metrics that are compared unless one is named: ranking first, then decisions.
 const USUAL: [&str; 3] = ["macro_ap", "macro_f1", "micro_f1"];
 
-/// What `sweep report` is asked; `detailed` is left to the caller.
+/// The question of `sweep report`; `detailed` is left to the caller.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown name or a number out of range.
-pub fn report(args: &cli::Report) -> Result<Question, Error> {
+pub fn report(args: &cli::ReportArgs) -> Result<Question, Error> {
     if args.top == Some(0) {
         return Err(Error::Usage("--top must be at least 1".to_owned()));
     }
@@ -25,7 +25,7 @@ pub fn report(args: &cli::Report) -> Result<Question, Error> {
         metric: metric(&args.metric)?,
         metrics: match args.format {
             cli::ReportFormat::Json => &METRICS,
-            // Read for ten thousands of evaluations, the others cost half a second that nobody sees.
+            // For tens of thousands of evaluations, reading the others costs half a second without being shown.
             _ => &["macro_ap"],
         },
         split: split(&args.split)?,
@@ -43,12 +43,12 @@ pub fn report(args: &cli::Report) -> Result<Question, Error> {
     })
 }
 
-/// What `sweep compare` is asked.
+/// The options of `sweep compare`.
 ///
 /// # Errors
 /// [`Error::Usage`]: runs and groups mixed, more than two runs, an unknown name, a number out of range.
-pub fn compare(args: &cli::Compare) -> Result<compare::Ask, Error> {
-    Ok(compare::Ask {
+pub fn compare(args: &cli::CompareArgs) -> Result<compare::CompareOptions, Error> {
+    Ok(compare::CompareOptions {
         subject: Subject::read(&args.what)?,
         sweep: args.sweep.clone(),
         metrics: match &args.metric {
@@ -69,13 +69,13 @@ pub fn compare(args: &cli::Compare) -> Result<compare::Ask, Error> {
     })
 }
 
-/// What `sweep explain` is asked.
+/// The options of `sweep explain`.
 ///
 /// # Errors
 /// [`Error::Usage`] for a number out of range.
-pub fn explain(args: &cli::Explain) -> Result<explain::Ask, Error> {
+pub fn explain(args: &cli::ExplainArgs) -> Result<explain::ExplainOptions, Error> {
     let rope = Rope { ap: rope("--rope-ap", args.rope_ap)?, f1: rope("--rope-f1", args.rope_f1)? };
-    Ok(explain::Ask { rope, replicates: replicates(args.replicates)? })
+    Ok(explain::ExplainOptions { rope, replicates: replicates(args.replicates)? })
 }
 
 fn metric(typed: &str) -> Result<&'static str, Error> {
@@ -132,7 +132,7 @@ mod tests {
         told(report(&args))
     }
 
-    fn asked_compare(flags: &str) -> Result<compare::Ask, String> {
+    fn asked_compare(flags: &str) -> Result<compare::CompareOptions, String> {
         let cli::Command::Compare(args) = arguments("compare", flags) else { panic!() };
         told(compare(&args))
     }

@@ -10,16 +10,16 @@ use crate::error::Error;
 use crate::report::{self, Form, Question, Summary};
 use store::{Reader, SweepId};
 
-/// Rows whose labels are shown unless `--top` says how many.
+/// Rows whose labels are shown without `--top`.
 const DETAILED: usize = 10;
 /// Rows that `sweep run` shows when it has finished.
 const AFTER_RUN: usize = 10;
 
-/// Answers and prints, or writes to `--output`.
+/// Prints the report, or writes it to `--output`.
 ///
 /// # Errors
-/// A wrong name; the database; a file that cannot be written.
-pub async fn run(global: &Global, args: &cli::Report) -> Result<(), Error> {
+/// An unknown name; database errors; a file that cannot be written.
+pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
     let mut question = questions::report(args)?;
     if matches!(args.format, ReportFormat::Table | ReportFormat::Markdown) {
         question.detailed = question.top.unwrap_or(DETAILED);
@@ -43,7 +43,7 @@ pub async fn run(global: &Global, args: &cli::Report) -> Result<(), Error> {
 /// The leaderboard as `sweep run` and `sweep resume` show it when they have finished: the best rows, and where to look next.
 ///
 /// # Errors
-/// The database; a stdout that cannot be written.
+/// Database errors; a stdout that cannot be written.
 pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Result<(), Error> {
     if format == Format::Json {
         return print(&format!("{:#}\n", leaderboard_json(db, sweep).await?));
@@ -56,7 +56,7 @@ pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Resul
 /// The same leaderboard as the value that `sweep report --top 10 --format json` prints.
 ///
 /// # Errors
-/// The database.
+/// Database errors.
 pub async fn leaderboard_json(db: &Path, sweep: SweepId) -> Result<serde_json::Value, Error> {
     let summary = leaderboard(db, sweep, AFTER_RUN).await?;
     serde_json::to_value(summary).map_err(|error| Error::Unexpected(error.to_string()))
@@ -69,7 +69,7 @@ async fn leaderboard(db: &Path, sweep: SweepId, detailed: usize) -> Result<Summa
     report::answer(&mut reader, sweep, &question).await
 }
 
-/// Commands that tell more, ready to be pasted.
+/// Commands that show more, ready to be pasted.
 fn next_steps(db: &Path, summary: &Summary) -> String {
     let db = db.display().to_string();
     let flag = if db == "sweep.db" { String::new() } else { format!(" --db {}", quoted(&db)) };
@@ -89,19 +89,19 @@ fn next_steps(db: &Path, summary: &Summary) -> String {
     lines.iter().map(|(command, what)| format!("  {command:<width$}  # {what}\n")).collect()
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || "._-/+:@%".contains(letter));
     if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// Columns for the stdout at hand: a terminal's own, 120 where there is none.
+/// Width of stdout: a terminal's own, 120 where there is none.
 pub(super) fn width(to_stdout: bool) -> u16 {
     let terminal = to_stdout && std::io::stdout().is_terminal();
     comfy_table::Table::new().width().filter(|_| terminal).map_or(120, |width| width.max(80))
 }
 
-/// A table for the stdout at hand: bold text on a terminal that wants it, else plain.
+/// A table for stdout: with bold text on a terminal that supports it, plain otherwise.
 pub(super) fn table(to_stdout: bool) -> Form {
     let terminal = to_stdout && std::io::stdout().is_terminal();
     Form::Table { style: terminal && styled(), width: width(to_stdout) }
@@ -113,7 +113,8 @@ pub(super) fn styled() -> bool {
     !off && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Beside, then renamed: nobody ever sees half a report. What is no regular file (`/dev/stderr`) is written as it is.
+/// Writes a temporary file and renames it, so that the report is never seen half-written. Anything but a regular file
+/// (`/dev/stderr`) is written directly.
 pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return std::fs::write(path, text);

@@ -18,10 +18,10 @@ use store::{Reader, Writer};
 /// Trains what a recorded sweep still lacks.
 ///
 /// # Errors
-/// See [`Error`]; prepared data that is gone or damaged and cannot be prepared again is named, with the way out.
-pub async fn run(global: &cli::Global, args: &cli::Resume) -> Result<(), Error> {
+/// See [`Error`]; prepared data that is missing or damaged and cannot be prepared again is named, with what to do.
+pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Error> {
     if !global.db.exists() {
-        // Its error says how to make one; the writer would simply do so.
+        // The reader first: its error says how to make a database, whereas the writer would create an empty one.
         Reader::open(&global.db).await?;
     }
     let at_once = train::end_at_once()?;

@@ -15,14 +15,14 @@ use store::Writer;
 ///
 /// # Errors
 /// See [`Error`]: nothing is trained unless file, devices, database and data are good.
-pub async fn run(global: &cli::Global, args: &cli::Run) -> Result<(), Error> {
+pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error> {
     if args.dry_run {
         return plan::show(global, &args.file, &args.workers, args.format).await;
     }
     let file = load::read(&args.file.file, &args.file.set)?;
     let config = file.sweep.workers.clone();
     let launcher = train::chosen(&args.workers, &config)?;
-    // The database first: a folder that cannot be written, or another sweep, should not be found after an hour of decoding.
+    // The database first: a folder that cannot be written, or another sweep, is reported before an hour of decoding.
     let at_once = train::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
     let archive = Archive::beside(&global.db).map_err(Error::file)?;

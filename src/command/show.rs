@@ -12,8 +12,8 @@ use store::Reader;
 /// Prints the run that `args` names.
 ///
 /// # Errors
-/// No run or more than one of that name; the database.
-pub async fn run(global: &Global, args: &cli::Show) -> Result<(), Error> {
+/// No run or more than one matches; database errors.
+pub async fn run(global: &Global, args: &cli::ShowArgs) -> Result<(), Error> {
     let mut reader = Reader::open(&global.db).await?;
     let shown = report::show(&mut reader, &args.run).await?;
     match args.format {

@@ -1,8 +1,8 @@
-//! `sweep status [SWEEP]`: how far a sweep is. Reads only.
+//! `sweep status [SWEEP]`: the progress of a sweep. Read-only.
 
 use serde::Serialize;
 
-use super::output::{self, Facts, Grid, counted, fit};
+use super::output::{self, Facts, TextTable, counted, fit};
 use crate::cli;
 use crate::controller::doing;
 use crate::controller::progress::span;
@@ -10,44 +10,44 @@ use crate::error::Error;
 use imbalance::shown::cut;
 use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
 
-/// Failed runs in the table.
+/// Most failed runs in the table.
 const SHOWN: usize = 20;
-/// Characters of the reason for a failure.
+/// Most characters of the reason for a failure.
 const WHY: usize = 400;
 
 /// The one JSON value of `status`.
 #[derive(Serialize)]
-struct Seen {
+struct StatusView {
     sweep: SweepRow,
     runs: Status,
-    /// Runs that ended a second since the sweep was last begun; `None` before the first.
+    /// Runs that ended per second since the sweep was last begun; `None` before the first.
     runs_per_second: Option<f64>,
-    /// Until nothing is left, at that pace; `None` while nobody can tell.
+    /// Seconds until nothing is left, at that pace; `None` while that is unknown.
     seconds_left: Option<f64>,
-    /// Who works on the database, by its lock; `None`: nobody on this machine.
+    /// The process that holds the lock of the database; `None` if there is none on this machine.
     holder: Option<String>,
-    running: Vec<Busy>,
+    running: Vec<BusyAttempt>,
     failures: Vec<FailedRun>,
 }
 
-/// An attempt under way, with the work without steps that its worker is at.
+/// An attempt under way, with its worker's current work without steps.
 #[derive(Serialize)]
-struct Busy {
+struct BusyAttempt {
     #[serde(flatten)]
     attempt: RunningAttempt,
     doing: Option<String>,
 }
 
-/// Shows how far a sweep is.
+/// Shows the progress of a sweep.
 ///
 /// # Errors
-/// A database that cannot be read; a sweep that is not there.
-pub async fn run(global: &cli::Global, args: &cli::Status) -> Result<(), Error> {
+/// A database that cannot be read; a sweep that does not exist.
+pub async fn run(global: &cli::Global, args: &cli::StatusArgs) -> Result<(), Error> {
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
     let runs = reader.status(sweep.id).await?;
     let mut doing = doing::of_all(&global.db);
-    let busy = |attempt: RunningAttempt| Busy { doing: doing.remove(attempt.run.as_str()), attempt };
+    let busy = |attempt: RunningAttempt| BusyAttempt { doing: doing.remove(attempt.run.as_str()), attempt };
     let running = reader.running(sweep.id).await?.into_iter().map(busy).collect();
     let failures = reader.failures(sweep.id).await?;
     let holder = store::holder(&global.db);
@@ -56,14 +56,14 @@ pub async fn run(global: &cli::Global, args: &cli::Status) -> Result<(), Error> 
     let runs_per_second = (ended > 0.0).then(|| ended / (until - sweep.begun_at).max(1e-3));
     let left = (runs.queued + runs.running) as f64;
     let seconds_left = runs_per_second.filter(|_| sweep.state == "running").map(|pace| left / pace);
-    let seen = Seen { sweep, runs, runs_per_second, seconds_left, holder, running, failures };
+    let seen = StatusView { sweep, runs, runs_per_second, seconds_left, holder, running, failures };
     match args.format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen),
     }
 }
 
-impl Seen {
+impl StatusView {
     fn text(&self) -> String {
         let Self { sweep, runs, .. } = self;
         let mut facts = Facts::default();
@@ -86,7 +86,7 @@ impl Seen {
         let mut text = format!("{}: {}\n\n{facts}", sweep.title, sweep.file);
         if !self.running.is_empty() {
             text.push_str(&format!("\n{}", self.busy()));
-            for Busy { attempt, doing } in &self.running {
+            for BusyAttempt { attempt, doing } in &self.running {
                 if let Some(doing) = doing {
                     text.push_str(&format!("{}: {doing}\n", short(&attempt.run)));
                 }
@@ -108,9 +108,9 @@ impl Seen {
         }
     }
 
-    fn busy(&self) -> Grid {
-        let mut grid = Grid::new(2, ["running", "device", "attempt", "epochs", "rows/s", "since"]);
-        for Busy { attempt: busy, .. } in &self.running {
+    fn busy(&self) -> TextTable {
+        let mut grid = TextTable::new(2, ["running", "device", "attempt", "epochs", "rows/s", "since"]);
+        for BusyAttempt { attempt: busy, .. } in &self.running {
             let RunningAttempt { run, attempt, device, started_at, epochs_done, epochs, images_per_s } = busy;
             let speed = images_per_s.map_or_else(String::new, |speed| format!("{speed:.0}"));
             let (epochs, since) = (format!("{epochs_done} of {epochs}"), span(now() - started_at));
@@ -120,7 +120,7 @@ impl Seen {
     }
 
     fn failed(&self) -> String {
-        let mut grid = Grid::new(5, ["failed", "strategy", "seed", "outcome", "why"]);
+        let mut grid = TextTable::new(5, ["failed", "strategy", "seed", "outcome", "why"]);
         for FailedRun { run, loss, pos_weight, sampler, seed, outcome, why, attempts, .. } in self.failures.iter().take(SHOWN) {
             let why = cut(why.lines().next().unwrap_or_default(), WHY);
             let tries = if *attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };

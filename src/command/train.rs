@@ -1,4 +1,4 @@
-//! What `run` and `resume` have in common: train what is missing, keep how it ended, show what came out.
+//! The common part of `run` and `resume`: train what is missing, record how it ended, show the leaderboard.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use super::report;
 use crate::cli;
 use crate::controller::observer;
 use crate::controller::progress::{Voice, say, span};
-use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, Summary};
+use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, SweepSummary};
 use crate::error::Error;
 use crate::launcher::{self, Chosen, Place};
 use archive::Archive;
 use plan::WorkersConfig;
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
-/// A worker that says nothing for so long hangs: a step, a test of one epoch and the loading of weights all take less.
+/// A worker that is silent for this long hangs: a step, evaluating an epoch and loading weights all take less.
 const HUNG_AFTER: Duration = Duration::from_secs(600);
-/// Another such time, in seconds (for tests of hanging workers).
+/// Environment variable with another such time, in seconds (for tests of hanging workers).
 const HUNG_VARIABLE: &str = "SWEEP_HUNG_SECONDS";
 
-/// Seconds that a made-up epoch takes; 0 by default.
+/// Environment variable with the seconds of a made-up epoch; 0 by default.
 const FAKE_EPOCH: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 
-/// What was typed about how to train.
+/// Options of training, from the command line.
 pub struct Orders<'a> {
     pub global: &'a cli::Global,
-    pub workers: &'a cli::Workers,
+    pub workers: &'a cli::WorkersArgs,
     pub format: cli::Format,
-    /// Also try runs again that failed for good.
+    /// Also retry runs that failed for good.
     pub failed: bool,
 }
 
-/// A sweep that the database has, ready to be trained.
+/// A recorded sweep, ready to be trained.
 pub struct Ready {
     pub writer: Writer,
     pub archive: Archive,
@@ -49,9 +49,9 @@ pub struct Ready {
 
 /// The one JSON value of `run` and `resume`.
 #[derive(Serialize)]
-struct Ended {
+struct SweepView {
     sweep: SweepRow,
-    runs: Runs,
+    runs: RunCounts,
     failures: Vec<FailedRun>,
     seconds: f64,
     /// What `sweep report --top 10 --format json` prints.
@@ -59,7 +59,7 @@ struct Ended {
 }
 
 #[derive(Serialize)]
-struct Runs {
+struct RunCounts {
     total: i64,
     /// Recorded by earlier sweeps, or by an earlier start of this one.
     recorded: i64,
@@ -73,7 +73,7 @@ struct Runs {
 ///
 /// # Errors
 /// Not a device name, or not available on this machine.
-pub fn places(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Place>, Error> {
+pub fn places(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Vec<Place>, Error> {
     let devices = if flags.devices.is_empty() { &config.devices } else { &flags.devices };
     launcher::places(devices, flags.per_device.unwrap_or(config.per_device))
 }
@@ -81,13 +81,13 @@ pub fn places(flags: &cli::Workers, config: &WorkersConfig) -> Result<Vec<Place>
 /// The launcher and its places: the flags', else the file's.
 ///
 /// # Errors
-/// As [`places`].
-pub fn chosen(flags: &cli::Workers, config: &WorkersConfig) -> Result<Chosen, Error> {
+/// The errors of [`places`].
+pub fn chosen(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Chosen, Error> {
     let places = places(flags, config)?;
     // The file's `workers.launcher` has one value so far, and is checked where the file is read.
     Ok(match flags.on.unwrap_or_default() {
-        cli::Launcher::Local => Chosen::Local { places, command: None },
-        cli::Launcher::Fake => Chosen::Fake { places, epoch: seconds(FAKE_EPOCH).unwrap_or_default() },
+        cli::LauncherName::Local => Chosen::Local { places, command: None },
+        cli::LauncherName::Fake => Chosen::Fake { places, epoch: seconds(FAKE_EPOCH).unwrap_or_default() },
     })
 }
 
@@ -111,7 +111,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         let left = if todo > 0 { format!("{todo} to train on {words}") } else { "nothing to train".to_owned() };
         say(&format!("{title}: {}, {} recorded, {left}", counted(before.total as usize, "run"), before.succeeded));
     }
-    // Nobody asks for anything yet.
+    // No requests yet: the sender is dropped.
     let (_, requests) = controller::requests();
     let settings = Settings {
         launcher,
@@ -132,8 +132,8 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     let summary = match trained {
         Ok(summary) => summary,
         Err(error) => {
-            // The first error counts; whatever was recorded stays, and the next start marks the sweep as interrupted. That is not waited
-            // for: the error may be that nobody wants to wait any longer.
+            // The first error counts; what was recorded stays. The sweep is marked as interrupted if that takes less than a second (the
+            // error may be that the user has ended a wait for the database); otherwise the next start does it.
             let _ = timeout(Duration::from_secs(1), writer.set_sweep_state(sweep, "interrupted")).await;
             return Err(error);
         }
@@ -161,7 +161,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         cli::Format::Table => {}
         cli::Format::Json => {
             let recorded = before.succeeded;
-            let runs = Runs { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
+            let runs = RunCounts { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
             output::print_json(&ended(db, sweep, runs, summary.elapsed).await?)?;
         }
     }
@@ -171,7 +171,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
 /// See [`Interrupts::end_at_once`].
 ///
 /// # Errors
-/// The system does not let the program listen to signals.
+/// Signal handlers cannot be installed.
 pub fn end_at_once() -> Result<AtOnce, Error> {
     Interrupts::end_at_once().map_err(deaf)
 }
@@ -180,8 +180,8 @@ fn deaf(error: std::io::Error) -> Error {
     Error::Unexpected(format!("cannot listen to signals: {error}"))
 }
 
-/// How the process ends.
-fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), Error> {
+/// The error that decides the exit code, if there is one.
+fn ending(summary: &SweepSummary, left: i64, failed: i64, total: i64) -> Result<(), Error> {
     let failures = || Error::RunsFailed { failed: failed as usize, total: total as usize };
     match &summary.halt {
         Some(Halt::Fatal(why)) => Err(Error::Unexpected(format!("{why}; `sweep resume` continues where it stopped"))),
@@ -195,9 +195,9 @@ fn ending(summary: &Summary, left: i64, failed: i64, total: i64) -> Result<(), E
     }
 }
 
-async fn ended(db: &Path, sweep: SweepId, runs: Runs, elapsed: Duration) -> Result<Ended, Error> {
+async fn ended(db: &Path, sweep: SweepId, runs: RunCounts, elapsed: Duration) -> Result<SweepView, Error> {
     let mut reader = Reader::open(db).await?;
-    Ok(Ended {
+    Ok(SweepView {
         sweep: reader.sweep(sweep).await?,
         failures: reader.failures(sweep).await?,
         runs,
@@ -210,7 +210,7 @@ fn hung_after() -> Duration {
     seconds(HUNG_VARIABLE).unwrap_or(HUNG_AFTER)
 }
 
-/// A time that a variable of the environment sets, in seconds.
+/// A time in seconds from an environment variable.
 fn seconds(variable: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(std::env::var(variable).ok()?.parse().ok()?).ok()
 }
@@ -221,7 +221,7 @@ mod tests {
     use crate::controller::Tally;
 
     fn code(halt: Option<Halt>, left: i64, failed: i64) -> u8 {
-        let summary = Summary { tally: Tally::default(), halt, failures: Vec::new(), elapsed: Duration::ZERO };
+        let summary = SweepSummary { tally: Tally::default(), halt, failures: Vec::new(), elapsed: Duration::ZERO };
         ending(&summary, left, failed, 9).map_or_else(|error| error.exit_code(), |()| 0)
     }
 

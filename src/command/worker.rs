@@ -1,15 +1,15 @@
 //! `sweep worker`, which launchers start. Without the feature `worker` the workers are the program `sweep-worker`.
 
-use crate::cli::Worker;
+use crate::cli::WorkerArgs;
 use crate::error::Error;
 
 /// Serves orders until the last one.
 ///
 /// # Errors
-/// As [`train::worker::run`].
+/// The errors of [`train::worker::run`].
 #[cfg(feature = "worker")]
-pub fn run(args: Worker) -> Result<(), Error> {
-    let Worker { device, threads, journal, name } = args;
+pub fn run(args: WorkerArgs) -> Result<(), Error> {
+    let WorkerArgs { device, threads, journal, name } = args;
     Ok(train::worker::run(&train::worker::Options { device, threads, journal, name })?)
 }
 
@@ -18,7 +18,7 @@ pub fn run(args: Worker) -> Result<(), Error> {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "worker"))]
-pub fn run(args: Worker) -> Result<(), Error> {
+pub fn run(args: WorkerArgs) -> Result<(), Error> {
     let device = args.device;
     Err(Error::Usage(format!(
         "this sweep was built without workers: the one for `{device}` is the program `sweep-worker` beside it"

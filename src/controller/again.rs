@@ -6,11 +6,11 @@ use archive::{Archive, RunFolder};
 use plan::Fingerprint;
 use store::Writer;
 
-/// Puts the folders of runs that have replaced a recorded one in its place, and removes what they replaced. Whatever was interrupted
-/// is done again by the next call.
+/// Puts the folders of runs that have replaced a recorded one in its place, and removes what they replaced. An interrupted
+/// exchange is completed by the next call.
 ///
 /// # Errors
-/// The database, or a folder that cannot be moved.
+/// Database errors; a folder that cannot be moved.
 pub async fn settle(writer: &mut Writer, archive: &Archive) -> Result<(), Error> {
     let names = archive.names().map_err(|source| Error::Io { path: archive.runs().to_owned(), source })?;
     let trained: Vec<Fingerprint> = names.into_iter().filter_map(|name| Fingerprint(name).replaced()).collect();
@@ -23,10 +23,10 @@ pub async fn settle(writer: &mut Writer, archive: &Archive) -> Result<(), Error>
     Ok(())
 }
 
-/// Gives up training `run` again: the folder first, so that one without a run in the database is always one that has succeeded.
+/// Gives up training `run` again: the folder first, so that a folder without a run in the database always belongs to a success.
 ///
 /// # Errors
-/// The database, or a folder that cannot be removed.
+/// Database errors; a folder that cannot be removed.
 pub async fn forget(writer: &mut Writer, archive: &Archive, run: &Fingerprint) -> Result<(), Error> {
     let folder = archive.run(&run.again().0);
     folder.forget().map_err(|source| failed(&folder, source))?;

@@ -1,4 +1,4 @@
-//! One select loop: signals of workers, of the user and of the clock go in, the machine's actions are carried out in order.
+//! One select loop: it passes signals of workers, the user and the clock to the machine and carries out its actions in order.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs;
@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
-use super::observer::{Known, Observer};
+use super::observer::{KnownRun, Observer};
 use super::request::Request;
 use super::state::State;
 use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, RunIndex, Tally};
@@ -23,19 +23,19 @@ use plan::Fingerprint;
 use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
 use store::{Missing, Patience, Writer};
 
-/// How often journals are looked at although nobody has been woken.
+/// How often journals are read without a wake-up.
 const SLOW: Duration = Duration::from_secs(2);
-/// How often a wait for the database is looked at.
+/// How often a wait for the database is checked.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long killed workers may take to be gone when the sweep itself has to give up.
+/// How long to wait for killed workers to end when the sweep has to give up.
 const GONE: Duration = Duration::from_secs(10);
-/// Lines of a worker's log that are kept with a failure, and the bytes they are looked for in.
+/// Lines of a worker's log that are kept with a failure, and the bytes at the end of the log that are searched for them.
 const LOG_LINES: usize = 40;
 const LOG_BYTES: u64 = 16 * 1024;
 
 /// How a sweep's runs ended.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct SweepSummary {
     pub tally: Tally,
     /// Why it stopped before its end, if it did.
     pub halt: Option<Halt>,
@@ -44,7 +44,7 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
-struct Live {
+struct LiveWorker {
     /// `None` while it is read.
     journal: Option<Journal>,
     log: PathBuf,
@@ -66,14 +66,14 @@ pub struct Dispatcher<'a> {
     launcher: Box<dyn Launcher>,
     ears: Ears<'a>,
     archive: &'a Archive,
-    /// Part of the workers' names, unlike that of any other controller of this database.
+    /// Part of the workers' names that no other controller of this database has.
     incarnation: String,
     jobs: Vec<Job>,
     state: State,
-    workers: HashMap<WorkerId, Live>,
+    workers: HashMap<WorkerId, LiveWorker>,
     observers: Vec<Box<dyn Observer>>,
     failures: Vec<(Fingerprint, Outcome, String)>,
-    /// Interrupts that the machine has not heard of yet, because the database was waited for.
+    /// Interrupts that the machine has not received yet, because of a wait for the database.
     interrupts: u32,
     start: Instant,
     /// Waits for the database before the start.
@@ -97,7 +97,7 @@ impl<'a> Dispatcher<'a> {
         for Missing { job, failures, bundle, .. } in &missing {
             let fresh = data.len();
             let data = *data.entry(job.data.clone()).or_insert(fresh);
-            // Runs that are tried again although they had failed for good get all their attempts.
+            // Runs that had failed for good and are tried again get all their attempts.
             let failures = if *failures >= limits.attempts { 0 } else { *failures };
             let bundle = job.config.in_one_pass().then_some(*bundle);
             queued.push(Queued { run: job.run.clone(), attempt: job.attempt, failures, data, bundle });
@@ -126,9 +126,9 @@ impl<'a> Dispatcher<'a> {
     /// Trains until nothing is left or the sweep is stopped.
     ///
     /// # Errors
-    /// The database or a journal cannot be used any more, or is not waited for any longer; the workers are gone by then.
-    pub async fn run(mut self) -> Result<Summary, Error> {
-        self.tell(News::Sweep { runs: self.jobs.iter().map(Known::of).collect() });
+    /// The database or a journal cannot be used, or the user has ended a wait for it; the workers are gone by then.
+    pub async fn run(mut self) -> Result<SweepSummary, Error> {
+        self.tell(News::Sweep { runs: self.jobs.iter().map(KnownRun::of).collect() });
         let result = self.serve().await;
         self.observers.clear();
         if result.is_err() {
@@ -137,7 +137,7 @@ impl<'a> Dispatcher<'a> {
         self.patience.watch(false);
         result?;
         let halt = self.state.halt().cloned();
-        Ok(Summary { tally: self.state.tally(), halt, failures: self.failures, elapsed: self.start.elapsed() })
+        Ok(SweepSummary { tally: self.state.tally(), halt, failures: self.failures, elapsed: self.start.elapsed() })
     }
 
     async fn serve(&mut self) -> Result<(), Error> {
@@ -163,7 +163,7 @@ impl<'a> Dispatcher<'a> {
                 Some(signal) = self.ears.signals.recv() => self.signalled(signal).await?,
                 Some(request) = self.ears.requests.recv() => self.requested(request).await?,
                 () = wait => {
-                    // Whoever has spoken is not silent, however long nobody has listened (a controller that was stopped by Ctrl-Z).
+                    // Read the journals before judging silence: the controller itself may have been stopped (Ctrl-Z).
                     self.pull_all().await?;
                     self.step(Event::Tick).await?;
                 }
@@ -176,12 +176,12 @@ impl<'a> Dispatcher<'a> {
         Ok(())
     }
 
-    /// Time that was spent on waiting for the database: workers were not heard meanwhile, so that it counts for nobody.
+    /// Time spent waiting for the database since the start. Workers were not heard meanwhile, so it counts against no deadline.
     fn paused(&self) -> Duration {
         self.patience.waited().saturating_sub(self.waited)
     }
 
-    /// A signal and all that wait behind it: each journal is read once.
+    /// Handles a signal and all that are queued behind it, so that each journal is read once.
     async fn signalled(&mut self, first: Signal) -> Result<(), Error> {
         let mut woken = HashSet::new();
         let mut signal = Some(first);
@@ -225,7 +225,7 @@ impl<'a> Dispatcher<'a> {
         Ok(())
     }
 
-    /// Stores what a worker has written since, and lets the machine hear of it. False: there was nothing.
+    /// Stores what a worker has written since and passes it to the machine. False: there was nothing new.
     async fn pull(&mut self, worker: WorkerId) -> Result<bool, Error> {
         let journal = self.workers.get_mut(&worker).and_then(|live| live.journal.take());
         let Some(mut journal) = journal else { return Ok(false) };
@@ -244,8 +244,8 @@ impl<'a> Dispatcher<'a> {
         Ok(some)
     }
 
-    /// Has something stored, and waits as long as another program holds the database: workers train on meanwhile. The first
-    /// interrupt then reaches the workers at once and the machine later; the second one ends the wait.
+    /// Runs a write to the database, waiting as long as another program holds it; workers keep training meanwhile. The first
+    /// interrupt during the wait reaches the workers at once and the machine later; the second one ends the wait.
     async fn stored<T, E: Into<Error>>(&mut self, what: impl AsyncFnOnce(&mut Writer) -> Result<T, E>) -> Result<T, Error> {
         let Self { writer, patience, ears, interrupts, launcher, workers, observers, state, .. } = self;
         let mut what = pin!(what(writer));
@@ -270,7 +270,7 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Hands one event to the machine and does what it says. What fails at once becomes the next event.
+    /// Passes one event to the machine and carries out its actions. An action that fails at once becomes the next event.
     async fn step(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
@@ -315,8 +315,8 @@ impl<'a> Dispatcher<'a> {
             Action::Kill { worker } => self.launcher.kill(worker),
             Action::Release { worker } => {
                 self.launcher.released(worker);
-                if let Some(Live { journal: Some(journal), log, .. }) = self.workers.remove(&worker) {
-                    // A journal may go once a power loss cannot take back what was stored of it.
+                if let Some(LiveWorker { journal: Some(journal), log, .. }) = self.workers.remove(&worker) {
+                    // A journal is removed only after a checkpoint: a power loss cannot undo what was stored then.
                     self.stored(async |writer| writer.checkpoint().await).await?;
                     journal.remove(&log);
                 }
@@ -326,7 +326,7 @@ impl<'a> Dispatcher<'a> {
         Ok(Vec::new())
     }
 
-    /// Orders a worker to train. Runs whose orders no line can hold end at once.
+    /// Orders a worker to train. Runs whose orders exceed the limit of a line end at once.
     fn train(&mut self, worker: WorkerId, runs: &[(RunIndex, u32)]) -> Result<Vec<Event>, Error> {
         let (mut jobs, mut refused) = (Vec::with_capacity(runs.len()), Vec::new());
         for &(run, attempt) in runs {
@@ -360,7 +360,7 @@ impl<'a> Dispatcher<'a> {
         let journal = self.archive.journals().join(format!("{name}.jsonl"));
         let log = ingest::log_of(&journal);
         let device = self.launcher.device(place).to_owned();
-        let live = Live { journal: Some(Journal::new(journal.clone())), log: log.clone(), device, gone: false };
+        let live = LiveWorker { journal: Some(Journal::new(journal.clone())), log: log.clone(), device, gone: false };
         self.workers.insert(id, live);
         self.launcher.start(WorkerSpec { id, name, place, journal, log });
     }
@@ -370,7 +370,7 @@ impl<'a> Dispatcher<'a> {
         self.observers.iter_mut().for_each(|observer| observer.told(&news, &tally));
     }
 
-    /// The sweep cannot go on: no worker may.
+    /// Ends all workers, because the sweep cannot continue.
     async fn abandon(&mut self) {
         let living: Vec<WorkerId> = self.workers.iter().filter(|(_, live)| !live.gone).map(|(&worker, _)| worker).collect();
         living.iter().for_each(|&worker| self.launcher.kill(worker));

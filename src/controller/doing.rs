@@ -1,4 +1,4 @@
-//! What workers are at that is no epoch: read from the ends of their journals, by whoever wants to show it. Only reads.
+//! The current work of workers outside of epochs, read from the ends of their journals. Read-only.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,10 +8,10 @@ use std::path::Path;
 use protocol::Event;
 use protocol::journal;
 
-/// Bytes of a journal that are looked at.
+/// Bytes at the end of a journal that are read.
 const END: u64 = 64 * 1024;
 
-/// The work without steps that the workers of `db` are at, by the fingerprint of the run.
+/// The current work without steps of the workers of `db`, by the fingerprint of the run.
 #[must_use]
 pub fn of_all(db: &Path) -> BTreeMap<String, String> {
     let journals = fs::read_dir(archive::runs_folder(db).join("journals")).into_iter().flatten().flatten();
@@ -19,7 +19,7 @@ pub fn of_all(db: &Path) -> BTreeMap<String, String> {
     journals.filter_map(|path| of_one(&path)).collect()
 }
 
-/// Run and work of the last record that speaks of a run, if that is work without steps.
+/// Run and work of the last record about a run, if that is work without steps.
 fn of_one(path: &Path) -> Option<(String, String)> {
     let text = end(path).ok()?;
     let records = text.split_inclusive(|&byte| byte == b'\n').rev().filter_map(|line| journal::decode(line).ok());

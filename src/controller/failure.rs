@@ -1,11 +1,11 @@
-//! What the end of a worker says about the runs it was on. Pure.
+//! The outcome of runs whose worker has ended. Pure.
 
 use std::time::Duration;
 
 use crate::launcher::Exit;
 use protocol::Outcome;
 
-/// The code a worker exits with when it cannot write its journal.
+/// The exit code of a worker when it cannot write its journal.
 pub const JOURNAL_IO: i32 = 74;
 
 const SIGNALS: &[(i32, &str)] = &[
@@ -23,10 +23,10 @@ const SIGNALS: &[(i32, &str)] = &[
     (25, "SIGXFSZ"),
 ];
 
-/// The outcome of the attempts that a worker was on when it ended.
+/// The outcome of the attempts that a worker had when it ended.
 ///
-/// A signal by which somebody asks a process to leave, or warns it that it will have to (a terminal that closes, `kill`, a scheduler
-/// that preempts), says nothing about the run: it is lost, not failed.
+/// A signal that asks a process to end, or warns it (a closed terminal, `kill`, a preempting scheduler), says nothing about the run,
+/// which is lost, not failed.
 #[must_use]
 pub fn verdict(exit: &Exit) -> (Outcome, String) {
     let (code, signal, out_of_memory) = match exit {
@@ -34,7 +34,7 @@ pub fn verdict(exit: &Exit) -> (Outcome, String) {
         Exit::Lost(why) => return (Outcome::Lost, why.clone()),
         Exit::Process { code, signal, out_of_memory } => (*code, *signal, *out_of_memory),
     };
-    // A shell around the worker reports its child's signal so.
+    // A shell around the worker reports its child's signal this way.
     let signal = signal.or_else(|| code.filter(|code| (129..=192).contains(code)).map(|code| code - 128));
     match (code, signal) {
         (_, Some(9)) if out_of_memory => {
@@ -59,7 +59,7 @@ pub fn verdict(exit: &Exit) -> (Outcome, String) {
     }
 }
 
-/// The words of an outcome.
+/// An outcome as users read it.
 #[must_use]
 pub fn name(outcome: Outcome) -> &'static str {
     match outcome {

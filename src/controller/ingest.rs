@@ -1,4 +1,4 @@
-//! Journals → database: reads what workers have written, stores it with the position in one transaction, and only then hands it on.
+//! Journals → database: reads what workers have written, stores it with the position in one transaction, and only then passes it on.
 
 use std::fs;
 use std::io;
@@ -13,7 +13,7 @@ use protocol::journal::{self, Problem};
 use protocol::{Event, Outcome, Record, Story};
 use store::{Ingested, Refused, Writer, unusable_journal};
 
-/// How long bytes that are not there yet may be on their way (network file systems write pages out of order).
+/// How long missing bytes are waited for (network file systems write pages out of order).
 const ON_THE_WAY: Duration = Duration::from_secs(30);
 /// Journals that could not be used and are kept beside the others, until the next `sweep run` or `resume`.
 const KEPT: usize = 8;
@@ -28,23 +28,23 @@ pub struct Journal {
     offset: u64,
     next: u64,
     story: Story,
-    /// Since when reading has not got past something that may still mend itself.
+    /// Since when reading is stuck at something that may still resolve itself.
     stuck: Option<Instant>,
-    /// Nothing more is read: something in it cannot be used.
+    /// Whether reading has ended because something in it cannot be used.
     spoiled: bool,
 }
 
-/// What is new in a journal.
+/// New records of a journal.
 #[derive(Debug, Default)]
 pub struct Pulled {
-    /// What its worker has said, as the store has settled it: an `end ok` that is not true is `crashed` here.
+    /// Records of its worker with the outcomes of the store: an incomplete `end ok` is `crashed` here.
     pub events: Vec<Event>,
-    /// Nothing more will come: the attempt that it is about (`None`: all of the worker's), and why.
+    /// Reading has ended: the attempt concerned (`None`: all of the worker's), and the reason.
     pub spoiled: Option<(Option<(Fingerprint, u32)>, String)>,
 }
 
 impl Pulled {
-    /// Nothing is new.
+    /// Whether there is nothing new.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.spoiled.is_none()
@@ -59,7 +59,7 @@ impl Journal {
         Self { path, name, offset: 0, next: 0, story: Story::new(), stuck: None, spoiled: false }
     }
 
-    /// Its worker is ordered to make this attempt.
+    /// Notes that its worker is ordered to make this attempt.
     pub fn order(&mut self, run: &Fingerprint, attempt: u32) {
         self.story.order(run, attempt);
     }
@@ -114,7 +114,7 @@ impl Journal {
         Ok(pulled)
     }
 
-    /// What stopped the reading, where it is not simply the end of the file: for good, or for too long.
+    /// What stopped the reading for good or for too long, other than the end of the file.
     fn judge(&mut self, problem: Option<Problem>) -> Option<(Option<(Fingerprint, u32)>, String)> {
         let Some(problem) = problem else {
             self.stuck = None;
@@ -139,7 +139,7 @@ impl Journal {
                 let words = "the folder of the workers' journals was removed while the sweep ran; `sweep resume` continues";
                 return Err(failed(io::Error::new(error.kind(), words)));
             }
-            // Its worker has not come so far.
+            // Its worker has not created it yet.
             io::ErrorKind::NotFound if self.next == 0 => return Ok(Pulled::default()),
             io::ErrorKind::NotFound => "it was removed while its worker ran".to_owned(),
             io::ErrorKind::Other => format!("it {error}"),
@@ -150,7 +150,7 @@ impl Journal {
         Ok(Pulled { spoiled, ..Pulled::default() })
     }
 
-    /// Writes down that nothing more is read of the journal.
+    /// Records that the journal is not read any further.
     async fn spoil(
         &mut self,
         writer: &mut Writer,
@@ -164,7 +164,7 @@ impl Journal {
     }
 
     /// Removes the journal and its worker's log. For journals that are read to the end and whose workers are gone. The last few that
-    /// could not be used stay, under another name, for who wants to know why.
+    /// could not be used are kept under another name, for diagnosis.
     pub fn remove(self, log: &Path) {
         if self.spoiled && is_file(&self.path) && count_refused(&self.path) < KEPT {
             for path in [self.path.as_path(), log] {
@@ -206,7 +206,7 @@ pub fn log_of(journal: &Path) -> PathBuf {
 /// Ends the workers of a controller that was killed, and stores what they had written. Returns how many journals there were.
 ///
 /// # Errors
-/// See [`Journal::pull`]; a worker that does not end.
+/// The errors of [`Journal::pull`]; a worker that does not end.
 pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, Error> {
     let folder = &archive.journals();
     let failed = |path: &Path, source| Error::Io { path: path.to_owned(), source };
@@ -234,7 +234,7 @@ pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, 
             if pulled.is_empty() {
                 break;
             }
-            // A worker that was killed after its last word left its checkpoint.
+            // The checkpoint of a worker that was killed after its last record is left over.
             let done = pulled.events.iter().filter_map(|event| match event {
                 Event::End { r, st: Outcome::Ok, .. } => Some(r),
                 _ => None,
@@ -244,13 +244,13 @@ pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, 
         journals.push(journal);
     }
     if !journals.is_empty() {
-        // They may go once a power loss cannot take back what was stored of them.
+        // Removed only after a checkpoint: a power loss cannot undo what was stored then.
         writer.checkpoint().await?;
     }
     for (journal, path) in journals.into_iter().zip(&paths) {
         journal.remove(&log_of(path));
     }
-    // Of workers that died before they had a journal.
+    // Logs of workers that died before they had a journal.
     for log in logs {
         let _ = fs::remove_file(log);
     }
@@ -272,7 +272,7 @@ pub fn clear_refused(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends the worker that a journal's first record names, if it still lives.
+/// Ends the worker that a journal's first record names, if it is still alive.
 fn end_worker(path: &Path) -> io::Result<()> {
     match journal::read(path, 0, 0)?.records.first() {
         Some(Record { event: Event::Open { host, pid, .. }, .. }) => {
@@ -310,7 +310,7 @@ mod tests {
         why
     }
 
-    /// Bytes that are on their way are waited for, but not for ever.
+    /// Missing bytes are waited for, but not for ever.
     #[tokio::test]
     async fn a_hole_is_given_some_time() {
         let (_folder, mut writer, mut journal) = bench().await;

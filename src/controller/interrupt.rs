@@ -8,14 +8,14 @@ use tokio::task::JoinHandle;
 use super::progress::say;
 use crate::error::Error;
 
-/// Listens from its creation on.
+/// Listens from its creation until it is dropped.
 pub struct Interrupts {
     int: Signal,
     term: Signal,
 }
 
 impl Interrupts {
-    /// Takes the signals over from the default, which would end the process.
+    /// Replaces the default action of the signals, which would end the process.
     ///
     /// # Errors
     /// The runtime cannot listen to signals.
@@ -23,8 +23,8 @@ impl Interrupts {
         Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
     }
 
-    /// While nothing is trained there is nothing to stop after: until the guard is dropped, the first request ends the process with
-    /// the exit code of an interrupt. What was begun is left as a kill would leave it, which harms nothing.
+    /// For times without training: until the guard is dropped, the first request ends the process at once with the exit code of an
+    /// interrupt. Unfinished work is left as by a kill, which is harmless.
     ///
     /// # Errors
     /// The runtime cannot listen to signals.

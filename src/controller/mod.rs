@@ -1,5 +1,5 @@
-//! The one linearising place: state (pure: event → actions), dispatcher (one select loop), ingest, refill, observers.
-//! Never trains, never spawns (that is `launcher`), never speaks SQL (that is `store`).
+//! The place where events are put in order: state (pure: event → actions), dispatcher (one select loop), ingest, refill, observers.
+//! Never trains, never spawns (see `launcher`), has no SQL (see `store`).
 
 mod again;
 mod dispatcher;
@@ -15,7 +15,7 @@ mod request;
 mod state;
 mod vocabulary;
 
-pub use dispatcher::Summary;
+pub use dispatcher::SweepSummary;
 use dispatcher::{Dispatcher, Ears};
 pub use interrupt::{AtOnce, Interrupts};
 use observer::Observer;
@@ -35,17 +35,17 @@ use store::{Missing, SweepId, Writer};
 pub struct Settings {
     pub launcher: Chosen,
     pub limits: Limits,
-    /// Also try runs again that failed for good.
+    /// Also retry runs that failed for good.
     pub failed: bool,
     pub voice: Voice,
-    /// Whoever listens: see [`observer::standard`].
+    /// The listeners: see [`observer::standard`].
     pub observers: Vec<Box<dyn Observer>>,
-    /// Whoever may ask for something meanwhile: see [`requests`].
+    /// Requests during the sweep: see [`requests`].
     pub requests: mpsc::UnboundedReceiver<Request>,
 }
 
-/// Brings the database to where an earlier controller, killed or not, left its workers: what they had written is stored, what
-/// they had not ended is queued again.
+/// Completes what an earlier controller, killed or not, left behind: records of its workers are stored, attempts without an end are
+/// queued again.
 ///
 /// # Errors
 /// The database or a journal cannot be used.
@@ -63,14 +63,14 @@ pub async fn recover(writer: &mut Writer, archive: &Archive) -> Result<(), Error
 /// Trains what is missing; call [`refill`] first.
 ///
 /// # Errors
-/// The database, a journal or a folder cannot be used. Whatever was recorded before stays.
+/// The database, a journal or a folder cannot be used. What was recorded before stays.
 pub async fn train(
     writer: &mut Writer,
     sweep: SweepId,
     archive: &Archive,
     settings: Settings,
     interrupts: &mut Interrupts,
-) -> Result<Summary, Error> {
+) -> Result<SweepSummary, Error> {
     let mut missing = writer.missing(sweep, settings.failed).await?;
     for Missing { job, format, .. } in &mut missing {
         if *format != plan::FORMAT {
@@ -87,10 +87,10 @@ pub async fn train(
     let ears = Ears { signals, interrupts, requests: settings.requests };
     let dispatcher = Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.observers);
     let summary = dispatcher.run().await?;
-    // A worker of a controller that was killed a moment ago may have begun its journal after we had looked for it.
+    // A worker of a controller that was killed a moment ago may have created its journal after the first search.
     ingest::leftovers(writer, archive).await?;
     again::settle(writer, archive).await?;
-    // Runs that went on from a checkpoint were not evaluated under policies that are newer than it.
+    // Runs that continued from a checkpoint were not evaluated under policies that are newer than it.
     if summary.halt.is_none() {
         refill(writer, sweep, archive, settings.voice == Voice::Quiet).await?;
     }

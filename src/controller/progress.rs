@@ -1,9 +1,9 @@
-//! How much is said on stderr, and how: never an error, since a closed stderr must not end a sweep.
+//! Output on stderr: how much, and in which form. Write errors are ignored, since a closed stderr must not end a sweep.
 
 use imbalance::shown;
 use std::io::{IsTerminal, Write};
 
-/// How much is said.
+/// The amount and form of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voice {
     /// Only errors.
@@ -15,7 +15,7 @@ pub enum Voice {
 }
 
 impl Voice {
-    /// What suits `--quiet` and the stderr at hand.
+    /// The form for `--quiet` and this stderr.
     #[must_use]
     pub fn of(quiet: bool) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -27,7 +27,7 @@ impl Voice {
     }
 }
 
-/// Words to stderr; what cannot be written is lost.
+/// Writes to stderr; write errors are ignored.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", shown::message(text));
 }

@@ -1,10 +1,10 @@
-//! Runs that wait, by what their worker has to open and by what they may train together with. Pure.
+//! Waiting runs, grouped by the data their worker has to open and by the runs they may train with. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::vocabulary::{Queued, RunIndex};
 
-/// Runs of one bundle. More would cost memory and bring nothing: the pass over the inputs is shared well enough by then.
+/// Most runs of one bundle. More would cost memory without benefit: the pass over the inputs is shared well enough by then.
 const TOGETHER: usize = 32;
 
 /// Runs on one data set.
@@ -16,14 +16,14 @@ struct Queue {
     runs: VecDeque<RunIndex>,
 }
 
-/// All that wait.
+/// All waiting runs.
 #[derive(Debug)]
 pub(super) struct Queues {
     /// First a queue per data set for the runs that train alone, then one per bundle.
     queues: Vec<Queue>,
-    /// The queue that each run was in at first.
+    /// The first queue of each run.
     homes: Vec<usize>,
-    /// Runs of a bundle that one worker gets.
+    /// Number of runs of a bundle for one worker.
     share: usize,
 }
 
@@ -34,7 +34,7 @@ impl Queues {
         let mut queues: Vec<Queue> = (0..sets).map(|data| Queue { data, ..Queue::default() }).collect();
         let mut bundles: BTreeMap<(usize, usize), Vec<RunIndex>> = BTreeMap::new();
         for (index, run) in runs.iter().enumerate() {
-            // What has failed before is tried by itself, so that it takes no other run along.
+            // A run that has failed before is tried alone, so that it does not end other runs.
             match run.bundle.filter(|_| run.failures == 0) {
                 Some(bundle) => bundles.entry((run.data, bundle)).or_default().push(index),
                 None => queues[run.data].runs.push_back(index),
@@ -54,12 +54,12 @@ impl Queues {
         Self { queues, homes, share: runs.len().div_ceil(places.max(1)).clamp(1, TOGETHER) }
     }
 
-    /// Puts a run back that has failed: behind the others and by itself, so that it takes no other run along again.
+    /// Puts a run back that has failed: behind the others and alone, so that it does not end other runs again.
     pub(super) fn back_alone(&mut self, run: RunIndex, data: usize) {
         self.queues[data].runs.push_back(run);
     }
 
-    /// Puts a run back where it was: nothing was wrong with it.
+    /// Puts a run that did not fail back where it was.
     pub(super) fn back(&mut self, run: RunIndex) {
         let runs = &mut self.queues[self.homes[run]].runs;
         let at = runs.partition_point(|&other| other < run);

@@ -1,4 +1,4 @@
-//! New policies for recorded runs: a policy never trains, it reads the scores that a run has kept beside the database.
+//! New policies for recorded runs: evaluated from kept scores, without training.
 
 use std::io;
 use std::path::Path;
@@ -17,7 +17,7 @@ use store::{SweepId, Writer};
 /// has none there.
 ///
 /// # Errors
-/// Kept scores that cannot be read; [`is_lost`] tells whether there are none to read.
+/// Kept scores that cannot be read; [`is_lost`] tells whether they are lost.
 fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result<Vec<Event>> {
     let kept = Kept::open(folder)?;
     let epochs = kept.epochs()?;
@@ -37,7 +37,7 @@ fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result
 }
 
 /// Whether kept scores are missing, or are not what a worker writes. Any other error (permissions, too many open files, a failing
-/// disk) says nothing about them: they may be perfectly good.
+/// disk) says nothing about them: they may be intact.
 fn is_lost(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
@@ -45,7 +45,7 @@ fn is_lost(error: &io::Error) -> bool {
 /// Rows of new policies from kept scores. Runs whose scores are lost are queued to be trained again, beside their recorded results.
 ///
 /// # Errors
-/// Kept scores that are there and cannot be read; a database without the files of its runs. Nothing is queued then.
+/// Kept scores that exist and cannot be read; a database without the files of its runs. Nothing is queued then.
 pub async fn refill(writer: &mut Writer, sweep: SweepId, archive: &Archive, quiet: bool) -> Result<(), Error> {
     let (mut refilled, mut lost): (Vec<Fingerprint>, Vec<(Fingerprint, String)>) = (Vec::new(), Vec::new());
     let wanted = writer.unevaluated(sweep).await?;
@@ -157,7 +157,7 @@ mod tests {
         assert!(is_lost(&evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err()));
     }
 
-    /// A link to itself stands for every file that is there and cannot be opened.
+    /// A link to itself represents every file that exists and cannot be opened.
     #[cfg(unix)]
     #[test]
     fn scores_that_cannot_be_opened_are_not_lost() {

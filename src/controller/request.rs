@@ -1,17 +1,17 @@
-//! What may be asked of a sweep that runs: by a policy that stops hopeless runs, by a page with buttons.
+//! Requests to a running sweep, by a policy that stops hopeless runs or by a page with buttons.
 
 use tokio::sync::mpsc;
 
 use plan::Fingerprint;
 
-/// One wish.
+/// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// This run shall end after its epoch, for good: `stopped_early`. A run that is not under way is left as it is.
+    /// End this run after its epoch, for good: `stopped_early`. Ignored for a run that is not under way.
     StopRun(Fingerprint),
 }
 
-/// The way wishes take. The sender may be cloned, and may go: nobody has to ask for anything.
+/// The channel of requests. The sender may be cloned or dropped.
 #[must_use]
 pub fn requests() -> (mpsc::UnboundedSender<Request>, mpsc::UnboundedReceiver<Request>) {
     mpsc::unbounded_channel()

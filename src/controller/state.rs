@@ -13,11 +13,11 @@ use crate::launcher::WorkerId;
 use plan::Fingerprint;
 use protocol::{Event as Said, Outcome, VERSION};
 
-/// How long a worker with nothing to do may take to leave.
+/// How long an idle worker may take to leave.
 const LEAVE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Stage {
-    /// Asked for; the launcher has it in hand. On a cluster it may wait there for days.
+    /// Requested from the launcher. On a cluster it may wait there for days.
     Pending,
     Starting {
         since: Duration,
@@ -28,7 +28,7 @@ enum Stage {
     Leaving {
         since: Duration,
     },
-    /// Killed by somebody: its runs are judged at `until`, unless it turns out before why.
+    /// Killed by a third party: its runs are judged at `until`, unless the cause becomes known before.
     Gone {
         until: Duration,
         going: Vec<Going>,
@@ -41,43 +41,43 @@ struct Busy {
     /// Never empty.
     going: Vec<Going>,
     heard: Duration,
-    /// When the time limit of its runs is over: the sum of theirs, since they share the worker.
+    /// When the time limit is over: the sum of its runs' limits, since they share the worker.
     over: Option<Duration>,
     /// A run of the bundle has crashed.
     broken: bool,
 }
 
-/// A run that a worker is on.
+/// A run of a busy worker.
 #[derive(Clone, Debug)]
 struct Going {
     run: RunIndex,
     attempt: u32,
-    /// Its `begin` was heard.
+    /// Whether its `begin` has arrived.
     begun: bool,
-    /// The worker was told to stop it.
+    /// Whether the worker was told to stop it.
     stop: bool,
 }
 
 #[derive(Debug)]
-struct Worker {
+struct WorkerState {
     id: WorkerId,
     stage: Stage,
-    /// The data it has open.
+    /// The data that it has open.
     data: Option<usize>,
     /// It was told to stop, or has closed its journal: it gets nothing more to do.
     told: bool,
     closed: bool,
-    /// Killed by us, and why.
+    /// Killed by the controller, with the reason.
     killed: Option<(Outcome, String)>,
-    /// The attempt that it was killed for: the others are not to blame.
+    /// The attempt that it was killed for; the others are not to blame.
     guilty: Option<(Fingerprint, u32)>,
-    /// Runs that it stopped although nobody had told it to: they are judged by how it leaves.
+    /// Runs that it stopped unasked: they are judged by how it leaves.
     dropped: Vec<Going>,
 }
 
 #[derive(Debug, Default)]
-struct Place {
-    worker: Option<Worker>,
+struct PlaceState {
+    worker: Option<WorkerState>,
     /// Workers in a row that died before they were ready.
     misses: u32,
     /// Workers in a row that were ended from outside before an epoch was done.
@@ -87,9 +87,9 @@ struct Place {
     given_up: bool,
 }
 
-/// A run and what the machine remembers of it.
+/// A run and its history.
 #[derive(Debug)]
-struct Run {
+struct RunState {
     queued: Queued,
     /// Epochs that were done at least once.
     reached: usize,
@@ -101,9 +101,9 @@ struct Run {
 #[derive(Debug)]
 pub struct State {
     limits: Limits,
-    runs: Vec<Run>,
+    runs: Vec<RunState>,
     queues: Queues,
-    places: Vec<Place>,
+    places: Vec<PlaceState>,
     workers: u32,
     tally: Tally,
     halt: Option<Halt>,
@@ -112,29 +112,29 @@ pub struct State {
 }
 
 impl State {
-    /// A machine with so many `places` for workers.
+    /// A machine with this many `places` for workers.
     #[must_use]
     pub fn new(limits: Limits, runs: Vec<Queued>, places: usize) -> Self {
         let queues = Queues::new(&runs, places);
         let tally = Tally { queued: runs.len(), ..Tally::default() };
-        let runs = runs.into_iter().map(|queued| Run { queued, reached: 0, in_vain: 0 }).collect();
-        let places = (0..places).map(|_| Place::default()).collect();
+        let runs = runs.into_iter().map(|queued| RunState { queued, reached: 0, in_vain: 0 }).collect();
+        let places = (0..places).map(|_| PlaceState::default()).collect();
         Self { limits, runs, queues, places, workers: 0, tally, halt: None, now: Duration::ZERO }
     }
 
-    /// How many runs are where.
+    /// Number of runs by state.
     #[must_use]
     pub fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// Why no further run is begun, if so.
+    /// The reason why no further run is begun, if there is one.
     #[must_use]
     pub fn halt(&self) -> Option<&Halt> {
         self.halt.as_ref()
     }
 
-    /// Nothing runs and nothing will.
+    /// Whether nothing runs and nothing will.
     #[must_use]
     pub fn finished(&self) -> bool {
         let over = self.halt.is_some() || self.tally.left() == 0;
@@ -145,10 +145,10 @@ impl State {
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let wanted = self.halt.is_none() && self.wanted() > 0;
-        let of_place = |place: &Place| match &place.worker {
-            // A place that is free already waits for something else than the clock.
+        let of_place = |place: &PlaceState| match &place.worker {
+            // A place that is free already does not wait for the clock.
             None => (wanted && !place.given_up && place.not_before > self.now).then_some(place.not_before),
-            Some(Worker { stage: Stage::Gone { until, .. }, .. }) => Some(*until),
+            Some(WorkerState { stage: Stage::Gone { until, .. }, .. }) => Some(*until),
             Some(worker) if worker.killed.is_some() => None,
             Some(worker) => match &worker.stage {
                 Stage::Pending | Stage::Idle => None,
@@ -164,7 +164,7 @@ impl State {
         self.places.iter().filter_map(of_place).min()
     }
 
-    /// The one entry: what to do now that `event` has happened.
+    /// The only entry: the actions that follow from `event`.
     pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Action> {
         self.now = now;
         let mut out = Vec::new();
@@ -194,12 +194,12 @@ impl State {
         self.places.iter().position(|place| place.worker.as_ref().is_some_and(|here| here.id == worker))
     }
 
-    /// The user, or whoever ends everything, has asked for the end.
+    /// Whether an interrupt has arrived.
     fn interrupted(&self) -> bool {
         matches!(self.halt, Some(Halt::Interrupted | Halt::Killed))
     }
 
-    /// A record of a living worker. Records of attempts it is not on (superseded ones) count as a sign of life only.
+    /// A record of a living worker. Records of other attempts (superseded ones) only count as a sign of life.
     fn heard(&mut self, id: WorkerId, said: Said, now: Duration, out: &mut Vec<Action>) {
         let Some(place) = self.place_of(id) else { return };
         let Some(worker) = self.places[place].worker.as_mut() else { return };
@@ -239,7 +239,7 @@ impl State {
             Said::Epoch { r, a, epoch, train_loss, val_loss, .. } => {
                 if let Some(at) = at(&r, a, &busy.going) {
                     let run = busy.going[at].run;
-                    // Those before a checkpoint are told again, which gets nobody on.
+                    // Epochs before a checkpoint are recorded again, which is not progress.
                     let known = &mut self.runs[run];
                     if epoch >= known.reached {
                         (known.reached, known.in_vain) = (epoch.saturating_add(1), 0);
@@ -262,7 +262,7 @@ impl State {
         }
     }
 
-    /// A worker whose journal cannot be used has nothing more to say.
+    /// Kills a worker whose journal cannot be used.
     fn spoiled(&mut self, id: WorkerId, guilty: Option<(Fingerprint, u32)>, why: String, out: &mut Vec<Action>) {
         let Some(place) = self.place_of(id) else { return };
         let Some(worker) = self.places[place].worker.as_mut().filter(|worker| worker.killed.is_none()) else { return };
@@ -288,7 +288,7 @@ impl State {
         self.halt = Some(why.clone());
         out.push(Action::Tell(News::Stopping { why }));
         for worker in self.places.iter_mut().filter_map(|place| place.worker.as_mut()) {
-            // A worker that is not there yet hears no order.
+            // A worker that has not started yet reads no order.
             let pending = matches!(worker.stage, Stage::Pending);
             if at_once || pending {
                 if worker.killed.is_none() && !matches!(worker.stage, Stage::Gone { .. }) {
@@ -339,13 +339,13 @@ impl State {
 
     /// Workers that the queue could still use, beside those that are coming up.
     fn wanted(&self) -> usize {
-        let coming = |place: &&Place| {
+        let coming = |place: &&PlaceState| {
             place.worker.as_ref().is_some_and(|worker| matches!(worker.stage, Stage::Pending | Stage::Starting { .. }))
         };
         self.tally.queued.saturating_sub(self.places.iter().filter(coming).count())
     }
 
-    /// Gives work to idle workers, starts workers where there is more, lets them go when there is none.
+    /// Gives runs to idle workers, starts workers for more runs, and stops idle workers when none is left.
     fn assign(&mut self, now: Duration, out: &mut Vec<Action>) {
         if self.halt.is_some() {
             return;
@@ -391,7 +391,7 @@ impl State {
                 self.workers += 1;
                 let (stage, dropped) = (Stage::Pending, Vec::new());
                 let (told, closed) = (false, false);
-                place.worker = Some(Worker { id, stage, data: None, told, closed, killed: None, guilty: None, dropped });
+                place.worker = Some(WorkerState { id, stage, data: None, told, closed, killed: None, guilty: None, dropped });
                 out.push(Action::Start { worker: id, place: index });
             }
         }
@@ -400,7 +400,7 @@ impl State {
     fn pick(&mut self, data: Option<usize>) -> Vec<RunIndex> {
         let (queues, places) = (&mut self.queues, &self.places);
         queues.pick(data, |data| {
-            let busy = |worker: &Worker| matches!(worker.stage, Stage::Busy(_)) && worker.data == Some(data);
+            let busy = |worker: &WorkerState| matches!(worker.stage, Stage::Busy(_)) && worker.data == Some(data);
             places.iter().filter(|place| place.worker.as_ref().is_some_and(busy)).count()
         })
     }

@@ -1,4 +1,4 @@
-//! The machine under any order of events, plausible or not: what must hold whatever workers, launchers, users and clocks do.
+//! The machine under any order of events, plausible or not: invariants that hold whatever workers, launchers, users and clocks do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::launcher::Exit;
 
-/// What happens next; numbers are taken modulo what there is.
+/// The next event; numbers are taken modulo the number of candidates.
 #[derive(Clone, Debug)]
 enum Step {
     Started(usize),
@@ -70,10 +70,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..200)
 }
 
-/// What an observer of the actions knows.
+/// The state as it follows from the actions.
 #[derive(Default)]
 struct Watch {
-    /// Workers that were asked for and not released, with the runs and attempts that they are on.
+    /// Workers that were requested and not released, with their current runs and attempts.
     workers: BTreeMap<u32, BTreeSet<(RunIndex, u32)>>,
     /// Workers that were told to stop, or killed: they get no order to train.
     done_for: BTreeSet<u32>,
@@ -143,7 +143,7 @@ impl Watch {
     }
 }
 
-/// The machine and what the test knows of it.
+/// The machine, and the test's own account of it.
 struct World {
     state: State,
     watch: Watch,
@@ -151,7 +151,7 @@ struct World {
     places: usize,
     runs: usize,
     now: Duration,
-    /// Workers that were asked for and are not gone, in the order of their places.
+    /// Workers that were requested and are not gone, in the order of their places.
     living: Vec<u32>,
 }
 
@@ -186,7 +186,7 @@ impl World {
         (!self.living.is_empty()).then(|| WorkerId(self.living[number % self.living.len()]))
     }
 
-    /// A run and attempt, preferably one that this worker is on.
+    /// A run and attempt, preferably of this worker.
     fn attempt(&self, worker: WorkerId, number: usize) -> (Fingerprint, u32) {
         let of = self.watch.workers.get(&worker.0).filter(|runs| !runs.is_empty() && !number.is_multiple_of(7));
         let (run, attempt) = match of {
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// From here on everybody does what is right: the sweep must come to an end.
+    /// From here on workers and launcher behave correctly: the sweep must come to an end.
     fn in_good_hands(&mut self) {
         for _ in 0..2000 {
             if self.state.finished() {

@@ -27,7 +27,7 @@ impl Bench {
         Self { state, now: Duration::ZERO, emitted: VecDeque::new(), released: Vec::new() }
     }
 
-    /// Runs over the data sets named, ready to go.
+    /// A machine with one run per entry of `data`, before the start.
     fn new(limits: Limits, data: &[usize], slots: usize) -> Self {
         let queued = |(run, &data)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data, bundle: None };
         let state = State::new(limits, data.iter().enumerate().map(queued).collect(), slots);
@@ -92,7 +92,7 @@ impl Bench {
         self.event(Event::Gone(WorkerId(worker), exit, "last words".into()));
     }
 
-    /// Killed by somebody, and the verdict has waited long enough.
+    /// Kills a worker from outside and waits until the verdict is due.
     fn killed(&mut self, worker: u32) {
         self.exit(worker, None, Some(9));
         assert_eq!(self.emitted, [], "the verdict waits");
@@ -123,7 +123,7 @@ impl Bench {
         assert_eq!(self.next(), Action::Tell(News::Succeeded { worker: WorkerId(worker), run }));
     }
 
-    /// The verdict is stored before it is told.
+    /// The verdict is stored before observers get it.
     fn failed(&mut self, worker: u32, run: RunIndex, attempt: u32, outcome: Outcome, retry: bool) {
         let worker = WorkerId(worker);
         let Action::End { why, .. } = self.emitted.front().cloned().expect("another action") else {
@@ -270,7 +270,7 @@ fn a_spoiled_journal_ends_its_worker() {
     bench.nothing_else(true, 0, 1, 0);
 }
 
-/// A record that lies costs the attempt it is of, and no other run of the bundle: those cost nothing.
+/// A record that cannot be true costs its own attempt and no other run of the bundle.
 #[test]
 fn a_lie_costs_its_own_attempt() {
     let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
@@ -655,7 +655,7 @@ fn a_place_whose_workers_are_ended_from_outside_again_and_again_pauses() {
     bench.nothing_else(false, 0, 0, 1);
 }
 
-/// What everybody gets reaches workers and controller in any order, and workers die of it in many ways.
+/// A signal to all processes reaches workers and controller in any order, and workers end in many ways.
 #[test]
 fn a_worker_that_ends_near_the_controller_s_signal_is_lost() {
     for (code, signal) in [(None, Some(9)), (None, Some(15)), (None, Some(11)), (Some(1), None), (Some(0), None)] {
@@ -714,7 +714,7 @@ fn a_worker_that_stops_by_itself_and_leaves_is_lost() {
 
 #[test]
 fn a_worker_that_stops_its_runs_unasked_does_not_do_so_for_ever() {
-    // It stays: it was told by nobody.
+    // It stays: no scheduler had told it to leave.
     let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
     bench.end(0, 0, 1, Outcome::Stopped, 0);
     bench.tick(10);
@@ -722,7 +722,7 @@ fn a_worker_that_stops_its_runs_unasked_does_not_do_so_for_ever() {
     bench.exit(0, None, Some(9));
     bench.failed(0, 0, 1, Outcome::Crashed, false);
     bench.nothing_else(true, 0, 1, 0);
-    // It leaves each time, and gets nowhere.
+    // It leaves each time, without progress.
     let mut bench = Bench::busy(Limits { attempts: 1, ..limits() });
     for worker in 0..3 {
         bench.end(worker, 0, worker + 1, Outcome::Stopped, 0);

@@ -1,8 +1,8 @@
-//! The words between the machine, the dispatcher and the observers: what has happened, what is to be done, what is told.
+//! The vocabulary of machine, dispatcher and observers: events, actions and news.
 
 use std::time::Duration;
 
-use super::observer::Runs;
+use super::observer::KnownRuns;
 use crate::launcher::{Exit, WorkerId};
 use plan::Fingerprint;
 use protocol::{Event as Said, Outcome};
@@ -10,14 +10,14 @@ use protocol::{Event as Said, Outcome};
 /// Index into the runs that the machine was given.
 pub type RunIndex = usize;
 
-/// What bounds a sweep.
+/// The limits of a sweep.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Tries a run gets (at least 1).
+    /// Attempts per run (at least 1).
     pub attempts: u32,
     /// A run's own time limit.
     pub timeout: Option<Duration>,
-    /// A busy or starting worker that says nothing for so long is killed.
+    /// A busy or starting worker that is silent for this long is killed.
     pub hung_after: Duration,
     /// Stop once this many runs have failed for good.
     pub max_failures: Option<usize>,
@@ -37,16 +37,16 @@ pub struct Queued {
     pub bundle: Option<usize>,
 }
 
-/// What has happened. Records have been stored before the machine hears of them.
+/// What has happened. Records are stored before the machine gets them.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The dispatcher is ready.
     Go,
     /// The launcher has a place for the worker: its process comes up. Until then it may be pending for as long as it likes.
     Started(WorkerId),
-    /// A worker has said something.
+    /// A worker has written a record.
     Record(WorkerId, Said),
-    /// Nothing more can be read of a worker's journal: the attempt that it is about (`None`: all of the worker's), and why.
+    /// A worker's journal cannot be read any further: the attempt concerned (`None`: all of the worker's), and the reason.
     Spoiled(WorkerId, Option<(Fingerprint, u32)>, String),
     /// A worker is gone and its journal is read to the end; with the last line of its log.
     Gone(WorkerId, Exit, String),
@@ -54,7 +54,7 @@ pub enum Event {
     Tick,
     /// SIGINT or SIGTERM.
     Interrupt,
-    /// Somebody wants this run to end after its epoch, whatever is left of it. Means nothing for a run that is not under way.
+    /// A request to end this run after its current epoch, for good. Ignored for a run that is not under way.
     StopRun(RunIndex),
 }
 
@@ -75,18 +75,18 @@ pub enum Action {
     Stop { worker: WorkerId },
     /// Act: end the worker at once.
     Kill { worker: WorkerId },
-    /// Persist, then act: the worker is gone and judged; nothing of it is needed any more.
+    /// Persist, then act: the worker is gone and judged; its files are not needed any more.
     Release { worker: WorkerId },
-    /// Tell the observers.
+    /// Tell: news for the observers.
     Tell(News),
 }
 
-/// What observers hear.
+/// News for observers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum News {
     /// First of all: the runs that are to be trained, by number.
     Sweep {
-        runs: Runs,
+        runs: KnownRuns,
     },
     Began {
         worker: WorkerId,
@@ -121,12 +121,12 @@ pub enum News {
         worker: WorkerId,
         run: RunIndex,
     },
-    /// The run was stopped because somebody asked for it: it is over.
+    /// The run was stopped early on request: it is over.
     StoppedEarly {
         worker: WorkerId,
         run: RunIndex,
     },
-    /// The run's worker was ended from outside; the run goes on, and no attempt is counted.
+    /// The run's worker was ended from outside; the run continues, and no attempt is counted.
     Lost {
         worker: WorkerId,
         run: RunIndex,
@@ -138,7 +138,7 @@ pub enum News {
         why: String,
         again: bool,
     },
-    /// Another program holds the database, for so long by now.
+    /// Another program holds the database, with the time waited so far.
     Locked {
         waited: Duration,
     },
@@ -174,14 +174,14 @@ pub enum Halt {
     Fatal(String),
 }
 
-/// How many runs are where.
+/// Number of runs by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub queued: usize,
     pub running: usize,
     pub succeeded: usize,
     pub failed: usize,
-    /// Stopped early, because somebody asked for it.
+    /// Stopped early, on request.
     pub stopped: usize,
 }
 

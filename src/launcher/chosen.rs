@@ -11,17 +11,17 @@ use super::{Fake, Launcher, Local, Place, Signal};
 /// A launcher and its places, as `[workers]` and the command line choose them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chosen {
-    /// Processes of this machine. `command` takes the place of our own worker.
+    /// Processes of this machine. `command` replaces the program's own worker.
     Local { places: Vec<Place>, command: Option<PathBuf> },
-    /// No processes: made-up results, an `epoch` apart.
+    /// No processes: made-up results, one per `epoch`.
     Fake { places: Vec<Place>, epoch: Duration },
 }
 
 impl Chosen {
-    /// The launcher itself, which tells through `signals`.
+    /// Creates the launcher, which sends to `signals`.
     ///
     /// # Errors
-    /// The program cannot tell where it lies.
+    /// The path of the program itself cannot be determined.
     pub fn launcher(self, signals: mpsc::Sender<Signal>) -> io::Result<Box<dyn Launcher>> {
         Ok(match self {
             Self::Local { places, command } => Box::new(Local::new(places, command, signals)?),

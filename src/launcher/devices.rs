@@ -1,4 +1,4 @@
-//! Devices → places: where workers run and with how many threads. Looks at the driver's files, never links or calls CUDA.
+//! Devices → places: where workers run and with how many threads. Reads the driver's files, never links or calls CUDA.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ impl Place {
 /// The cores are divided between the workers on the CPU; a CUDA worker gets its share of them for loading data.
 ///
 /// # Errors
-/// A name that is no device, a CUDA device in a build without CUDA.
+/// Not a device name; a CUDA device in a build without CUDA.
 pub fn places(devices: &[String], per_device: usize) -> Result<Vec<Place>, Error> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     divide(&named(devices, !cfg!(feature = "worker"), cuda_devices())?, per_device, cores)

@@ -49,14 +49,15 @@ impl Launcher for Fake {
         let (id, heard) = (spec.id, self.signals.clone());
         let thread = thread::Builder::new().name(spec.name.clone()).spawn(move || {
             let _ = signals.blocking_send(Signal::Stands(id, Standing::Running));
-            let mut worker = Worker { orders: queue, signals, epoch, told: Vec::new(), stopped: false, truths: Truths::new() };
+            let mut worker =
+                FakeWorker { orders: queue, signals, epoch, told: Vec::new(), stopped: false, truths: Truths::new() };
             let code = if worker.work(&spec, &place).is_ok() { 0 } else { 74 };
             let exit = Exit::Process { code: Some(code), signal: None, out_of_memory: false };
             let _ = worker.signals.blocking_send(Signal::Stands(id, Standing::Gone(exit)));
         });
         if let Err(error) = thread {
             let exit = Exit::NotStarted { why: error.to_string(), no_room: false };
-            // The channel is taken from on this thread: nobody may wait for room in it here.
+            // This thread also drains the channel, so it must not wait for room in it.
             tokio::spawn(async move { drop(heard.send(Signal::Stands(id, Standing::Gone(exit))).await) });
         }
     }
@@ -77,7 +78,7 @@ impl Launcher for Fake {
     }
 }
 
-/// What val and test of the data sets that were read so far hold.
+/// Rows and positives of val and test, of the data sets read so far.
 type Truths = Vec<(PathBuf, DataConfig, [LabelCounts; 2])>;
 
 fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], DataError> {
@@ -95,19 +96,19 @@ fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], D
     Ok(&known[at].2)
 }
 
-/// A thread that pretends.
-struct Worker {
+/// A thread that pretends to be a worker.
+struct FakeWorker {
     orders: std::sync::mpsc::Receiver<Order>,
     signals: mpsc::Sender<Signal>,
     epoch: Duration,
     /// Runs that it was told to stop.
     told: Vec<(Fingerprint, u32)>,
-    /// It was told to stop altogether, or nobody tells it anything any more.
+    /// Whether it was told to stop altogether, or its channel has closed.
     stopped: bool,
     truths: Truths,
 }
 
-impl Worker {
+impl FakeWorker {
     /// A worker's life: one journal, many jobs.
     fn work(&mut self, spec: &WorkerSpec, place: &Place) -> Result<(), JournalError> {
         let mut journal = Journal::create(&spec.journal)?;
@@ -138,21 +139,21 @@ impl Worker {
         Ok(())
     }
 
-    /// Hears what was said meanwhile.
+    /// Reads the orders that have arrived meanwhile.
     fn listen(&mut self) {
         use std::sync::mpsc::TryRecvError;
         loop {
             match self.orders.try_recv() {
                 Ok(Order::StopRun { run, attempt }) => self.told.push((run, attempt)),
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return self.stopped = true,
-                // It gets nothing new before it has ended what it has.
+                // No new order arrives before it has ended this one.
                 Ok(_) => {}
                 Err(TryRecvError::Empty) => return,
             }
         }
     }
 
-    /// Writes what a run might have said, epoch by epoch.
+    /// Writes plausible records of a run, epoch by epoch.
     fn train(&mut self, job: &Job, journal: &mut Journal, id: WorkerId) -> Result<(), JournalError> {
         let epochs = match truth(job, &mut self.truths) {
             Ok(truth) => made_up(job, truth),
@@ -188,7 +189,7 @@ impl Worker {
         self.wake(journal, id)
     }
 }
-/// What a run might have said, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
+/// Plausible records of a run, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
 fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
     let epochs = job.config.train.epochs;
     let ap = |epoch: usize, label: usize| {
@@ -250,7 +251,7 @@ fn rng(job: &Job, purpose: &str, indices: &[u64]) -> Rng {
     Rng::new(seed, purpose, indices)
 }
 
-/// Decisions of no network, on the rows and positives that there are.
+/// Made-up decisions, consistent with the rows and positives of the split.
 fn counts(job: &Job, truth: &LabelCounts, indices: [u64; 4]) -> Counts {
     let (rows, positives) = (truth.rows as u64, truth.positives[indices[3] as usize] as u64);
     let mut rng = rng(job, "counts", &indices);

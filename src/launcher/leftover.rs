@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use protocol::host;
 
-/// How long the journal of a worker on another machine is watched. A worker that trains writes every second; one that does not leaves
-/// when its controller is gone.
+/// How long the journal of a worker on another machine is watched. A training worker writes every second; an idle one leaves when
+/// its controller is gone.
 const WATCHED: Duration = Duration::from_secs(3);
 
 /// A worker of an earlier controller, as its journal names it.
@@ -19,11 +19,11 @@ pub struct Leftover<'a> {
     pub journal: &'a Path,
 }
 
-/// Sees to it that a worker of an earlier controller is gone: kills it where it is a process of this machine. On another machine its
-/// number means nothing here: a journal that does not grow tells that it is gone.
+/// Makes sure that a worker of an earlier controller is gone. On this machine it is killed; on another machine it counts as gone if
+/// its journal does not grow.
 ///
 /// # Errors
-/// It does not end; it lives on another machine.
+/// The worker does not end, or is alive on another machine.
 pub fn end_leftover(worker: &Leftover<'_>) -> io::Result<()> {
     let Leftover { host: other, pid, journal } = *worker;
     if other.is_empty() || other == host() {
@@ -52,7 +52,7 @@ fn end_here(pid: u32, journal: &Path) -> io::Result<()> {
     let Some(process) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
     let start = Instant::now();
     while alive() {
-        // It may have gone meanwhile: the next look tells.
+        // It may have ended meanwhile: the next check tells.
         let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
         if start.elapsed() > Duration::from_secs(10) {
             return Err(io::Error::other(format!("worker {pid} of an earlier sweep does not end")));
@@ -62,7 +62,7 @@ fn end_here(pid: u32, journal: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The command line of a process; empty where there is none. One that has only just been started shows none for a moment.
+/// The command line of a process; empty where there is none, which includes a process that has only just been started.
 fn command_line(pid: u32) -> Vec<u8> {
     let read = || fs::read(format!("/proc/{pid}/cmdline")).ok();
     for _ in 0..20 {

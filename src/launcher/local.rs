@@ -1,7 +1,7 @@
 //! Workers as processes of this machine: orders through stdin, stdout as the wake pipe, stderr into a log file.
 //!
-//! They never outlive the controller: their stdin ends with it, they ask the kernel for a signal at its death, and what it
-//! drops is killed. A next controller ends those of one that was killed itself ([`super::end_leftover`]).
+//! They do not outlive the controller: their stdin ends with it, they ask the kernel for a signal at its death, and dropping a
+//! worker kills it. The next controller ends those that are left over ([`super::end_leftover`]).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{Exit, Launcher, Place, Signal, Standing, WorkerId, WorkerSpec, memory, no_room};
 use protocol::Order;
 
-/// A program that takes the place of `sweep worker` (docs/protocol.md).
+/// Environment variable with a program that replaces `sweep worker` (docs/protocol.md).
 const WORKER: &str = "SWEEP_WORKER";
 
 struct Handle {
@@ -32,9 +32,9 @@ pub struct Local {
     places: Vec<Place>,
     program: PathBuf,
     signals: mpsc::Sender<Signal>,
-    /// Of workers that are not released.
+    /// Workers that are not released.
     workers: HashMap<WorkerId, Handle>,
-    /// The kernel's count of out-of-memory kills when last looked at.
+    /// The kernel's count of out-of-memory kills when last read.
     oom_kills: Arc<AtomicU64>,
 }
 
@@ -43,7 +43,7 @@ impl Local {
     /// built without workers.
     ///
     /// # Errors
-    /// The program cannot tell where it lies.
+    /// The path of the program itself cannot be determined.
     pub fn new(places: Vec<Place>, command: Option<PathBuf>, signals: mpsc::Sender<Signal>) -> io::Result<Self> {
         let program = match command.or_else(|| std::env::var_os(WORKER).map(PathBuf::from)) {
             Some(program) => program,
@@ -68,7 +68,7 @@ impl Local {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log(&worker.log).map_err(|error| named(error, &worker.log))?)
-            // Its own group: Ctrl-C is for the controller, which tells the workers what it means.
+            // Its own process group: Ctrl-C is for the controller, which decides what the workers do.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -104,7 +104,7 @@ impl Launcher for Local {
 
     fn send(&mut self, worker: WorkerId, order: &Order) {
         if let Some(handle) = self.workers.get(&worker) {
-            // Its stdin is closed: it is dying, and its end will be told.
+            // Its stdin is closed: it is about to end, which is signalled separately.
             let _ = handle.orders.send(order.line() + "\n");
         }
     }
@@ -134,7 +134,7 @@ async fn feed(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<String>
     }
 }
 
-/// Tells of a worker's wake bytes and of its end. Nothing of it is left then.
+/// Signals a worker's wake bytes and its end.
 async fn watch(
     id: WorkerId,
     mut child: Child,
@@ -143,7 +143,7 @@ async fn watch(
     signals: mpsc::Sender<Signal>,
     oom_kills: Arc<AtomicU64>,
 ) {
-    // The receiver is gone only when the controller is.
+    // The receiver is dropped only with the controller.
     drop(signals.send(Signal::Stands(id, Standing::Running)).await);
     let feeder = child.stdin.take().map(|stdin| tokio::spawn(feed(stdin, orders)));
     let mut stdout = child.stdout.take();
@@ -158,14 +158,14 @@ async fn watch(
         tokio::select! {
             read = wake => match read {
                 Ok(0) | Err(_) => stdout = None,
-                // Where the channel is full the controller is busy; it looks at all journals now and then.
+                // If the channel is full the controller is busy; it reads all journals periodically.
                 Ok(_) => drop(signals.try_send(Signal::Wake(id))),
             },
             status = child.wait() => break status,
             () = kill.notified() => drop(child.start_kill()),
         }
     };
-    // A process that the worker has left behind may hold the other end of the pipe.
+    // A process that the worker has left behind may hold the pipe open.
     if let Some(feeder) = feeder {
         feeder.abort();
     }
@@ -206,7 +206,7 @@ mod tests {
         (Local::new(vec![place], Some(program), signals).unwrap(), heard)
     }
 
-    /// All that is told up to a worker's end.
+    /// All signals up to a worker's end.
     async fn told(heard: &mut mpsc::Receiver<Signal>) -> Vec<Signal> {
         let mut told = Vec::new();
         while let Some(signal) = heard.recv().await {

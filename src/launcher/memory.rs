@@ -1,4 +1,4 @@
-//! Has the kernel killed a process for lack of memory? Its own counters tell; nothing else does.
+//! Whether the kernel has killed a process for lack of memory, by the kernel's own counters.
 
 use std::fs;
 use std::path::Path;

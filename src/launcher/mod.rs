@@ -1,7 +1,7 @@
 //! How workers are started: the only place that spawns processes. `local`, `fake` (no processes; reachable through the real CLI).
 //!
-//! A launcher starts, orders and ends workers; what they do is read from their journals, whatever the launcher. It never
-//! decides anything and never touches the database.
+//! A launcher starts, orders and ends workers; their results are read from their journals, whatever the launcher. It decides
+//! nothing and never opens the database.
 
 mod chosen;
 mod devices;
@@ -32,7 +32,7 @@ pub enum Exit {
     /// It never ran.
     NotStarted {
         why: String,
-        /// A file could not be written: no other worker will fare better.
+        /// A file could not be written, which would happen to any other worker, too.
         no_room: bool,
     },
     /// Its process ended.
@@ -41,14 +41,14 @@ pub enum Exit {
         code: Option<i32>,
         /// Signal, when it was killed.
         signal: Option<i32>,
-        /// The kernel killed a process for lack of memory meanwhile.
+        /// Whether the kernel killed a process for lack of memory meanwhile.
         out_of_memory: bool,
     },
-    /// Whoever ran it has taken it away, for reasons of his own: a node that failed, a job that was preempted.
+    /// The launcher's system took the worker away: a node that failed, a job that was preempted.
     Lost(String),
 }
 
-/// How far a launcher has got with a worker. Each worker comes to `Gone` once, whatever it passes on the way.
+/// The state of a worker at its launcher. Each worker reaches `Gone` exactly once; the other states may be skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It waits for a place, perhaps for days.
@@ -57,11 +57,11 @@ pub enum Standing {
     Starting,
     /// Its process runs.
     Running,
-    /// It is over; its journal grows no more.
+    /// It has ended; its journal does not grow any more.
     Gone(Exit),
 }
 
-/// What a launcher tells.
+/// What a launcher reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// The worker's journal has grown.
@@ -73,39 +73,39 @@ pub enum Signal {
 #[derive(Clone, Debug)]
 pub struct WorkerSpec {
     pub id: WorkerId,
-    /// Name of this incarnation, unlike any other's on this database.
+    /// Name of this incarnation, unique in this database.
     pub name: String,
     /// Number of its place.
     pub place: usize,
     /// The journal that it creates.
     pub journal: PathBuf,
-    /// Where its stderr goes.
+    /// The file for its stderr.
     pub log: PathBuf,
 }
 
-/// Starts, orders and ends workers. No method waits: what becomes of a wish is told by a [`Signal`]. What a place is, only the launcher
-/// knows.
+/// Starts, orders and ends workers. No method waits: results arrive as [`Signal`]s. Places are numbers to the caller; what they stand
+/// for is up to the launcher.
 pub trait Launcher {
-    /// Places for workers: so many may be there at once.
+    /// Number of places: the most workers at a time.
     fn places(&self) -> usize;
 
-    /// What a place is called where results are recorded: `cpu`, `cuda:1`.
+    /// The name of a place in recorded results: `cpu`, `cuda:1`.
     fn device(&self, place: usize) -> &str;
 
-    /// Asks for a worker.
+    /// Requests a worker.
     fn start(&mut self, worker: WorkerSpec);
 
-    /// Hands an order over. One that its worker no longer reads is lost: the end of the worker tells.
+    /// Sends an order. An order that its worker no longer reads is lost; the worker's end is signalled.
     fn send(&mut self, worker: WorkerId, order: &Order);
 
-    /// Ends a worker at once, or takes the wish for one back.
+    /// Ends a worker at once, or cancels its request.
     fn kill(&mut self, worker: WorkerId);
 
-    /// The worker is gone and nobody will speak of it again: what was kept for it may go.
+    /// The worker is gone and will not be mentioned again: releases what was kept for it.
     fn released(&mut self, worker: WorkerId);
 }
 
-/// The channel launchers tell through: bounded, so that a chatty worker waits instead of filling the memory.
+/// The channel of signals: bounded, so that a worker that writes a lot waits instead of filling the memory.
 #[must_use]
 pub fn channel() -> (mpsc::Sender<Signal>, mpsc::Receiver<Signal>) {
     mpsc::channel(1024)

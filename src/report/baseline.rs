@@ -28,7 +28,7 @@ fn constant_ap(counts: &[Counts]) -> Vec<Option<f64>> {
     counts.iter().map(|counts| (counts.support() > 0).then(|| counts.prevalence())).collect()
 }
 
-/// What counts give; `samples_f1` and `subset_accuracy` need the rows themselves and stay empty.
+/// The metrics that follow from counts; `samples_f1` and `subset_accuracy` need the rows themselves and stay empty.
 fn baseline_values(counts: &[Counts]) -> [Option<f64>; METRICS.len()] {
     let both = counts.iter().map(|counts| (counts.support() > 0 && counts.support() < counts.rows()).then_some(0.5));
     let (ap, auc) = (mean_defined(&constant_ap(counts)), mean_defined(&both.collect::<Vec<_>>()));
@@ -40,7 +40,7 @@ fn baseline_values(counts: &[Counts]) -> [Option<f64>; METRICS.len()] {
     })
 }
 
-/// Its row; the rank is left to the order.
+/// Its row of the report; ranking sets the rank.
 #[must_use]
 pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Question) -> Row {
     let exact = |value: Option<f64>| value.map(|mean| Spread { mean, sd: None, n: 1 });

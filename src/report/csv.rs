@@ -1,18 +1,18 @@
-//! A report in long form: a line a row and label, for pandas and spreadsheets.
+//! A report in long form: one line per row and label, for pandas and spreadsheets.
 //!
 //! A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula. Text (never a number) that begins so gets a `'` before
 //! it, as the spreadsheets themselves write it.
 
 use std::borrow::Cow;
 
-use super::cells::text;
 use super::summary::{LabelLine, Row, Summary};
+use super::text_grid::text;
 use imbalance::shown::lines;
 
 /// CSV with a header; a report without rows is the header alone. Values that are not defined are empty.
 ///
 /// # Errors
-/// None: it is written to memory.
+/// Errors of the CSV writer, which writing to memory cannot cause.
 pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     let columns = summary.group_by.iter().map(String::as_str);

@@ -1,14 +1,14 @@
-//! A difference between two strategies over their pairs of runs, and what can be said of it. Pure.
+//! A difference between two strategies over their pairs of runs, with intervals and tests. Pure.
 
 use serde::Serialize;
 
 use imbalance::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posterior, wilcoxon};
 
-/// Of every interval.
+/// Nominal coverage of every interval.
 pub const LEVEL: f64 = 0.95;
-/// The error rate that tests keep over a family of comparisons.
+/// Family-wise error rate of the tests.
 pub const ALPHA: f64 = 0.05;
-/// Names the draws of every resampling and test: one answer a question.
+/// Seed of every resampling and test, so that a question always has the same answer.
 pub const SEED: u64 = 0;
 
 /// How rows (or groups, whole) are resampled: the same draws for every run and every question.
@@ -24,7 +24,7 @@ pub struct Difference {
     pub effect: Paired,
     /// Better, the same, worse: `None` for a single pair.
     pub posterior: Option<Posterior>,
-    /// `None` where no outcome at all could be significant with so few pairs.
+    /// `None` where no outcome could be significant with this few pairs.
     pub tests: Option<Tests>,
 }
 
@@ -45,7 +45,7 @@ pub fn family(differences: &[Vec<f64>], rope: f64, lower_is_better: bool) -> Vec
     let contrasts = differences.iter().filter(|pairs| !pairs.is_empty()).count();
     let p = |test: fn(&[f64]) -> f64| -> (Vec<f64>, Vec<f64>) {
         let plain: Vec<f64> = differences.iter().map(|pairs| test(pairs)).collect();
-        // A comparison without pairs has p = 1 and is no part of the family.
+        // A comparison without pairs has p = 1 and is not part of the family.
         let present = plain.iter().zip(differences).filter(|(_, pairs)| !pairs.is_empty()).map(|(p, _)| *p);
         let mut corrected = holm(&present.collect::<Vec<_>>()).into_iter();
         let all = differences.iter().map(|pairs| if pairs.is_empty() { 1.0 } else { corrected.next().unwrap_or(1.0) });
@@ -71,10 +71,10 @@ pub fn family(differences: &[Vec<f64>], rope: f64, lower_is_better: bool) -> Vec
     differences.iter().enumerate().map(one).collect()
 }
 
-/// A family of comparisons: whether it could find anything.
+/// A family of comparisons: whether its tests could find a difference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Power {
-    /// Pairs of the comparison that has most.
+    /// Pairs of the comparison with the most pairs.
     pub pairs: usize,
     pub contrasts: usize,
     pub smallest_p: f64,
@@ -86,7 +86,7 @@ pub struct Power {
 }
 
 impl Power {
-    /// Of comparisons with these numbers of pairs; `None` where there are no pairs at all.
+    /// The family of comparisons with these numbers of pairs; `None` where there are no pairs.
     #[must_use]
     pub fn of(pairs: &[usize]) -> Option<Self> {
         let present: Vec<usize> = pairs.iter().copied().filter(|&pairs| pairs > 0).collect();

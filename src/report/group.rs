@@ -1,4 +1,4 @@
-//! Which runs make a row, and which data sets are comparable. Pure.
+//! The runs of each row, and comparable data sets. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use imbalance::LabelCounts;
 use plan::DataFacts;
 use store::METRICS;
 
-/// The column that numbers data sets where no other column tells them apart.
+/// The column that numbers data sets where they differ in no other column.
 pub const PREPARED: &str = "prepared";
 
 /// The counts of the split that is asked for.
@@ -47,15 +47,15 @@ pub fn data_sets<'f>(facts: &'f [DataFacts], split: Split) -> (Vec<DataSet>, Vec
 }
 
 /// The runs of each strategy, in the order of the plan.
-pub struct Groups {
+pub struct StrategyGroups {
     strategies: Vec<(usize, Map<String, Value>, Vec<usize>)>,
     /// Run → index into `strategies`.
     of_run: Vec<usize>,
-    /// Whether it takes [`PREPARED`] to tell strategies apart: nothing is averaged across data sets.
+    /// Whether [`PREPARED`] is needed to distinguish rows: nothing is averaged across data sets.
     pub alike: bool,
 }
 
-impl Groups {
+impl StrategyGroups {
     /// Runs of one data set with equal values in `columns` are a group.
     #[must_use]
     pub fn new(loaded: &Loaded, columns: &[Column], of_facts: &[usize]) -> Self {

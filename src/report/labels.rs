@@ -6,7 +6,7 @@ use super::load::Part;
 use super::score::LabelScore;
 use super::summary::{DataSet, LabelLine, Summary};
 
-/// Gives their labels to the rows that have parts.
+/// Fills in the labels of the rows that have parts.
 pub fn describe(summary: &mut Summary, parts: &HashMap<usize, Vec<Part>>) {
     for (place, row) in summary.rows.iter_mut().enumerate() {
         if let Some(parts) = parts.get(&place) {
@@ -15,7 +15,7 @@ pub fn describe(summary: &mut Summary, parts: &HashMap<usize, Vec<Part>>) {
     }
 }
 
-/// Means over evaluations, a line a label of the data.
+/// Means over evaluations, one line per label of the data.
 #[must_use]
 pub fn lines(parts: &[Part], set: &DataSet) -> Vec<LabelLine> {
     let line = |(at, label): (usize, &String)| {

@@ -1,12 +1,12 @@
-//! From the database (and, for a policy that no grid asked for, from kept scores) to values in memory. Nothing is computed here
-//! that the views do not compute.
+//! From the database (and, for a policy that no grid asked for, from kept scores) to values in memory. Computes only what
+//! the views compute.
 
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::fresh;
 use super::question::{Question, Split};
+use super::refit;
 use super::score::{LabelScore, Labels, Score};
 use super::summary::Summary;
 use crate::error::Error;
@@ -38,7 +38,7 @@ pub struct Loaded {
     pub val: Vec<Score>,
     /// Evaluations on test, where test is shown.
     pub test: Vec<Score>,
-    /// Run → what its sampler showed, of those that said so.
+    /// Run → what its sampler drew, if it was recorded.
     pub drawn: HashMap<usize, Realised>,
     /// Runs that could not be evaluated under a new policy, and why.
     pub lost: Vec<(String, String)>,
@@ -55,10 +55,10 @@ impl Loaded {
     }
 }
 
-/// Asks the database.
+/// Reads what `question` needs.
 ///
 /// # Errors
-/// The database; an epoch that no run has; kept scores of which not one run's can be read.
+/// Database errors; an epoch that no run has; kept scores that can be read of no run.
 pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Loaded, Error> {
     let policies: Vec<String> = match &question.policy {
         Some(policy) => vec![policy.to_string()],
@@ -83,7 +83,7 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
         loaded.test = scores(reader, &loaded, Split::Test, question).await?;
     }
     if let Some(policy) = &question.policy {
-        fresh::evaluate(&mut loaded, reader.path(), policy, question)?;
+        refit::evaluate(&mut loaded, reader.path(), policy, question)?;
     }
     Ok(loaded)
 }
@@ -131,15 +131,15 @@ fn by_name(loaded: &Loaded) -> HashMap<&str, usize> {
     loaded.runs.iter().enumerate().map(|(at, run)| (run.row.run.as_str(), at)).collect()
 }
 
-/// Some evaluations of a row.
+/// A part of a row's evaluations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     pub evaluations: usize,
-    /// Their means: one entry a label, in the order of the data.
+    /// Their means: one entry per label, in the order of the data.
     pub labels: Vec<LabelScore>,
 }
 
-/// The labels of some of the summary's rows on the split that is shown: the row's place → parts that make it up, in one piece if all are recorded.
+/// The labels of some of the summary's rows on the split that is shown: index of the row → the parts of it, one if all are recorded.
 ///
 /// # Errors
 /// The database.

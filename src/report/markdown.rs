@@ -1,8 +1,8 @@
 //! A report as GitHub renders it.
 
-use super::cells::Grid;
-use super::layout::Layout;
+use super::columns::Layout;
 use super::summary::Summary;
+use super::text_grid::Grid;
 use super::{explain, samplers};
 use imbalance::shown::is_obeyed;
 

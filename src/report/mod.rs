@@ -1,37 +1,37 @@
-//! The comparison: load, summarise (pure), render. And one run, in the same three steps.
+//! Reports, and the view of a single run, in three steps: load, summarise (pure), render.
 
 mod baseline;
-mod cells;
+mod columns;
 pub mod compare;
 mod csv;
 mod difference;
-mod evidence;
 pub mod explain;
-mod fresh;
 mod group;
+mod kept_scores;
 mod labels;
-mod layout;
 pub mod lint;
 mod load;
 mod markdown;
-mod naming;
 mod notes;
 mod question;
 mod rank;
+mod refit;
 mod samplers;
 mod score;
 mod show;
 mod show_table;
+mod strategy_names;
 mod summary;
 mod table;
+mod text_grid;
 
 pub use baseline::ALL_POSITIVE;
-pub use cells::wrap;
 pub use question::{Question, Split, unknown};
 pub use samplers::SamplerLine;
 pub use show::{EpochLine, Shown, show};
 pub use show_table::render as render_run;
 pub use summary::*;
+pub use text_grid::wrap;
 
 use crate::error::Error;
 use store::{At, Reader, SweepRow};
@@ -43,7 +43,7 @@ pub enum Form {
     Table { style: bool, width: u16 },
     /// One JSON value.
     Json,
-    /// Long form: a line a row and label.
+    /// Long form: one line per row and label.
     Csv,
     /// Tables as GitHub renders them.
     Markdown,
@@ -56,8 +56,11 @@ pub enum Form {
 pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Summary, Error> {
     let loaded = load::load(reader, sweep, question).await?;
     let why = if question.why && question.at == At::Best && explain::is_quick(reader.path(), &loaded) {
-        // A report is a report without its reasons, too.
-        explain::explain(reader, &loaded.sweep, &explain::Ask::default()).await.ok().and_then(|found| explain::why(&found))
+        // The report is complete without the short explanation.
+        explain::explain(reader, &loaded.sweep, &explain::ExplainOptions::default())
+            .await
+            .ok()
+            .and_then(|found| explain::why(&found))
     } else {
         None
     };
@@ -78,7 +81,7 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
 /// The report as text, with a newline at its end.
 ///
 /// # Errors
-/// None that a summary can cause; CSV and JSON writers have a type for it.
+/// Errors of the CSV and JSON writers, which a summary cannot cause.
 pub fn render(summary: &Summary, form: Form) -> Result<String, Error> {
     match form {
         Form::Table { style, width } => Ok(table::render(summary, style, width)),

@@ -1,4 +1,4 @@
-//! What a reader has to know to read the numbers right, in sentences. Pure.
+//! Notes that a reader needs to understand the numbers. Pure.
 
 use super::load::Loaded;
 use super::question::{Question, Split};

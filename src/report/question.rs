@@ -1,4 +1,4 @@
-//! What is asked of a report, as checked values, and the columns that its rows may have.
+//! The options of a report as checked values, and the columns that its rows may have.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -32,7 +32,7 @@ impl Split {
 pub struct Question {
     /// One of [`METRICS`].
     pub metric: &'static str,
-    /// Of [`METRICS`], those that are shown beside it.
+    /// Those of [`METRICS`] that are shown beside it.
     pub metrics: &'static [&'static str],
     pub split: Split,
     pub at: At,
@@ -72,7 +72,7 @@ impl Question {
     }
 }
 
-/// `what` has no value `typed`: an error with the allowed ones and the nearest.
+/// The error for an unknown value `typed` of `what`: the allowed ones and the nearest.
 #[must_use]
 pub fn unknown(what: &str, typed: &str, allowed: &[&str]) -> Error {
     let hint = nearest(typed, allowed.iter().copied()).map_or_else(String::new, |known| format!(" (did you mean `{known}`?)"));
@@ -152,7 +152,7 @@ pub fn every_column(keys: &[String]) -> Vec<Column> {
 /// The column `name`; `learning_rate` will do for `train.learning_rate` where no other key ends so.
 ///
 /// # Errors
-/// No such column: the names there are.
+/// No such column; the error lists those that exist.
 pub fn column(name: &str, keys: &[String]) -> Result<Column, Vec<String>> {
     let every = every_column(keys);
     let mut ending = every.iter().filter(|column| column.name().rsplit('.').next() == Some(name));

@@ -1,16 +1,16 @@
 //! From evaluations to ranked rows. Pure.
 
 use super::baseline::baseline;
-use super::group::{Groups, PREPARED, data_sets};
+use super::group::{PREPARED, StrategyGroups, data_sets};
 use super::load::Loaded;
 use super::question::{Column, Question};
-use super::summary::{Row, Summary, Tally};
+use super::summary::{Row, RunTally, Summary};
 
 /// Rows, ranked on val, cut to `--top`, without their labels.
 #[must_use]
 pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary {
     let (data, of_facts) = data_sets(&loaded.data, question.split);
-    let groups = Groups::new(loaded, columns, &of_facts);
+    let groups = StrategyGroups::new(loaded, columns, &of_facts);
     let (mut rows, without_results) = groups.rows(loaded, question);
     let strategies = rows.len();
     for (index, set) in data.iter().enumerate().filter(|_| strategies > 0) {
@@ -27,7 +27,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
     }
     let names = columns.iter().map(Column::name).chain(groups.alike.then_some(PREPARED));
     let group_by = names.map(str::to_owned).collect();
-    let mut runs = Tally { total: loaded.runs.len(), ..Tally::default() };
+    let mut runs = RunTally { total: loaded.runs.len(), ..RunTally::default() };
     loaded.runs.iter().for_each(|run| runs.count(&run.row.state));
     let mut summary = Summary {
         sweep: loaded.sweep.title.clone(),

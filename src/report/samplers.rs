@@ -1,4 +1,4 @@
-//! What each sampler showed the networks in the first epoch, beside what train holds: resampling rows for one label moves the
+//! What each sampler drew in the first epoch, beside what train holds: resampling rows for one label moves the
 //! others too. Pure.
 
 use std::collections::HashMap;
@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::cells::{Grid, Head, number, percent, shorten, text};
 use super::load::Loaded;
 use super::summary::{Spread, Summary};
+use super::text_grid::{Grid, Head, number, percent, shorten, text};
 
 /// Labels that have a column; JSON has all.
 const LABELS: usize = 8;
@@ -39,13 +39,13 @@ pub struct SamplerLine {
 }
 
 /// Data set, sampler, its parameters, runs.
-type Group<'a> = (usize, &'a str, Map<String, Value>, Vec<usize>);
+type SamplerGroup<'a> = (usize, &'a str, Map<String, Value>, Vec<usize>);
 
-/// The samplers of the runs that said what they drew, in the order of the plan; `of_facts` as [`super::group::data_sets`] gives it.
+/// The samplers of the runs that recorded what they drew, in the order of the plan; `of_facts` as [`super::group::data_sets`] gives it.
 #[must_use]
 pub fn lines(loaded: &Loaded, of_facts: &[usize]) -> Vec<SamplerLine> {
     let mut known: HashMap<(usize, String), usize> = HashMap::new();
-    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut groups: Vec<SamplerGroup<'_>> = Vec::new();
     for (at, run) in loaded.runs.iter().enumerate().filter(|(at, _)| loaded.drawn.contains_key(at)) {
         let params: Map<String, Value> = run
             .params

@@ -1,4 +1,4 @@
-//! One evaluation as the reports see it, and what counts alone say of one.
+//! One evaluation as the reports use it, and the metrics that follow from counts alone.
 
 use imbalance::metric::Counts;
 use store::{EvaluationId, LabelMeans, METRICS, MetricColumn};
@@ -19,9 +19,9 @@ pub struct Score {
 /// Where the labels of an evaluation are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Labels {
-    /// In the database: asked for once it is known which are shown.
+    /// In the database: read once it is known which are shown.
     Recorded(EvaluationId),
-    /// Here: the evaluation was made for this report.
+    /// Here: the evaluation was computed for this report.
     Made(Vec<LabelScore>),
 }
 
@@ -61,7 +61,7 @@ pub fn is_of_rankings(metric: &str) -> bool {
     MetricColumn::named(metric).is_some_and(|column| !column.metric.needs_threshold())
 }
 
-/// A line a label; all of equal length.
+/// One line per label; all of equal length.
 #[must_use]
 pub fn label_scores(counts: &[Counts], ap: &[Option<f64>], thresholds: &[f32]) -> Vec<LabelScore> {
     let labels = counts.iter().zip(ap).zip(thresholds);

@@ -14,7 +14,7 @@ pub struct Shown {
     pub run: RunRow,
     pub attempts: Vec<AttemptRow>,
     pub epochs: Vec<EpochLine>,
-    /// What the sampler showed in the first epoch; `None` where it did not say.
+    /// What the sampler showed in the first epoch; `None` where it was not recorded.
     pub drawn: Option<Realised>,
     /// Every evaluation: split, epoch, policy.
     pub results: Vec<ResultRow>,
@@ -35,7 +35,7 @@ pub struct EpochLine {
 /// The run that `prefix` names.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] where no run or more than one is named so; the database.
+/// [`StoreError::NotFound`] where no run or more than one matches; database errors.
 pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError> {
     let run = reader.find_run(prefix).await?;
     let attempts = reader.attempts(&run.fingerprint).await?;

@@ -2,16 +2,16 @@
 
 use serde_json::{Map, Value};
 
-use super::cells::{Grid, Head, NONE, number, percent, shorten, text};
 use super::show::{EpochLine, Shown};
 use super::table::{Weight, draw};
+use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
 use imbalance::sampler::Realised;
 use plan::{RunConfig, Source};
 use store::{AttemptRow, LabelRow, time_in_words};
 
-/// Columns that a line of the configuration may take.
+/// Width of a line of the configuration.
 const WIDTH: usize = 110;
-/// Letters of a label's name.
+/// Most characters of a label's name.
 const NAME: usize = 26;
 /// Where the values of the configuration begin.
 const INDENT: usize = 12;
@@ -70,10 +70,10 @@ fn imported(config: &RunConfig) -> bool {
     matches!(config.data.source, Source::Imported { .. })
 }
 
-/// The configuration as (section, values in words).
+/// The configuration as (section, values).
 fn config(config: &RunConfig) -> Vec<(String, String)> {
     let Ok(Value::Object(sections)) = serde_json::to_value(config) else { return Vec::new() };
-    // How imported scores came about, nobody knows.
+    // The training of imported scores is unknown.
     let order: &[&str] =
         if imported(config) { &["data"] } else { &["loss", "pos_weight", "sampler", "seed", "data", "model", "train"] };
     let section = |name: &&str| {
@@ -93,7 +93,7 @@ fn config(config: &RunConfig) -> Vec<(String, String)> {
 
 /// `split.train 0.7`, `optimizer adam(beta1=0.9)`; what is off is left out.
 fn flatten(prefix: &str, keys: &Map<String, Value>, words: &mut Vec<String>) {
-    // What it is comes first; the rest in the order of the alphabet.
+    // The kind comes first, the rest in alphabetical order.
     let (kind, rest): (Vec<_>, Vec<_>) = keys.iter().partition(|(key, _)| ["kind", "arch"].contains(&key.as_str()));
     for (key, value) in kind.into_iter().chain(rest) {
         match value {
@@ -154,7 +154,7 @@ fn weights(shown: &Shown) -> Grid {
     let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
     let drawn = shown.drawn.as_ref();
     let line = |(at, label): (usize, &String)| {
-        // A split without rows is one that nobody told of.
+        // A split without rows is unknown.
         let positives = |counts: &imbalance::LabelCounts| counts.positives.get(at).copied().filter(|_| counts.rows > 0);
         let rate = |counts: &imbalance::LabelCounts| {
             positives(counts).map_or_else(|| NONE.to_owned(), |n| percent(n as f64 / counts.rows as f64))

@@ -46,26 +46,26 @@ pub struct Summary {
     /// The columns that make a row, besides the policy.
     pub group_by: Vec<String>,
     pub policies: Vec<String>,
-    pub runs: Tally,
+    pub runs: RunTally,
     pub data: Vec<DataSet>,
     /// Strategies before `--top`.
     pub strategies: usize,
     /// By data set, then best first.
     pub rows: Vec<Row>,
-    /// What the samplers showed, by data set.
+    /// What the samplers drew, by data set.
     pub samplers: Vec<SamplerLine>,
     /// Strategies of which no run is recorded.
     pub without_results: Vec<Absent>,
-    /// What a reader has to know to read the numbers right, in sentences.
+    /// Notes that a reader needs to understand the numbers.
     pub notes: Vec<String>,
     /// Which strategies rank alike, and what to choose; `None` where it was not asked for, where scores are not kept, or where it
     /// would take long.
     pub why: Option<Why>,
 }
 
-/// Where the sweep's runs stand.
+/// The number of the sweep's runs by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tally {
+pub struct RunTally {
     pub total: usize,
     pub recorded: usize,
     pub failed: usize,
@@ -73,7 +73,7 @@ pub struct Tally {
     pub left: usize,
 }
 
-impl Tally {
+impl RunTally {
     /// Counts a run in this state of the database.
     pub fn count(&mut self, state: &str) {
         *match state {
@@ -92,7 +92,7 @@ pub struct DataSet {
     pub labels: Vec<String>,
     /// Rows of the split.
     pub rows: usize,
-    /// Positives a label in the split.
+    /// Positives of each label in the split.
     pub positives: Vec<usize>,
     /// Mean over labels.
     pub prevalence: f64,
@@ -112,7 +112,7 @@ pub struct Row {
     pub strategy: Map<String, Value>,
     /// `all_positive` for the baseline.
     pub policy: String,
-    /// Runs that were averaged, and runs that the sweep asked for.
+    /// Runs that were averaged, and runs of the sweep.
     pub n: usize,
     pub of: usize,
     /// Every metric that was asked for and is defined, on the split that is shown.
@@ -122,7 +122,7 @@ pub struct Row {
     pub predicted_rate: Option<Spread>,
     /// Fingerprints.
     pub runs: Vec<String>,
-    /// Means over the runs, a line a label; empty where labels were not asked for.
+    /// Means over the runs, one line per label; empty where labels were not asked for.
     pub labels: Vec<LabelLine>,
     /// Mean macro_ap on val, which orders equal rows.
     #[serde(skip)]

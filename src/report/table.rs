@@ -4,16 +4,16 @@ use comfy_table::{
     Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as Line, Table, TableStyle, Width,
 };
 
-use super::cells::{Grid, percent, wrap};
-use super::layout::Layout;
+use super::columns::Layout;
 use super::summary::Summary;
+use super::text_grid::{Grid, percent, wrap};
 use super::{explain, samplers};
 use imbalance::shown::escape;
 
 /// A rule below the heads, two blanks between columns.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
 
-/// How a line stands out on a terminal.
+/// Emphasis of a line on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
     Plain,
@@ -136,7 +136,7 @@ pub fn draw(grid: &Grid, weights: &[Weight], style: bool, width: Option<u16>) ->
         let weight = weights.get(at).copied().unwrap_or(Weight::Plain);
         table.add_row(Line::from(row.iter().zip(&grid.heads).map(|(text, head)| cell(text, head.right, weight))));
     }
-    // Numbers are never broken: only words give way where the width is short.
+    // Numbers are never broken: only text wraps where the width is short.
     table.set_constraints(grid.heads.iter().filter(|_| width.is_some()).map(|head| match head.right {
         true => ColumnConstraint::ContentWidth,
         false => ColumnConstraint::LowerBoundary(Width::Fixed(6)),

@@ -59,7 +59,7 @@ fn empty() -> Loaded {
     }
 }
 
-/// Adds a run of each seed; `macro_f1` on val under policy 0, a seed each.
+/// Adds a run of each seed; `macro_f1` on val under policy 0, one per seed.
 fn add(loaded: &mut Loaded, loss: &str, pos_weight: &str, macro_f1: &[f64]) {
     for (seed, &value) in macro_f1.iter().enumerate() {
         let run = add_run(loaded, loss, pos_weight, seed as i64, "succeeded");
@@ -98,7 +98,7 @@ fn ranked(loaded: &Loaded, question: &Question) -> Summary {
     rank::rank(loaded, question, &columns(&question.group_by, &loaded.keys).unwrap())
 }
 
-/// (rank, loss or policy of the baseline, pos_weight), a row each.
+/// (rank, loss or policy of the baseline, pos_weight) of each row.
 fn order(summary: &Summary) -> Vec<(Option<usize>, String)> {
     let name = |row: &Row| match row.strategy.get("loss") {
         _ if row.baseline => ALL_POSITIVE.to_owned(),
@@ -337,7 +337,7 @@ fn the_table_fits_and_escapes_only_on_request() {
         let text = render(&summary, Form::Table { style: false, width }).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
         assert!(!text.contains('\u{1b}') && !text.contains('\u{a0}'), "{text}");
-        assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "a line a row and the footnote: {text}");
+        assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "one line per row and the footnote: {text}");
     }
     let narrow = render(&summary, Form::Table { style: false, width: 92 }).unwrap();
     assert!(narrow.contains("\nprevalence 30.0%, mean over labels\n") && narrow.contains("predicted"), "{narrow}");

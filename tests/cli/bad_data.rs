@@ -3,7 +3,7 @@
 use crate::common::Place;
 use crate::{Said, first_run};
 
-/// 40 grey pictures of 10 x 12 pixels whose labels have awkward names.
+/// 40 grey images of 10 x 12 pixels whose labels have awkward names.
 fn photos() -> Place {
     let place = Place::new(
         "[data]\nkind = \"images\"\nroot = \"photos\"\nlabels = \"labels.csv\"\nimage_size = 16\n[grid]\nseed = [0, 1]\n\
@@ -45,7 +45,7 @@ fn npy(values: &[f32], width: usize) -> Vec<u8> {
     bytes
 }
 
-/// The place with its CSV changed, as `run` finds it.
+/// The output of `run` with a changed CSV.
 fn with_csv(place: &Place, from: &str, to: &str) -> Said {
     let csv = std::fs::read_to_string(place.path("labels.csv")).unwrap();
     assert!(csv.contains(from), "{from}");
@@ -92,7 +92,7 @@ fn a_csv_that_is_wrong_is_placed() {
 }
 
 #[test]
-fn bad_pictures_stop_with_all_of_them_listed_or_are_left_out() {
+fn bad_images_stop_with_all_of_them_listed_or_are_left_out() {
     let place = photos();
     place.write("photos/2.png", b"");
     place.write("photos/4.png", b"no picture at all");
@@ -124,7 +124,7 @@ fn bad_pictures_stop_with_all_of_them_listed_or_are_left_out() {
 }
 
 #[test]
-fn many_bad_pictures_are_twenty_and_a_count() {
+fn many_bad_images_are_twenty_and_a_count() {
     let place = photos();
     for row in 0..25 {
         place.write(&format!("photos/{row}.png"), b"");
@@ -135,7 +135,7 @@ fn many_bad_pictures_are_twenty_and_a_count() {
 }
 
 #[test]
-fn pictures_without_a_row_are_told_and_not_used() {
+fn images_without_a_row_are_told_and_not_used() {
     let place = photos();
     let csv = std::fs::read_to_string(place.path("labels.csv")).unwrap();
     place.write("labels.csv", csv.lines().filter(|line| !line.starts_with("39.png")).collect::<Vec<_>>().join("\n"));
@@ -224,7 +224,7 @@ fn a_loss_that_is_no_number_fails_its_run_and_the_sweep_goes_on() {
     assert_eq!((&runs["trained"], &runs["failed"]), (&0.into(), &2.into()));
 }
 
-/// Numbers that overflow make every run of a bundle diverge, each by its own word: a heartbeat of NaN is one that can be read.
+/// Numbers that overflow make every run of a bundle diverge, each reported by the worker itself: heartbeats with NaN can be read.
 #[test]
 fn runs_that_diverge_together_say_so_at_once() {
     let place = Place::new(

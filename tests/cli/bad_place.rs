@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor};
 use crate::common::Place;
 use crate::{GRID, wait_for};
 
-/// Changes the database behind the program's back.
+/// Changes the database without the program.
 fn sql(place: &Place, statement: &'static str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let options = SqliteConnectOptions::new().filename(place.path("sweep.db")).create_if_missing(true);
@@ -64,7 +64,7 @@ fn a_corrupt_database_is_named() {
     }
 }
 
-/// Root may write everywhere but here.
+/// A folder that even root cannot write to.
 #[test]
 fn folders_that_cannot_be_written_are_named_before_anything_starts() {
     let place = Place::new(GRID);

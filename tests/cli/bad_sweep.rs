@@ -3,7 +3,7 @@
 use crate::GRID;
 use crate::common::Place;
 
-/// A sweep file with `from` replaced, and the words of its error.
+/// A sweep file with `from` replaced, and the texts of its error.
 fn refused(from: &str, to: &str, words: &[&str]) {
     assert!(GRID.contains(from), "{from}");
     let place = Place::new(&GRID.replacen(from, to, 1));

@@ -1,4 +1,4 @@
-//! What each command does when all is well.
+//! Each command when it succeeds.
 
 use crate::common::Place;
 use crate::{GRID, Said, first_run};
@@ -149,7 +149,7 @@ fn completions_are_made_for_every_shell() {
     }
 }
 
-/// The sweep files that come with the program are good ones.
+/// The sweep files that come with the program are valid.
 #[test]
 fn the_sweeps_of_this_repository_plan() {
     let place = Place::new("");

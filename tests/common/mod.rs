@@ -61,7 +61,7 @@ impl Place {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs it and wants exit code 0.
+    /// Runs it and expects exit code 0.
     pub fn succeed(&self, arguments: &[&str]) -> Output {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -84,7 +84,7 @@ impl Place {
         fs::read_dir("/proc").unwrap().flatten().filter_map(process).collect()
     }
 
-    /// Everything recorded but clocks, attempts and row ids, as text; and the database is sound.
+    /// Everything recorded but clocks, attempts and row ids, as text; also checks the database's integrity.
     pub fn rows(&self) -> Vec<String> {
         rows(&self.path("sweep.db"))
     }

@@ -30,7 +30,7 @@ pub fn program(folder: &Path) -> PathBuf {
     path
 }
 
-/// What goes into the proxy's journal in the place of a line.
+/// What the proxy's journal gets instead of a line.
 pub enum Said {
     /// A record, numbered and with its checksum.
     Record(Value),
@@ -40,7 +40,7 @@ pub enum Said {
     Misnumbered(Value),
 }
 
-/// A line as the protocol wants it.
+/// A line in the form of the protocol.
 pub fn line(record: &Value) -> Vec<u8> {
     let mut body = record.clone();
     body.as_object_mut().unwrap().remove("c");
@@ -137,7 +137,7 @@ impl Liar {
         serde_json::to_string(&record).unwrap()
     }
 
-    /// Remembers that `record` is told `more` times than it should be.
+    /// Remembers that `record` is written `more` times than it should be.
     pub fn count(&mut self, record: &Value, more: i64) {
         *self.told.entry(record["r"].as_str().unwrap().to_owned()).or_default() += more;
     }

@@ -1,4 +1,4 @@
-//! The ways to lie, what the controller does about each, and the words it says.
+//! The ways to lie, with the controller's reaction and messages.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ pub struct Way {
     pub name: &'static str,
     /// Exit code of a sweep whose workers all lie so.
     pub code: i32,
-    /// Said on stderr.
+    /// The message on stderr.
     pub words: &'static str,
 }
 
@@ -47,7 +47,7 @@ pub const WAYS: &[Way] = &[
     way("threshold is 1e39", 3, "thresholds is inf"),
     way("seconds is negative", 3, "seconds is -1, should not be negative"),
     way("best epoch is another", 3, "1 of 2 test rankings arrived"),
-    // numbers that are none
+    // NaN and other non-numbers
     way("threshold is NaN", 3, "is no record of protocol 2"),
     way("train loss is null", 3, "is no record of protocol 2"),
     way("train loss is 1e999", 3, "is no record of protocol 2"),
@@ -70,7 +70,7 @@ pub const WAYS: &[Way] = &[
     way("no begin", 3, "the attempt has not begun"),
     way("n is 0", 3, "of 0 records arrived"),
     way("n is 2^64-1", 3, "records arrived"),
-    // records that are not of this place
+    // records in the wrong place
     way("close in the middle", 3, "follows `close`"),
     way("open twice", 3, "a journal has one `open`"),
     way("no open", 1, "a journal starts with `open`"),
@@ -82,7 +82,7 @@ pub const WAYS: &[Way] = &[
     way("outcome is an escape code", 3, "unknown variant `\\u{1b}[31m`"),
     way("kind is unknown", 3, "is no record of protocol 2"),
     way("protocol is 99", 1, "version 99 of the protocol"),
-    // lines that are none
+    // damaged lines
     way("3 MB line", 3, "bytes, may have 1048576"),
     way("3 MB without an end", 3, "1048576"),
     way("half a line", 3, "the line "),

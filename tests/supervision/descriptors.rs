@@ -1,4 +1,4 @@
-//! Workers that end give back all that they had: file descriptors are counted.
+//! Workers that have ended hold no file descriptors of the controller.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! Another program (a database browser, a backup, a shell) holds the database: the sweep waits, says so, and its workers train on.
+//! Another program (a database browser, a backup, a shell) holds the database: the sweep waits, says so, and its workers keep training.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;

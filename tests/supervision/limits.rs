@@ -1,4 +1,4 @@
-//! Files that may not grow: `ulimit -f` and a disk without room. Exit code 1 wherever it happens, words, and the way on.
+//! Files that may not grow: `ulimit -f` and a disk without room. Exit code 1 wherever it happens, with a message that says how to continue.
 
 use std::process::Command;
 

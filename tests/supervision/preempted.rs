@@ -91,7 +91,7 @@ fn sigterm_to_every_process_three_times_then_resume_gives_the_same_bits() {
     assert!(place.rows() == wanted, "the resumed sweep differs");
 }
 
-/// Before anything trains there is nothing to stop after: the program ends at once, and says how.
+/// Before anything trains the program ends at once, with the exit code of an interrupt.
 #[test]
 fn a_signal_while_data_is_prepared_ends_the_program_at_once_as_interrupted() {
     let place = Place::new(&LONG.replace("samples = 1200\nimage_size = 24", "samples = 40000\nimage_size = 128"));

@@ -1,5 +1,5 @@
-//! Long work that has no steps to tell: the worker gives signs of life as long as the work gets on, and says what it does. The deadline
-//! for silence is seconds here, instead of minutes.
+//! Long work without steps: the worker sends heartbeats that name the work as long as it makes progress. The deadline for silence is
+//! seconds here instead of minutes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -67,7 +67,7 @@ fn answer(mut stream: TcpStream, weights: &[u8], pieces: usize, pause: Duration)
     Ok(())
 }
 
-/// A hub that takes its time.
+/// A slow hub.
 fn hub(pieces: usize, pause: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -98,7 +98,7 @@ fn a_slow_download_is_no_hang() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
 }
 
-/// The sweep's own download, before anything trains, is not waited for by who has had enough.
+/// The sweep's own download, before anything trains, ends at an interrupt.
 #[test]
 fn a_download_that_stalls_can_be_interrupted() {
     let place = Place::new(FETCHES);

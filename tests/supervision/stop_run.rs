@@ -41,7 +41,7 @@ fn planned(folder: &Path, file: &str) -> Plan {
     sweep.plan(&facts, &std::collections::BTreeMap::new()).unwrap()
 }
 
-/// Asks for the end of a run once its first epoch is told.
+/// Requests the end of a run after its first epoch.
 struct Stopper {
     run: usize,
     wish: Fingerprint,
@@ -58,7 +58,7 @@ impl Observer for Stopper {
     }
 }
 
-/// Runs the sweep and has its second run stopped; what was told of ends.
+/// Runs the sweep and has its second run stopped; returns the news of ends.
 fn stop_the_second(file: &str, launcher: Chosen) {
     let folder = tempfile::tempdir().unwrap();
     let (plan, db) = (planned(folder.path(), file), folder.path().join("x.db"));
@@ -141,7 +141,7 @@ impl Worker {
         records
     }
 
-    /// The end of the worker: all that it has said.
+    /// The end of the worker, with all its records.
     fn leave(mut self) -> Vec<Event> {
         self.order(&Order::Stop);
         assert_eq!(crate::ended(&mut self.child), Some(0));
@@ -160,7 +160,7 @@ fn end(events: &[Event], run: &Fingerprint) -> Option<Outcome> {
     })
 }
 
-/// What a run says, without clocks.
+/// The records of a run, without clocks.
 fn story(events: &[Event], run: &Fingerprint) -> Vec<String> {
     let of = |event: &Event| match event {
         Event::Epoch { r, epoch, train_loss, val_loss, .. } if r == run => Some(format!("{epoch} {train_loss:e} {val_loss:e}")),
@@ -200,7 +200,7 @@ fn one_run_of_a_bundle_stops_and_the_others_stay_the_same_to_the_last_bit() {
             worker.order(&Order::StopRun { run: run.clone(), attempt: 1 });
         }
         wait_for("the end of all", || plan.runs.iter().all(|run| end(&worker.records(), &run.fingerprint).is_some()));
-        // It takes the next order as if nothing had been.
+        // It takes the next order as usual.
         let mut alone = jobs(&format!("{name}-alone")).remove(0);
         alone.attempt = 2;
         worker.order(&Order::Train(Box::new(alone)));

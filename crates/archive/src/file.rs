@@ -1,7 +1,7 @@
-//! Files and folders of ours: written whole, opened without following links, removed through a trash name.
+//! The program's own files and folders: written whole, opened without following links, removed through a trash name.
 //!
-//! What lies where we write may have been put there by somebody else: a symbolic link to a file of the user's, a FIFO that nobody
-//! writes to. Our own files are therefore opened only where they are regular files, and folders used only where they are folders.
+//! Somebody else may have put something at these paths: a symbolic link to one of the user's files, a FIFO without a writer. Files
+//! are therefore opened only if they are regular files, and folders used only if they are folders.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
@@ -21,7 +21,7 @@ pub const REMOVING: &str = ".removing-";
 /// Writes the file `path`: complete at its place, or not there. Returns its seal. Does not wait for the disk.
 ///
 /// # Errors
-/// What the file system said; the file that was there before stays.
+/// I/O errors; the file that was there before stays.
 pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Seal> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new().prefix(SAVING).tempfile_in(folder)?;
@@ -32,18 +32,18 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     Ok(seal)
 }
 
-/// Opens a file of ours for reading: never through a symbolic link, and nothing but a regular file.
+/// Opens one of the program's own files for reading: only a regular file, and never through a symbolic link.
 ///
 /// # Errors
-/// As the file system says; a link or something else than a file.
+/// I/O errors; a symbolic link, or anything that is not a regular file.
 pub fn open_ours(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true), path)
 }
 
-/// Opens a file of ours with `options`, as [`open_ours`]. Do not truncate with them: look at what it is first.
+/// [`open_ours`] with other `options`. They must not truncate: the type of the file is checked after opening.
 ///
 /// # Errors
-/// As [`open_ours`].
+/// The errors of [`open_ours`].
 pub fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     // Without NONBLOCK the open of a FIFO waits for its other end.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -55,10 +55,10 @@ pub fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// All bytes of a file of ours; see [`open_ours`].
+/// All bytes of one of the program's own files; see [`open_ours`].
 ///
 /// # Errors
-/// As [`open_ours`].
+/// The errors of [`open_ours`]; I/O errors while reading.
 pub fn read_ours(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open_ours(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
@@ -66,12 +66,12 @@ pub fn read_ours(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file of the user's, through links if need be. A device or a FIFO would be read for ever, or waited for.
+/// Opens one of the user's files, following links. Devices and FIFOs are refused: reading them might never end.
 ///
 /// # Errors
-/// As the file system says; something else than a file.
+/// I/O errors; anything that is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    // Opening a device may do something by itself: it is looked at before, and again after.
+    // Merely opening a device may have an effect: the type is checked before and again after.
     if !fs::metadata(path)?.is_file() {
         return Err(not_regular());
     }
@@ -92,10 +92,10 @@ fn other(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// Makes a folder of ours, if it is not there. Its parents may be links of the user's.
+/// Makes one of the program's own folders if it does not exist. Its parents may be links made by the user.
 ///
 /// # Errors
-/// It cannot be made; a link or a file is at its place.
+/// The folder cannot be made, or a link or a file is at its path.
 pub fn own_folder(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
@@ -109,10 +109,10 @@ pub fn own_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a folder through a name that nobody looks for, so that it is there whole or not at all. One that is not there is fine.
+/// Renames a folder to a trash name, then removes it, so that it is seen whole or not at all. A missing folder is fine.
 ///
 /// # Errors
-/// It cannot be renamed or removed.
+/// The folder cannot be renamed or removed.
 pub fn remove(folder: &Path) -> io::Result<()> {
     let trash = tempfile::Builder::new().prefix(REMOVING).tempdir_in(folder.parent().unwrap_or(folder));
     match trash.and_then(|trash| fs::rename(folder, trash.path().join("it")).and_then(|()| trash.close())) {
@@ -121,8 +121,8 @@ pub fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what killed processes have left in `folder` of files that were being written, and of folders that were being removed.
-/// Those younger than `age` may belong to somebody who lives. What cannot be removed stays.
+/// Removes what killed processes have left in `folder`: files that were being written, folders that were being removed. Those
+/// younger than `age` may belong to a living process. What cannot be removed stays.
 pub fn remove_litter(folder: &Path, age: Duration) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -136,7 +136,7 @@ pub fn remove_litter(folder: &Path, age: Duration) {
     }
 }
 
-/// Whether the last change of `path` is at least `age` ago; what cannot be looked at is not.
+/// Whether the last change of `path` is at least `age` ago; false where that cannot be read.
 #[must_use]
 pub fn is_older(path: &Path, age: Duration) -> bool {
     let changed = fs::symlink_metadata(path).and_then(|meta| meta.modified());
@@ -146,7 +146,7 @@ pub fn is_older(path: &Path, age: Duration) -> bool {
 /// Waits until the files of a folder, and their names, are on the disk.
 ///
 /// # Errors
-/// The disk's word, with the file's path.
+/// I/O errors, with the path of the file.
 pub fn settle(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
     let named = |path: &Path| {
         let path = path.to_owned();

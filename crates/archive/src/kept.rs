@@ -1,5 +1,5 @@
-//! The scores that a finished run has kept: how they are kept and read. A policy never trains, so whoever wants the rows of a new one
-//! (the controller for a sweep, the report for a question) reads these.
+//! The scores that a finished run has kept: writing and reading them. A policy never trains, so the rows of a new policy are computed
+//! from these, by the controller for a sweep and by the report for a question.
 
 use std::fs;
 use std::io;
@@ -12,8 +12,8 @@ use super::run::RunFolder;
 use super::seal::Seals;
 use imbalance::LabelMatrix;
 
-/// Fills a run's own folder as a worker does after a run of one epoch. Without test there are no test scores, and the truth of
-/// test has no rows. A folder that was made for it is removed again where that fails.
+/// Fills a run's folder as a worker does after a run of one epoch. Without test there are no test scores, and the truth of
+/// test has no rows. On failure a folder that was made for it is removed.
 ///
 /// # Errors
 /// The folder cannot be written.
@@ -49,7 +49,7 @@ fn fill(folder: &RunFolder, val: (&[f32], &LabelMatrix), test: Option<(&[f32], &
 #[derive(Clone, Debug)]
 pub struct Kept {
     folder: RunFolder,
-    /// `None`: kept by a program that knew no seals.
+    /// `None`: written by a version without seals.
     seals: Option<Seals>,
     pub val_truth: LabelMatrix,
     pub test_truth: LabelMatrix,
@@ -59,7 +59,7 @@ impl Kept {
     /// Opens a run's own folder and reads its truth; the labels' names are their positions (the database knows the real ones).
     ///
     /// # Errors
-    /// The truth is missing; of kind `InvalidData` where it is damaged.
+    /// The truth is missing; an error of kind `InvalidData` where it is damaged.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let folder = RunFolder::at(folder);
         let seals = folder.seals()?;
@@ -90,10 +90,10 @@ impl Kept {
         self.scores(&format!("epochs/val-{epoch}.npy"), &self.val_truth)
     }
 
-    /// Whether test scores were kept at `epoch`: at the best and the last one they are.
+    /// Whether test scores were kept at `epoch`, as they are for the best and the last one.
     ///
     /// # Errors
-    /// A folder that cannot be looked into.
+    /// The folder cannot be read.
     pub fn has_test(&self, epoch: usize) -> io::Result<bool> {
         let name = test_name(epoch);
         match &self.seals {
@@ -130,7 +130,7 @@ fn test_name(epoch: usize) -> String {
     format!("epochs/test-{epoch}.npy")
 }
 
-/// The bytes of a file, which are those that were sealed where there are seals.
+/// The bytes of a file, compared with its seal if there is one.
 fn read(folder: &RunFolder, seals: &Option<Seals>, name: &str) -> io::Result<Vec<u8>> {
     if let Some(seals) = seals {
         return folder.read_sealed(name, seals);
@@ -217,7 +217,7 @@ mod tests {
         told("not 0 or 1");
     }
 
-    /// Each bit of each file that a new policy reads, of a run with seals.
+    /// A flip of any bit of any file that a new policy reads is found, in a run with seals.
     #[test]
     fn a_flipped_bit_is_never_taken_for_a_score() {
         let folder = tempfile::tempdir().unwrap();

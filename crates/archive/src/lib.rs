@@ -1,4 +1,4 @@
-//! What runs keep beside the database `X.db`: `X.runs/<fingerprint>/` for each run, `X.runs/journals/` for the workers of the moment.
+//! What runs keep beside the database `X.db`: `X.runs/<fingerprint>/` for each run, `X.runs/journals/` for the current workers.
 //! Owns the names, and how a file is written whole, read, checked and removed. Knows no training and no database.
 
 pub mod file;
@@ -28,7 +28,7 @@ pub fn runs_folder(db: &Path) -> PathBuf {
     db.with_extension("runs")
 }
 
-/// The runs' folders of one database, for whoever writes there.
+/// The runs' folders of one database, for writing.
 #[derive(Clone, Debug)]
 pub struct Archive {
     runs: PathBuf,
@@ -38,9 +38,9 @@ impl Archive {
     /// `X.runs/` beside `X.db`, made if it is not there; the caller holds the lock of `X.db`.
     ///
     /// # Errors
-    /// A folder that cannot be made or written, or is a link, with its path: better now than after the first epoch.
+    /// A folder that cannot be made or written, or is a link, with its path: found before the first epoch.
     pub fn beside(db: &Path) -> Result<Self, (PathBuf, io::Error)> {
-        // Workers have their own ideas of the current folder: they get whole paths.
+        // Workers may run in another current folder: they get absolute paths.
         let runs = std::path::absolute(runs_folder(db)).map_err(|error| (db.to_owned(), error))?;
         let archive = Self { runs };
         let journals = archive.journals();
@@ -48,7 +48,7 @@ impl Archive {
         file::own_folder(&journals)
             .and_then(|()| tempfile::tempfile_in(&journals).map(drop))
             .map_err(|error| (journals, error))?;
-        // Nobody else writes there now.
+        // The caller's lock keeps other writers away.
         file::remove_litter(&archive.runs, Duration::ZERO);
         Ok(archive)
     }
@@ -65,7 +65,7 @@ impl Archive {
         &self.runs
     }
 
-    /// The names of the folders there, the journals' own left out.
+    /// The names of the folders there, without that of the journals.
     ///
     /// # Errors
     /// The folder cannot be read.

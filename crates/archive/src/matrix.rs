@@ -1,4 +1,4 @@
-//! `.npy` files of ours: `[rows, labels]` in C order.
+//! The `.npy` files of the archive: `[rows, labels]` in C order.
 
 use std::io;
 use std::path::Path;
@@ -8,10 +8,10 @@ use npyz::WriterBuilder;
 use super::file;
 use super::seal::Seal;
 
-/// Writes a `[rows, labels]` matrix in C order: complete at its place, or not there.
+/// Writes a `[rows, labels]` matrix in C order: complete at its path, or not there.
 ///
 /// # Errors
-/// The disk's word.
+/// I/O errors.
 pub fn write_matrix<T: npyz::AutoSerialize + Copy>(path: &Path, labels: usize, values: &[T]) -> io::Result<Seal> {
     let shape = [(values.len() / labels.max(1)) as u64, labels as u64];
     file::write(path, |file| {
@@ -21,10 +21,10 @@ pub fn write_matrix<T: npyz::AutoSerialize + Copy>(path: &Path, labels: usize, v
     })
 }
 
-/// The columns and values of a matrix in the bytes of a file; `path` is how errors call it.
+/// The columns and values of a matrix in the bytes of a file; errors name `path`.
 ///
 /// # Errors
-/// Bytes that are no such matrix.
+/// `InvalidData` where the bytes are not such a matrix.
 pub fn parse<T: npyz::Deserialize>(path: &Path, bytes: &[u8]) -> io::Result<(usize, Vec<T>)> {
     let named = |error: io::Error| damaged(path, &format!("is no .npy file of ours: {error}"));
     let matrix = npyz::NpyFile::new(bytes).map_err(named)?;
@@ -39,12 +39,12 @@ pub fn parse<T: npyz::Deserialize>(path: &Path, bytes: &[u8]) -> io::Result<(usi
     Ok((labels as usize, matrix.into_vec().map_err(named)?))
 }
 
-/// The error with the file it is about; of the same kind.
+/// The error with the file's path, of the same kind.
 pub fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// What is there but is not what it should be.
+/// An `InvalidData` error about `path`.
 pub fn damaged(path: &Path, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{} {what}", path.display()))
 }

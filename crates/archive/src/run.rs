@@ -1,5 +1,5 @@
-//! The folder of one run. Every file is written beside its place and renamed into it: complete, or not there, whenever the program
-//! dies. Its seals, kept in the checkpoint while the run is unfinished and in `seals.json` after it, tell damage from what was written.
+//! The folder of one run. Every file is written under a temporary name and renamed: complete or not there, whenever the program
+//! dies. Seals, kept in the checkpoint while the run is unfinished and in `seals.json` afterwards, reveal damaged files.
 //!
 //! | file | what |
 //! |---|---|
@@ -9,7 +9,7 @@
 //! | `epochs/val-N.npy`, `epochs/test-N.npy` | probabilities of epoch N (test: best and last), for policies that are asked for later |
 //! | `seals.json` | length and blake3 of each of these, once the run is done |
 //! | `checkpoint.safetensors` | while the run is unfinished |
-//! | `log.txt` | what happened, in words |
+//! | `log.txt` | what happened, for people |
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -60,7 +60,7 @@ impl RunFolder {
     /// Makes the folder and its `epochs`, if they are not there.
     ///
     /// # Errors
-    /// They cannot be made, or links are at their places.
+    /// A folder cannot be made, or a link is at its path.
     pub fn create(&self) -> io::Result<()> {
         self.claim()?;
         file::own_folder(&self.path.join(EPOCHS))
@@ -74,16 +74,16 @@ impl RunFolder {
         file::own_folder(&self.path)
     }
 
-    /// An attempt begins: removes what killed ones have left of files that they were writing.
+    /// At the beginning of an attempt: removes half-written files of killed attempts.
     pub fn tidy(&self) {
         for folder in [self.path.clone(), self.path.join(EPOCHS)] {
             file::remove_litter(&folder, Duration::ZERO);
         }
     }
 
-    /// The run is recorded as done: its checkpoint has served, and so has what killed attempts left.
+    /// Once the run is recorded as done: removes its checkpoint and what killed attempts left.
     pub fn finished(&self) {
-        // What stays is in nobody's way: a finished run is never begun again.
+        // A file that cannot be removed does no harm: a finished run is never begun again.
         let checkpoints = fs::read_dir(&self.path).into_iter().flatten().flatten();
         for entry in checkpoints.filter(|entry| entry.file_name().to_string_lossy().starts_with("checkpoint.")) {
             drop(fs::remove_file(entry.path()));
@@ -91,16 +91,15 @@ impl RunFolder {
         self.tidy();
     }
 
-    /// Removes the folder with all that is in it. One that is not there is fine.
+    /// Removes the folder with its content. A missing folder is fine.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The folder cannot be removed.
     pub fn forget(&self) -> io::Result<()> {
         file::remove(&self.path)
     }
 
-    /// Takes the place of `old`, which is removed. What is interrupted can be done again; a folder that is not there has its place
-    /// already.
+    /// Takes the place of `old`, which is removed. May be called again after an interruption: a missing folder has been moved already.
     ///
     /// # Errors
     /// A folder that cannot be moved or removed.
@@ -112,13 +111,13 @@ impl RunFolder {
         fs::rename(&self.path, &old.path)
     }
 
-    /// The place of a file by the name that seals know it by.
+    /// The path of a file by its name in the seals.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// The checkpoint's place.
+    /// The path of the checkpoint.
     #[must_use]
     pub fn checkpoint(&self) -> PathBuf {
         self.path.join(CHECKPOINT)
@@ -127,23 +126,23 @@ impl RunFolder {
     /// The log, to be appended to.
     ///
     /// # Errors
-    /// It cannot be made or opened; something else is at its place.
+    /// The log cannot be made or opened, or is not a regular file.
     pub fn log(&self) -> io::Result<File> {
         self.claim()?;
         file::regular(OpenOptions::new().append(true).create(true), &self.path.join(LOG))
     }
 
-    /// The bytes of a file that `seals` has.
+    /// The bytes of a file, compared with its seal in `seals`.
     ///
     /// # Errors
-    /// It cannot be read; of kind `InvalidData`, with its path, where it is not what was sealed.
+    /// The file cannot be read; an error of kind `InvalidData`, with its path, where it differs from what was sealed.
     pub fn read_sealed(&self, name: &str, seals: &Seals) -> io::Result<Vec<u8>> {
         let path = self.file(name);
         let bytes = file::read_ours(&path).map_err(|error| named(&path, &error))?;
         match seals.get(name) {
             Some(seal) if seal.fits(&bytes) => Ok(bytes),
             Some(_) => Err(damaged(&path, "is damaged: it is not what was written")),
-            None => Err(damaged(&path, "is none of the files that were written")),
+            None => Err(damaged(&path, "is not among the files that were written")),
         }
     }
 
@@ -156,10 +155,10 @@ impl RunFolder {
         file::write(&self.path.join(SEALS), |file| Ok(serde_json::to_writer(file, &sealed)?)).map(drop)
     }
 
-    /// Forgets the seals of an earlier result: a new one is being made.
+    /// Removes the seals of an earlier result before a new one is made.
     ///
     /// # Errors
-    /// They cannot be removed.
+    /// The file cannot be removed.
     pub fn unseal(&self) -> io::Result<()> {
         match fs::remove_file(self.path.join(SEALS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -167,10 +166,10 @@ impl RunFolder {
         }
     }
 
-    /// The seals of a run that is done; `None` of one that was kept by a program that knew none.
+    /// The seals of a run that is done; `None` if it was written by a version without seals.
     ///
     /// # Errors
-    /// They cannot be read; of kind `InvalidData` where they are damaged.
+    /// The file cannot be read; an error of kind `InvalidData` where it is damaged.
     pub fn seals(&self) -> io::Result<Option<Seals>> {
         let path = self.path.join(SEALS);
         let bytes = match file::read_ours(&path) {
@@ -188,7 +187,7 @@ impl RunFolder {
     /// Waits until all files are on the disk. The first wait takes the others along, so that many small files cost little more.
     ///
     /// # Errors
-    /// The disk's word, with the path.
+    /// I/O errors, with the path.
     pub fn settle(&self) -> Result<(), (PathBuf, io::Error)> {
         file::settle(&self.path.join(EPOCHS))?;
         file::settle(&self.path)

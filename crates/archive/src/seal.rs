@@ -37,7 +37,7 @@ pub struct Sealing<W> {
 }
 
 impl<W: Write> Sealing<W> {
-    /// Nothing is written yet.
+    /// Starts with nothing written.
     pub fn new(inner: W) -> Self {
         Self { inner, hasher: blake3::Hasher::new(), bytes: 0 }
     }
@@ -62,9 +62,9 @@ impl<W: Write> Write for Sealing<W> {
     }
 }
 
-/// What stands before the digits of a seal in the file that it seals.
+/// Marker before the digits of a seal within the sealed file.
 const MARK: &[u8] = b"self-blake3:";
-/// The digits of a seal.
+/// Number of digits of a seal.
 const DIGITS: usize = blake3::OUT_LEN * 2;
 
 /// A text for a file's header that [`stamp`] turns into the file's own seal.

@@ -12,15 +12,15 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use plan::ImageConfig;
 
-/// Part of the prepared folder's key; raise it when pixels change.
+/// Part of the prepared folder's key; increase it when pixels change.
 pub const VERSION: u32 = 1;
 
 /// `[channels, size, size]`, u8.
 ///
 /// # Errors
-/// Why this file cannot be used, in words.
+/// The reason why this file cannot be used, as a phrase.
 pub fn decode(bytes: &[u8], config: &ImageConfig) -> Result<Vec<u8>, String> {
-    // A decoder that panics on a malformed file costs that file only.
+    // A panic of the decoder on a malformed file is an error of that file.
     std::panic::catch_unwind(|| {
         let image = read(bytes, config.max_pixels)?;
         let (pixels, channels, width, height) = flatten(image, config.channels);
@@ -82,7 +82,7 @@ fn jpeg_ends(bytes: &[u8]) -> bool {
     false
 }
 
-/// 8-bit pixels without alpha, interleaved: 1 channel for grey pictures and where grey is wanted, else 3; width and height.
+/// 8-bit pixels without alpha, interleaved: 1 channel for grey images and where grey is wanted, else 3; width and height.
 fn flatten(image: DynamicImage, wanted: u32) -> (Vec<u8>, usize, u32, u32) {
     let (width, height) = (image.width(), image.height());
     let over_black = |value: u8, alpha: u8| ((u32::from(value) * u32::from(alpha) + 127) / 255) as u8;
@@ -260,7 +260,7 @@ mod tests {
         assert!(decode(&jpeg, &config(16, 3, "stretch")).unwrap_err().contains("65535x65535"));
     }
 
-    /// Damage of any kind gives an error or a picture, never a panic.
+    /// Damage of any kind gives an error or an image, never a panic.
     #[test]
     fn damaged_files_never_panic() {
         let mut rng = imbalance::rng::Rng::new(0, "test damage", &[]);

@@ -1,8 +1,8 @@
-//! Features that a frozen backbone gives, beside the pictures they come from: a prepared folder like any other, with the labels and
-//! splits of the pictures and inputs that somebody else computes. Owns their name, their lock and their place; knows no network.
+//! Features of a frozen backbone, beside the images they come from: a prepared folder like any other, with the labels and splits of
+//! the images. The caller computes the features; this module owns their key, lock and folder and knows no network.
 //!
-//! Several workers may want the same features at once: one makes them, the others wait. One that is killed leaves a temporary
-//! folder and releases the lock, and the next one starts anew.
+//! Several workers may want the same features at once: one makes them, the others wait. A killed worker leaves a temporary
+//! folder and releases the lock; the next one starts again.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,23 +14,23 @@ use super::prepared::{self, Rows, Writer};
 use archive::file;
 use plan::InputShape;
 
-/// Between two looks at the lock of somebody else.
+/// Interval between two tries to take a lock that another process holds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What became of the wish for features.
+/// Where the features are, or who makes them.
 pub enum Derived {
-    /// They are in this folder.
+    /// The features are in this folder.
     There(PathBuf),
-    /// The caller has to make them.
+    /// The caller has to compute them.
     Wanted(Box<Making>),
-    /// The caller did not want to wait any longer.
+    /// `wait` returned false.
     Stopped,
 }
 
-/// Features being made. Nothing is left of those that are dropped unfinished, except the lock file.
+/// Features being written. Dropped unfinished, nothing is left of them except the lock file.
 pub struct Making {
     cache: PathBuf,
-    /// Opened by the first row, so that all that fails from then on is the writing.
+    /// Opened at the first row, so that every later error is a write error.
     writer: Option<Writer>,
     key: String,
     width: usize,
@@ -38,28 +38,28 @@ pub struct Making {
     lock: Option<(File, PathBuf)>,
 }
 
-/// Features of `width` numbers a row of the pictures in the prepared `folder`, made by `recipe`: all that decides them beside the
-/// pictures. `wait` is called while another process makes them, and says whether to go on waiting.
+/// Features (`width` numbers per row) of the images in the prepared `folder`. `recipe` is everything that decides them beside the
+/// images. `wait` is called while another process makes them, and says whether to go on waiting.
 ///
 /// # Errors
-/// A cache that cannot be read or written; whatever `wait` says.
+/// A cache that cannot be read or written; the errors of `wait`.
 pub fn derived<E: From<Unprepared>>(
     folder: &Path,
     recipe: &str,
     width: usize,
     mut wait: impl FnMut() -> Result<bool, E>,
 ) -> Result<Derived, E> {
-    let pictures = prepared::open(folder).map_err(|unfit| data(unfit.into()))?;
+    let images = prepared::open(folder).map_err(|unfit| data(unfit.into()))?;
     let cache = folder.parent().unwrap_or(folder);
     let mut hasher = blake3::Hasher::new();
-    let sealed = pictures
+    let sealed = images
         .meta
         .identity()
         .map_err(|error| data(DataError { place: folder.display().to_string(), message: error.to_string() }))?;
     hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
     let key = hasher.finalize().to_hex()[..32].to_owned();
     let target = cache.join(&key);
-    // Features go into results as pictures do, and nobody else looks at every bit of them.
+    // Features decide results as images do; this is the only place that checks every bit of them.
     let look = |fault: &mut Option<DataError>| match prepared::check(&target, &|_, _| ()) {
         Ok(_) => Ok(true),
         Err(prepared::Unfit { error, mendable: true }) => {
@@ -83,12 +83,12 @@ pub fn derived<E: From<Unprepared>>(
         prepared::discard(&target)?;
     }
     let rows = Rows {
-        ids: pictures.ids().map_err(data)?,
-        labels: pictures.labels,
-        splits: pictures.splits,
-        groups: pictures.groups,
-        group_names: pictures.meta.group_names,
-        skipped: pictures.meta.skipped,
+        ids: images.ids().map_err(data)?,
+        labels: images.labels,
+        splits: images.splits,
+        groups: images.groups,
+        group_names: images.meta.group_names,
+        skipped: images.meta.skipped,
     };
     Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
 }
@@ -99,13 +99,13 @@ fn data(error: DataError) -> Unprepared {
 
 /// How a wait for the lock ended.
 enum Wait {
-    /// The lock, or none where the file system has no locks or no room: then the last of several equal results is dropped.
+    /// The lock; `None` where the file system has no locks or no room: then several workers may compute equal features.
     Over(Option<(File, PathBuf)>),
     /// The caller gave up.
     GivenUp,
 }
 
-/// Locks end with the process that holds them.
+/// Takes the lock, which ends with the process that holds it.
 fn lock<E>(path: &Path, wait: &mut impl FnMut() -> Result<bool, E>) -> Result<Wait, E> {
     let without = |error: std::io::Error| {
         tracing::debug!("{}: {error}", path.display());
@@ -126,13 +126,13 @@ fn lock<E>(path: &Path, wait: &mut impl FnMut() -> Result<bool, E>) -> Result<Wa
 }
 
 impl Making {
-    /// Rows to be made.
+    /// Number of rows to be computed.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows.ids.len()
     }
 
-    /// The folder that they are written into.
+    /// The folder that the features are written into.
     #[must_use]
     pub fn cache(&self) -> &Path {
         &self.cache
@@ -141,7 +141,7 @@ impl Making {
     /// Appends the features of the next row or rows.
     ///
     /// # Errors
-    /// A folder that cannot be written, a full disk.
+    /// I/O errors: a folder that cannot be written, a full disk.
     pub fn push(&mut self, features: &[f32]) -> Result<(), Unprepared> {
         let bytes: Vec<u8> = features.iter().flat_map(|x| x.to_le_bytes()).collect();
         match &mut self.writer {
@@ -150,19 +150,19 @@ impl Making {
         }
     }
 
-    /// Puts the features into their place.
+    /// Completes the features and renames them to their folder.
     ///
     /// # Errors
-    /// A full disk.
+    /// I/O errors: a full disk.
     ///
     /// # Panics
-    /// Nothing was pushed: a bug of the caller.
+    /// If no row was pushed.
     pub fn finish(self) -> Result<PathBuf, Unprepared> {
         let Self { writer, key, width, rows, lock, .. } = self;
         let writer = writer.expect("the rows were pushed");
         let content = writer.hash();
         let folder = writer.finish(&key, InputShape::Features { width }, &rows, content)?;
-        // Whoever waits for the lock looks for the folder first.
+        // Workers that wait for the lock look for the folder first.
         if let Some((file, path)) = lock {
             let _ = std::fs::remove_file(path);
             drop(file);
@@ -171,7 +171,7 @@ impl Making {
     }
 }
 
-/// Everything about pictures that decides their features beside the network.
+/// Everything but the network that decides the features of images.
 #[must_use]
 pub fn recipe(backbone: &str, weights: &str, config: &plan::DataConfig) -> String {
     format!("{backbone} {} {weights} {}", plan::FEATURES, super::normalization(&config.source))
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    fn pictures(cache: &Path) -> PathBuf {
+    fn images(cache: &Path) -> PathBuf {
         crate::prepare(&letters(), Path::new("."), cache, &|_, _| {}).unwrap().folder
     }
 
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn features_are_made_once_and_keep_labels_and_splits() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = pictures(cache.path());
+        let folder = images(cache.path());
         let made = make(&folder, "a");
         assert!(matches!(ask(&folder, "a"), Derived::There(there) if there == made));
         let (before, after) = (Dataset::open(&folder, &letters()).unwrap(), Dataset::open(&made, &letters()).unwrap());
@@ -236,21 +236,21 @@ mod tests {
     #[test]
     fn an_unfinished_or_damaged_folder_is_made_anew() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = pictures(cache.path());
+        let folder = images(cache.path());
         let Derived::Wanted(mut making) = ask(&folder, "a") else { panic!() };
         making.push(&[1.0, 2.0]).unwrap();
         drop(making);
         let made = make(&folder, "a");
         std::fs::write(made.join("inputs.bin"), "short").unwrap();
         assert_eq!(make(&folder, "a"), made);
-        // A folder that was made for other lengths of rows is of another name.
+        // Another row length gives another folder name.
         assert!(matches!(derived::<Unprepared>(&folder, "a", 3, || Ok(true)).unwrap(), Derived::Wanted(_)));
     }
 
     #[test]
     fn the_second_waits_for_the_first() {
         let cache = tempfile::tempdir().unwrap();
-        let folder = pictures(cache.path());
+        let folder = images(cache.path());
         let Derived::Wanted(mut making) = ask(&folder, "a") else { panic!() };
         let stopped = derived::<Unprepared>(&folder, "a", 2, || Ok(false)).unwrap();
         assert!(matches!(stopped, Derived::Stopped));

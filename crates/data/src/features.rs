@@ -10,13 +10,14 @@ use super::table::Table;
 use imbalance::shown::shown;
 use plan::InputShape;
 
-/// Part of the prepared folder's key; raise it when the values change.
+/// Part of the prepared folder's key; increase it when the values change.
 const VERSION: u32 = 1;
 
 /// Writes the matrix of `file` into a prepared folder below `cache`, unless it is there.
 ///
 /// # Errors
-/// A file of another kind or shape, another number of rows than `table`, a value that is not finite, a cache that cannot be written.
+/// A file of another kind or shape, or with another number of rows than `table`; a value that is not finite; a cache that cannot be
+/// written.
 pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
     let wrong = |message: String| Unprepared::from(DataError { place: file.display().to_string(), message });
     let matrix = load(file, "features").map_err(wrong)?;

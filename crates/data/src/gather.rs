@@ -6,10 +6,10 @@ use imbalance::rng::Rng;
 use plan::InputShape;
 use plan::{ImageConfig, Source};
 
-/// torchvision's mean and deviation of ImageNet, for pictures in [0, 1].
+/// torchvision's mean and deviation of ImageNet, for images in [0, 1].
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
-/// How a frozen backbone's pictures are normalised: as the data says; letters, which say nothing, as ImageNet's.
+/// How the images of a frozen backbone are normalised: as the data says, letters as ImageNet's.
 #[must_use]
 pub fn normalization(source: &Source) -> &str {
     if let Source::Images { image, .. } = source { &image.normalize } else { "imagenet" }
@@ -25,7 +25,7 @@ pub enum Transform {
     },
 }
 
-/// A random change of a picture: mirrored, then moved; what comes in from outside is black.
+/// A random change of an image: mirrored, then moved; what comes in from outside is black.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub flip: bool,
@@ -34,7 +34,7 @@ pub struct Change {
     pub right: isize,
 }
 
-/// value * scale + offset a channel; mirrored and shifted at train time.
+/// value * scale + offset per channel; mirrored and shifted at train time.
 pub struct ImageTransform {
     channels: usize,
     height: usize,
@@ -43,7 +43,7 @@ pub struct ImageTransform {
     offset: Vec<f32>,
     flip: bool,
     padding: usize,
-    /// The bytes hold one channel, which every channel takes.
+    /// The bytes hold one channel, which is repeated.
     repeat: bool,
 }
 
@@ -53,7 +53,7 @@ impl ImageTransform {
     pub fn new(source: &Source, channels: usize, height: usize, width: usize) -> Self {
         let config = if let Source::Images { image, .. } = source { Some(image) } else { None };
         let normalize = config.map_or("none", |image| image.normalize.as_str());
-        // Grey pictures take the mean over the three channels.
+        // Grey images take the mean over the three channels.
         let grey =
             |values: [f32; 3]| if channels == 3 { values.to_vec() } else { vec![values.iter().sum::<f32>() / 3.0; channels] };
         let (mean, deviation) = match normalize {
@@ -74,7 +74,7 @@ impl ImageTransform {
     }
 
     /// The transform of `source` for a network that was made for three channels, without changes at random: the channel of a grey
-    /// picture is repeated, as `PIL.Image.convert("RGB")` does, and letters are normalised as `imagenet`.
+    /// image is repeated, as `PIL.Image.convert("RGB")` does, and letters are normalised as `imagenet`.
     #[must_use]
     pub fn rgb(source: &Source, channels: usize, height: usize, width: usize) -> Self {
         let mut transform = Self::new(source, 3, height, width);
@@ -110,7 +110,7 @@ impl ImageTransform {
                 normalize(from.iter(), to, scale, offset);
                 continue;
             }
-            // Columns of the unmirrored picture, moved by `right`, that have a source; the others and lines without one are black.
+            // Columns of the unmirrored image, moved by `right`, that have a source; the others and lines without one are black.
             let (first, end) = ((-right).clamp(0, width as isize), (width as isize - right).clamp(0, width as isize));
             let seen = first as usize..end.max(first) as usize;
             for (y, line) in to.chunks_exact_mut(width).enumerate() {
@@ -186,7 +186,7 @@ impl Transform {
         if let Self::Image(image) = self { image.change(row, augment) } else { Change::default() }
     }
 
-    /// Two numbers of each channel or column: pictures are `value * first + second`, features `(value - first) * second`.
+    /// Two numbers of each channel or column: images are `value * first + second`, features `(value - first) * second`.
     #[must_use]
     pub fn numbers(&self, width: usize) -> (Vec<f32>, Vec<f32>) {
         match self {
@@ -233,7 +233,7 @@ impl Transform {
 mod tests {
     use super::*;
 
-    /// To the last bit what the definition says, one number at a time: mirrored, then moved, black coming in, also from beyond the edge.
+    /// Equal to the definition to the last bit, computed one number at a time: mirrored, then moved, black from outside.
     #[test]
     fn lines_are_moved_and_mirrored_as_single_pixels_would_be() {
         let (channels, height, width) = (2, 5, 7);

@@ -182,7 +182,7 @@ fn failures(hashes: &[Result<blake3::Hash, String>]) -> Vec<(usize, String)> {
     hashes.iter().enumerate().filter_map(|(row, hash)| Some((row, hash.as_ref().err()?.clone()))).collect()
 }
 
-/// A line a bad file, the first 20.
+/// One line per bad file, the first 20.
 fn listing(table: &Table, bad: &[(usize, String)]) -> String {
     let mut text = String::from(":");
     for (row, why) in bad.iter().take(SHOWN) {
@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    /// 40 grey pictures, each of one shade; labels alternate.
+    /// 40 grey images, each of one shade; labels alternate.
     fn photos() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("photos/sub folder")).unwrap();
@@ -280,13 +280,13 @@ mod tests {
             let want = (35.0 / 255.0 - mean) / deviation;
             assert!(out[channel * 64..(channel + 1) * 64].iter().all(|x| (x - want).abs() < 1e-5));
         }
-        // The same pictures elsewhere, under other names: the same content.
+        // The same images elsewhere, under other names: the same content.
         let moved = photos();
         std::fs::rename(moved.path().join("photos/0.png"), moved.path().join("photos/zero.png")).unwrap();
         let csv = std::fs::read_to_string(moved.path().join("labels.csv")).unwrap();
         std::fs::write(moved.path().join("labels.csv"), csv.replacen("\n0.png", "\nzero.png", 1)).unwrap();
         assert_eq!(prepared(&moved, "error").unwrap().content, facts.content);
-        // One changed picture: another.
+        // One changed image: another.
         image::GrayImage::from_pixel(10, 12, image::Luma([200])).save(folder.path().join("photos/4.png")).unwrap();
         assert_ne!(prepared(&folder, "error").unwrap().content, facts.content);
     }
@@ -414,13 +414,13 @@ mod tests {
         assert_ne!(first, gather(&rows, Some((5, 2))));
         assert_ne!(first, gather(&rows, Some((6, 1))));
         let plain = gather(&rows, None);
-        assert!(plain.windows(2).all(|pair| pair[0] == pair[1]), "all pictures are the same");
-        // Each is the plain picture, mirrored or not, shifted by at most one pixel with black coming in.
+        assert!(plain.windows(2).all(|pair| pair[0] == pair[1]), "all images are the same");
+        // Each is the plain image, mirrored or not, shifted by at most one pixel with black coming in.
         let black = (0.0 - 0.485) / 0.229;
         let pixel =
             |x: i32, y: i32| if (0..8).contains(&x) && (0..8).contains(&y) { plain[0][(y * 8 + x) as usize] } else { black };
         let mut seen = std::collections::BTreeSet::new();
-        for picture in gather(&rows, Some((0, 0))).iter().chain(&first) {
+        for image in gather(&rows, Some((0, 0))).iter().chain(&first) {
             let found = [false, true]
                 .iter()
                 .flat_map(|flip| (-1..=1).flat_map(move |dx| (-1..=1).map(move |dy| (*flip, dx, dy))))
@@ -428,7 +428,7 @@ mod tests {
                     (0..64).all(|i| {
                         let (x, y) = (i % 8, i / 8);
                         let x = if *flip { 7 - x } else { x };
-                        (picture[i as usize] - pixel(x + dx, y + dy)).abs() < 1e-5
+                        (image[i as usize] - pixel(x + dx, y + dy)).abs() < 1e-5
                     })
                 });
             seen.insert(found.expect("a mirrored and shifted copy"));
@@ -459,7 +459,7 @@ mod tests {
             let mut out = vec![0.0; some.len() * 32 * 32 * channels as usize];
             data.gather(&some, None, &mut out);
             let (low, high) = out.iter().fold((f32::MAX, f32::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
-            assert!(high - low > 0.5, "{name}: pictures have contrast");
+            assert!(high - low > 0.5, "{name}: images have contrast");
         }
     }
 }

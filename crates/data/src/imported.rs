@@ -12,7 +12,7 @@ use imbalance::{LabelMatrix, stratification};
 use plan::InputShape;
 use plan::{Columns, DataFacts, FORMAT, Fingerprint};
 
-/// The files of an import. Which rows are whose:
+/// The files of an import. Which rows belong to which split:
 ///
 /// - without a split column, the rows of `labels` are validation and the rows of `test_labels` are test;
 /// - with one, a file of scores has a row for every row of the CSV (those of its split are taken) or for those of its split only.
@@ -25,7 +25,7 @@ pub struct Files<'a> {
     pub test_scores: Option<&'a Path>,
     /// The CSV of `test_scores`; `labels` by default.
     pub test_labels: Option<&'a Path>,
-    /// What of the CSVs is not a label.
+    /// The columns of the CSVs that are not labels.
     pub columns: &'a Columns,
     /// Whether the scores are logits; else they are probabilities.
     pub logits: bool,
@@ -54,7 +54,7 @@ pub struct Imported {
     pub test: Option<Scored>,
     /// Of the rows that the CSV calls `train`; no rows where it does not say.
     pub train: LabelCounts,
-    /// What looks like a mistake, in sentences.
+    /// Warnings about what looks like a mistake, one sentence each.
     pub doubts: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Imported {
     /// Reads and checks `files`.
     ///
     /// # Errors
-    /// The first thing that is wrong, with its file, row and column.
+    /// The first fault, with its file, row and column.
     pub fn read(files: &Files<'_>) -> Result<Self, DataError> {
         let table = Labels::read(files.labels, files.columns)?;
         let mut doubts = Vec::new();
@@ -89,7 +89,7 @@ impl Imported {
         Ok(Self { val, test, train: table.train(), doubts })
     }
 
-    /// What the database keeps of the data: counts that are known, and 0 rows where they are not.
+    /// The facts that the database keeps: counts where they are known, 0 rows elsewhere.
     #[must_use]
     pub fn facts(&self) -> DataFacts {
         let names = &self.val.truth.names;
@@ -115,7 +115,7 @@ impl Imported {
         }
     }
 
-    /// The name of the run: the hash of its scores and of the data they are about, whatever the files are called.
+    /// The fingerprint of the run: the hash of its scores and of their data, independent of file names.
     #[must_use]
     pub fn fingerprint(&self, facts: &DataFacts) -> Fingerprint {
         let mut hasher = blake3::Hasher::new();
@@ -203,7 +203,7 @@ impl<'a> Scores<'a> {
             let listed: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shown(name))).collect();
             let more = if names.len() > 12 { ", ..." } else { "" };
             return Err(self.wrong(format!(
-                "{} columns of scores, but {csv} has {} labels ({}{more}): they must agree; columns that are no labels belong in --ignore-columns",
+                "{} columns of scores, but {csv} has {} labels ({}{more}): they must agree; columns that are not labels belong in --ignore-columns",
                 self.matrix.width,
                 names.len(),
                 listed.join(", ")
@@ -247,7 +247,7 @@ impl<'a> Scores<'a> {
         Ok(Scored { scores, truth: labels.table.labels.select(&rows) })
     }
 
-    /// What the values suggest that was not said.
+    /// Warnings about values that contradict the flags.
     fn doubt(&self, places: &[usize], scores: &[f32]) -> Option<String> {
         let width = self.matrix.width;
         let mut values = places.iter().flat_map(|place| &self.matrix.values[place * width..][..width]);
@@ -373,7 +373,7 @@ mod tests {
         place.csv("labels.csv", "id,A,age\na,1,7\nb,0,70\n");
         place.fails(
             (None, None),
-            "labels.csv:2: column `age`: `7` must be 0 or 1 (columns that are no labels belong in `--ignore-columns`)",
+            "labels.csv:2: column `age`: `7` must be 0 or 1 (columns that are not labels belong in `--ignore-columns`)",
         );
         let split = Place::new(SPLIT, &[0.5; 6]);
         split.fails(

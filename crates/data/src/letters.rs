@@ -16,7 +16,7 @@ use imbalance::rng::Rng;
 use plan::InputShape;
 use plan::Source;
 
-/// Part of the prepared folder's key; raise it when the pictures change.
+/// Part of the prepared folder's key; increase it when the images change.
 pub const VERSION: u32 = 1;
 
 /// Draws the whole data set into a prepared folder below `cache`, unless it is there.
@@ -25,7 +25,7 @@ pub const VERSION: u32 = 1;
 /// See [`Letters::new`]; a cache folder that cannot be written.
 ///
 /// # Panics
-/// `source` is of another kind: a bug of the caller.
+/// If `source` is of another kind.
 pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
     let Source::Letters { samples, label_rates, image_size, signal, seed } = source else {
         unreachable!("only the letters come here");
@@ -45,11 +45,11 @@ pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) +
                 .into_par_iter()
                 .map(|row| {
                     let latents = letters.draw(row as u64);
-                    (letters.picture(&latents), latents)
+                    (letters.image(&latents), latents)
                 })
                 .collect();
-            for (picture, latents) in rows {
-                writer.push(&picture)?;
+            for (image, latents) in rows {
+                writer.push(&image)?;
                 values.extend(latents.iter().map(|latent| latent.1));
             }
         }
@@ -77,17 +77,17 @@ pub struct Letters<'a> {
     signal: f64,
     seed: u64,
     size: usize,
-    /// Cells a side, pixels a cell, pixels a font pixel.
+    /// Cells per side, pixels per cell, pixels per font pixel.
     grid: usize,
     cell: usize,
     scale: usize,
 }
 
 impl<'a> Letters<'a> {
-    /// A generator of square pictures of `image_size` pixels a side.
+    /// A generator of images of `image_size` x `image_size` pixels.
     ///
     /// # Errors
-    /// No labels, a rate outside (0, 1), a negative signal, or a picture too small for a cell of 8x8 pixels a label.
+    /// No labels, a rate outside (0, 1), a negative signal, or an image too small for a cell of 8x8 pixels per label.
     pub fn new(label_rates: &'a [(String, f64)], image_size: u32, signal: f64, seed: u64) -> Result<Self, DataError> {
         let wrong = |message: String| Err(DataError { place: "data kind `letters`".to_owned(), message });
         if label_rates.is_empty() {
@@ -132,10 +132,10 @@ impl<'a> Letters<'a> {
         self.intercepts.iter().enumerate().map(one).collect()
     }
 
-    /// The picture of one row's latents: `[1, size, size]`, black with a letter a cell.
+    /// The image of one row's latents: `[1, size, size]`, black with one letter per cell.
     #[must_use]
-    pub fn picture(&self, latents: &[(f64, u8)]) -> Vec<u8> {
-        let mut picture = vec![0; self.size * self.size];
+    pub fn image(&self, latents: &[(f64, u8)]) -> Vec<u8> {
+        let mut image = vec![0; self.size * self.size];
         let (left, top) = ((self.cell - glyph::WIDTH * self.scale) / 2, (self.cell - glyph::HEIGHT * self.scale) / 2);
         for (label, ((name, _), (g, _))) in self.label_rates.iter().zip(latents).enumerate() {
             let grey = (255.0 * ((g + 3.0) / 6.0).clamp(0.0, 1.0)).round() as u8;
@@ -144,12 +144,12 @@ impl<'a> Letters<'a> {
                 for x in (0..glyph::WIDTH).filter(|x| bits >> (glyph::WIDTH - 1 - x) & 1 == 1) {
                     for line in 0..self.scale {
                         let start = (cell_y + y * self.scale + line) * self.size + cell_x + x * self.scale;
-                        picture[start..start + self.scale].fill(grey);
+                        image[start..start + self.scale].fill(grey);
                     }
                 }
             }
         }
-        picture
+        image
     }
 }
 
@@ -176,26 +176,26 @@ mod tests {
         }
     }
 
-    /// The brightest pixel of each cell gives g back to 8-bit precision.
+    /// The brightest pixel of each cell encodes g to 8-bit precision.
     #[test]
-    fn pictures_encode_the_latents() {
+    fn images_encode_the_latents() {
         let rates = rates();
         for size in [16, 32, 50, 64] {
             let letters = Letters::new(&rates, size, 1.0, 0).unwrap();
             for row in 0..50 {
                 let latents = letters.draw(row);
-                let picture = letters.picture(&latents);
+                let image = letters.image(&latents);
                 for (label, (g, _)) in latents.iter().enumerate() {
                     let (x0, y0) = (label % 2 * letters.cell, label / 2 * letters.cell);
                     let pixels = (0..letters.cell).flat_map(|y| (0..letters.cell).map(move |x| (x0 + x, y0 + y)));
-                    let grey = pixels.map(|(x, y)| picture[y * letters.size + x]).max().unwrap();
+                    let grey = pixels.map(|(x, y)| image[y * letters.size + x]).max().unwrap();
                     assert!((f64::from(grey) / 255.0 * 6.0 - 3.0 - g.clamp(-3.0, 3.0)).abs() <= 3.0 / 255.0 + 1e-12);
                 }
             }
         }
     }
 
-    /// The same bytes on every machine, today and later.
+    /// The bytes are the same on every machine and in every version.
     #[test]
     fn golden_bytes() {
         let rates = rates();
@@ -203,7 +203,7 @@ mod tests {
         let mut hasher = blake3::Hasher::new();
         for row in 0..1000 {
             let latents = letters.draw(row);
-            hasher.update(&letters.picture(&latents));
+            hasher.update(&letters.image(&latents));
             hasher.update(&latents.iter().map(|latent| latent.1).collect::<Vec<u8>>());
         }
         assert_eq!(&hasher.finalize().to_hex()[..16], "27909bdfb4e3b64a");

@@ -36,7 +36,7 @@ use table::Called;
 pub struct DataError {
     /// File, and line or column where there is one.
     pub place: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
@@ -46,7 +46,7 @@ pub enum Unprepared {
     /// The user's data cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Nothing is wrong with the data: the cache cannot be written, or read.
+    /// The cache cannot be written or read; nothing is wrong with the data.
     #[error("{}: {what}: {source}", path.display())]
     Disk { path: PathBuf, what: &'static str, source: std::io::Error },
 }
@@ -125,7 +125,7 @@ impl Dataset {
     /// changes of training where `augment` names (seed, epoch): a row's change depends on (seed, epoch, row) only.
     ///
     /// # Panics
-    /// `out` of another length, or a row that does not exist: bugs of the caller.
+    /// If `out` has another length or a row does not exist.
     pub fn gather(&self, rows: &[u32], augment: Option<(u64, usize)>, out: &mut [f32]) {
         self.gather_apart(rows, augment, self.shape().values(), out);
     }
@@ -133,18 +133,18 @@ impl Dataset {
     /// [`Self::gather`] with rows that begin `step` numbers apart; what lies between them stays as it is.
     ///
     /// # Panics
-    /// As [`Self::gather`].
+    /// Where [`Self::gather`] does.
     pub fn gather_apart(&self, rows: &[u32], augment: Option<(u64, usize)>, step: usize, out: &mut [f32]) {
         self.transform.gather(self.shape(), &self.opened.inputs, rows, augment, step, out);
     }
 
-    /// Writes the pictures of `rows` to `out` as a pretrained network wants them, `[rows, 3, height, width]`: never changed at
-    /// random, a grey channel repeated, normalised as the data says (letters: as ImageNet's pictures).
+    /// Writes the images of `rows` to `out` as a pretrained network wants them, `[rows, 3, height, width]`: never changed at
+    /// random, a grey channel repeated, normalised as the data says (letters: as ImageNet's images).
     ///
     /// # Panics
-    /// As [`Self::gather`]; data without pictures.
+    /// Where [`Self::gather`] does; if the data has no images.
     pub fn rgb(&self, config: &DataConfig, rows: &[u32], out: &mut [f32]) {
-        let InputShape::Image { channels, height, width } = self.shape() else { panic!("features are no pictures") };
+        let InputShape::Image { channels, height, width } = self.shape() else { panic!("features are not images") };
         let transform = gather::ImageTransform::rgb(&config.source, channels, height, width);
         let (bytes, values) = (self.shape().values(), 3 * height * width);
         assert_eq!(out.len(), rows.len() * values, "the buffer must hold exactly the rows asked for");
@@ -153,25 +153,25 @@ impl Dataset {
         });
     }
 
-    /// The inputs as the prepared folder holds them, `[rows, row_bytes]`: u8 pictures, or features of four bytes, little-endian.
+    /// The inputs as the prepared folder holds them, `[rows, row_bytes]`: u8 images, or features of four bytes, little-endian.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.opened.inputs
     }
 
-    /// The numbers that normalise: of each channel a factor and what is added then; of each feature what is taken away and a factor then.
+    /// The numbers that normalise: a factor and an offset per channel of images; a mean and a factor per feature.
     #[must_use]
     pub fn normalizing(&self) -> (Vec<f32>, Vec<f32>) {
         self.transform.numbers(self.shape().values())
     }
 
-    /// How the picture of `row` is changed at random in the epoch that `augment` names (seed, epoch): what [`Self::gather`] does.
+    /// The random change of the image of `row` in the epoch that `augment` names (seed, epoch), as [`Self::gather`] applies it.
     #[must_use]
     pub fn change(&self, row: u32, augment: Option<(u64, usize)>) -> Change {
         self.transform.change(row, augment)
     }
 
-    /// The inputs of the train rows, `[rows, width]`, where they are features: what some samplers look at.
+    /// The inputs of the train rows, `[rows, width]`, where they are features; some samplers need them.
     #[must_use]
     pub fn train_features(&self) -> Option<Vec<f32>> {
         let InputShape::Features { width } = self.shape() else { return None };
@@ -180,7 +180,7 @@ impl Dataset {
         Some(values)
     }
 
-    /// What a plan must know.
+    /// The facts that a plan needs.
     fn facts(&self, folder: &Path) -> DataFacts {
         let labels = self.labels();
         let mut hasher = blake3::Hasher::new();
@@ -215,7 +215,7 @@ fn place_of(config: &DataConfig) -> String {
     }
 }
 
-/// A label that is the same in every training row teaches nothing and breaks weights and prior biases.
+/// Refuses a label with one value in all training rows: nothing can be learnt from it, and weights and prior biases are undefined.
 fn learnable(names: &[String], train: &imbalance::LabelCounts) -> Result<(), String> {
     let named = |bad: &dyn Fn(usize) -> bool| -> Vec<String> {
         names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{}`", shown(name))).collect()
@@ -235,7 +235,7 @@ fn learnable(names: &[String], train: &imbalance::LabelCounts) -> Result<(), Str
 }
 
 /// Reads, checks and decodes the data of `config` (paths relative to `base`) into a folder below `cache`, unless an equal one is
-/// there, and returns its facts. `progress` hears (done, total) rows.
+/// there, and returns its facts. `progress` is called with (done, total) rows.
 ///
 /// # Errors
 /// [`DataError`] with every bad file (the first 20 and a count) before anything is trained; a cache that cannot be written.
@@ -289,7 +289,7 @@ pub fn prepare(
     Ok(data.facts(&folder))
 }
 
-/// The folder of `key` below `cache`: the one that is there, or what `make` writes. A damaged one is written anew.
+/// The folder of `key` below `cache`: the one that is there, or what `make` writes. A damaged one is written again.
 fn ensure(
     cache: &Path,
     key: &blake3::Hasher,

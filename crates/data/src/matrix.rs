@@ -15,7 +15,7 @@ pub struct Matrix {
     pub values: Vec<f32>,
 }
 
-/// Reads the matrix of `file`; `what` its values are ("features") is how messages call them, and the tensor's name where a file
+/// Reads the matrix of `file`; `what` ("features") names its values in messages, and the tensor to read where a file
 /// holds several.
 ///
 /// # Errors

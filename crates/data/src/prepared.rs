@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `inputs.bin` | u8 `[rows, channels, height, width]` or little-endian f32 `[rows, width]` |
 //! | `labels.bin` | u8 `[rows, labels]`, 0 or 1 |
-//! | `splits.bin` | u8 a row (0 train, 1 val, 2 test), if the CSV has a split column |
-//! | `groups.bin` | little-endian u32 a row, equal where the group is, if the CSV has a group column |
+//! | `splits.bin` | u8 per row (0 train, 1 val, 2 test), if the CSV has a split column |
+//! | `groups.bin` | little-endian u32 per row, equal for rows of one group, if the CSV has a group column |
 //! | `ids.json` | the rows' names, in row order |
 //! | `meta.json` | [`Meta`]: format version, shapes, lengths and checksums of all of it, and one of itself |
-//! | `split-*.bin` | u8 a row, as `splits.bin`: how one split configuration divides the rows ([`keep_split`]) |
+//! | `split-*.bin` | u8 per row, as `splits.bin`: how one split configuration divides the rows ([`keep_split`]) |
 //!
-//! While it is written it is called `.writing-*` and holds a locked file `writing`: whoever finds one that is not locked removes it.
+//! While it is written it is called `.writing-*` and holds a locked file `writing`; such a folder without a lock is removed.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -39,7 +39,7 @@ pub struct Rows {
     pub labels: LabelMatrix,
     /// 0 train, 1 val, 2 test.
     pub splits: Option<Vec<u8>>,
-    /// Equal where the group is.
+    /// Group number of each row.
     pub groups: Option<Vec<u32>>,
     /// Names of the groups, by number.
     pub group_names: Vec<String>,
@@ -70,25 +70,25 @@ pub struct Meta {
     splits: Option<Seal>,
     groups: Option<Seal>,
     ids: Seal,
-    /// Of this file itself; programs before 0.2 wrote none.
+    /// Checksum of this file itself; versions before 0.2 wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seal: Option<String>,
 }
 
-/// What is said where the disk is full, or a folder may not be written.
+/// The message about a full disk, or a folder that may not be written.
 pub const WRITING: &str = "cannot write prepared data into this folder";
 
-/// The disk's word, at this place.
+/// An I/O error at this path.
 pub fn cannot(place: &Path, what: &'static str) -> impl Fn(std::io::Error) -> Unprepared {
     let path = place.to_owned();
     move |source| Unprepared::Disk { path: path.clone(), what, source }
 }
 
-/// Writes a prepared folder; nothing is left of one that is dropped unfinished.
+/// Writes a prepared folder; dropped unfinished, nothing is left of it.
 pub struct Writer {
     cache: PathBuf,
     temp: tempfile::TempDir,
-    /// Locked: this folder has an owner who lives.
+    /// Locked while this process writes the folder.
     held: File,
     inputs: BufWriter<File>,
     hasher: blake3::Hasher,
@@ -117,7 +117,7 @@ impl Writer {
     /// Appends the inputs of the next row or rows.
     ///
     /// # Errors
-    /// A full disk.
+    /// I/O errors: a full disk.
     pub fn push(&mut self, inputs: &[u8]) -> Result<(), Unprepared> {
         self.hasher.update(inputs);
         self.bytes += inputs.len() as u64;
@@ -133,7 +133,7 @@ impl Writer {
     /// Writes the rest, makes it durable and renames it to `<cache>/<key>`. A folder that another process put there meanwhile is used.
     ///
     /// # Errors
-    /// A full disk.
+    /// I/O errors: a full disk.
     pub fn finish(self, key: &str, shape: InputShape, rows: &Rows, content: String) -> Result<PathBuf, Unprepared> {
         let Self { cache, temp, held, inputs, hasher, bytes } = self;
         let error = cannot(&cache, WRITING);
@@ -184,11 +184,11 @@ impl Writer {
 const TEMPORARY: &str = ".writing-";
 /// The file in such a folder that its writer holds locked.
 const HELD: &str = "writing";
-/// Younger than that, a folder or lock may be about to be locked.
+/// A folder or lock younger than this may be about to be locked.
 const MOMENT: Duration = Duration::from_secs(10);
-/// A file that was not renamed into its place by then never will be.
+/// A temporary file older than this was left by a killed process.
 const HOUR: Duration = Duration::from_secs(3600);
-/// The same of a folder that has no lock: a program that knew none was writing it.
+/// The same for a folder without a lock, which older versions wrote.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Removes what killed processes left in the cache: folders and files that were being written or removed, locks.
@@ -213,7 +213,7 @@ pub fn remove_leftovers(cache: &Path) {
     }
 }
 
-/// Whether nobody holds the lock of this file; `None` where there is none, or no way to know.
+/// Whether the file is unlocked; `None` where it does not exist or that cannot be determined.
 fn is_free(path: &Path) -> Option<bool> {
     match file::open_ours(path).ok()?.try_lock() {
         Ok(()) => Some(true),
@@ -222,10 +222,10 @@ fn is_free(path: &Path) -> Option<bool> {
     }
 }
 
-/// Keeps how `config` divides the rows beside them, for workers in other languages (docs/protocol.md); ours divide themselves.
+/// Keeps how `config` divides the rows beside them, for workers in other languages (docs/protocol.md); `sweep worker` divides them itself.
 ///
 /// # Errors
-/// A full disk.
+/// I/O errors: a full disk.
 pub fn keep_split(folder: &Path, config: &SplitConfig, split: &Split) -> Result<(), Unprepared> {
     let SplitConfig { train, val, test, method, seed } = config;
     let path = folder.join(format!("split-{method}-{seed}-{train}-{val}-{test}.bin"));
@@ -246,7 +246,7 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Moves a damaged folder out of the way, so that it can be written anew while others still map its files.
+/// Moves a damaged folder out of the way, so that it can be written again while others still map its files.
 pub fn discard(folder: &Path) -> Result<(), Unprepared> {
     file::remove(folder).map_err(cannot(folder, "cannot remove damaged prepared data"))
 }
@@ -265,7 +265,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub struct Unfit {
     pub error: DataError,
-    /// It is missing or damaged: prepared again it is as good as before. Else the disk, or a permission, is in the way.
+    /// Whether the folder is missing or damaged, so that preparing it again helps; otherwise a permission or the disk is the cause.
     pub mendable: bool,
 }
 
@@ -284,7 +284,7 @@ impl Unfit {
 }
 
 impl From<Unfit> for DataError {
-    /// With the way out, where there is one.
+    /// The message, with what to do about it where something can be done.
     fn from(unfit: Unfit) -> Self {
         let Unfit { error: Self { place, message }, mendable } = unfit;
         let way = if mendable { "; `sweep run FILE` and `sweep resume` prepare it again" } else { "" };
@@ -292,7 +292,7 @@ impl From<Unfit> for DataError {
     }
 }
 
-/// The bytes of a file that are those that were sealed.
+/// The bytes of a file, compared with its seal.
 fn sealed(folder: &Path, name: &str, seal: &Seal) -> Result<Vec<u8>, Unfit> {
     let bytes = file::read_ours(&folder.join(name)).map_err(|error| Unfit::unread(folder, name, &error))?;
     if seal.fits(&bytes) { Ok(bytes) } else { Err(Unfit::damaged(folder, &format!("{name} is damaged"))) }
@@ -329,18 +329,18 @@ pub fn open(folder: &Path) -> Result<Opened, Unfit> {
     if length != meta.inputs.bytes || length != (meta.rows * meta.shape.row_bytes()) as u64 || labels.rows() != meta.rows {
         return Err(damaged(&format!("inputs.bin is damaged: it has {length} bytes instead of {}", meta.inputs.bytes)));
     }
-    // SAFETY: nothing changes a prepared folder after it was renamed into place: a damaged one is moved away as a whole, its files untouched.
+    // SAFETY: nothing changes a prepared folder after it was renamed into place: a damaged one is renamed as a whole, its files untouched.
     let inputs = unsafe { memmap2::Mmap::map(&file) }.map_err(unread)?;
     Ok(Opened { meta, inputs, labels, splits, groups: groups.map(words), folder: folder.to_owned() })
 }
 
-/// Bytes of inputs between two words on the progress of [`check`].
+/// Bytes of inputs between two progress reports of [`check`].
 const PIECE: usize = 64 << 20;
 
-/// Opens a folder and checks all of it, the inputs too: some gigabytes a second. `progress` hears (done, total) rows.
+/// Opens a folder and checks all of it, the inputs too: some gigabytes per second. `progress` is called with (done, total) rows.
 ///
 /// # Errors
-/// As [`open`].
+/// The errors of [`open`].
 pub fn check(folder: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Opened, Unfit> {
     let opened = open(folder)?;
     let (rows, bytes) = (opened.meta.rows, opened.inputs.len().max(1));
@@ -360,7 +360,7 @@ impl Meta {
     /// All that the folder holds, as text: the seals of its files are their content.
     ///
     /// # Errors
-    /// None: it has a JSON form.
+    /// Serialisation errors, which these types cannot cause.
     pub fn identity(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(&Self { seal: None, ..self.clone() })
     }
@@ -379,7 +379,7 @@ impl Opened {
         })
     }
 
-    /// When the folder was made, in Unix seconds; what fails later does not fail for the folder that was there before.
+    /// When the folder was made, in Unix seconds; a failure that is older may have had another folder as its cause.
     #[must_use]
     pub fn made(&self) -> f64 {
         let changed = fs::metadata(self.folder.join("meta.json")).and_then(|meta| meta.modified());

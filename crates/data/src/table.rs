@@ -1,4 +1,4 @@
-//! The CSV of labels: a header, one row an image or a row of features, one 0/1 column a label. Knows no images.
+//! The CSV of labels: a header, one line per row of data, one 0/1 column per label. Knows no images.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,9 +15,9 @@ use imbalance::stratification;
 use plan::Columns;
 use plan::MOST_LABELS;
 
-/// Bytes of one cell at most: names, paths and ids are shorter, and what is longer is another kind of file.
+/// Most bytes of one cell; a longer one is not a name, path or id, and the file not a table of labels.
 const MOST_CELL: usize = 1 << 20;
-/// Bytes of one row at most: room for as many labels as there may be, with long names.
+/// Most bytes of one row: room for the largest number of labels, with long names.
 const MOST_ROW: u64 = 16 << 20;
 
 /// The CSV, read and checked.
@@ -30,13 +30,13 @@ pub struct Table {
     pub labels: LabelMatrix,
     /// 0 train, 1 val, 2 test.
     pub splits: Option<Vec<u8>>,
-    /// Equal where the group is.
+    /// Group number of each row.
     pub groups: Option<Vec<u32>>,
     pub group_names: Vec<String>,
 }
 
 impl Table {
-    /// Everything of the table but its lines, into the key of a prepared folder.
+    /// Hashes everything of the table but its line numbers into the key of a prepared folder.
     pub fn add_to(&self, key: &mut blake3::Hasher) {
         let mut add = |bytes: &[u8]| {
             key.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
@@ -68,7 +68,7 @@ enum Role {
     Label,
 }
 
-/// How messages call the options that say what is not a label: where they were typed.
+/// How messages name the options that exclude columns from the labels: as they were typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Called {
     /// Keys of a sweep file: `data.path_column`.
@@ -89,7 +89,7 @@ impl Called {
 /// Reads `file`; `columns` says what is not a label.
 ///
 /// # Errors
-/// The first thing that is wrong, with its line and column.
+/// The first fault, with its line and column.
 pub fn read(file: &Path, columns: &Columns, called: Called) -> Result<Table, DataError> {
     let at = |line: Option<u64>, message: String| DataError {
         place: line.map_or_else(|| file.display().to_string(), |line| format!("{}:{line}", file.display())),
@@ -161,7 +161,7 @@ pub fn read(file: &Path, columns: &Columns, called: Called) -> Result<Table, Dat
                     _ if value.eq_ignore_ascii_case("true") => table.labels.values.push(1),
                     _ => {
                         let ignored = called.option("ignore_columns");
-                        return wrong(name, value, &format!("0 or 1 (columns that are no labels belong in `{ignored}`)"));
+                        return wrong(name, value, &format!("0 or 1 (columns that are not labels belong in `{ignored}`)"));
                     }
                 },
             }
@@ -173,7 +173,7 @@ pub fn read(file: &Path, columns: &Columns, called: Called) -> Result<Table, Dat
     Ok(table)
 }
 
-/// Reads no more than is left: a row without an end is refused before it fills the memory.
+/// A reader with a limit per row: a row without an end is refused before it fills the memory.
 struct Rationed<R> {
     inner: R,
     /// Bytes of the row that may still come; a little more than a row, since the reader reads ahead.
@@ -192,7 +192,7 @@ impl<R: Read> Read for Rationed<R> {
     }
 }
 
-/// Refuses cells that no table of labels has.
+/// Refuses cells that are too long or have a NUL byte.
 fn cells(record: &csv::StringRecord) -> Result<(), String> {
     for (at, cell) in record.iter().enumerate() {
         if cell.len() > MOST_CELL {
@@ -273,7 +273,7 @@ fn roles(names: &[&str], columns: &Columns, called: Called) -> Result<Vec<Role>,
     let labels = roles.iter().filter(|role| **role == Role::Label).count();
     if labels > MOST_LABELS {
         return Err(format!(
-            "{labels} label columns, and a data set may have {MOST_LABELS}: list columns that are no labels in `{}`",
+            "{labels} label columns, and a data set may have {MOST_LABELS}: list columns that are not labels in `{}`",
             called.option("ignore_columns")
         ));
     }

@@ -15,24 +15,24 @@ use plan::HubFile;
 
 /// How long another process may take to download the same file.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// Bytes that are hashed between two signs of life.
+/// Bytes that are hashed between two progress reports.
 const PIECE: usize = 8 << 20;
 
-/// Who hears of (done, total) bytes.
+/// Called with (done, total) bytes.
 pub type Beat<'b> = &'b mut dyn FnMut(usize, usize);
 
 /// A file of weights on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub path: PathBuf,
-    /// How it is found again: its path, or its address on the hub with the commit that it is of.
+    /// Its path, or its address on the hub with the commit.
     pub source: String,
 }
 
 /// The file that `source` names: a path, or an address on the hub, fetched if this machine does not have it.
 ///
 /// # Errors
-/// An address that is none; what the hub or the network said. A path is not looked at.
+/// Not a hub address; errors of the hub or the network. A path is not checked.
 pub fn find(source: &str, beat: Beat<'_>) -> Result<Found, DataError> {
     let wrong = |message: String| DataError { place: source.to_owned(), message };
     match HubFile::parse(source) {
@@ -66,7 +66,7 @@ pub fn find_here(source: &str) -> Option<PathBuf> {
 /// A file of the hub in its cache.
 fn cached(file: &HubFile) -> Option<PathBuf> {
     let cache = Cache::from_env().repo(repository(file));
-    // A commit that came as the main branch is not known by its own name.
+    // The snapshot first: a commit that was downloaded as the main branch has no ref of its own.
     let pinned = file.revision.as_deref().map(|revision| cache.pointer_path(revision).join(&file.file));
     pinned.filter(|path| path.exists()).or_else(|| cache.get(&file.file))
 }
@@ -105,7 +105,7 @@ fn fetch(file: &HubFile, beat: Beat<'_>) -> Result<PathBuf, ApiError> {
     }
 }
 
-/// A download that is told of.
+/// Reports the progress of a download.
 struct Told<'b> {
     beat: Beat<'b>,
     done: usize,
@@ -129,7 +129,7 @@ impl Progress for Told<'_> {
 /// blake3 of the file.
 ///
 /// # Errors
-/// It cannot be read, or is no regular file.
+/// The file cannot be read, or is not a regular file.
 pub fn hash(path: &Path, beat: Beat<'_>) -> std::io::Result<String> {
     let mut file = open_regular(path)?;
     let total = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -145,7 +145,7 @@ pub fn hash(path: &Path, beat: Beat<'_>) -> std::io::Result<String> {
     }
 }
 
-/// An error and what it comes from, without repetitions.
+/// An error and its causes, without repetitions.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,7 +1,7 @@
 //! What a sweep file may ask of pretrained networks that `freeze = "backbone"` uses, and the head that is trained on them.
 
 use super::architecture::{ARCHITECTURES, Architecture, Backbone};
-use super::keys::Keys;
+use super::typed::Keys;
 use super::{DataConfig, ModelConfig, Source, SpecError};
 
 impl Backbone {

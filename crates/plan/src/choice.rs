@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::SpecError;
-use super::keys::{ABOVE_ZERO, BELOW_ONE};
-use super::tree::{Node, Place, Value, fault};
+use super::document::{Node, Place, Value, fault};
+use super::typed::{ABOVE_ZERO, BELOW_ONE};
 use imbalance::threshold::Policy;
 use imbalance::{Absent, Choice, ChoiceError, Param, PosWeight, Setting, Takes, loss, pos_weight, sampler, threshold};
 
@@ -167,17 +167,17 @@ fn setting(kind: Option<&str>, param: &Param, node: &Node) -> Result<Setting, Sp
     if param.takes.allows(&read) { Ok(read) } else { Err(node.fault(param.wrong(kind, node.to_string()).to_string())) }
 }
 
-/// A `pos_weight`: a formula, or one number a label.
+/// A `pos_weight`: a formula, or one number per label.
 pub(super) fn weight(node: &Node, family: &Family) -> Result<PosWeight, SpecError> {
     match &node.value {
-        Value::List(numbers) if numbers.is_empty() => Err(node.fault("`pos_weight` has no weights; write one number a label")),
+        Value::List(numbers) if numbers.is_empty() => Err(node.fault("`pos_weight` has no weights; write one number per label")),
         Value::List(numbers) => numbers
             .iter()
             .map(|number| number.number("pos_weight", (ABOVE_ZERO, f64::MAX)))
             .collect::<Result<_, _>>()
             .map(PosWeight::Explicit),
         Value::Integer(_) | Value::Number(_) => Err(node.fault(format!(
-            "`pos_weight` cannot be the single number {}; a vector is one value, so write [[10.8, 2.4, ...]]: one number a label",
+            "`pos_weight` cannot be the single number {}; a vector is one value, so write [[10.8, 2.4, ...]]: one number per label",
             node.shown()
         ))),
         _ => family.read(node).map(PosWeight::Formula),

@@ -86,7 +86,7 @@ pub(super) fn model_text(model: &ModelConfig, weights: Option<&str>) -> String {
 }
 
 /// The canonical texts of all parts of a run, ready to be hashed.
-pub(super) struct Parts<'a> {
+pub(super) struct FingerprintParts<'a> {
     pub content: &'a str,
     pub preprocessing: &'a str,
     pub model: &'a str,
@@ -98,7 +98,7 @@ pub(super) struct Parts<'a> {
     pub seed: u64,
 }
 
-impl Parts<'_> {
+impl FingerprintParts<'_> {
     /// blake3 over one JSON object, cut to 32 hex digits.
     pub fn fingerprint(&self) -> Fingerprint {
         let Self { content, preprocessing, model, train, loss, pos_weight, sampler, seed } = self;

@@ -8,9 +8,9 @@ use serde_json::Value as Json;
 
 use super::SpecError;
 use super::choice::{FAMILIES, Family, policy, weight};
+use super::document::{Entry, Node, Place, Value, fault};
 use super::fingerprint::{canonical, canonical_of};
-use super::layout::{Layout, Part, Rule, loose_family, loss_params};
-use super::tree::{Entry, Node, Place, Value, fault};
+use super::flatten::{Layout, Part, Rule, loose_family, loss_params};
 
 /// Index of a value that a point does not have (an axis that only `include` names).
 pub(super) const ABSENT: u32 = u32::MAX;

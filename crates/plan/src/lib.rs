@@ -4,23 +4,23 @@ mod architecture;
 mod backbone;
 mod choice;
 mod config;
+mod document;
 mod fingerprint;
+mod flatten;
 mod grid;
 mod hub;
 mod input;
-mod keys;
-mod layout;
 pub mod macs;
-mod merge;
-mod parts;
 mod plan;
+mod planner;
+mod points;
 mod recorded;
 mod schedule;
 mod schema;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod tree;
+mod typed;
 
 pub use architecture::{ARCHITECTURES, Architecture, Backbone, Trained};
 pub use config::*;

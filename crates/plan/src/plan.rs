@@ -73,7 +73,7 @@ pub struct PlannedRun {
     pub config: RunConfig,
     /// Index into [`Plan::data`].
     pub data: usize,
-    /// Resolved positive weights, one a label.
+    /// Resolved positive weights, one per label.
     pub pos_weight: Vec<f64>,
     /// How this sweep names it: the columns of the views.
     pub name: RunName,

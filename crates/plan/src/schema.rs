@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::HubFile;
 use super::backbone::{archs, freezes};
 use super::choice::Family;
-use super::keys::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
-use super::tree::{Node, Value};
+use super::document::{Node, Value};
+use super::typed::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::{Architecture, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, TrainConfig};
 use imbalance::Choice;
 use imbalance::shown::shown;
@@ -146,7 +146,7 @@ fn label_rates(keys: &Keys<'_>) -> Result<Vec<(String, f64)>, SpecError> {
         let most = super::MOST_LABELS;
         return Err(node.fault(format!("`data.label_rates` has {} labels; allowed are {most} at most", entries.len())));
     }
-    let rate = |entry: &super::tree::Entry| {
+    let rate = |entry: &super::document::Entry| {
         let rate = entry.node.number(&format!("data.label_rates.{}", shown(&entry.key)), (ABOVE_ZERO, BELOW_ONE))?;
         Ok((entry.key.clone(), rate))
     };

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use super::document::{self, Place};
+use super::flatten::Layout;
 use super::grid::Grid;
-use super::keys::Keys;
-use super::layout::Layout;
-use super::parts::Parts;
-use super::tree::{self, Place};
+use super::points::Parts;
+use super::typed::Keys;
 use super::{DataConfig, SpecError, WorkersConfig, schema};
 use imbalance::{Choice, PosWeight};
 
@@ -32,7 +32,7 @@ pub struct WeightFile {
 /// # Errors
 /// The first thing that is wrong, with its place.
 pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Sweep, SpecError> {
-    let root = tree::read(file, text)?;
+    let root = document::read(file, text)?;
     let layout = Layout::new(&root, overrides)?;
     let place = |section: &str| layout.sections.get(section).unwrap_or(&root.place);
     let keys = |section| Keys { base: &layout.base, over: Vec::new(), place: place(section) };
@@ -48,7 +48,7 @@ fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {
     let name = keys.text("name")?.unwrap_or_else(stem);
     let place = keys.get("name").map_or(top, |node| &node.place);
     match unusable_name(&name) {
-        Some(why) => Err(tree::fault(place, format!("`name` {why}"))),
+        Some(why) => Err(document::fault(place, format!("`name` {why}"))),
         None => Ok(name),
     }
 }

@@ -16,15 +16,15 @@ pub struct Expected<'a> {
 
 /// Sums of probabilities in another order than ours may end above 1 by rounding.
 const ROUNDING: f64 = 1e-9;
-/// Attempts are numbered from 1; nobody tries a run so often.
+/// Attempts are numbered from 1; no run is tried this often.
 const MOST_ATTEMPTS: u32 = 1_000_000;
-/// Whole numbers that a float of 64 bits holds exactly, and SQLite's integers easily.
+/// The largest whole number that f64 holds exactly; it fits SQLite's integers, too.
 const LARGEST: usize = 1 << 53;
 
-/// The numbers of `event` that JSON cannot hold: NaN and infinities, named. A heartbeat's loss may be one (it becomes `null`).
+/// Checks that `event` has no NaN or infinity, which JSON cannot hold. A heartbeat's loss may be one (it becomes `null`).
 ///
 /// # Errors
-/// One phrase: `train_loss is NaN`.
+/// The first such number by its key: `train_loss is NaN`.
 pub fn finite(event: &Event) -> Result<(), String> {
     fn all(name: &str, mut values: impl Iterator<Item = f64>) -> Result<(), String> {
         values.find(|value| !value.is_finite()).map_or(Ok(()), |value| Err(format!("{name} is {value}")))
@@ -59,10 +59,10 @@ pub fn finite(event: &Event) -> Result<(), String> {
     }
 }
 
-/// Whether `event` can be true of a run that is `expected` so.
+/// Checks whether `event` can be true of a run as `expected`.
 ///
 /// # Errors
-/// One sentence: what is wrong, and what would be right.
+/// One sentence for the first number that cannot be true: what is wrong, and what would be right.
 pub fn fits(event: &Event, expected: &Expected<'_>) -> Result<(), String> {
     finite(event)?;
     match event {
@@ -174,7 +174,7 @@ fn share(name: &str, value: f64) -> Result<(), String> {
     if (0.0..=1.0 + ROUNDING).contains(&value) { Ok(()) } else { Err(format!("{name} is {value}, should be from 0 to 1")) }
 }
 
-/// A ranking metric: a number exactly where it is defined (`None`: nobody knows whether it is).
+/// A ranking metric: a number exactly where it is defined (`None`: unknown whether it is).
 fn ranked(name: &str, label: usize, value: Option<f64>, defined: Option<bool>, needs: &str) -> Result<(), String> {
     match (value, defined) {
         (Some(value), Some(true) | None) => share(name, value),

@@ -12,7 +12,7 @@ fn truth() -> LabelCounts {
     LabelCounts { rows: 10, positives: vec![4, 0] }
 }
 
-/// What is said of `event` about a run of three epochs on two labels, the second without positives.
+/// The complaint about `event` of a run of three epochs on two labels, the second without positives; empty if there is none.
 fn said(event: &Event) -> String {
     let truth = truth();
     let expected = Expected { epochs: 3, labels: 2, val: Some(&truth), test: Some(&truth) };
@@ -117,7 +117,7 @@ fn epochs_draws_and_attempts_are_within_their_ranges() {
     assert!(end(Outcome::Lost).contains("verdict of the controller"));
 }
 
-/// Where the data set does not say, only what needs no truth is checked.
+/// Without the counts of the data set only what needs no truth is checked.
 #[test]
 fn an_unknown_truth_checks_less() {
     let expected = Expected { epochs: 3, labels: 2, val: None, test: None };

@@ -1,6 +1,6 @@
 //! The environment of a worker.
 
-/// What a worker of `threads` threads finds in its environment, where libraries read it once and early.
+/// Variables in the environment of a worker with `threads` threads; libraries read them once, early.
 ///
 /// Candle's own pool spins until each of its threads has had its turn, which rayon's threads beside it delay: the kernels share out
 /// their work through rayon, and Candle keeps to one thread. An allocator that gives memory back gets it again in the next step,

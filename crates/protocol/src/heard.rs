@@ -9,14 +9,14 @@ use plan::Fingerprint;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
     Order(Order),
-    /// These attempts cannot be made: each ends as `crashed`, with the reason. None: there is nothing to end.
+    /// These attempts cannot be made: each ends as `crashed`, with the reason. The list may be empty.
     Refused {
         attempts: Vec<(Fingerprint, u32)>,
         why: String,
     },
 }
 
-/// What `line` says. Keys that are not known are passed over, but for those of a configuration: they would change what is trained.
+/// Parses `line`. Unknown keys are ignored, except in a configuration, where they would change what is trained.
 #[must_use]
 pub fn heard(line: &str) -> Heard {
     let value: Value = match serde_json::from_str(line) {

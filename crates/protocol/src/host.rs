@@ -1,4 +1,4 @@
-//! What a process of ours asks of the machine it runs on.
+//! What the program's processes need from the operating system.
 
 const SIGXFSZ: i32 = 25;
 const SIG_IGN: usize = 1;

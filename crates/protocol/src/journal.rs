@@ -1,7 +1,7 @@
-//! The journal: one append-only file a worker incarnation, one JSON object a line with sequence number and checksum. Owns the form of
+//! The journal: one append-only file per worker incarnation, one JSON object per line with sequence number and checksum. Owns the form of
 //! a line on both sides; knows nothing of what the records mean, except which must survive a crash of the machine.
 //!
-//! One writer a file; readers come at any time, from the byte they stopped at. A line counts once its `\n` is there, its checksum
+//! One writer per file; readers come at any time, from the byte they stopped at. A line counts once its `\n` is there, its checksum
 //! holds and its number is the next one; nothing is skipped, so a damaged line ends what can be read (docs/protocol.md).
 
 use std::fs::{File, OpenOptions};
@@ -35,7 +35,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Whether the journal itself can take no more; otherwise one record could not be written, and the next one can.
+    /// Whether the journal takes no further records; otherwise only this record could not be written.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Io { .. })
@@ -50,7 +50,7 @@ pub struct Journal {
     /// Whole lines that are not in the file yet.
     buffer: Vec<u8>,
     next: u64,
-    /// What the records in the buffer ask for.
+    /// How durably the records in the buffer must be written.
     durability: Durability,
     /// When the disk was last waited for.
     synced: Instant,
@@ -61,7 +61,7 @@ impl Journal {
     /// Creates the file, which must not exist, so that the name itself survives a crash of the machine.
     ///
     /// # Errors
-    /// [`JournalError::Io`]; the file is there already, its folder is not, ...
+    /// [`JournalError::Io`]: the file exists already, its folder does not, ...
     pub fn create(path: &Path) -> Result<Self, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), source };
         let file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed)?;
@@ -97,10 +97,10 @@ impl Journal {
         Ok(())
     }
 
-    /// As [`Self::append`] for records that belong together.
+    /// [`Self::append`] for records that belong together.
     ///
     /// # Errors
-    /// As there; none of them is added.
+    /// The errors of [`Self::append`]; no record is added then.
     pub fn append_all(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
         let (length, next, durability) = (self.buffer.len(), self.next, self.durability);
         let added = events.into_iter().try_for_each(|event| self.append(event));
@@ -183,7 +183,7 @@ pub fn encode(record: &Record) -> Vec<u8> {
 /// The record of a line (with its `\n`), or what is wrong with the line.
 ///
 /// # Errors
-/// One phrase: `checksum ...`, `not a record ...`.
+/// What is wrong with the line, as one phrase: `checksum ...`, `not a record ...`.
 pub fn decode(line: &[u8]) -> Result<Record, String> {
     let Some(head) = line.len().checked_sub(TAIL).filter(|&head| line[head..].starts_with(MARK) && line.ends_with(b"\"}\n"))
     else {
@@ -206,7 +206,7 @@ pub struct Problem {
     /// Where the bad line starts.
     pub offset: u64,
     pub what: String,
-    /// The line is there as its writer wrote it: waiting does not mend it.
+    /// The line is as its writer wrote it: waiting does not help.
     pub whole: bool,
 }
 
@@ -223,7 +223,7 @@ pub struct ReadResult {
     pub problem: Option<Problem>,
 }
 
-/// Reads the complete lines from byte `offset` on, where the record numbered `next_seq` starts: some megabytes at most, so call
+/// Reads the complete lines from byte `offset` on, where the record numbered `next_seq` starts: a few megabytes per call at most, so call
 /// again until nothing comes. Stops before a bad line, for good (no search for the next good one).
 ///
 /// # Errors

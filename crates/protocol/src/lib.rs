@@ -1,5 +1,5 @@
 //! The vocabulary on both sides of the process boundary (docs/protocol.md): jobs to a worker, records from it, and the journal that
-//! carries the records. serde and one file; no process, no database.
+//! carries the records. Knows no process and no database.
 
 pub mod check;
 mod environment;

@@ -11,10 +11,10 @@ use plan::{Fingerprint, RunConfig};
 
 use crate::wire;
 
-/// Version of the protocol; a worker refuses jobs of another, a controller journals of another.
+/// Version of the protocol: a worker refuses jobs of another version, a controller journals of another version.
 pub const VERSION: u32 = 2;
 
-/// Longest job, as JSON: what a line of a journal may have.
+/// Longest job as JSON: as much as a line of a journal may have.
 pub const MAX_JOB: usize = crate::journal::MAX_LINE;
 
 /// Controller → worker.
@@ -50,7 +50,7 @@ pub struct Job {
     /// 1 for the first try.
     pub attempt: u32,
     pub config: RunConfig,
-    /// Resolved positive weights, one a label.
+    /// Resolved positive weights, one per label.
     pub pos_weight: Vec<f64>,
     /// Prepared data set.
     pub data: PathBuf,
@@ -61,7 +61,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// How long the job is as JSON, where that is more than [`MAX_JOB`]: it is not sent.
+    /// The job's length as JSON where that exceeds [`MAX_JOB`]; such a job is not sent.
     #[must_use]
     pub fn too_long(&self) -> Option<usize> {
         let bytes = serde_json::to_string(&wire::Job::from(self)).map_or(0, |text| text.len());
@@ -85,8 +85,8 @@ pub enum Event {
     Open { v: u32, worker: String, pid: u32, host: String, device: String, threads: usize, version: String },
     /// An attempt begins; `from` is the epoch of the checkpoint it continues (None: from scratch).
     Begin { r: Fingerprint, a: u32, from: Option<usize> },
-    /// Sign of life, at most one per second: where the attempt is; `doing` is work without steps, in words.
-    /// Its two numbers are for display: what is not finite (a run that diverges) is `null` in JSON, which has no NaN.
+    /// Sign of life, at most one per second: where the attempt is; `doing` names work without steps.
+    /// Its two numbers are for display; a value that is not finite (a run that diverges) is `null` in JSON.
     Hb { r: Option<Fingerprint>, epoch: usize, step: usize, steps: usize, loss: f64, images_per_s: f64, doing: Option<String> },
     /// An epoch has ended.
     Epoch {
@@ -99,7 +99,7 @@ pub enum Event {
         seconds: f64,
         images_per_s: f64,
     },
-    /// What the sampler showed in the first epoch; among that epoch's records, once an attempt. A worker may leave it out.
+    /// What the sampler showed in the first epoch; among that epoch's records, once per attempt. A worker may leave it out.
     Drawn { r: Fingerprint, a: u32, drawn: Realised },
     /// Ranking of one split at one epoch.
     Rank { r: Fingerprint, a: u32, epoch: usize, split: SplitName, ranking: Ranking },
@@ -122,7 +122,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The attempt that the record is of; `None` for a record of the worker as such.
+    /// The attempt that the record belongs to; `None` for a record about the worker itself.
     #[must_use]
     pub fn attempt(&self) -> Option<(&Fingerprint, u32)> {
         match self {
@@ -136,7 +136,7 @@ impl Event {
         }
     }
 
-    /// What the record is called, for messages.
+    /// The record's name, for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -169,7 +169,7 @@ pub enum Outcome {
     Ok,
     /// Asked to stop; the checkpoint is good.
     Stopped,
-    /// Asked to stop this run for good, because it is not worth going on with.
+    /// Told to stop this run for good, because it is not worth continuing.
     StoppedEarly,
     /// Loss or gradient became NaN or infinite.
     Diverged,
@@ -192,13 +192,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// It says nothing about the run, which goes on where it was: no attempt is counted.
+    /// Whether the outcome says nothing about the run, which continues where it was: no attempt is counted.
     #[must_use]
     pub fn goes_on(self) -> bool {
         matches!(self, Self::Stopped | Self::Io | Self::Lost)
     }
 
-    /// The one place that decides what another attempt may mend.
+    /// Whether another attempt may succeed. Only this method decides that.
     #[must_use]
     pub fn may_retry(self) -> bool {
         match self {

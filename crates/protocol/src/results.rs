@@ -1,4 +1,4 @@
-//! Records of what an evaluation came to.
+//! The records of an evaluation's results.
 
 use imbalance::LabelMatrix;
 use imbalance::evaluation::FittedPolicy;

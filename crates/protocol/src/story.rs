@@ -1,4 +1,4 @@
-//! The order of a journal's records: `open` first, nothing behind `close`, results of ordered attempts only, between their `begin` and
+//! The order of a journal's records: `open` first, nothing after `close`, results of ordered attempts only, between their `begin` and
 //! their one `end`. Pure.
 
 use std::collections::{HashMap, HashSet};
@@ -6,12 +6,12 @@ use std::collections::{HashMap, HashSet};
 use super::{Event, Outcome};
 use plan::Fingerprint;
 
-/// What a journal has told so far.
+/// What a journal has said so far.
 #[derive(Clone, Debug)]
 pub struct Story {
     opened: bool,
     closed: bool,
-    /// Nobody knows what its worker was ordered, or where its beginning is.
+    /// Unknown: what its worker was ordered, and where the journal begins.
     lenient: bool,
     attempts: HashMap<(Fingerprint, u32), Stage>,
     /// Attempts that the worker is to stop for good.
@@ -26,13 +26,13 @@ enum Stage {
 }
 
 impl Story {
-    /// Of a worker that is about to start.
+    /// The journal of a worker that is about to start.
     #[must_use]
     pub fn new() -> Self {
         Self { opened: false, closed: false, lenient: false, attempts: HashMap::new(), stopped: HashSet::new() }
     }
 
-    /// Of a worker of another controller; `opened`: its first records have been read before.
+    /// The journal of another controller's worker; `opened`: its first records have been read before.
     #[must_use]
     pub fn left_over(opened: bool) -> Self {
         Self { opened, lenient: true, ..Self::new() }
@@ -57,7 +57,7 @@ impl Story {
     /// Takes the next record.
     ///
     /// # Errors
-    /// One sentence: why it may not stand here.
+    /// Why the record may not come here, in one sentence.
     pub fn take(&mut self, event: &Event) -> Result<(), String> {
         if self.closed {
             return Err("it follows `close`, which is the last record of a journal".to_owned());
@@ -132,7 +132,7 @@ mod tests {
         Event::Close { why: String::new() }
     }
 
-    /// The first complaint about `events`, with its place.
+    /// The first complaint about `events`, with its index.
     fn told(story: &mut Story, events: &[Event]) -> Option<(usize, String)> {
         events.iter().enumerate().find_map(|(at, event)| Some((at, story.take(event).err()?)))
     }

@@ -1,6 +1,6 @@
 //! Text that another program wrote: cut, and without control characters, before it is kept or shown. Pure.
 
-/// The first `most` characters of `text` with control characters escaped (`\u{1b}`), but for line feeds and tabs.
+/// The first `most` characters of `text` with control characters escaped (`\u{1b}`), except line feeds and tabs.
 #[must_use]
 pub fn plain(text: &str, most: usize) -> String {
     let mut plain = String::with_capacity(text.len().min(most));

@@ -1,5 +1,5 @@
-//! What the JSON columns hold: types of their own, each with a version, so that the types the program computes with may change. A key that
-//! is not known is passed over; one that an older program did not write has a default.
+//! What the JSON columns hold: types of their own, each with a version, so that the types the program computes with may change. An unknown
+//! key is ignored; a key that an older version did not write has a default.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use imbalance::LabelCounts;
 use plan::{DataFacts, InputShape, RunConfig};
 use protocol::wire;
 
-/// Version of what is written here. A reader of another version reads it all the same: what it does not know has no meaning to it.
+/// Version of what is written here. Readers of other versions read it all the same and ignore what they do not know.
 const VERSION: u32 = 2;
 
 /// The first version had no number.
@@ -61,8 +61,8 @@ pub(crate) fn config_text(config: &RunConfig) -> String {
     crate::json(&Config { v: VERSION, config: config.into() })
 }
 
-/// The configuration of a column. Parameters that its strategies did not have when it was written get their defaults; of strategies
-/// that are not known any more it is what was written.
+/// The configuration of a column. Parameters that its strategies did not have when it was written get their defaults; those of
+/// unknown strategies stay as they were written.
 pub(crate) fn config(row: &SqliteRow, column: usize) -> Result<RunConfig, sqlx::Error> {
     let config: wire::Config = crate::reader::parse(row, column)?;
     let config = RunConfig::from(config);
@@ -91,7 +91,7 @@ pub(crate) fn facts_text(facts: &DataFacts) -> String {
 /// The facts in a text.
 ///
 /// # Errors
-/// Text that is not of any version.
+/// Text that no version has written.
 pub(crate) fn facts_of(text: &str) -> Result<DataFacts, serde_json::Error> {
     let Facts { content, labels, input, train, val, test, folder, .. } = serde_json::from_str(text)?;
     let counts = |Rows { rows, positives }| LabelCounts { rows, positives };

@@ -1,11 +1,11 @@
-//! What can be wrong with a database, in words that say what to do.
+//! What can be wrong with a database, with messages that say what to do.
 
 use std::path::{Path, PathBuf};
 
 /// A database that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite's own word.
+    /// An error of SQLite.
     #[error("{path}: {source}", path = .path.display())]
     Sqlite { path: PathBuf, source: sqlx::Error },
     /// A file that is there and is not a database of this program: another program's, one of a newer version, a damaged one.
@@ -37,7 +37,7 @@ impl StoreError {
         matches!(code(source) & 0xff, 18 | 19 | 20 | 25) || matches!(source, sqlx::Error::Encode(_))
     }
 
-    /// SQLite's error with the user's way out, where there is one.
+    /// SQLite's error, with what the user can do about it where something can be done.
     pub(super) fn from_sqlite(path: &Path, source: sqlx::Error) -> Self {
         // The low byte of an extended code is the primary one (https://www.sqlite.org/rescode.html).
         let message = match code(&source) & 0xff {

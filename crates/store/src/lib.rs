@@ -1,5 +1,5 @@
 //! Every SQL statement of the program: one [`Writer`], read-only [`Reader`]s. SQLite, WAL, STRICT; the schema is in `migrations/`.
-//! Nothing here decides what happens next; it keeps what happened.
+//! Decides nothing; keeps what happened.
 
 mod columns;
 mod disk;
@@ -52,7 +52,7 @@ pub fn time_in_words(unix: f64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
-/// A value of ours as JSON text. Maps have string keys and floats are finite, so it cannot fail; if it did, the column's check would.
+/// A value as JSON text. With string keys and finite floats this cannot fail; if it did, the column's check would refuse the row.
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -12,16 +12,16 @@ use imbalance::shown::cut;
 
 /// How the text of a lock begins; the process number follows.
 const HOLDER: &str = "process ";
-/// Bytes of such a text at most.
+/// Most bytes of such a text.
 const LONG: u64 = 4096;
 
-/// Held as long as it lives.
+/// The lock, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
 }
 
-/// Where the lock of `db` lies.
+/// The path of the lock of `db`.
 pub(super) fn path_of(db: &Path) -> PathBuf {
     let mut name = db.as_os_str().to_owned();
     name.push(".lock");
@@ -66,17 +66,17 @@ impl Lock {
     }
 }
 
-/// Whether nobody but a lock's holder has written this file; it is left at its beginning.
+/// Whether the file has only what a lock's holder writes; leaves the position at its beginning.
 fn is_ours(file: &mut File) -> std::io::Result<bool> {
     let mut begin = Vec::new();
     file.take(HOLDER.len() as u64).read_to_end(&mut begin)?;
     file.rewind()?;
-    // A holder writes its words at once, but whoever looks meanwhile may see the first of them.
+    // A holder writes its text at once, but a reader may see the first part of it.
     Ok(HOLDER.as_bytes().starts_with(&begin))
 }
 
-/// Who writes to `db`: `None` where nobody on this machine does, or where the kernel does not say. Only looks at the kernel's list:
-/// taking the lock to find out would turn away a sweep that starts in the same moment.
+/// The process that writes to `db`: `None` where no process of this machine does, or where the kernel does not say. Reads the
+/// kernel's list of locks: taking the lock to find out would turn away a sweep that starts at the same moment.
 #[must_use]
 pub fn holder(db: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
@@ -84,7 +84,7 @@ pub fn holder(db: &Path) -> Option<String> {
     let mut text = String::new();
     open_ours(&path).ok()?.take(LONG).read_to_string(&mut text).ok()?;
     let process = text.strip_prefix(HOLDER)?.split(' ').next()?;
-    // Not by device: overlays and btrfs show programs another one than the list has.
+    // The device is not compared: overlays and btrfs report another one to programs than the list has.
     let inode = format!(":{}", std::fs::symlink_metadata(&path).ok()?.ino());
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let held = |lock: &str| {

@@ -1,4 +1,4 @@
-//! Opening: is this file ours, of our version, and may we use it so?
+//! Opening: checks that the file is a database of this program, of this version, and usable.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::lock::Lock;
 /// "SWEP"; also in the first migration.
 const APPLICATION_ID: i64 = 0x5357_4550;
 
-/// The schema, one file a step.
+/// The schema, one file per migration.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// `user_version` of a database that has every migration.
@@ -22,7 +22,7 @@ pub(super) fn version() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-/// For the one writer; the caller holds the lock. Creates and migrates.
+/// Opens for the one writer, whose caller holds the lock. Creates and migrates.
 ///
 /// A commit reaches the write-ahead log, in the kernel's hands, before it is acknowledged: kill -9 loses nothing. Only a checkpoint
 /// waits for the disk (`synchronous = NORMAL`): after a power loss the database is intact but may be some commits behind, and the
@@ -66,20 +66,20 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of a file that nobody writes: without a write-ahead log beside it.
+    /// The stamp of a file without a writer: there is no write-ahead log beside it.
     fn take(path: &Path) -> Option<Self> {
         let file = std::fs::metadata(path).ok()?;
         let stamp = Self { inode: file.ino(), bytes: file.len(), modified: (file.mtime(), file.mtime_nsec()) };
         (!log_of(path).exists()).then_some(stamp)
     }
 
-    /// Whether still nobody has written, and nobody has begun to.
+    /// Whether there is still no writer and the file is unchanged.
     pub fn holds(&self, path: &Path) -> bool {
         Self::take(path).as_ref() == Some(self)
     }
 }
 
-/// The write-ahead log: there while somebody writes, and after a writer was killed.
+/// The write-ahead log, which exists while there is a writer and after one was killed.
 fn log_of(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -89,8 +89,8 @@ fn log_of(path: &Path) -> PathBuf {
 /// Read-only: creates no file, blocks nobody. A database of an older schema is brought up to date first, for which it is locked and
 /// written once.
 ///
-/// While there is no write-ahead log nobody writes. SQLite must then be told that the file is immutable, or it would create a log to
-/// read by; it takes no locks, so what it answers is worth something only as long as the stamp holds.
+/// Without a write-ahead log there is no writer. SQLite must then be told that the file is immutable, or it would create a log for
+/// reading; it takes no locks then, so its answers are valid only as long as the stamp holds.
 pub(super) async fn for_reader(path: &Path) -> Result<(SqliteConnection, Option<Stamp>), StoreError> {
     if !path.exists() {
         return Err(StoreError::unusable(
@@ -143,12 +143,12 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(10))
         // SQLite's thread hands rows over one by one; with sqlx's 50 the two threads mostly wait for each other.
         .row_buffer_size(4096)
-        // What a query keeps to itself needs no room on a disk that may be full.
+        // Temporary tables stay in memory: the disk may be full.
         .pragma("temp_store", "memory")
         .pragma("cache_size", "-65536")
 }
 
-/// What can be seen without SQLite, which would call most of it "unable to open database file".
+/// Faults that can be seen without SQLite, which would call most of them "unable to open database file".
 pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
     let unusable = |message: String| Err(StoreError::unusable(path, message));
     if path.to_str().is_none() {
@@ -170,7 +170,7 @@ pub(super) fn check_file(path: &Path) -> Result<(), StoreError> {
     });
     match read {
         Err(error) => unusable(format!("cannot be read: {error}")),
-        // SQLite fills an empty file as it would a new one.
+        // SQLite treats an empty file as a new one.
         Ok(0) => Ok(()),
         Ok(_) if header == *b"SQLite format 3\0" => Ok(()),
         Ok(_) => Err(StoreError::foreign(path, "is not a SQLite database; use another --db")),

@@ -1,15 +1,15 @@
-//! Waiting for a database that another program holds: a browser, a backup, a shell with an open transaction. What is to be written
-//! waits as long as it takes, in short steps, so that whoever drops the wait is free at once.
+//! Waiting for a database that another program holds: a browser, a backup, a shell with an open transaction. Writes
+//! wait as long as it takes, in short steps, so that dropping the wait takes effect at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// SQLite itself waits so long before it says that the database is locked.
+/// How long SQLite itself waits before it reports that the database is locked.
 pub(super) const BUSY: Duration = Duration::from_millis(200);
-/// Between two tries.
+/// Interval between two tries.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A wait is worth a word after so long, then in these intervals.
+/// A wait is reported after this time, then at this interval.
 const FIRST: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -24,11 +24,11 @@ pub struct Patience {
 struct State {
     /// When the present wait began.
     since: Option<Instant>,
-    /// How long earlier waits took, all together.
+    /// Total length of earlier waits.
     before: Duration,
-    /// When the wait is worth the next word.
+    /// When the wait is to be reported next.
     next: Duration,
-    /// Somebody tells the user; otherwise the log does.
+    /// Whether the caller reports the wait; otherwise it is logged.
     watched: bool,
 }
 
@@ -41,7 +41,7 @@ impl Patience {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on (or no longer) somebody asks for [`Self::word`] and tells the user.
+    /// Sets whether the caller asks for [`Self::word`] and reports the wait.
     pub fn watch(&self, watched: bool) {
         self.state().watched = watched;
     }
@@ -59,13 +59,13 @@ impl Patience {
         state.before + state.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// How long the present wait takes by now, where that is worth a word: soon after it began, then once a minute.
+    /// The length of the present wait when it is due to be reported: soon after it began, then once a minute.
     #[must_use]
     pub fn word(&self) -> Option<Duration> {
         self.state().word()
     }
 
-    /// The database is locked: a moment later it may not be.
+    /// Waits for one interval because the database is locked.
     pub(super) async fn pause(&self) {
         let word = {
             let mut state = self.state();
@@ -81,7 +81,7 @@ impl Patience {
         tokio::time::sleep(PAUSE).await;
     }
 
-    /// The database is free.
+    /// Ends the present wait: the database is free.
     pub(super) fn over(&self) {
         let mut state = self.state();
         if let Some(since) = state.since.take() {
@@ -108,7 +108,7 @@ pub(super) fn locked(error: &sqlx::Error) -> bool {
     error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
-/// Does a statement of the writer, again and again while another program holds the database.
+/// Runs a statement of the writer, repeated while another program holds the database.
 macro_rules! patiently {
     ($patience:expr, $statement:expr) => {{
         let patience = &$patience;

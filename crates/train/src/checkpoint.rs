@@ -1,6 +1,6 @@
-//! All that an unfinished run needs to go on as if it had never stopped: parameters, running statistics, the optimizer's memory,
-//! what its epochs have cost so far, and the seals of the files that belong to them. One safetensors file, sealed as a whole, replaced
-//! after an epoch (after several, where they are done in a moment).
+//! Everything that an unfinished run needs to continue as if it had never stopped: parameters, running statistics, the optimizer's
+//! state, the results of its epochs so far, and the seals of the files that belong to them. One safetensors file, sealed as a whole,
+//! replaced after an epoch (after several where they are short).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +15,7 @@ use archive::file;
 use archive::seal::{self, Seals};
 use plan::{FORMAT, Fingerprint};
 
-/// What an epoch came to, besides its scores.
+/// The results of an epoch, apart from its scores.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochFacts {
     pub train_loss: f64,
@@ -25,14 +25,14 @@ pub struct EpochFacts {
     pub images_per_s: f64,
 }
 
-/// The part of a checkpoint that is no tensor.
+/// The part of a checkpoint that is not tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     format: u32,
     run: Fingerprint,
     steps: u64,
     epochs: Vec<EpochFacts>,
-    /// Of the files that the epochs so far have written.
+    /// Seals of the files that the epochs so far have written.
     seals: Seals,
 }
 
@@ -45,7 +45,7 @@ const OPTIMIZER: &str = "optimizer.";
 /// Writes the checkpoint after `epochs`.
 ///
 /// # Errors
-/// The file cannot be written; the last one stays.
+/// The file cannot be written; the previous checkpoint stays.
 pub fn save(
     folder: &Folder,
     run: &Fingerprint,
@@ -64,7 +64,7 @@ pub fn save(
         epochs: epochs.to_vec(),
         seals: folder.seals.clone(),
     };
-    // Plain numbers and texts: they have a JSON form. Without one the checkpoint would only not be used.
+    // Plain numbers and texts can always be serialised; an empty text would only make the checkpoint unusable.
     let header = serde_json::to_string(&header).unwrap_or_default();
     let metadata = HashMap::from([(HEADER.to_owned(), header), (SEAL.to_owned(), seal::blank())]);
     let path = folder.files().checkpoint();
@@ -74,7 +74,7 @@ pub fn save(
     Ok(())
 }
 
-/// A checkpoint that was read whole and as it was written, of this run and this version.
+/// A complete, undamaged checkpoint of this run and this version.
 pub struct Checkpoint {
     pub epochs: Vec<EpochFacts>,
     pub seals: Seals,
@@ -82,7 +82,7 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Tensor>,
 }
 
-/// The checkpoint in the folder, if there is one of this run and this version that is as it was written.
+/// The checkpoint in the folder, if it is of this run and this version and undamaged.
 #[must_use]
 pub fn read(folder: &Folder, run: &Fingerprint) -> Option<Checkpoint> {
     let path = folder.files().checkpoint();
@@ -114,10 +114,10 @@ pub fn read(folder: &Folder, run: &Fingerprint) -> Option<Checkpoint> {
 }
 
 impl Checkpoint {
-    /// Puts `state` and `optimizer` where the checkpoint left them. `false`, with nothing changed, where it does not fit them.
+    /// Restores `state` and `optimizer`. Returns `false`, with nothing changed, where the checkpoint does not fit them.
     ///
     /// # Errors
-    /// Candle's.
+    /// Propagates Candle errors.
     pub fn restore(&self, state: &State, optimizer: &mut Optimizer) -> Result<bool, TrainError> {
         let part = |prefix: &str| -> BTreeMap<String, &Tensor> {
             self.tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor))).collect()

@@ -1,5 +1,5 @@
-//! The features of a frozen backbone: computed by the first worker that needs them, kept beside the pictures, used by all runs of
-//! all sweeps. A run on them is a run on any other matrix of features: see [`plan::ModelConfig::head`].
+//! The features of a frozen backbone: computed by the first worker that needs them, kept beside the images, used by all runs of
+//! all sweeps. A run on them trains like a run on any other matrix of features: see [`plan::ModelConfig::head`].
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,13 +16,13 @@ use data::derived::{self, Derived, Making};
 use plan::InputShape;
 use protocol::Job;
 
-/// Pixels of the pictures that go through a backbone together: sixteen of 224 x 224. A constant, so that features do not depend on
-/// anything else.
+/// Pixels of the images that go through a backbone together: sixteen of 224 x 224. A constant, so that nothing else
+/// changes the order of sums.
 const PIXELS: usize = 16 * 224 * 224;
-/// Pictures that go through a backbone together at most.
+/// Images that go through a backbone together at most.
 const MOST: usize = 64;
 
-/// Where features are.
+/// Features that are ready to be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// A prepared data set whose inputs are the features.
@@ -31,10 +31,10 @@ pub struct Found {
     pub words: String,
 }
 
-/// The features that the frozen backbone of `job` gives of its pictures. `None`: asked to stop before they were there.
+/// The features that the frozen backbone of `job` gives of its images. `None`: asked to stop before they were complete.
 ///
 /// # Errors
-/// Weights that are not there or do not fit; data, a device or a cache that cannot be used.
+/// Weights that are missing or do not fit; data, a device or a cache that cannot be used.
 pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Option<Found>, TrainError> {
     let model = &job.config.model;
     let (Some((backbone, _)), Some(source)) = (model.head(), &model.weights) else {
@@ -72,10 +72,10 @@ pub fn find(job: &Job, device: &Device, monitor: &mut dyn Monitor) -> Result<Opt
     Ok(Some(Found { folder, words }))
 }
 
-/// Pushes the pictures through the backbone; `false`: asked to stop.
+/// Runs the images through the backbone; `false`: asked to stop.
 fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monitor: &mut dyn Monitor) -> Result<bool, TrainError> {
     let (arch, config) = (&job.config.model.arch, &job.config.data);
-    let stage = monitor.stage(job, "opening the pictures and loading the backbone", None);
+    let stage = monitor.stage(job, "opening the images and loading the backbone", None);
     let data = Dataset::open(&job.data, config)?;
     let InputShape::Image { height, width, .. } = data.shape() else {
         let words = format!("{arch} needs images, but the data has features");
@@ -91,10 +91,10 @@ fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monito
         if monitor.stopping() {
             return Ok(false);
         }
-        let mut pictures = vec![0.0; rows.len() * 3 * height * width];
-        data.rgb(config, rows, &mut pictures);
-        let pictures = Tensor::from_vec(pictures, (rows.len(), 3, height, width), &Device::Cpu)?.to_device(device)?;
-        let features = net.forward(&pictures)?.flatten_all()?.to_vec1::<f32>()?;
+        let mut images = vec![0.0; rows.len() * 3 * height * width];
+        data.rgb(config, rows, &mut images);
+        let images = Tensor::from_vec(images, (rows.len(), 3, height, width), &Device::Cpu)?.to_device(device)?;
+        let features = net.forward(&images)?.flatten_all()?.to_vec1::<f32>()?;
         if let Some(bad) = features.iter().find(|x| !x.is_finite()) {
             let words = format!("{source}: a feature of {arch} is {bad}: these weights do not suit it");
             return Err(ModelError::Weights(words).into());

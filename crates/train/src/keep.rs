@@ -1,4 +1,4 @@
-//! What a run under way keeps in its folder, and the seals of it: whatever is read back is what was written.
+//! The files that a running training keeps in its folder, with their seals: what is read back is compared with what was written.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,11 +11,11 @@ use crate::model::{self, State};
 use archive::{self, RunFolder, Seals};
 use imbalance::LabelMatrix;
 
-/// The epoch of a kept model, in its metadata.
+/// Metadata key of the epoch of a kept model.
 const EPOCH: &str = "epoch";
 const MODEL: &str = archive::MODEL;
 
-/// The run of `folder` is recorded as done: its checkpoint has served.
+/// Once the run of `folder` is recorded as done: removes its checkpoint.
 pub fn finished(folder: &Path) {
     RunFolder::at(folder).finished();
 }
@@ -28,10 +28,10 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder `path`, made if it is not there, for a new attempt.
+    /// The folder `path` for a new attempt, made if it does not exist.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// The folder cannot be made.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
         let files = RunFolder::at(path);
         files.create().map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
@@ -48,7 +48,7 @@ impl Folder {
     /// Keeps the model of the best `epoch` so far.
     ///
     /// # Errors
-    /// The file cannot be written; the last one stays.
+    /// The file cannot be written; the previous model stays.
     pub fn keep_model(&mut self, state: &State, epoch: usize) -> Result<(), TrainError> {
         let metadata = HashMap::from([(EPOCH.to_owned(), epoch.to_string())]);
         let seal = model::save_tensors(&state.tensors(), Some(metadata), &self.model())?;
@@ -56,7 +56,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Puts `state` where it was after the best `epoch`.
+    /// Restores `state` as it was after the best `epoch`.
     ///
     /// # Errors
     /// The file is missing, damaged or of another epoch.
@@ -72,7 +72,7 @@ impl Folder {
         Ok(model::assign_state(state, &tensors, &path)?)
     }
 
-    /// Whether the model is the one that was kept.
+    /// Whether the model file is undamaged.
     #[must_use]
     pub fn has_model(&self) -> bool {
         self.files.read_sealed(MODEL, &self.seals).is_ok()
@@ -117,7 +117,7 @@ impl Folder {
         scores.inspect_err(|error| tracing::warn!("{error}")).ok().map(|(_, scores)| scores)
     }
 
-    /// Keeps the seals: the run is done.
+    /// Writes the seals: the run is done.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -125,10 +125,10 @@ impl Folder {
         self.files.seal(&self.seals).map_err(|source| TrainError::Io { path: self.files.path().to_owned(), source })
     }
 
-    /// Forgets what an earlier result has sealed.
+    /// Removes the seals of an earlier result.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// The file cannot be removed.
     pub fn unseal(&mut self) -> Result<(), TrainError> {
         self.seals.clear();
         self.files.unseal().map_err(|source| TrainError::Io { path: self.files.path().to_owned(), source })
@@ -137,7 +137,7 @@ impl Folder {
     /// Waits until all files are on the disk.
     ///
     /// # Errors
-    /// The disk's word.
+    /// I/O errors of the run folder.
     pub fn settle(&self) -> Result<(), TrainError> {
         self.files.settle().map_err(|(path, source)| TrainError::Io { path, source })
     }

@@ -137,7 +137,7 @@ fn of_runs(runs: usize) -> String {
 }
 
 impl From<Unprepared> for TrainError {
-    /// A full disk is nobody's data: the sweep stops and can be resumed.
+    /// A full disk says nothing about the data: the sweep stops and can be resumed.
     fn from(error: Unprepared) -> Self {
         match error {
             Unprepared::Data(error) => Self::Data(error),

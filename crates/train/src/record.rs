@@ -1,4 +1,4 @@
-//! What a run keeps and says of each epoch, whoever trains it: scores, evaluation, the best epoch's model, checkpoint, records.
+//! What a run keeps and records of each epoch, alone or in a bundle: scores, evaluation, the best epoch's model, checkpoint, records.
 
 use std::time::Instant;
 
@@ -14,9 +14,9 @@ use imbalance::loss::Loss;
 use imbalance::sampler::Realised;
 use protocol::{Event, Job, SplitName};
 
-/// An epoch that took so many seconds is worth waiting for the disk: a power loss shall not cost it.
+/// After an epoch of this many seconds the files are synced to the disk, so that a power loss does not cost it.
 const WORTH_A_WAIT: f64 = 1.0;
-/// Training that took so many seconds is worth a checkpoint: a kill shall not cost it.
+/// After this many seconds of training a checkpoint is written, so that a kill does not cost them.
 const WORTH_A_FILE: f64 = 1.0;
 
 /// The labels of each split, which all runs on it share.
@@ -35,13 +35,13 @@ impl Truth {
     }
 }
 
-/// What trains: parameters and the optimizer's memory.
+/// The training state: parameters and the optimizer's state.
 pub struct Learner {
     pub state: State,
     pub optimizer: Optimizer,
 }
 
-/// A run's story so far.
+/// The recorded course of a run so far.
 pub struct Record<'a> {
     pub job: &'a Job,
     folder: Folder,
@@ -53,14 +53,14 @@ pub struct Record<'a> {
     kept: (usize, Instant),
 }
 
-/// An epoch that is evaluated and of which the files are written, but not yet the record.
+/// An epoch that is evaluated and whose files are written, but which is not recorded yet.
 pub struct Evaluated {
     val_loss: f64,
     events: Vec<Event>,
 }
 
 impl<'a> Record<'a> {
-    /// The story of `job`, in its folder.
+    /// Begins the record of `job`, in its folder.
     ///
     /// # Errors
     /// The folder cannot be made.
@@ -75,7 +75,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Epochs that are done.
+    /// Number of epochs that are done.
     #[must_use]
     pub fn done(&self) -> usize {
         self.epochs.len()
@@ -87,11 +87,11 @@ impl<'a> Record<'a> {
         self.epochs.last().map_or(0.0, |epoch| epoch.train_loss)
     }
 
-    /// Goes on from the checkpoint, if there is a good one with all that belongs to it. Its epochs are recorded again, so that an
-    /// attempt's journal holds a run's whole story, whatever became of earlier ones. `drawn`: see [`Self::report`].
+    /// Continues from the checkpoint if it and all files that belong to it are undamaged. Its epochs are recorded again, so that an
+    /// attempt's journal is complete without the journals of earlier attempts. `drawn`: see [`Self::report`].
     ///
     /// # Errors
-    /// [`TrainError`]
+    /// See [`TrainError`].
     pub fn resume(
         &mut self,
         learner: &mut Learner,
@@ -129,14 +129,14 @@ impl<'a> Record<'a> {
         self.folder.truth("test", &truth.test)
     }
 
-    /// Evaluates the val `logits` of the next epoch and writes the files that its record stands for.
+    /// Evaluates the val `logits` of the next epoch and writes the files that belong to its record.
     ///
-    /// The order is what makes a kill at any moment harmless: files that a record stands for come before the record, and the
-    /// checkpoint, which makes epochs done, comes last. An epoch that is done again gives the same files and records, and an
-    /// attempt that goes on from a checkpoint records the epochs before it again.
+    /// This order makes a kill at any moment harmless: the files of a record are written before the record, and the checkpoint, which
+    /// completes the epochs, last. An epoch that is trained again gives the same files and records, and an attempt that continues
+    /// from a checkpoint records the epochs before it again.
     ///
     /// # Errors
-    /// Logits or a loss that are no numbers; files that cannot be written.
+    /// Logits or a loss that are NaN or infinite; files that cannot be written.
     pub fn evaluate(
         &mut self,
         logits: &[f32],
@@ -158,7 +158,7 @@ impl<'a> Record<'a> {
     /// Records an epoch that was evaluated; `facts` makes its facts from the val loss.
     ///
     /// # Errors
-    /// The monitor's.
+    /// Propagates the errors of the monitor.
     pub fn tell(
         &mut self,
         evaluated: Evaluated,
@@ -169,8 +169,8 @@ impl<'a> Record<'a> {
         self.report(facts(evaluated.val_loss), evaluated.events, drawn, monitor)
     }
 
-    /// Writes a checkpoint of the epochs that were told, once it spares more than a moment of training: hundreds of short runs would
-    /// otherwise wait for files that nobody reads.
+    /// Writes a checkpoint of the recorded epochs once it saves a noticeable amount of training: hundreds of short runs would otherwise
+    /// wait for files that are never read.
     ///
     /// # Errors
     /// The checkpoint cannot be written.
@@ -178,10 +178,10 @@ impl<'a> Record<'a> {
         if self.kept.1.elapsed().as_secs_f64() < WORTH_A_FILE { Ok(()) } else { self.keep_all(learner) }
     }
 
-    /// The same, however little it spares: the run stops here.
+    /// Writes a checkpoint in any case, because the run stops here.
     ///
     /// # Errors
-    /// As [`Self::keep`].
+    /// The errors of [`Self::keep`].
     pub fn keep_all(&mut self, learner: &Learner) -> Result<(), TrainError> {
         if self.kept.0 == self.done() {
             return Ok(());
@@ -210,7 +210,7 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
-    /// Remembers an epoch's place; true where it is the best so far.
+    /// Compares an epoch with the best one; true where it is the best so far.
     fn ranked(&mut self, fitted: Fitted) -> bool {
         // Without any positive in val no epoch has an AP, and the first one counts as the best.
         let above = |best: &Fitted| fitted.macro_ap > best.macro_ap;
@@ -222,7 +222,7 @@ impl<'a> Record<'a> {
         better
     }
 
-    /// Puts `state` where it was after the best epoch. False, and nothing is done, where that is the last one.
+    /// Restores `state` as it was after the best epoch. False, with nothing changed, where that is the last one.
     ///
     /// # Errors
     /// The file is missing, damaged or of another epoch.
@@ -236,11 +236,11 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Test, once: `last` are the logits of the last epoch, `best` those of the best one where that is another. Files only; what is
-    /// to be recorded is returned.
+    /// Evaluates test, once: `last` are the logits of the last epoch, `best` those of the best one where that is another. Writes files
+    /// only and returns what is to be recorded.
     ///
     /// # Errors
-    /// Logits that are no numbers; files that cannot be read or written.
+    /// Logits that are NaN or infinite; files that cannot be read or written.
     pub fn finish(&mut self, last: &[f32], best: Option<&[f32]>, truth: &Truth) -> Result<Vec<Event>, TrainError> {
         let Self { folder, best: best_so_far, last: newest, .. } = self;
         let (Some(best_epoch), Some(last_epoch)) = (&*best_so_far, &*newest) else { return Ok(Vec::new()) };
@@ -264,10 +264,10 @@ impl<'a> Record<'a> {
         Ok(events)
     }
 
-    /// Waits until all files are on the disk: what is recorded next stands for them.
+    /// Waits until all files are on the disk: the next record relies on them.
     ///
     /// # Errors
-    /// The disk's word.
+    /// I/O errors of the run folder.
     pub fn settle(&self) -> Result<(), TrainError> {
         self.folder.settle()
     }

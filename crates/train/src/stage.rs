@@ -1,5 +1,5 @@
-//! Long work that has no steps to tell: fetching and hashing weights, building a network or a sampler, opening data, judging an epoch.
-//! The work says what it is and, where it can, how far it has got; whoever listens turns that into signs of life.
+//! Long work without steps: fetching and hashing weights, building a network or a sampler, opening data, evaluating an epoch.
+//! A stage has a name and, where possible, a count; a listener turns these into heartbeats.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,14 +24,14 @@ pub struct Work {
 }
 
 impl Work {
-    /// Work that begins now. What is counted has to move on.
+    /// Work that begins now; with a `unit` its count has to increase.
     #[must_use]
     pub fn begin(doing: &'static str, unit: Option<Unit>) -> Arc<Self> {
         let (done, total, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
         Arc::new(Self { doing, unit, done, total, began: Instant::now(), over })
     }
 
-    /// How far it has got; `None` where that is not counted.
+    /// The count so far; `None` for work that is not counted.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         self.unit.map(|_| self.done.load(Ordering::Relaxed))
@@ -59,18 +59,18 @@ impl Work {
     }
 }
 
-/// Work as long as it lives; by default nobody listens to it.
+/// Guard of work under way, which ends when it is dropped. The default has no listener.
 #[derive(Debug, Default)]
 pub struct Stage(Option<Arc<Work>>);
 
 impl Stage {
-    /// A stage that somebody listens to.
+    /// A stage with a listener.
     #[must_use]
     pub fn of(work: Arc<Work>) -> Self {
         Self(Some(work))
     }
 
-    /// So much of all is done by now.
+    /// Reports how much of the total is done.
     pub fn at(&self, done: u64, total: u64) {
         if let Some(work) = &self.0 {
             work.total.store(total, Ordering::Relaxed);

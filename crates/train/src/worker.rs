@@ -1,8 +1,8 @@
-//! The process side: orders in on stdin, journal out (docs/protocol.md). Persistent: one process trains many runs. Never opens
-//! the database.
+//! The worker process: orders on stdin, records to a journal (docs/protocol.md). One process trains many runs. It never opens the
+//! database.
 //!
-//! A run's failure is its own: it is recorded, and the next order is taken. After a panic or an error of the device, whose state
-//! nobody knows then, the process ends and the controller starts another.
+//! A failure of a run is recorded and the next order is taken. After a panic or an error of the device, whose state is unknown then,
+//! the process ends and the controller starts another.
 
 mod life;
 mod orders;
@@ -23,7 +23,7 @@ use archive::RunFolder;
 use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use life::{BEAT, Life};
-use orders::{Stops, Work};
+use orders::{Stops, Task};
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, VERSION, host};
@@ -45,17 +45,17 @@ pub struct Options {
 pub fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // Fails only where a subscriber is set already, which is then as good.
+    // Fails only where a subscriber is set already.
     let _ = tracing::subscriber::set_global_default(logs.without_time().with_target(false).finish());
 }
 
 /// What ends a worker early.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// A device that does not exist, in words.
+    /// A device that does not exist, as a message.
     #[error("{0}")]
     Usage(String),
-    /// A device that cannot be used, in words.
+    /// A device that cannot be used, as a message.
     #[error("{0}")]
     Device(String),
     /// The journal cannot be written.
@@ -75,14 +75,14 @@ impl WorkerError {
     }
 }
 
-/// Works until it is told to stop, or its controller is gone.
+/// Serves orders until it is told to stop or its controller is gone.
 ///
 /// # Errors
 /// A device that cannot be used; a journal that cannot be written (exit code 74).
 pub fn run(options: &Options) -> Result<(), WorkerError> {
     end_with_the_controller();
     // This thread belongs to the pool: with one thread nothing is handed over and waited for, which takes half the time of a small
-    // network. A thread that is none of the pool must not use rayon then, nor be waited for: with one thread nobody would serve it.
+    // network. A thread outside the pool must not use rayon then, nor be waited for: with one thread it would never be served.
     // A pool that exists already is the one the launcher sized by RAYON_NUM_THREADS.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).use_current_thread().build_global();
     let device = device(&options.device)?;
@@ -102,8 +102,8 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
     let mut why = "finished";
     while let Ok(order) = orders.recv() {
         let health = match order {
-            Work::Train(jobs) => worker.work(&jobs, &stops)?,
-            Work::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
+            Task::Train(jobs) => worker.work(&jobs, &stops)?,
+            Task::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
         };
         if health == Health::Broken {
             why = "the device or the program may be in a bad state";
@@ -117,7 +117,7 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
     Ok(())
 }
 
-/// The kernel kills this process when the thread that started it dies; the end of stdin tells the rest.
+/// Asks the kernel to kill this process when the thread that started it dies; the end of stdin covers the other cases.
 fn end_with_the_controller() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
@@ -125,7 +125,7 @@ fn end_with_the_controller() {
 /// The device called `name`: `cpu` or `cuda:N`.
 ///
 /// # Errors
-/// Another name; a device that this build or this machine does not have.
+/// Not a device name, or a device that this build or this machine does not have.
 pub fn device(name: &str) -> Result<Device, WorkerError> {
     let wrong = |what: String| WorkerError::Usage(format!("device `{name}`: {what}"));
     match name.strip_prefix("cuda:") {
@@ -135,7 +135,7 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
             let number = number.parse().map_err(|_| wrong("a CUDA device is cuda:N, N = 0, 1, ...".to_owned()))?;
             let device = Device::new_cuda(number)
                 .map_err(|error| WorkerError::Device(format!("device `{name}` cannot be used: {error}")))?;
-            // SWEEP_CUDA_EVENTS is there to measure what they cost; nothing else needs them.
+            // SWEEP_CUDA_EVENTS exists to measure the cost of events; nothing else needs them.
             if std::env::var_os("SWEEP_CUDA_EVENTS").is_none() {
                 without_events(&device);
             }
@@ -147,7 +147,7 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
     }
 }
 
-/// Whether the process can go on after a run.
+/// Whether the process can continue after a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Health {
     Good,
@@ -157,16 +157,16 @@ enum Health {
 struct Worker {
     life: Life,
     device: Device,
-    /// The data set of the last run and its way to the device, kept open for the next.
+    /// The data set of the last run and its loader, kept open for the next.
     data: Option<Opened>,
-    /// Where the features of the last frozen backbone are, by its pictures, how they are read, the backbone and its weights.
-    features: Option<(Pictures, PathBuf)>,
+    /// Where the features of the last frozen backbone are, by its images, how they are read, the backbone and its weights.
+    features: Option<(Images, PathBuf)>,
 }
 
-/// A data set, its folder and how it is read, and its way to the device.
+/// A data set, its folder, its configuration, and its loader.
 type Opened = (PathBuf, DataConfig, Dataset, Loader);
 
-type Pictures = (PathBuf, DataConfig, String, Option<String>);
+type Images = (PathBuf, DataConfig, String, Option<String>);
 
 /// How the runs of an order ended.
 type Ends = Vec<Result<Finish, TrainError>>;
@@ -201,14 +201,14 @@ impl Worker {
                 Ok(ends)
             })?;
             if trained == Health::Broken {
-                // The runs that were not begun end with this process; each is tried alone then.
+                // The runs that were not begun are lost with this process; each is then tried alone.
                 return Ok(Health::Broken);
             }
         }
         Ok(Health::Good)
     }
 
-    /// One go at `jobs`, which `train` trains together.
+    /// One attempt at `jobs`, which `train` trains together.
     fn attempt(
         &mut self,
         jobs: &[Job],
@@ -250,12 +250,12 @@ impl Worker {
                 write_line(log, &why);
                 tracing::info!("{}: {why}", job.run.short());
             }
-            // What a data set or a model could not do once, it may not do again: nothing of a failed run is kept.
+            // A data set or model may be the cause of the failure: nothing of a failed run is kept.
             if !matches!(outcome, Outcome::Ok | Outcome::Stopped | Outcome::StoppedEarly) {
                 self.data = None;
                 self.features = None;
             }
-            // The device itself is as good as before: what is left can train smaller runs, here and in other workers.
+            // The device itself is fine: smaller runs can still train, here and in other workers.
             if outcome == Outcome::OutOfMemory
                 && let Err(error) = give_freed_memory_back(&self.device)
             {
@@ -273,25 +273,25 @@ impl Worker {
     }
 }
 
-/// The jobs themselves; those with a frozen backbone become the training of heads on the features, which are computed if nobody has
-/// done so. Jobs of one order share pictures and backbone. `None`: asked to stop meanwhile.
+/// The jobs themselves; those with a frozen backbone become the training of heads on the features, which are computed unless they
+/// exist. Jobs of one order share images and backbone. `None`: asked to stop meanwhile.
 fn on_features<'a>(
-    known: &mut Option<(Pictures, PathBuf)>,
+    known: &mut Option<(Images, PathBuf)>,
     jobs: &'a [Job],
     device: &Device,
     voice: &mut Voice<'_>,
 ) -> Result<Option<Cow<'a, [Job]>>, TrainError> {
     let Some(first) = jobs.first().filter(|job| job.config.model.head().is_some()) else { return Ok(Some(Cow::Borrowed(jobs))) };
     let model = &first.config.model;
-    let pictures = (first.data.clone(), first.config.data.clone(), model.arch.clone(), model.weights.clone());
+    let images = (first.data.clone(), first.config.data.clone(), model.arch.clone(), model.weights.clone());
     let (folder, words) = match known {
-        Some((same, folder)) if *same == pictures => {
+        Some((same, folder)) if *same == images => {
             (folder.clone(), format!("features of {}: those of the run before, in {}", model.arch, folder.display()))
         }
         _ => {
             let Some(found) = crate::features::find(first, device, voice)? else { return Ok(None) };
             tracing::info!("{}: {}", first.run.short(), found.words);
-            *known = Some((pictures, found.folder.clone()));
+            *known = Some((images, found.folder.clone()));
             (found.folder, found.words)
         }
     };
@@ -328,7 +328,7 @@ fn open<'a>(
     Ok((data, feed))
 }
 
-/// Most characters of a reason: it has to fit a record, whatever an error says.
+/// Most characters of a reason, which has to fit a record.
 const REASON: usize = 4000;
 
 fn end(job: &Job, st: Outcome, n: u64, mut why: String) -> Event {
@@ -358,7 +358,7 @@ fn summary(job: &Job) -> String {
     )
 }
 
-/// How a training's end is told.
+/// Outcome and reason of a training's end.
 fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
     match end {
         Ok(Finish::Done) => (Outcome::Ok, String::new()),
@@ -368,7 +368,7 @@ fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
     }
 }
 
-/// What a run has said.
+/// The records of a run so far.
 #[derive(Default)]
 struct Told {
     log: Option<File>,
@@ -383,7 +383,7 @@ fn write_line(log: &mut Option<File>, line: &str) {
     }
 }
 
-/// What trainings say, into the journal and the runs' own logs.
+/// Writes what trainings report into the journal and the logs of the runs.
 struct Voice<'a> {
     life: &'a Life,
     stops: &'a Stops,

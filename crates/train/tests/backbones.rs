@@ -49,7 +49,7 @@ fn value(name: &str, shape: &[usize], variance: f64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-fn pictures(edge: usize) -> Tensor {
+fn images(edge: usize) -> Tensor {
     let values: Vec<f32> = draw("pictures", 2 * 3 * edge * edge).map(|u| 2.0 * u as f32).collect();
     Tensor::from_vec(values, (2, 3, edge, edge), &Device::Cpu).unwrap()
 }
@@ -69,7 +69,7 @@ fn check(name: &str) {
     weights.insert("counter.num_batches_tracked".to_owned(), Tensor::new(7u32, &Device::Cpu).unwrap());
     save_tensors(&weights, None, &path).unwrap();
     let load = |path: &Path| Features::load(name, *edge, &path.to_string_lossy(), &Device::Cpu);
-    let ours = load(&path).unwrap().forward(&pictures(*edge)).unwrap().to_vec2::<f32>().unwrap();
+    let ours = load(&path).unwrap().forward(&images(*edge)).unwrap().to_vec2::<f32>().unwrap();
     let width = Backbone::find(name).unwrap().width;
     assert_eq!((ours[0].len(), features.len()), (width, width + width.div_ceil(4)));
     let first = difference(ours[0].iter().map(|x| f64::from(*x)), &features[..width]);
@@ -129,10 +129,10 @@ fn whole_files_of_timm_and_torchvision() {
     for backbone in Backbone::all() {
         let (results, _) = load_tensors(&folder.join(format!("{}.results.safetensors", backbone.name)), &Device::Cpu).unwrap();
         let weights = folder.join(format!("{}.safetensors", backbone.name));
-        let pictures = &results["pictures"];
-        let net = Features::load(backbone.name, pictures.dim(2).unwrap(), &weights.to_string_lossy(), &Device::Cpu).unwrap();
+        let images = &results["pictures"];
+        let net = Features::load(backbone.name, images.dim(2).unwrap(), &weights.to_string_lossy(), &Device::Cpu).unwrap();
         let start = std::time::Instant::now();
-        let ours = net.forward(pictures).unwrap().to_vec2::<f32>().unwrap();
+        let ours = net.forward(images).unwrap().to_vec2::<f32>().unwrap();
         let seconds = start.elapsed().as_secs_f64();
         let theirs = results["features"].to_vec2::<f32>().unwrap();
         for (ours, theirs) in ours.iter().zip(&theirs) {

@@ -290,11 +290,11 @@ fn ways_in_and_out() {
     check("relu", &[Maps(&[3, 2, 4, 5])], ONE, |t| kernel::relu(&t[0]));
     check("concat", &[Maps(&[3, 2, 4, 5]), Maps(&[5, 2, 4, 5])], ONE, |t| kernel::concat(&[t[0].clone(), t[1].clone()]));
     let Some(device) = cuda::device() else { return };
-    let pictures = Tensor::from_vec(Maps(&[2, 3, 4, 5]).values(1), (2, 3, 4, 5), &Device::Cpu).unwrap();
-    let entered = kernel::enter(&pictures.to_device(&device).unwrap()).unwrap();
+    let images = Tensor::from_vec(Maps(&[2, 3, 4, 5]).values(1), (2, 3, 4, 5), &Device::Cpu).unwrap();
+    let entered = kernel::enter(&images.to_device(&device).unwrap()).unwrap();
     assert_eq!(entered.dims(), [2, 4, 5, 3]);
     assert_eq!(kernel::map_size(&entered).unwrap(), (4, 5));
-    assert_eq!(ordered(&entered, true), numbers(&kernel::enter(&pictures).unwrap()));
+    assert_eq!(ordered(&entered, true), numbers(&kernel::enter(&images).unwrap()));
 }
 
 /// Views that are not contiguous: the channels 8..24 of wider maps, and maps with height and width exchanged.

@@ -36,7 +36,7 @@ fn prepared(folder: &Path, file: &str) -> (Dataset, Job) {
 const END: &str = "[train]\nepochs = 3\nbatch_size = 16\ngrad_clip = 1.0\n[grid]\nloss = { kind = \"focal\", gamma = 1.0 }\npos_weight = \"sqrt\"\n";
 
 /// Coloured images of 8 x 8 pixels, mirrored and moved at train time.
-fn pictures(folder: &Path) -> (Dataset, Job) {
+fn images(folder: &Path) -> (Dataset, Job) {
     let (mut rng, mut table) = (Rng::new(0, "pictures", &[]), "file,A,B\n".to_owned());
     for row in 0..60 {
         let pixels: Vec<u8> = (0..8 * 8 * 3).map(|_| rng.below(256) as u8).collect();
@@ -77,7 +77,7 @@ fn close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
 
 #[test]
 fn batches_are_the_hosts() {
-    for make in [pictures, features] {
+    for make in [images, features] {
         let folder = tempfile::tempdir().unwrap();
         let (data, _) = make(folder.path());
         let blended = |(row, draw): (u32, Draw)| match row % 3 {
@@ -262,7 +262,7 @@ impl Monitor for Listener {
 /// A whole run, clipped and changed at random, with the data set on the device and from the host.
 #[test]
 fn a_run_on_the_device_goes_the_hosts_way() {
-    for make in [pictures, features] {
+    for make in [images, features] {
         let folder: TempDir = tempfile::tempdir().unwrap();
         let (data, job) = make(folder.path());
         let train = |loader: &Loader, name: &str| {

@@ -1,16 +1,16 @@
-//! What `sweep data` says to people.
+//! The text of `sweep data`.
 
 use super::{Drawing, Set, Splits, Weights};
-use crate::command::output::{Facts, Grid, WIDTH, counted, fit, matrix, thousands};
+use crate::command::output::{Facts, TextTable, WIDTH, counted, fit, matrix, thousands};
 use data::Skipped;
 use imbalance::LabelCounts;
 use imbalance::diagnosis::{Diagnosis, Pattern};
 use imbalance::oracle::Oracle;
 use imbalance::sampler::Realised;
 
-/// Labels that tables show; JSON has all.
+/// Most labels in a table; JSON has all.
 const LABELS: usize = 40;
-/// Labels that stand across a table of formulas; more stand below each other.
+/// Most labels as columns of a table of formulas; more become rows.
 const ACROSS: usize = 8;
 /// Skipped images that are listed; JSON has all.
 const SKIPPED: usize = 20;
@@ -41,7 +41,7 @@ fn positives(set: &Set) -> String {
     let Splits { train, val, test } = &set.splits;
     let all = LabelCounts { rows: set.diagnosis.rows, positives: set.diagnosis.positives.clone() };
     let splits = [train, val, test, &all];
-    let mut grid = Grid::new(1, ["positives", "train", "val", "test", "all", "IRLbl", "neg/pos"]);
+    let mut grid = TextTable::new(1, ["positives", "train", "val", "test", "all", "IRLbl", "neg/pos"]);
     let rows = splits.map(|counts| counted(counts.rows, "row"));
     grid.row([String::new()].into_iter().chain(rows).chain([String::new(), String::new()]));
     for (label, name) in shown(set).into_iter().enumerate() {
@@ -66,7 +66,7 @@ fn facts(diagnosis: &Diagnosis) -> Facts {
     facts.add("CVIR", number(imbalance.cvir), words);
     let words = "how much rare and frequent labels share rows, from 0 to 1: resampling rows for the one also moves the other";
     facts.add("SCUMBLE", number(Some(*scumble)), words);
-    facts.add("cardinality", number(Some(*cardinality)), format!("labels a row; density {density:.3} = cardinality / labels"));
+    facts.add("cardinality", number(Some(*cardinality)), format!("labels per row; density {density:.3} = cardinality / labels"));
     let most = percent(labelsets.most_frequent as f64 / (*rows).max(1) as f64);
     let alone = thousands(labelsets.singletons);
     let words = format!("combinations of labels: {alone} on one row only, the most frequent on {most} of the rows");
@@ -78,7 +78,7 @@ fn facts(diagnosis: &Diagnosis) -> Facts {
     facts
 }
 
-/// A cardinality near 1 leaves open which of these it is.
+/// The possible kinds of a data set with a cardinality near 1.
 fn meaning(pattern: Pattern) -> &'static str {
     match pattern {
         Pattern::NearExclusive => {
@@ -125,10 +125,10 @@ fn weights(set: &Set) -> String {
     format!("{weights}\n{half}{note}")
 }
 
-/// Formulas and labels: the few of them across.
+/// Formulas and labels, the fewer of them as columns.
 fn by_formula(set: &Set, corner: &str, values: fn(&Weights) -> &[f64]) -> String {
     let labels = shown(set);
-    // Names of formulas differ anywhere, so they are whole; a vector may be as long as there are labels.
+    // Names of formulas may differ anywhere, so they are not cut; a vector is as long as the number of labels.
     let name = |name: &String| if name.starts_with('[') { fit(name) } else { name.clone() };
     let formulas: Vec<String> = set.weights.iter().map(|weights| name(&weights.pos_weight)).collect();
     let cell = |formula: usize, label: usize| ratio(values(&set.weights[formula]).get(label).copied());
@@ -139,7 +139,7 @@ fn by_formula(set: &Set, corner: &str, values: fn(&Weights) -> &[f64]) -> String
     }
 }
 
-/// What each sampler would show: the labels that it is meant for, and those that come along.
+/// The draws of each sampler: the labels that it is meant for, and their companions.
 fn samplers(set: &Set) -> String {
     let labels = shown(set);
     let train = |label: usize| set.splits.train.positives[label] as f64 / set.splits.train.rows.max(1) as f64;
@@ -155,7 +155,7 @@ fn samplers(set: &Set) -> String {
     } else {
         matrix(corner, &labels, &names, |label, sampler| cell(sampler, label))
     };
-    let mut grid = Grid::new(1, ["an epoch of", "rows", "drawn again", "never drawn", "made up"]);
+    let mut grid = TextTable::new(1, ["an epoch of", "rows", "drawn again", "never drawn", "made up"]);
     for Drawing { sampler, drawn } in &set.samplers {
         let Realised { draws, duplicates, never_drawn, made_up, .. } = drawn;
         let shares = [*duplicates, *never_drawn, *made_up].map(percent);
@@ -168,7 +168,7 @@ fn samplers(set: &Set) -> String {
 /// The closed-form limits of `letters`.
 fn best_possible(limits: &[Oracle]) -> String {
     let header = ["best possible", "AP", "AUC", "F1", "at threshold", "predicted", "F1 at 0.5", "predicted"];
-    let mut grid = Grid::new(1, header);
+    let mut grid = TextTable::new(1, header);
     let four = |value: f64| format!("{value:.4}");
     for Oracle { label, ap, auc, best, half, .. } in limits {
         let [ap, auc, f1, threshold, half_f1] = [*ap, *auc, best.f1, best.threshold, half.f1].map(four);
@@ -196,7 +196,7 @@ fn left_out(skipped: &[Skipped]) -> Option<String> {
     Some(text + &and_more(skipped.len().saturating_sub(SKIPPED), "image"))
 }
 
-/// What a list leaves to JSON; nothing where it is whole.
+/// A note on the entries that only JSON has; empty for a complete list.
 fn and_more(left: usize, what: &str) -> String {
     if left > 0 { format!("and {}; --format json has all\n", counted(left, &format!("more {what}"))) } else { String::new() }
 }
@@ -209,7 +209,7 @@ fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"))
 }
 
-/// Four figures of what may be large or small.
+/// Four significant digits of a number of any size.
 fn ratio(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),

@@ -15,28 +15,28 @@ use imbalance::shown;
 const BAR: &str = "{bar:24.cyan/dim} {pos}/{len} runs  {msg}";
 const LINE: &str = "  {msg}";
 
-/// The observer. The bar is taken away with it.
+/// The observer. Dropping it removes the bar.
 pub struct Bar {
     remarks: Remarks,
-    /// What each busy worker is on.
+    /// The current run of each busy worker.
     workers: BTreeMap<WorkerId, Work>,
-    live: Option<Live>,
+    live: Option<LiveBar>,
 }
 
 struct Work {
     /// The first of its runs.
     run: RunIndex,
-    /// Runs that it is on.
+    /// Number of its runs.
     runs: usize,
     line: ProgressBar,
 }
 
-struct Live {
+struct LiveBar {
     all: MultiProgress,
     bar: ProgressBar,
 }
 
-impl Live {
+impl LiveBar {
     fn new(total: usize) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(8));
         let bar = all.add(ProgressBar::new(total as u64).with_style(style(BAR)));
@@ -74,7 +74,7 @@ impl Bar {
         }
     }
 
-    /// What stands in a worker's line.
+    /// The text of a worker's line.
     fn line(&self, worker: WorkerId, words: &str) {
         if let Some(Work { run, runs, line }) = self.workers.get(&worker) {
             let name = if *runs > 1 { format!("{runs} runs at once") } else { self.remarks.name(*run).to_owned() };
@@ -92,7 +92,7 @@ impl Observer for Bar {
             }
         }
         match news {
-            News::Sweep { runs } => self.live = (!runs.is_empty()).then(|| Live::new(runs.len())),
+            News::Sweep { runs } => self.live = (!runs.is_empty()).then(|| LiveBar::new(runs.len())),
             News::Began { worker, run, .. } => self.began(*worker, *run),
             News::Beat { worker, run, beat } => {
                 let words = beat.doing.clone().unwrap_or_else(|| {

@@ -9,11 +9,11 @@ use crate::controller::progress::say;
 use crate::controller::vocabulary::{News, RunIndex, Tally};
 use crate::launcher::WorkerId;
 
-/// One line per finished run while that is readable, then one in this time.
+/// One line per finished run while that is readable, then one per this interval.
 const PACE: Duration = Duration::from_secs(5);
-/// Runs per minute up to which every one gets its line.
+/// Runs per minute up to which every run gets its line.
 const READABLE: f64 = 60.0;
-/// Work without steps is worth a line once it has taken so long, then once in a minute.
+/// Work without steps gets a line after this time, then one per minute.
 const LONG: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -22,7 +22,7 @@ pub struct Lines {
     verbose: bool,
     remarks: Remarks,
     last: Option<Instant>,
-    /// When work without steps that a worker is on is worth the next line.
+    /// When the current work without steps of a worker gets its next line.
     doing: BTreeMap<WorkerId, Instant>,
 }
 

@@ -1,5 +1,5 @@
-//! Who hears what happens while a sweep runs: a live bar on a terminal, plain lines elsewhere, and whoever else is on the list. stderr
-//! only, and never an error: a closed stderr must not end a sweep.
+//! Observers of a running sweep: a live bar on a terminal, plain lines elsewhere, and others on the list. The standard ones write to
+//! stderr only and ignore its errors: a closed stderr must not end a sweep.
 
 mod bar;
 mod lines;
@@ -14,20 +14,20 @@ use super::progress::Voice;
 use super::vocabulary::{News, Tally};
 use protocol::Job;
 
-/// One listener. It is told everything in order, after it was stored and done.
+/// A listener. It gets all news in order, after they were stored and carried out.
 pub trait Observer {
     fn told(&mut self, news: &News, tally: &Tally);
 }
 
-/// What observers know of a run beside its number.
+/// What observers know about a run besides its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownRun {
     /// `3f2a9c01 focal(gamma=2) neg_over_pos class_aware seed 0`.
     pub name: String,
     pub epochs: usize,
 }
 
-impl Known {
+impl KnownRun {
     /// The run of `job`.
     #[must_use]
     pub fn of(job: &Job) -> Self {
@@ -41,7 +41,7 @@ impl Known {
     }
 }
 
-/// The observers that suit `voice`; with `verbose` they also tell of beginnings and epochs.
+/// The observers that suit `voice`; with `verbose` they also report beginnings and epochs.
 #[must_use]
 pub fn standard(voice: Voice, verbose: bool) -> Vec<Box<dyn Observer>> {
     match voice {
@@ -52,4 +52,4 @@ pub fn standard(voice: Voice, verbose: bool) -> Vec<Box<dyn Observer>> {
 }
 
 /// The runs that a sweep begins with, by number.
-pub type Runs = Arc<[Known]>;
+pub type KnownRuns = Arc<[KnownRun]>;

@@ -1,9 +1,9 @@
-//! What is worth a line of its own, whoever prints it; and the words for rates and counts.
+//! The news that get a line of their own, for every observer that prints, and the text of rates and counts.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Runs;
+use super::KnownRuns;
 use crate::controller::failure::name;
 use crate::controller::progress::{rate, span};
 use crate::controller::vocabulary::{Halt, News, RunIndex, Tally};
@@ -17,7 +17,7 @@ const SHOWN: usize = 50;
 /// Writes the lines.
 pub(super) struct Remarks {
     verbose: bool,
-    runs: Runs,
+    runs: KnownRuns,
     start: Instant,
     failures: usize,
     losses: usize,
@@ -46,7 +46,7 @@ impl Remarks {
         format!("epoch {epoch}/{epochs}  loss {train_loss:.4}  val loss {val_loss:.4}")
     }
 
-    /// The line for these news, if they are worth one. Every piece of news comes through here.
+    /// The line for these news, if they get one. All news must pass through here.
     pub(super) fn line(&mut self, news: &News) -> Option<String> {
         match news {
             News::Sweep { runs } => {
@@ -116,7 +116,7 @@ impl Remarks {
     }
 }
 
-/// The line of the `count`th of its kind, as long as there are not too many.
+/// The line of the `count`th event of its kind, up to the limit of lines.
 fn shown(count: usize, what: &str, line: impl FnOnce() -> String) -> Option<String> {
     match count {
         0..=SHOWN => Some(line()),

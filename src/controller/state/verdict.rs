@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use super::{Busy, Going, Run, Stage, State};
+use super::{Busy, Going, RunState, Stage, State};
 use crate::controller::failure;
 use crate::controller::vocabulary::{Action, Halt, News, RunIndex};
 use crate::launcher::{Exit, WorkerId};
 use plan::Fingerprint;
 use protocol::Outcome;
 
-/// Immediate deaths of a place's workers before the place is given up.
+/// Workers of a place that end before they are ready until the place is given up.
 const START_TRIES: u32 = 3;
-/// How long the verdict on a worker that was killed by somebody else waits: a signal that everybody gets reaches the controller, too.
+/// Delay of the verdict on a worker that a third party has killed: a signal to all processes reaches the controller, too.
 const DOUBT: Duration = Duration::from_secs(1);
-/// Times in a row that a run may be stopped by its own worker, unasked and without an epoch done, before that counts as a failure.
+/// Times in a row that a worker may stop a run unasked, without an epoch done, before that counts as a failure.
 const IN_VAIN: u32 = 3;
 
-/// The end of an attempt, from whoever tells.
-struct Ended {
+/// The end of an attempt, as the worker or the controller sees it.
+struct AttemptEnd {
     worker: WorkerId,
     run: RunIndex,
     attempt: u32,
@@ -26,7 +26,7 @@ struct Ended {
 }
 
 impl State {
-    /// A worker says that the run `at` has ended.
+    /// A worker has recorded the end of the run `at`.
     pub(super) fn run_ended(
         &mut self,
         place: usize,
@@ -43,10 +43,10 @@ impl State {
         let wrong = |why: String| (Outcome::Crashed, why);
         let (outcome, why) = match st {
             Outcome::StoppedEarly if going.stop => (st, why),
-            // Another word for it, from a worker that nobody has told to stop altogether.
+            // A worker that was not told to stop altogether has stopped the run unasked.
             Outcome::Stopped if going.stop && !told => (Outcome::StoppedEarly, why),
             Outcome::StoppedEarly => wrong("the worker stopped a run early that it was not told to stop".to_owned()),
-            // What only a controller can know.
+            // Verdicts of the controller, which no worker may give.
             Outcome::Killed | Outcome::Hung | Outcome::Timeout | Outcome::Lost => {
                 wrong(format!("the worker ended its run as `{}`, which no worker may say", failure::name(st)))
             }
@@ -60,23 +60,23 @@ impl State {
         }
         let (run, attempt) = (going.run, going.attempt);
         if unasked {
-            // Somebody else must have told it, a scheduler for example; then it is about to leave.
+            // A third party must have told it, a scheduler for example; then it is about to leave.
             worker.dropped.push(going);
         } else {
-            self.ended(Ended { worker: id, run, attempt, outcome, why }, now, out);
+            self.ended(AttemptEnd { worker: id, run, attempt, outcome, why }, now, out);
         }
         let Some(worker) = self.places[place].worker.as_mut().filter(|_| over) else { return };
         if !worker.dropped.is_empty() || self.halt.is_some() || worker.closed {
             self.leave(place, now);
         } else if broken {
-            // Nobody knows what state it is in; it may have left already. Another one takes its place.
+            // Its state is unknown; it may have left already. Another worker replaces it.
             worker.told = true;
             self.leave(place, now);
             out.push(Action::Stop { worker: id });
         }
     }
 
-    /// A worker is gone: the runs that it had did not end by themselves.
+    /// A worker is gone: judges the runs that it had not ended.
     pub(super) fn gone(&mut self, id: WorkerId, exit: &Exit, last_words: &str, now: Duration, out: &mut Vec<Action>) {
         let Some(place) = self.place_of(id) else { return };
         let Some(mut worker) = self.places[place].worker.take() else { return };
@@ -85,7 +85,7 @@ impl State {
         let from_outside = outcome == Outcome::Lost;
         for going in std::mem::take(&mut worker.dropped) {
             let (outcome, why) = self.of_a_dropped_run(going.run, ours, from_outside);
-            self.ended(Ended { worker: id, run: going.run, attempt: going.attempt, outcome, why }, now, out);
+            self.ended(AttemptEnd { worker: id, run: going.run, attempt: going.attempt, outcome, why }, now, out);
         }
         match worker.stage {
             Stage::Busy(Busy { going, .. }) if outcome == Outcome::Killed && !self.interrupted() => {
@@ -99,16 +99,16 @@ impl State {
                     let (outcome, why) = if worker.guilty.as_ref().is_some_and(of_another) {
                         (Outcome::Lost, "its worker was ended because of another run's records".to_owned())
                     } else if outcome == Outcome::Crashed && !ours && worker.closed && !begun {
-                        // An order that crossed the worker's last word was never taken up.
+                        // An order that crossed the worker's last record was never taken up.
                         (Outcome::Lost, "its worker had left before".to_owned())
                     } else {
                         (outcome, why.clone())
                     };
-                    self.ended(Ended { worker: id, run, attempt, outcome, why }, now, out);
+                    self.ended(AttemptEnd { worker: id, run, attempt, outcome, why }, now, out);
                 }
                 self.places[place].losses += u32::from(from_outside);
             }
-            // One that was taken back, because nothing is left to do, has not failed to start.
+            // A worker that was cancelled, because nothing is left to do, has not failed to start.
             Stage::Pending | Stage::Starting { .. } if self.halt.is_none() && outcome != Outcome::Stopped => {
                 self.unready(place, exit, (outcome, why), last_words, now, out);
             }
@@ -117,7 +117,7 @@ impl State {
         self.release(place, id, now, out);
     }
 
-    /// The verdict on a run that its worker stopped unasked. If the worker left then, somebody else had told it to.
+    /// The verdict on a run that its worker stopped unasked. If the worker then left, a third party had told it to.
     fn of_a_dropped_run(&mut self, run: RunIndex, killed: bool, from_outside: bool) -> (Outcome, String) {
         if killed {
             return (Outcome::Crashed, "the worker stopped its run unasked, and did not leave".to_owned());
@@ -144,7 +144,7 @@ impl State {
         let place = &mut self.places[at];
         match exit {
             Exit::NotStarted { no_room: true, .. } => return self.stop(Halt::Fatal(why), now, out),
-            // Ended from outside: the place is as good as before.
+            // Ended from outside: nothing is wrong with the place.
             Exit::Process { .. } | Exit::Lost(_) if outcome == Outcome::Lost => {
                 place.losses += 1;
                 return out.push(Action::Tell(News::NoStart { place: at, why, again: true }));
@@ -161,8 +161,8 @@ impl State {
         }
     }
 
-    /// Nothing is left to say about the worker of a place. One that was ended from outside again and again, with no epoch done in
-    /// between, leaves the place empty for a moment.
+    /// Frees the place of a worker that is gone. After several ends from outside with no epoch done in between, the place stays empty
+    /// for a moment.
     fn release(&mut self, place: usize, worker: WorkerId, now: Duration, out: &mut Vec<Action>) {
         let place = &mut self.places[place];
         if place.losses > 1 {
@@ -172,8 +172,8 @@ impl State {
         out.push(Action::Release { worker });
     }
 
-    fn ended(&mut self, ended: Ended, now: Duration, out: &mut Vec<Action>) {
-        let Ended { worker, run, attempt, mut outcome, mut why } = ended;
+    fn ended(&mut self, ended: AttemptEnd, now: Duration, out: &mut Vec<Action>) {
+        let AttemptEnd { worker, run, attempt, mut outcome, mut why } = ended;
         self.tally.running -= 1;
         if outcome == Outcome::Ok {
             self.tally.succeeded += 1;
@@ -181,11 +181,11 @@ impl State {
             return;
         }
         if self.interrupted() && matches!(outcome, Outcome::Crashed | Outcome::Killed) {
-            // What ends everything ends workers in many ways. A run that is to blame will fail again.
+            // An interrupt ends workers in many ways. A run that is to blame will fail again.
             outcome = Outcome::Lost;
             why.push_str(", while the sweep was interrupted");
         }
-        let Run { queued, .. } = &mut self.runs[run];
+        let RunState { queued, .. } = &mut self.runs[run];
         queued.attempt = attempt + 1;
         let innocent = outcome.goes_on();
         queued.failures += u32::from(!innocent && outcome != Outcome::StoppedEarly);
@@ -219,7 +219,7 @@ impl State {
         }
     }
 
-    /// The verdict on workers that somebody has killed: once it has waited long enough, or `all` of them.
+    /// Gives the verdict on killed workers whose delay is over, or on `all` of them.
     pub(super) fn judge(&mut self, now: Duration, all: bool, out: &mut Vec<Action>) {
         for place in 0..self.places.len() {
             let Some(worker) = self.places[place].worker.as_mut() else { continue };
@@ -230,7 +230,7 @@ impl State {
                     self.places[place].worker = None;
                     for Going { run, attempt, .. } in going {
                         let why = why.clone();
-                        self.ended(Ended { worker: id, run, attempt, outcome: Outcome::Killed, why }, now, out);
+                        self.ended(AttemptEnd { worker: id, run, attempt, outcome: Outcome::Killed, why }, now, out);
                     }
                     self.release(place, id, now, out);
                 }

@@ -1,20 +1,20 @@
-//! What is asked of `sweep compare`: two runs, or groups of a sweep's runs. A wrong name is an error with the allowed ones.
+//! Options of `sweep compare`: two runs, or groups of a sweep's runs. A wrong name is an error that lists the allowed ones.
 
 use super::super::question::Split;
 use crate::error::Error;
 use imbalance::metric::certainty::Resampling;
 use imbalance::threshold::Policy;
 
-/// A question about a difference.
+/// What is compared, and how.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
+pub struct CompareOptions {
     pub subject: Subject,
     /// Selects the sweep that groups are taken from.
     pub sweep: String,
     /// Of [`store::METRICS`].
     pub metrics: Vec<&'static str>,
     pub policies: Vec<Policy>,
-    /// Whether the policies were asked for: else one that cannot be evaluated is left out.
+    /// Whether the policies were asked for by name; otherwise one that cannot be evaluated is left out.
     pub policies_asked: bool,
     pub splits: Vec<Split>,
     /// Differences up to this mean nothing in practice.
@@ -41,7 +41,7 @@ pub struct Selector {
     pub terms: Vec<(String, String)>,
 }
 
-impl Ask {
+impl CompareOptions {
     /// How `rows` rows are resampled: the same draws in every call.
     #[must_use]
     pub fn resampling<'g>(&self, rows: usize, groups: Option<&'g [u32]>) -> Resampling<'g> {
@@ -50,7 +50,7 @@ impl Ask {
 }
 
 impl Subject {
-    /// Reads two runs, or two groups or more.
+    /// Parses two runs, or two or more groups.
     ///
     /// # Errors
     /// [`Error::Usage`]: runs and groups mixed, more than two runs, a group that cannot be read.
@@ -72,7 +72,7 @@ impl Subject {
 }
 
 impl Selector {
-    /// Reads `column=value,column=value`; commas within brackets belong to the value.
+    /// Parses `column=value,column=value`; commas within brackets belong to the value.
     ///
     /// # Errors
     /// A term that is not `column=value`.

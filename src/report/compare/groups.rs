@@ -8,11 +8,11 @@ use super::super::difference::{ALPHA, Difference, LEVEL, Power, family};
 use super::super::load::Run;
 use super::super::question::Split;
 use super::super::score::lower_is_better;
-use super::pairs::{Group, Pairing};
+use super::pairs::{Pairing, RunGroup};
 
 /// Groups compared with the first; a difference is always the group's value minus the first's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Groups {
+pub struct GroupComparison {
     pub sweep: String,
     /// The group that the others are compared with, as typed.
     pub first: String,
@@ -23,7 +23,7 @@ pub struct Groups {
     pub level: f64,
     /// Error rate of a family of tests: the groups, on one metric and split.
     pub alpha: f64,
-    /// Whether the tests could find anything.
+    /// Whether the tests could find any difference.
     pub power: Option<Power>,
     pub families: Vec<Family>,
     pub notes: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Line {
     /// Means over the pairs for which both values are defined.
     pub first_mean: Option<f64>,
     pub mean: Option<f64>,
-    /// Of each such pair, in the order of the pairs.
+    /// The difference of each such pair, in the order of the pairs.
     pub differences: Vec<f64>,
     pub difference: Option<Difference>,
 }
@@ -77,15 +77,24 @@ pub struct Values {
 
 /// The comparison, given the pairs of each group with the first and the values that are compared.
 #[must_use]
-pub fn compare(sweep: &str, runs: &[Run], first: &Group, others: &[(Group, Pairing)], values: &[Values], rope: f64) -> Groups {
+pub fn compare(
+    sweep: &str,
+    runs: &[Run],
+    first: &RunGroup,
+    others: &[(RunGroup, Pairing)],
+    values: &[Values],
+    rope: f64,
+) -> GroupComparison {
     let families: Vec<Family> = values.iter().map(|values| one_family(values, others, rope)).collect();
     let counts = |family: &Family| family.lines.iter().map(|line| line.differences.len()).collect::<Vec<_>>();
     let power = families.iter().filter_map(|family| Power::of(&counts(family))).min_by_key(|power| power.pairs);
     let pair =
         |&(a, b): &(usize, usize)| Pair { first: runs[a].row.run.clone(), run: runs[b].row.run.clone(), seed: runs[b].row.seed };
-    let side =
-        |(group, pairing): &(Group, Pairing)| Side { group: group.text.clone(), pairs: pairing.pairs.iter().map(pair).collect() };
-    Groups {
+    let side = |(group, pairing): &(RunGroup, Pairing)| Side {
+        group: group.text.clone(),
+        pairs: pairing.pairs.iter().map(pair).collect(),
+    };
+    GroupComparison {
         sweep: sweep.to_owned(),
         first: first.text.clone(),
         groups: others.iter().map(side).collect(),
@@ -98,7 +107,7 @@ pub fn compare(sweep: &str, runs: &[Run], first: &Group, others: &[(Group, Pairi
     }
 }
 
-fn one_family(values: &Values, others: &[(Group, Pairing)], rope: f64) -> Family {
+fn one_family(values: &Values, others: &[(RunGroup, Pairing)], rope: f64) -> Family {
     let lower_is_better = lower_is_better(values.metric);
     let defined = |pairing: &Pairing| -> Vec<(f64, f64)> {
         let both = |(a, b): &(usize, usize)| Some((*values.of_run.get(a)?, *values.of_run.get(b)?));
@@ -126,7 +135,7 @@ fn one_family(values: &Values, others: &[(Group, Pairing)], rope: f64) -> Family
     }
 }
 
-fn notes(runs: &[Run], first: &Group, others: &[(Group, Pairing)], families: &[Family]) -> Vec<String> {
+fn notes(runs: &[Run], first: &RunGroup, others: &[(RunGroup, Pairing)], families: &[Family]) -> Vec<String> {
     let mut notes = Vec::new();
     for (group, pairing) in others {
         let seeds: BTreeSet<i64> = pairing.pairs.iter().map(|pair| runs[pair.1].row.seed).collect();
@@ -186,14 +195,14 @@ mod tests {
     }
 
     /// bce, better (by .05 and a little) and worse (by .02) over `seeds`.
-    fn compared(seeds: i64) -> Groups {
+    fn compared(seeds: i64) -> GroupComparison {
         let runs: Vec<Run> = ["bce", "better", "worse"]
             .iter()
             .flat_map(|loss| (0..seeds).map(|seed| run(loss, seed, if seed == 99 { "failed" } else { "succeeded" })))
             .collect();
         let group = |text: &str| select(&runs, &[], &Selector::read(text).unwrap()).unwrap();
         let first = group("loss=bce");
-        let others: Vec<(Group, Pairing)> = ["loss=better", "loss=worse"]
+        let others: Vec<(RunGroup, Pairing)> = ["loss=better", "loss=worse"]
             .map(|text| {
                 let group = group(text);
                 let pairing = pair(&runs, &[], &first, &group).unwrap();

@@ -1,4 +1,4 @@
-//! `sweep compare`: what is different between two runs or between groups of runs, and how sure that is. Load, compute (pure), render.
+//! `sweep compare`: differences between two runs or between groups of runs, with their certainty. Load, compute (pure), render.
 
 mod ask;
 mod groups;
@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use ask::{Ask, Selector, Subject};
-pub use groups::Groups;
-pub use runs::Runs;
+pub use ask::{CompareOptions, Selector, Subject};
+pub use groups::GroupComparison;
+pub use runs::RunComparison;
 pub use table::render;
 
 use super::difference::LEVEL;
-use super::evidence::{self, Evidence};
+use super::kept_scores::{self, Evidence};
 use super::load::{self, Loaded, Run};
 use super::question::{Question, Split};
 use super::score::{is_of_rankings, place};
@@ -31,22 +31,22 @@ use store::{At, Reader, RunRow};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Comparison {
-    Runs(Runs),
-    Groups(Groups),
+    Runs(RunComparison),
+    Groups(GroupComparison),
 }
 
-/// Answers.
+/// Compares as `ask` says.
 ///
 /// # Errors
 /// The database; runs, groups or columns that do not exist; runs without results or on other rows; scores that cannot be read.
-pub async fn compare(reader: &mut Reader, ask: &Ask) -> Result<Comparison, Error> {
+pub async fn compare(reader: &mut Reader, ask: &CompareOptions) -> Result<Comparison, Error> {
     match &ask.subject {
         Subject::Runs(first, second) => two_runs(reader, first, second, ask).await.map(Comparison::Runs),
         Subject::Groups(selectors) => groups_of_runs(reader, selectors, ask).await.map(Comparison::Groups),
     }
 }
 
-async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> Result<Runs, Error> {
+async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &CompareOptions) -> Result<RunComparison, Error> {
     let rows = [reader.find_run(first).await?, reader.find_run(second).await?];
     let [first, second] = &rows;
     if first.fingerprint == second.fingerprint {
@@ -62,7 +62,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> 
         )));
     }
     let mut notes = Vec::new();
-    let groups = evidence::Groups::read(&first.folder, &first.config.data).unwrap_or_else(|why| {
+    let groups = kept_scores::RowGroups::read(&first.folder, &first.config.data).unwrap_or_else(|why| {
         notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
         None
     });
@@ -73,7 +73,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> 
     if ask.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_))) && ask.splits.contains(&Split::Val) {
         notes.push("thresholds are fitted on val: val itself flatters both runs, test tells".to_owned());
     }
-    let splits: Vec<runs::OnSplit> =
+    let splits: Vec<runs::SplitComparison> =
         ask.splits.iter().filter_map(|&split| runs::on_split(split, &a, &b, groups.as_ref(), ask)).collect();
     if splits.len() < ask.splits.len() {
         let untested = [(first, &a), (second, &b)].into_iter().filter(|(_, evidence)| evidence.test.is_none());
@@ -85,7 +85,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &Ask) -> 
         }
         notes.push(format!("{why}: the two are compared on val alone, where strategies and thresholds were chosen"));
     }
-    Ok(Runs {
+    Ok(RunComparison {
         first: named(first),
         second: named(second),
         differ: differ(&first.config, &second.config),
@@ -127,12 +127,12 @@ fn flat(config: &RunConfig) -> BTreeMap<String, String> {
                 }
             }
             value => {
-                flat.insert(key.to_owned(), super::cells::text(Some(value)));
+                flat.insert(key.to_owned(), super::text_grid::text(Some(value)));
             }
         }
     }
     let mut found = BTreeMap::new();
-    // A configuration is numbers, words and maps of them: it has a JSON form.
+    // Numbers, strings and maps of them can always be serialised.
     add("", &serde_json::to_value(config).unwrap_or_default(), &mut found);
     found
 }
@@ -145,7 +145,7 @@ fn differ(first: &RunConfig, second: &RunConfig) -> Vec<[String; 3]> {
     pairs.filter(|[_, first, second]| first != second).collect()
 }
 
-async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) -> Result<Groups, Error> {
+async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &CompareOptions) -> Result<GroupComparison, Error> {
     let sweep = reader.find_sweep(&ask.sweep).await?;
     let split = if ask.splits.contains(&Split::Test) { Split::Test } else { Split::Val };
     let (mut loaded, mut left_out): (Vec<(&Policy, Loaded)>, Vec<Error>) = (Vec::new(), Vec::new());
@@ -165,12 +165,12 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Ask) 
     if splits.is_empty() {
         return Err(Error::Usage(format!("`{}` has no test scores: --split val compares its groups on validation", sweep.title)));
     }
-    // Comparable data sets are one: same labels, same numbers of rows and positives.
+    // Comparable data sets count as one: same labels, same numbers of rows and positives.
     let (_, of_facts) = super::group::data_sets(&all.data, split);
     let runs: Vec<Run> = all.runs.iter().map(|run| Run { data: of_facts[run.data], ..run.clone() }).collect();
     let groups = selectors.iter().map(|selector| pairs::select(&runs, &all.keys, selector)).collect::<Result<Vec<_>, _>>()?;
     let (first, others) = groups.split_first().ok_or_else(|| Error::Usage("name at least two groups".to_owned()))?;
-    let paired = |group: &pairs::Group| Ok((group.clone(), pairs::pair(&runs, &all.keys, first, group)?));
+    let paired = |group: &pairs::RunGroup| Ok((group.clone(), pairs::pair(&runs, &all.keys, first, group)?));
     let others = others.iter().map(paired).collect::<Result<Vec<_>, Error>>()?;
     let mut values = Vec::new();
     for &split in &splits {

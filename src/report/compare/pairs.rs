@@ -1,22 +1,22 @@
-//! Which runs belong to a group, and which run of the first group each of another is compared with. Pure.
+//! The runs of a group, and pairs of a run of the first group and a run of another. Pure.
 //!
 //! Two runs are a pair if they are equal in the data and in every column but those that both groups name. A parameter of something
-//! that both name (`gamma`, where both name `loss`) is equal where it can be. A column that means nothing to one of the two is no
-//! difference: bce has no gamma.
+//! that both name (`gamma`, where both name `loss`) is equal where it can be. A column that one of the two does not have is
+//! ignored: bce has no gamma.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::super::cells::text;
 use super::super::load::Run;
 use super::super::question::{Column, column, every_column, unknown};
+use super::super::text_grid::text;
 use super::ask::Selector;
 use crate::error::Error;
 
-/// The runs that a selector means.
+/// The runs of a selector.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
+pub struct RunGroup {
     /// As typed.
     pub text: String,
     columns: Vec<Column>,
@@ -39,7 +39,7 @@ pub struct Pairing {
 ///
 /// # Errors
 /// A column or a value that no run has.
-pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<Group, Error> {
+pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<RunGroup, Error> {
     let mut found: Vec<usize> = (0..runs.len()).collect();
     let mut columns = Vec::new();
     for (name, wanted) in &selector.terms {
@@ -63,16 +63,16 @@ pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<Grou
     if found.is_empty() {
         return Err(Error::Usage(format!("`{}`: no run of the sweep has all of these values", selector.text)));
     }
-    Ok(Group { text: selector.text.clone(), columns, runs: found })
+    Ok(RunGroup { text: selector.text.clone(), columns, runs: found })
 }
 
-/// `2` is the 2.0 of the database.
+/// Whether a typed value equals the recorded one: `2` equals 2.0.
 fn equals(value: &Value, wanted: &str) -> bool {
     let numbers = value.as_f64().zip(wanted.parse::<f64>().ok());
     text(Some(value)) == wanted || numbers.is_some_and(|(a, b)| a == b)
 }
 
-/// `asl` is any asl.
+/// Whether a typed strategy matches: `asl` matches asl with any parameters.
 fn is_kind(value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(name) => name.split('(').next() == Some(wanted),
@@ -81,7 +81,7 @@ fn is_kind(value: &Value, wanted: &str) -> bool {
     }
 }
 
-/// The column whose parameter this is.
+/// The strategy column that this axis is a parameter of.
 fn parent(column: &Column) -> Option<&str> {
     match column {
         Column::Gamma => Some("loss"),
@@ -97,8 +97,8 @@ fn parent(column: &Column) -> Option<&str> {
 /// Pairs the runs of `first` with those of `other`.
 ///
 /// # Errors
-/// No pair at all, and why; a run with several partners, and what to name.
-pub fn pair(runs: &[Run], keys: &[String], first: &Group, other: &Group) -> Result<Pairing, Error> {
+/// There is no pair, with the reason; or a run has several partners, with the column to name.
+pub fn pair(runs: &[Run], keys: &[String], first: &RunGroup, other: &RunGroup) -> Result<Pairing, Error> {
     let every = every_column(keys);
     let both = |column: &Column| first.columns.contains(column) && other.columns.contains(column);
     let follows = |column: &Column| parent(column).is_some_and(|name| every.iter().any(|c| c.name() == name && both(c)));
@@ -148,8 +148,8 @@ pub fn pair(runs: &[Run], keys: &[String], first: &Group, other: &Group) -> Resu
     Ok(Pairing { alone: first.runs.len() + other.runs.len() - 2 * pairs.len(), pairs, across })
 }
 
-/// `many` runs of `group` fit the run `one` of `partner`.
-fn ambiguous(runs: &[Run], every: &[Column], group: &Group, partner: &Group, one: usize, many: &[usize]) -> Error {
+/// The error for `many` runs of `group` that fit the run `one` of `partner`.
+fn ambiguous(runs: &[Run], every: &[Column], group: &RunGroup, partner: &RunGroup, one: usize, many: &[usize]) -> Error {
     let values = |column: &Column| -> BTreeSet<String> {
         many.iter().map(|&at| text(Some(&column.value(&runs[at].row, &runs[at].params)))).collect()
     };

@@ -1,13 +1,12 @@
-//! Two runs on the same rows: paired differences with bootstrap intervals over the rows, thresholds held fixed. Pure but for what
-//! is handed in.
+//! Two runs on the same rows: paired differences with bootstrap intervals over the rows, thresholds held fixed. Pure.
 
 use serde::Serialize;
 
 use super::super::difference::LEVEL;
-use super::super::evidence::{Evidence, Groups};
+use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::question::Split;
 use super::super::score::{is_of_rankings, lower_is_better};
-use super::ask::Ask;
+use super::ask::CompareOptions;
 use super::statistics::Judged;
 use imbalance::metric::certainty::{Estimate, bootstrap};
 use imbalance::threshold::Policy;
@@ -15,20 +14,20 @@ use store::MetricColumn;
 
 /// Two runs compared; `difference` is always the second minus the first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Runs {
+pub struct RunComparison {
     pub first: Named,
     pub second: Named,
-    /// What tells their configurations apart: key, first, second.
+    /// Differences of their configurations: key, first, second.
     pub differ: Vec<[String; 3]>,
     pub labels: Vec<String>,
     /// Nominal coverage of the intervals.
     pub level: f64,
     pub replicates: usize,
-    pub splits: Vec<OnSplit>,
+    pub splits: Vec<SplitComparison>,
     pub notes: Vec<String>,
 }
 
-/// A run by its fingerprint and in words.
+/// A run: its fingerprint and its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Named {
     pub run: String,
@@ -38,7 +37,7 @@ pub struct Named {
 
 /// One split.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct OnSplit {
+pub struct SplitComparison {
     pub split: Split,
     pub rows: usize,
     /// Groups that were resampled whole, if the rows have any.
@@ -46,7 +45,7 @@ pub struct OnSplit {
     pub measures: Vec<Measure>,
 }
 
-/// A metric of both.
+/// One metric of both runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measure {
     pub metric: &'static str,
@@ -54,18 +53,18 @@ pub struct Measure {
     pub policy: Option<String>,
     pub lower_is_better: bool,
     #[serde(flatten)]
-    pub all: Paired,
+    pub all: PairedValue,
     /// Share of the resamples in which the second run is better, ties counting half.
     pub second_better: f64,
     /// Label by label, in the order of the data; empty for metrics of all labels at once.
-    pub labels: Vec<Paired>,
+    pub labels: Vec<PairedValue>,
     /// (label, resample) pairs without a positive, which were left out of the mean.
     pub left_out: usize,
 }
 
 /// Two values and their difference; `None` where undefined.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Paired {
+pub struct PairedValue {
     pub first: Option<f64>,
     pub second: Option<f64>,
     pub difference: Option<f64>,
@@ -73,7 +72,7 @@ pub struct Paired {
     pub high: Option<f64>,
 }
 
-impl Paired {
+impl PairedValue {
     fn of(first: &Estimate, second: &Estimate) -> Self {
         let defined = |value: f64| (!value.is_nan()).then_some(value);
         let difference = second.minus(first);
@@ -90,7 +89,13 @@ impl Paired {
 
 /// The measures of two runs on one split; `None` where one of them has no such split. Rules are fitted on each run's own val scores.
 #[must_use]
-pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Option<&Groups>, ask: &Ask) -> Option<OnSplit> {
+pub fn on_split(
+    split: Split,
+    first: &Evidence,
+    second: &Evidence,
+    groups: Option<&RowGroups>,
+    ask: &CompareOptions,
+) -> Option<SplitComparison> {
     let rows = first.on(split)?.truth.rows();
     let groups = groups.and_then(|groups| groups.of(split, rows));
     let policies: Vec<(Option<&Policy>, Vec<&'static str>)> = std::iter::once((None, &ask.metrics))
@@ -114,17 +119,17 @@ pub fn on_split(split: Split, first: &Evidence, second: &Evidence, groups: Optio
         let [first, second] = pair else { unreachable!("chunks of two") };
         let lower_is_better = lower_is_better(metric);
         let above = second.mean.minus(&first.mean).share_above(0.0);
-        let labels = first.labels.iter().zip(&second.labels).map(|(first, second)| Paired::of(first, second));
+        let labels = first.labels.iter().zip(&second.labels).map(|(first, second)| PairedValue::of(first, second));
         Measure {
             metric,
             policy: policy.clone(),
             lower_is_better,
-            all: Paired::of(&first.mean, &second.mean),
+            all: PairedValue::of(&first.mean, &second.mean),
             second_better: if lower_is_better { 1.0 - above } else { above },
             labels: if first.labels.len() > 1 { labels.collect() } else { Vec::new() },
             left_out: first.dropped,
         }
     });
     let count = |groups: &[u32]| groups.iter().collect::<std::collections::BTreeSet<_>>().len();
-    Some(OnSplit { split, rows, groups: groups.map(count), measures: measures.collect() })
+    Some(SplitComparison { split, rows, groups: groups.map(count), measures: measures.collect() })
 }

@@ -1,19 +1,19 @@
 //! The columns of the leaderboard as statistics that can be resampled.
 
-use super::super::evidence::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::question::Split;
 use imbalance::evaluation::LeaderboardMetric;
 use imbalance::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Statistic};
 use imbalance::metric::{Decide, Rate};
 use imbalance::threshold::{Policy, Rule};
 
-/// A run's scores on a split, made ready.
+/// A run's scores on a split, prepared for resampling.
 pub enum Judged {
     Ranked(Ranked),
     Decided { decided: Decided, rows: PerRow },
 }
 
-/// What each row's decisions come to.
+/// The decisions of each row.
 pub struct PerRow {
     f1: RowValues,
     exact: RowValues,
@@ -25,7 +25,7 @@ impl Judged {
     #[must_use]
     pub fn new(evidence: &Evidence, split: Split, policy: Option<&Policy>) -> Option<Self> {
         let rows = evidence.on(split)?;
-        let Rows { scores, truth } = rows;
+        let KeptRows { scores, truth } = rows;
         let Some(policy) = policy else { return Some(Self::Ranked(Ranked::new(scores, truth))) };
         let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);
         Some(Self::Decided { decided: Decided::new(scores, truth, &rule), rows: PerRow::new(rows, &rule) })
@@ -59,7 +59,7 @@ impl Judged {
 }
 
 impl PerRow {
-    fn new(rows: &Rows, rule: &Rule) -> Self {
+    fn new(rows: &KeptRows, rule: &Rule) -> Self {
         let labels = rows.truth.names.len();
         let mut predicted = vec![false; labels];
         let [mut f1, mut exact, mut wrong] = [const { Vec::new() }; 3];
@@ -88,19 +88,19 @@ mod tests {
     use store::{COLUMNS, MetricColumn};
 
     /// 3 labels, 90 rows.
-    fn rows(seed: u64) -> Rows {
+    fn rows(seed: u64) -> KeptRows {
         let mut rng = Rng::new(seed, "rows", &[]);
         let scores: Vec<f32> = (0..270).map(|_| rng.uniform() as f32).collect();
         let values = scores.iter().map(|&score| u8::from(rng.uniform() < f64::from(score))).collect();
         let names = ["a", "b", "c"].map(str::to_owned);
-        Rows { scores, truth: LabelMatrix { names: names.into(), values } }
+        KeptRows { scores, truth: LabelMatrix { names: names.into(), values } }
     }
 
     /// The point estimate of every column is the leaderboard's own.
     #[test]
     fn every_metric_is_the_leaderboards() {
         let evidence = Evidence { val: rows(1), test: Some(rows(2)) };
-        let Rows { scores, truth } = evidence.judged();
+        let KeptRows { scores, truth } = evidence.judged();
         let policies = ["0.4", "max_f1", "rcut(r=1)"].map(imbalance::threshold::parse);
         for policy in policies.map(Result::unwrap) {
             let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);

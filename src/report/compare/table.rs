@@ -1,11 +1,11 @@
 //! A comparison for people.
 
-use super::super::cells::{Grid, Head, NONE, number, percent, shorten, wrap};
 use super::super::difference::{Tests, probability};
 use super::super::table::draw;
+use super::super::text_grid::{Grid, Head, NONE, number, percent, shorten, wrap};
 use super::Comparison;
-use super::groups::{Family, Groups, Line};
-use super::runs::{Measure, OnSplit, Paired, Runs};
+use super::groups::{Family, GroupComparison, Line};
+use super::runs::{Measure, PairedValue, RunComparison, SplitComparison};
 use imbalance::metric::certainty::Posterior;
 
 /// The comparison as text, tables of at most `width` columns.
@@ -35,7 +35,7 @@ fn measured(metric: &str, policy: Option<&String>, lower_is_better: bool) -> Str
     policy.map_or_else(|| format!("{metric}{better}"), |policy| format!("{metric} at {policy}{better}"))
 }
 
-fn two_runs(runs: &Runs, width: u16) -> String {
+fn two_runs(runs: &RunComparison, width: u16) -> String {
     let short = |run: &str| run.get(..8).unwrap_or(run).to_owned();
     let (first, second) = (short(&runs.first.run), short(&runs.second.run));
     let mut text = format!("{first}  {}\n{second}  {}\n", runs.first.name, runs.second.name);
@@ -66,12 +66,12 @@ fn two_runs(runs: &Runs, width: u16) -> String {
     text + &lines(&better, width) + &notes(&runs.notes, width)
 }
 
-fn split_table(runs: &Runs, split: &OnSplit, names: [&str; 2], width: u16) -> String {
+fn split_table(runs: &RunComparison, split: &SplitComparison, names: [&str; 2], width: u16) -> String {
     let heads = ["metric", names[0], names[1], "change", "interval", "better"];
     let heads = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();
     let mut grid = Grid { heads, rows: Vec::new() };
     let value = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), number);
-    let cells = |name: String, paired: &Paired, better: String| {
+    let cells = |name: String, paired: &PairedValue, better: String| {
         let change = paired.difference.map_or_else(|| NONE.to_owned(), signed);
         vec![name, value(paired.first), value(paired.second), change, interval(paired.low.zip(paired.high)), better]
     };
@@ -90,7 +90,7 @@ fn split_table(runs: &Runs, split: &OnSplit, names: [&str; 2], width: u16) -> St
     format!("{drawn}\n{left_out} times a label had no positive in a resample and was left out of that mean")
 }
 
-fn groups_of_runs(groups: &Groups, width: u16) -> String {
+fn groups_of_runs(groups: &GroupComparison, width: u16) -> String {
     let pairs: Vec<String> = groups.groups.iter().map(|side| format!("{} ({} pairs)", side.group, side.pairs.len())).collect();
     let mut text = lines(&format!("{}: {} against {}; best epoch", groups.sweep, pairs.join(", "), groups.first), width);
     let tested = groups.families.iter().flat_map(|family| &family.lines);
@@ -129,8 +129,8 @@ fn groups_of_runs(groups: &Groups, width: u16) -> String {
     text + &notes(&groups.notes, width)
 }
 
-/// A line a metric; where there are several groups, the metric stands above a line a group.
-fn families_grid(groups: &Groups, families: &[&Family], tested: bool) -> Grid {
+/// One line per metric; with several groups, one line per group below the metric.
+fn families_grid(groups: &GroupComparison, families: &[&Family], tested: bool) -> Grid {
     let mut heads = vec!["metric", "first", "group", "change", "interval", "sd", "n", "worse", "same", "better"];
     heads.extend(tested.then_some(["p flip", "p rank"]).iter().flatten());
     let heads: Vec<Head> = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();

@@ -1,13 +1,13 @@
-//! What to do: the decision rule of docs/strategies.md#decision-rule. Strategies are chosen on val; test is what is quoted. Pure.
+//! The recommendation, by docs/strategies.md#decision-rule. Strategies are chosen on val; values on test are quoted. Pure.
 //!
-//! (a) Rankings are equal: choose by operating point, keep bce and tune its thresholds. (b) One ranks better beyond the rope, and
-//! nine seeds or more say so: take it. Else: what is missing.
+//! (a) Rankings are equal: choose by operating point, keep bce and tune its thresholds. (b) One ranks better beyond the rope over at
+//! least nine seeds: take it. Otherwise say what is missing.
 
-use super::super::cells::number;
 use super::super::compare::table::signed;
 use super::super::lint::listed;
-use super::super::naming;
 use super::super::question::Split;
+use super::super::strategy_names;
+use super::super::text_grid::number;
 use super::view::{Arm, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::point;
 use imbalance::shown::shown;
@@ -89,7 +89,7 @@ fn is_proven(arm: &Arm, needed: usize) -> bool {
     })
 }
 
-/// What test adds to a difference on val; nothing where val is all there is.
+/// The sentence about test for a difference on val; empty without test scores.
 fn and_on_test(arm: &Arm, setting: &Setting) -> String {
     if setting.judged == Split::Test { format!(" and {} on test", signed(mean(&arm.ap))) } else { String::new() }
 }
@@ -146,7 +146,7 @@ fn undecided(unknown: &[String], baseline: &Arm, setting: &Setting, rope: Rope) 
     )
 }
 
-/// First things first: a model that predicts everything.
+/// The comparison with a model that predicts everything, which comes first.
 fn trivial(setting: &Setting, rope: Rope) -> Option<String> {
     let best = setting.arms.iter().filter_map(|arm| arm.f1_tuned.value).map(|value| value.mean).fold(f64::NEG_INFINITY, f64::max);
     (best.is_finite() && best - setting.all_positive <= rope.f1).then(|| {
@@ -158,10 +158,10 @@ fn trivial(setting: &Setting, rope: Rope) -> Option<String> {
     })
 }
 
-/// For whoever cannot move the threshold: chosen on val, its worth told on test.
+/// The advice for a fixed threshold of 0.5: chosen on val, quoted on test.
 fn at_half(baseline: &Arm, others: &[&Arm], judged: Split, rope: Rope) -> Option<String> {
     let most = others.iter().map(|arm| arm.val_f1_half).fold(f64::NEG_INFINITY, f64::max);
-    // The first of those that are as good: the plainer one, as sweep files are written.
+    // Of equally good ones the first, which in most sweep files is the simpler one.
     let best = others.iter().find(|arm| most - arm.val_f1_half < 1e-3)?;
     (best.val_f1_half - baseline.val_f1_half > rope.f1).then(|| {
         let label = best.labels.get(best.calibration.worst_label);
@@ -189,7 +189,7 @@ fn nothing(setting: &Setting, rope: Rope) -> Recommendation {
             "There is only {} here: add strategies to the grid, such as pos_weight = [\"none\", \"sqrt\", \"neg_over_pos\"], to compare them with it.",
             baseline.arm
         ),
-        (None, 1) if setting.arms[0].arm == naming::IMPORTED => format!(
+        (None, 1) if setting.arms[0].arm == strategy_names::IMPORTED => format!(
             "These scores were imported: compare them with other runs on the same rows, `sweep compare {} RUN`.",
             setting.arms[0].runs.first().map_or("RUN", |run| run.get(..8).unwrap_or(run))
         ),

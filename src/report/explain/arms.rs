@@ -1,32 +1,32 @@
-//! Which runs are one strategy, and which strategy the others are compared with. Pure.
+//! Runs grouped into strategies, and the strategy that the others are compared with. Pure.
 //!
-//! A setting is everything that is no strategy: data, network, training loop. Within one, an arm is a loss, a pos_weight and a
+//! A setting is everything that is not the strategy: data, network, training loop. Within one, an arm is a loss, a pos_weight and a
 //! sampler; its runs differ in their seeds only. The baseline is plain bce: no weights, shuffled rows.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::super::naming;
+use super::super::strategy_names;
 use imbalance::{Choice, PosWeight};
 use plan::{PlannedRun, RunConfig, RunName};
 use store::{SweepConfig, SweepRun};
 
-/// A run, asked for or recorded.
+/// A planned or recorded run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
     /// Fingerprint.
     pub run: String,
     pub config: RunConfig,
-    /// Resolved positive weights, one a label.
+    /// Resolved positive weights, one per label.
     pub weights: Vec<f64>,
     /// Index into the facts of the data sets.
     pub data: usize,
-    /// The best one of a recorded run.
+    /// The best epoch of a recorded run.
     pub epoch: Option<usize>,
-    /// The strategy in words.
+    /// The name of the strategy.
     pub name: String,
-    /// Axes that are no part of the strategy.
+    /// Axes that are not part of the strategy.
     pub setting: Vec<(String, String)>,
 }
 
@@ -41,8 +41,8 @@ impl Case {
             weights: config.pos_weight,
             data,
             epoch: best.and_then(|epoch| usize::try_from(epoch).ok()),
-            name: naming::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
-            setting: naming::setting(params),
+            name: strategy_names::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
+            setting: strategy_names::setting(params),
         }
     }
 
@@ -57,8 +57,8 @@ impl Case {
             weights: run.pos_weight.clone(),
             data: run.data,
             epoch: None,
-            name: naming::strategy(loss, pos_weight, *gamma, sampler, &params),
-            setting: naming::setting(&params),
+            name: strategy_names::strategy(loss, pos_weight, *gamma, sampler, &params),
+            setting: strategy_names::setting(&params),
         }
     }
 
@@ -79,20 +79,20 @@ impl Case {
 
 /// Strategies that share data, network and training loop.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Setting {
-    /// What tells it from the sweep's other settings; empty if there are none.
+pub struct SettingRuns {
+    /// Its difference from the sweep's other settings; empty if there are none.
     pub name: String,
     pub data: usize,
     /// In the order of the plan.
-    pub arms: Vec<Arm>,
+    pub arms: Vec<ArmRuns>,
     pub baseline: Option<Baseline>,
 }
 
 /// One strategy.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arm {
+pub struct ArmRuns {
     pub name: String,
-    /// Indices of cases, one a seed.
+    /// Indices of cases, one per seed.
     pub cases: Vec<usize>,
 }
 
@@ -100,17 +100,17 @@ pub struct Arm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Baseline {
     pub arm: usize,
-    /// Whether it is plain bce, or only the nearest to it that the sweep has.
+    /// Whether it is plain bce; otherwise it is the nearest to it in the sweep.
     pub exact: bool,
 }
 
 /// The settings of a sweep's runs.
 #[must_use]
-pub fn settings(cases: &[Case]) -> Vec<Setting> {
+pub fn settings(cases: &[Case]) -> Vec<SettingRuns> {
     let text = |config: &RunConfig| serde_json::to_string(config).unwrap_or_default();
     let mut keys: Vec<(usize, String)> = Vec::new();
     let mut arm_keys: Vec<Vec<String>> = Vec::new();
-    let mut settings: Vec<Setting> = Vec::new();
+    let mut settings: Vec<SettingRuns> = Vec::new();
     for (at, case) in cases.iter().enumerate() {
         let arm_config = RunConfig { seed: 0, ..case.config.clone() };
         let plain = RunConfig {
@@ -123,14 +123,14 @@ pub fn settings(cases: &[Case]) -> Vec<Setting> {
         let setting = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
             keys.push(key);
             arm_keys.push(Vec::new());
-            settings.push(Setting { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
+            settings.push(SettingRuns { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
             settings.len() - 1
         });
         let arm = text(&arm_config);
         let known = &mut arm_keys[setting];
         let arm = known.iter().position(|other| *other == arm).unwrap_or_else(|| {
             known.push(arm);
-            settings[setting].arms.push(Arm { name: case.name.clone(), cases: Vec::new() });
+            settings[setting].arms.push(ArmRuns { name: case.name.clone(), cases: Vec::new() });
             known.len() - 1
         });
         settings[setting].arms[arm].cases.push(at);
@@ -143,10 +143,11 @@ pub fn settings(cases: &[Case]) -> Vec<Setting> {
     settings
 }
 
-/// The axes in which settings differ; a number where none does.
-fn names(cases: &[Case], settings: &[Setting]) -> Vec<String> {
-    let of =
-        |setting: &Setting| setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting);
+/// A name for each setting: the axes in which they differ, or a number where none does.
+fn names(cases: &[Case], settings: &[SettingRuns]) -> Vec<String> {
+    let of = |setting: &SettingRuns| {
+        setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting)
+    };
     let all: Vec<&[(String, String)]> = settings.iter().map(of).collect();
     let differs = |pair: &(String, String)| all.iter().any(|other| !other.contains(pair));
     let words = |pairs: &&[(String, String)]| {
@@ -161,8 +162,8 @@ fn names(cases: &[Case], settings: &[Setting]) -> Vec<String> {
 }
 
 /// Plain bce, else bce with weights, else another loss without, else bce with another sampler; recorded arms before others.
-fn baseline(cases: &[Case], arms: &[Arm]) -> Option<Baseline> {
-    let closeness = |arm: &Arm| {
+fn baseline(cases: &[Case], arms: &[ArmRuns]) -> Option<Baseline> {
+    let closeness = |arm: &ArmRuns| {
         let case = &cases[*arm.cases.first()?];
         let recorded = arm.cases.iter().filter(|&&case| cases[case].epoch.is_some()).count();
         let class = match (case.plain_bce(), case.weighted(), case.shuffled()) {

@@ -1,11 +1,11 @@
-//! An explanation as blocks of text and tables, which the formats write each in its way. The answer comes first, then what each
+//! An explanation as blocks of text and tables, which each format renders in its own way. The answer comes first, then what each
 //! strategy did, then the numbers, then warnings, then how to read them. Pure.
 
-use super::super::cells::{Grid, Head, NONE, number, percent, shorten};
 use super::super::compare::table::{interval, signed};
 use super::super::difference::{LEVEL, probability};
 use super::super::lint::{Lint, listed};
 use super::super::question::Split;
+use super::super::text_grid::{Grid, Head, NONE, number, percent, shorten};
 use super::measure::Repair;
 use super::verdict::SEEDS;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
@@ -22,7 +22,7 @@ pub enum Block {
     Title(String),
     Heading(String),
     Text(String),
-    /// What something is called, and what is said of it.
+    /// A term and its description.
     Item(String, String),
     Table(Grid),
 }

@@ -1,7 +1,7 @@
-//! What resampled rows say of the differences between arms and their baseline, for the runs of one seed and averaged over seeds. Pure.
+//! Differences between arms and their baseline under resampled rows, for the runs of one seed and averaged over seeds. Pure.
 
 use super::super::difference::{LEVEL, resampling};
-use super::super::evidence::{Evidence, Groups, Rows};
+use super::super::kept_scores::{Evidence, KeptRows, RowGroups};
 use super::super::question::Split;
 use super::measure::tuning;
 use imbalance::metric::Rate;
@@ -32,7 +32,7 @@ pub struct Bounds {
 
 /// Each of `arms` against `baseline`, all under the same resamples of the rows.
 #[must_use]
-pub fn resample(baseline: &Evidence, arms: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec<Resampled> {
+pub fn resample(baseline: &Evidence, arms: &[&Evidence], groups: Option<&RowGroups>, replicates: usize) -> Vec<Resampled> {
     let all: Vec<&Evidence> = std::iter::once(baseline).chain(arms.iter().copied()).collect();
     let test = on_judged(&all, groups, replicates);
     let val = on_val(&all, groups, replicates);
@@ -51,12 +51,12 @@ pub fn resample(baseline: &Evidence, arms: &[&Evidence], groups: Option<&Groups>
     test.iter().zip(&val).skip(1).map(against).collect()
 }
 
-/// AP, F1 at 0.5 and F1 at tuned thresholds of every run, on the rows that judge.
-fn on_judged(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec<[Estimates; 3]> {
+/// AP, F1 at 0.5 and F1 at tuned thresholds of every run, on the split that judges.
+fn on_judged(all: &[&Evidence], groups: Option<&RowGroups>, replicates: usize) -> Vec<[Estimates; 3]> {
     let judged: Vec<(Ranked, Decided, Decided)> = all
         .iter()
         .map(|evidence| {
-            let (val, Rows { scores, truth }) = (&evidence.val, evidence.judged());
+            let (val, KeptRows { scores, truth }) = (&evidence.val, evidence.judged());
             let rule = tuning().fit(&val.scores, &val.truth);
             let half = vec![0.5f32; truth.names.len()];
             let decided = |rule: &dyn imbalance::metric::Decide| Decided::new(scores, truth, rule);
@@ -79,7 +79,7 @@ fn on_judged(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> V
     triples
 }
 
-fn on_val(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec<Estimates> {
+fn on_val(all: &[&Evidence], groups: Option<&RowGroups>, replicates: usize) -> Vec<Estimates> {
     let ranked: Vec<Ranked> = all.iter().map(|evidence| Ranked::new(&evidence.val.scores, &evidence.val.truth)).collect();
     let statistics: Vec<Box<dyn Statistic + '_>> = ranked
         .iter()
@@ -91,7 +91,7 @@ fn on_val(all: &[&Evidence], groups: Option<&Groups>, replicates: usize) -> Vec<
 fn run(
     all: &[&Evidence],
     split: Split,
-    groups: Option<&Groups>,
+    groups: Option<&RowGroups>,
     replicates: usize,
     statistics: &[Box<dyn Statistic + '_>],
 ) -> Vec<Estimates> {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::super::difference::LEVEL;
-use super::super::evidence::{Evidence, Groups};
+use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;
-use super::super::summary::Tally;
-use super::Ask;
+use super::super::summary::RunTally;
+use super::ExplainOptions;
 use super::arms::{self, Case, settings};
 use super::effect::resample;
 use super::measure::{macro_f1, measure};
@@ -24,15 +24,15 @@ use imbalance::sampler::Realised;
 use plan::{self, DataFacts};
 use store::{Reader, SweepRow};
 
-/// Everything the database says of a sweep's runs.
+/// Everything that the database holds about a sweep's runs.
 struct Field {
     cases: Vec<Case>,
-    /// Of each case, the prepared data.
+    /// The prepared data of each case.
     folders: Vec<PathBuf>,
     facts: Vec<DataFacts>,
     /// Folder of all runs' folders.
     kept: PathBuf,
-    /// What the samplers showed: by run.
+    /// What the samplers drew, by run.
     drawn: HashMap<String, Realised>,
     notes: Vec<String>,
 }
@@ -40,11 +40,11 @@ struct Field {
 /// Explains a sweep.
 ///
 /// # Errors
-/// The database; no run at all whose kept scores can be read, though some are recorded.
-pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result<Explanation, Error> {
+/// Database errors; recorded runs of which none has readable kept scores.
+pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions) -> Result<Explanation, Error> {
     let facts: Vec<DataFacts> = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
     let runs = named(reader.sweep_runs(sweep.id).await?);
-    let mut tally = Tally { total: runs.len(), ..Tally::default() };
+    let mut tally = RunTally { total: runs.len(), ..RunTally::default() };
     runs.iter().for_each(|run| tally.count(&run.row.state));
     let configs = reader.sweep_configs(sweep.id).await?;
     let drawn = reader.draws(sweep.id).await?.into_iter().collect();
@@ -52,7 +52,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
     let cases = runs.iter().zip(configs).map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config));
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let settings = settings(&field.cases);
-    // Weights that come to plain 1 have no run of their own: the file knows them. One that no version can read any more has none.
+    // Weights that come to plain 1 have no run of their own, so they are read from the file, if this version can parse it.
     let typed = sweep.recorded().recall(&sweep.file).map(|sweep| sweep.pos_weights()).unwrap_or_default();
     let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
     let (mut views, mut seen) = (Vec::new(), 0);
@@ -94,10 +94,10 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &Ask) -> Result
 
 impl Field {
     /// Judges the runs of a setting, seed by seed.
-    fn find(&mut self, setting: &arms::Setting, replicates: usize) -> Findings {
+    fn find(&mut self, setting: &arms::SettingRuns, replicates: usize) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
         let Some(&first) = cases.first() else { return Findings::default() };
-        let groups = Groups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
+        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
             self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
             None
         });
@@ -128,7 +128,7 @@ impl Field {
         findings
     }
 
-    /// What recorded cases kept. One that cannot be read, or that was judged on other rows, is noted and left out.
+    /// The kept scores of recorded cases. Those that cannot be read, or are of other rows, are noted and left out.
     fn read(&mut self, cases: &[usize]) -> Vec<(usize, Evidence)> {
         let recorded = cases.iter().filter_map(|&case| Some((case, self.cases[case].epoch?)));
         let read = |(case, epoch): (usize, usize)| (case, Evidence::read(&self.kept.join(&self.cases[case].run), epoch));
@@ -153,12 +153,12 @@ impl Field {
         found
     }
 
-    fn trained(&self, setting: &arms::Setting, findings: &Findings) -> Vec<lint::Lint> {
+    fn trained(&self, setting: &arms::SettingRuns, findings: &Findings) -> Vec<lint::Lint> {
         let facts = &self.facts[setting.data];
         let (_, counts) = judges(facts);
         let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
         let all_positive = macro_f1(&everything.collect::<Vec<_>>());
-        let of_arm = |arm: &arms::Arm| arm.cases.clone();
+        let of_arm = |arm: &arms::ArmRuns| arm.cases.clone();
         let cases = setting.arms.iter().flat_map(of_arm).filter_map(|case| Some((case, findings.measured.get(&case)?)));
         let runs: Vec<lint::Trained<'_>> = cases
             .map(|(case, measured)| lint::Trained {
@@ -179,7 +179,7 @@ impl Field {
 /// Cells (row x label) of kept scores that are explained in a second or two.
 const QUICK: usize = 1_500_000;
 
-/// Whether a report may stop to explain: scores are there, and not too many.
+/// Whether an explanation is quick enough for a report: there are kept scores, and not too many.
 #[must_use]
 pub fn is_quick(db: &Path, loaded: &Loaded) -> bool {
     let folder = runs_folder(db);

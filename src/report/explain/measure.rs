@@ -1,9 +1,9 @@
 //! One run, judged: ranking, decisions at 0.5 and at tuned thresholds, calibration, and how far tuned thresholds flatter it. Pure.
-//! Rules and calibrators are fitted on val; what they do is read on test, or, without test scores, on parts of val that they did
-//! not see.
+//! Rules and calibrators are fitted on val; their effect is measured on test or, without test scores, on parts of val that they
+//! did not see.
 
 use super::super::difference::SEED;
-use super::super::evidence::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::lint;
 use super::arms::Case;
 use imbalance::Choice;
@@ -18,20 +18,20 @@ use plan::DataFacts;
 /// Parts of val for the optimism of tuned thresholds.
 const FOLDS: usize = 10;
 
-/// The numbers of one run; vectors have an entry a label.
+/// The numbers of one run; vectors have one entry per label.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The true probability that a score of 0.5 stands for, if the loss is trained to its optimum; `None` where the loss has no
     /// closed form, or where the sampler moves it.
     pub eta: Vec<Option<f64>>,
-    /// The same as the scores say it: Platt's line of val at 0.5.
+    /// The same as measured: Platt's line on val at 0.5.
     pub stands_for: Vec<f64>,
-    /// With the largest F1 on val.
+    /// The thresholds with the largest F1 on val.
     pub thresholds: Vec<f32>,
     /// On test, or on val where there is no test.
-    pub judged: OnSplit,
-    pub val: OnSplit,
-    /// Of the macro F1 of tuned thresholds on val: in sample minus held out.
+    pub judged: SplitScores,
+    pub val: SplitScores,
+    /// Optimism of the macro F1 of tuned thresholds on val: in sample minus held out.
     pub optimism: f64,
     pub label_optimism: Vec<f64>,
     /// On the rows of `judged`.
@@ -44,7 +44,7 @@ pub struct Measured {
 
 /// What does not depend on calibration, on one split.
 #[derive(Clone, Debug)]
-pub struct OnSplit {
+pub struct SplitScores {
     pub ap: Vec<Option<f64>>,
     /// Decisions at 0.5.
     pub half: Vec<Counts>,
@@ -81,7 +81,7 @@ pub fn tuning() -> Policy {
     Policy::Fitted(Choice::plain("max_f1"))
 }
 
-/// Judges the run of `case` by what it kept. `groups` are those of the val rows.
+/// Evaluates the run of `case` from its kept scores. `groups` are those of the val rows.
 #[must_use]
 pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>) -> Measured {
     let (val, judged) = (&evidence.val, evidence.judged());
@@ -90,7 +90,7 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
     let fitted = cross_fit(&val.scores, &val.truth, groups, FOLDS, SEED, |scores, truth| policy.fit(scores, truth));
     let rule = policy.fit(&val.scores, &val.truth);
     let tuned = decide(&judged.scores, &judged.truth, &rule);
-    // Without val rows of both classes it still is a line: Platt's targets are tame.
+    // Defined even if val has only one class, since Platt's targets lie within (0, 1).
     let lines: Vec<Option<Platt>> = (0..labels).map(|label| Platt::fit(&column(val, label))).collect();
     let platt = |label: usize, score: f32| lines[label].as_ref().map_or(f64::from(score), |line| line.apply(score));
     let loss = loss_of(case, facts).filter(|_| !lint::moves_prevalence(&case.config.sampler.kind));
@@ -104,11 +104,11 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
     Measured {
         eta: (0..labels).map(|label| link(label, 0.0)).collect(),
         stands_for: (0..labels).map(|label| platt(label, 0.5)).collect(),
-        judged: OnSplit {
+        judged: SplitScores {
             tuned: if evidence.test.is_some() { tuned.counts } else { fitted.held_out.clone() },
             ..on_split(judged)
         },
-        val: OnSplit { tuned: fitted.held_out.clone(), ..on_split(val) },
+        val: SplitScores { tuned: fitted.held_out.clone(), ..on_split(val) },
         thresholds: tuned.thresholds,
         optimism: fitted.optimism(Rate::F(1.0), Average::Macro),
         label_optimism: (0..labels).map(|label| CrossFit::of_label(&fitted, label, Rate::F(1.0))).collect(),
@@ -120,7 +120,7 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
 }
 
 /// Each tenth of the rows through Platt's lines of the other nine.
-fn held_out_platt(rows: &Rows) -> Vec<f32> {
+fn held_out_platt(rows: &KeptRows) -> Vec<f32> {
     let labels = rows.truth.names.len();
     let mut probabilities = rows.scores.clone();
     for label in 0..labels {
@@ -136,13 +136,13 @@ fn held_out_platt(rows: &Rows) -> Vec<f32> {
     probabilities
 }
 
-fn on_split(rows: &Rows) -> OnSplit {
+fn on_split(rows: &KeptRows) -> SplitScores {
     let half = decide(&rows.scores, &rows.truth, &vec![0.5f32; rows.truth.names.len()]);
-    OnSplit { ap: rank(&rows.scores, &rows.truth).ap, half: half.counts, tuned: Vec::new() }
+    SplitScores { ap: rank(&rows.scores, &rows.truth).ap, half: half.counts, tuned: Vec::new() }
 }
 
 /// (score, truth) of one label.
-fn column(rows: &Rows, label: usize) -> Vec<(f32, u8)> {
+fn column(rows: &KeptRows, label: usize) -> Vec<(f32, u8)> {
     let labels = rows.truth.names.len();
     let cells = rows.scores.iter().zip(&rows.truth.values).skip(label).step_by(labels);
     cells.map(|(&score, &y)| (score, y)).collect()
@@ -178,7 +178,7 @@ pos_weight = ["none", "neg_over_pos"]"#,
         assert!(plain.optimism > -0.01 && plain.optimism < 0.03, "{}", plain.optimism);
     }
 
-    /// A sampler moves the scores, and no formula says where to: val does.
+    /// A sampler moves the scores without a formula: the shift is measured on val.
     #[test]
     fn a_sampler_is_measured_on_val() {
         let cases = cases(
@@ -191,7 +191,7 @@ sampler = ["class_aware"]"#,
         assert!(found.repaired[1].ece < 0.03);
     }
 
-    /// Without test scores val judges, held out: nearly what test says, and never what was fitted on the same rows.
+    /// Without test scores, held-out val judges: close to test, and never fitted on the same rows.
     #[test]
     fn val_alone_will_do() {
         let cases = cases("loss = [\"bce\"]\nsampler = [\"class_aware\"]");

@@ -23,15 +23,15 @@ pub use short::{Why, lines, why};
 pub use table::{markdown, render};
 pub use view::*;
 
-/// What is asked of an explanation.
+/// Options of an explanation.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Ask {
+pub struct ExplainOptions {
     pub rope: Rope,
     /// Resamples of the rows.
     pub replicates: usize,
 }
 
-impl Default for Ask {
+impl Default for ExplainOptions {
     fn default() -> Self {
         Self { rope: Rope { ap: 0.005, f1: 0.01 }, replicates: 1000 }
     }

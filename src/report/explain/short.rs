@@ -14,7 +14,7 @@ pub struct Why {
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WhySetting {
-    /// What tells it from the others; empty if there is one.
+    /// Its difference from the others; empty if there is only one.
     pub setting: String,
     pub baseline: Option<String>,
     /// Strategies by how they rank on test, against the baseline.

@@ -11,8 +11,8 @@ use super::arms::{self, Case};
 use super::effect::{Bounds, Resampled, over_rows};
 use super::measure::{Measured, macro_f1};
 use super::verdict::verdict;
-use super::view::{Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, Rows, Rule, Setting};
-use super::words::{Known, sentence};
+use super::view::{Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, RowCounts, Rule, Setting};
+use super::words::{ArmFacts, sentence};
 use imbalance::LabelCounts;
 use imbalance::metric::Counts;
 use imbalance::metric::average::{Averages, mean_defined};
@@ -20,31 +20,31 @@ use imbalance::metric::certainty::Estimate;
 use imbalance::sampler::Realised;
 use plan::DataFacts;
 
-/// What is known of the runs: by case.
+/// The measurements of the runs, by case.
 #[derive(Default)]
 pub struct Findings {
     pub measured: BTreeMap<usize, Measured>,
-    /// Of every case that has a partner: against the baseline's run of the same seed.
+    /// Resampled differences of every case from the baseline's run of the same seed.
     pub resampled: BTreeMap<usize, Resampled>,
-    /// What the samplers of cases showed.
+    /// What the samplers of cases drew.
     pub drawn: BTreeMap<usize, Realised>,
 }
 
-/// What a metric of one run is.
+/// Reads a metric of one run.
 type Metric = fn(&Measured) -> Option<f64>;
 
-/// Where its resamples are.
-type Place = fn(&Resampled) -> &Estimate;
+/// Picks the resamples of a metric.
+type PickEstimate = fn(&Resampled) -> &Estimate;
 
 /// Runs of an arm, and their pairs with the baseline.
-type Paired<'a> = (&'a Vec<usize>, &'a Vec<(usize, usize)>);
+type RunsAndPairs<'a> = (&'a Vec<usize>, &'a Vec<(usize, usize)>);
 
 fn macro_ap(ap: &[Option<f64>]) -> Option<f64> {
     mean_defined(ap).map(|mean| mean.mean)
 }
 
-/// The metrics that are compared, and where their resamples are.
-const METRICS: [(Metric, Place); 4] = [
+/// The metrics that are compared, and their resamples.
+const METRICS: [(Metric, PickEstimate); 4] = [
     (|run| macro_ap(&run.judged.ap), |resampled| &resampled.ap),
     (|run| Some(macro_f1(&run.judged.half)), |resampled| &resampled.f1_half),
     (|run| Some(macro_f1(&run.judged.tuned)), |resampled| &resampled.f1_tuned),
@@ -53,7 +53,7 @@ const METRICS: [(Metric, Place); 4] = [
 
 /// The view of a setting.
 #[must_use]
-pub fn summarise(setting: &arms::Setting, cases: &[Case], facts: &DataFacts, findings: &Findings, rope: Rope) -> Setting {
+pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts, findings: &Findings, rope: Rope) -> Setting {
     let order = order(setting);
     let recorded = |arm: usize| -> Vec<usize> {
         setting.arms[arm].cases.iter().copied().filter(|case| findings.measured.contains_key(case)).collect()
@@ -89,7 +89,7 @@ pub fn summarise(setting: &arms::Setting, cases: &[Case], facts: &DataFacts, fin
         let plain = case.config.loss.kind == "bce" && !lint::moves_prevalence(&case.config.sampler.kind);
         let (split, counts) = judges(facts);
         let known =
-            Known { weights: plain.then_some(case.weights.as_slice()), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
+            ArmFacts { weights: plain.then_some(case.weights.as_slice()), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
         arm.sentence = sentence(arm, first.as_ref(), known);
     }
     let power = Power::of(&pairs.iter().map(Vec::len).collect::<Vec<_>>());
@@ -100,7 +100,7 @@ pub fn summarise(setting: &arms::Setting, cases: &[Case], facts: &DataFacts, fin
         setting: setting.name.clone(),
         content: facts.content.clone(),
         judged: split,
-        rows: Rows { train: facts.train.rows, val: facts.val.rows, test: facts.test.rows },
+        rows: RowCounts { train: facts.train.rows, val: facts.val.rows, test: facts.test.rows },
         labels: labels(facts),
         baseline: baseline.map(|baseline| Reference { arm: setting.arms[baseline.arm].name.clone(), exact: baseline.exact }),
         all_positive: Averages::of(&everything.collect::<Vec<_>>()).macro_f1,
@@ -115,7 +115,7 @@ pub fn summarise(setting: &arms::Setting, cases: &[Case], facts: &DataFacts, fin
 }
 
 /// The arms, the baseline first.
-fn order(setting: &arms::Setting) -> Vec<usize> {
+fn order(setting: &arms::SettingRuns) -> Vec<usize> {
     let first = setting.baseline.map(|baseline| baseline.arm);
     first.into_iter().chain((0..setting.arms.len()).filter(|arm| Some(*arm) != first)).collect()
 }
@@ -151,7 +151,7 @@ fn changes(
     let estimates = |pairs: &[(usize, usize)]| -> Option<Bounds> {
         over_rows(pairs.iter().filter_map(|(_, ours)| findings.resampled.get(ours)).map(resampled))
     };
-    let change = |((runs, pairs), difference): (Paired<'_>, Option<Difference>)| Change {
+    let change = |((runs, pairs), difference): (RunsAndPairs<'_>, Option<Difference>)| Change {
         value: Spread::of(runs.iter().filter_map(of)),
         difference,
         over_rows: estimates(pairs),
@@ -160,7 +160,7 @@ fn changes(
 }
 
 fn arm(
-    arm: &arms::Arm,
+    arm: &arms::ArmRuns,
     baseline: bool,
     runs: &[usize],
     [ap, f1_half, f1_tuned, val_ap]: [Change; 4],

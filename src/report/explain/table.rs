@@ -1,8 +1,8 @@
 //! An explanation for people: text for a terminal, and Markdown.
 
-use super::super::cells::wrap;
 use super::super::markdown;
 use super::super::table::draw;
+use super::super::text_grid::wrap;
 use super::blocks::{Block, blocks};
 use super::view::Explanation;
 

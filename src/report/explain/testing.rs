@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::evidence::{Evidence, Rows};
+use super::super::kept_scores::{Evidence, KeptRows};
 use super::arms::Case;
 use imbalance::LabelCounts;
 use imbalance::LabelMatrix;
@@ -43,8 +43,8 @@ pub fn cases(grid: &str) -> Vec<Case> {
     plan(grid).runs.iter().map(|run| Case { epoch: Some(0), ..Case::planned(run) }).collect()
 }
 
-/// Scores of 4,000 rows a split: `y ~ Bern(sigmoid(u))` with `u = 1.5 g + b`, the same rows for everybody; `score(label, u, noise)`
-/// is what a run with this `seed` makes of them, `noise` being a normal number of its own.
+/// Scores of 4,000 rows per split: `y ~ Bern(sigmoid(u))` with `u = 1.5 g + b`, the same rows for every run; `score(label, u, noise)`
+/// is the score by a run with this `seed`, `noise` being a normal number of that run.
 pub fn evidence(seed: u64, score: impl Fn(usize, f64, f64) -> f64) -> Evidence {
     let split = |name: &str| {
         let (mut rows, mut own) = (Rng::new(7, name, &[]), Rng::new(seed, "noise", &[name.len() as u64]));
@@ -56,7 +56,7 @@ pub fn evidence(seed: u64, score: impl Fn(usize, f64, f64) -> f64) -> Evidence {
             scores.push(score(label, u, own.normal()) as f32);
         }
         let names = ["0", "1"].map(str::to_owned);
-        Rows { scores, truth: LabelMatrix { names: names.into(), values } }
+        KeptRows { scores, truth: LabelMatrix { names: names.into(), values } }
     };
     Evidence { val: split("val"), test: Some(split("test")) }
 }

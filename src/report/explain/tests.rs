@@ -1,7 +1,7 @@
 //! Explanations of hand-made scores, from the numbers to the sentences.
 
 use super::super::lint;
-use super::super::summary::Tally;
+use super::super::summary::RunTally;
 use super::arms::{self, settings};
 use super::effect::resample;
 use super::measure::measure;
@@ -11,10 +11,10 @@ use super::*;
 use imbalance::loss::sigmoid;
 use imbalance::sampler::Realised;
 
-/// What a run makes of `(label, u, noise)`, u being the logit of the truth.
+/// The score of a run for `(label, u, noise)`, u being the logit of the truth.
 type Scores = fn(&Case, usize, f64, f64) -> f64;
 
-/// The view of a grid whose runs score so.
+/// The view of a grid whose runs have these scores.
 fn explained(grid: &str, score: Scores) -> Setting {
     let cases = cases(grid);
     let setting = settings(&cases).remove(0);
@@ -29,7 +29,7 @@ fn explained(grid: &str, score: Scores) -> Setting {
         findings.drawn.insert(at, drawn);
     }
     if let Some(baseline) = setting.baseline {
-        let baseline: &arms::Arm = &setting.arms[baseline.arm];
+        let baseline: &arms::ArmRuns = &setting.arms[baseline.arm];
         for (at, case) in cases.iter().enumerate().filter(|(at, _)| !baseline.cases.contains(at)) {
             let partner = baseline.cases.iter().find(|&&theirs| cases[theirs].config.seed == case.config.seed);
             let found = partner.map(|&theirs| resample(&kept(&cases[theirs]), &[&kept(case)], None, 100).remove(0));
@@ -53,7 +53,7 @@ fn whole(settings: Vec<Setting>) -> Explanation {
     Explanation {
         sweep: "hand".to_owned(),
         state: "done".to_owned(),
-        runs: Tally { total: 6, recorded: 6, failed: 0, left: 0 },
+        runs: RunTally { total: 6, recorded: 6, failed: 0, left: 0 },
         rope: Rope { ap: 0.005, f1: 0.01 },
         level: 0.95,
         replicates: 100,
@@ -92,7 +92,7 @@ seed = [0, 1, 2]"#,
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    // what the sentence quotes are the numbers beside it
+    // the sentence quotes the numbers beside it
     let label = &weights.labels[0];
     assert!((label.eta.unwrap() - 0.0848).abs() < 1e-3 && (label.stands_for - 0.0848).abs() < 0.02, "{label:?}");
     assert!(weights.calibration.worst_gap > 0.2 && weights.calibration.repaired_ece < 0.03);

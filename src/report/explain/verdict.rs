@@ -1,17 +1,17 @@
-//! From a difference and its certainty to a word. Pure.
+//! From a difference and its certainty to a verdict. Pure.
 
 use super::super::difference::Difference;
 use super::effect::Bounds;
 use super::view::Verdict;
 
-/// Seeds from which on the seeds themselves are asked.
+/// From this number of seeds on, the seeds decide.
 pub const SEEDS: usize = 3;
-/// A word needs so much posterior probability.
+/// Posterior probability that a verdict needs.
 const SURE: f64 = 0.75;
 
-/// What can be said of a difference. From three seeds on they decide (Bayesian signed-rank), but better or worse must hold on other
-/// rows, too: all seeds share one test set and its luck. With fewer seeds the rows alone are asked, so it is a word about these
-/// trainings, and it must clear the rope as a whole.
+/// The verdict on a difference. From three seeds on they decide (Bayesian signed-rank test), but better or worse must also hold
+/// under resampled rows, because all seeds share one test set. With fewer seeds the rows alone decide: the verdict is then about
+/// these trainings, and the whole interval must lie outside the rope.
 #[must_use]
 pub fn verdict(difference: Option<&Difference>, over_rows: Option<Bounds>, rope: f64) -> Verdict {
     let Some(difference) = difference else { return Verdict::Unknown };

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::super::difference::{Difference, Power};
 use super::super::lint::Lint;
 use super::super::question::Split;
-use super::super::summary::{Spread, Tally};
+use super::super::summary::{RunTally, Spread};
 use super::effect::Bounds;
 use super::measure::Repair;
 
@@ -16,7 +16,7 @@ pub struct Explanation {
     pub sweep: String,
     /// `running`, `done`, `failed` or `interrupted`.
     pub state: String,
-    pub runs: Tally,
+    pub runs: RunTally,
     pub rope: Rope,
     /// Nominal coverage of every interval.
     pub level: f64,
@@ -37,13 +37,13 @@ pub struct Rope {
 /// Strategies that share data, network and training loop.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Setting {
-    /// What tells it from the sweep's other settings; empty if there are none.
+    /// Its difference from the sweep's other settings; empty if there are none.
     pub setting: String,
     /// Hash of the data's content.
     pub content: String,
     /// The split that strategies are judged on: test, or val where there are no test scores.
     pub judged: Split,
-    pub rows: Rows,
+    pub rows: RowCounts,
     pub labels: Vec<Label>,
     pub baseline: Option<Reference>,
     /// Macro F1 on the split that judges of predicting every label for every row.
@@ -61,13 +61,13 @@ pub struct Setting {
 
 /// Rows of each split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Rows {
+pub struct RowCounts {
     pub train: usize,
     pub val: usize,
     pub test: usize,
 }
 
-/// A label and how often it is there.
+/// A label and its frequency.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Label {
     pub label: String,
@@ -80,7 +80,7 @@ pub struct Label {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reference {
     pub arm: String,
-    /// Whether it is plain bce; else it is the nearest to it that the sweep has.
+    /// Whether it is plain bce; otherwise it is the nearest to it in the sweep.
     pub exact: bool,
 }
 
@@ -102,7 +102,7 @@ pub struct Arm {
     pub val_ap: Change,
     /// Macro F1 of tuned thresholds on val rows that they were not tuned on, and how much higher it is on those that they were.
     pub val_f1_held_out: f64,
-    /// Macro F1 at 0.5 on val: whoever keeps that threshold chooses by it.
+    /// Macro F1 at 0.5 on val, which chooses for that threshold.
     pub val_f1_half: f64,
     pub optimism: f64,
     /// Of the ranking, on the split that judges and on val; `None` for the baseline or without one.
@@ -115,7 +115,7 @@ pub struct Arm {
     pub labels: Vec<ArmLabel>,
     /// (label, resample) pairs without a positive, which were left out of the resampled means.
     pub left_out: usize,
-    /// What the strategy did, in words.
+    /// A sentence about what the strategy did.
     pub sentence: String,
 }
 
@@ -129,14 +129,14 @@ pub struct Change {
     pub over_rows: Option<Bounds>,
 }
 
-/// What is said of a difference.
+/// The verdict on a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Better,
     Same,
     Worse,
-    /// The runs do not tell.
+    /// The runs do not decide.
     Unknown,
 }
 
@@ -196,7 +196,7 @@ impl ArmLabel {
     }
 }
 
-/// What to do.
+/// The recommendation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recommendation {
     pub rule: Rule,
@@ -204,7 +204,7 @@ pub struct Recommendation {
     pub arm: Option<String>,
     /// The strategy that may be better, were there more seeds.
     pub candidate: Option<String>,
-    /// In words, most important first.
+    /// Sentences, most important first.
     pub sentences: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! One strategy in a plain sentence: what it moved, whether it ranks better, what tuned bce does. Pure.
 
-use super::super::cells::{number, percent};
 use super::super::compare::table::{interval, signed};
+use super::super::text_grid::{number, percent};
 use super::measure::Repair;
 use super::verdict::SEEDS;
 use super::view::{Arm, ArmLabel, Change, Verdict};
@@ -9,15 +9,15 @@ use imbalance::shown::shown;
 
 /// A decision point that differs by less has not moved.
 const MOVED: f64 = 0.03;
-/// A mean score that is further from the prevalence is told.
+/// A mean score that is further from the prevalence is mentioned.
 const UNCALIBRATED: f64 = 0.05;
 /// A calibration error that falls by less is not repaired: a weight of one has a formula that changes nothing.
 const REPAIRED: f64 = 0.005;
 
-/// What is known of an arm besides its numbers.
+/// Facts about an arm besides its numbers.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
-    /// One a label, where the loss is plain bce and the sampler leaves prevalences alone: its formula can be told.
+pub struct ArmFacts<'a> {
+    /// One per label, where the loss is plain bce and the sampler keeps prevalences, so that the formula applies.
     pub weights: Option<&'a [f64]>,
     /// The split that judges, and its rows.
     pub judged: (&'a str, usize),
@@ -25,9 +25,9 @@ pub struct Known<'a> {
     pub rope_f1: f64,
 }
 
-/// What `arm` did to `baseline`.
+/// The sentence about `arm` against `baseline`.
 #[must_use]
-pub fn sentence(arm: &Arm, baseline: Option<&Arm>, known: Known<'_>) -> String {
+pub fn sentence(arm: &Arm, baseline: Option<&Arm>, known: ArmFacts<'_>) -> String {
     let Some(baseline) = baseline.filter(|_| !arm.baseline) else { return alone(arm) };
     if arm.ap.difference.is_none() {
         return format!("has no run with a seed of {}: it cannot be compared. {}", baseline.arm, alone(arm));
@@ -39,7 +39,7 @@ pub fn sentence(arm: &Arm, baseline: Option<&Arm>, known: Known<'_>) -> String {
     text
 }
 
-/// An arm that is compared with nothing.
+/// The sentence about an arm without a baseline.
 fn alone(arm: &Arm) -> String {
     let first = if arm.baseline { "is what the others are compared with: " } else { "" };
     let gap = match &arm.labels.get(arm.calibration.worst_label) {
@@ -67,8 +67,8 @@ pub fn point(value: f64) -> String {
     number(value).trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The label whose decision point moved furthest, from where, and to where. Where no formula says so, it is the label whose
-/// predicted rate changed most: a measured point far from all scores is a guess.
+/// The label whose decision point moved furthest, from where, and to where. Without a formula it is the label whose
+/// predicted rate changed most, because a measured point far from all scores is a guess.
 #[must_use]
 pub fn furthest<'a>(arm: &'a Arm, baseline: &Arm) -> Option<(&'a ArmLabel, f64, f64)> {
     let formula = arm.labels.iter().all(|label| label.eta.is_some());
@@ -118,7 +118,7 @@ pub fn effect(what: &str, change: &Change, (split, rows): (&str, usize)) -> Stri
     format!("{what} {} {} {over}", signed(effect.mean), interval(bounds))
 }
 
-fn ranking(arm: &Arm, known: Known<'_>) -> String {
+fn ranking(arm: &Arm, known: ArmFacts<'_>) -> String {
     let effect = effect("AP", &arm.ap, known.judged);
     let seeds = arm.ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
     let few = if seeds < SEEDS { ", for these trainings" } else { "" };
@@ -130,7 +130,7 @@ fn ranking(arm: &Arm, known: Known<'_>) -> String {
     }
 }
 
-/// A difference whose interval over seeds holds zero is a likely one only.
+/// `likely` where the interval over seeds contains zero.
 fn ranks(arm: &Arm) -> &'static str {
     let effect = arm.ap.difference.as_ref().map(|difference| difference.effect).filter(|effect| effect.runs >= SEEDS);
     let zero = effect.and_then(|effect| effect.low.zip(effect.high)).is_some_and(|(low, high)| low <= 0.0 && high >= 0.0);
@@ -177,7 +177,7 @@ fn prediction(arm: &Arm) -> Option<String> {
     })
 }
 
-fn calibration(arm: &Arm, known: Known<'_>) -> Option<String> {
+fn calibration(arm: &Arm, known: ArmFacts<'_>) -> Option<String> {
     let label = arm.labels.get(arm.calibration.worst_label).filter(|label| label.gap.abs() > UNCALIBRATED)?;
     let high = if label.gap > 0.0 { "high" } else { "low" };
     let weight = known.weights.and_then(|weights| weights.get(arm.calibration.worst_label));

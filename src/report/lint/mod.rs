@@ -1,5 +1,5 @@
-//! Warnings of classic mistakes, each with its reason: what a plan shows before anything trains (`planned`) and what scores show
-//! afterwards (`trained`). Pure.
+//! Warnings about common mistakes, each with its reason: those that a plan shows before anything trains (`planned`) and those that
+//! scores show afterwards (`trained`). Pure.
 
 mod planned;
 mod trained;

@@ -1,9 +1,9 @@
-//! What can be seen before anything trains: configurations and counts.
+//! Warnings from configurations and counts, before anything trains.
 
 use std::collections::BTreeSet;
 
 use super::super::difference::Power;
-use super::super::explain::arms::{Case, Setting};
+use super::super::explain::arms::{Case, SettingRuns};
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
 use imbalance::PosWeight;
 use imbalance::loss::class_weights;
@@ -19,10 +19,10 @@ pub const FEW: usize = 20;
 /// More of the learning rate than this in the first epoch leaves the others without any.
 const SPENT: f64 = 0.85;
 
-/// The warnings of runs before they train. `typed` are the pos_weight values of the sweep file: those that come to plain 1 have no
-/// run of their own. `tunes`: whether thresholds will be fitted on val.
+/// The warnings of runs before they train. `typed` are the pos_weight values of the sweep file, because those that come to plain
+/// 1 have no run of their own. `tunes`: whether thresholds will be fitted on val.
 #[must_use]
-pub fn planned(cases: &[Case], settings: &[Setting], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
+pub fn planned(cases: &[Case], settings: &[SettingRuns], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
     let mut lints = Lints::default();
     double_correction(cases, &mut lints);
     for case in cases {
@@ -62,7 +62,7 @@ fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
     if config.sampler.kind == "repeat_factor" {
         nothing_repeated(case, facts, lints);
     }
-    // One epoch is all there is; of an imported run nobody knows the schedule.
+    // A single epoch needs all of it, and the schedule of an imported run is unknown.
     let share = if config.train.epochs > 1 {
         Schedule::new(&config.train).map_or(0.0, |schedule| schedule.first_epoch_share())
     } else {
@@ -141,7 +141,7 @@ fn few_positives(facts: &DataFacts, lints: &mut Lints) {
     }
 }
 
-fn few_seeds(cases: &[Case], setting: &Setting, lints: &mut Lints) {
+fn few_seeds(cases: &[Case], setting: &SettingRuns, lints: &mut Lints) {
     let seeds = |at: &usize| setting.arms[*at].cases.iter().map(|&case| cases[case].config.seed).collect::<BTreeSet<_>>();
     let Some(baseline) = setting.baseline.map(|baseline| seeds(&baseline.arm)) else { return };
     let baseline_arm = setting.baseline.map(|baseline| baseline.arm);

@@ -1,19 +1,19 @@
-//! What only scores can show.
+//! Warnings that need scores.
 
 use serde::Serialize;
 
-use super::super::evidence::Rows;
+use super::super::kept_scores::KeptRows;
 use super::{Kind, Lint, Lints, listed};
 use imbalance::shown::shown;
 
 /// sigmoid(1), the most that a sigmoid of a probability can be, rounded up.
 const TWICE: f32 = 0.7311;
-/// A larger share of scores that are exactly 0 or 1 than this is told.
+/// A larger share of scores that are exactly 0 or 1 is reported.
 const RIM: f64 = 0.01;
-/// Optimism of macro F1 beyond this is told.
+/// Larger optimism of macro F1 is reported.
 const OPTIMISTIC: f64 = 0.02;
 
-/// How scores look, whatever they are worth.
+/// Properties of scores that do not depend on the truth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Health {
     pub lowest: f32,
@@ -25,9 +25,9 @@ pub struct Health {
 }
 
 impl Health {
-    /// Of a split's scores.
+    /// The properties of a split's scores.
     #[must_use]
-    pub fn of(rows: &Rows) -> Self {
+    pub fn of(rows: &KeptRows) -> Self {
         let (scores, labels) = (&rows.scores, rows.truth.names.len());
         let rim = scores.iter().filter(|score| **score == 0.0 || **score == 1.0).count();
         let constant = |label: &usize| {
@@ -43,7 +43,7 @@ impl Health {
     }
 }
 
-/// What trained lints look at, of one run.
+/// The values of one run that these warnings need.
 pub struct Trained<'a> {
     /// The strategy.
     pub name: &'a str,

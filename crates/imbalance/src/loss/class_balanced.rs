@@ -81,7 +81,7 @@ pub fn weights(what: &str, counts: &LabelCounts, beta: f64) -> Result<Vec<f64>, 
 #[derive(Debug)]
 struct ClassBalanced {
     gamma: f64,
-    /// One a label, with a mean of 1.
+    /// One per label, with a mean of 1.
     weights: Vec<f64>,
     /// See [`scale`].
     scale: f64,

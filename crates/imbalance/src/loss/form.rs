@@ -24,9 +24,9 @@ pub struct Form {
 pub struct Side {
     pub shape: Shape,
     pub slope: f64,
-    /// One a label.
+    /// One per label.
     pub shift: Vec<f64>,
-    /// One a label.
+    /// One per label.
     pub weight: Vec<f64>,
 }
 

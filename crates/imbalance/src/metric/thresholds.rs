@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::Counts;
 use crate::LabelMatrix;
 
-/// Counts a label, threshold by threshold.
+/// Counts per label, threshold by threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
     /// `[label][threshold]`, in the order of the thresholds given.

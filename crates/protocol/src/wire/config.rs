@@ -31,7 +31,7 @@ pub struct Data {
     pub split: Division,
 }
 
-/// The kinds of data; nothing is trained on `imported` scores, which no order names.
+/// The kinds of data; `imported` scores are not trained on, so no order has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -125,7 +125,7 @@ pub struct Model {
     /// An absolute path or `hf://owner/repository/file`.
     #[serde(default)]
     pub weights: Option<String>,
-    /// blake3 of the content of `weights`, where the plan has read them.
+    /// blake3 of the content of `weights`, if the plan has read them.
     #[serde(default)]
     pub weights_hash: Option<String>,
     /// `backbone`: only a head is trained.
@@ -145,7 +145,7 @@ pub struct Training {
     /// Largest L2 norm of the whole gradient.
     #[serde(default)]
     pub grad_clip: Option<f64>,
-    /// What the feature maps are: `f32` or `bf16`.
+    /// Precision of the feature maps: `f32` or `bf16`.
     #[serde(default = "f32_")]
     pub precision: String,
     /// The head's bias starts at logit(prevalence in train).
@@ -162,7 +162,7 @@ fn f32_() -> String {
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Choice {
     pub kind: String,
-    /// All that are not optional; absent where there are none.
+    /// Every parameter that is not optional; the key is absent where there is none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub params: BTreeMap<String, Setting>,
 }

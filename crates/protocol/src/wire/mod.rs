@@ -1,8 +1,7 @@
-//! What stands in a line: the protocol's own types, which are the JSON of orders and records and the configurations in the database.
-//! The types that the program computes with are made from these and turned into these, so that a field more there changes nothing here.
+//! Wire types: the JSON of orders and records, and of the configurations in the database. They are converted to and from the types
+//! that the program computes with, so that a new field there changes nothing here.
 //!
-//! A reader passes over keys that it does not know, and a key with a default may be missing: that is how a later version adds to this
-//! one. In the configuration of an order an unknown key is refused ([`unknown_keys`]): it would change what is trained.
+//! A reader ignores unknown keys, and a key with a default may be missing: that is how a later version adds to this one. In the configuration of an order an unknown key is refused ([`unknown_keys`]): it would change what is trained.
 
 mod config;
 mod order;
@@ -16,7 +15,7 @@ pub use record::{Begin, Close, Counts, Drawn, End, Epoch, Eval, Event, Heartbeat
 
 use serde_json::Value;
 
-/// The keys of `given` that are not in `known`, dotted: `train.patience`. Keys of `params` belong to the strategies, and count, too.
+/// The keys of `given` that are not in `known`, dotted: `train.patience`. Keys of `params`, which belong to the strategies, are compared as well.
 #[must_use]
 pub fn unknown_keys(given: &Value, known: &Value) -> Vec<String> {
     let mut unknown = Vec::new();
@@ -31,7 +30,7 @@ fn compare(given: &Value, known: &Value, at: &str, unknown: &mut Vec<String>) {
                 let place = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
                 match known.get(key) {
                     Some(known) => compare(value, known, &place, unknown),
-                    // What is empty or null says as much as what is missing.
+                    // Empty or null means the same as missing.
                     None if is_nothing(value) => {}
                     None => unknown.push(place),
                 }

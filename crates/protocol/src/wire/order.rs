@@ -1,4 +1,4 @@
-//! Orders: one JSON object a line on a worker's stdin.
+//! Orders: one JSON object per line on a worker's stdin.
 
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -17,8 +17,8 @@ pub enum Order {
     Bundle { jobs: Vec<Job> },
     /// Finish the current epoch, write its checkpoint, end the attempts as `stopped`, then close.
     Stop,
-    /// Finish the current epoch of this attempt, write its checkpoint and end it as `stopped_early`: nobody will go on with it. Other
-    /// attempts go on. A worker that is not on it passes it over.
+    /// Finish the current epoch of this attempt, write its checkpoint and end it as `stopped_early`: it will not be continued. Other
+    /// attempts go on. A worker that does not train this attempt ignores the order.
     StopRun {
         #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
         run: String,

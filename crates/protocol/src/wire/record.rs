@@ -1,4 +1,4 @@
-//! Records: one JSON object a line of a worker's journal.
+//! Records: one JSON object per line of a worker's journal.
 
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -44,7 +44,7 @@ pub struct Open {
     pub host: String,
     pub device: String,
     pub threads: u64,
-    /// Of the worker's program.
+    /// Version of the worker's program.
     pub version: String,
 }
 
@@ -79,7 +79,7 @@ pub struct Heartbeat {
     /// Null where it is not a finite number.
     #[serde(default)]
     pub images_per_s: Option<f64>,
-    /// Work without steps that is under way, in words.
+    /// Work without steps that is under way, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doing: Option<String>,
 }
@@ -134,7 +134,7 @@ pub struct Drawn {
     pub made_up: f64,
 }
 
-/// What does not depend on a threshold, of one split at one epoch.
+/// Ranking metrics, which need no threshold, of one split at one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Rank {
@@ -226,7 +226,7 @@ pub enum Split {
     Test,
 }
 
-/// How an attempt ended, as its worker sees it. (The controller's own verdicts are `killed`, `hung`, `timeout` and `lost`.)
+/// How an attempt ended, as its worker sees it. (Verdicts of the controller are `killed`, `hung`, `timeout` and `lost`.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -367,7 +367,7 @@ impl From<Counts> for imbalance::metric::Counts {
 }
 
 impl From<crate::SplitName> for Split {
-    /// Train is not evaluated, so that no event names it.
+    /// Train is not evaluated, so no event names it.
     fn from(split: crate::SplitName) -> Self {
         if split == crate::SplitName::Test { Self::Test } else { Self::Val }
     }
@@ -383,7 +383,7 @@ impl From<Split> for crate::SplitName {
 }
 
 impl From<crate::Outcome> for Outcome {
-    /// The controller's own verdicts are no worker's: whoever says one has crashed.
+    /// Verdicts of the controller become `crashed`: no worker may give them.
     fn from(outcome: crate::Outcome) -> Self {
         use crate::Outcome as Verdict;
         match outcome {

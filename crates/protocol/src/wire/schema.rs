@@ -1,4 +1,4 @@
-//! docs/protocol.schema.json is made from the types: `UPDATE_SCHEMA=1 cargo test -p sweep-protocol schema` writes it anew.
+//! docs/protocol.schema.json is generated from the types: `UPDATE_SCHEMA=1 cargo test -p sweep-protocol schema` writes it again.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ struct Line {
     c: String,
 }
 
-/// What a writer writes; a reader passes over keys that it does not know.
+/// What a writer writes; a reader ignores unknown keys.
 fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let (order, record) = (generator.subschema_for::<Order>(), generator.subschema_for::<Line>());

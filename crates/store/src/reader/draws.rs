@@ -1,4 +1,4 @@
-//! What samplers showed.
+//! What the samplers drew.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -21,7 +21,7 @@ fn drawn(row: &SqliteRow) -> Result<(String, Realised), sqlx::Error> {
 }
 
 impl Reader {
-    /// What the samplers of the sweep's runs showed in their first epochs; runs that did not say are left out.
+    /// What the samplers of the sweep's runs drew in their first epochs; runs without that record are left out.
     ///
     /// # Errors
     /// See [`StoreError`].

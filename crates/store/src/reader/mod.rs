@@ -1,4 +1,4 @@
-//! Read-only questions to the database: never blocks a sweep, never creates a file. One small file a subject, one function a question.
+//! Read-only queries: never block a sweep, never create a file. One small file per subject, one function per question.
 
 mod draws;
 mod result;
@@ -21,15 +21,15 @@ use super::open::Stamp;
 use super::{StoreError, open};
 use plan::Fingerprint;
 
-/// A read-only connection. Each answer is a consistent picture of what was committed when it was asked for.
+/// A read-only connection. Each answer is a consistent snapshot of what was committed when it was asked for.
 pub struct Reader {
     path: PathBuf,
     connection: SqliteConnection,
-    /// What the file looked like when it was opened as one that nobody writes; `None` where SQLite's own locks are used.
+    /// The stamp of the file when it was opened without a writer; `None` where SQLite's own locks are used.
     still: Option<Stamp>,
 }
 
-/// What a reader of numbers from runs of these formats (`plan::FORMAT`) has to know; nothing where they are of one.
+/// A note about numbers from runs of these formats (`plan::FORMAT`); `None` where there is only one.
 #[must_use]
 pub fn mixed_formats(formats: &[u32]) -> Option<String> {
     let mut formats = formats.to_vec();
@@ -46,10 +46,10 @@ pub fn mixed_formats(formats: &[u32]) -> Option<String> {
 }
 
 impl Reader {
-    /// Opens a database that is there.
+    /// Opens an existing database.
     ///
     /// # Errors
-    /// See [`StoreError`]; a missing database is one, and says how to make one.
+    /// See [`StoreError`]; for a missing database the error says how to make one.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let (connection, still) = open::for_reader(path).await?;
         Ok(Self { path: path.to_owned(), connection, still })
@@ -79,7 +79,7 @@ impl Reader {
         self.told(answer)
     }
 
-    /// The connection; opened anew where somebody has begun to write since.
+    /// The connection; opened again where a writer has begun since.
     async fn connected(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
             (self.connection, self.still) = open::for_reader(&self.path).await?;
@@ -87,7 +87,7 @@ impl Reader {
         Ok(&mut self.connection)
     }
 
-    /// SQLite's answer, its errors in our words. One that was read while somebody began to write is none.
+    /// SQLite's answer, with errors as [`StoreError`]. An answer that was read while a writer began is discarded.
     fn told<T>(&self, answer: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
             return Err(StoreError::unusable(&self.path, "another sweep began to write while this was read; ask again"));

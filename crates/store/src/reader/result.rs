@@ -16,7 +16,7 @@ pub enum At {
     /// The one with the best val macro_ap.
     Best,
     Last,
-    /// This one, from 0.
+    /// The epoch of this number, from 0.
     Epoch(u32),
 }
 
@@ -156,15 +156,15 @@ pub struct LabelRow {
 }
 
 impl Reader {
-    /// The evaluations of the sweep's succeeded runs on one split: one a run and policy, with those of [`METRICS`] that are asked for.
+    /// The evaluations of the sweep's succeeded runs on one split: one per run and policy, with those of [`METRICS`] that are asked for.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn results(&mut self, sweep: SweepId, split: &str, at: At, metrics: &[&str]) -> Result<Vec<Evaluated>, StoreError> {
         let metrics: Vec<usize> = (0..METRICS.len()).filter(|&at| metrics.contains(&METRICS[at])).collect();
         let columns: String = metrics.iter().map(|&metric| format!(", {}", COLUMNS[metric].sql)).collect();
-        // One pass over the counts of each evaluation, in the order of the keys; the view, made to look rows up by, asks for the counts
-        // once a column. A test holds the two together.
+        // One pass over the counts of each evaluation, in the order of the keys; the view, made for looking up rows, reads the counts
+        // once per column. A test compares the two.
         let query = format!(
             "SELECT e.id, r.fingerprint, p.name, avg(c.predicted_rate){columns}
              FROM sweep_runs w
@@ -185,7 +185,7 @@ impl Reader {
             .bind(epoch)
             .fetch_all(self.connected().await?)
             .await;
-        // Read when SQLite's thread is done: to free its rows while it makes new ones costs more than to keep them.
+        // Collected before it is converted: freeing rows while SQLite's thread makes new ones costs more than keeping them.
         self.told(rows.and_then(|rows| rows.iter().map(|row| Evaluated::read(row, &metrics)).collect()))
     }
 
@@ -201,7 +201,7 @@ impl Reader {
     }
 
     async fn means(&mut self, groups: &[(EvaluationId, usize)]) -> Result<Vec<LabelMeans>, sqlx::Error> {
-        // A table of this connection, with a key: a join with the JSON itself would read it once for each evaluation.
+        // A temporary table with a key: a join with the JSON itself would parse it once for each evaluation.
         sqlx::query("CREATE TEMP TABLE wanted (evaluation INTEGER PRIMARY KEY, place INTEGER)")
             .execute(&mut self.connection)
             .await?;

@@ -1,4 +1,4 @@
-//! One run: what it was, how it went.
+//! One run: its configuration, attempts and epochs.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub struct RunRow {
     /// `queued`, `running`, `succeeded` or `failed`.
     pub state: String,
     pub config: RunConfig,
-    /// Resolved positive weights, one a label.
+    /// Resolved positive weights, one per label.
     pub pos_weight: Vec<f64>,
     pub facts: DataFacts,
     /// Of the prepared data set, which may be gone.
@@ -26,7 +26,7 @@ pub struct RunRow {
     pub created_at: f64,
     pub started_at: Option<f64>,
     pub finished_at: Option<f64>,
-    /// Of the program that asked for it first.
+    /// Version of the program that first planned it.
     pub version: String,
     /// Its `plan::FORMAT`: runs of different formats were not made by the same rules.
     pub format: u32,
@@ -67,7 +67,7 @@ impl Reader {
     /// The one run whose fingerprint starts with `prefix`.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is none, or more than one (they are listed).
+    /// [`StoreError::NotFound`] where no run matches, or more than one (they are listed).
     pub async fn find_run(&mut self, prefix: &str) -> Result<RunRow, StoreError> {
         let prefix = prefix.trim().to_lowercase();
         if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {

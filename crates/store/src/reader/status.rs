@@ -1,11 +1,11 @@
-//! How far a sweep is.
+//! The progress of a sweep.
 
 use serde::Serialize;
 
 use super::Reader;
 use crate::{StoreError, SweepId};
 
-/// How many runs of a sweep are where; a recorded one that is trained again counts as where its new training is.
+/// Number of a sweep's runs by state; a recorded run that is trained again counts by the state of its new training.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct Status {
     pub total: i64,
@@ -13,7 +13,7 @@ pub struct Status {
     pub running: i64,
     pub succeeded: i64,
     pub failed: i64,
-    /// Stopped for good because somebody asked for it; none of the failed ones.
+    /// Stopped early on request; not counted as failed.
     pub stopped_early: i64,
     /// Runs that finished since the sweep was last begun: what throughput is measured on.
     pub succeeded_now: i64,
@@ -29,7 +29,7 @@ pub struct RunningAttempt {
     pub attempt: i64,
     pub device: String,
     pub started_at: f64,
-    /// Epochs done and asked for.
+    /// Epochs that are done, and of the whole run.
     pub epochs_done: i64,
     pub epochs: i64,
     pub images_per_s: Option<f64>,
@@ -49,7 +49,7 @@ pub struct FailedRun {
     pub why: String,
 }
 
-/// What recorded runs took, for estimates.
+/// How long recorded runs took, for estimates.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct Pace {
     pub arch: String,
@@ -62,7 +62,7 @@ pub struct Pace {
 }
 
 impl Reader {
-    /// Where the sweep's runs stand.
+    /// Number of the sweep's runs by state.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -123,7 +123,7 @@ impl Reader {
         self.told(rows)
     }
 
-    /// Seconds an epoch took, for each architecture, data set and device, over the 2,000 epochs recorded last.
+    /// Mean seconds of an epoch, for each architecture, data set and device, over the 2,000 epochs recorded last.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -1,4 +1,4 @@
-//! Which sweep is meant, and what it asked for.
+//! Finding a sweep, and what it asks for.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub struct SweepRow {
     /// The sweep file as it was read.
     #[serde(skip)]
     pub text: String,
-    /// JSON of the `--set` changes to it; `None` where an older program appended them to the text.
+    /// JSON of the `--set` changes to it; `None` where an older version appended them to the text.
     #[serde(skip)]
     pub changes: Option<String>,
     pub points: i64,
@@ -37,7 +37,7 @@ pub struct SweepRow {
     pub host: String,
 }
 
-/// A run as one sweep names it, whatever became of it.
+/// A run as one sweep names it, in any state.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct SweepRun {
     pub run: String,
@@ -58,11 +58,11 @@ pub struct SweepRun {
     pub format: u32,
 }
 
-/// What decides a run of a sweep, as it was asked for.
+/// The configuration of a run of a sweep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SweepConfig {
     pub config: RunConfig,
-    /// Resolved positive weights, one a label.
+    /// Resolved positive weights, one per label.
     pub pos_weight: Vec<f64>,
     /// Of the prepared data set, which may be gone.
     pub folder: PathBuf,
@@ -95,7 +95,7 @@ impl Reader {
     /// The sweep that `selector` means: `latest`, a name (the newest sweep that has it), `name#id` or an id.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] with the names there are.
+    /// [`StoreError::NotFound`] with the names that exist.
     pub async fn find_sweep(&mut self, selector: &str) -> Result<SweepRow, StoreError> {
         let found = sqlx::query_as(
             "SELECT id, name, title, state, file, text, changes, points, created_at, begun_at, finished_at, version, host FROM sweeps

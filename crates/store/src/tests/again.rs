@@ -72,7 +72,7 @@ async fn a_recorded_result_stays_until_the_new_training_has_succeeded() {
     let missing = bed.writer.missing(bed.sweep, false).await.unwrap();
     let told: Vec<_> = missing.iter().map(|missing| (&missing.job.run, missing.job.attempt, missing.failures)).collect();
     assert_eq!(told, [(&again.fingerprint, 2, 0)]);
-    // it fails for good: the result is still there, and the failure is told under the run's own name
+    // it fails for good: the result is still there, and the failure is reported under the run's own name
     assert_eq!(bed.writer.begin_attempt(&again.fingerprint, "cpu").await.unwrap(), 2);
     assert_eq!(bed.status().await, [0, 1, 1, 0]);
     bed.writer.end_attempt(&again.fingerprint, 2, Outcome::Data, "no data", "", false).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_recorded_result_stays_until_the_new_training_has_succeeded() {
     let mut reader = Reader::open(&bed.db).await.unwrap();
     assert_eq!(reader.failures(bed.sweep).await.unwrap()[0].run, name.0);
     assert_eq!(reader.find_run(&name.0[..8]).await.unwrap().state, "succeeded");
-    // half of it arrives, then it is lost
+    // half of its records arrive, then the attempt is lost
     assert_eq!(bed.writer.missing(bed.sweep, true).await.unwrap()[0].job.attempt, 3);
     assert_eq!(bed.writer.begin_attempt(&again.fingerprint, "cpu").await.unwrap(), 3);
     let mut journal = Journal::new();

@@ -1,4 +1,4 @@
-//! Plans and records as the other rooms would make them; no workers needed.
+//! Plans and records as the other crates would make them; no workers needed.
 
 use std::collections::BTreeMap;
 
@@ -132,7 +132,7 @@ impl Journal {
         self.records.push(Record { s, t: 1_700_000_000.0 + s as f64, event });
     }
 
-    /// One attempt that goes on after `from` epochs, as a worker writes it: it tells the whole story, and every number depends on (run, epoch,
+    /// One attempt that continues after `from` epochs, as a worker writes it: it records all epochs, and every number depends on (run, epoch,
     /// split, policy) only.
     pub fn attempt(&mut self, run: &PlannedRun, attempt: u32, from: usize, policies: &[Policy]) {
         let (r, a) = (run.fingerprint.clone(), attempt);
@@ -200,7 +200,7 @@ pub fn best_epoch(r: &Fingerprint, epochs: usize) -> usize {
 pub fn evaluation(r: &Fingerprint, a: u32, epoch: usize, split: SplitName, policy: &Policy) -> Event {
     let mut rng = rng(r, epoch, &format!("eval {split:?} {policy}"));
     let counts = [13_u64, 43, 0, 70].map(|positives| {
-        // now and then nothing is predicted, so that zero divisions occur
+        // sometimes nothing is predicted, so that zero divisions occur
         let (tp, fp) = if rng.below(4) == 0 { (0, 0) } else { (rng.below(positives + 1), rng.below(150 - positives)) };
         Counts { tp, fp, fn_: positives - tp, tn: 150 - positives - fp }
     });

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::fixture;
 use crate::{Reader, Writer};
 
-/// A reader that came when nobody wrote sees what a writer has written since, also what has reached the database's own file.
+/// A reader that was opened without a writer sees what a writer has written since, also after a checkpoint.
 #[tokio::test]
 async fn a_reader_follows_a_writer_that_starts_after_it() {
     let folder = TempDir::new().unwrap();
@@ -34,7 +34,7 @@ async fn a_reader_follows_a_writer_that_starts_after_it() {
     assert_eq!(reader.find_sweep("latest").await.unwrap().name, "fourth");
 }
 
-/// The file itself is another one: copied over the old one while a reader had it open.
+/// Another database is copied over the file while a reader has it open.
 #[tokio::test]
 async fn a_reader_follows_a_file_that_is_replaced() {
     let folder = TempDir::new().unwrap();

@@ -40,7 +40,7 @@ async fn finished(mut writer: Writer, sweep: i64, plan: &Plan, db: &Path) {
     assert_eq!(rows(db).await, undisturbed(plan).await);
 }
 
-/// The place of the last evaluation of the second run.
+/// The index of the last evaluation of the second run.
 fn lie_at(journal: &Journal) -> usize {
     journal.records.iter().rposition(|record| matches!(record.event, Event::Eval { .. })).unwrap()
 }
@@ -65,7 +65,7 @@ async fn a_record_that_cannot_be_true_costs_its_attempt() {
     finished(writer, sweep, &plan, &db).await;
 }
 
-/// What no check has seen and SQLite does not take is as bad.
+/// A record that the checks miss and SQLite refuses is treated the same.
 #[tokio::test]
 async fn a_record_that_sqlite_does_not_take_costs_its_attempt() {
     let plan = fixture::plan("letters", &["bce"], 2, 2);
@@ -87,7 +87,7 @@ async fn a_record_that_sqlite_does_not_take_costs_its_attempt() {
     finished(writer, sweep, &plan, &db).await;
 }
 
-/// Inside one call, too, what comes again replaces what came before.
+/// Within one call, too, a repeated record replaces the earlier one.
 #[tokio::test]
 async fn the_last_of_equal_records_counts() {
     let plan = fixture::plan("letters", &["bce"], 1, 2);

@@ -47,7 +47,7 @@ pub async fn rows(db: &Path) -> Vec<String> {
     rows
 }
 
-/// A database with a sweep without any trouble.
+/// A database with a sweep that ran without failures.
 async fn recorded(plan: &Plan) -> (TempDir, PathBuf, i64) {
     let (folder, db) = folder();
     let mut writer = Writer::open(&db).await.unwrap();
@@ -62,7 +62,7 @@ async fn recorded(plan: &Plan) -> (TempDir, PathBuf, i64) {
     (folder, db, sweep)
 }
 
-/// What it leaves.
+/// The rows of that database.
 pub async fn undisturbed(plan: &Plan) -> Vec<String> {
     let (_folder, db, _) = recorded(plan).await;
     rows(&db).await
@@ -216,7 +216,7 @@ async fn failures_are_counted_and_kept() {
     for run in &run {
         writer.begin_attempt(run, "cuda:0").await.unwrap();
     }
-    // the worker's own word, the controller's verdict, and an interruption
+    // an end by the worker, a verdict of the controller, and an interruption
     let mut journal = Journal::new();
     journal.push(Event::Begin { r: run[0].clone(), a: 1, from: None });
     journal.push(Event::End { r: run[0].clone(), a: 1, st: Outcome::Diverged, n: 0, why: "loss is NaN".to_owned() });
@@ -278,7 +278,7 @@ async fn what_samplers_showed_is_kept() {
     assert_eq!(reader.draws(sweep).await.unwrap(), [(first.fingerprint.0.clone(), fixture::drawn())]);
 }
 
-/// A database as the first version left it: whoever opens it brings it up to date and loses nothing.
+/// A database of the first version is migrated when it is opened, and loses nothing.
 #[tokio::test]
 async fn an_older_database_is_brought_up_to_date() {
     use sqlx::{Connection, Executor};
@@ -314,7 +314,7 @@ async fn an_older_database_is_brought_up_to_date() {
     assert_eq!(reader.run_draws(&plan.runs[0].fingerprint).await.unwrap(), None);
 }
 
-/// The reader's own pass over the counts says what the view says, bit for bit, wherever it is asked.
+/// The reader's single pass over the counts equals the view, bit for bit.
 #[tokio::test]
 async fn results_are_those_of_the_view() {
     let plan = fixture::plan("letters", &["bce", "focal"], 2, 3);
@@ -353,7 +353,7 @@ async fn results_are_those_of_the_view() {
     }
 }
 
-/// Groups over two runs and two policies, one of them a run short, against the rows of the view.
+/// Groups over two runs and two policies, one of them with a run less, against the rows of the view.
 #[tokio::test]
 async fn means_of_labels_are_those_of_the_view() {
     let plan = fixture::plan("letters", &["bce", "focal"], 1, 2);
@@ -368,7 +368,7 @@ async fn means_of_labels_are_those_of_the_view() {
     });
     let groups = wanted.map(|(evaluated, place)| (evaluated.evaluation, place));
     let means = reader.label_means(&groups).await.unwrap();
-    // twice over one connection, and nothing for nobody
+    // twice over one connection, and no groups give no rows
     assert_eq!(reader.label_means(&groups).await.unwrap(), means);
     assert_eq!(reader.label_means(&[]).await.unwrap(), []);
     let mut rows = Vec::new();
@@ -401,7 +401,7 @@ async fn means_of_labels_are_those_of_the_view() {
     assert_eq!(means.len(), 2 * labels);
 }
 
-/// Whatever sweeps are called, none keeps another from its name.
+/// Names of sweeps never collide, whatever they are.
 #[tokio::test]
 async fn no_name_blocks_another() {
     let (_folder, db) = folder();
@@ -423,7 +423,7 @@ async fn no_name_blocks_another() {
     assert_eq!(titles("x##4", "bce").await, ["x#1", "x", "x#2", "x###4", "x#4", "x##4"]);
 }
 
-/// Runs that failed for their data are known with when they did, and can be queued again.
+/// Runs that failed because of their data are listed with the time of the failure, and can be queued again.
 #[tokio::test]
 async fn what_failed_for_its_data_can_be_tried_again() {
     let (_folder, db) = folder();
@@ -445,7 +445,7 @@ async fn what_failed_for_its_data_can_be_tried_again() {
     assert_eq!(writer.failed_for_data(sweep).await.unwrap(), []);
 }
 
-/// What `--set` changed lies beside the text, whatever the text looks like.
+/// `--set` changes are kept beside the text, whatever the text looks like.
 #[tokio::test]
 async fn changes_are_kept_apart_from_the_text() {
     let (_folder, db) = folder();

@@ -31,7 +31,7 @@ impl Writer {
         })
     }
 
-    /// The controller's own verdict on an attempt whose worker can no longer speak, with the end of its log.
+    /// Records the controller's verdict on an attempt whose worker is gone, with the end of its log.
     /// `retry`: the run goes back to the queue; otherwise it has failed (or, for `Stopped` and `Lost`, is queued for a resume).
     /// A success that is already recorded stays one.
     ///

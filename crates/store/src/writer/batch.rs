@@ -1,4 +1,4 @@
-//! Rows waiting for their multi-row inserts: a call of `ingest` costs a handful of calls of SQLite, however many records it brings.
+//! Rows waiting for their multi-row inserts: a call of `ingest` makes a few calls of SQLite, however many records it brings.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use protocol::{Event, SplitName};
 /// Most values SQLite binds in one statement (SQLITE_MAX_VARIABLE_NUMBER).
 const VARIABLES: usize = 32_766;
 
-/// What the records of one call add.
+/// The rows that the records of one call add.
 #[derive(Default)]
 pub(super) struct Batch {
     begun: Vec<BegunRow>,
-    epochs: Vec<EpochRow>,
+    epochs: Vec<NewEpoch>,
     draws: Vec<DrawnRow>,
     rankings: Vec<RankingRow>,
     label_rankings: Vec<LabelRankingRow>,
-    /// In the order of their arrival; one that came again is where it was at first, with its last numbers.
+    /// In the order of arrival; a repeated one keeps its first place and has its last numbers.
     evaluations: Vec<EvaluationRow>,
     placed: HashMap<(i64, i64, SplitName, i64), usize>,
     /// Runs whose best epoch may have changed.
     ranked: Vec<i64>,
-    /// Run, attempt and how many records it told.
+    /// Run, attempt and its number of records.
     told: Vec<(i64, u32, i64)>,
 }
 
@@ -40,7 +40,7 @@ struct BegunRow {
     time: f64,
 }
 
-struct EpochRow {
+struct NewEpoch {
     run: i64,
     epoch: i64,
     attempt: u32,
@@ -95,12 +95,12 @@ fn mean(values: &[Option<f64>]) -> Option<f64> {
 
 impl Batch {
     /// Adds an `Epoch`, `Drawn`, `Rank` or `Eval`; `false` where its vectors do not have one value per label. `policy` is the row id of
-    /// an `Eval`'s policy. What comes again replaces what came before.
+    /// an `Eval`'s policy. A repeated record replaces the earlier one.
     pub fn add(&mut self, run: &KnownRun, event: &Event, policy: i64, time: f64) -> bool {
         match event {
             Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, .. } => {
                 let numbers = [*train_loss, *val_loss, *learning_rate, *seconds, *images_per_s];
-                self.epochs.push(EpochRow { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time });
+                self.epochs.push(NewEpoch { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time });
                 true
             }
             Event::Drawn { a, drawn, .. } => {
@@ -163,17 +163,17 @@ impl Batch {
         true
     }
 
-    /// The controller hears that an attempt has begun; where its journal says so too, the journal's word is the later one.
+    /// The attempt has begun: the controller has recorded that already, and the record of the journal replaces its values.
     pub fn begin(&mut self, run: i64, attempt: u32, journal: i64, from: Option<usize>, time: f64) {
         self.begun.push(BegunRow { run, attempt, journal, from: from.map(|epoch| epoch as i64), time });
     }
 
-    /// Adds records that arrived to those that an attempt has told so far.
+    /// Adds to the number of records that an attempt has sent so far.
     pub fn count(&mut self, run: i64, attempt: u32, records: i64) {
         self.told.push((run, attempt, records));
     }
 
-    /// Writes everything; a row that is there already is replaced, with all that hangs on it.
+    /// Writes everything; an existing row is replaced, with all rows that depend on it.
     pub async fn flush(&mut self, tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let batch = std::mem::take(self);
         let mut statements = Statements { query: QueryBuilder::new(""), tx };
@@ -187,7 +187,7 @@ impl Batch {
             statements.ended().await?;
         }
         let into = "INSERT OR REPLACE INTO epochs (run, epoch, attempt, train_loss, val_loss, learning_rate, seconds, images_per_s, finished_at) ";
-        let bind = |row: &EpochRow, to: &mut Values<'_>| {
+        let bind = |row: &NewEpoch, to: &mut Values<'_>| {
             to.push_bind(row.run).push_bind(row.epoch).push_bind(row.attempt);
             for number in row.numbers {
                 to.push_bind(number);
@@ -225,12 +225,12 @@ impl Batch {
     }
 }
 
-/// Most bytes of SQL that wait for one another, and that SQLite keeps prepared: those of a few runs.
+/// Most bytes of SQL that are sent at once, and that SQLite keeps prepared: those of a few runs.
 const LONG: usize = 16 << 10;
 
 type Values<'a> = sqlx::query_builder::Separated<'a, Sqlite, &'static str>;
 
-/// Statements on their way to SQLite's thread, several at once: what a short statement costs is the way there and back.
+/// Statements that are sent to SQLite's thread several at once: a short statement costs mostly the round trip.
 struct Statements<'a> {
     query: QueryBuilder<Sqlite>,
     tx: &'a mut SqliteConnection,

@@ -1,4 +1,4 @@
-//! Results that no worker made.
+//! Imported results, which no worker made.
 
 use std::path::Path;
 

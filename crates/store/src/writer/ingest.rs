@@ -1,25 +1,25 @@
-//! What workers wrote, into rows: a journal's records and how far it is read, in one transaction.
+//! Records of workers into rows: a journal's records and the position up to which it is read, in one transaction.
 
 use std::collections::HashMap;
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::again::replace;
 use super::attempt::settle;
 use super::batch::Batch;
+use super::forget::replace;
 use super::refuse::{refuse, unusable_journal};
 use super::{Known, KnownRun, Writer, transaction};
 use crate::{StoreError, now, word};
 use plan::Fingerprint;
 use protocol::{Event, Outcome, Record, check, plain};
 
-/// What the records of one call came to.
+/// The result of storing the records of one call.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ingested {
-    /// What became of each `End`, in their order: the store's word counts, whatever the worker says.
+    /// The outcome of each `End`, in their order: that of the store, which may differ from the worker's.
     pub verdicts: Vec<Verdict>,
-    /// The record that cannot be used, if there is one: nothing behind it was stored, nor will be.
+    /// The record that cannot be used, if there is one: nothing after it is stored, now or later.
     pub refused: Option<Refused>,
 }
 
@@ -41,11 +41,11 @@ pub struct Refused {
 }
 
 impl Writer {
-    /// Stores records of one journal and how far it is read, in one transaction; records seen before change nothing.
+    /// Stores records of one journal and the position up to which it is read, in one transaction; repeated records change nothing.
     /// `End` with `Ok` makes the run `succeeded` if its rows are complete; if they are not, the attempt counts as crashed.
     /// The first success wins: rows of later attempts at a succeeded run, and of attempts older than the rows there, are not taken.
     ///
-    /// A record that cannot be true, or that SQLite does not take, costs its attempt (it has crashed) and ends the journal.
+    /// A record that cannot be true, or that SQLite refuses, ends the journal, and its attempt has crashed.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -54,7 +54,7 @@ impl Writer {
             Err(error) if error.is_about_a_value() => {}
             other => return other,
         }
-        // One of them does not fit the tables, which the checks should have seen: each by itself, up to that one.
+        // One of them does not fit the tables, which the checks should have found: store them one by one, up to that one.
         let mut all = Ingested::default();
         for (at, record) in records.iter().enumerate() {
             // How far the journal is read is known at the end only; until then its records are told apart by their numbers.
@@ -134,7 +134,7 @@ impl Writer {
         Ok(row.map_or((0, 0, false), |(offset, next, refused)| (offset as u64, next as u64, refused)))
     }
 
-    /// Stores evaluations that the controller computed from kept scores (`Rank` and `Eval`; anything else is passed over).
+    /// Stores evaluations that the controller computed from kept scores (`Rank` and `Eval`; other events are ignored).
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -155,7 +155,7 @@ impl Writer {
     }
 }
 
-/// An attempt of which rows arrive.
+/// An attempt whose records arrive.
 struct Arriving {
     /// Whether its rows are taken.
     taken: bool,
@@ -163,20 +163,20 @@ struct Arriving {
     records: i64,
 }
 
-/// What became of a record.
+/// The result of storing a record.
 enum Taken {
-    /// It is stored, or there is nothing to store of it.
+    /// It is stored, or has nothing to store.
     Silently,
-    /// An attempt's end, and how the store sees it.
+    /// An attempt's end, with the outcome as the store has it.
     Ended(Outcome, String),
     /// It cannot be used, and why.
     Refused(String),
 }
 
-/// Most characters that are kept of what a worker says about itself or its runs.
+/// Most characters that are kept of a text by a worker.
 const LONGEST: usize = 4000;
 
-/// Writes down how an attempt ended: run, attempt, time, outcome, why.
+/// Records how an attempt ended: run, attempt, time, outcome, reason.
 macro_rules! ended {
     () => {
         "UPDATE attempts SET finished_at = ?3, outcome = ?4, why = ?5 WHERE run = ?1 AND attempt = ?2 AND outcome IS NOT 'ok';"
@@ -327,16 +327,16 @@ impl Ingest<'_> {
             replace(self.known, self.tx, run.id).await?;
             return Ok(Taken::Ended(outcome, why));
         }
-        // The controller may have given its own verdict already; then the state of the run is settled.
+        // The controller may have given its verdict already; then the state of the run is settled.
         if !standing.settled {
             settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await?;
         }
         Ok(Taken::Ended(outcome, why))
     }
 
-    /// Where an attempt is that claims to have ended.
+    /// The state of an attempt that claims to have ended.
     async fn standing(&mut self, run: i64, attempt: u32, n: u64) -> Result<Standing, sqlx::Error> {
-        // An attempt tells the whole story: rows of others do not count.
+        // An attempt records all epochs: rows of other attempts do not count.
         let row = sqlx::query(
             "SELECT r.state = 'succeeded', r.epochs, a.records,
                     (SELECT count(*) FROM epochs WHERE run = r.id AND attempt = ?2 AND epoch < r.epochs),
@@ -376,10 +376,10 @@ impl Ingest<'_> {
     }
 }
 
-/// Where an attempt is.
+/// The state of an attempt.
 struct Standing {
     /// What is missing of a run that claims to be done: all its records, an epoch row, ranking and evaluation of each epoch on val, and
-    /// of the best and the last one on test. (A policy that only a later sweep asks for is no part of the run.)
+    /// of the best and the last one on test. (A policy that only a later sweep asks for is not part of the run.)
     missing: Option<String>,
     /// The controller has given its verdict.
     settled: bool,

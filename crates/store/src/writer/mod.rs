@@ -1,8 +1,8 @@
 //! The one process that writes.
 
-mod again;
 mod attempt;
 mod batch;
+mod forget;
 mod import;
 mod ingest;
 mod refuse;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-pub use again::FailedForData;
+pub use forget::FailedForData;
 pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
 
@@ -32,7 +32,7 @@ use protocol::check::Expected;
 pub struct Missing {
     /// `attempt` is the number the next try gets; `folder` is filled in by the controller.
     pub job: Job,
-    /// Attempts that failed so far (interrupted ones do not count, and none does for a failed run that is asked for again).
+    /// Attempts that failed so far (interrupted ones do not count; 0 for a failed run that is requested again).
     pub failures: u32,
     /// Runs with equal numbers may train together.
     pub bundle: usize,
@@ -40,7 +40,7 @@ pub struct Missing {
     pub format: u32,
 }
 
-/// The one process that writes. Holds `<db>.lock` (flock) as long as it lives.
+/// The one process that writes. Holds `<db>.lock` (flock) until it is dropped.
 ///
 /// Every method is one transaction. A method that fails, or whose future is dropped, leaves the database as it was. While another
 /// program holds the database, methods wait ([`Patience`]).
@@ -52,7 +52,7 @@ pub struct Writer {
     _lock: Lock,
 }
 
-/// Row ids looked up before; never stale, because nobody else writes and only committed or re-readable ids stay.
+/// Row ids looked up before; never stale, because there is no other writer and only committed or re-readable ids are kept.
 #[derive(Default)]
 struct Known {
     runs: HashMap<Fingerprint, KnownRun>,
@@ -72,12 +72,12 @@ struct KnownRun {
 struct KnownData {
     /// Row ids of the labels.
     labels: Arc<[i64]>,
-    /// `None` where they cannot be read any more.
+    /// `None` where they cannot be read.
     facts: Option<DataFacts>,
 }
 
 impl KnownRun {
-    /// What its records have to fit.
+    /// What its records are checked against.
     fn expected(&self) -> Expected<'_> {
         let facts = self.data.facts.as_ref();
         let (val, test) = (facts.map(|facts| &facts.val), facts.map(|facts| &facts.test));
@@ -165,7 +165,7 @@ impl Writer {
         Ok(Some(found))
     }
 
-    /// Row id of a policy that is there.
+    /// Row id of an existing policy.
     async fn known_policy(
         known: &mut Known,
         connection: &mut SqliteConnection,
@@ -199,14 +199,14 @@ impl Writer {
     }
 }
 
-/// Runs the body in one transaction; its error, as a [`StoreError`], rolls everything back, remembered ids too.
+/// Runs the body in one transaction; on an error everything is rolled back, remembered ids included.
 macro_rules! transaction {
     ($writer:ident, |$tx:ident, $known:ident| $body:expr) => {{
         let path = $writer.path.clone();
         let $known = &mut $writer.known;
         let (connection, patience) = (&mut $writer.connection, &$writer.patience);
         let result: Result<_, sqlx::Error> = async {
-            // In write-ahead mode this is where other writers are met, and the only place.
+            // In write-ahead mode this is the only statement that can meet another writer.
             let mut transaction = crate::patience::patiently!(patience, connection.begin_with("BEGIN IMMEDIATE"))?;
             let $tx: &mut sqlx::sqlite::SqliteConnection = &mut transaction;
             let value = $body;

@@ -1,4 +1,4 @@
-//! Journals that cannot be used: nothing more is read of them, and the attempts that this is about have crashed.
+//! Journals that cannot be used: they are not read any further, and the attempts concerned have crashed.
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
@@ -8,15 +8,15 @@ use super::{Writer, transaction};
 use crate::{StoreError, now};
 use plan::Fingerprint;
 
-/// Why attempts have crashed that a journal like this was to tell of.
+/// The reason of attempts that have crashed because their journal is unusable.
 #[must_use]
 pub fn unusable_journal(name: &str, why: &str) -> String {
     format!("the worker's journal {name} cannot be used: {why}")
 }
 
 impl Writer {
-    /// Writes down why nothing more is read of a journal. The attempt that is to blame (`None`: every attempt that the journal tells
-    /// of and that has not ended) has crashed, and its run is queued again; the controller may still decide otherwise.
+    /// Records why a journal is not read any further. The attempt that is to blame (`None`: every attempt of the journal that has
+    /// not ended) has crashed, and its run is queued again; the controller may still decide otherwise.
     ///
     /// # Errors
     /// See [`StoreError`].

@@ -1,11 +1,11 @@
-//! Sweeps: what was asked for, and what of it is still missing.
+//! Sweeps: what they ask for, and what is still missing.
 
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection, Row};
 
-use super::again::policies_of_replaced;
+use super::forget::policies_of_replaced;
 use super::{Known, Missing, Writer, transaction};
 use crate::{StoreError, SweepId, disk, host, json, now};
 use imbalance::threshold::Policy;
@@ -14,7 +14,7 @@ use plan::{DataFacts, Fingerprint, Plan, PlannedRun};
 use protocol::{Job, VERSION};
 
 impl Writer {
-    /// Records the sweep, its runs (those the database has already are only linked), labels and policies. One transaction.
+    /// Records the sweep, its runs (those that exist already are only linked), labels and policies. One transaction.
     /// A sweep of the same name and equal content (same runs, same policies) is continued, not doubled; one of the same name and
     /// other content takes the name over.
     ///
@@ -123,7 +123,7 @@ impl Writer {
     }
 }
 
-/// The folder of the database, as a whole path: prepared data below it is stored relative to it, so that both can be moved together.
+/// The folder of the database, as an absolute path: prepared data below it is stored relative to it, so that both can be moved together.
 pub(super) fn base(db: &Path) -> PathBuf {
     let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
@@ -173,7 +173,7 @@ async fn upsert_sweep(tx: &mut SqliteConnection, plan: &Plan, file: &Path, text:
     .await
 }
 
-/// Whichever other sweep is titled `name` gives the title up for `NAME#id`; where a sweep has been named just so, for `NAME##id`, ...
+/// Another sweep with the title `name` is retitled `NAME#id`, or `NAME##id`, ... where that is taken.
 async fn free_title(tx: &mut SqliteConnection, name: &str, content: &str) -> Result<(), sqlx::Error> {
     let holder: Option<(SweepId, String)> =
         sqlx::query_as("SELECT id, name FROM sweeps WHERE title = ?1 AND NOT (name = ?1 AND content = ?2)")
@@ -198,7 +198,7 @@ async fn free_title(tx: &mut SqliteConnection, name: &str, content: &str) -> Res
 
 async fn upsert_data(tx: &mut SqliteConnection, facts: &DataFacts) -> Result<i64, sqlx::Error> {
     let facts = DataFacts { folder: PathBuf::new(), ..facts.clone() };
-    // Equal facts are one data set, whatever version of them is in the database.
+    // Equal facts are one data set, whichever version of the program has written them.
     let known: Vec<(i64, String)> = sqlx::query_as("SELECT id, facts FROM datasets WHERE content = ? ORDER BY id")
         .bind(&facts.content)
         .fetch_all(&mut *tx)

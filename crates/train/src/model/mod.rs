@@ -101,9 +101,9 @@ pub fn build(
 fn image(arch: &str, input: InputShape) -> Result<(usize, usize, usize), ModelError> {
     match input {
         InputShape::Image { channels, height, width } => Ok((channels, height, width)),
-        InputShape::Features { width } => {
-            Err(ModelError::Input(format!("{arch} needs images, but the data has {width} features a row: use `linear` or `mlp`")))
-        }
+        InputShape::Features { width } => Err(ModelError::Input(format!(
+            "{arch} needs images, but the data has {width} features per row: use `linear` or `mlp`"
+        ))),
     }
 }
 

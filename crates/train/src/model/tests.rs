@@ -120,7 +120,7 @@ fn states_come_back_and_misfits_are_listed() {
 }
 
 #[test]
-fn pretrained_weights_fit_another_head_and_grey_pictures() {
+fn pretrained_weights_fit_another_head_and_grey_images() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     let rgb = InputShape::Image { channels: 3, height: 32, width: 32 };

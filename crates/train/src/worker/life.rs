@@ -1,8 +1,8 @@
-//! The journal as all threads of the worker share it, and signs of life for work without steps.
+//! The journal, shared by all threads of the worker, and heartbeats for work without steps.
 //!
-//! While a [`Stage`] is open, a thread looks at it twice a second and records a sign of life that says what is done. A worker that hangs
-//! must still be found: work that is counted has to move on, and work that cannot be counted is believed for an hour. Silence after
-//! that is for the controller to judge.
+//! While a [`Stage`] is open, a thread checks it twice a second and records a heartbeat that names the work. A worker that hangs
+//! must still be found: counted work gives a heartbeat only when its count has moved, and uncounted work for an hour at most. The
+//! controller judges silence after that.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,16 @@ use plan::Fingerprint;
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job};
 
-/// Between two signs of life.
+/// Interval between two heartbeats.
 pub const BEAT: Duration = Duration::from_secs(1);
-/// Between two looks at the work.
+/// Interval between two checks of the work.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long work is believed to get on that cannot be counted.
+/// How long work without a count gives heartbeats.
 const BELIEVED: Duration = Duration::from_secs(3600);
-/// Another such time, in seconds (for tests of hanging workers).
+/// Environment variable with another such time, in seconds (for tests of hanging workers).
 const BELIEVED_VARIABLE: &str = "SWEEP_BELIEVED_SECONDS";
 
-/// What the worker's threads share.
+/// State that the worker's threads share.
 #[derive(Clone)]
 pub struct Life(Arc<Shared>);
 
@@ -36,10 +36,10 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Life {
-    /// The journal and a thread that looks after stages as long as the process lives.
+    /// The journal, and a thread that checks stages as long as the process lives.
     ///
     /// # Errors
-    /// The system does not give a thread.
+    /// The thread cannot be started.
     pub fn begin(journal: Journal) -> io::Result<Self> {
         let life = Self(Arc::new(Shared { journal: Mutex::new(journal), stage: Mutex::new(None) }));
         let looker = life.clone();
@@ -47,7 +47,7 @@ impl Life {
         Ok(life)
     }
 
-    /// Appends, writes, and wakes the controller. Of events that cannot be recorded none is.
+    /// Appends events, writes them, and wakes the controller. If one cannot be recorded, none is.
     ///
     /// # Errors
     /// The journal cannot be written.
@@ -55,7 +55,7 @@ impl Life {
         say(&mut locked(&self.0.journal), events)
     }
 
-    /// Work of `job` without steps begins; the one before is over.
+    /// Begins work of `job` without steps; ends the one before.
     pub fn stage(&self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
         let work = Work::begin(doing, unit);
         *locked(&self.0.stage) = Some((job.run.clone(), Arc::clone(&work)));
@@ -84,10 +84,10 @@ impl Life {
         }
     }
 
-    /// Records a sign of life; false where the journal cannot be written, which the worker itself will find.
+    /// Records a heartbeat; false where the journal cannot be written, which the worker itself will notice.
     fn sign(&self, run: &Fingerprint, work: &Work) -> bool {
         let mut journal = locked(&self.0.journal);
-        // Nothing may follow the end of an attempt that its work was part of.
+        // No heartbeat of an attempt may follow its end.
         if work.over() {
             return true;
         }
@@ -100,7 +100,7 @@ impl Life {
 fn say(journal: &mut Journal, events: impl IntoIterator<Item = Event>) -> Result<(), JournalError> {
     journal.append_all(events)?;
     journal.flush()?;
-    // One byte on the wake pipe. A controller that no longer listens is gone, which stdin tells.
+    // One byte on the wake pipe. If the controller is gone, the end of stdin says so.
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(b".").and_then(|()| stdout.flush());
     Ok(())

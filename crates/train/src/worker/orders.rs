@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use plan::Fingerprint;
 use protocol::{Heard, Job, Order};
 
-/// What an order comes to.
-pub enum Work {
+/// What the worker is to do.
+pub enum Task {
     Train(Vec<Job>),
     /// These attempts cannot be made as ordered.
     Refuse(Vec<(Fingerprint, u32)>, String),
 }
 
-/// What is to be stopped after the current epoch.
+/// Requests to stop after the current epoch.
 #[derive(Debug, Default)]
 pub struct Stops {
     all: AtomicBool,
@@ -24,12 +24,12 @@ pub struct Stops {
 }
 
 impl Stops {
-    /// Everything.
+    /// Whether everything is to stop.
     pub fn all(&self) -> bool {
         self.all.load(Ordering::Relaxed)
     }
 
-    /// This attempt.
+    /// Whether this attempt is to stop.
     pub fn attempt(&self, job: &Job) -> bool {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).contains(&(job.run.clone(), job.attempt))
     }
@@ -40,9 +40,9 @@ unsafe extern "C" {
     safe fn _exit(status: i32) -> !;
 }
 
-/// What is ordered and what is to be stopped. The channel ends with the last order; the end of stdin without a `stop` means that the
+/// Starts the reading thread: a channel of tasks, and the requests to stop. The channel ends with the last order; the end of stdin without a `stop` means that the
 /// controller is gone, and ends the process.
-pub fn listen() -> (Receiver<Work>, Arc<Stops>) {
+pub fn listen() -> (Receiver<Task>, Arc<Stops>) {
     let (sender, orders) = mpsc::channel();
     let stops = Arc::new(Stops::default());
     let told = Arc::clone(&stops);
@@ -50,19 +50,19 @@ pub fn listen() -> (Receiver<Work>, Arc<Stops>) {
         for line in io::stdin().lock().lines() {
             let Ok(line) = line else { break };
             match protocol::heard(&line) {
-                Heard::Order(Order::Train(job)) => drop(sender.send(Work::Train(vec![*job]))),
-                Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Work::Train(jobs))),
+                Heard::Order(Order::Train(job)) => drop(sender.send(Task::Train(vec![*job]))),
+                Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Task::Train(jobs))),
                 Heard::Order(Order::StopRun { run, attempt }) => {
                     told.attempts.lock().unwrap_or_else(PoisonError::into_inner).insert((run, attempt));
                 }
                 Heard::Order(Order::Stop) => return told.all.store(true, Ordering::Relaxed),
                 Heard::Refused { attempts, why } => {
                     tracing::error!("{why}");
-                    drop(sender.send(Work::Refuse(attempts, why)));
+                    drop(sender.send(Task::Refuse(attempts, why)));
                 }
             }
         }
-        // Nobody would hear of a result any more, and the checkpoint is good. Nothing is torn down, least of all a device that the
+        // Results would reach no controller, and the checkpoint is good. Nothing is torn down, least of all a device that the
         // other thread is using.
         _exit(0);
     });

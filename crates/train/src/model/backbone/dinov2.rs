@@ -99,8 +99,8 @@ impl DinoV2 {
 }
 
 impl Module for DinoV2 {
-    fn forward(&self, pictures: &Tensor) -> Result<Tensor> {
-        let patches = self.patches.forward(pictures)?;
+    fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let patches = self.patches.forward(images)?;
         let (batch, _, rows, columns) = patches.dims4()?;
         let patches = patches.flatten_from(2)?.transpose(1, 2)?;
         let tokens = Tensor::cat(&[&self.class.broadcast_as((batch, 1, WIDTH))?, &patches], 1)?;

@@ -149,8 +149,8 @@ impl EfficientNet {
 }
 
 impl Module for EfficientNet {
-    fn forward(&self, pictures: &Tensor) -> Result<Tensor> {
-        let x = self.stem.forward(&kernel::enter(pictures)?)?;
+    fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let x = self.stem.forward(&kernel::enter(images)?)?;
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x))?;
         kernel::global_avg_pool(&self.last.forward(&x)?)
     }

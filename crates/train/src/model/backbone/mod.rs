@@ -77,11 +77,11 @@ impl Features {
     ///
     /// # Errors
     /// Propagates Candle errors.
-    pub fn forward(&self, pictures: &Tensor) -> candle_core::Result<Tensor> {
+    pub fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         match &self.net {
-            Net::Plain(net) => net.forward(pictures),
-            Net::Normed(net, norm) => norm.forward(&net.forward(pictures)?.contiguous()?),
-            Net::Own(net) => net.features(pictures, false),
+            Net::Plain(net) => net.forward(images),
+            Net::Normed(net, norm) => norm.forward(&net.forward(images)?.contiguous()?),
+            Net::Own(net) => net.features(images, false),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What runs have kept: their scores at the best epoch, with the truth beside them. From these come intervals, calibration and
-//! explanations; nothing trains.
+//! The kept scores of runs at the best epoch, with the truth. Intervals, calibration and explanations are computed from these;
+//! nothing trains.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use plan::{DataConfig, Source};
 
 /// One split as one run sees it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
+pub struct KeptRows {
     /// `[rows, labels]` row-major float32 probabilities.
     pub scores: Vec<f32>,
     pub truth: LabelMatrix,
@@ -21,8 +21,8 @@ pub struct Rows {
 /// The splits that are judged: val, and test where there is one (imported scores may have none).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    pub val: Rows,
-    pub test: Option<Rows>,
+    pub val: KeptRows,
+    pub test: Option<KeptRows>,
 }
 
 impl Evidence {
@@ -34,13 +34,13 @@ impl Evidence {
         let kept = Kept::open(folder)?;
         let val = kept.val(epoch)?;
         let test = if kept.test_truth.rows() > 0 { Some(kept.test(epoch)?) } else { None };
-        let test = test.map(|scores| Rows { scores, truth: kept.test_truth });
-        Ok(Self { val: Rows { scores: val, truth: kept.val_truth }, test })
+        let test = test.map(|scores| KeptRows { scores, truth: kept.test_truth });
+        Ok(Self { val: KeptRows { scores: val, truth: kept.val_truth }, test })
     }
 
     /// The rows of `split`; `None` without test.
     #[must_use]
-    pub fn on(&self, split: Split) -> Option<&Rows> {
+    pub fn on(&self, split: Split) -> Option<&KeptRows> {
         match split {
             Split::Val => Some(&self.val),
             Split::Test => self.test.as_ref(),
@@ -49,11 +49,11 @@ impl Evidence {
 
     /// The rows that strategies are judged on: test, or val where there is no test.
     #[must_use]
-    pub fn judged(&self) -> &Rows {
+    pub fn judged(&self) -> &KeptRows {
         self.test.as_ref().unwrap_or(&self.val)
     }
 
-    /// Whether both were judged on the same rows, as far as both have them: their scores can be paired row by row.
+    /// Whether both have scores of the same rows, in the splits that both have, so that they can be paired row by row.
     #[must_use]
     pub fn same_rows(&self, other: &Self) -> bool {
         let same_test = self.test.iter().zip(&other.test).all(|(ours, theirs)| ours.truth == theirs.truth);
@@ -63,16 +63,16 @@ impl Evidence {
 
 /// The group of each row, in the order of kept scores.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Groups {
+pub struct RowGroups {
     val: Vec<u32>,
     test: Vec<u32>,
 }
 
-impl Groups {
+impl RowGroups {
     /// The groups of prepared data; `None` where it has none. Without a group column nothing is opened.
     ///
     /// # Errors
-    /// The prepared data is gone or damaged, in words.
+    /// The prepared data is missing or damaged, as a message.
     pub fn read(folder: &Path, config: &DataConfig) -> Result<Option<Self>, String> {
         let (Source::Images { columns, .. } | Source::Features { columns, .. }) = &config.source else { return Ok(None) };
         if columns.group.is_none() {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn groups_belong_to_their_rows() {
-        let groups = Groups { val: vec![1, 1, 2], test: vec![3] };
+        let groups = RowGroups { val: vec![1, 1, 2], test: vec![3] };
         assert_eq!(groups.of(Split::Val, 3), Some(&[1, 1, 2][..]));
         assert_eq!(groups.of(Split::Test, 2), None);
     }

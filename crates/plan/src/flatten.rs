@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::SpecError;
 use super::choice::{FAMILIES, Family};
-use super::keys::nearest;
+use super::document::{Entry, Node, Place, Value, fault, read_assignment};
 use super::schema::{SECTIONS, dotted_axes, known, unknown_key};
-use super::tree::{Entry, Node, Place, Value, fault, read_assignment};
+use super::typed::nearest;
 use imbalance::shown::shown;
 
 /// A rule of `[[grid.exclude]]` or `[[grid.include]]`: axis → values.

@@ -5,9 +5,9 @@ use std::hash::Hash;
 
 use super::choice::{Family, label};
 use super::fingerprint::{self, canonical_of};
+use super::flatten::{Part, loose_family};
 use super::grid::{ABSENT, Axis};
-use super::layout::{Part, loose_family};
-use super::parts::{Ids, count};
+use super::points::{Ids, count};
 use super::sweep::{Sweep, WeightFile};
 use super::{Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, SpecError, schema};
 use imbalance::{Choice, PosWeight};
@@ -200,7 +200,7 @@ impl<'a> Planner<'a> {
                 "sampler {} needs train.batch_size to be {least} or more with {labels} labels, not {size}",
                 sampler.choice
             );
-            return Err(super::tree::fault(&sampler.place, message));
+            return Err(super::document::fault(&sampler.place, message));
         }
         Ok(())
     }
@@ -212,7 +212,7 @@ impl<'a> Planner<'a> {
         let (model, model_text) = &self.models[ids.model as usize];
         let (train, loss) = (parts.train.get(ids.train), parts.loss.get(ids.loss));
         let (weight, sampler) = (&parts.weight.get(ids.weight).value, parts.sampler.get(ids.sampler));
-        let fingerprint = fingerprint::Parts {
+        let fingerprint = fingerprint::FingerprintParts {
             content: &self.facts[data as usize].content,
             preprocessing: &self.data[data as usize].0,
             model: model_text,

@@ -1,14 +1,14 @@
-//! Strategies in words, as short as they stay distinct. Pure.
+//! Names of strategies, as short as they stay distinct. Pure.
 
 use serde_json::{Map, Value};
 
-use super::cells::text;
+use super::text_grid::text;
 
-/// What imported scores are called: nobody knows their strategy.
+/// The name of imported scores, whose strategy is unknown.
 pub const IMPORTED: &str = "imported scores";
 
 /// `bce`, `bce + sqrt`, `focal(gamma=2) + class_aware`: the loss, what weights its positives, and the sampler where it is not plain
-/// shuffling. `params` are a run's other axes; those of the data, the network and the training loop are no part of a strategy.
+/// shuffling. `params` are a run's other axes; those of the data, the network and the training loop are not part of a strategy.
 #[must_use]
 pub fn strategy(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str, params: &Map<String, Value>) -> String {
     if [loss, pos_weight, sampler].iter().all(|name| *name == "imported") {
@@ -40,7 +40,7 @@ fn with(name: &str, params: Vec<String>) -> String {
     }
 }
 
-/// The axes that are no part of a strategy: what tells one setting of a sweep from another.
+/// The axes that are not part of a strategy: those in which settings of a sweep differ.
 #[must_use]
 pub fn setting(params: &Map<String, Value>) -> Vec<(String, String)> {
     let other = |key: &str| ["data.", "model.", "train."].iter().any(|prefix| key.starts_with(prefix));

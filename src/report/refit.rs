@@ -15,10 +15,10 @@ use imbalance::evaluation::{Evaluation, FittedPolicy, predicted_rate};
 use imbalance::threshold::{Policy, Rule};
 use store::{At, COLUMNS};
 
-/// Adds to `loaded` the evaluations under its one policy that the database lacks.
+/// Adds to `loaded` the evaluations that the database lacks under its one policy.
 ///
 /// # Errors
-/// [`Error::NotEvaluated`] where not one evaluation is left; single runs without kept scores are listed in [`Loaded::lost`].
+/// [`Error::NotEvaluated`] where no run can be evaluated; single runs without kept scores are listed in [`Loaded::lost`].
 pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Question) -> Result<(), Error> {
     let folder = runs_folder(db);
     let mut recorded = vec![false; loaded.runs.len()];

@@ -18,7 +18,7 @@ use plan::Fingerprint;
 #[derive(Clone, Debug, PartialEq)]
 pub struct FailedForData {
     pub run: Fingerprint,
-    /// Its prepared data.
+    /// The folder of its prepared data.
     pub data: PathBuf,
     pub weights: Option<String>,
     /// When its last attempt ended, in Unix seconds.
@@ -69,8 +69,8 @@ impl Writer {
         })
     }
 
-    /// Queues a recorded run of `sweep` to be trained again. Its result stays until the new training has succeeded; one that is
-    /// queued already goes on where it stopped.
+    /// Queues a recorded run of `sweep` to be trained again. Its result stays until the new training has succeeded; a new
+    /// training that exists already continues where it stopped.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -87,7 +87,7 @@ impl Writer {
             .bind(env!("CARGO_PKG_VERSION"))
             .fetch_one(&mut *tx)
             .await?;
-            // Attempts are numbered on, so that the history of the run stays one.
+            // Numbering continues, so that the run keeps one history of attempts.
             sqlx::query(
                 "INSERT OR IGNORE INTO attempts (run, attempt, device, journal, from_epoch, records, started_at, finished_at, outcome, why, log)
                  SELECT n.id, a.attempt, a.device, a.journal, a.from_epoch, a.records, a.started_at, a.finished_at, a.outcome, a.why, a.log
@@ -132,7 +132,7 @@ impl Writer {
     }
 }
 
-/// Where `run` has just succeeded in place of another: it takes that one's name and its place in every sweep.
+/// If `run`, which has just succeeded, replaces another: gives it the name of that one and its place in every sweep.
 pub(super) async fn replace(known: &mut Known, tx: &mut SqliteConnection, run: i64) -> Result<(), sqlx::Error> {
     let found = sqlx::query(
         "SELECT o.id, o.fingerprint, o.created_at FROM runs n JOIN runs o ON o.id = n.replaces WHERE n.id = ? AND n.state = 'succeeded'",
@@ -160,7 +160,7 @@ pub(super) async fn replace(known: &mut Known, tx: &mut SqliteConnection, run: i
     Ok(())
 }
 
-/// Policies under which the run that `run` replaces was evaluated, for whichever sweep.
+/// Policies under which the run that `run` replaces was evaluated, for any sweep.
 pub(super) async fn policies_of_replaced(connection: &mut SqliteConnection, run: i64) -> Result<Vec<Policy>, sqlx::Error> {
     sqlx::query(
         "SELECT p.json FROM policies p
@@ -174,7 +174,7 @@ pub(super) async fn policies_of_replaced(connection: &mut SqliteConnection, run:
     .collect()
 }
 
-/// Removes a run and all that hangs on it; no sweep names it any more.
+/// Removes a run and all rows that depend on it; no sweep names it any more.
 async fn remove(tx: &mut SqliteConnection, run: i64) -> Result<(), sqlx::Error> {
     for statement in [
         "UPDATE sweep_runs SET again = NULL WHERE again = ?",

@@ -1,4 +1,4 @@
-//! What table and markdown share: a table before it is drawn, and how a value is written.
+//! Shared by table and markdown: a table before it is drawn, and the formatting of values.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::summary::Spread;
 use imbalance::shown::escape;
 
-/// A value that is not there.
+/// A missing value.
 pub const NONE: &str = "–";
 /// Characters of a name before it is cut.
 pub const LONG: usize = 20;
@@ -23,7 +23,7 @@ pub struct Grid {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     pub title: String,
-    /// Numbers stand right.
+    /// Whether the column is right-aligned, as numbers are.
     pub right: bool,
 }
 
@@ -66,7 +66,7 @@ pub fn text(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => NONE.to_owned(),
         Some(Value::String(word)) => word.clone(),
-        // 2.0 of the database is the 2 that was typed
+        // 2.0 in the database is shown as 2, as typed
         Some(Value::Number(number)) => number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string()),
         Some(other) => other.to_string(),
     }
@@ -116,7 +116,7 @@ pub fn distinct(texts: &BTreeSet<String>) -> usize {
         .unwrap_or(longest.max(LONG))
 }
 
-/// `text` in lines of at most `width` letters, broken at blanks.
+/// `text` in lines of at most `width` characters, broken at spaces.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];

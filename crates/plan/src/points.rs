@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::choice::{Family, label, policy, weight};
+use super::document::{Node, Place};
 use super::fingerprint::canonical_of;
+use super::flatten::{Layout, Part, loose_family};
 use super::grid::{ABSENT, Grid};
-use super::keys::Keys;
-use super::layout::{Layout, Part, loose_family};
-use super::tree::{Node, Place};
+use super::typed::Keys;
 use super::{DataConfig, ModelConfig, Source, SpecError, TrainConfig, backbone, schema};
 use imbalance::threshold::Policy;
 use imbalance::{Choice, PosWeight};
@@ -241,7 +241,7 @@ fn feeds(sampler: &SamplerPart, data: &DataConfig, frozen: bool) -> Result<(), S
         let message = format!(
             "sampler {kind} mixes features and means nothing to images: data.kind must be \"features\", or the backbone frozen"
         );
-        return Err(super::tree::fault(&sampler.place, message));
+        return Err(super::document::fault(&sampler.place, message));
     }
     Ok(())
 }
@@ -257,7 +257,7 @@ fn chosen<'a>(key: &str, values: &[(&'a str, &'a Node)], top: &Place) -> (Option
 fn read(key: &str, values: &[(&str, &Node)], top: &Place) -> Result<(Choice, Choice, Place), SpecError> {
     let (node, place, loose) = chosen(key, values, top);
     let (Some(family), Some(node)) = (Family::of(key), node) else {
-        return Err(super::tree::fault(&place, format!("`{key}` is missing")));
+        return Err(super::document::fault(&place, format!("`{key}` is missing")));
     };
     let typed = family.read(node)?;
     let filled = family.fill(&typed, &place, &loose)?;
@@ -274,7 +274,7 @@ fn loss_part(values: &[(&str, &Node)], top: &Place) -> Result<LossPart, SpecErro
 fn weight_part(values: &[(&str, &Node)], top: &Place) -> Result<WeightPart, SpecError> {
     let (node, place, loose) = chosen("pos_weight", values, top);
     let (Some(family), Some(node)) = (Family::of("pos_weight"), node) else {
-        return Err(super::tree::fault(&place, "`pos_weight` is missing"));
+        return Err(super::document::fault(&place, "`pos_weight` is missing"));
     };
     Ok(match weight(node, &family)? {
         PosWeight::Formula(typed) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::SpecError;
-use super::tree::{Node, Place, Value, fault};
+use super::document::{Node, Place, Value, fault};
 
 /// Lower end of a range that leaves out zero.
 pub(super) const ABOVE_ZERO: f64 = f64::MIN_POSITIVE;

@@ -1,14 +1,14 @@
-//! Which columns of a summary are worth showing, and what is said above and below them.
+//! The columns of a summary that are shown, and the lines above and below the table.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::cells::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
 use super::summary::{Row, Spread, Summary};
+use super::text_grid::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
 use store::At;
 
-/// Which of the identifying columns differ between rows: only those are worth a column.
+/// The identifying columns that differ between rows: only those are shown.
 pub struct Layout<'s> {
     summary: &'s Summary,
     varying: Vec<&'s str>,
@@ -33,7 +33,7 @@ impl<'s> Layout<'s> {
         Self { summary, varying, policy: policies.len() > 1 || one, cut }
     }
 
-    /// What is shown, in two or three lines.
+    /// Two or three lines that say what the table shows.
     #[must_use]
     pub fn title(&self) -> Vec<String> {
         let Summary { sweep, metric, split, runs, strategies, .. } = self.summary;
@@ -137,7 +137,7 @@ impl<'s> Layout<'s> {
         Grid { heads, rows: row.labels.iter().map(line).collect() }
     }
 
-    /// The row in words: what tells it from the others.
+    /// The name of the row: the values in which it differs from the others.
     #[must_use]
     pub fn name(&self, row: &Row) -> String {
         if row.baseline {
@@ -186,7 +186,7 @@ impl<'s> Layout<'s> {
         notes
     }
 
-    /// Whether rows are averages over seeds and nothing else: every other column makes a row.
+    /// Whether rows are averages over seeds only: rows are grouped by every other column.
     fn averages_only_seeds(&self) -> bool {
         let names = &self.summary.group_by;
         ["loss", "pos_weight", "gamma", "sampler"].iter().all(|name| names.iter().any(|other| other == name))
@@ -204,7 +204,7 @@ impl<'s> Layout<'s> {
     }
 }
 
-/// `best` in words.
+/// The epoch, spelled out.
 fn epoch(epoch: &str) -> String {
     match epoch {
         epoch if epoch == At::Best.to_string() => "best epoch (by val macro_ap)".to_owned(),
