@@ -143,5 +143,5 @@ fn pretrained_weights_fit_another_head_and_grey_images() {
         assert!(error.contains(part), "{error}");
     }
     wanted.weights = Some("hf://owner/repo".into());
-    assert!(build(&wanted, GREY, 2, None, 5, &Device::Cpu).err().unwrap().to_string().contains("owner/repo/file"));
+    assert!(build(&wanted, GREY, 2, None, 5, &Device::Cpu).err().unwrap().to_string().contains("hf://owner/repository/file"));
 }
