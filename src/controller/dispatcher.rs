@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
@@ -78,6 +78,8 @@ pub struct Dispatcher<'a> {
     start: Instant,
     /// Waits for the database before the start.
     waited: Duration,
+    /// One clock for all waits: a timer of its own for each write would wake the runtime each time.
+    look: Interval,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -120,6 +122,7 @@ impl<'a> Dispatcher<'a> {
             failures: Vec::new(),
             interrupts: 0,
             start: Instant::now(),
+            look: seldom(LOOK),
         }
     }
 
@@ -141,8 +144,7 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn serve(&mut self) -> Result<(), Error> {
-        let mut slow = interval(SLOW);
-        slow.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut slow = seldom(SLOW);
         self.step(Event::Go).await?;
         while !self.state.finished() {
             if self.interrupts > 0 {
@@ -247,7 +249,7 @@ impl<'a> Dispatcher<'a> {
     /// Runs a write to the database, waiting as long as another program holds it; workers keep training meanwhile. The first
     /// interrupt during the wait reaches the workers at once and the machine later; the second one ends the wait.
     async fn stored<T, E: Into<Error>>(&mut self, what: impl AsyncFnOnce(&mut Writer) -> Result<T, E>) -> Result<T, Error> {
-        let Self { writer, patience, ears, interrupts, launcher, workers, observers, state, .. } = self;
+        let Self { writer, patience, ears, interrupts, launcher, workers, observers, state, look, .. } = self;
         let mut what = pin!(what(writer));
         loop {
             tokio::select! {
@@ -262,7 +264,7 @@ impl<'a> Dispatcher<'a> {
                         false => {}
                     }
                 }
-                () = sleep(LOOK) => if let Some(waited) = patience.word() {
+                _ = look.tick() => if let Some(waited) = patience.word() {
                     let news = News::Locked { waited };
                     observers.iter_mut().for_each(|observer| observer.told(&news, &state.tally()));
                 }
@@ -388,6 +390,13 @@ impl<'a> Dispatcher<'a> {
             tracing::warn!("{left} workers are not gone yet");
         }
     }
+}
+
+/// Ticks that are not made up for when nobody has waited for them.
+fn seldom(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// The last lines of a log.
