@@ -60,7 +60,7 @@ pub async fn recover(writer: &mut Writer, archive: &Archive) -> Result<(), Error
     Ok(())
 }
 
-/// Trains what is missing; call [`refill`] first.
+/// Trains what is missing; call [`refill()`] first.
 ///
 /// # Errors
 /// The database, a journal or a folder cannot be used. What was recorded before stays.

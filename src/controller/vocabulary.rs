@@ -50,7 +50,7 @@ pub enum Event {
     Spoiled(WorkerId, Option<(Fingerprint, u32)>, String),
     /// A worker is gone and its journal is read to the end; with the last line of its log.
     Gone(WorkerId, Exit, String),
-    /// [`super::State::deadline`] has passed.
+    /// [`super::state::State::deadline`] has passed.
     Tick,
     /// SIGINT or SIGTERM.
     Interrupt,

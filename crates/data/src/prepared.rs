@@ -340,7 +340,7 @@ const PIECE: usize = 64 << 20;
 /// Opens a folder and checks all of it, the inputs too: some gigabytes per second. `progress` is called with (done, total) rows.
 ///
 /// # Errors
-/// The errors of [`open`].
+/// A folder that is missing, incomplete, damaged or of another version.
 pub fn check(folder: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Opened, Unfit> {
     let opened = open(folder)?;
     let (rows, bytes) = (opened.meta.rows, opened.inputs.len().max(1));
