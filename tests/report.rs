@@ -15,7 +15,7 @@ use serde_json::Value;
 use store::Writer;
 use sweep::command::load;
 use sweep::command::preparing::Preparing;
-use sweep::controller::progress::Voice;
+use sweep::controller::progress::Verbosity;
 
 /// 2 losses (one with 2 gammas) x 2 weights x 3 seeds, two policies.
 const SWEEP: &str = r#"
@@ -49,7 +49,7 @@ impl Bed {
     async fn new(failing: usize, train: bool) -> Self {
         let place = Place::new(SWEEP);
         let db = place.path("sweep.db");
-        let loaded = load::read(&place.path("sweep.toml"), &[]).unwrap().plan(&db, &Preparing::new(Voice::Quiet)).unwrap();
+        let loaded = load::read(&place.path("sweep.toml"), &[]).unwrap().plan(&db, &Preparing::new(Verbosity::Quiet)).unwrap();
         let mut writer = Writer::open(&db).await.unwrap();
         let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, loaded.text.clone()).await.unwrap();
         let runs: Vec<Fingerprint> = loaded.plan.runs.into_iter().map(|run| run.fingerprint).collect();

@@ -10,14 +10,14 @@ use imbalance::{loss, pos_weight, sampler};
 use plan::Plan;
 use sweep::command::load;
 use sweep::command::preparing::Preparing;
-use sweep::controller::progress::Voice;
+use sweep::controller::progress::Verbosity;
 
 /// Plans a file of `sweeps/`, with changes.
 fn plan(name: &str, set: &[&str]) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     let set: Vec<String> = set.iter().map(ToString::to_string).collect();
     let file = load::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("sweeps").join(name), &set).unwrap();
-    file.plan(&folder.path().join("sweep.db"), &Preparing::new(Voice::Quiet)).unwrap().plan
+    file.plan(&folder.path().join("sweep.db"), &Preparing::new(Verbosity::Quiet)).unwrap().plan
 }
 
 #[test]

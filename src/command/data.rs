@@ -11,7 +11,7 @@ use super::load;
 use super::output::{self, counted};
 use super::preparing::Preparing;
 use crate::cli;
-use crate::controller::progress::Voice;
+use crate::controller::progress::Verbosity;
 use crate::error::Error;
 use data::{Dataset, Skipped};
 use imbalance::diagnosis::{Diagnosis, diagnose};
@@ -78,7 +78,7 @@ struct Drawing {
 pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
     let load::SweepFile { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
     let facts = {
-        let preparing = Preparing::new(Voice::of(global.quiet));
+        let preparing = Preparing::new(Verbosity::of(global.quiet));
         load::prepare(&sweep, &base, &global.db, &preparing)?
     };
     let configs = sweep.data_configs();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::output::{self, counted, thousands};
 use super::report;
 use crate::cli;
-use crate::controller::progress::{Voice, say};
+use crate::controller::progress::{Verbosity, say};
 use crate::error::Error;
 use archive::{self, Archive};
 use data::{Files, Imported, Scored};
@@ -81,7 +81,7 @@ pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Err
     let (sweep, new) = writer.import(&plan, &absolute(&args.labels), &text(args), &events).await?;
     writer.close().await?;
     let rows = [imported.val.truth.rows(), imported.test.as_ref().map_or(0, |test| test.truth.rows())];
-    if Voice::of(global.quiet) != Voice::Quiet {
+    if Verbosity::of(global.quiet) != Verbosity::Quiet {
         let (labels, what) = (imported.val.truth.names.len(), if new { "recorded as" } else { "was recorded already as" });
         let [val, test] = rows.map(thousands);
         say(&format!(

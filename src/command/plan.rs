@@ -10,7 +10,7 @@ use super::output::{self, Facts, TextTable, counted, fit, thousands};
 use super::preparing::Preparing;
 use super::{load, train};
 use crate::cli;
-use crate::controller::progress::{Voice, span};
+use crate::controller::progress::{Verbosity, span};
 use crate::error::Error;
 use crate::launcher::Place;
 use crate::report::{explain, lint};
@@ -71,7 +71,7 @@ pub async fn show(
     // A plan can be made on a machine without the devices.
     let slots = train::places(workers, &file.sweep.workers).map_err(|error| error.to_string());
     let loaded = {
-        let preparing = Preparing::new(Voice::of(global.quiet));
+        let preparing = Preparing::new(Verbosity::of(global.quiet));
         file.plan(&global.db, &preparing)?
     };
     let plan = loaded.plan;

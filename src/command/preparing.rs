@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::thousands;
-use crate::controller::progress::{Voice, say};
+use crate::controller::progress::{Verbosity, say};
 use plan::{DataConfig, Source};
 
 /// Shorter work is not reported.
@@ -16,7 +16,7 @@ const PACE: Duration = Duration::from_secs(5);
 
 /// Reports progress; called from all decoding threads.
 pub struct Preparing {
-    voice: Voice,
+    verbosity: Verbosity,
     start: Instant,
     told: Mutex<Progress>,
 }
@@ -29,8 +29,8 @@ struct Progress {
 
 impl Preparing {
     #[must_use]
-    pub fn new(voice: Voice) -> Self {
-        Self { voice, start: Instant::now(), told: Mutex::default() }
+    pub fn new(verbosity: Verbosity) -> Self {
+        Self { verbosity, start: Instant::now(), told: Mutex::default() }
     }
 
     /// `done` of `total` rows are read.
@@ -60,11 +60,11 @@ impl Preparing {
     }
 
     fn say(&self, doing: &'static str, done: usize, total: usize) {
-        if self.voice == Voice::Quiet || self.start.elapsed() < PATIENCE {
+        if self.verbosity == Verbosity::Quiet || self.start.elapsed() < PATIENCE {
             return;
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.voice == Voice::Live {
+        if self.verbosity == Verbosity::Live {
             let bar = told.bar.get_or_insert_with(|| bar(total));
             bar.set_length(total as u64);
             bar.set_message(doing);

@@ -9,7 +9,7 @@ use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
 use crate::cli;
 use crate::controller;
-use crate::controller::progress::Voice;
+use crate::controller::progress::Verbosity;
 use crate::error::Error;
 use archive::Archive;
 use plan::{Sweep, WorkersConfig};
@@ -39,7 +39,7 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
     let missing = writer.missing(row.id, args.failed).await?;
     let base = Path::new(&row.file).parent().unwrap_or(Path::new("."));
     let origin = Origin { sweep: recalled.as_ref().map_err(Clone::clone), file: &row.file, base, db: &global.db };
-    let preparing = Preparing::new(Voice::of(global.quiet));
+    let preparing = Preparing::new(Verbosity::of(global.quiet));
     let folders: BTreeSet<PathBuf> = missing.iter().map(|missing| missing.job.data.clone()).collect();
     inputs::check(&folders, &origin, &preparing)?;
     inputs::weights(missing.iter().map(|missing| &missing.job.config.model), &preparing)?;

@@ -6,7 +6,7 @@ use super::train::{self, Orders, Ready};
 use super::{load, plan};
 use crate::cli;
 use crate::controller;
-use crate::controller::progress::Voice;
+use crate::controller::progress::Verbosity;
 use crate::error::Error;
 use archive::Archive;
 use store::Writer;
@@ -27,7 +27,7 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     let mut writer = Writer::open(&global.db).await?;
     let archive = Archive::beside(&global.db).map_err(Error::file)?;
     controller::recover(&mut writer, &archive).await?;
-    let preparing = Preparing::new(Voice::of(global.quiet));
+    let preparing = Preparing::new(Verbosity::of(global.quiet));
     let loaded = file.plan(&global.db, &preparing)?;
     let plan = &loaded.plan;
     let names: Vec<_> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();

@@ -11,7 +11,7 @@ use super::output::{self, counted};
 use super::report;
 use crate::cli;
 use crate::controller::observer;
-use crate::controller::progress::{Voice, say, span};
+use crate::controller::progress::{Verbosity, say, span};
 use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, SweepSummary};
 use crate::error::Error;
 use crate::launcher::{self, Chosen, Place};
@@ -98,14 +98,14 @@ pub fn chosen(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Chosen
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     let Ready { mut writer, archive, sweep, launcher, config, at_once } = ready;
     let db = &orders.global.db;
-    let voice = Voice::of(orders.global.quiet);
-    if let Err(error) = controller::refill(&mut writer, sweep, &archive, voice == Voice::Quiet).await {
+    let verbosity = Verbosity::of(orders.global.quiet);
+    if let Err(error) = controller::refill(&mut writer, sweep, &archive, verbosity == Verbosity::Quiet).await {
         let _ = writer.set_sweep_state(sweep, "interrupted").await;
         return Err(error);
     }
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
-    if voice != Voice::Quiet {
+    if verbosity != Verbosity::Quiet {
         let title = Reader::open(db).await?.sweep(sweep).await?.title;
         let words = launcher.words();
         let left = if todo > 0 { format!("{todo} to train on {words}") } else { "nothing to train".to_owned() };
@@ -122,8 +122,8 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
             max_failures: orders.workers.max_failures,
         },
         failed: orders.failed,
-        voice,
-        observers: observer::standard(voice, orders.global.verbose > 0),
+        verbosity,
+        observers: observer::standard(verbosity, orders.global.verbose > 0),
         requests,
     };
     let mut interrupts = Interrupts::listen().map_err(deaf)?;
@@ -148,7 +148,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     };
     writer.set_sweep_state(sweep, state).await?;
     writer.close().await?;
-    if voice != Voice::Quiet {
+    if verbosity != Verbosity::Quiet {
         let (trained, time) = (summary.tally.succeeded, span(summary.elapsed.as_secs_f64()));
         let failed = if after.failed > 0 { format!(", {} failed", after.failed) } else { String::new() };
         let rest = if left > 0 { format!(", {left} left") } else { String::new() };

@@ -19,7 +19,7 @@ pub use dispatcher::SweepSummary;
 use dispatcher::{Dispatcher, Ears};
 pub use interrupt::{AtOnce, Interrupts};
 use observer::Observer;
-use progress::Voice;
+use progress::Verbosity;
 pub use refill::refill;
 pub use request::{Request, requests};
 use tokio::sync::mpsc;
@@ -37,7 +37,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Also retry runs that failed for good.
     pub failed: bool,
-    pub voice: Voice,
+    pub verbosity: Verbosity,
     /// The listeners: see [`observer::standard`].
     pub observers: Vec<Box<dyn Observer>>,
     /// Requests during the sweep: see [`requests`].
@@ -92,7 +92,7 @@ pub async fn train(
     again::settle(writer, archive).await?;
     // Runs that continued from a checkpoint were not evaluated under policies that are newer than it.
     if summary.halt.is_none() {
-        refill(writer, sweep, archive, settings.voice == Voice::Quiet).await?;
+        refill(writer, sweep, archive, settings.verbosity == Verbosity::Quiet).await?;
     }
     Ok(summary)
 }

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 
 /// The amount and form of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub enum Verbosity {
     /// Only errors.
     Quiet,
     /// Lines without escape codes.
@@ -14,7 +14,7 @@ pub enum Voice {
     Live,
 }
 
-impl Voice {
+impl Verbosity {
     /// The form for `--quiet` and this stderr.
     #[must_use]
     pub fn of(quiet: bool) -> Self {

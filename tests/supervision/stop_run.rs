@@ -10,7 +10,7 @@ use plan::{Fingerprint, Plan};
 use protocol::{Event, Job, Order, Outcome, VERSION, journal};
 use store::{Reader, Writer};
 use sweep::controller::observer::Observer;
-use sweep::controller::progress::Voice;
+use sweep::controller::progress::Verbosity;
 use sweep::controller::{self, Interrupts, Limits, News, Request, Settings, Tally};
 use sweep::launcher::{Chosen, Place};
 use tokio::sync::mpsc::UnboundedSender;
@@ -75,7 +75,7 @@ fn stop_the_second(file: &str, launcher: Chosen) {
             launcher,
             limits: Limits { attempts: 1, timeout: None, hung_after: Duration::from_secs(600), max_failures: None },
             failed: false,
-            voice: Voice::Quiet,
+            verbosity: Verbosity::Quiet,
             observers: vec![Box::new(stopper)],
             requests: queue,
         };

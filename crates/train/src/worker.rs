@@ -169,7 +169,7 @@ type Opened = (PathBuf, DataConfig, Dataset, Loader);
 type Images = (PathBuf, DataConfig, String, Option<String>);
 
 /// How the runs of an order ended.
-type Ends = Vec<Result<Finish, TrainError>>;
+type RunResults = Vec<Result<Finish, TrainError>>;
 
 impl Worker {
     fn say(&self, event: Event) -> Result<(), JournalError> {
@@ -187,18 +187,18 @@ impl Worker {
     /// Trains the runs of one order and records how each ended.
     fn work(&mut self, jobs: &[Job], stops: &Stops) -> Result<Health, JournalError> {
         if jobs.iter().all(|job| job.config.in_one_pass()) {
-            return self.attempt(jobs, stops, |jobs, data, feed, voice| crate::together(jobs, data, feed, voice));
+            return self.attempt(jobs, stops, |jobs, data, feed, reporter| crate::together(jobs, data, feed, reporter));
         }
         for job in jobs {
-            let trained = self.attempt(std::slice::from_ref(job), stops, |jobs, data, feed, voice| {
-                let mut ends = Ends::new();
+            let trained = self.attempt(std::slice::from_ref(job), stops, |jobs, data, feed, reporter| {
+                let mut results = RunResults::new();
                 for job in jobs {
-                    match crate::run_with(job, data, feed, voice) {
+                    match crate::run_with(job, data, feed, reporter) {
                         Err(error @ TrainError::Journal(_)) => return Err(error),
-                        end => ends.push(end),
+                        result => results.push(result),
                     }
                 }
-                Ok(ends)
+                Ok(results)
             })?;
             if trained == Health::Broken {
                 // The runs that were not begun are lost with this process; each is then tried alone.
@@ -213,24 +213,24 @@ impl Worker {
         &mut self,
         jobs: &[Job],
         stops: &Stops,
-        train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Voice<'_>) -> Result<Ends, TrainError>,
+        train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Reporter<'_>) -> Result<RunResults, TrainError>,
     ) -> Result<Health, JournalError> {
         let Self { life, device, data, features } = self;
-        let told = jobs.iter().map(|job| (job.run.clone(), Told { log: log(job), results: 0 })).collect();
-        let mut voice = Voice { life, stops, spoke: None, told };
+        let told = jobs.iter().map(|job| (job.run.clone(), RunLog { log: log(job), results: 0 })).collect();
+        let mut reporter = Reporter { life, stops, spoke: None, told };
         for job in jobs {
-            voice.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
+            reporter.log(job, &format!("attempt {} of {}: {}", job.attempt, job.run, summary(job)));
         }
         let trained = catch_unwind(AssertUnwindSafe(|| {
-            let Some(jobs) = on_features(features, jobs, device, &mut voice)? else {
+            let Some(jobs) = on_features(features, jobs, device, &mut reporter)? else {
                 return Ok(jobs.iter().map(|_| Ok(Finish::Stopped)).collect());
             };
-            let Some(first) = jobs.first() else { return Ok(Ends::new()) };
-            let (data, feed) = open(data, first, device, &mut voice)?;
+            let Some(first) = jobs.first() else { return Ok(RunResults::new()) };
+            let (data, feed) = open(data, first, device, &mut reporter)?;
             for job in jobs.iter().filter(|_| !feed.words().is_empty()) {
-                voice.log(job, feed.words());
+                reporter.log(job, feed.words());
             }
-            train(&jobs, data, feed, &mut voice)
+            train(&jobs, data, feed, &mut reporter)
         }));
         let ends: Vec<(Outcome, String)> = match trained {
             Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
@@ -242,10 +242,10 @@ impl Worker {
                 vec![(Outcome::Crashed, why); jobs.len()]
             }
         };
-        let mut told = std::mem::take(&mut voice.told);
+        let mut told = std::mem::take(&mut reporter.told);
         let mut health = Health::Good;
         for (job, (outcome, why)) in jobs.iter().zip(ends) {
-            let Told { log, results } = told.entry(job.run.clone()).or_default();
+            let RunLog { log, results } = told.entry(job.run.clone()).or_default();
             if !why.is_empty() {
                 write_line(log, &why);
                 tracing::info!("{}: {why}", job.run.short());
@@ -279,7 +279,7 @@ fn on_features<'a>(
     known: &mut Option<(Images, PathBuf)>,
     jobs: &'a [Job],
     device: &Device,
-    voice: &mut Voice<'_>,
+    reporter: &mut Reporter<'_>,
 ) -> Result<Option<Cow<'a, [Job]>>, TrainError> {
     let Some(first) = jobs.first().filter(|job| job.config.model.head().is_some()) else { return Ok(Some(Cow::Borrowed(jobs))) };
     let model = &first.config.model;
@@ -289,7 +289,7 @@ fn on_features<'a>(
             (folder.clone(), format!("features of {}: those of the run before, in {}", model.arch, folder.display()))
         }
         _ => {
-            let Some(found) = crate::features::find(first, device, voice)? else { return Ok(None) };
+            let Some(found) = crate::features::find(first, device, reporter)? else { return Ok(None) };
             tracing::info!("{}: {}", first.run.short(), found.words);
             *known = Some((images, found.folder.clone()));
             (found.folder, found.words)
@@ -304,7 +304,7 @@ fn on_features<'a>(
         job
     };
     for job in jobs {
-        voice.log(job, &words);
+        reporter.log(job, &words);
     }
     Ok(Some(Cow::Owned(jobs.iter().map(on_them).collect())))
 }
@@ -314,11 +314,11 @@ fn open<'a>(
     data: &'a mut Option<Opened>,
     job: &Job,
     device: &Device,
-    voice: &mut Voice<'_>,
+    reporter: &mut Reporter<'_>,
 ) -> Result<(&'a Dataset, &'a Loader), TrainError> {
     let config = &job.config.data;
     if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
-        let _stage = voice.stage(job, "opening the data", None);
+        let _stage = reporter.stage(job, "opening the data", None);
         *data = None;
         let opened = Dataset::open(&job.data, config)?;
         let feed = Loader::new(&opened, device)?;
@@ -370,7 +370,7 @@ fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
 
 /// The records of a run so far.
 #[derive(Default)]
-struct Told {
+struct RunLog {
     log: Option<File>,
     /// Epoch, Drawn, Rank and Eval records so far.
     results: u64,
@@ -384,20 +384,20 @@ fn write_line(log: &mut Option<File>, line: &str) {
 }
 
 /// Writes what trainings report into the journal and the logs of the runs.
-struct Voice<'a> {
+struct Reporter<'a> {
     life: &'a Life,
     stops: &'a Stops,
     spoke: Option<Instant>,
-    told: HashMap<Fingerprint, Told>,
+    told: HashMap<Fingerprint, RunLog>,
 }
 
-impl Voice<'_> {
+impl Reporter<'_> {
     fn log(&mut self, job: &Job, line: &str) {
         write_line(&mut self.told.entry(job.run.clone()).or_default().log, line);
     }
 }
 
-impl Monitor for Voice<'_> {
+impl Monitor for Reporter<'_> {
     fn begin(&mut self, job: &Job, from: Option<usize>) -> Result<(), JournalError> {
         if let Some(epochs) = from {
             self.log(job, &format!("continues after {epochs} epochs"));

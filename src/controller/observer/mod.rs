@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub use bar::Bar;
 pub use lines::Lines;
 
-use super::progress::Voice;
+use super::progress::Verbosity;
 use super::vocabulary::{News, Tally};
 use protocol::Job;
 
@@ -41,13 +41,13 @@ impl KnownRun {
     }
 }
 
-/// The observers that suit `voice`; with `verbose` they also report beginnings and epochs.
+/// The observers that suit `verbosity`; with `verbose` they also report beginnings and epochs.
 #[must_use]
-pub fn standard(voice: Voice, verbose: bool) -> Vec<Box<dyn Observer>> {
-    match voice {
-        Voice::Quiet => Vec::new(),
-        Voice::Lines => vec![Box::new(Lines::new(verbose))],
-        Voice::Live => vec![Box::new(Bar::new(verbose))],
+pub fn standard(verbosity: Verbosity, verbose: bool) -> Vec<Box<dyn Observer>> {
+    match verbosity {
+        Verbosity::Quiet => Vec::new(),
+        Verbosity::Lines => vec![Box::new(Lines::new(verbose))],
+        Verbosity::Live => vec![Box::new(Bar::new(verbose))],
     }
 }
 
