@@ -16,6 +16,7 @@ enum Step {
     Begin(usize, usize),
     Epoch(usize, usize, usize),
     End(usize, usize, usize),
+    Spoiled(usize, usize),
     Exit(usize, usize),
     Wait(u64),
     Interrupt,
@@ -62,6 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (worker.clone(), run.clone()).prop_map(|(worker, run)| Step::Begin(worker, run)),
         4 => (worker.clone(), run.clone(), 0..5usize).prop_map(|(worker, run, epoch)| Step::Epoch(worker, run, epoch)),
         8 => (worker.clone(), run.clone(), 0..100usize).prop_map(|(worker, run, how)| Step::End(worker, run, how)),
+        1 => (worker.clone(), run.clone()).prop_map(|(worker, run)| Step::Spoiled(worker, run)),
         3 => (worker, 0..90usize).prop_map(|(worker, how)| Step::Exit(worker, how)),
         3 => prop_oneof![0..3u64, 0..700u64].prop_map(Step::Wait),
         1 => Just(Step::Interrupt),
@@ -220,6 +222,10 @@ impl World {
                 let (r, a) = self.attempt(worker, run);
                 let st = OUTCOMES[how % OUTCOMES.len()];
                 Event::Record(worker, Said::End { r, a, st, n: u64::from(how > 90), why: String::new() })
+            }),
+            Step::Spoiled(worker, run) => self.worker(worker).map(|worker| {
+                let guilty = (!run.is_multiple_of(3)).then(|| self.attempt(worker, run));
+                Event::Spoiled(worker, guilty, "not a record".to_owned())
             }),
             Step::Exit(worker, how) => self.worker(worker).map(|worker| Event::Gone(worker, exits(how), String::new())),
             Step::Wait(seconds) => {
