@@ -34,7 +34,7 @@ async fn ten_thousand_runs() {
     let clock = Instant::now();
     for (at, run) in plan.runs.iter().enumerate() {
         let started = Instant::now();
-        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        let attempt = fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
         let mut journal = Journal::new();
         journal.attempt(run, attempt, 0, &plan.policies);
         let name = format!("w{at}");

@@ -54,7 +54,7 @@ impl Bed {
         let sweep = writer.begin_sweep(&loaded.plan, &loaded.path, loaded.text.clone()).await.unwrap();
         let runs: Vec<Fingerprint> = loaded.plan.runs.into_iter().map(|run| run.fingerprint).collect();
         for run in &runs[..failing] {
-            let attempt = writer.begin_attempt(run, "cpu").await.unwrap();
+            let attempt = writer.begin_attempts(std::slice::from_ref(run), "cpu").await.unwrap()[0];
             writer.end_attempt(run, attempt, Outcome::Diverged, "the loss is NaN", "step 12: loss NaN", false).await.unwrap();
         }
         writer.close().await.unwrap();

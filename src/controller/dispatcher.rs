@@ -286,13 +286,17 @@ impl<'a> Dispatcher<'a> {
 
     async fn act(&mut self, action: Action) -> Result<Vec<Event>, Error> {
         match action {
-            Action::Begin { run, attempt, worker } => {
+            Action::Begin { worker, runs } => {
                 let device = self.workers.get(&worker).map_or_else(String::new, |live| live.device.clone());
-                let run = self.jobs[run].run.clone();
-                let given = self.stored(async |writer| writer.begin_attempt(&run, &device).await).await?;
-                if given != attempt {
-                    let run = run.short();
-                    return Err(Error::Unexpected(format!("run {run}: the database gives attempt {given} instead of {attempt}")));
+                let names: Vec<Fingerprint> = runs.iter().map(|&(run, _)| self.jobs[run].run.clone()).collect();
+                let given = self.stored(async |writer| writer.begin_attempts(&names, &device).await).await?;
+                for ((run, given), (_, attempt)) in names.iter().zip(given).zip(runs) {
+                    if given != attempt {
+                        let run = run.short();
+                        return Err(Error::Unexpected(format!(
+                            "run {run}: the database gives attempt {given} instead of {attempt}"
+                        )));
+                    }
                 }
             }
             Action::End { run, attempt, worker, outcome, why, retry } => {

@@ -215,7 +215,7 @@ pub async fn leftovers(writer: &mut Writer, archive: &Archive) -> Result<usize, 
         let path = entry.map_err(|source| failed(folder, source))?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("jsonl" | "log") if !is_file(&path) => {
-                tracing::warn!("{}: is no regular file, and left alone", path.display());
+                tracing::warn!("{}: is not a regular file and is ignored", path.display());
             }
             Some("jsonl") => paths.push(path),
             Some("log") => logs.push(path),

@@ -372,7 +372,7 @@ impl State {
                     let over = self.limits.timeout.map(|timeout| now + timeout * u32::try_from(runs.len()).unwrap_or(u32::MAX));
                     worker.stage = Stage::Busy(Busy { going, heard: now, over, broken: false });
                 }
-                out.extend(runs.iter().map(|&(run, attempt)| Action::Begin { run, attempt, worker: id }));
+                out.push(Action::Begin { worker: id, runs: runs.clone() });
                 out.push(Action::Train { worker: id, runs: runs.clone() });
                 out.extend(runs.iter().map(|&(run, attempt)| Action::Tell(News::Began { worker: id, run, attempt })));
             } else if self.tally.running == 0 {

@@ -97,13 +97,16 @@ impl Watch {
                 assert!(self.workers.insert(worker.0, BTreeSet::new()).is_none(), "a worker's number is used once");
                 assert!(self.workers.len() <= places, "one worker per place");
             }
-            Action::Begin { run, attempt, worker } => {
+            Action::Begin { worker, runs } => {
                 assert!(!self.halted && !self.done_for.contains(&worker.0));
-                assert!(!self.over.contains(run), "a run that is over does not begin");
-                assert!(*attempt > self.attempts[*run], "attempts are numbered upwards");
-                self.attempts[*run] = *attempt;
-                assert!(!self.workers.values().any(|runs| runs.iter().any(|(other, _)| other == run)), "a run is under way once");
-                self.workers.get_mut(&worker.0).expect("a worker that was asked for").insert((*run, *attempt));
+                for (run, attempt) in runs {
+                    assert!(!self.over.contains(run), "a run that is over does not begin");
+                    assert!(*attempt > self.attempts[*run], "attempts are numbered upwards");
+                    self.attempts[*run] = *attempt;
+                    let under_way = self.workers.values().any(|runs| runs.iter().any(|(other, _)| other == run));
+                    assert!(!under_way, "a run is under way once");
+                    self.workers.get_mut(&worker.0).expect("a worker that was asked for").insert((*run, *attempt));
+                }
             }
             Action::Train { worker, runs } => {
                 let begun: BTreeSet<_> = runs.iter().copied().collect();

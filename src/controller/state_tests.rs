@@ -114,7 +114,7 @@ impl Bench {
     /// Persist, act, tell.
     fn began(&mut self, worker: u32, run: RunIndex, attempt: u32) {
         let worker = WorkerId(worker);
-        assert_eq!(self.next(), Action::Begin { run, attempt, worker });
+        assert_eq!(self.next(), Action::Begin { worker, runs: vec![(run, attempt)] });
         assert_eq!(self.next(), Action::Train { worker, runs: vec![(run, attempt)] });
         assert_eq!(self.next(), Action::Tell(News::Began { worker, run, attempt }));
     }
@@ -530,10 +530,9 @@ impl Bench {
     /// Persist all, act once, tell all.
     fn together(&mut self, worker: u32, runs: &[RunIndex]) {
         let worker = WorkerId(worker);
-        for &run in runs {
-            assert_eq!(self.next(), Action::Begin { run, attempt: 1, worker });
-        }
-        assert_eq!(self.next(), Action::Train { worker, runs: runs.iter().map(|&run| (run, 1)).collect() });
+        let begun: Vec<_> = runs.iter().map(|&run| (run, 1)).collect();
+        assert_eq!(self.next(), Action::Begin { worker, runs: begun.clone() });
+        assert_eq!(self.next(), Action::Train { worker, runs: begun });
         for &run in runs {
             assert_eq!(self.next(), Action::Tell(News::Began { worker, run, attempt: 1 }));
         }
@@ -765,8 +764,7 @@ fn a_lost_bundle_stays_a_bundle() {
     bench.started(1, 0);
     bench.open(1);
     let worker = WorkerId(1);
-    assert_eq!(bench.next(), Action::Begin { run: 0, attempt: 2, worker });
-    assert_eq!(bench.next(), Action::Begin { run: 2, attempt: 2, worker });
+    assert_eq!(bench.next(), Action::Begin { worker, runs: vec![(0, 2), (2, 2)] });
     assert_eq!(bench.next(), Action::Train { worker, runs: vec![(0, 2), (2, 2)] });
 }
 

@@ -61,8 +61,8 @@ pub enum Event {
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Persist: the attempt is running.
-    Begin { run: RunIndex, attempt: u32, worker: WorkerId },
+    /// Persist: these attempts are running.
+    Begin { worker: WorkerId, runs: Vec<(RunIndex, u32)> },
     /// Persist: the verdict on an attempt that did not succeed.
     End { run: RunIndex, attempt: u32, worker: WorkerId, outcome: Outcome, why: String, retry: bool },
     /// Act: ask for a worker at a place.

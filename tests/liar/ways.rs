@@ -92,7 +92,7 @@ pub const WAYS: &[Way] = &[
     way("number is repeated", 3, "has number "),
     way("an unknown key", 0, ""),
     // the file itself
-    way("journal is a fifo", 1, "is no regular file"),
+    way("journal is a fifo", 1, "is not a regular file"),
     way("journal vanishes", 3, "was removed while its worker ran"),
     way("journal shrinks", 3, "cannot be used"),
     way("outcome is stopped early", 3, "nobody asked to stop this run for good"),

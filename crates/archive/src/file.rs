@@ -97,8 +97,13 @@ fn other(message: String) -> io::Error {
 /// # Errors
 /// The folder cannot be made, or a link or a file is at its path.
 pub fn own_folder(path: &Path) -> io::Result<()> {
+    // Most folders are new: a link in the way is found as something that exists.
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return fs::create_dir_all(path),
+        made => return made,
+    }
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
         Err(error) => Err(error),
         Ok(meta) if meta.is_dir() => Ok(()),
         Ok(meta) if meta.is_symlink() => Err(other(

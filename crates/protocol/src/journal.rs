@@ -227,10 +227,9 @@ pub struct ReadResult {
 /// again until nothing comes. Stops before a bad line, for good (no search for the next good one).
 ///
 /// # Errors
-/// The file cannot be opened or read, is no regular file, or is shorter than what has been read of it.
+/// The file cannot be opened or read, is not a regular file, or is shorter than what has been read of it.
 pub fn read(path: &Path, offset: u64, next_seq: u64) -> io::Result<ReadResult> {
-    let mut file = open(path)?;
-    let length = file.metadata()?.len();
+    let (mut file, length) = open(path)?;
     if length < offset {
         return Err(io::Error::other(format!("has shrunk from at least {offset} bytes to {length}")));
     }
@@ -267,12 +266,13 @@ pub fn read(path: &Path, offset: u64, next_seq: u64) -> io::Result<ReadResult> {
     Ok(result)
 }
 
-/// Opens a regular file for reading; never waits for the other end of a pipe, never follows a link.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a regular file for reading, and tells its length; never waits for the other end of a pipe, never follows a link.
+fn open(path: &Path) -> io::Result<(File, u64)> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("is no regular file")) }
+    let meta = file.metadata()?;
+    if meta.is_file() { Ok((file, meta.len())) } else { Err(io::Error::other("is not a regular file")) }
 }
 
 #[cfg(test)]

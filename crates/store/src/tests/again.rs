@@ -29,7 +29,7 @@ impl Bed {
         let sweep = writer.begin_sweep(&plan, Path::new("letters.toml"), "name = \"letters\"").await.unwrap();
         let mut bed = Self { _folder: folder, db, writer, sweep, plan };
         for run in bed.plan.runs.clone() {
-            let attempt = bed.writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+            let attempt = fixture::begin_attempt(&mut bed.writer, &run.fingerprint, "cpu").await;
             bed.train(&run, attempt, &bed.plan.policies.clone()).await;
         }
         bed
@@ -73,7 +73,7 @@ async fn a_recorded_result_stays_until_the_new_training_has_succeeded() {
     let told: Vec<_> = missing.iter().map(|missing| (&missing.job.run, missing.job.attempt, missing.failures)).collect();
     assert_eq!(told, [(&again.fingerprint, 2, 0)]);
     // it fails for good: the result is still there, and the failure is reported under the run's own name
-    assert_eq!(bed.writer.begin_attempt(&again.fingerprint, "cpu").await.unwrap(), 2);
+    assert_eq!(fixture::begin_attempt(&mut bed.writer, &again.fingerprint, "cpu").await, 2);
     assert_eq!(bed.status().await, [0, 1, 1, 0]);
     bed.writer.end_attempt(&again.fingerprint, 2, Outcome::Data, "no data", "", false).await.unwrap();
     assert_eq!(bed.status().await, [0, 0, 1, 1]);
@@ -82,7 +82,7 @@ async fn a_recorded_result_stays_until_the_new_training_has_succeeded() {
     assert_eq!(reader.find_run(&name.0[..8]).await.unwrap().state, "succeeded");
     // half of its records arrive, then the attempt is lost
     assert_eq!(bed.writer.missing(bed.sweep, true).await.unwrap()[0].job.attempt, 3);
-    assert_eq!(bed.writer.begin_attempt(&again.fingerprint, "cpu").await.unwrap(), 3);
+    assert_eq!(fixture::begin_attempt(&mut bed.writer, &again.fingerprint, "cpu").await, 3);
     let mut journal = Journal::new();
     journal.attempt(&again, 3, 0, &bed.plan.policies);
     let half = journal.records.len() / 2;
@@ -90,7 +90,7 @@ async fn a_recorded_result_stays_until_the_new_training_has_succeeded() {
     assert_eq!(bed.writer.reap().await.unwrap(), 1);
     assert_eq!((bed.rows("leaderboard", &name).await, bed.rows("leaderboard", &other).await), before);
     // it succeeds: one run again, with its new rows, the whole history and its place in the sweep
-    assert_eq!(bed.writer.begin_attempt(&again.fingerprint, "cpu").await.unwrap(), 4);
+    assert_eq!(fixture::begin_attempt(&mut bed.writer, &again.fingerprint, "cpu").await, 4);
     bed.train(&again, 4, &bed.plan.policies.clone()).await;
     bed.writer.end_attempt(&again.fingerprint, 4, Outcome::Killed, "too late", "", true).await.unwrap();
     assert_eq!((bed.status().await, bed.writer.retraining().await.unwrap()), ([0, 0, 2, 0], vec![]));
@@ -133,7 +133,7 @@ async fn the_views_show_results_only() {
     let plan = fixture::plan("more", &["focal"], 2, 3);
     bed.writer.begin_sweep(&plan, Path::new("more.toml"), "").await.unwrap();
     for (run, failed) in plan.runs.iter().zip([true, false]) {
-        let attempt = bed.writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        let attempt = fixture::begin_attempt(&mut bed.writer, &run.fingerprint, "cpu").await;
         let mut journal = Journal::new();
         journal.attempt(run, attempt, 0, &plan.policies);
         let part = journal.records.len() - 2;

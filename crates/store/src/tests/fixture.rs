@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::Writer;
 use imbalance::Choice;
 use imbalance::LabelCounts;
 use imbalance::PosWeight;
@@ -15,6 +16,11 @@ use plan::*;
 use protocol::{Event, Outcome, Record, SplitName};
 
 pub const LABELS: [&str; 4] = ["A", "label, with \"quotes\"", "N/A", "D/d-d d"];
+
+/// Begins an attempt at one run and returns its number.
+pub async fn begin_attempt(writer: &mut Writer, run: &Fingerprint, device: &str) -> u32 {
+    writer.begin_attempts(std::slice::from_ref(run), device).await.unwrap()[0]
+}
 
 pub fn policies() -> Vec<Policy> {
     vec![Policy::Fixed(0.5), Policy::Fitted(Choice::plain("max_f1"))]

@@ -16,7 +16,7 @@ async fn begun(db: &Path, plan: &Plan) -> (Writer, i64, Journal) {
     let sweep = begin(&mut writer, plan).await;
     let mut journal = Journal::new();
     for run in &plan.runs {
-        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        let attempt = fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
         journal.attempt(run, attempt, 0, &plan.policies);
     }
     (writer, sweep, journal)
@@ -32,7 +32,7 @@ async fn finished(mut writer: Writer, sweep: i64, plan: &Plan, db: &Path) {
     let mut journal = Journal::new();
     for missing in writer.missing(sweep, true).await.unwrap() {
         let run = plan.runs.iter().find(|run| run.fingerprint == missing.job.run).unwrap();
-        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        let attempt = fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
         journal.attempt(run, attempt, 0, &plan.policies);
     }
     ingest(&mut writer, "w9.jsonl", &journal).await;

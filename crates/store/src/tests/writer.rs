@@ -54,7 +54,7 @@ async fn recorded(plan: &Plan) -> (TempDir, PathBuf, i64) {
     let sweep = begin(&mut writer, plan).await;
     let mut journal = Journal::new();
     for run in &plan.runs {
-        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        let attempt = fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
         journal.attempt(run, attempt, 0, &plan.policies);
     }
     ingest(&mut writer, "w0.jsonl", &journal).await;
@@ -91,7 +91,7 @@ async fn every_row_of_a_sweep_arrives() {
     assert_eq!(first.data, plan.data[0].1.folder);
     let mut journal = Journal::new();
     for run in &plan.runs {
-        assert_eq!(writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap(), 1);
+        assert_eq!(fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await, 1);
         journal.attempt(run, 1, 0, &plan.policies);
     }
     ingest(&mut writer, "w0.jsonl", &journal).await;
@@ -116,7 +116,7 @@ async fn a_record_seen_before_changes_nothing() {
     begin(&mut writer, &plan).await;
     let mut journal = Journal::new();
     for run in &plan.runs {
-        writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
         journal.attempt(run, 1, 0, &plan.policies);
     }
     // one record a call, and every call twice, with everything before it
@@ -137,8 +137,8 @@ async fn a_crash_and_a_resume_leave_the_rows_of_an_undisturbed_sweep() {
         let mut writer = Writer::open(&db).await.unwrap();
         let sweep = begin(&mut writer, &plan).await;
         let mut journal = Journal::new();
-        writer.begin_attempt(&plan.runs[0].fingerprint, "cpu").await.unwrap();
-        writer.begin_attempt(&plan.runs[1].fingerprint, "cpu").await.unwrap();
+        fixture::begin_attempt(&mut writer, &plan.runs[0].fingerprint, "cpu").await;
+        fixture::begin_attempt(&mut writer, &plan.runs[1].fingerprint, "cpu").await;
         journal.attempt(&plan.runs[0], 1, 0, &plan.policies);
         journal.attempt(&plan.runs[1], 1, 0, &plan.policies);
         let cut = cut.min(journal.records.len());
@@ -150,7 +150,7 @@ async fn a_crash_and_a_resume_leave_the_rows_of_an_undisturbed_sweep() {
         let mut journal = Journal::new();
         for missing in writer.missing(sweep, false).await.unwrap() {
             let run = plan.runs.iter().find(|run| run.fingerprint == missing.job.run).unwrap();
-            let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+            let attempt = fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
             assert_eq!(attempt, missing.job.attempt);
             // continues at a checkpoint where the first attempt had passed epoch 0
             let from = usize::from(run.fingerprint == plan.runs[0].fingerprint && cut > 5);
@@ -164,6 +164,20 @@ async fn a_crash_and_a_resume_leave_the_rows_of_an_undisturbed_sweep() {
 }
 
 #[tokio::test]
+async fn attempts_that_begin_together_are_numbered_each_by_its_run() {
+    let plan = fixture::plan("letters", &["bce", "focal"], 2, 2);
+    let runs: Vec<Fingerprint> = plan.runs.iter().rev().map(|run| run.fingerprint.clone()).collect();
+    let (_folder, db) = folder();
+    let mut writer = Writer::open(&db).await.unwrap();
+    begin(&mut writer, &plan).await;
+    fixture::begin_attempt(&mut writer, &runs[1], "cpu").await;
+    assert_eq!(writer.begin_attempts(&runs, "cpu").await.unwrap(), [1, 2, 1, 1]);
+    let stranger = Fingerprint("f".repeat(32));
+    assert!(writer.begin_attempts(&[runs[0].clone(), stranger], "cpu").await.is_err());
+    assert_eq!(writer.begin_attempts(&runs, "cpu").await.unwrap(), [2, 3, 2, 2], "all or none");
+}
+
+#[tokio::test]
 async fn a_success_with_rows_missing_is_none() {
     let plan = fixture::plan("letters", &["bce"], 1, 3);
     let run = &plan.runs[0];
@@ -171,7 +185,7 @@ async fn a_success_with_rows_missing_is_none() {
         let (_folder, db) = folder();
         let mut writer = Writer::open(&db).await.unwrap();
         let sweep = begin(&mut writer, &plan).await;
-        writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
         let mut journal = Journal::new();
         journal.attempt(run, 1, 0, &plan.policies);
         journal.records.remove(lost);
@@ -191,7 +205,7 @@ async fn the_first_success_wins() {
     let mut first = Journal::new();
     let mut second = Journal::new();
     for (attempt, journal) in [(1, &mut first), (2, &mut second)] {
-        assert_eq!(writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap(), attempt);
+        assert_eq!(fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await, attempt);
         journal.attempt(run, attempt, 0, &plan.policies);
     }
     // the second attempt differs, as it would on a GPU
@@ -214,7 +228,7 @@ async fn failures_are_counted_and_kept() {
     let sweep = begin(&mut writer, &plan).await;
     let run = fingerprints(&plan);
     for run in &run {
-        writer.begin_attempt(run, "cuda:0").await.unwrap();
+        fixture::begin_attempt(&mut writer, run, "cuda:0").await;
     }
     // an end by the worker, a verdict of the controller, and an interruption
     let mut journal = Journal::new();
@@ -226,7 +240,7 @@ async fn failures_are_counted_and_kept() {
     let missing = writer.missing(sweep, false).await.unwrap();
     let told: Vec<_> = missing.iter().map(|missing| (&missing.job.run, missing.job.attempt, missing.failures)).collect();
     assert_eq!(told, [(&run[1], 2, 1), (&run[2], 2, 0)]);
-    writer.begin_attempt(&run[1], "cuda:0").await.unwrap();
+    fixture::begin_attempt(&mut writer, &run[1], "cuda:0").await;
     writer.end_attempt(&run[1], 2, Outcome::Killed, "signal 9", "last words", false).await.unwrap();
     let missing = writer.missing(sweep, false).await.unwrap();
     assert_eq!(missing.iter().map(|missing| &missing.job.run).collect::<Vec<_>>(), [&run[2]]);
@@ -245,7 +259,7 @@ async fn a_policy_added_later_is_asked_for_and_recorded() {
     plan.policies.truncate(1);
     let first = begin(&mut writer, &plan).await;
     let mut journal = Journal::new();
-    writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+    fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
     journal.attempt(&run, 1, 0, &plan.policies);
     ingest(&mut writer, "w0.jsonl", &journal).await;
     plan.policies = both.clone();
@@ -269,7 +283,7 @@ async fn what_samplers_showed_is_kept() {
     let sweep = begin(&mut writer, &plan).await;
     let mut journal = Journal::new();
     let (first, second) = (&plan.runs[0], &plan.runs[1]);
-    writer.begin_attempt(&first.fingerprint, "cpu").await.unwrap();
+    fixture::begin_attempt(&mut writer, &first.fingerprint, "cpu").await;
     journal.attempt(first, 1, 0, &plan.policies);
     ingest(&mut writer, "w0.jsonl", &journal).await;
     let mut reader = Reader::open(&db).await.unwrap();
@@ -286,7 +300,7 @@ async fn an_older_database_is_brought_up_to_date() {
     let plan = fixture::plan("letters", &["bce"], 1, 2);
     let mut writer = Writer::open(&db).await.unwrap();
     begin(&mut writer, &plan).await;
-    let attempt = writer.begin_attempt(&plan.runs[0].fingerprint, "cpu").await.unwrap();
+    let attempt = fixture::begin_attempt(&mut writer, &plan.runs[0].fingerprint, "cpu").await;
     let mut journal = Journal::new();
     journal.attempt(&plan.runs[0], attempt, 0, &plan.policies);
     ingest(&mut writer, "w0.jsonl", &journal).await;
@@ -431,7 +445,7 @@ async fn what_failed_for_its_data_can_be_tried_again() {
     let mut writer = Writer::open(&db).await.unwrap();
     let sweep = begin(&mut writer, &plan).await;
     for (run, outcome) in plan.runs.iter().zip([Outcome::Data, Outcome::Diverged]) {
-        let attempt = writer.begin_attempt(&run.fingerprint, "cpu").await.unwrap();
+        let attempt = fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
         writer.end_attempt(&run.fingerprint, attempt, outcome, "why", "", false).await.unwrap();
     }
     let failed = writer.failed_for_data(sweep).await.unwrap();

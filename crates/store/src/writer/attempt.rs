@@ -1,33 +1,43 @@
 //! Attempts as the controller sees them: begun, given up, lost.
 
+use std::collections::HashMap;
+
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 
 use super::{Writer, transaction};
-use crate::{StoreError, now, word};
+use crate::{StoreError, json, now, word};
 use plan::Fingerprint;
 use protocol::Outcome;
 
 impl Writer {
-    /// Commits the attempt as `running`, before its worker hears of it. Returns its number (1, 2, ...).
+    /// Commits an attempt at each of these runs as `running`, before their worker hears of it. Returns their numbers (1, 2, ...), in the
+    /// order of the runs, each of which is named once.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn begin_attempt(&mut self, run: &Fingerprint, device: &str) -> Result<u32, StoreError> {
+    pub async fn begin_attempts(&mut self, runs: &[Fingerprint], device: &str) -> Result<Vec<u32>, StoreError> {
         transaction!(self, |tx, known| {
-            let run = Self::run(known, tx, run).await?.ok_or(sqlx::Error::RowNotFound)?.id;
-            let attempt: u32 = sqlx::query_scalar(
+            let found = Self::runs(known, tx, runs).await?;
+            let ids = found
+                .into_iter()
+                .map(|run| run.map(|run| run.id))
+                .collect::<Option<Vec<i64>>>()
+                .ok_or(sqlx::Error::RowNotFound)?;
+            let numbers: Vec<(i64, u32)> = sqlx::query_as(
                 "UPDATE runs SET state = 'running', started_at = coalesce(started_at, ?2), finished_at = NULL
-                 WHERE id = ?1 AND state <> 'succeeded';
+                 WHERE id IN (SELECT value FROM json_each(?1)) AND state <> 'succeeded';
                  INSERT INTO attempts (run, attempt, device, started_at)
-                 SELECT ?1, coalesce(max(attempt), 0) + 1, ?3, ?2 FROM attempts WHERE run = ?1 RETURNING attempt",
+                 SELECT j.value, (SELECT coalesce(max(attempt), 0) + 1 FROM attempts WHERE run = j.value), ?3, ?2 FROM json_each(?1) j
+                 RETURNING run, attempt",
             )
-            .bind(run)
+            .bind(json(&ids))
             .bind(now())
             .bind(device)
-            .fetch_one(&mut *tx)
+            .fetch_all(&mut *tx)
             .await?;
-            attempt
+            let numbers: HashMap<i64, u32> = numbers.into_iter().collect();
+            ids.iter().map(|id| numbers.get(id).copied()).collect::<Option<Vec<u32>>>().ok_or(sqlx::Error::RowNotFound)?
         })
     }
 

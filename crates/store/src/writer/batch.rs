@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
-use super::KnownRun;
+use super::{Known, KnownRun};
 use crate::word;
 use imbalance::metric::{Counts, Ranking};
 use imbalance::sampler::Realised;
@@ -30,6 +30,8 @@ pub(super) struct Batch {
     ranked: Vec<i64>,
     /// Run, attempt and its number of records.
     told: Vec<(i64, u32, i64)>,
+    /// A journal, and the byte and the number of the record up to which it is read now.
+    read: Option<(i64, i64, i64)>,
 }
 
 struct BegunRow {
@@ -173,8 +175,13 @@ impl Batch {
         self.told.push((run, attempt, records));
     }
 
+    /// The journal is read up to the byte `offset` and up to the record before number `next`.
+    pub fn read(&mut self, journal: i64, offset: i64, next: i64) {
+        self.read = Some((journal, offset, next));
+    }
+
     /// Writes everything; an existing row is replaced, with all rows that depend on it.
-    pub async fn flush(&mut self, tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    pub async fn flush(&mut self, known: &mut Known, tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let batch = std::mem::take(self);
         let mut statements = Statements { query: QueryBuilder::new(""), tx };
         for BegunRow { run, attempt, journal, from, time } in batch.begun {
@@ -208,7 +215,7 @@ impl Batch {
             to.push_bind(row.ap).push_bind(row.auc).push_bind(row.mean_score);
         };
         statements.insert(into, 7, &batch.label_rankings, bind).await?;
-        statements.insert_evaluations(&batch.evaluations).await?;
+        statements.insert_evaluations(known, &batch.evaluations).await?;
         for run in batch.ranked {
             let query = statements.begin();
             query.push("UPDATE runs SET best_epoch = (SELECT epoch FROM rankings WHERE run = ").push_bind(run);
@@ -220,6 +227,11 @@ impl Batch {
             query.push("UPDATE attempts SET records = records + ").push_bind(records);
             query.push(" WHERE run = ").push_bind(run).push(" AND attempt = ").push_bind(attempt);
             statements.ended().await?;
+        }
+        if let Some((journal, offset, next)) = batch.read {
+            let query = statements.begin();
+            query.push("UPDATE journals SET position = max(position, ").push_bind(offset).push("), next_seq = max(next_seq, ");
+            query.push_bind(next).push(") WHERE id = ").push_bind(journal);
         }
         statements.run().await
     }
@@ -293,11 +305,15 @@ impl Statements<'_> {
     }
 
     /// Evaluations get their row ids here: there is one writer, so the next free ones are known.
-    async fn insert_evaluations(&mut self, evaluations: &[EvaluationRow]) -> Result<(), sqlx::Error> {
+    async fn insert_evaluations(&mut self, known: &mut Known, evaluations: &[EvaluationRow]) -> Result<(), sqlx::Error> {
         if evaluations.is_empty() {
             return Ok(());
         }
-        let first: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM evaluations").fetch_one(&mut *self.tx).await?;
+        let first = match known.next_evaluation {
+            Some(next) => next,
+            None => sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM evaluations").fetch_one(&mut *self.tx).await?,
+        };
+        known.next_evaluation = Some(first + evaluations.len() as i64);
         let numbered: Vec<(i64, &EvaluationRow)> = (first..).zip(evaluations).collect();
         let into = "INSERT OR REPLACE INTO evaluations (id, run, epoch, split, policy, attempt, samples_f1, subset_accuracy) ";
         let bind = |(id, row): &(i64, &EvaluationRow), to: &mut Values<'_>| {

@@ -132,7 +132,7 @@ impl Writer {
     }
 }
 
-/// If `run`, which has just succeeded, replaces another: gives it the name of that one and its place in every sweep.
+/// If `run`, which replaces another, has just succeeded: gives it the name of that one and its place in every sweep.
 pub(super) async fn replace(known: &mut Known, tx: &mut SqliteConnection, run: i64) -> Result<(), sqlx::Error> {
     let found = sqlx::query(
         "SELECT o.id, o.fingerprint, o.created_at FROM runs n JOIN runs o ON o.id = n.replaces WHERE n.id = ? AND n.state = 'succeeded'",

@@ -51,7 +51,7 @@ impl Writer {
                     };
                     new |= wanted && batch.add(&run, event, policy, now());
                 }
-                batch.flush(tx).await?;
+                batch.flush(known, tx).await?;
                 sqlx::query("UPDATE runs SET state = 'succeeded', finished_at = ?2 WHERE id = ?1 AND state <> 'succeeded'")
                     .bind(run.id)
                     .bind(now())

@@ -9,7 +9,7 @@ use super::attempt::settle;
 use super::batch::Batch;
 use super::forget::replace;
 use super::refuse::{refuse, unusable_journal};
-use super::{Known, KnownRun, Writer, transaction};
+use super::{Known, KnownJournal, KnownRun, Writer, transaction};
 use crate::{StoreError, now, word};
 use plan::Fingerprint;
 use protocol::{Event, Outcome, Record, check, plain};
@@ -81,15 +81,10 @@ impl Writer {
     }
 
     async fn ingest_all(&mut self, journal: &str, offset: u64, next: u64, records: &[Record]) -> Result<Ingested, StoreError> {
-        transaction!(self, |tx, known| {
-            let row = sqlx::query(
-                "INSERT INTO journals (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id, next_seq",
-            )
-            .bind(journal)
-            .fetch_one(&mut *tx)
-            .await?;
-            let (id, seen): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (ingested, read) = transaction!(self, |tx, known| {
+            let KnownJournal { id, next: seen } = Self::journal(known, tx, journal).await?;
             let mut ingest = Ingest { tx, known, journal: id, batch: Batch::default(), attempts: HashMap::new() };
+            ingest.batch.read(id, offset as i64, next as i64);
             let mut ingested = Ingested::default();
             for (at, record) in records.iter().enumerate().filter(|(_, record)| record.s as i64 >= seen) {
                 match ingest.record(record).await? {
@@ -110,14 +105,23 @@ impl Writer {
                 };
                 refuse(tx, id, guilty, why).await?;
             }
-            sqlx::query("UPDATE journals SET position = max(position, ?2), next_seq = max(next_seq, ?3) WHERE id = ?1")
-                .bind(id)
-                .bind(offset as i64)
-                .bind(next as i64)
-                .execute(&mut *tx)
-                .await?;
-            ingested
-        })
+            (ingested, KnownJournal { id, next: seen.max(next as i64) })
+        })?;
+        self.known.journals.insert(journal.to_owned(), read);
+        Ok(ingested)
+    }
+
+    async fn journal(known: &Known, tx: &mut SqliteConnection, name: &str) -> Result<KnownJournal, sqlx::Error> {
+        if let Some(&found) = known.journals.get(name) {
+            return Ok(found);
+        }
+        let row = sqlx::query(
+            "INSERT INTO journals (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id, next_seq",
+        )
+        .bind(name)
+        .fetch_one(tx)
+        .await?;
+        Ok(KnownJournal { id: row.try_get(0)?, next: row.try_get(1)? })
     }
 
     /// How far `journal` has been read: (byte offset, next sequence number), and whether nothing more is to be read of it.
@@ -150,7 +154,7 @@ impl Writer {
                 };
                 batch.add(&run, event, policy, now());
             }
-            batch.flush(tx).await?;
+            batch.flush(known, tx).await?;
         })
     }
 }
@@ -279,7 +283,7 @@ impl Ingest<'_> {
                 self.batch.count(*run, *attempt, records);
             }
         }
-        self.batch.flush(self.tx).await
+        self.batch.flush(self.known, self.tx).await
     }
 
     async fn end(
@@ -324,7 +328,9 @@ impl Ingest<'_> {
             .execute(&mut *self.tx)
             .await?;
         if outcome == Outcome::Ok {
-            replace(self.known, self.tx, run.id).await?;
+            if run.replaces {
+                replace(self.known, self.tx, run.id).await?;
+            }
             return Ok(Taken::Ended(outcome, why));
         }
         // The controller may have given its verdict already; then the state of the run is settled.

@@ -21,7 +21,7 @@ pub use refuse::unusable_journal;
 
 use super::lock::Lock;
 use super::patience::{self, Patience, patiently};
-use super::{StoreError, disk, open};
+use super::{StoreError, disk, json, open};
 use imbalance::threshold::Policy;
 use plan::{DataFacts, Fingerprint};
 use protocol::Job;
@@ -52,12 +52,22 @@ pub struct Writer {
     _lock: Lock,
 }
 
-/// Row ids looked up before; never stale, because there is no other writer and only committed or re-readable ids are kept.
+/// Rows looked up before; never stale, because there is no other writer and only committed or re-readable ones are kept.
 #[derive(Default)]
 struct Known {
     runs: HashMap<Fingerprint, KnownRun>,
     data: HashMap<i64, Arc<KnownData>>,
     policies: HashMap<String, i64>,
+    journals: HashMap<String, KnownJournal>,
+    /// No evaluation has this row id or a higher one. `None`: not looked up yet.
+    next_evaluation: Option<i64>,
+}
+
+#[derive(Clone, Copy)]
+struct KnownJournal {
+    id: i64,
+    /// Number of the next record to be stored.
+    next: i64,
 }
 
 #[derive(Clone)]
@@ -66,6 +76,8 @@ struct KnownRun {
     epochs: usize,
     /// Row ids of the policies that the sweeps with this run ask for, and under which the run that it replaces was evaluated.
     policies: Arc<[i64]>,
+    /// Whether it is trained again in the place of a recorded run.
+    replaces: bool,
     data: Arc<KnownData>,
 }
 
@@ -128,7 +140,7 @@ impl Writer {
         connection.close().await.map_err(|source| StoreError::from_sqlite(&path, source))
     }
 
-    /// Row ids of a run and its labels; `None` for a run that this database does not have.
+    /// What the database knows of a run; `None` for a run that it does not have.
     async fn run(
         known: &mut Known,
         connection: &mut SqliteConnection,
@@ -137,32 +149,49 @@ impl Writer {
         if let Some(found) = known.runs.get(run) {
             return Ok(Some(found.clone()));
         }
-        let row = sqlx::query(
+        Ok(Self::runs(known, connection, std::slice::from_ref(run)).await?.pop().flatten())
+    }
+
+    /// The same for several runs, in their order.
+    async fn runs(
+        known: &mut Known,
+        connection: &mut SqliteConnection,
+        runs: &[Fingerprint],
+    ) -> Result<Vec<Option<KnownRun>>, sqlx::Error> {
+        let new: Vec<&Fingerprint> = runs.iter().filter(|run| !known.runs.contains_key(run)).collect();
+        let rows = sqlx::query(
             "SELECT r.id, r.data, r.epochs, (SELECT json_group_array(policy) FROM (
                  SELECT p.policy FROM sweep_runs w JOIN sweep_policies p ON p.sweep = w.sweep WHERE w.run = r.id OR w.again = r.id
-                 UNION SELECT e.policy FROM evaluations e WHERE e.run = r.replaces))
-             FROM runs r WHERE r.fingerprint = ?",
+                 UNION SELECT e.policy FROM evaluations e WHERE e.run = r.replaces)), r.replaces IS NOT NULL, r.fingerprint
+             FROM json_each(?) j JOIN runs r ON r.fingerprint = j.value",
         );
-        let Some(row) = row.bind(&run.0).fetch_optional(&mut *connection).await? else { return Ok(None) };
-        let (id, data, epochs): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        let policies: Vec<i64> = super::reader::parse(&row, 3)?;
-        let data = match known.data.get(&data) {
-            Some(data) => Arc::clone(data),
-            None => {
-                let labels: Vec<i64> = sqlx::query_scalar("SELECT id FROM labels WHERE data = ? ORDER BY position")
-                    .bind(data)
-                    .fetch_all(&mut *connection)
-                    .await?;
-                let facts: String =
-                    sqlx::query_scalar("SELECT facts FROM datasets WHERE id = ?").bind(data).fetch_one(&mut *connection).await?;
-                let new = Arc::new(KnownData { labels: labels.into(), facts: disk::facts_of(&facts).ok() });
-                known.data.insert(data, Arc::clone(&new));
-                new
-            }
-        };
-        let found = KnownRun { id, epochs: usize::try_from(epochs).unwrap_or(0), policies: policies.into(), data };
-        known.runs.insert(run.clone(), found.clone());
-        Ok(Some(found))
+        for row in rows.bind(json(&new)).fetch_all(&mut *connection).await? {
+            let policies: Vec<i64> = super::reader::parse(&row, 3)?;
+            let found = KnownRun {
+                id: row.try_get(0)?,
+                epochs: usize::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
+                policies: policies.into(),
+                replaces: row.try_get(4)?,
+                data: Self::data(known, connection, row.try_get(1)?).await?,
+            };
+            known.runs.insert(Fingerprint(row.try_get(5)?), found);
+        }
+        Ok(runs.iter().map(|run| known.runs.get(run).cloned()).collect())
+    }
+
+    async fn data(known: &mut Known, connection: &mut SqliteConnection, data: i64) -> Result<Arc<KnownData>, sqlx::Error> {
+        if let Some(found) = known.data.get(&data) {
+            return Ok(Arc::clone(found));
+        }
+        let labels: Vec<i64> = sqlx::query_scalar("SELECT id FROM labels WHERE data = ? ORDER BY position")
+            .bind(data)
+            .fetch_all(&mut *connection)
+            .await?;
+        let facts: String =
+            sqlx::query_scalar("SELECT facts FROM datasets WHERE id = ?").bind(data).fetch_one(&mut *connection).await?;
+        let new = Arc::new(KnownData { labels: labels.into(), facts: disk::facts_of(&facts).ok() });
+        known.data.insert(data, Arc::clone(&new));
+        Ok(new)
     }
 
     /// Row id of an existing policy.

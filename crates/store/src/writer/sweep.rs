@@ -72,8 +72,14 @@ impl Writer {
     /// See [`StoreError`].
     pub async fn missing(&mut self, sweep: SweepId, failed: bool) -> Result<Vec<Missing>, StoreError> {
         let base = base(&self.path);
-        let found = missing(&mut self.connection, sweep, failed, &base).await;
-        found.map_err(|source| StoreError::from_sqlite(&self.path, source))
+        let found = async {
+            let found = missing(&mut self.connection, sweep, failed, &base).await?;
+            // Looked up at once, not one by one as they begin.
+            let runs: Vec<Fingerprint> = found.iter().map(|missing| missing.job.run.clone()).collect();
+            Self::runs(&mut self.known, &mut self.connection, &runs).await?;
+            Ok(found)
+        };
+        found.await.map_err(|source| StoreError::from_sqlite(&self.path, source))
     }
 
     /// Succeeded runs of the sweep that lack evaluations under some of its policies.
