@@ -131,7 +131,7 @@ def refuse(job):
         "train.optimizer": (train["optimizer"]["kind"], "sgd"), "nesterov": (params["optimizer"].get("nesterov", 0), 0),
         "train.schedule": (train["schedule"]["kind"], "constant"), "warmup": (params["schedule"].get("warmup", 0), 0),
         "train.grad_clip": (train["grad_clip"], None), "thresholds": (all(isinstance(p, (int, float)) for p in job["policies"]), True)}
-    known = {"train": {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "grad_clip", "precision", "prior_bias"},
+    known = {"train": {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "grad_clip", "precision", "start"},
              "model": {"arch", "hidden", "dropout", "weights", "freeze"}}
     for part, keys in known.items():
         wanted[f"unknown keys of config.{part}"] = ({key for key, value in config[part].items() if value is not None} - keys, set())
@@ -166,7 +166,9 @@ def attempt(job, journal, stopping, hopeless):
     else:
         draw, bound = random.Random(f"init {seed}"), width ** -0.5
         rate = [sum(y[row][k] for row in parts[0]) / len(parts[0]) for k in range(labels)]
-        bias = [math.log(p / (1 - p)) if train["prior_bias"] else 0.0 for p in rate]
+        # Weighted bce stands for the probability sigmoid(z - ln w): "link" starts where that is the prevalence.
+        shift = {"zero": None, "prior": [0.0] * labels, "link": [math.log(w) for w in job["pos_weight"]]}[train["start"]]
+        bias = [math.log(p / (1 - p)) + shift[k] if shift else 0.0 for k, p in enumerate(rate)]
         model = [[draw.uniform(-bound, bound) for _ in range(width)] + [bias[k]] for k in range(labels)]
         state = {"epochs": [], "model": model, "speed": [[0.0] * (width + 1) for _ in model], "best": None}
     journal.add("begin", r=run, a=a, **{"from": len(state["epochs"]) or None})

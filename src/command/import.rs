@@ -165,7 +165,7 @@ fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> P
             schedule: Choice::plain(UNKNOWN),
             grad_clip: None,
             precision: UNKNOWN.to_owned(),
-            prior_bias: false,
+            start: plan::Start::Zero,
         },
         loss: Choice::plain(UNKNOWN),
         pos_weight: PosWeight::Formula(Choice::plain(UNKNOWN)),

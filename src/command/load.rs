@@ -56,6 +56,7 @@ pub fn read(path: &Path, set: &[String]) -> Result<SweepFile, Error> {
         SpecError { place: format!("{shown}:{line}:1"), message: "is not text in UTF-8; a sweep file is a TOML file".to_owned() }
     })?;
     let sweep = plan::parse(&shown, &text, set)?;
+    sweep.old_spellings.iter().for_each(|old| tracing::warn!("{old}"));
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
     Ok(SweepFile { sweep, path, base, text: Recorded { text, changes: Some(set.to_vec()) } })

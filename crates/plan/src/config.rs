@@ -151,6 +151,46 @@ pub struct TrainConfig {
     pub grad_clip: Option<f64>,
     /// `f32`, or `bf16` on CUDA: the type of the feature maps. Parameters, logits and sums are f32 in any case.
     pub precision: String,
-    /// Start the head's bias at logit(prevalence) (docs/strategies.md#prior-bias).
-    pub prior_bias: bool,
+    pub start: Start,
+}
+
+/// Where the head's bias starts (docs/strategies.md#start).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Where the loss of the run, with its weights, is right about the prevalences of train ([`imbalance::loss::start::link`]).
+    Link,
+    /// At logit(prevalence), whatever the loss: what `prior_bias = true` was.
+    Prior,
+    /// At 0: what `prior_bias = false` was.
+    Zero,
+}
+
+impl Start {
+    /// The names of the sweep file.
+    pub const NAMES: [&str; 3] = ["link", "prior", "zero"];
+
+    pub(super) fn named(name: &str) -> Self {
+        match name {
+            "prior" => Self::Prior,
+            "zero" => Self::Zero,
+            _ => Self::Link,
+        }
+    }
+
+    /// What the key of version 0.1 stands for.
+    #[must_use]
+    pub fn of_prior_bias(prior_bias: bool) -> Self {
+        if prior_bias { Self::Prior } else { Self::Zero }
+    }
+}
+
+impl std::fmt::Display for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Link => "link",
+            Self::Prior => "prior",
+            Self::Zero => "zero",
+        })
+    }
 }

@@ -45,6 +45,16 @@ impl Layout {
         Ok(layout)
     }
 
+    /// The values that the grid gives to `key`.
+    pub fn on_axes(&self, key: &str) -> impl Iterator<Item = &Node> {
+        let rules = self.include.iter().flat_map(|rule| &rule.keys);
+        let entries = self.axes.iter().chain(rules).filter(move |entry| entry.key == key);
+        entries.flat_map(|entry| match &entry.node.value {
+            Value::List(values) => values.as_slice(),
+            _ => std::slice::from_ref(&entry.node),
+        })
+    }
+
     /// `typed`: the length of the key of a `--set`; a table that was typed whole replaces, one that was reached into is merged.
     fn tables(&mut self, section: &str, node: &Node, typed: Option<usize>) -> Result<(), SpecError> {
         let entries = node.entries().ok_or_else(|| node.fault(format!("`{section}` must be a table, not {}", node.shown())))?;

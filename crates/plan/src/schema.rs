@@ -7,8 +7,9 @@ use super::HubFile;
 use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::document::{Node, Value};
+use super::flatten::Layout;
 use super::typed::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
-use super::{Architecture, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, TrainConfig};
+use super::{Architecture, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, Start, TrainConfig};
 use imbalance::Choice;
 use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
@@ -41,8 +42,11 @@ const TRAIN: &[&str] = &[
     "train.schedule",
     "train.grad_clip",
     "train.precision",
-    "train.prior_bias",
+    "train.start",
+    PRIOR_BIAS,
 ];
+/// What `train.start` was called in version 0.1.
+const PRIOR_BIAS: &str = "train.prior_bias";
 const WORKERS: &[&str] = &["workers.launcher", "workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
 
 /// How workers may be started.
@@ -67,7 +71,7 @@ pub(super) fn unknown_key(section: &str, name: &str) -> String {
     let name = &shown(name)[..];
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
     let mut allowed: Vec<&str> = Vec::new();
-    for key in known().chain(SECTIONS.iter().copied()) {
+    for key in known().filter(|key| *key != PRIOR_BIAS).chain(SECTIONS.iter().copied()) {
         if let Some(rest) = key.strip_prefix(&prefix)
             && !rest.contains('.')
             && !allowed.contains(&rest)
@@ -266,8 +270,26 @@ pub(super) fn train(keys: &Keys<'_>) -> Result<TrainConfig, SpecError> {
         schedule: choice(keys, "train.schedule", "constant")?,
         grad_clip: keys.get("train.grad_clip").map(|node| node.number("train.grad_clip", (ABOVE_ZERO, f64::MAX))).transpose()?,
         precision: keys.one_of("train.precision", "f32", &["f32", "bf16"])?,
-        prior_bias: keys.boolean("train.prior_bias", true)?,
+        start: start(keys)?,
     })
+}
+
+fn start(keys: &Keys<'_>) -> Result<Start, SpecError> {
+    match (keys.get("train.start"), keys.get(PRIOR_BIAS)) {
+        (Some(_), Some(node)) => Err(node.fault(format!("`{PRIOR_BIAS}` is the old name of `train.start`: keep one of them"))),
+        (None, Some(node)) => node.boolean(PRIOR_BIAS).map(Start::of_prior_bias),
+        _ => keys.one_of("train.start", "link", &Start::NAMES).map(|name| Start::named(&name)),
+    }
+}
+
+/// What the file says in words of version 0.1, with the words of this one.
+pub(super) fn old_spellings(layout: &Layout) -> Vec<String> {
+    let old = layout.base.get(PRIOR_BIAS).into_iter().chain(layout.on_axes(PRIOR_BIAS));
+    let said = old.filter_map(|node| {
+        let flag = node.boolean(PRIOR_BIAS).ok()?;
+        Some(format!("{}: `{PRIOR_BIAS} = {flag}` is now called `train.start = \"{}\"`", node.place, Start::of_prior_bias(flag)))
+    });
+    said.collect()
 }
 
 fn choice(keys: &Keys<'_>, key: &str, default: &str) -> Result<Choice, SpecError> {

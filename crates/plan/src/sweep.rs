@@ -16,6 +16,8 @@ pub struct Sweep {
     /// `name`, else the file's name without `.toml`.
     pub name: String,
     pub workers: WorkersConfig,
+    /// What the file says in words of an older version, and what it is called now: a sentence each.
+    pub old_spellings: Vec<String>,
     pub(super) grid: Grid,
     pub(super) parts: Parts,
 }
@@ -40,7 +42,7 @@ pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Sweep, Spec
     let workers = schema::workers(&keys("workers"))?;
     let grid = Grid::new(&layout, place("grid"))?;
     let parts = Parts::new(&grid, &layout, &root.place)?;
-    Ok(Sweep { name, workers, grid, parts })
+    Ok(Sweep { name, workers, old_spellings: schema::old_spellings(&layout), grid, parts })
 }
 
 fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {

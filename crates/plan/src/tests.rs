@@ -254,7 +254,7 @@ fn the_file_of_the_contract_has_its_defaults() {
     let Source::Letters { samples, label_rates, image_size, signal, seed: data_seed } = &data.source else { panic!() };
     assert_eq!((*samples, *image_size, *signal, *data_seed, label_rates.len()), (4000, 32, 2.0, 0, 4));
     assert_eq!((model.arch.as_str(), model.hidden.as_slice()), ("cnn", &[16, 32, 64][..]));
-    assert_eq!((train.epochs, train.batch_size, train.learning_rate, train.prior_bias), (4, 64, 1e-3, true));
+    assert_eq!((train.epochs, train.batch_size, train.learning_rate, train.start), (4, 64, 1e-3, Start::Link));
     assert_eq!(
         train.optimizer,
         Choice::plain("adam").with("beta1", 0.9).with("beta2", 0.999).with("eps", 1e-8).with("weight_decay", 0.0)

@@ -62,7 +62,7 @@ mod tests {
                 schedule: Choice::plain("constant"),
                 grad_clip: Some(1.0),
                 precision: "f32".to_owned(),
-                prior_bias: true,
+                start: plan::Start::Prior,
             },
             loss: Choice::plain("class_balanced").with("beta", 0.99).with("by", "mean"),
             pos_weight: PosWeight::Explicit(vec![1.5, 0.1 + 0.2]),

@@ -115,7 +115,7 @@ arch = "linear"
 epochs = {}
 batch_size = {}
 optimizer = "adam"
-prior_bias = false
+start = "zero"
 [grid]
 loss = ["bce", {{ kind = "focal", gamma = 1.0 }}, {{ kind = "focal", gamma = 1.5 }}, {{ kind = "focal", gamma = 2.0 }}]
 pos_weight = ["none", "sqrt", "neg_over_pos", "inverse_share", {{ kind = "power", exponent = 0.25 }}]

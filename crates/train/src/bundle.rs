@@ -19,6 +19,7 @@ use super::record::{Learner, Record, Truth};
 use super::session::{fetch_weights, loss_of, sampler_of, start};
 use super::{Beat, Finish, Monitor, TrainError};
 use data::Dataset;
+use imbalance::LabelMatrix;
 use imbalance::loss::Loss;
 use imbalance::sampler::{Draw, Realised, realised};
 use kernel::awake;
@@ -111,6 +112,14 @@ struct Member<'a> {
     loss: Box<dyn Loss>,
 }
 
+impl<'a> Member<'a> {
+    fn new(place: usize, job: &'a Job, data: &Dataset, train: &LabelMatrix) -> Result<Self, TrainError> {
+        let loss = loss_of(job, &train.counts())?;
+        let (_, learner) = start(job, data, train, &*loss, &Device::Cpu)?;
+        Ok(Self { place, record: Record::new(job)?, learner, schedule: Schedule::new(&job.config.train)?, loss })
+    }
+}
+
 /// How a run ended.
 pub type RunResult = Result<Finish, TrainError>;
 
@@ -121,21 +130,15 @@ pub type RunResult = Result<Finish, TrainError>;
 /// [`TrainError`] of something that does not belong to a single run; a job without an outcome has not ended.
 pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Vec<RunResult>, TrainError> {
     let truth = Truth::of(data);
-    let counts = truth.train.counts();
     if let Some(job) = jobs.first() {
         fetch_weights(job, monitor)?;
     }
     let stage = jobs.first().map(|job| monitor.stage(job, "building the networks", None));
-    let member = |(place, job)| -> Result<Member<'_>, TrainError> {
-        let (_, learner) = start(job, data, &counts, &Device::Cpu)?;
-        let (schedule, loss) = (Schedule::new(&job.config.train)?, loss_of(job, &counts)?);
-        Ok(Member { place, record: Record::new(job)?, learner, schedule, loss })
-    };
     let inputs = Inputs { data, loader };
     let mut members = Vec::new();
     let mut outcomes: Vec<Option<RunResult>> = jobs.iter().map(|_| None).collect();
     for (place, job) in jobs.iter().enumerate() {
-        match member((place, job)) {
+        match Member::new(place, job, data, &truth.train) {
             Ok(member) => members.push(member),
             Err(error) => outcomes[place] = Some(Err(error)),
         }

@@ -17,9 +17,10 @@ use super::{Beat, Finish, Monitor, TrainError};
 use crate::model::{self, Model, ModelError, Step};
 use data::Dataset;
 use imbalance::LabelCounts;
+use imbalance::LabelMatrix;
 use imbalance::loss::{self, Context, Loss};
 use imbalance::sampler::{self, Sampler, Train, realised};
-use plan::Schedule;
+use plan::{Schedule, Start};
 use protocol::{Job, SplitName};
 
 /// A run under way.
@@ -88,13 +89,6 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
     Ok(Finish::Done)
 }
 
-/// The logit of each label's prevalence, at which a head without information should start (Lin et al. 2017, section 4.1;
-/// docs/strategies.md#prior-bias).
-fn prior_logits(train: &LabelCounts) -> Vec<f64> {
-    let logit = |&positives: &usize| (positives as f64).ln() - ((train.rows - positives) as f64).ln();
-    train.positives.iter().map(logit).collect()
-}
-
 /// Fetches the weights that the network of `job` starts with, where they are elsewhere.
 ///
 /// # Errors
@@ -117,14 +111,24 @@ pub fn fetch_weights(job: &Job, monitor: &mut dyn Monitor) -> Result<(), TrainEr
     found.map(drop).map_err(|error| ModelError::Weights(error.to_string()).into())
 }
 
-/// The network of `job` where its training starts, and an optimizer without state.
+/// The network of `job` where its training with `loss` starts, and an optimizer without state.
 ///
 /// # Errors
 /// A network that cannot be built.
-pub fn start(job: &Job, data: &Dataset, counts: &LabelCounts, device: &Device) -> Result<(Box<dyn Model>, Learner), TrainError> {
+pub fn start(
+    job: &Job,
+    data: &Dataset,
+    train: &LabelMatrix,
+    loss: &dyn Loss,
+    device: &Device,
+) -> Result<(Box<dyn Model>, Learner), TrainError> {
     let config = &job.config;
-    let prior = config.train.prior_bias.then(|| prior_logits(counts));
-    let model = model::build(&config.model, data.shape(), counts.positives.len(), prior.as_deref(), config.seed, device)?;
+    let bias = match config.train.start {
+        Start::Link => Some(loss::start::link(loss, train, config.train.batch_size)),
+        Start::Prior => Some(loss::start::prior(train)),
+        Start::Zero => None,
+    };
+    let model = model::build(&config.model, data.shape(), train.names.len(), bias.as_deref(), config.seed, device)?;
     let model = model::at_precision(model, &config.model, &config.train.precision, device)?;
     let optimizer = Optimizer::new(&config.train.optimizer, &model.state().parameters)?;
     let state = model.state().clone();
@@ -147,7 +151,7 @@ pub fn loss_of(job: &Job, counts: &LabelCounts) -> Result<Box<dyn Loss>, TrainEr
 pub fn sampler_of(
     job: &Job,
     data: &Dataset,
-    train: &imbalance::LabelMatrix,
+    train: &LabelMatrix,
     monitor: &mut dyn Monitor,
 ) -> Result<Box<dyn Sampler>, TrainError> {
     let counted = sampler::counts_rows(&job.config.sampler).then_some(Unit::Rows);
@@ -165,13 +169,14 @@ impl<'a> Session<'a> {
         let counts = truth.train.counts();
         fetch_weights(job, monitor)?;
         let stage = monitor.stage(job, "building the network", None);
-        let (model, learner) = start(job, data, &counts, loader.device())?;
+        let loss = loss_of(job, &counts)?;
+        let (model, learner) = start(job, data, &truth.train, &*loss, loader.device())?;
         drop(stage);
         let sampler = sampler_of(job, data, &truth.train, monitor)?;
         Ok(Self {
             record: Record::new(job)?,
             schedule: Schedule::new(&job.config.train)?,
-            loss: loss_of(job, &counts)?,
+            loss,
             sampler,
             beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
             truth,

@@ -203,12 +203,12 @@ seed = [0, 1, 2]"#,
     fn every_setting_has_its_own_baseline() {
         let cases = cases(
             r#"loss = ["bce", "focal"]
-"train.prior_bias" = [false, true]"#,
+"train.start" = ["zero", "link"]"#,
         );
         let found = settings(&cases);
         assert_eq!(
             found.iter().map(|setting| setting.name.as_str()).collect::<Vec<_>>(),
-            ["train.prior_bias false", "train.prior_bias true"]
+            ["train.start link", "train.start zero"]
         );
         assert!(found.iter().all(|setting| setting.baseline.is_some_and(|baseline| baseline.exact)));
     }

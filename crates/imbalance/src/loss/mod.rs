@@ -16,6 +16,7 @@ mod pointwise;
 mod poly1;
 mod soft_f1;
 mod splc;
+pub mod start;
 mod two_way;
 mod zlpr;
 

@@ -148,9 +148,25 @@ pub struct Training {
     /// Precision of the feature maps: `f32` or `bf16`.
     #[serde(default = "f32_")]
     pub precision: String,
-    /// The head's bias starts at logit(prevalence in train).
+    /// Where the head's bias starts. Absent in what version 0.1 wrote, which has `prior_bias`.
     #[serde(default)]
+    pub start: Option<Start>,
+    /// What version 0.1 wrote: `true` is `prior`, `false` is `zero`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prior_bias: bool,
+}
+
+/// Where the head's bias starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum Start {
+    /// Where the loss of the run, with its weights, is right about the prevalences of train.
+    Link,
+    /// At logit(prevalence in train), whatever the loss.
+    Prior,
+    /// At 0.
+    Zero,
 }
 
 fn f32_() -> String {
@@ -260,8 +276,7 @@ impl From<&plan::RunConfig> for Config {
     fn from(config: &plan::RunConfig) -> Self {
         let plan::RunConfig { data, model, train, loss, pos_weight, sampler, seed } = config;
         let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, freeze } = model.clone();
-        let plan::TrainConfig { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, prior_bias } =
-            train;
+        let plan::TrainConfig { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, start } = train;
         Self {
             data: data.into(),
             model: Model {
@@ -280,7 +295,12 @@ impl From<&plan::RunConfig> for Config {
                 schedule: schedule.into(),
                 grad_clip: *grad_clip,
                 precision: precision.clone(),
-                prior_bias: *prior_bias,
+                start: Some(match start {
+                    plan::Start::Link => Start::Link,
+                    plan::Start::Prior => Start::Prior,
+                    plan::Start::Zero => Start::Zero,
+                }),
+                prior_bias: false,
             },
             loss: loss.into(),
             pos_weight: pos_weight.into(),
@@ -294,7 +314,7 @@ impl From<Config> for plan::RunConfig {
     fn from(config: Config) -> Self {
         let Config { data, model, train, loss, pos_weight, sampler, seed } = config;
         let Model { arch, hidden, dropout, weights, weights_hash, freeze } = model;
-        let Training { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, prior_bias } = train;
+        let Training { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, start, prior_bias } = train;
         Self {
             data: data.into(),
             model: plan::ModelConfig {
@@ -313,7 +333,12 @@ impl From<Config> for plan::RunConfig {
                 schedule: schedule.into(),
                 grad_clip,
                 precision,
-                prior_bias,
+                start: match start {
+                    Some(Start::Link) => plan::Start::Link,
+                    Some(Start::Prior) => plan::Start::Prior,
+                    Some(Start::Zero) => plan::Start::Zero,
+                    None => plan::Start::of_prior_bias(prior_bias),
+                },
             },
             loss: loss.into(),
             pos_weight: pos_weight.into(),

@@ -61,7 +61,7 @@ pub fn config(loss: &Choice, seed: u64, epochs: usize) -> RunConfig {
             schedule: Choice::plain("constant"),
             grad_clip: None,
             precision: "f32".to_owned(),
-            prior_bias: true,
+            start: Start::Prior,
         },
         loss: loss.clone(),
         pos_weight: PosWeight::Formula(Choice::plain("none")),
