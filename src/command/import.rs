@@ -159,6 +159,8 @@ fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> P
         },
         train: TrainConfig {
             epochs: 1,
+            draws: None,
+            stop: None,
             batch_size: 0,
             optimizer: Choice::plain(UNKNOWN),
             learning_rate: 0.0,

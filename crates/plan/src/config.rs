@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::Architecture;
+use super::{Architecture, Stop};
 use imbalance::stratification::SplitConfig;
 use imbalance::{Choice, PosWeight};
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,14 @@ impl ModelConfig {
 /// The training loop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainConfig {
+    /// Epochs at most; each ends with an evaluation on val.
     pub epochs: usize,
+    /// Rows that the sampler draws in an epoch; `None`: those of one of its passes.
+    #[serde(default)]
+    pub draws: Option<usize>,
+    /// When it may end before `epochs`; `None`: never.
+    #[serde(default)]
+    pub stop: Option<Stop>,
     pub batch_size: usize,
     /// `adam` (beta1, beta2, eps, weight_decay: L2), `adamw` (the same, decoupled), `sgd` (momentum, nesterov, weight_decay).
     pub optimizer: Choice,

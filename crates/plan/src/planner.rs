@@ -9,7 +9,9 @@ use super::flatten::{Part, loose_family};
 use super::grid::{ABSENT, Axis};
 use super::points::{Ids, count};
 use super::sweep::{Sweep, WeightFile};
-use super::{Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, SpecError, schema};
+use super::{
+    Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, SpecError, TrainConfig, schema,
+};
 use imbalance::{Choice, PosWeight};
 use imbalance::{pos_weight, sampler};
 
@@ -66,6 +68,8 @@ struct Planner<'a> {
     data: Vec<(String, u32)>,
     vectors: HashMap<(u32, Option<u32>), Vector>,
     vector_ids: Interner<String>,
+    /// By data and train identity: the training with its length, and its canonical text.
+    trainings: HashMap<(u32, u32), (TrainConfig, String)>,
 }
 
 impl<'a> Planner<'a> {
@@ -90,7 +94,7 @@ impl<'a> Planner<'a> {
             (ModelConfig { weights, weights_hash, ..item.value.clone() }, text)
         });
         let models = models.collect();
-        Ok(Self { sweep, facts, models, data, vectors: HashMap::new(), vector_ids: Interner::new() })
+        Ok(Self { sweep, facts, models, data, vectors: HashMap::new(), vector_ids: Interner::new(), trainings: HashMap::new() })
     }
 
     fn plan(mut self) -> Result<Plan, SpecError> {
@@ -101,7 +105,7 @@ impl<'a> Planner<'a> {
         let mut found: HashMap<RunKey, usize> = HashMap::new();
         let mut firsts: Vec<usize> = Vec::new();
         let mut reasons: Vec<(String, usize)> = Vec::new();
-        let mut bundles: Interner<(u32, u32, u32, u64, usize, usize)> = Interner::new();
+        let mut bundles: Interner<(u32, u32, u32, u64, usize, (usize, Option<usize>))> = Interner::new();
         let mut plan = Plan {
             name: sweep.name.clone(),
             product: grid.product,
@@ -139,11 +143,11 @@ impl<'a> Planner<'a> {
                 }
                 None => {
                     self.batches(data, ids)?;
-                    let train = &parts.train.get(ids.train).value;
-                    let bundle =
-                        bundles.id((key.data, key.model, key.sampler, key.seed, train.batch_size, train.epochs)) as usize;
+                    let (train, text) = self.training(data, ids.train);
+                    let length = (train.epochs, train.draws);
+                    let bundle = bundles.id((key.data, key.model, key.sampler, key.seed, train.batch_size, length)) as usize;
                     let run = plan.runs.len();
-                    plan.runs.push(self.run(point, ids, bundle));
+                    plan.runs.push(self.run(point, ids, bundle, (train, &text)));
                     if plan.bundles.len() <= bundle {
                         plan.bundles.push(Bundle { runs: Vec::new() });
                     }
@@ -191,7 +195,7 @@ impl<'a> Planner<'a> {
     /// Whether the batches can hold what the sampler promises.
     fn batches(&self, data: u32, ids: &Ids) -> Result<(), SpecError> {
         let parts = &self.sweep.parts;
-        let (sampler, size) = (&parts.sampler.get(ids.sampler).value, parts.train.get(ids.train).value.batch_size);
+        let (sampler, size) = (&parts.sampler.get(ids.sampler).value, parts.train.get(ids.train).value.config.batch_size);
         let (kind, labels) = (&sampler.choice.kind, self.facts[data as usize].labels.len());
         let least =
             imbalance::find(sampler::REGISTRY, kind).map_or(1, |entry| (entry.build.least_batch)(&sampler.choice, labels));
@@ -205,18 +209,30 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn run(&self, point: &[u32], ids: &Ids, bundle: usize) -> PlannedRun {
+    /// A training with its length on the data, and its canonical text.
+    fn training(&mut self, data: u32, train: u32) -> (TrainConfig, String) {
+        let item = self.sweep.parts.train.get(train);
+        let rows = self.facts[data as usize].train.rows;
+        let made = || {
+            let config = item.value.length.resolve(&item.value.config, rows);
+            let text = canonical_of(&config);
+            (config, text)
+        };
+        self.trainings.entry((data, item.identity)).or_insert_with(made).clone()
+    }
+
+    fn run(&self, point: &[u32], ids: &Ids, bundle: usize, (train, train_text): (TrainConfig, &str)) -> PlannedRun {
         let parts = &self.sweep.parts;
         let data = parts.data.get(ids.data).identity;
         let vector = &self.vectors[&self.vector_key(data, ids)];
         let (model, model_text) = &self.models[ids.model as usize];
-        let (train, loss) = (parts.train.get(ids.train), parts.loss.get(ids.loss));
+        let loss = parts.loss.get(ids.loss);
         let (weight, sampler) = (&parts.weight.get(ids.weight).value, parts.sampler.get(ids.sampler));
         let fingerprint = fingerprint::FingerprintParts {
             content: &self.facts[data as usize].content,
             preprocessing: &self.data[data as usize].0,
             model: model_text,
-            train: &train.text,
+            train: train_text,
             loss: &loss.text,
             pos_weight: &vector.text,
             sampler: &sampler.text,
@@ -233,7 +249,7 @@ impl<'a> Planner<'a> {
             config: RunConfig {
                 data: parts.data.get(ids.data).value.clone(),
                 model: model.clone(),
-                train: train.value.clone(),
+                train,
                 loss: loss.value.choice.clone(),
                 pos_weight,
                 sampler: sampler.value.choice.clone(),
@@ -296,7 +312,7 @@ impl<'a> Planner<'a> {
             }
             Part::Train => {
                 let (family, param) = loose_family(&axis.key)?;
-                let train = &parts.train.get(ids.train).value;
+                let train = &parts.train.get(ids.train).value.config;
                 let choice = if family == "train.optimizer" { &train.optimizer } else { &train.schedule };
                 loose(&Choice::plain(&choice.kind), family, param)
             }

@@ -11,7 +11,7 @@ use super::fingerprint::canonical_of;
 use super::flatten::{Layout, Part, loose_family};
 use super::grid::{ABSENT, Grid};
 use super::typed::Keys;
-use super::{DataConfig, ModelConfig, Source, SpecError, TrainConfig, backbone, schema};
+use super::{DataConfig, Length, ModelConfig, Source, SpecError, TrainConfig, backbone, schema};
 use imbalance::threshold::Policy;
 use imbalance::{Choice, PosWeight};
 use imbalance::{loss, sampler};
@@ -128,6 +128,14 @@ pub(super) struct SamplerPart {
     pub place: Place,
 }
 
+/// `[train]` before the data is known.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct TrainPart {
+    /// Its length is a placeholder.
+    pub config: TrainConfig,
+    pub length: Length,
+}
+
 /// The parts of one point, as ids of items.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ids {
@@ -145,7 +153,7 @@ pub(super) struct Ids {
 pub(super) struct Parts {
     pub data: Memo<DataConfig>,
     pub model: Memo<ModelConfig>,
-    pub train: Memo<TrainConfig>,
+    pub train: Memo<TrainPart>,
     pub loss: Memo<LossPart>,
     pub weight: Memo<WeightPart>,
     pub sampler: Memo<SamplerPart>,
@@ -191,7 +199,7 @@ impl Parts {
                 },
             };
             let frozen = parts.model.get(ids.model).value.freeze.is_some();
-            let (model, train) = (&parts.model.get(ids.model).value, &parts.train.get(ids.train).value);
+            let (model, train) = (&parts.model.get(ids.model).value, &parts.train.get(ids.train).value.config);
             if train.precision == "bf16" && !model.has_maps() {
                 let trained = if frozen { "the head of a frozen backbone" } else { &model.arch };
                 let message = format!("bf16 is for networks with feature maps, cnn and densenet121; {trained} trains in \"f32\"");

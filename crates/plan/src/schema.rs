@@ -8,8 +8,9 @@ use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::document::{Node, Value};
 use super::flatten::Layout;
+use super::points::TrainPart;
 use super::typed::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
-use super::{Architecture, Columns, DataConfig, ImageConfig, ModelConfig, Source, SpecError, Start, TrainConfig};
+use super::{Architecture, Budget, Columns, DataConfig, ImageConfig, Length, ModelConfig, Source, SpecError, Start, TrainConfig};
 use imbalance::Choice;
 use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
@@ -36,6 +37,11 @@ const SPLIT: &[&str] = &["data.split.train", "data.split.val", "data.split.test"
 const MODEL: &[&str] = &["model.arch", "model.hidden", "model.dropout", "model.weights", "model.freeze"];
 const TRAIN: &[&str] = &[
     "train.epochs",
+    "train.budget",
+    "train.max_steps",
+    "train.min_steps",
+    "train.patience",
+    "train.eval_every",
     "train.batch_size",
     "train.optimizer",
     "train.learning_rate",
@@ -261,9 +267,11 @@ fn hidden(node: &Node, least: usize) -> Result<Vec<usize>, SpecError> {
 }
 
 /// `[train]`.
-pub(super) fn train(keys: &Keys<'_>) -> Result<TrainConfig, SpecError> {
-    Ok(TrainConfig {
-        epochs: keys.size("train.epochs", 4, 1..=100_000)?,
+pub(super) fn train(keys: &Keys<'_>) -> Result<TrainPart, SpecError> {
+    let config = TrainConfig {
+        epochs: 0,
+        draws: None,
+        stop: None,
         batch_size: keys.size("train.batch_size", 64, 1..=1_000_000)?,
         optimizer: choice(keys, "train.optimizer", "adam")?,
         learning_rate: keys.number("train.learning_rate", 1e-3, (ABOVE_ZERO, 1000.0))?,
@@ -271,7 +279,46 @@ pub(super) fn train(keys: &Keys<'_>) -> Result<TrainConfig, SpecError> {
         grad_clip: keys.get("train.grad_clip").map(|node| node.number("train.grad_clip", (ABOVE_ZERO, f64::MAX))).transpose()?,
         precision: keys.one_of("train.precision", "f32", &["f32", "bf16"])?,
         start: start(keys)?,
-    })
+    };
+    Ok(TrainPart { length: length(keys)?, config })
+}
+
+/// `train.epochs` and the keys that go with it.
+fn length(keys: &Keys<'_>) -> Result<Length, SpecError> {
+    const MOST: u64 = 1_000_000_000;
+    let auto = keys.get("train.epochs").is_none_or(|node| matches!(&node.value, Value::Text(word) if word == "auto"));
+    let budget = keys.one_of("train.budget", "steps", &["steps", "epochs"])?;
+    if auto {
+        if budget == "epochs" {
+            let message = "\"epochs\" needs a number of epochs (train.epochs = 10): with \"auto\" every sampler gets the same number of steps";
+            return Err(keys.place_fault("train.budget", message));
+        }
+        let steps = |key| keys.get(key).map(|_| keys.size(key, 1, 1..=MOST)).transpose();
+        let (max_steps, min_steps) = (steps("train.max_steps")?, steps("train.min_steps")?);
+        if let (Some(most), Some(least)) = (max_steps, min_steps)
+            && least > most
+        {
+            let message = format!("is {least}, more than `train.max_steps`, which is {most}");
+            return Err(keys.place_fault("train.min_steps", &message));
+        }
+        return Ok(Length::Auto {
+            max_steps,
+            min_steps,
+            patience: steps("train.patience")?,
+            eval_every: steps("train.eval_every")?,
+        });
+    }
+    for key in ["train.max_steps", "train.min_steps", "train.patience", "train.eval_every"] {
+        if keys.get(key).is_some() {
+            return Err(keys.place_fault(key, "means something with train.epochs = \"auto\" only, not with a number of epochs"));
+        }
+    }
+    let node = keys.require("train.epochs", "\"auto\" or a number")?;
+    if let Value::Text(_) = node.value {
+        return Err(node.fault(format!("`train.epochs` must be \"auto\" or an integer, not {}", node.shown())));
+    }
+    let budget = if budget == "steps" { Budget::Steps } else { Budget::Epochs };
+    Ok(Length::Epochs { epochs: keys.size("train.epochs", 1, 1..=100_000)?, budget })
 }
 
 fn start(keys: &Keys<'_>) -> Result<Start, SpecError> {

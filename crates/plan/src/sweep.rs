@@ -89,7 +89,7 @@ impl Sweep {
     /// Rows of a training batch at the first point.
     #[must_use]
     pub fn batch_size(&self) -> usize {
-        self.parts.train.distinct().next().map_or(1, |item| item.value.batch_size)
+        self.parts.train.distinct().next().map_or(1, |item| item.value.config.batch_size)
     }
 
     /// Weight files that the grid names, as typed: [`Sweep::plan`] wants the content hash of each.

@@ -56,6 +56,8 @@ mod tests {
             },
             train: TrainConfig {
                 epochs: 3,
+                draws: None,
+                stop: None,
                 batch_size: 64,
                 optimizer: Choice::plain("sgd").with("momentum", 0.9),
                 learning_rate: 1e-3,

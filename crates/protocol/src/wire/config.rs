@@ -137,7 +137,14 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
 pub struct Training {
+    /// Epochs at most; each ends with an evaluation on val.
     pub epochs: u64,
+    /// Rows that the sampler draws in an epoch, going on where it was; absent: those of one of its passes.
+    #[serde(default)]
+    pub draws: Option<u64>,
+    /// When the run may end before `epochs`; absent: never.
+    #[serde(default)]
+    pub stop: Option<Stop>,
     pub batch_size: u64,
     pub optimizer: Choice,
     pub learning_rate: f64,
@@ -154,6 +161,15 @@ pub struct Training {
     /// What version 0.1 wrote: `true` is `prior`, `false` is `zero`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub prior_bias: bool,
+}
+
+/// A run is over once `patience` epochs have passed since the one with the highest val macro AP (the first of equal ones), and
+/// `least` epochs are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Stop {
+    pub patience: u64,
+    pub least: u64,
 }
 
 /// Where the head's bias starts.
@@ -276,7 +292,18 @@ impl From<&plan::RunConfig> for Config {
     fn from(config: &plan::RunConfig) -> Self {
         let plan::RunConfig { data, model, train, loss, pos_weight, sampler, seed } = config;
         let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, freeze } = model.clone();
-        let plan::TrainConfig { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, start } = train;
+        let plan::TrainConfig {
+            epochs,
+            draws,
+            stop,
+            batch_size,
+            optimizer,
+            learning_rate,
+            schedule,
+            grad_clip,
+            precision,
+            start,
+        } = train;
         Self {
             data: data.into(),
             model: Model {
@@ -289,6 +316,8 @@ impl From<&plan::RunConfig> for Config {
             },
             train: Training {
                 epochs: *epochs as u64,
+                draws: draws.map(|draws| draws as u64),
+                stop: stop.map(|stop| Stop { patience: stop.patience as u64, least: stop.least as u64 }),
                 batch_size: *batch_size as u64,
                 optimizer: optimizer.into(),
                 learning_rate: *learning_rate,
@@ -314,7 +343,19 @@ impl From<Config> for plan::RunConfig {
     fn from(config: Config) -> Self {
         let Config { data, model, train, loss, pos_weight, sampler, seed } = config;
         let Model { arch, hidden, dropout, weights, weights_hash, freeze } = model;
-        let Training { epochs, batch_size, optimizer, learning_rate, schedule, grad_clip, precision, start, prior_bias } = train;
+        let Training {
+            epochs,
+            draws,
+            stop,
+            batch_size,
+            optimizer,
+            learning_rate,
+            schedule,
+            grad_clip,
+            precision,
+            start,
+            prior_bias,
+        } = train;
         Self {
             data: data.into(),
             model: plan::ModelConfig {
@@ -327,6 +368,8 @@ impl From<Config> for plan::RunConfig {
             },
             train: plan::TrainConfig {
                 epochs: epochs as usize,
+                draws: draws.map(|draws| draws as usize),
+                stop: stop.map(|stop| plan::Stop { patience: stop.patience as usize, least: stop.least as usize }),
                 batch_size: batch_size as usize,
                 optimizer: optimizer.into(),
                 learning_rate,

@@ -55,6 +55,8 @@ pub fn config(loss: &Choice, seed: u64, epochs: usize) -> RunConfig {
         },
         train: TrainConfig {
             epochs,
+            draws: None,
+            stop: None,
             batch_size: 64,
             optimizer: Choice::plain("sgd").with("momentum", 0.9),
             learning_rate: 1e-3,
