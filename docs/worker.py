@@ -131,7 +131,8 @@ def refuse(job):
         "train.optimizer": (train["optimizer"]["kind"], "sgd"), "nesterov": (params["optimizer"].get("nesterov", 0), 0),
         "train.schedule": (train["schedule"]["kind"], "constant"), "warmup": (params["schedule"].get("warmup", 0), 0),
         "train.grad_clip": (train["grad_clip"], None), "thresholds": (all(isinstance(p, (int, float)) for p in job["policies"]), True)}
-    known = {"train": {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "grad_clip", "precision", "start"},
+    known = {"train": {"epochs", "batch_size", "optimizer", "learning_rate", "schedule", "grad_clip", "precision", "start",
+                       "draws", "stop"},
              "model": {"arch", "hidden", "dropout", "weights", "freeze"}}
     for part, keys in known.items():
         wanted[f"unknown keys of config.{part}"] = ({key for key, value in config[part].items() if value is not None} - keys, set())
@@ -159,6 +160,8 @@ def attempt(job, journal, stopping, hopeless):
     except (OSError, ValueError, KeyError) as error:
         raise BadData(f"{job['data']}: {error}") from error
     labels, width = len(y[0]), len(x[0])
+    if train["draws"] not in (None, len(parts[0])):
+        raise NotImplementedError(f"this worker makes epochs of {len(parts[0])} draws, one pass over train, not of {train['draws']}")
     checkpoint = folder + "/checkpoint.json"
     if os.path.exists(checkpoint):
         with open(checkpoint) as file:
@@ -209,7 +212,12 @@ def attempt(job, journal, stopping, hopeless):
     for epoch, facts in enumerate(state["epochs"]):  # an attempt tells the whole story
         add("epoch", epoch=epoch, **facts)
         tell(epoch, "val", kept(f"{folder}/epochs/val-{epoch}.npy"), parts[1])
-    for epoch in range(len(state["epochs"]), train["epochs"]):
+    def over():
+        done, stop = len(state["epochs"]), train["stop"]
+        return done >= train["epochs"] or stop and done >= stop["least"] and done > state["best"]["epoch"] + stop["patience"]
+
+    while not over():
+        epoch = len(state["epochs"])
         start, total, rows = time.monotonic(), 0, parts[0][:]
         random.Random(f"shuffle {seed} {epoch}").shuffle(rows)
         batches = [rows[i:i + train["batch_size"]] for i in range(0, len(rows), train["batch_size"])]
@@ -237,7 +245,7 @@ def attempt(job, journal, stopping, hopeless):
         val = scores(model, parts[1])
         val_loss = sum(loss(logits(model, x[row]), row) for row in parts[1]) / len(parts[1])
         facts = dict(train_loss=total / len(rows), val_loss=val_loss, learning_rate=train["learning_rate"], seconds=seconds,
-                     images_per_s=len(rows) / max(seconds, 1e-9))
+                     images_per_s=len(rows) / max(seconds, 1e-9), steps=(epoch + 1) * len(batches))
         add("epoch", epoch=epoch, **facts)
         if epoch == 0:  # a shuffle shows what there is
             add("drawn", draws=len(rows), prevalence=[sum(y[row][k] for row in rows) / len(rows) for k in range(labels)], shift=0, duplicates=0,
@@ -249,11 +257,11 @@ def attempt(job, journal, stopping, hopeless):
         journal.flush()
         state["epochs"].append(facts)
         put(checkpoint, json.dumps(state).encode())
-        if stopping.is_set() and epoch + 1 < train["epochs"]:
+        if stopping.is_set() and not over():
             raise Stopped("stopped")
-        if (run, a) in hopeless and epoch + 1 < train["epochs"]:
+        if (run, a) in hopeless and not over():
             raise Stopped("stopped_early")
-    last = train["epochs"] - 1
+    last = len(state["epochs"]) - 1
     for epoch, weights in {state["best"]["epoch"]: state["best"]["model"], last: model}.items():
         test = scores(weights, parts[2])
         tell(epoch, "test", test, parts[2])

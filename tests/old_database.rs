@@ -95,9 +95,14 @@ fn an_old_database_is_reported_explained_shown_and_resumed() {
 #[test]
 fn what_an_old_database_has_is_not_trained_again() {
     let place = old();
-    let output = place.succeed(&["run", "old.toml", "--db", "old.db"]);
+    let as_then = ["--set", "train.start=prior", "--set", "train.budget=epochs"];
+    let output = place.succeed(&[&["run", "old.toml", "--db", "old.db"], &as_then[..]].concat());
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(words.contains("8 recorded, nothing to train"), "{words}");
+    // The default training has changed since, and is another experiment on the same data set.
+    let output = place.succeed(&["run", "old.toml", "--db", "old.db"]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("8 runs, 0 recorded, 8 to train"), "{words}");
     assert_eq!(ask(&place, "SELECT json_array(count(*)) FROM datasets"), "[1]");
 }
 

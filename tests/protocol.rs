@@ -117,6 +117,7 @@ fn events() -> Vec<Event> {
             learning_rate: 1e-3,
             seconds: 0.1,
             images_per_s: 1.0,
+            steps: Some(u64::MAX),
         },
         Event::Drawn { r: r.clone(), a: 1, drawn },
         Event::Rank { r: r.clone(), a: 1, epoch: 0, split: SplitName::Test, ranking },

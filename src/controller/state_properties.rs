@@ -219,7 +219,10 @@ impl World {
             Step::Epoch(worker, run, epoch) => self.worker(worker).map(|worker| {
                 let (r, a) = self.attempt(worker, run);
                 let (train_loss, val_loss, learning_rate, seconds, images_per_s) = (0.0, 0.0, 0.0, 0.0, 0.0);
-                Event::Record(worker, Said::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s })
+                Event::Record(
+                    worker,
+                    Said::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps: None },
+                )
             }),
             Step::End(worker, run, how) => self.worker(worker).map(|worker| {
                 let (r, a) = self.attempt(worker, run);

@@ -82,6 +82,7 @@ impl Bench {
             val_loss: 0.25,
             learning_rate: 0.1,
             seconds: 1.0,
+            steps: None,
             images_per_s: 1.0,
         };
         self.event(Event::Record(WorkerId(worker), said));

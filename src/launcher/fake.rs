@@ -229,6 +229,7 @@ fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
             learning_rate: job.config.train.learning_rate,
             seconds: 0.0,
             images_per_s: 0.0,
+            steps: None,
         }];
         events.extend(split(epoch, SplitName::Val));
         events

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{DataConfig, FORMAT, Fingerprint, ModelConfig, Source};
+use super::{DataConfig, FORMAT, Fingerprint, ModelConfig, Source, Start, TrainConfig};
 
 /// JSON in which equal values are equal text: keys sorted, `1.0` and `1` both `1`, numbers in their shortest form.
 pub(super) fn canonical(value: &Json) -> String {
@@ -81,6 +81,20 @@ pub(super) fn model_text(model: &ModelConfig, weights: Option<&str>) -> String {
     let mut json = serde_json::to_value(&named).unwrap_or(Json::Null);
     if let (Some(_), Json::Object(keys)) = (&model.freeze, &mut json) {
         keys.insert("features".to_owned(), super::FEATURES.into());
+    }
+    canonical(&json)
+}
+
+/// The training. What version 0.1 could say is said in its words, so that the runs it recorded keep their names: no `draws` and no
+/// `stop`, and `prior_bias` for two of the starts.
+pub(super) fn train_text(train: &TrainConfig) -> String {
+    let mut json = serde_json::to_value(train).unwrap_or(Json::Null);
+    if let Json::Object(keys) = &mut json {
+        keys.retain(|key, value| !(value.is_null() && ["draws", "stop"].contains(&key.as_str())));
+        if train.start != Start::Link {
+            keys.remove("start");
+            keys.insert("prior_bias".to_owned(), (train.start == Start::Prior).into());
+        }
     }
     canonical(&json)
 }

@@ -215,7 +215,7 @@ impl<'a> Planner<'a> {
         let rows = self.facts[data as usize].train.rows;
         let made = || {
             let config = item.value.length.resolve(&item.value.config, rows);
-            let text = canonical_of(&config);
+            let text = fingerprint::train_text(&config);
             (config, text)
         };
         self.trainings.entry((data, item.identity)).or_insert_with(made).clone()

@@ -229,7 +229,8 @@ fn overrides_change_base_and_axes_and_are_the_place_of_their_errors() {
     });
     for (set, part) in [
         ("train.epoch=2", "did you mean `epochs`?"),
-        ("train.epochs=two", "must be an integer"),
+        ("train.epochs=two", "must be \"auto\" or an integer"),
+        ("train.epochs=0.5", "must be an integer"),
         ("train.epochs", "KEY=VALUE"),
         ("train.epochs=", "has no value"),
         ("train.epochs=[2", "--set train.epochs"),
@@ -254,7 +255,7 @@ fn the_file_of_the_contract_has_its_defaults() {
     let Source::Letters { samples, label_rates, image_size, signal, seed: data_seed } = &data.source else { panic!() };
     assert_eq!((*samples, *image_size, *signal, *data_seed, label_rates.len()), (4000, 32, 2.0, 0, 4));
     assert_eq!((model.arch.as_str(), model.hidden.as_slice()), ("cnn", &[16, 32, 64][..]));
-    assert_eq!((train.epochs, train.batch_size, train.learning_rate, train.start), (4, 64, 1e-3, Start::Link));
+    assert_eq!((train.batch_size, train.learning_rate, train.start), (64, 1e-3, Start::Link));
     assert_eq!(
         train.optimizer,
         Choice::plain("adam").with("beta1", 0.9).with("beta2", 0.999).with("eps", 1e-8).with("weight_decay", 0.0)

@@ -95,6 +95,7 @@ fn epochs_draws_and_attempts_are_within_their_ranges() {
         learning_rate: rate,
         seconds,
         images_per_s: 0.0,
+        steps: Some(0),
     };
     assert_eq!(said(&epoch(0, 0.1, 1.0)), "");
     assert!(said(&epoch(7, 0.1, 1.0)).contains("epoch is 7"));

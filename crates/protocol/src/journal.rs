@@ -321,6 +321,7 @@ mod tests {
                 learning_rate: 1e-3,
                 seconds: 0.1,
                 images_per_s: 1.0,
+                steps: Some(9),
             },
             Event::Rank { r: r.clone(), a: 1, epoch: 0, split: SplitName::Test, ranking },
             eval(Policy::Fixed(0.5)),
@@ -453,6 +454,7 @@ mod tests {
             learning_rate: 0.1,
             seconds,
             images_per_s: 1.0,
+            steps: None,
         };
         for (event, word) in [
             (epoch(f64::NAN, 1.0), "train_loss is NaN"),

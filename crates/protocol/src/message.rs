@@ -98,6 +98,8 @@ pub enum Event {
         learning_rate: f64,
         seconds: f64,
         images_per_s: f64,
+        /// Gradient steps so far; `None` where the worker does not say.
+        steps: Option<u64>,
     },
     /// What the sampler showed in the first epoch; among that epoch's records, once per attempt. A worker may leave it out.
     Drawn { r: Fingerprint, a: u32, drawn: Realised },

@@ -121,7 +121,7 @@ mod tests {
 
     fn epoch(r: &str, a: u32) -> Event {
         let (train_loss, val_loss, learning_rate, seconds, images_per_s) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        Event::Epoch { r: run(r), a, epoch: 0, train_loss, val_loss, learning_rate, seconds, images_per_s }
+        Event::Epoch { r: run(r), a, epoch: 0, train_loss, val_loss, learning_rate, seconds, images_per_s, steps: None }
     }
 
     fn end(r: &str, a: u32, st: Outcome) -> Event {

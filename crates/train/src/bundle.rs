@@ -21,7 +21,7 @@ use super::{Beat, Finish, Monitor, TrainError};
 use data::Dataset;
 use imbalance::LabelMatrix;
 use imbalance::loss::Loss;
-use imbalance::sampler::{Draw, Realised, realised};
+use imbalance::sampler::{Draw, Realised, Stream, realised};
 use kernel::awake;
 use plan::Schedule;
 use protocol::journal::JournalError;
@@ -118,6 +118,11 @@ impl<'a> Member<'a> {
         let (_, learner) = start(job, data, train, &*loss, &Device::Cpu)?;
         Ok(Self { place, record: Record::new(job)?, learner, schedule: Schedule::new(&job.config.train)?, loss })
     }
+
+    /// The epoch that it trains next; `None` where it is over. A member that is over waits for the others.
+    fn next(&self) -> Option<usize> {
+        (!self.record.is_over()).then(|| self.record.done())
+    }
 }
 
 /// How a run ended.
@@ -189,10 +194,11 @@ type Failures = Vec<(usize, TrainError)>;
 impl BundleTraining<'_, '_> {
     fn train(&mut self) -> Result<(), TrainError> {
         let Some(Member { record, .. }) = self.members.first() else { return Ok(()) };
-        let (job, seed, epochs) = (record.job, record.job.config.seed, record.job.config.train.epochs);
+        let job = record.job;
         let sampler = sampler_of(job, self.inputs.data, &self.truth.train, self.monitor)?;
         let stage = self.monitor.stage(job, "drawing the first epoch and looking for checkpoints", None);
-        let drawn = realised(&sampler.draws(seed, 0), &self.truth.train);
+        let mut stream = Stream::new(sampler, job.config.seed, job.config.train.draws);
+        let drawn = realised(&stream.first_pass(), &self.truth.train);
         let mut failures = Failures::new();
         for Member { place, record, learner, .. } in &mut self.members {
             failures.extend(record.resume(learner, &self.truth, &drawn, self.monitor).err().map(|error| (*place, error)));
@@ -200,8 +206,7 @@ impl BundleTraining<'_, '_> {
         self.part(failures)?;
         drop(stage);
         // Members that went on from a checkpoint join where they had been.
-        let first = self.members.iter().map(|member| member.record.done()).min().unwrap_or(epochs);
-        for epoch in first..epochs {
+        while let Some(epoch) = self.members.iter().filter_map(Member::next).min() {
             if self.monitor.stopping() {
                 let each = self.members.par_iter_mut();
                 let kept = each.filter_map(|member| Some((member.place, member.record.keep_all(&member.learner).err()?)));
@@ -209,7 +214,7 @@ impl BundleTraining<'_, '_> {
                 return self.part(failures);
             }
             self.part_early()?;
-            let failures = self.epoch(epoch, &sampler.draws(seed, epoch), &drawn)?;
+            let failures = self.epoch(epoch, &stream.epoch(epoch), &drawn)?;
             self.part(failures)?;
         }
         self.finish()
@@ -266,7 +271,7 @@ impl BundleTraining<'_, '_> {
         let Self { inputs, truth, members, monitor, .. } = self;
         let start = Instant::now();
         let (mut learners, mut others) = (Vec::new(), Vec::new());
-        for Member { place, record, learner, schedule, loss } in members.iter_mut().filter(|member| member.record.done() == epoch)
+        for Member { place, record, learner, schedule, loss } in members.iter_mut().filter(|member| member.next() == Some(epoch))
         {
             learners.push(learner);
             others.push((*place, record, &*schedule, &**loss));
@@ -329,7 +334,8 @@ impl BundleTraining<'_, '_> {
         let images_per_s = draws.len() as f64 / trained.max(1e-9);
         let told = others.iter_mut().zip(ready).zip(&rates).map(|(((place, record, ..), ready), &learning_rate)| {
             let told = ready.and_then(|(train_loss, ready)| {
-                let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s };
+                let steps = record.steps() + steps as u64;
+                let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s, steps };
                 record.tell(ready, facts, drawn, *monitor)
             });
             told.inspect_err(|_| ()).map_err(|error| failures.push((*place, error))).is_ok()

@@ -23,6 +23,8 @@ pub struct EpochFacts {
     pub learning_rate: f64,
     pub seconds: f64,
     pub images_per_s: f64,
+    /// Gradient steps so far.
+    pub steps: u64,
 }
 
 /// The part of a checkpoint that is not tensors.

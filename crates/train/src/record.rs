@@ -81,6 +81,20 @@ impl<'a> Record<'a> {
         self.epochs.len()
     }
 
+    /// Whether the run has no epoch left: it has all, or val has not got better for as long as its patience.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let train = &self.job.config.train;
+        let converged = |best: &Fitted| train.stop.is_some_and(|stop| stop.over(self.done(), best.epoch));
+        self.done() >= train.epochs || self.best.as_ref().is_some_and(converged)
+    }
+
+    /// Gradient steps so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.epochs.last().map_or(0, |epoch| epoch.steps)
+    }
+
     /// The mean training loss of the last epoch; 0 before the first.
     #[must_use]
     pub fn mean(&self) -> f64 {
@@ -199,10 +213,11 @@ impl<'a> Record<'a> {
         drawn: &Realised,
         monitor: &mut dyn Monitor,
     ) -> Result<(), TrainError> {
-        let EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s } = facts;
+        let EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s, steps } = facts;
         let (r, a, epoch) = (self.job.run.clone(), self.job.attempt, self.done());
         let drawn = (epoch == 0).then(|| Event::Drawn { r: r.clone(), a, drawn: drawn.clone() });
-        let mut all = vec![Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s }];
+        let steps = Some(steps);
+        let mut all = vec![Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps }];
         all.extend(drawn);
         all.extend(events);
         monitor.record(self.job, all)?;

@@ -19,7 +19,7 @@ use data::Dataset;
 use imbalance::LabelCounts;
 use imbalance::LabelMatrix;
 use imbalance::loss::{self, Context, Loss};
-use imbalance::sampler::{self, Sampler, Train, realised};
+use imbalance::sampler::{self, Sampler, Stream, Train, realised};
 use plan::{Schedule, Start};
 use protocol::{Job, SplitName};
 
@@ -33,7 +33,7 @@ struct Session<'a> {
     learner: Learner,
     schedule: Schedule,
     loss: Box<dyn Loss>,
-    sampler: Box<dyn Sampler>,
+    draws: Stream,
     truth: Truth,
     beat: Beat,
     /// Mean loss of the last epoch.
@@ -59,12 +59,13 @@ pub fn run_with(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Mo
 fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
     let mut session = Session::new(job, data, loader, monitor)?;
     let stage = session.monitor.stage(job, "drawing the first epoch", None);
-    let drawn = realised(&session.sampler.draws(job.config.seed, 0), &session.truth.train);
+    let drawn = realised(&session.draws.first_pass(), &session.truth.train);
     drop(stage);
     let stage = session.monitor.stage(job, "looking for a checkpoint", None);
     session.record.resume(&mut session.learner, &session.truth, &drawn, session.monitor)?;
     drop(stage);
-    for epoch in session.record.done()..job.config.train.epochs {
+    while !session.record.is_over() {
+        let epoch = session.record.done();
         if session.monitor.stopping() {
             session.record.keep_all(&session.learner)?;
             return Ok(Finish::Stopped);
@@ -75,13 +76,14 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
         }
         let start = Instant::now();
         let (train_loss, learning_rate, rows) = session.train(epoch)?;
+        let steps = session.record.steps() + rows.div_ceil(job.config.train.batch_size) as u64;
         let images_per_s = rows as f64 / start.elapsed().as_secs_f64().max(1e-9);
         let logits = session.logits(SplitName::Val)?;
         let _stage = session.monitor.stage(job, "evaluating an epoch", None);
         let Session { record, learner, truth, loss, monitor, .. } = &mut session;
         let evaluated = record.evaluate(&logits, &**loss, &learner.state, &truth.val)?;
         let seconds = start.elapsed().as_secs_f64();
-        let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s };
+        let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s, steps };
         record.tell(evaluated, facts, &drawn, *monitor)?;
         record.keep(learner)?;
     }
@@ -177,7 +179,7 @@ impl<'a> Session<'a> {
             record: Record::new(job)?,
             schedule: Schedule::new(&job.config.train)?,
             loss,
-            sampler,
+            draws: Stream::new(sampler, job.config.seed, job.config.train.draws),
             beat: Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0 },
             truth,
             model,
@@ -194,7 +196,7 @@ impl<'a> Session<'a> {
         let job = self.record.job;
         let (batch_size, seed) = (job.config.train.batch_size, job.config.seed);
         let stage = self.monitor.stage(job, "drawing an epoch", None);
-        let draws = self.sampler.draws(seed, epoch);
+        let draws = self.draws.epoch(epoch);
         let targets: Vec<u8> = draws.iter().flat_map(|draw| draw.targets(&self.truth.train)).copied().collect();
         let labels = self.truth.train.names.len();
         let batches = self.loader.draws(self.data, &draws, (seed, epoch))?;

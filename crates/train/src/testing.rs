@@ -33,8 +33,8 @@ pub fn prepared(file: &str, set: &[&str]) -> (TempDir, Dataset, Vec<Job>) {
 /// An event without what depends on the clock.
 pub fn timeless(event: Event) -> Event {
     match event {
-        Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, .. } => {
-            Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds: 0.0, images_per_s: 0.0 }
+        Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, steps, .. } => {
+            Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds: 0.0, images_per_s: 0.0, steps }
         }
         other => other,
     }

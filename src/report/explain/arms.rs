@@ -208,7 +208,7 @@ seed = [0, 1, 2]"#,
         let found = settings(&cases);
         assert_eq!(
             found.iter().map(|setting| setting.name.as_str()).collect::<Vec<_>>(),
-            ["train.start link", "train.start zero"]
+            ["train.start zero", "train.start link"]
         );
         assert!(found.iter().all(|setting| setting.baseline.is_some_and(|baseline| baseline.exact)));
     }

@@ -21,7 +21,13 @@ const STEPS: usize = 200;
 /// label with one class.
 #[must_use]
 pub fn prior(train: &LabelMatrix) -> Vec<f64> {
-    prevalences(train).into_iter().map(|pi| if pi > 0.0 && pi < 1.0 { (pi / (1.0 - pi)).ln() } else { 0.0 }).collect()
+    let counts = train.counts();
+    let logit = |&positives: &usize| match counts.rows - positives {
+        0 => 0.0,
+        _ if positives == 0 => 0.0,
+        negatives => (positives as f64).ln() - (negatives as f64).ln(),
+    };
+    counts.positives.iter().map(logit).collect()
 }
 
 /// The constant logits, one per label, at which `loss` believes in the prevalences of the `train` rows: LINK(z) = pi, or the

@@ -14,11 +14,13 @@ mod realised;
 mod remedial;
 mod repeat_factor;
 mod shuffle;
+mod stream;
 mod weighted;
 
 pub use draw::{Blend, Draw};
 pub use realised::{Realised, realised};
 pub use repeat_factor::label_factors;
+pub use stream::Stream;
 
 use super::{Entry, StrategyError};
 use crate::Choice;

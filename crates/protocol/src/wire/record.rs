@@ -104,6 +104,9 @@ pub struct Epoch {
     pub seconds: f64,
     #[cfg_attr(test, schemars(range(min = 0.0)))]
     pub images_per_s: f64,
+    /// Gradient steps so far, those of this epoch included.
+    #[serde(default)]
+    pub steps: Option<u64>,
 }
 
 /// What the sampler showed in the first epoch.
@@ -271,8 +274,9 @@ impl From<&crate::Event> for Event {
                 images_per_s: finite(images_per_s),
                 doing,
             }),
-            Said::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s } => {
-                Self::Epoch(Epoch { r: r.0, a, epoch: epoch as u64, train_loss, val_loss, learning_rate, seconds, images_per_s })
+            Said::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps } => {
+                let epoch = epoch as u64;
+                Self::Epoch(Epoch { r: r.0, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps })
             }
             Said::Drawn { r, a, drawn } => {
                 let imbalance::sampler::Realised { draws, prevalence, shift, duplicates, never_drawn, made_up } = drawn;
@@ -316,16 +320,19 @@ impl From<Event> for crate::Event {
                 images_per_s: number(images_per_s),
                 doing,
             },
-            Event::Epoch(Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s }) => Self::Epoch {
-                r: Fingerprint(r),
-                a,
-                epoch: epoch as usize,
-                train_loss,
-                val_loss,
-                learning_rate,
-                seconds,
-                images_per_s,
-            },
+            Event::Epoch(Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps }) => {
+                Self::Epoch {
+                    r: Fingerprint(r),
+                    a,
+                    epoch: epoch as usize,
+                    train_loss,
+                    val_loss,
+                    learning_rate,
+                    seconds,
+                    images_per_s,
+                    steps,
+                }
+            }
             Event::Drawn(Drawn { r, a, draws, prevalence, shift, duplicates, never_drawn, made_up }) => {
                 let draws = draws as usize;
                 let drawn = imbalance::sampler::Realised { draws, prevalence, shift, duplicates, never_drawn, made_up };

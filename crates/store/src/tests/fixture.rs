@@ -157,6 +157,7 @@ impl Journal {
                 learning_rate: 1e-3,
                 seconds: 0.5,
                 images_per_s: 1400.0,
+                steps: Some(10 * (epoch as u64 + 1)),
             });
             if epoch == 0 {
                 self.push(Event::Drawn { r: r.clone(), a, drawn: drawn() });

@@ -309,6 +309,7 @@ async fn an_older_database_is_brought_up_to_date() {
     let mut old = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
     old.execute(
         "ALTER TABLE sweeps DROP COLUMN changes;
+         ALTER TABLE runs DROP COLUMN max_epochs; ALTER TABLE epochs DROP COLUMN steps;
          DROP VIEW leaderboard; DROP VIEW label_metrics; DROP VIEW leaderboard_all; DROP VIEW label_metrics_all;
          DROP INDEX runs_replacing; DROP INDEX sweep_runs_again;
          ALTER TABLE runs DROP COLUMN replaces; ALTER TABLE sweep_runs DROP COLUMN again;

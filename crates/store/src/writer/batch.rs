@@ -48,6 +48,7 @@ struct NewEpoch {
     attempt: u32,
     numbers: [f64; 5],
     time: f64,
+    steps: Option<i64>,
 }
 
 struct DrawnRow {
@@ -100,9 +101,10 @@ impl Batch {
     /// an `Eval`'s policy. A repeated record replaces the earlier one.
     pub fn add(&mut self, run: &KnownRun, event: &Event, policy: i64, time: f64) -> bool {
         match event {
-            Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, .. } => {
+            Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps, .. } => {
+                let steps = steps.and_then(|steps| i64::try_from(steps).ok());
                 let numbers = [*train_loss, *val_loss, *learning_rate, *seconds, *images_per_s];
-                self.epochs.push(NewEpoch { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time });
+                self.epochs.push(NewEpoch { run: run.id, epoch: *epoch as i64, attempt: *a, numbers, time, steps });
                 true
             }
             Event::Drawn { a, drawn, .. } => {
@@ -193,15 +195,15 @@ impl Batch {
             query.push(" WHERE coalesce(attempts.journal, excluded.journal) = excluded.journal");
             statements.ended().await?;
         }
-        let into = "INSERT OR REPLACE INTO epochs (run, epoch, attempt, train_loss, val_loss, learning_rate, seconds, images_per_s, finished_at) ";
+        let into = "INSERT OR REPLACE INTO epochs (run, epoch, attempt, train_loss, val_loss, learning_rate, seconds, images_per_s, finished_at, steps) ";
         let bind = |row: &NewEpoch, to: &mut Values<'_>| {
             to.push_bind(row.run).push_bind(row.epoch).push_bind(row.attempt);
             for number in row.numbers {
                 to.push_bind(number);
             }
-            to.push_bind(row.time);
+            to.push_bind(row.time).push_bind(row.steps);
         };
-        statements.insert(into, 9, &batch.epochs, bind).await?;
+        statements.insert(into, 10, &batch.epochs, bind).await?;
         statements.insert_draws(&batch.draws).await?;
         let into = "INSERT OR REPLACE INTO rankings (run, epoch, split, attempt, macro_ap, macro_auc) ";
         let bind = |row: &RankingRow, to: &mut Values<'_>| {

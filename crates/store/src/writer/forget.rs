@@ -77,8 +77,8 @@ impl Writer {
     pub async fn retrain(&mut self, sweep: SweepId, run: &Fingerprint) -> Result<(), StoreError> {
         transaction!(self, |tx, _known| {
             let again: i64 = sqlx::query_scalar(
-                "INSERT INTO runs (fingerprint, data, folder, arch, epochs, config, pos_weight, created_at, version, format, replaces)
-                 SELECT ?1, data, folder, arch, epochs, config, pos_weight, ?3, ?4, format, id FROM runs WHERE fingerprint = ?2
+                "INSERT INTO runs (fingerprint, data, folder, arch, epochs, max_epochs, config, pos_weight, created_at, version, format, replaces)
+                 SELECT ?1, data, folder, arch, coalesce(max_epochs, epochs), max_epochs, config, pos_weight, ?3, ?4, format, id FROM runs WHERE fingerprint = ?2
                  ON CONFLICT (fingerprint) DO UPDATE SET folder = excluded.folder RETURNING id",
             )
             .bind(&run.again().0)

@@ -295,7 +295,7 @@ impl Ingest<'_> {
         why: &str,
         time: f64,
     ) -> Result<Taken, sqlx::Error> {
-        let standing = self.standing(run.id, attempt, n).await?;
+        let standing = self.standing(run, attempt, n).await?;
         if standing.over {
             return Ok(Taken::Silently);
         }
@@ -308,7 +308,8 @@ impl Ingest<'_> {
         let statements = if outcome == Outcome::Ok {
             concat!(
                 ended!(),
-                "UPDATE runs SET state = 'succeeded', winner = ?2, finished_at = ?3 WHERE id = ?1 AND state <> 'succeeded';
+                "UPDATE runs SET state = 'succeeded', winner = ?2, finished_at = ?3,
+                     epochs = (SELECT count(*) FROM epochs WHERE run = ?1 AND attempt = ?2) WHERE id = ?1 AND state <> 'succeeded';
                  DELETE FROM evaluations WHERE id IN (SELECT e.id FROM runs r JOIN evaluations e ON e.run = r.id
                  WHERE r.id = ?1 AND r.winner = ?2 AND (e.attempt <> ?2 OR e.split = 'test' AND e.epoch NOT IN (r.best_epoch, r.epochs - 1)));
                  DELETE FROM rankings WHERE run = ?1 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.winner = ?2 AND
@@ -341,23 +342,28 @@ impl Ingest<'_> {
     }
 
     /// The state of an attempt that claims to have ended.
-    async fn standing(&mut self, run: i64, attempt: u32, n: u64) -> Result<Standing, sqlx::Error> {
-        // An attempt records all epochs: rows of other attempts do not count.
+    async fn standing(&mut self, run: &KnownRun, attempt: u32, n: u64) -> Result<Standing, sqlx::Error> {
+        // An attempt records all its epochs: rows of other attempts do not count. One that may stop early has those up to its last.
         let row = sqlx::query(
-            "SELECT r.state = 'succeeded', r.epochs, a.records,
-                    (SELECT count(*) FROM epochs WHERE run = r.id AND attempt = ?2 AND epoch < r.epochs),
-                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < r.epochs),
-                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < r.epochs),
+            "SELECT r.state = 'succeeded', n.epochs, a.records,
+                    (SELECT count(*) FROM epochs WHERE run = r.id AND attempt = ?2 AND epoch < n.epochs),
+                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < n.epochs),
+                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < n.epochs),
                     (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = ?2 AND split = 'test'
-                     AND epoch IN (r.best_epoch, r.epochs - 1)),
+                     AND epoch IN (r.best_epoch, n.epochs - 1)),
                     (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = ?2 AND split = 'test'
-                     AND epoch IN (r.best_epoch, r.epochs - 1)),
-                    CASE WHEN r.best_epoch = r.epochs - 1 THEN 1 ELSE 2 END, a.outcome, coalesce(a.journal <> ?3, 0)
-             FROM runs r LEFT JOIN attempts a ON a.run = r.id AND a.attempt = ?2 WHERE r.id = ?1",
+                     AND epoch IN (r.best_epoch, n.epochs - 1)),
+                    CASE WHEN r.best_epoch = n.epochs - 1 THEN 1 ELSE 2 END, a.outcome, coalesce(a.journal <> ?3, 0), r.best_epoch
+             FROM runs r
+             JOIN (SELECT CASE WHEN ?5 THEN coalesce(max(epoch) + 1, ?4) ELSE ?4 END AS epochs
+                   FROM epochs WHERE run = ?1 AND attempt = ?2 AND epoch < ?4) n
+             LEFT JOIN attempts a ON a.run = r.id AND a.attempt = ?2 WHERE r.id = ?1",
         )
-        .bind(run)
+        .bind(run.id)
         .bind(attempt)
         .bind(self.journal)
+        .bind(run.epochs as i64)
+        .bind(run.stop.is_some())
         .fetch_one(&mut *self.tx)
         .await?;
         let number = |column: usize| row.try_get::<Option<i64>, _>(column).map(Option::unwrap_or_default);
@@ -375,6 +381,11 @@ impl Ingest<'_> {
         ];
         let short = wanted.iter().find(|(_, found, wanted, counts)| *counts && found != wanted);
         let missing = short.map(|(what, found, wanted, _)| format!("{found} of {wanted} {what} arrived"));
+        let best = usize::try_from(number(11)?).unwrap_or(0);
+        let done = usize::try_from(epochs).unwrap_or(0);
+        let early = done < run.epochs && !won && !run.stop.is_some_and(|stop| stop.over(done, best));
+        let missing = missing
+            .or_else(|| early.then(|| format!("it ended after {done} of {} epochs, before its patience was over", run.epochs)));
         let outcome: Option<String> = row.try_get(9)?;
         let verdicts = [Outcome::Killed, Outcome::Hung, Outcome::Timeout, Outcome::Lost].map(|verdict| word(&verdict));
         let over = outcome.as_ref().is_some_and(|outcome| !verdicts.contains(outcome)) || row.try_get(10)?;

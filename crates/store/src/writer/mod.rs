@@ -23,7 +23,7 @@ use super::lock::Lock;
 use super::patience::{self, Patience, patiently};
 use super::{StoreError, disk, json, open};
 use imbalance::threshold::Policy;
-use plan::{DataFacts, Fingerprint};
+use plan::{DataFacts, Fingerprint, Stop};
 use protocol::Job;
 use protocol::check::Expected;
 
@@ -73,7 +73,10 @@ struct KnownJournal {
 #[derive(Clone)]
 struct KnownRun {
     id: i64,
+    /// Epochs as planned.
     epochs: usize,
+    /// When it may end before.
+    stop: Option<Stop>,
     /// Row ids of the policies that the sweeps with this run ask for, and under which the run that it replaces was evaluated.
     policies: Arc<[i64]>,
     /// Whether it is trained again in the place of a recorded run.
@@ -160,14 +163,20 @@ impl Writer {
     ) -> Result<Vec<Option<KnownRun>>, sqlx::Error> {
         let new: Vec<&Fingerprint> = runs.iter().filter(|run| !known.runs.contains_key(run)).collect();
         let rows = sqlx::query(
-            "SELECT r.id, r.data, r.epochs, (SELECT json_group_array(policy) FROM (
+            "SELECT r.id, r.data, coalesce(r.max_epochs, r.epochs), (SELECT json_group_array(policy) FROM (
                  SELECT p.policy FROM sweep_runs w JOIN sweep_policies p ON p.sweep = w.sweep WHERE w.run = r.id OR w.again = r.id
-                 UNION SELECT e.policy FROM evaluations e WHERE e.run = r.replaces)), r.replaces IS NOT NULL, r.fingerprint
+                 UNION SELECT e.policy FROM evaluations e WHERE e.run = r.replaces)), r.replaces IS NOT NULL, r.fingerprint,
+                 r.config ->> '$.train.stop.patience', r.config ->> '$.train.stop.least'
              FROM json_each(?) j JOIN runs r ON r.fingerprint = j.value",
         );
         for row in rows.bind(json(&new)).fetch_all(&mut *connection).await? {
             let policies: Vec<i64> = super::reader::parse(&row, 3)?;
+            let steps = |column: usize| -> Result<Option<usize>, sqlx::Error> {
+                Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|number| usize::try_from(number).ok()))
+            };
+            let stop = steps(6)?.zip(steps(7)?).map(|(patience, least)| Stop { patience, least });
             let found = KnownRun {
+                stop,
                 id: row.try_get(0)?,
                 epochs: usize::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
                 policies: policies.into(),

@@ -237,8 +237,8 @@ async fn insert_run(
     position: usize,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO runs (fingerprint, data, folder, arch, epochs, config, pos_weight, created_at, version, format)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        "INSERT INTO runs (fingerprint, data, folder, arch, epochs, max_epochs, config, pos_weight, created_at, version, format)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (fingerprint) DO UPDATE SET folder = excluded.folder WHERE folder <> excluded.folder",
     )
     .bind(&run.fingerprint.0)
