@@ -69,10 +69,11 @@ impl Length {
             Self::Epochs { epochs, budget: Budget::Epochs } => (epochs, None, None),
             Self::Epochs { epochs, budget: Budget::Steps } => (epochs, Some(rows), None),
             Self::Auto { max_steps, min_steps, patience, eval_every } => {
-                let draws = eval_every.map_or_else(|| rows * STEPS.div_ceil(pass), |steps| steps.saturating_mul(batch));
+                let passes = if pass < STEPS { (STEPS * batch).div_ceil(rows) } else { 1 };
+                let draws = eval_every.map_or(passes * rows, |steps| steps.saturating_mul(batch));
                 let steps = draws.div_ceil(batch);
-                let epochs = |typed: Option<usize>, steps_: usize, least: usize| {
-                    typed.map_or_else(|| steps_.div_ceil(steps).max(least), |typed| typed.div_ceil(steps))
+                let epochs = |typed: Option<usize>, default: usize, least: usize| {
+                    typed.map_or_else(|| default.div_ceil(steps).max(least), |typed| typed.div_ceil(steps))
                 };
                 let most = epochs(max_steps, MAX_STEPS, MAX_EPOCHS).max(1);
                 let stop =
@@ -82,5 +83,73 @@ impl Length {
             }
         };
         TrainConfig { epochs, draws, stop, ..config.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    /// Epochs, draws, patience and least of `[train]` lines, on `rows` train rows in batches of 64.
+    fn resolved(train: &str, rows: usize) -> (usize, Option<usize>, Option<(usize, usize)>) {
+        let text = format!("[data]\nkind = 'letters'\n[train]\n{train}\n");
+        let part = parse("f.toml", &text, &[]).unwrap().parts.train.items[0].value.clone();
+        let TrainConfig { epochs, draws, stop, .. } = part.length.resolve(&part.config, rows);
+        (epochs, draws, stop.map(|stop| (stop.patience, stop.least)))
+    }
+
+    #[test]
+    fn a_number_of_epochs_is_as_many_passes_for_every_sampler() {
+        assert_eq!(resolved("epochs = 4", 1000), (4, Some(1000), None));
+        assert_eq!(resolved("epochs = 4\nbudget = 'epochs'", 1000), (4, None, None));
+    }
+
+    #[test]
+    fn an_evaluation_comes_after_a_pass_or_fifty_steps() {
+        for (rows, passes) in [(1, 3200), (64, 50), (65, 50), (1000, 4), (3136, 2), (3137, 1), (1_000_000, 1)] {
+            let (epochs, draws, stop) = resolved("", rows);
+            assert_eq!(draws, Some(rows * passes), "{rows}");
+            let steps = draws.unwrap().div_ceil(64);
+            assert!(steps >= 50 && epochs >= MAX_EPOCHS && epochs * steps >= MAX_STEPS, "{rows}: {epochs} of {steps}");
+            assert!(
+                stop.is_some_and(|(patience, least)| patience >= PATIENT_EPOCHS && patience * steps >= PATIENCE && least == 1)
+            );
+        }
+    }
+
+    #[test]
+    fn typed_steps_are_rounded_up_to_evaluations() {
+        let train = "max_steps = 101\nmin_steps = 20\npatience = 25\neval_every = 10";
+        assert_eq!(resolved(train, 1000), (11, Some(640), Some((3, 2))));
+        assert_eq!(resolved("max_steps = 5", 100_000), (1, Some(100_000), Some((4, 1))), "one evaluation at least");
+    }
+
+    #[test]
+    fn a_schedule_that_falls_runs_to_its_end() {
+        assert_eq!(resolved("schedule = 'cosine'", 64).2, None);
+        assert_eq!(resolved("schedule = 'step'\nmax_steps = 200", 64), (4, Some(3200), None));
+    }
+
+    #[test]
+    fn patience_counts_from_the_first_of_the_best() {
+        let stop = Stop { patience: 2, least: 4 };
+        assert!(!stop.over(3, 0), "not before the fourth epoch");
+        assert!(stop.over(4, 0) && stop.over(4, 1) && !stop.over(4, 2));
+    }
+
+    #[test]
+    fn keys_of_the_other_kind_of_length_are_errors() {
+        for (train, words) in [
+            ("epochs = 3\npatience = 2", "`train.patience`: means something with train.epochs = \"auto\" only"),
+            ("budget = 'epochs'", "`train.budget`: \"epochs\" needs a number of epochs"),
+            ("max_steps = 10\nmin_steps = 11", "`train.min_steps`: is 11, more than `train.max_steps`, which is 10"),
+            ("epochs = 'never'", "must be \"auto\" or an integer"),
+            ("eval_every = 0", "must be an integer from 1"),
+        ] {
+            let text = format!("[data]\nkind = 'letters'\n[train]\n{train}\n");
+            let error = parse("f.toml", &text, &[]).unwrap_err().to_string();
+            assert!(error.starts_with("f.toml:") && error.contains(words), "{error}");
+        }
     }
 }

@@ -421,7 +421,11 @@ fn exclude_drops_what_matches_all_keys_and_include_adds() {
 #[test]
 fn the_fingerprint_is_stable() {
     // If this changes, every recorded run is forgotten: raise FORMAT only when a run's numbers change.
-    let plan = grid("loss = 'focal'\ngamma = 2\npos_weight = 'neg_over_pos'\nseed = 3");
+    let strategy = "loss = 'focal'\ngamma = 2\npos_weight = 'neg_over_pos'\nseed = 3";
+    assert_eq!(grid(strategy).runs[0].fingerprint.0, "4472c19b45ca045d7301eb26a4d578df");
+    // Version 0.1 recorded it under this name.
+    let train = "[train]\nepochs = 4\nbudget = 'epochs'\nstart = 'prior'\n";
+    let plan = planned(&format!("{MINIMAL}{train}[grid]\n{strategy}"));
     assert_eq!(plan.runs[0].fingerprint.0, "1ac6c3cffdc43ed6d53f67f0a8f4985c");
 }
 
@@ -441,8 +445,8 @@ fn the_fingerprint_knows_content_and_not_paths_names_or_spelling() {
     let vector = images("a", "[grid]\npos_weight = [[4, 4, 4, 4]]");
     assert_ne!(base, print(&vector, &facts));
     let even = LabelCounts { rows: 100, positives: vec![20; 4] };
-    let named = print(&images("a", "[grid]\npos_weight = 'neg_over_pos'"), &DataFacts { train: even, ..facts.clone() });
-    assert_eq!(named, print(&vector, &facts));
+    let even = DataFacts { train: even, ..facts.clone() };
+    assert_eq!(print(&images("a", "[grid]\npos_weight = 'neg_over_pos'"), &even), print(&vector, &even));
     for change in [
         "image_size = 64",
         "flip = true",

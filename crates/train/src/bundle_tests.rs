@@ -242,3 +242,94 @@ fn a_run_that_is_stopped_for_good_leaves_the_others_alone() {
     assert!(done(&ends));
     assert!(listener.told == undisturbed.told);
 }
+
+/// Epochs of 5 steps that end two epochs after the best one, not before the third.
+const AUTO: &[&str] = &[
+    "train.epochs=\"auto\"",
+    "train.schedule=\"constant\"",
+    "train.learning_rate=0.03",
+    "train.eval_every=5",
+    "train.patience=10",
+    "train.min_steps=15",
+    "train.max_steps=100",
+    "grid.sampler=\"repeat_factor\"",
+];
+
+/// What the rule says about the val rankings of a run: the epochs that it has.
+fn epochs_by_the_rule(told: &[Event]) -> usize {
+    let val = told.iter().filter_map(|event| match event {
+        Event::Rank { split: SplitName::Val, ranking, .. } => imbalance::metric::average::mean_defined(&ranking.ap),
+        _ => None,
+    });
+    let (mut best, mut done) = ((0, f64::NEG_INFINITY), 0);
+    for ap in val {
+        if ap.mean > best.1 {
+            best = (done, ap.mean);
+        }
+        done += 1;
+        if done >= 3 && done - 1 - best.0 >= 2 || done == 20 {
+            break;
+        }
+    }
+    done
+}
+
+fn epochs(told: &[Event]) -> Vec<u64> {
+    let steps = |event: &Event| match event {
+        Event::Epoch { steps, .. } => *steps,
+        _ => None,
+    };
+    told.iter().filter_map(steps).collect()
+}
+
+/// A run that has converged is masked: it and its neighbours are what they are alone.
+#[test]
+fn runs_of_a_bundle_end_on_their_own_as_alone() {
+    let bundle = place(AUTO);
+    let (ends, told) = bundle.train(&bundle.jobs, None);
+    assert!(done(&ends), "{ends:?}");
+    let alone = place(AUTO);
+    let mut lengths = std::collections::BTreeSet::new();
+    for job in &alone.jobs {
+        let (ends, apart) = alone.train(std::slice::from_ref(job), None);
+        assert!(done(&ends));
+        let events = &apart.told[&job.run.0];
+        assert!(told.told[&job.run.0] == *events, "{:?}", job.config.loss);
+        let epochs = epochs(events);
+        assert_eq!(epochs.len(), epochs_by_the_rule(events), "{:?}", job.config.loss);
+        assert!(epochs.iter().enumerate().all(|(at, &steps)| steps == 5 * (at as u64 + 1)), "{epochs:?}");
+        lengths.insert(epochs.len());
+    }
+    assert!(bundle.files() == alone.files());
+    assert!(lengths.len() >= 4, "the runs end at different epochs: {lengths:?}");
+}
+
+#[test]
+fn a_bundle_of_runs_that_end_on_their_own_goes_on_to_the_same_last_bit() {
+    let whole = place(AUTO);
+    let (_, told) = whole.train(&whole.jobs, None);
+    for stop in [2, 4, 9] {
+        let broken = place(AUTO);
+        broken.train(&broken.jobs[..9], Some(stop));
+        let (ends, rest) = broken.train(&broken.jobs, None);
+        assert!(done(&ends));
+        assert!(rest.told == told.told && broken.files() == whole.files(), "stopped after {stop}");
+    }
+}
+
+/// Passes of `repeat_factor` are longer than those of `shuffle`; with a budget in steps its epochs are not.
+#[test]
+fn every_sampler_gets_the_same_number_of_steps() {
+    for (budget, same) in [("steps", true), ("epochs", false)] {
+        let budget = format!("train.budget=\"{budget}\"");
+        let steps = ["shuffle", "repeat_factor"].map(|sampler| {
+            let sampler =
+                format!("grid.sampler={{ kind = \"{sampler}\"{} }}", if sampler == "shuffle" { "" } else { ", t = 0.6" });
+            let place = place(&[&budget, &sampler]);
+            let (_, told) = place.train(&place.jobs[..1], None);
+            epochs(told.told.values().next().unwrap())
+        });
+        assert_eq!(steps[0] == steps[1], same, "{steps:?}");
+        assert_eq!(steps[0], [8, 16, 24], "350 rows in batches of 48");
+    }
+}

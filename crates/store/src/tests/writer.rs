@@ -195,6 +195,50 @@ async fn a_success_with_rows_missing_is_none() {
     }
 }
 
+/// A run may end before its last planned epoch once its patience is over, and not before.
+#[tokio::test]
+async fn an_early_end_is_a_success_where_the_rule_says_so() {
+    let mut plan = fixture::plan("letters", &["bce"], 1, 12);
+    let stop = plan::Stop { patience: 2, least: 3 };
+    plan.runs[0].config.train.stop = Some(stop);
+    let run = &plan.runs[0];
+    let (mut ended, mut crashed) = (0, 0);
+    for epochs in 1..=12 {
+        let (_folder, db) = folder();
+        let mut writer = Writer::open(&db).await.unwrap();
+        let sweep = begin(&mut writer, &plan).await;
+        fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
+        let mut short = run.clone();
+        short.config.train.epochs = epochs;
+        let mut journal = Journal::new();
+        journal.attempt(&short, 1, 0, &plan.policies);
+        ingest(&mut writer, "w0.jsonl", &journal).await;
+        let over = epochs == 12 || stop.over(epochs, fixture::best_epoch(&run.fingerprint, epochs));
+        let missing = writer.missing(sweep, true).await.unwrap();
+        assert_eq!(missing.is_empty(), over, "{epochs} epochs");
+        writer.close().await.unwrap();
+        let mut connection = open::for_reading(&db).await.unwrap();
+        let row = sqlx::query(
+            "SELECT r.epochs, r.max_epochs, a.why, (SELECT max(steps) FROM epochs) FROM runs r JOIN attempts a ON a.run = r.id",
+        );
+        let row = row.fetch_one(&mut connection).await.unwrap();
+        let (done, most, why, steps): (usize, usize, String, usize) = (
+            row.get::<i64, _>(0).try_into().unwrap(),
+            row.get::<i64, _>(1).try_into().unwrap(),
+            row.get(2),
+            row.get::<i64, _>(3).try_into().unwrap(),
+        );
+        assert_eq!((done, most, steps), (if over { epochs } else { 12 }, 12, 10 * epochs));
+        if over {
+            ended += 1;
+        } else {
+            crashed += 1;
+            assert!(why.contains(&format!("it ended after {epochs} of 12 epochs, before its patience was over")), "{why}");
+        }
+    }
+    assert!(ended >= 2 && crashed >= 2, "{ended} {crashed}");
+}
+
 #[tokio::test]
 async fn the_first_success_wins() {
     let plan = fixture::plan("letters", &["bce"], 1, 2);
