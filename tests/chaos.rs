@@ -97,17 +97,25 @@ fn an_interrupted_sweep_is_resumed() {
     assert!(place.rows() == wanted, "the resumed sweep differs");
 }
 
+/// Evaluations after 10 steps, at most 9 of them; a run ends two after its best one.
+const AUTO: [&str; 5] =
+    ["train.epochs=auto", "train.schedule=constant", "train.eval_every=10", "train.patience=20", "train.max_steps=90"];
+
 /// The number of workers and threads does not change results.
 #[test]
 fn any_number_of_workers_gives_the_same_rows() {
-    let rows = |workers: &str| {
-        let place = Place::new(SWEEP);
-        place.succeed(&["run", "sweep.toml", "--quiet", "--per-device", workers]);
-        place.rows()
-    };
-    let one = rows("1");
-    assert!(one.len() > 8 * 3 * 9 * 2, "{} rows", one.len());
-    for workers in ["2", "4"] {
-        assert!(rows(workers) == one, "{workers} workers");
+    // A number of epochs, and runs that end on their own.
+    let auto: Vec<&str> = AUTO.iter().flat_map(|change| ["--set", change]).collect();
+    for length in [&[][..], &auto] {
+        let rows = |workers: &str| {
+            let place = Place::new(SWEEP);
+            place.succeed(&[&["run", "sweep.toml", "--quiet", "--per-device", workers], length].concat());
+            place.rows()
+        };
+        let one = rows("1");
+        assert!(one.len() > 8 * 3 * 9 * 2, "{} rows", one.len());
+        for workers in ["2", "4"] {
+            assert!(rows(workers) == one, "{workers} workers {length:?}");
+        }
     }
 }

@@ -63,6 +63,7 @@ pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Quest
         val: exact(val[score::place(question.metric)]),
         predicted_rate: exact(Some(predicted_rate(&shown))),
         runs: vec![],
+        steps: None,
         labels: lines(&[Part { evaluations: 1, labels: scores }], set),
         val_ap: None,
         members: vec![],

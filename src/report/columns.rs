@@ -13,6 +13,8 @@ pub struct Layout<'s> {
     summary: &'s Summary,
     varying: Vec<&'s str>,
     policy: bool,
+    /// Whether rows differ in their gradient steps.
+    steps: bool,
     /// Width to which the values of each varying column are cut, so that different ones stay different.
     cut: Vec<usize>,
 }
@@ -30,7 +32,8 @@ impl<'s> Layout<'s> {
         let varying: Vec<&str> =
             names.filter(|name| if one { texts(name) != [NONE.to_owned()].into() } else { texts(name).len() > 1 }).collect();
         let cut = varying.iter().map(|name| distinct(&texts(name))).collect();
-        Self { summary, varying, policy: policies.len() > 1 || one, cut }
+        let steps = strategies().map(|row| row.steps).collect::<BTreeSet<_>>().len() > 1;
+        Self { summary, varying, policy: policies.len() > 1 || one, steps, cut }
     }
 
     /// Two or three lines that say what the table shows.
@@ -85,7 +88,9 @@ impl<'s> Layout<'s> {
         heads.push(Head::new(metric, true));
         heads.extend(on_test.then(|| Head::new("on val", true)));
         heads.extend((metric != "macro_ap").then(|| Head::new("macro_ap", true)));
-        heads.extend(["predicted", "prevalence", "n"].map(|title| Head::new(title, true)));
+        heads.extend(["predicted", "prevalence"].map(|title| Head::new(title, true)));
+        heads.extend(self.steps.then(|| Head::new("steps", true)));
+        heads.push(Head::new("n", true));
         let value = |row: &Row| row.metrics.get(metric).copied();
         let ap = |row: &Row| row.metrics.get("macro_ap").copied();
         let padded =
@@ -106,6 +111,11 @@ impl<'s> Layout<'s> {
             cells.extend((metric != "macro_ap").then(|| spread(ap(row), pad_ap)));
             cells.push(row.predicted_rate.map_or_else(|| NONE.to_owned(), |rate| percent(rate.mean)));
             cells.push(percent(self.summary.data[row.data].prevalence));
+            cells.extend(self.steps.then(|| match row.steps {
+                Some(steps) => steps.to_string(),
+                None if row.baseline => String::new(),
+                None => NONE.to_owned(),
+            }));
             cells.push(match row {
                 row if row.baseline => String::new(),
                 row if row.n == row.of => row.n.to_string(),
@@ -163,6 +173,9 @@ impl<'s> Layout<'s> {
             let seeds = if self.summary.group_by.iter().any(|name| name == "seed") { "runs" } else { "seeds" };
             let seeds = if self.averages_only_seeds() { seeds } else { "runs" };
             notes.push(format!("mean ± standard deviation over n {seeds} (ddof 1)"));
+        }
+        if self.steps {
+            notes.push("steps: gradient steps until a run ended on its own, median over its runs".to_owned());
         }
         if rows().any(|row| row.n < row.of) {
             notes.push("n 2/3: two of the three runs have a result".to_owned());

@@ -115,6 +115,7 @@ impl StrategyGroups {
                 val: val(metric),
                 predicted_rate: Spread::of(members.iter().filter_map(|&at| shown[at].predicted_rate)),
                 runs: members.iter().map(|&at| loaded.runs[shown[at].run].row.run.clone()).collect(),
+                steps: median(members.iter().filter_map(|&at| loaded.runs[shown[at].run].row.steps)),
                 labels: vec![],
                 val_ap: val(ap).map(|ap| ap.mean),
                 members: members.clone(),
@@ -129,4 +130,11 @@ impl StrategyGroups {
         });
         (rows, absent.collect())
     }
+}
+
+/// The lower median.
+fn median(values: impl Iterator<Item = i64>) -> Option<i64> {
+    let mut values: Vec<i64> = values.collect();
+    values.sort_unstable();
+    values.get(values.len().saturating_sub(1) / 2).copied()
 }

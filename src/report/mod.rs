@@ -3,6 +3,7 @@
 mod baseline;
 mod columns;
 pub mod compare;
+mod convergence;
 mod csv;
 mod difference;
 pub mod explain;

@@ -1,5 +1,6 @@
 //! Notes that a reader needs to understand the numbers. Pure.
 
+use super::convergence::Convergence;
 use super::load::Loaded;
 use super::question::{Question, Split};
 use super::summary::Summary;
@@ -32,6 +33,8 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
     }
     let recorded = loaded.runs.iter().filter(|run| run.row.state == "succeeded");
     notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
+    notes.extend(Convergence::of(loaded.runs.iter().map(|run| &run.row)).sentence());
+    notes.extend(unequal_steps(summary));
     if summary.data.len() > 1 {
         notes.push(format!("{} data sets: compare within one, not across", summary.data.len()));
     }
@@ -45,4 +48,19 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
         notes.push(format!("{} of {} runs are not done; `sweep resume` continues", runs.left, runs.total));
     }
     notes
+}
+
+/// Medians of steps that differ by more are said.
+const UNEQUAL: f64 = 1.5;
+
+/// Strategies that have trained for unequal times: where they were free to end, or where a budget in epochs made them.
+fn unequal_steps(summary: &Summary) -> Option<String> {
+    let steps = summary.rows.iter().filter_map(|row| row.steps);
+    let (least, most) = (steps.clone().min()?, steps.max()?);
+    (most as f64 > UNEQUAL * least as f64).then(|| {
+        format!(
+            "strategies have trained for {least} to {most} gradient steps (medians): compare those that are far apart with an equal \
+             number, train.epochs = N"
+        )
+    })
 }

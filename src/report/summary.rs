@@ -122,6 +122,8 @@ pub struct Row {
     pub predicted_rate: Option<Spread>,
     /// Fingerprints.
     pub runs: Vec<String>,
+    /// Gradient steps of its runs, median; `None` where they are not recorded.
+    pub steps: Option<i64>,
     /// Means over the runs, one line per label; empty where labels were not asked for.
     pub labels: Vec<LabelLine>,
     /// Mean macro_ap on val, which orders equal rows.

@@ -42,7 +42,7 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         title.push(draw(&grid, &weights, style, Some(width)));
         text += &format!("\n{}\n", title.join("\n"));
     }
-    let notes = layout.footnotes();
+    let notes: Vec<String> = layout.footnotes().iter().flat_map(|note| wrap(note, usize::from(width.min(120)))).collect();
     if !notes.is_empty() {
         text += &format!("\n{}\n", notes.join("\n"));
     }

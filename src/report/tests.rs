@@ -81,6 +81,8 @@ fn add_run(loaded: &mut Loaded, loss: &str, pos_weight: &str, seed: i64, state: 
         seed,
         params: "{}".to_owned(),
         format: plan::FORMAT,
+        steps: None,
+        rise: None,
     };
     loaded.runs.push(Run { row, params: Map::new(), data: 0 });
     loaded.runs.len() - 1

@@ -23,6 +23,7 @@ hidden = [8]
 [train]
 epochs = 3
 batch_size = 32
+learning_rate = 1e-3
 schedule = "cosine"
 [grid]
 loss = ["bce", { kind = "focal", gamma = 2.0 }]

@@ -8,8 +8,8 @@ use super::TrainConfig;
 /// An evaluation comes after about this many steps, where a pass over the train rows is shorter.
 const STEPS: usize = 50;
 /// `train.max_steps`, unless that many evaluations come later.
-const MAX_STEPS: usize = 2000;
-const MAX_EPOCHS: usize = 20;
+const MAX_STEPS: usize = 1800;
+const MAX_EPOCHS: usize = 16;
 /// `train.patience`, unless that many evaluations come later.
 const PATIENCE: usize = 250;
 const PATIENT_EPOCHS: usize = 4;
@@ -93,7 +93,7 @@ mod tests {
 
     /// Epochs, draws, patience and least of `[train]` lines, on `rows` train rows in batches of 64.
     fn resolved(train: &str, rows: usize) -> (usize, Option<usize>, Option<(usize, usize)>) {
-        let text = format!("[data]\nkind = 'letters'\n[train]\n{train}\n");
+        let text = format!("[data]\nkind = 'letters'\n[model]\narch = 'linear'\n[train]\n{train}\n");
         let part = parse("f.toml", &text, &[]).unwrap().parts.train.items[0].value.clone();
         let TrainConfig { epochs, draws, stop, .. } = part.length.resolve(&part.config, rows);
         (epochs, draws, stop.map(|stop| (stop.patience, stop.least)))

@@ -105,7 +105,7 @@ impl<'a> Planner<'a> {
         let mut found: HashMap<RunKey, usize> = HashMap::new();
         let mut firsts: Vec<usize> = Vec::new();
         let mut reasons: Vec<(String, usize)> = Vec::new();
-        let mut bundles: Interner<(u32, u32, u32, u64, usize, (usize, Option<usize>))> = Interner::new();
+        let mut bundles = Interner::new();
         let mut plan = Plan {
             name: sweep.name.clone(),
             product: grid.product,

@@ -170,7 +170,8 @@ impl Parts {
         let mut parts = Self {
             data: Memo::new(grid, &[Part::Data]),
             model: Memo::new(grid, &[Part::Model]),
-            train: Memo::new(grid, &[Part::Train]),
+            // Defaults depend on the architecture.
+            train: Memo::new(grid, &[Part::Train, Part::Model]),
             loss: Memo::new(grid, &[Part::Loss]),
             weight: Memo::new(grid, &[Part::Weight]),
             sampler: Memo::new(grid, &[Part::Sampler]),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::HubFile;
+use super::architecture::USUAL_STEP;
 use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::document::{Node, Value};
@@ -218,10 +219,18 @@ fn split(keys: &Keys<'_>) -> Result<SplitConfig, SpecError> {
     Ok(split)
 }
 
+fn has_features(keys: &Keys<'_>) -> bool {
+    matches!(keys.get("data.kind").map(|node| &node.value), Some(Value::Text(kind)) if kind == "features")
+}
+
+fn arch(keys: &Keys<'_>) -> Result<String, SpecError> {
+    keys.one_of("model.arch", if has_features(keys) { "mlp" } else { "cnn" }, &archs())
+}
+
 /// `[model]`, with the keys that the architecture does not read folded away.
 pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
-    let features = matches!(keys.get("data.kind").map(|node| &node.value), Some(Value::Text(kind)) if kind == "features");
-    let arch = keys.one_of("model.arch", if features { "mlp" } else { "cnn" }, &archs())?;
+    let features = has_features(keys);
+    let arch = arch(keys)?;
     let takes_features = Architecture::names(|trained| !trained.images);
     if features && !takes_features.contains(&arch.as_str()) {
         let allowed = takes_features.join(", ");
@@ -266,15 +275,18 @@ fn hidden(node: &Node, least: usize) -> Result<Vec<usize>, SpecError> {
         .collect()
 }
 
-/// `[train]`.
+/// `[train]`; some defaults are those of the architecture.
 pub(super) fn train(keys: &Keys<'_>) -> Result<TrainPart, SpecError> {
+    let whole = Some(arch(keys)?).filter(|_| keys.get("model.freeze").is_none());
+    let (batch_size, learning_rate) =
+        whole.and_then(|arch| Architecture::trained(&arch)).map_or(USUAL_STEP, |trained| trained.step);
     let config = TrainConfig {
         epochs: 0,
         draws: None,
         stop: None,
-        batch_size: keys.size("train.batch_size", 64, 1..=1_000_000)?,
+        batch_size: keys.size("train.batch_size", batch_size, 1..=1_000_000)?,
         optimizer: choice(keys, "train.optimizer", "adam")?,
-        learning_rate: keys.number("train.learning_rate", 1e-3, (ABOVE_ZERO, 1000.0))?,
+        learning_rate: keys.number("train.learning_rate", learning_rate, (ABOVE_ZERO, 1000.0))?,
         schedule: choice(keys, "train.schedule", "constant")?,
         grad_clip: keys.get("train.grad_clip").map(|node| node.number("train.grad_clip", (ABOVE_ZERO, f64::MAX))).transpose()?,
         precision: keys.one_of("train.precision", "f32", &["f32", "bf16"])?,

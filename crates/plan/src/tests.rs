@@ -255,7 +255,7 @@ fn the_file_of_the_contract_has_its_defaults() {
     let Source::Letters { samples, label_rates, image_size, signal, seed: data_seed } = &data.source else { panic!() };
     assert_eq!((*samples, *image_size, *signal, *data_seed, label_rates.len()), (4000, 32, 2.0, 0, 4));
     assert_eq!((model.arch.as_str(), model.hidden.as_slice()), ("cnn", &[16, 32, 64][..]));
-    assert_eq!((train.batch_size, train.learning_rate, train.start), (64, 1e-3, Start::Link));
+    assert_eq!((train.batch_size, train.learning_rate, train.start), (16, 3e-3, Start::Link));
     assert_eq!(
         train.optimizer,
         Choice::plain("adam").with("beta1", 0.9).with("beta2", 0.999).with("eps", 1e-8).with("weight_decay", 0.0)
@@ -422,9 +422,9 @@ fn exclude_drops_what_matches_all_keys_and_include_adds() {
 fn the_fingerprint_is_stable() {
     // If this changes, every recorded run is forgotten: raise FORMAT only when a run's numbers change.
     let strategy = "loss = 'focal'\ngamma = 2\npos_weight = 'neg_over_pos'\nseed = 3";
-    assert_eq!(grid(strategy).runs[0].fingerprint.0, "4472c19b45ca045d7301eb26a4d578df");
+    assert_eq!(grid(strategy).runs[0].fingerprint.0, "ea744821847d7607a0d9b6bd0f1b8c45");
     // Version 0.1 recorded it under this name.
-    let train = "[train]\nepochs = 4\nbudget = 'epochs'\nstart = 'prior'\n";
+    let train = "[train]\nepochs = 4\nbudget = 'epochs'\nstart = 'prior'\nbatch_size = 64\nlearning_rate = 1e-3\n";
     let plan = planned(&format!("{MINIMAL}{train}[grid]\n{strategy}"));
     assert_eq!(plan.runs[0].fingerprint.0, "1ac6c3cffdc43ed6d53f67f0a8f4985c");
 }
@@ -440,7 +440,7 @@ fn the_fingerprint_knows_content_and_not_paths_names_or_spelling() {
     assert_eq!(base, print(&images("b/c", "max_pixels = 7\n[workers]\nper_device = 3"), &elsewhere));
     assert_eq!(
         base,
-        print(&format!("name = 'other'\n{}", images("a", "image_size = 224.0\n[train]\nlearning_rate = 0.001")), &facts)
+        print(&format!("name = 'other'\n{}", images("a", "image_size = 224.0\n[train]\nlearning_rate = 0.003")), &facts)
     );
     let vector = images("a", "[grid]\npos_weight = [[4, 4, 4, 4]]");
     assert_ne!(base, print(&vector, &facts));

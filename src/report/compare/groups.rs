@@ -190,6 +190,8 @@ mod tests {
             seed,
             params: "{}".to_owned(),
             format: plan::FORMAT,
+            steps: None,
+            rise: None,
         };
         Run { row, params: serde_json::Map::new(), data: 0 }
     }

@@ -191,6 +191,8 @@ mod tests {
                 seed,
                 params: "{}".to_owned(),
                 format: plan::FORMAT,
+                steps: None,
+                rise: None,
             };
             Run { row, params: Map::new(), data: 0 }
         };

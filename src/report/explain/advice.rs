@@ -39,6 +39,10 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     }
     let unknown: Vec<String> =
         others.iter().filter(|arm| arm.val_ranking == Some(Verdict::Unknown)).map(|arm| arm.arm.clone()).collect();
+    if let Some(short) = too_short(baseline, &others) {
+        sentences.push(short);
+        return Recommendation { rule: Rule::NotConverged, arm: None, candidate: None, sentences };
+    }
     let (rule, candidate) = match better.first() {
         Some(candidate) => {
             sentences.push(more_seeds(candidate, setting));
@@ -58,6 +62,11 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
             (Rule::OperatingPoint, None)
         }
     };
+    let withheld: Vec<String> =
+        others.iter().filter(|arm| arm.val_ranking == Some(Verdict::Withheld)).map(|arm| arm.arm.clone()).collect();
+    if !withheld.is_empty() {
+        sentences.push(format!("Not compared, because most of its runs have not converged: {}.", listed(&withheld)));
+    }
     let until = if rule == Rule::OperatingPoint { "Keep" } else { "Until then keep" };
     sentences.push(format!(
         "{until} {} and tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {} instead of {} at 0.5, and its scores stay {}.",
@@ -69,6 +78,22 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     ));
     sentences.extend(at_half(baseline, &others, setting.judged, rope));
     Recommendation { rule, arm: Some(baseline.arm.clone()), candidate, sentences }
+}
+
+/// Why nothing can be recommended: most strategies, or the baseline, have not been trained long enough.
+fn too_short(baseline: &Arm, others: &[&Arm]) -> Option<String> {
+    let withheld = others.iter().filter(|arm| arm.val_ranking == Some(Verdict::Withheld)).count();
+    let all = others.iter().copied().chain([baseline]);
+    let (rising, runs) =
+        all.clone().fold((0, 0), |(rising, runs), arm| (rising + arm.convergence.rising, runs + arm.convergence.runs));
+    let rises = all.map(|arm| arm.convergence.rise).fold(0.0, f64::max);
+    (2 * withheld > others.len()).then(|| {
+        format!(
+            "Nothing is compared yet: in {rising} of {runs} runs the best evaluation is the last, and val AP still rises by up to {} from one to \
+             the next. What differs now is how fast strategies learn. Train longer: train.epochs = \"auto\", or a larger train.max_steps.",
+            number(rises)
+        )
+    })
 }
 
 fn mean(change: &Change) -> f64 {

@@ -24,6 +24,8 @@ pub struct Case {
     pub data: usize,
     /// The best epoch of a recorded run.
     pub epoch: Option<usize>,
+    /// See [`SweepRun::rise`].
+    pub rise: Option<f64>,
     /// The name of the strategy.
     pub name: String,
     /// Axes that are not part of the strategy.
@@ -41,6 +43,7 @@ impl Case {
             weights: config.pos_weight,
             data,
             epoch: best.and_then(|epoch| usize::try_from(epoch).ok()),
+            rise: row.rise,
             name: strategy_names::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
             setting: strategy_names::setting(params),
         }
@@ -57,6 +60,7 @@ impl Case {
             weights: run.pos_weight.clone(),
             data: run.data,
             epoch: None,
+            rise: None,
             name: strategy_names::strategy(loss, pos_weight, *gamma, sampler, &params),
             setting: strategy_names::setting(&params),
         }

@@ -173,6 +173,7 @@ fn ranking(arm: &Arm) -> String {
         Some(Verdict::Same) => ("same", posterior.map(|posterior| posterior.same)),
         Some(Verdict::Worse) => ("worse", posterior.map(|posterior| posterior.worse)),
         Some(Verdict::Unknown) => ("unknown", None),
+        Some(Verdict::Withheld) => ("not converged", None),
     };
     share.map_or_else(|| word.to_owned(), |share| format!("{word} {:.0}%", 100.0 * share))
 }

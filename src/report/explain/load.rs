@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::super::convergence::Convergence;
 use super::super::difference::LEVEL;
 use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::lint;
@@ -77,6 +78,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
     if let (0, Some(why)) = (seen, field.notes.first()) {
         return Err(Error::Unexpected(format!("nothing can be explained without kept scores: {why}")));
     }
+    field.notes.extend(Convergence::of(runs.iter().map(|run| &run.row)).sentence());
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");
     field.notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
     Ok(Explanation {

@@ -22,6 +22,8 @@ pub struct WhySetting {
     pub same: Vec<String>,
     pub worse: Vec<String>,
     pub unknown: Vec<String>,
+    /// Not compared, because too many runs have not converged.
+    pub withheld: Vec<String>,
     pub recommendation: Recommendation,
 }
 
@@ -40,6 +42,7 @@ pub fn why(explanation: &Explanation) -> Option<Why> {
             same: ranked(Verdict::Same),
             worse: ranked(Verdict::Worse),
             unknown: ranked(Verdict::Unknown),
+            withheld: ranked(Verdict::Withheld),
             recommendation: setting.recommendation.clone(),
         }
     });
@@ -62,6 +65,7 @@ pub fn lines(why: &Why) -> Vec<String> {
             ("ranks as", &setting.same),
             ("ranks worse than", &setting.worse),
             ("cannot be told from", &setting.unknown),
+            ("not converged, so not compared with", &setting.withheld),
         ] {
             if !arms.is_empty() {
                 lines.push(format!("{word} {baseline}: {}", arms.join("; ")));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::convergence::Convergence;
 use super::super::difference::{Difference, Power, family};
 use super::super::lint;
 use super::super::question::Split;
@@ -11,7 +12,9 @@ use super::arms::{self, Case};
 use super::effect::{Bounds, Resampled, over_rows};
 use super::measure::{Measured, macro_f1};
 use super::verdict::verdict;
-use super::view::{Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, RowCounts, Rule, Setting};
+use super::view::{
+    Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, RowCounts, Rule, Setting, Verdict,
+};
 use super::words::{ArmFacts, sentence};
 use imbalance::LabelCounts;
 use imbalance::metric::Counts;
@@ -84,6 +87,12 @@ pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts,
         arms.push(arm(&setting.arms[place], is_baseline, &runs, own, cases, findings, facts));
     }
     let first = baseline.and_then(|_| arms.first().cloned());
+    let too_short = first.as_ref().is_some_and(|first| first.convergence.is_too_short());
+    for arm in arms.iter_mut().filter(|arm| too_short || arm.convergence.is_too_short()) {
+        for verdict in [&mut arm.ranking, &mut arm.val_ranking, &mut arm.tuned].into_iter().flatten() {
+            *verdict = Verdict::Withheld;
+        }
+    }
     for (arm, &place) in arms.iter_mut().zip(&present) {
         let case = &cases[setting.arms[place].cases[0]];
         let plain = case.config.loss.kind == "bce" && !lint::moves_prevalence(&case.config.sampler.kind);
@@ -182,6 +191,7 @@ fn arm(
         baseline,
         runs: runs.iter().map(|&case| cases[case].run.clone()).collect(),
         of: arm.cases.len(),
+        convergence: Convergence::of_rises(runs.iter().map(|&case| cases[case].rise)),
         ranking: said(&ap, rope.ap),
         val_ranking: said(&val_ap, rope.ap),
         tuned: said(&f1_tuned, rope.f1),

@@ -16,8 +16,12 @@ type Scores = fn(&Case, usize, f64, f64) -> f64;
 
 /// The view of a grid whose runs have these scores.
 fn explained(grid: &str, score: Scores) -> Setting {
-    let cases = cases(grid);
-    let setting = settings(&cases).remove(0);
+    explained_of(&cases(grid), score)
+}
+
+/// The same of these runs.
+fn explained_of(cases: &[Case], score: Scores) -> Setting {
+    let setting = settings(cases).remove(0);
     let facts = facts();
     let kept = |case: &Case| evidence(case.config.seed, |label, u, noise| score(case, label, u, noise));
     let mut findings = Findings::default();
@@ -36,7 +40,7 @@ fn explained(grid: &str, score: Scores) -> Setting {
             findings.resampled.extend(found.map(|found| (at, found)));
         }
     }
-    summarise(&setting, &cases, &facts, &findings, Rope { ap: 0.005, f1: 0.01 })
+    summarise(&setting, cases, &facts, &findings, Rope { ap: 0.005, f1: 0.01 })
 }
 
 /// A perfectly trained bce with weights, and a little noise of training.
@@ -136,6 +140,39 @@ fn a_better_ranking_needs_nine_seeds() {
     assert_eq!((advice.rule, advice.arm.as_deref()), (Rule::RanksBetter, Some("focal(gamma=2)")));
     assert!(advice.sentences[0].starts_with("Train with focal(gamma=2): it ranks better, AP +0."), "{advice:?}");
     assert_eq!(nine.arms[1].ap.difference.as_ref().unwrap().tests.unwrap().sign_flip, 2.0 / 512.0);
+}
+
+/// Nine seeds of a loss that ranks better by far: nothing is said of it before the trainings have converged.
+#[test]
+fn no_word_of_comparison_before_the_trainings_converge() {
+    let grid = "loss = [\"bce\", \"focal\", \"asl\"]\nseed = [0, 1, 2, 3, 4, 5, 6, 7, 8]";
+    let rising = |loss: &'static str| -> Setting {
+        let of = |case: Case| Case { rise: (loss == "all" || case.config.loss.kind == loss).then_some(0.03), ..case };
+        explained_of(&cases(grid).into_iter().map(of).collect::<Vec<_>>(), focal_better)
+    };
+    for view in [rising("all"), rising("bce")] {
+        let advice = &view.recommendation;
+        assert_eq!((advice.rule, advice.arm.as_deref()), (Rule::NotConverged, None));
+        assert!(advice.sentences[0].starts_with("Nothing is compared yet: in "), "{advice:?}");
+        assert!(
+            advice.sentences[0].contains("rises by up to 0.030") && advice.sentences[0].contains("train.max_steps"),
+            "{advice:?}"
+        );
+        for arm in &view.arms[1..] {
+            assert_eq!([arm.ranking, arm.val_ranking, arm.tuned], [Some(Verdict::Withheld); 3]);
+            assert!(arm.sentence.contains("its ranking is not compared: not all have converged"), "{}", arm.sentence);
+            assert!(!["better", "worse", "the same F1"].iter().any(|word| arm.sentence.contains(word)), "{}", arm.sentence);
+        }
+        let text = render(&whole(vec![view]), 160);
+        assert!(text.contains("not converged") && !text.contains("better 1"), "{text}");
+    }
+    // One strategy has not: the others are judged.
+    let one = rising("asl");
+    assert_eq!(one.recommendation.rule, Rule::RanksBetter);
+    let verdicts: Vec<_> = one.arms.iter().map(|arm| arm.ranking).collect();
+    assert_eq!(verdicts, [None, Some(Verdict::Better), Some(Verdict::Withheld)]);
+    let none = explained_of(&cases(grid), focal_better);
+    assert!(none.arms.iter().all(|arm| arm.ranking != Some(Verdict::Withheld) && arm.convergence.rising == 0));
 }
 
 /// A sampler has no formula: its decision point is measured, and a line fitted on val repairs its scores.

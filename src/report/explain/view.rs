@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::super::convergence::Convergence;
 use super::super::difference::{Difference, Power};
 use super::super::lint::Lint;
 use super::super::question::Split;
@@ -105,6 +106,8 @@ pub struct Arm {
     /// Macro F1 at 0.5 on val, which chooses for that threshold.
     pub val_f1_half: f64,
     pub optimism: f64,
+    /// How many of its runs have not converged. Verdicts are withheld where too many of its or of the baseline's have not.
+    pub convergence: Convergence,
     /// Of the ranking, on the split that judges and on val; `None` for the baseline or without one.
     pub ranking: Option<Verdict>,
     pub val_ranking: Option<Verdict>,
@@ -138,6 +141,8 @@ pub enum Verdict {
     Worse,
     /// The runs do not decide.
     Unknown,
+    /// Not said, because its runs or the baseline's have not converged.
+    Withheld,
 }
 
 /// How far scores are from probabilities.
@@ -218,6 +223,8 @@ pub enum Rule {
     RanksBetter,
     /// One may rank better; more seeds would tell.
     MoreSeeds,
+    /// Too many runs have not converged: their differences would say how fast strategies learn, not how well.
+    NotConverged,
     /// Some rankings cannot be told apart from the baseline's, and none is seen to be better.
     Undecided,
     /// There is no baseline, or nothing but it.

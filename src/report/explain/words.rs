@@ -126,6 +126,7 @@ fn ranking(arm: &Arm, known: ArmFacts<'_>) -> String {
         Some(Verdict::Same) => format!("ranking unchanged ({effect}{few})"),
         Some(Verdict::Better) => format!("it {} better ({effect}{few})", ranks(arm)),
         Some(Verdict::Worse) => format!("it {} worse ({effect}{few})", ranks(arm)),
+        Some(Verdict::Withheld) => format!("its ranking is not compared: not all have converged ({effect}{few})"),
         _ => format!("whether the ranking changed cannot be told ({effect})"),
     }
 }
@@ -145,6 +146,7 @@ fn tuned(arm: &Arm, baseline: &Arm) -> String {
         Some(Verdict::Same) => format!("tuned {name} gives the same F1 ({theirs} against {ours}){stays}"),
         Some(Verdict::Better) => format!("with tuned thresholds its F1 is better than {name}'s ({ours} against {theirs})"),
         Some(Verdict::Worse) => format!("tuned {name} gives a better F1 ({theirs} against {ours}){stays}"),
+        Some(Verdict::Withheld) => format!("tuned, its F1 is {ours} and {name}'s {theirs}"),
         _ => format!("tuned, its F1 {ours} and {name}'s {theirs} cannot be told apart"),
     }
 }

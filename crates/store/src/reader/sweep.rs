@@ -56,6 +56,10 @@ pub struct SweepRun {
     pub params: String,
     /// Its `plan::FORMAT`: runs of different formats were not made by the same rules.
     pub format: u32,
+    /// Gradient steps of a recorded run; `None`: recorded by an older program, or imported.
+    pub steps: Option<i64>,
+    /// By how much val macro AP rose from the last evaluation but one to the last, where the last one is the best.
+    pub rise: Option<f64>,
 }
 
 /// The configuration of a run of a sweep.
@@ -160,7 +164,11 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn sweep_runs(&mut self, sweep: SweepId) -> Result<Vec<SweepRun>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format
+            "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format,
+                    (SELECT steps FROM epochs WHERE run = r.id AND epoch = r.epochs - 1 AND r.state = 'succeeded') AS steps,
+                    CASE WHEN r.state = 'succeeded' AND r.epochs > 1 AND r.best_epoch = r.epochs - 1 THEN
+                        (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.epochs - 1 AND split = 'val')
+                        - (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.epochs - 2 AND split = 'val') END AS rise
              FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
         )
         .bind(sweep)
