@@ -333,3 +333,33 @@ fn every_sampler_gets_the_same_number_of_steps() {
         assert_eq!(steps[0], [8, 16, 24], "350 rows in batches of 48");
     }
 }
+
+/// With logit adjustment the network learns what bce learns, less the prior (Menon 2021, section 4.2): where both start at the train
+/// prevalences they are the same training, and only the scores differ by the prior.
+#[test]
+fn logit_adjustment_from_its_own_start_trains_as_bce() {
+    let of = |start: &str| {
+        let place = place(&[
+            "grid.loss=[\"bce\", \"logit_adjust\"]",
+            "grid.pos_weight=\"none\"",
+            "grid.\"train.optimizer\"=[\"sgd\"]",
+            "grid.\"train.grad_clip\"=[1e9]",
+            &format!("train.start=\"{start}\""),
+        ]);
+        let (_, told) = place.train(&place.jobs, None);
+        let losses = |job: &Job| -> Vec<f64> {
+            let loss = |event: &Event| match event {
+                Event::Epoch { train_loss, .. } => Some(*train_loss),
+                _ => None,
+            };
+            told.told[&job.run.0].iter().filter_map(loss).collect()
+        };
+        [losses(&place.jobs[0]), losses(&place.jobs[1])]
+    };
+    let worst = |[bce, adjusted]: [Vec<f64>; 2]| {
+        assert_eq!((bce.len(), adjusted.len()), (3, 3));
+        bce.iter().zip(adjusted).map(|(bce, adjusted)| (bce - adjusted).abs()).fold(0.0, f64::max)
+    };
+    assert!(worst(of("link")) < 1e-6, "{:?}", of("link"));
+    assert!(worst(of("prior")) > 1e-3, "from a common start they are not");
+}
