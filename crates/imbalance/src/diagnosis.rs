@@ -32,6 +32,8 @@ pub struct Diagnosis {
     pub scumble: f64,
     /// The same over the rows that carry the label; `None` without positives.
     pub scumble_of_label: Vec<Option<f64>>,
+    /// What `together` comes to, pair by pair.
+    pub pairs: Pairs,
     /// Rows that carry both labels, `[labels, labels]`; the positives on the diagonal. Of the first [`TOGETHER`] labels.
     pub together: Vec<Vec<usize>>,
     /// P(column | row): share of the row label's rows that carry the column label; `None` without positives. As `together`.
@@ -70,6 +72,58 @@ pub struct Company {
     pub several: f64,
     pub several_if_independent: f64,
     pub pattern: Pattern,
+}
+
+/// How often two labels share a row, against independent ones: lift = rows with both * rows / (positives of the one * positives of
+/// the other) (Brin, Motwani, Ullman and Tsur, SIGMOD 1997, call it interest). Pairs of which chance would give fewer than
+/// [`EXPECTED`] rows are left out: their lift is an accident.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Pairs {
+    /// Pairs that are frequent enough.
+    pub counted: usize,
+    /// Those with a lift below 1/2, and above 2.
+    pub seldom: usize,
+    pub often: usize,
+    /// The most extreme of these, at most [`EXTREMES`] each, the most extreme first.
+    pub seldom_pairs: Vec<Pair>,
+    pub often_pairs: Vec<Pair>,
+}
+
+/// Two labels by their position.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Pair {
+    pub labels: [usize; 2],
+    /// Rows with both, and how many chance would give.
+    pub rows: usize,
+    pub expected: f64,
+    pub lift: f64,
+}
+
+/// Fewest rows that chance must give a pair.
+pub const EXPECTED: f64 = 5.0;
+/// Pairs that are named.
+pub const EXTREMES: usize = 3;
+
+impl Pairs {
+    fn of(together: &[Vec<usize>], rows: usize) -> Self {
+        let pair = |i: usize, j: usize| {
+            let expected = together[i][i] as f64 * together[j][j] as f64 / rows.max(1) as f64;
+            let both = together[i][j];
+            Pair { labels: [i, j], rows: both, expected, lift: both as f64 / expected }
+        };
+        let all = (0..together.len()).flat_map(|i| (i + 1..together.len()).map(move |j| (i, j)));
+        let counted: Vec<Pair> = all.map(|(i, j)| pair(i, j)).filter(|pair| pair.expected >= EXPECTED).collect();
+        let mut seldom: Vec<Pair> = counted.iter().copied().filter(|pair| pair.lift < 0.5).collect();
+        let mut often: Vec<Pair> = counted.iter().copied().filter(|pair| pair.lift > 2.0).collect();
+        // Of equally rare pairs the one that chance would give most rows.
+        seldom.sort_by(|a, b| a.lift.total_cmp(&b.lift).then(b.expected.total_cmp(&a.expected)));
+        often.sort_by(|a, b| b.lift.total_cmp(&a.lift).then(b.expected.total_cmp(&a.expected)));
+        let mut found = Self { counted: counted.len(), seldom: seldom.len(), often: often.len(), ..Self::default() };
+        seldom.truncate(EXTREMES);
+        often.truncate(EXTREMES);
+        (found.seldom_pairs, found.often_pairs) = (seldom, often);
+        found
+    }
 }
 
 /// How labels go together, by rows with several labels / the same under independence.
@@ -191,6 +245,7 @@ pub fn diagnose(labels: &LabelMatrix) -> Diagnosis {
             .zip(&counts.positives)
             .map(|(both, &n)| both.iter().map(|&both| of(both as f64, n)).collect())
             .collect(),
+        pairs: Pairs::of(&together, rows),
         together,
         positives: counts.positives,
         imbalance,
@@ -206,6 +261,22 @@ fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// a and b never meet, c and d always do, and their totals look independent.
+    #[test]
+    fn pairs_are_seen_where_totals_look_independent() {
+        let rows: Vec<[u8; 4]> = (0..80)
+            .map(|at| [u8::from(at % 4 == 0), u8::from(at % 4 == 1), u8::from(at % 5 < 2), u8::from(at % 5 < 2)])
+            .collect();
+        let names = ["a", "b", "c", "d"].map(str::to_owned);
+        let found = diagnose(&LabelMatrix { names: names.into(), values: rows.concat() });
+        let pairs = &found.pairs;
+        assert_eq!((pairs.counted, pairs.seldom, pairs.often), (6, 1, 1));
+        let Pair { labels, rows, expected, lift } = pairs.seldom_pairs[0];
+        assert_eq!((labels, rows, expected, lift), ([0, 1], 0, 5.0, 0.0));
+        let often = pairs.often_pairs[0];
+        assert_eq!((often.labels, often.rows, often.expected, often.lift), ([2, 3], 32, 12.8, 2.5));
+    }
 
     /// The question's counts (docs/strategies.md#notation).
     const SEED: [usize; 4] = [19_000, 65_000, 38_000, 105_000];

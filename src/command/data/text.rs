@@ -4,7 +4,7 @@ use super::{Drawing, Set, Splits, Weights};
 use crate::command::output::{Facts, TextTable, WIDTH, counted, fit, matrix, thousands};
 use data::Skipped;
 use imbalance::LabelCounts;
-use imbalance::diagnosis::{Diagnosis, Pattern};
+use imbalance::diagnosis::{Diagnosis, Pair, Pairs, Pattern};
 use imbalance::oracle::Oracle;
 use imbalance::sampler::Realised;
 
@@ -17,7 +17,7 @@ const SKIPPED: usize = 20;
 
 /// The whole text about one data set.
 pub fn render(set: &Set) -> String {
-    let mut parts = vec![heading(set), positives(set), facts(&set.diagnosis).to_string()];
+    let mut parts = vec![heading(set), positives(set), facts(set).to_string()];
     parts.extend(company(set));
     parts.push(weights(set));
     parts.push(samplers(set));
@@ -56,8 +56,8 @@ fn positives(set: &Set) -> String {
     format!("{grid}{}", and_more(more, "label"))
 }
 
-fn facts(diagnosis: &Diagnosis) -> Facts {
-    let Diagnosis { rows, imbalance, cardinality, density, labelsets, company, scumble, .. } = diagnosis;
+fn facts(set: &Set) -> Facts {
+    let Diagnosis { rows, imbalance, cardinality, density, labelsets, company, scumble, pairs, .. } = &set.diagnosis;
     let mut facts = Facts::default();
     let imbalanced = imbalance.mean_ir.is_some_and(|mean| mean > 1.5) && imbalance.cvir.is_some_and(|cv| cv > 0.2);
     let verdict = if imbalanced { "imbalanced" } else { "not imbalanced" };
@@ -74,13 +74,32 @@ fn facts(diagnosis: &Diagnosis) -> Facts {
     let words = |expected| format!("of the rows, {} if the labels were independent", percent(expected));
     facts.add("no label", percent(company.none), words(company.none_if_independent));
     facts.add("several", percent(company.several), words(company.several_if_independent));
-    facts.add("so", "", meaning(company.pattern));
+    if pairs.counted > 0 {
+        let off = pairs.seldom + pairs.often;
+        let of = |pair: &Pair| {
+            let [one, other] = pair.labels.map(|label| fit(&set.labels[label]));
+            format!("{one} and {other} {} ({:.1})", thousands(pair.rows), pair.expected)
+        };
+        let named = [("seldom", pairs.seldom, &pairs.seldom_pairs), ("often", pairs.often, &pairs.often_pairs)];
+        let named = named.map(|(word, count, pairs)| match count {
+            0 => String::new(),
+            _ => format!("; {word} ({count}): {}", pairs.iter().map(of).collect::<Vec<_>>().join(", ")),
+        });
+        let share = format!("{off} of {}", thousands(pairs.counted));
+        let words = "pairs of labels share rows less than half or more than twice as often as chance would have it";
+        facts.add("pairs", share, format!("{words}{}", named.concat()));
+    }
+    facts.add("so", "", meaning(company.pattern, pairs));
     facts
 }
 
 /// The possible kinds of a data set with a cardinality near 1.
-fn meaning(pattern: Pattern) -> &'static str {
+fn meaning(pattern: Pattern, pairs: &Pairs) -> &'static str {
     match pattern {
+        Pattern::AsIfIndependent if pairs.seldom + pairs.often > 0 => {
+            "in total the labels share rows about as chance would have it, but pairs of them do not: resampling rows for a label moves \
+             those that come with it or keep away from it"
+        }
         Pattern::NearExclusive => {
             "the labels nearly exclude each other: a row mostly carries one of them, and resampling rows for one hardly touches the others"
         }
