@@ -19,9 +19,9 @@ use super::record::{Learner, Record, Truth};
 use super::session::{fetch_weights, loss_of, sampler_of, start};
 use super::{Beat, Finish, Monitor, TrainError};
 use data::Dataset;
-use imbalance::LabelMatrix;
 use imbalance::loss::Loss;
 use imbalance::sampler::{Draw, Realised, Stream, realised};
+use imbalance::{LabelCounts, LabelMatrix};
 use kernel::awake;
 use plan::Schedule;
 use protocol::journal::JournalError;
@@ -113,8 +113,8 @@ struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    fn new(place: usize, job: &'a Job, data: &Dataset, train: &LabelMatrix) -> Result<Self, TrainError> {
-        let loss = loss_of(job, &train.counts())?;
+    fn new(place: usize, job: &'a Job, data: &Dataset, train: (&LabelMatrix, &LabelCounts)) -> Result<Self, TrainError> {
+        let loss = loss_of(job, train.1)?;
         let (_, learner) = start(job, data, train, &*loss, &Device::Cpu)?;
         Ok(Self { place, record: Record::new(job)?, learner, schedule: Schedule::new(&job.config.train)?, loss })
     }
@@ -135,6 +135,7 @@ pub type RunResult = Result<Finish, TrainError>;
 /// [`TrainError`] of something that does not belong to a single run; a job without an outcome has not ended.
 pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Vec<RunResult>, TrainError> {
     let truth = Truth::of(data);
+    let counts = truth.train.counts();
     if let Some(job) = jobs.first() {
         fetch_weights(job, monitor)?;
     }
@@ -143,7 +144,7 @@ pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn
     let mut members = Vec::new();
     let mut outcomes: Vec<Option<RunResult>> = jobs.iter().map(|_| None).collect();
     for (place, job) in jobs.iter().enumerate() {
-        match Member::new(place, job, data, &truth.train) {
+        match Member::new(place, job, data, (&truth.train, &counts)) {
             Ok(member) => members.push(member),
             Err(error) => outcomes[place] = Some(Err(error)),
         }

@@ -120,17 +120,17 @@ pub fn fetch_weights(job: &Job, monitor: &mut dyn Monitor) -> Result<(), TrainEr
 pub fn start(
     job: &Job,
     data: &Dataset,
-    train: &LabelMatrix,
+    (train, counts): (&LabelMatrix, &LabelCounts),
     loss: &dyn Loss,
     device: &Device,
 ) -> Result<(Box<dyn Model>, Learner), TrainError> {
     let config = &job.config;
     let bias = match config.train.start {
-        Start::Link => Some(loss::start::link(loss, train, config.train.batch_size)),
-        Start::Prior => Some(loss::start::prior(train)),
+        Start::Link => Some(loss::start::link(loss, train, counts, config.train.batch_size)),
+        Start::Prior => Some(loss::start::prior(counts)),
         Start::Zero => None,
     };
-    let model = model::build(&config.model, data.shape(), train.names.len(), bias.as_deref(), config.seed, device)?;
+    let model = model::build(&config.model, data.shape(), counts.positives.len(), bias.as_deref(), config.seed, device)?;
     let model = model::at_precision(model, &config.model, &config.train.precision, device)?;
     let optimizer = Optimizer::new(&config.train.optimizer, &model.state().parameters)?;
     let state = model.state().clone();
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
         fetch_weights(job, monitor)?;
         let stage = monitor.stage(job, "building the network", None);
         let loss = loss_of(job, &counts)?;
-        let (model, learner) = start(job, data, &truth.train, &*loss, loader.device())?;
+        let (model, learner) = start(job, data, (&truth.train, &counts), &*loss, loader.device())?;
         drop(stage);
         let sampler = sampler_of(job, data, &truth.train, monitor)?;
         Ok(Self {

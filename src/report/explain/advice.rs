@@ -37,10 +37,12 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
         ));
         return Recommendation { rule: Rule::RanksBetter, arm: Some(best.arm.clone()), candidate: None, sentences };
     }
-    let unknown: Vec<String> =
-        others.iter().filter(|arm| arm.val_ranking == Some(Verdict::Unknown)).map(|arm| arm.arm.clone()).collect();
-    if let Some(short) = too_short(baseline, &others) {
-        sentences.push(short);
+    let ranked = |verdict: Verdict| -> Vec<String> {
+        others.iter().filter(|arm| arm.val_ranking == Some(verdict)).map(|arm| arm.arm.clone()).collect()
+    };
+    let (unknown, withheld) = (ranked(Verdict::Unknown), ranked(Verdict::Withheld));
+    if 2 * withheld.len() > others.len() {
+        sentences.push(too_short(baseline, &others));
         return Recommendation { rule: Rule::NotConverged, arm: None, candidate: None, sentences };
     }
     let (rule, candidate) = match better.first() {
@@ -62,8 +64,6 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
             (Rule::OperatingPoint, None)
         }
     };
-    let withheld: Vec<String> =
-        others.iter().filter(|arm| arm.val_ranking == Some(Verdict::Withheld)).map(|arm| arm.arm.clone()).collect();
     if !withheld.is_empty() {
         sentences.push(format!("Not compared, because most of its runs have not converged: {}.", listed(&withheld)));
     }
@@ -81,19 +81,16 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
 }
 
 /// Why nothing can be recommended: most strategies, or the baseline, have not been trained long enough.
-fn too_short(baseline: &Arm, others: &[&Arm]) -> Option<String> {
-    let withheld = others.iter().filter(|arm| arm.val_ranking == Some(Verdict::Withheld)).count();
+fn too_short(baseline: &Arm, others: &[&Arm]) -> String {
     let all = others.iter().copied().chain([baseline]);
     let (rising, runs) =
         all.clone().fold((0, 0), |(rising, runs), arm| (rising + arm.convergence.rising, runs + arm.convergence.runs));
     let rises = all.map(|arm| arm.convergence.rise).fold(0.0, f64::max);
-    (2 * withheld > others.len()).then(|| {
-        format!(
-            "Nothing is compared yet: in {rising} of {runs} runs the best evaluation is the last, and val AP still rises by up to {} from one to \
+    format!(
+        "Nothing is compared yet: in {rising} of {runs} runs the best evaluation is the last, and val AP still rises by up to {} from one to \
              the next. What differs now is how fast strategies learn. Train longer: train.epochs = \"auto\", or a larger train.max_steps.",
-            number(rises)
-        )
-    })
+        number(rises)
+    )
 }
 
 fn mean(change: &Change) -> f64 {

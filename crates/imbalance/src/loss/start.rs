@@ -5,8 +5,8 @@
 //! each loss begins where its own LINK says pi; a loss without LINK at the constant that minimises its mean over the train rows.
 
 use super::{Batch, Loss};
-use crate::LabelMatrix;
 use crate::rng::Rng;
+use crate::{LabelCounts, LabelMatrix};
 
 /// Logits beyond which every link has become flat: sigmoid(30) is 1 - 1e-13.
 const FAR: f64 = 30.0;
@@ -20,8 +20,7 @@ const STEPS: usize = 200;
 /// The logit of each label's prevalence: the start of plain bce, and what code that knows no other calls the prior bias. 0 for a
 /// label with one class.
 #[must_use]
-pub fn prior(train: &LabelMatrix) -> Vec<f64> {
-    let counts = train.counts();
+pub fn prior(counts: &LabelCounts) -> Vec<f64> {
     let logit = |&positives: &usize| match counts.rows - positives {
         0 => 0.0,
         _ if positives == 0 => 0.0,
@@ -30,28 +29,23 @@ pub fn prior(train: &LabelMatrix) -> Vec<f64> {
     counts.positives.iter().map(logit).collect()
 }
 
-/// The constant logits, one per label, at which `loss` believes in the prevalences of the `train` rows: LINK(z) = pi, or the
-/// largest logit that has a LINK where that is less than pi (splc above its tau). Where the loss has no LINK, those that minimise
-/// its mean over the train rows in batches of `batch` rows; 0 for a label whose minimum is at infinity (soft F1 is best when
-/// everything is predicted) and for a label with one class.
+/// The constant logits, one per label, at which `loss` believes in the prevalences of the `train` rows (`counts` are theirs):
+/// LINK(z) = pi, or the largest logit that has a LINK where that is less than pi (splc above its tau). Where the loss has no LINK,
+/// those that minimise its mean over the train rows in batches of `batch` rows; 0 for a label whose minimum is at infinity (soft F1
+/// is best when everything is predicted) and for a label with one class.
 #[must_use]
-pub fn link(loss: &dyn Loss, train: &LabelMatrix, batch: usize) -> Vec<f64> {
-    let prevalences = prevalences(train);
-    let linked = |(label, &pi): (usize, &f64)| {
+pub fn link(loss: &dyn Loss, train: &LabelMatrix, counts: &LabelCounts, batch: usize) -> Vec<f64> {
+    let linked = |(label, &positives): (usize, &usize)| {
+        let pi = positives as f64 / counts.rows.max(1) as f64;
         if pi <= 0.0 || pi >= 1.0 {
             return Some(0.0);
         }
         inverse(|z| loss.implied_probability(label, z), pi)
     };
-    match prevalences.iter().enumerate().map(linked).collect() {
+    match counts.positives.iter().enumerate().map(linked).collect() {
         Some(logits) => logits,
         None => minimum(loss, train, batch),
     }
-}
-
-fn prevalences(train: &LabelMatrix) -> Vec<f64> {
-    let counts = train.counts();
-    counts.positives.iter().map(|&positives| positives as f64 / counts.rows.max(1) as f64).collect()
 }
 
 /// z with `eta(z)` = `pi`, by bisection; `eta` rises and may be undefined far from 0. `None` where it is undefined throughout.
@@ -163,9 +157,9 @@ mod tests {
         let near = |one: &[f64], other: &[f64]| one.iter().zip(other).all(|(one, other)| (one - other).abs() < 1e-9);
         let counts = train.counts();
         let balance: Vec<f64> = counts.positives.iter().map(|&n| (counts.rows - n) as f64 / n as f64).collect();
-        assert!(near(&link(&*loss("bce", &train, &[1.0; 4]), &train, 64), &prior(&train)));
-        assert!(near(&link(&*loss("bce", &train, &balance), &train, 64), &[0.0; 4]));
-        assert!(near(&link(&*loss("logit_adjust", &train, &[1.0; 4]), &train, 64), &[0.0; 4]));
+        assert!(near(&link(&*loss("bce", &train, &[1.0; 4]), &train, &counts, 64), &prior(&counts)));
+        assert!(near(&link(&*loss("bce", &train, &balance), &train, &counts, 64), &[0.0; 4]));
+        assert!(near(&link(&*loss("logit_adjust", &train, &[1.0; 4]), &train, &counts, 64), &[0.0; 4]));
     }
 
     /// The figures for the question's prevalences, from the slopes of the published formulas.
@@ -175,8 +169,9 @@ mod tests {
         let rows = 224_000;
         let values = (0..rows).flat_map(|row| positives.map(|n| u8::from(row < n))).collect();
         let train = LabelMatrix { names: ["A", "B", "C", "D"].map(str::to_owned).to_vec().into(), values };
+        let counts = train.counts();
         for (name, expected) in [("asl", [-0.1792, 0.2661, 0.0501, 0.5245]), ("focal", [-0.8873, -0.3342, -0.5930, -0.0468])] {
-            for (z, expected) in link(&*loss(name, &train, &[1.0; 4]), &train, 64).into_iter().zip(expected) {
+            for (z, expected) in link(&*loss(name, &train, &[1.0; 4]), &train, &counts, 64).into_iter().zip(expected) {
                 assert!((z - expected).abs() < 1e-4, "{name}: {z} is not {expected}");
             }
         }
@@ -189,7 +184,7 @@ mod tests {
         let batches = Batches { batch: 2000, ..Batches::new(&train, 2000) };
         for entry in REGISTRY {
             let loss = loss(entry.kind, &train, &[1.0; 4]);
-            let start = link(&*loss, &train, 2000);
+            let start = link(&*loss, &train, &train.counts(), 2000);
             assert!(start.iter().all(|z| z.is_finite()), "{}: {start:?}", entry.kind);
             if entry.kind == "soft_f1" {
                 assert_eq!(start, [0.0; 4], "predicting everything has no finite logit");

@@ -149,6 +149,7 @@ impl Writer {
         connection: &mut SqliteConnection,
         run: &Fingerprint,
     ) -> Result<Option<KnownRun>, sqlx::Error> {
+        // Asked for every record that arrives.
         if let Some(found) = known.runs.get(run) {
             return Ok(Some(found.clone()));
         }
@@ -162,6 +163,10 @@ impl Writer {
         runs: &[Fingerprint],
     ) -> Result<Vec<Option<KnownRun>>, sqlx::Error> {
         let new: Vec<&Fingerprint> = runs.iter().filter(|run| !known.runs.contains_key(run)).collect();
+        let of_all = |known: &Known| runs.iter().map(|run| known.runs.get(run).cloned()).collect();
+        if new.is_empty() {
+            return Ok(of_all(known));
+        }
         let rows = sqlx::query(
             "SELECT r.id, r.data, coalesce(r.max_epochs, r.epochs), (SELECT json_group_array(policy) FROM (
                  SELECT p.policy FROM sweep_runs w JOIN sweep_policies p ON p.sweep = w.sweep WHERE w.run = r.id OR w.again = r.id
@@ -171,21 +176,21 @@ impl Writer {
         );
         for row in rows.bind(json(&new)).fetch_all(&mut *connection).await? {
             let policies: Vec<i64> = super::reader::parse(&row, 3)?;
-            let steps = |column: usize| -> Result<Option<usize>, sqlx::Error> {
+            let number = |column: usize| -> Result<Option<usize>, sqlx::Error> {
                 Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|number| usize::try_from(number).ok()))
             };
-            let stop = steps(6)?.zip(steps(7)?).map(|(patience, least)| Stop { patience, least });
+            let stop = number(6)?.zip(number(7)?).map(|(patience, least)| Stop { patience, least });
             let found = KnownRun {
-                stop,
                 id: row.try_get(0)?,
-                epochs: usize::try_from(row.try_get::<i64, _>(2)?).unwrap_or(0),
+                epochs: number(2)?.unwrap_or(0),
+                stop,
                 policies: policies.into(),
                 replaces: row.try_get(4)?,
                 data: Self::data(known, connection, row.try_get(1)?).await?,
             };
             known.runs.insert(Fingerprint(row.try_get(5)?), found);
         }
-        Ok(runs.iter().map(|run| known.runs.get(run).cloned()).collect())
+        Ok(of_all(known))
     }
 
     async fn data(known: &mut Known, connection: &mut SqliteConnection, data: i64) -> Result<Arc<KnownData>, sqlx::Error> {
