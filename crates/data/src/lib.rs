@@ -200,6 +200,8 @@ impl Dataset {
             train: labels.select(&self.split.train).counts(),
             val: labels.select(&self.split.val).counts(),
             test: labels.select(&self.split.test).counts(),
+            nonzero: matches!(self.shape(), InputShape::Features { .. })
+                .then(|| gather::nonzero(&self.opened.inputs, self.shape().values(), &self.split.train)),
             folder: folder.to_owned(),
         }
     }

@@ -59,6 +59,13 @@ impl AdamStep {
     }
 }
 
+/// The mean square of each neuron's gradient, once per weight: `gradient` is `[neurons, inputs]`, row-major. Sums are f64.
+#[must_use]
+pub fn neuron_squares(gradient: &[f32], inputs: usize) -> Vec<f32> {
+    let mean = |row: &[f32]| row.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>() / row.len() as f64;
+    gradient.chunks(inputs.max(1)).flat_map(|row| std::iter::repeat_n(mean(row) as f32, row.len())).collect()
+}
+
 /// SGD's step: `p ← p - rate m`, or with `nesterov` `p ← p - rate (g + decay p + momentum m)`.
 #[derive(Clone, Copy, Debug)]
 pub struct SgdStep {

@@ -20,8 +20,17 @@ pub struct Moved<'a> {
 /// One step of an optimizer.
 #[derive(Clone, Copy, Debug)]
 pub enum Update {
-    Adam { mean: Blend, square: Blend, step: AdamStep },
-    Sgd { mean: Blend, step: SgdStep },
+    /// `neuron`: the weights of a neuron share the mean of their squares (Adam-mini).
+    Adam {
+        mean: Blend,
+        square: Blend,
+        step: AdamStep,
+        neuron: bool,
+    },
+    Sgd {
+        mean: Blend,
+        step: SgdStep,
+    },
 }
 
 impl Update {
@@ -50,9 +59,16 @@ impl Update {
             };
             let gradient = scaled.as_ref().unwrap_or(gradient);
             match (self, second) {
-                (Self::Adam { mean, square, step }, Some(second)) => {
+                (Self::Adam { mean, square, step, neuron }, Some(second)) => {
                     mean.update(first, gradient, parameter)?;
-                    square.update(second, gradient, parameter)?;
+                    match neuron_means(gradient, 1)?.filter(|_| *neuron) {
+                        Some(means) => {
+                            let weights = gradient.flatten_from(1)?;
+                            let squares = means.broadcast_as(weights.shape())?.reshape(gradient.shape())?;
+                            Blend { square: false, ..*square }.update(second, &squares, parameter)?;
+                        }
+                        None => square.update(second, gradient, parameter)?,
+                    }
                     step.update(parameter, first, second)?;
                 }
                 (Self::Sgd { mean, step }, _) => {
@@ -64,6 +80,15 @@ impl Update {
         }
         Ok(())
     }
+}
+
+/// The mean square of each neuron's gradient, `[..., neurons, 1]`, where `gradient` has more than `outer` axes: those of the
+/// neurons and before. A bias is a weight of its own.
+pub(super) fn neuron_means(gradient: &Tensor, outer: usize) -> Result<Option<Tensor>> {
+    if gradient.rank() <= outer {
+        return Ok(None);
+    }
+    gradient.flatten_from(outer)?.sqr()?.mean_keepdim(outer).map(Some)
 }
 
 /// What brings the norm of all gradients down to `limit`, at most 1, and the norm they have: `[2]`, f64, on the device. `None`
@@ -85,13 +110,16 @@ pub fn clip_scale<'a>(gradients: impl Iterator<Item = &'a Tensor>, limit: f64) -
 
 /// Numbers of a run's column, as a kernel reads them.
 pub(super) const NUMBERS: usize = 11;
+/// The first of them, where a neuron's weights share the mean of their squares.
+pub(super) const MINI: f32 = 3.0;
 
-/// The rule (0 Adam, 1 SGD, 2 Nesterov's) and what it needs.
+/// The rule (0 Adam, 1 SGD, 2 Nesterov's, 3 Adam-mini) and what it needs.
 fn numbers(column: &Column) -> [f32; NUMBERS] {
     let Column { rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum } = *column;
     let rule = match rule {
         Kind::Adam => 0.0,
         Kind::Nesterov => 2.0,
+        Kind::AdamMini => MINI,
         Kind::Sgd | Kind::None => 1.0,
     };
     [rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum]
@@ -122,10 +150,13 @@ pub fn update_runs(moved: &[Moved<'_>], columns: &[Column], scales: Option<&Tens
         let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         let (mut p, mut m, mut v, g) = (values(parameter)?, values(first)?, values(second)?, values(gradient)?);
         let size = p.len() / columns.len().max(1);
+        let means = neuron_means(gradient, 2)?.map(|means| values(&means)).transpose()?;
+        let inputs = means.as_ref().map_or(1, |means| g.len() / means.len().max(1));
         for (at, g) in g.into_iter().enumerate() {
             let run = at / size;
-            let g = g * scales.as_ref().map_or(1.0, |scales| scales[run] as f32);
-            moved_value(&numbers[run], g, &mut p[at], &mut m[at], &mut v[at]);
+            let scale = scales.as_ref().map_or(1.0, |scales| scales[run] as f32);
+            let mean = means.as_ref().map(|means| means[at / inputs] * (scale * scale));
+            moved_value(&numbers[run], g * scale, mean, &mut p[at], &mut m[at], &mut v[at]);
         }
         for (tensor, values) in [(parameter, p), (first, m), (second, v)] {
             tensor.set(&Tensor::from_vec(values, tensor.shape(), tensor.device())?)?;
@@ -134,13 +165,14 @@ pub fn update_runs(moved: &[Moved<'_>], columns: &[Column], scales: Option<&Tens
     Ok(())
 }
 
-/// What the kernel does with one value.
-fn moved_value(by: &[f32; NUMBERS], g: f32, p: &mut f32, m: &mut f32, v: &mut f32) {
+/// What the kernel does with one value; `mean` is the mean square of its neuron's gradient, if it is a weight.
+fn moved_value(by: &[f32; NUMBERS], g: f32, mean: Option<f32>, p: &mut f32, m: &mut f32, v: &mut f32) {
     let [rule, decay, keep, add, keep_square, add_square, rate, shrink, eps, root, momentum] = *by;
     let slope = g + decay * *p;
     *m = keep * *m + add * slope;
-    if rule == 0.0 {
-        *v = keep_square * *v + add_square * (slope * slope);
+    if rule == 0.0 || rule == MINI {
+        let square = mean.filter(|_| rule == MINI).unwrap_or(slope * slope);
+        *v = keep_square * *v + add_square * square;
         *p = shrink * *p - rate * *m / (v.sqrt() * root + eps);
     } else {
         *p -= rate * if rule == 2.0 { slope + momentum * *m } else { *m };

@@ -26,7 +26,8 @@ const BETA1: Param = number("beta1", "decay of the mean of the gradient", 0.9, 0
 const BETA2: Param = number("beta2", "decay of the mean of its square", 0.999, 0.0, BELOW_ONE);
 const EPS: Param = number("eps", "added to the root of that mean", 1e-8, ABOVE_ZERO, 1.0);
 const DECAY: &str = "weight decay: pulls weights towards zero";
-const WARMUP: Param = number("warmup", "epochs of linear rise to the learning rate", 0.0, 0.0, 1e6);
+const WARMUP: Param =
+    number("warmup", "epochs of linear rise to the learning rate; with epochs = \"auto\" a share of max_steps", 0.0, 0.0, 1e6);
 const NESTEROV: Param = Param {
     name: "nesterov",
     help: "1: look ahead along the momentum",
@@ -37,6 +38,7 @@ const NESTEROV: Param = Param {
 const OPTIMIZERS: &[(&str, &[Param])] = &[
     ("adam", &[BETA1, BETA2, EPS, number("weight_decay", DECAY, 0.0, 0.0, f64::MAX)]),
     ("adamw", &[BETA1, BETA2, EPS, number("weight_decay", DECAY, 0.01, 0.0, f64::MAX)]),
+    ("adam_mini", &[BETA1, BETA2, EPS, number("weight_decay", DECAY, 0.0, 0.0, f64::MAX)]),
     (
         "sgd",
         &[
@@ -47,12 +49,8 @@ const OPTIMIZERS: &[(&str, &[Param])] = &[
     ),
 ];
 
-const EVERY: Param = Param {
-    name: "every",
-    help: "epochs between two steps",
-    takes: Takes::Whole { min: 1, max: 1_000_000 },
-    absent: Absent::Number(1.0),
-};
+const EVERY: Param =
+    number("every", "epochs between two steps; with epochs = \"auto\" a share of max_steps", 1.0, ABOVE_ZERO, 1e6);
 
 const SCHEDULES: &[(&str, &[Param])] = &[
     ("constant", &[WARMUP]),

@@ -149,7 +149,7 @@ pub struct TrainConfig {
     #[serde(default)]
     pub stop: Option<Stop>,
     pub batch_size: usize,
-    /// `adam` (beta1, beta2, eps, weight_decay: L2), `adamw` (the same, decoupled), `sgd` (momentum, nesterov, weight_decay).
+    /// `adam` (beta1, beta2, eps, weight_decay: L2), `adamw` and `adam_mini` (the same, decoupled), `sgd` (momentum, nesterov, weight_decay).
     pub optimizer: Choice,
     pub learning_rate: f64,
     /// `constant`, `step` (every (epochs), factor), `cosine` (final_factor); each with `warmup` (epochs).

@@ -55,12 +55,22 @@ impl Stop {
     }
 }
 
+impl Stop {
+    /// The same, for a loss that changes in epoch `change` for the last time (0: it never does): a run does not end before what comes
+    /// after it has had its patience.
+    #[must_use]
+    pub(super) fn after(self, change: usize) -> Self {
+        Self { least: if change == 0 { self.least } else { self.least.max(change + self.patience + 1) }, ..self }
+    }
+}
+
 impl Length {
     /// `config` with its length in epochs, for `rows` train rows.
     ///
     /// An epoch is what lies between two evaluations. With a number of epochs, or where a pass over the train rows has at least
     /// 50 steps, that is one pass; on smaller data it is as many passes as make 50 steps. `eval_every` steps are
-    /// `eval_every * batch_size` draws. The schedules that fall (`step`, `cosine`) run to their end.
+    /// `eval_every * batch_size` draws. The schedules that fall (`step`, `cosine`) run to their end; what they have as a share of
+    /// `max_steps` (`every`, `warmup`) becomes epochs.
     #[must_use]
     pub fn resolve(self, config: &TrainConfig, rows: usize) -> TrainConfig {
         let (rows, batch) = (rows.max(1), config.batch_size);
@@ -82,7 +92,17 @@ impl Length {
                 (most, Some(draws), (!falls).then_some(stop))
             }
         };
-        TrainConfig { epochs, draws, stop, ..config.clone() }
+        let mut schedule = config.schedule.clone();
+        if let Self::Auto { .. } = self {
+            let of = |share: f64| share * epochs as f64;
+            if let Some(share) = schedule.find("every") {
+                schedule = schedule.with("every", of(share).round().max(1.0));
+            }
+            if let Some(share) = schedule.find("warmup") {
+                schedule = schedule.with("warmup", of(share));
+            }
+        }
+        TrainConfig { epochs, draws, stop, schedule, ..config.clone() }
     }
 }
 
@@ -132,6 +152,22 @@ mod tests {
     }
 
     #[test]
+    fn what_schedules_have_as_shares_becomes_epochs() {
+        let schedule = |train: &str| {
+            let text = format!("[data]\nkind = 'letters'\n[model]\narch = 'linear'\n[train]\n{train}\n");
+            let part = parse("f.toml", &text, &[]).unwrap().parts.train.items[0].value.clone();
+            let schedule = part.length.resolve(&part.config, 6400).schedule;
+            (schedule.find("every"), schedule.find("warmup"))
+        };
+        // An epoch is 100 steps, and there are 18.
+        assert_eq!(schedule("schedule = 'step'"), (Some(5.0), Some(0.0)));
+        assert_eq!(schedule("schedule = { kind = 'step', every = 0.5, warmup = 0.1 }"), (Some(9.0), Some(1.8)));
+        assert_eq!(schedule("schedule = { kind = 'cosine', warmup = 0.5 }\nmax_steps = 400"), (None, Some(2.0)));
+        assert_eq!(schedule("schedule = { kind = 'step', every = 1e-9 }"), (Some(1.0), Some(0.0)));
+        assert_eq!(schedule("schedule = { kind = 'step', every = 3, warmup = 1.5 }\nepochs = 9"), (Some(3.0), Some(1.5)));
+    }
+
+    #[test]
     fn patience_counts_from_the_first_of_the_best() {
         let stop = Stop { patience: 2, least: 4 };
         assert!(!stop.over(3, 0), "not before the fourth epoch");
@@ -146,6 +182,12 @@ mod tests {
             ("max_steps = 10\nmin_steps = 11", "`train.min_steps`: is 11, more than `train.max_steps`, which is 10"),
             ("epochs = 'never'", "must be \"auto\" or an integer"),
             ("eval_every = 0", "must be an integer from 1"),
+            (
+                "schedule = { kind = 'step', every = 1 }",
+                "f.toml:4:37: `every` is 1: with train.epochs = \"auto\" it is a share of",
+            ),
+            ("schedule = { kind = 'cosine', warmup = 2 }", "`warmup` is 2: with train.epochs = \"auto\" it is a share of"),
+            ("epochs = 4\nschedule = { kind = 'step', every = 0.5 }", "`every` is 0.5: it counts epochs, so it must be whole"),
         ] {
             let text = format!("[data]\nkind = 'letters'\n[train]\n{train}\n");
             let error = parse("f.toml", &text, &[]).unwrap_err().to_string();

@@ -53,6 +53,8 @@ pub struct DataFacts {
     pub train: LabelCounts,
     pub val: LabelCounts,
     pub test: LabelCounts,
+    /// Share of the train rows' features that are not 0, where they are features; it decides defaults, and is not recorded.
+    pub nonzero: Option<f64>,
     /// Folder of the prepared data set, for workers; not part of any fingerprint.
     pub folder: std::path::PathBuf,
 }

@@ -68,8 +68,8 @@ struct Planner<'a> {
     data: Vec<(String, u32)>,
     vectors: HashMap<(u32, Option<u32>), Vector>,
     vector_ids: Interner<String>,
-    /// By data and train identity: the training with its length, and its canonical text.
-    trainings: HashMap<(u32, u32), (TrainConfig, String)>,
+    /// By data, train identity and last change of the loss: the training with its length, and its canonical text.
+    trainings: HashMap<(u32, u32, usize), (TrainConfig, String)>,
 }
 
 impl<'a> Planner<'a> {
@@ -143,7 +143,7 @@ impl<'a> Planner<'a> {
                 }
                 None => {
                     self.batches(data, ids)?;
-                    let (train, text) = self.training(data, ids.train);
+                    let (train, text) = self.training(data, ids.train, ids.loss);
                     let length = (train.epochs, train.draws);
                     let bundle = bundles.id((key.data, key.model, key.sampler, key.seed, train.batch_size, length)) as usize;
                     let run = plan.runs.len();
@@ -209,16 +209,19 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// A training with its length on the data, and its canonical text.
-    fn training(&mut self, data: u32, train: u32) -> (TrainConfig, String) {
+    /// A training with a loss, with its length on the data, and its canonical text.
+    fn training(&mut self, data: u32, train: u32, loss: u32) -> (TrainConfig, String) {
         let item = self.sweep.parts.train.get(train);
-        let rows = self.facts[data as usize].train.rows;
-        let made = || {
-            let config = item.value.length.resolve(&item.value.config, rows);
-            let text = fingerprint::train_text(&config);
-            (config, text)
-        };
-        self.trainings.entry((data, item.identity)).or_insert_with(made).clone()
+        let loss = &self.sweep.parts.loss.get(loss).value.choice;
+        let facts = &self.facts[data as usize];
+        let mut config = item.value.length.resolve(&item.value.config, facts.train.rows);
+        if let Some(optimizer) = item.value.sparse.clone().filter(|_| is_sparse(facts)) {
+            config.optimizer = optimizer;
+        }
+        let change = imbalance::loss::last_change(loss, config.epochs);
+        config.stop = config.stop.map(|stop| stop.after(change));
+        let made = || (config.clone(), fingerprint::train_text(&config));
+        self.trainings.entry((data, item.identity, change)).or_insert_with(made).clone()
     }
 
     fn run(&self, point: &[u32], ids: &Ids, bundle: usize, (train, train_text): (TrainConfig, &str)) -> PlannedRun {
@@ -369,6 +372,14 @@ impl<'a> Planner<'a> {
             }
         }
     }
+}
+
+/// Whether most features of a row are 0: words, codes, indicators. Adam moves each weight by about the learning rate, so that the
+/// many weights of rare features, which fit single rows, move as fast as the few that carry the labels.
+fn is_sparse(facts: &DataFacts) -> bool {
+    /// Between one-hot tables and texts (a few in a hundred) and measurements (most are not 0).
+    const DENSE: f64 = 0.2;
+    facts.nonzero.is_some_and(|nonzero| nonzero < DENSE)
 }
 
 /// `focal(gamma=0)` is `bce`, where that is so.

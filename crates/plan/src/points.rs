@@ -133,6 +133,8 @@ pub(super) struct SamplerPart {
 pub(super) struct TrainPart {
     /// Its length is a placeholder.
     pub config: TrainConfig,
+    /// The optimizer on sparse features, where the file names none.
+    pub sparse: Option<Choice>,
     pub length: Length,
 }
 

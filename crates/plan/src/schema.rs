@@ -8,7 +8,7 @@ use super::architecture::USUAL_STEP;
 use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::document::{Node, Value};
-use super::flatten::Layout;
+use super::flatten::{Layout, loose_family};
 use super::points::TrainPart;
 use super::typed::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::{Architecture, Budget, Columns, DataConfig, ImageConfig, Length, ModelConfig, Source, SpecError, Start, TrainConfig};
@@ -275,24 +275,70 @@ fn hidden(node: &Node, least: usize) -> Result<Vec<usize>, SpecError> {
         .collect()
 }
 
+const OPTIMIZER: &str = "train.optimizer";
+/// The default on sparse features (benches/RESULTS.md, 2026-11-29: sparse features).
+const SPARSE_OPTIMIZER: &str = "adam_mini";
+
 /// `[train]`; some defaults are those of the architecture.
 pub(super) fn train(keys: &Keys<'_>) -> Result<TrainPart, SpecError> {
     let whole = Some(arch(keys)?).filter(|_| keys.get("model.freeze").is_none());
     let (batch_size, learning_rate) =
-        whole.and_then(|arch| Architecture::trained(&arch)).map_or(USUAL_STEP, |trained| trained.step);
+        whole.as_ref().and_then(|arch| Architecture::trained(arch)).map_or(USUAL_STEP, |trained| trained.step);
+    let length = length(keys)?;
     let config = TrainConfig {
         epochs: 0,
         draws: None,
         stop: None,
         batch_size: keys.size("train.batch_size", batch_size, 1..=1_000_000)?,
-        optimizer: choice(keys, "train.optimizer", "adam")?,
+        optimizer: choice(keys, OPTIMIZER, "adam")?,
         learning_rate: keys.number("train.learning_rate", learning_rate, (ABOVE_ZERO, 1000.0))?,
-        schedule: choice(keys, "train.schedule", "constant")?,
+        schedule: schedule(keys, &length)?,
         grad_clip: keys.get("train.grad_clip").map(|node| node.number("train.grad_clip", (ABOVE_ZERO, f64::MAX))).transpose()?,
         precision: keys.one_of("train.precision", "f32", &["f32", "bf16"])?,
         start: start(keys)?,
     };
-    Ok(TrainPart { length: length(keys)?, config })
+    let named = keys.get(OPTIMIZER).is_some()
+        || keys.over.iter().any(|(key, _)| loose_family(key).is_some_and(|(family, _)| family == OPTIMIZER));
+    let reads_features = whole.is_some_and(|arch| Architecture::trained(&arch).is_some_and(|trained| !trained.images));
+    let sparse =
+        (!named && reads_features).then(|| Family::of(OPTIMIZER)?.complete(&Choice::plain(SPARSE_OPTIMIZER)).ok()).flatten();
+    Ok(TrainPart { length, config, sparse })
+}
+
+/// `train.schedule`: `every` and `warmup` count epochs where there is a number of epochs, and are shares of `train.max_steps`
+/// otherwise.
+fn schedule(keys: &Keys<'_>, length: &Length) -> Result<Choice, SpecError> {
+    /// `every` by default where it is a share.
+    const QUARTER: f64 = 0.25;
+    const KEY: &str = "train.schedule";
+    let mut schedule = choice(keys, KEY, "constant")?;
+    let typed = |param: &str| {
+        let inline = keys.get(KEY).and_then(Node::entries).and_then(|entries| entries.iter().find(|entry| entry.key == param));
+        let loose = || keys.over.iter().find(|(key, _)| loose_family(key) == Some((KEY, param))).map(|(_, node)| *node);
+        inline.map(|entry| &entry.node).or_else(loose)
+    };
+    let wrong = |param: &str, what: &str| {
+        let value = schedule.find(param).unwrap_or_default();
+        typed(param).map_or_else(|| keys.place_fault(KEY, what), |node| node.fault(format!("`{param}` is {value}: {what}")))
+    };
+    let shares = matches!(length, Length::Auto { .. });
+    for param in ["every", "warmup"] {
+        let Some(value) = schedule.find(param) else { continue };
+        if shares && value >= 1.0 && typed(param).is_some() {
+            let what = "with train.epochs = \"auto\" it is a share of train.max_steps, below 1, such as 0.1; with a number of epochs it counts epochs";
+            return Err(wrong(param, what));
+        }
+        if !shares && param == "every" && value.fract() != 0.0 {
+            return Err(wrong(
+                param,
+                "it counts epochs, so it must be whole; with train.epochs = \"auto\" it is a share of train.max_steps",
+            ));
+        }
+    }
+    if shares && schedule.kind == "step" && typed("every").is_none() {
+        schedule = schedule.with("every", QUARTER);
+    }
+    Ok(schedule)
 }
 
 /// `train.epochs` and the keys that go with it.

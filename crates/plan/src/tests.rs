@@ -19,6 +19,7 @@ fn facts() -> DataFacts {
         train: counts.clone(),
         val: counts.clone(),
         test: counts,
+        nonzero: None,
         folder: "cache".into(),
     }
 }
@@ -131,7 +132,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ),
         (
             "[data]\nkind='letters'\n[train]\noptimizer = 'adamm'\n",
-            &["f.toml:4:13: ", "allowed: adam, adamw, sgd", "did you mean `adam`?"],
+            &["f.toml:4:13: ", "allowed: adam, adamw, adam_mini, sgd", "did you mean `adam`?"],
         ),
         (
             "[data]\nkind='letters'\n[train]\noptimizer = { kind = 'sgd', momentun = 1 }\n",
@@ -142,7 +143,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
             "[data]\nkind='letters'\n[train]\nschedule = { every = 1 }\n",
             &["f.toml:4:12: ", "needs `kind`", "constant, step, cosine"],
         ),
-        ("[data]\nkind='letters'\n[train]\nschedule = { kind = 'step', every = 0 }\n", &["f.toml:4:37: ", "from 1 to"]),
+        ("[data]\nkind='letters'\n[train]\nschedule = { kind = 'step', every = 0 }\n", &["f.toml:4:37: ", "above 0"]),
         ("[data]\nkind='letters'\n[grid]\nloss = []\n", &["f.toml:4:8: ", "`loss` is empty"]),
         (
             "[data]\nkind='letters'\n[grid]\nloss = ['bce', 'focla']\n",
@@ -318,8 +319,9 @@ fn values_that_are_equal_after_defaults_are_one_on_every_axis() {
                     Absent::Off | Absent::Error => continue,
                 };
                 let value = format!("{{ kind = '{kind}'{needed} }}, {{ kind = '{kind}'{needed}, {} = {default} }}", param.name);
-                let text =
-                    format!("[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[grid]\n'{key}' = [{value}]");
+                let text = format!(
+                    "[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[train]\nepochs = 4\n[grid]\n'{key}' = [{value}]"
+                );
                 let plan = planned(&text);
                 assert_eq!((plan.points.len(), plan.runs.len(), plan.policies.len()), (2, 1, 1), "{text}");
                 assert_eq!(plan.merged.iter().map(|merged| merged.points).sum::<usize>(), 1, "{text}");
@@ -416,6 +418,45 @@ fn exclude_drops_what_matches_all_keys_and_include_adds() {
     assert!(!plan.runs[0].name.params.contains_key("train.epochs"));
     let accounted: usize = plan.merged.iter().map(|merged| merged.points).sum();
     assert_eq!(accounted, plan.points.len() - plan.runs.len());
+}
+
+/// Adam moves rare features as fast as frequent ones; the default on sparse features does not, and what the file names stays.
+#[test]
+fn sparse_features_have_an_optimizer_of_their_own_by_default() {
+    let data = "[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n";
+    let input = InputShape::Features { width: 9 };
+    let optimizer = |text: &str, nonzero: Option<f64>| {
+        let sweep = parse("f.toml", &format!("{data}{text}"), &[]).unwrap();
+        let plan = sweep.plan(&[DataFacts { nonzero, input, ..facts() }], &BTreeMap::new()).unwrap();
+        plan.runs[0].config.train.optimizer.to_string()
+    };
+    let mini = "adam_mini(beta1=0.9,beta2=0.999,eps=0.00000001,weight_decay=0)";
+    for arch in ["linear", "mlp"] {
+        let model = format!("[model]\narch = '{arch}'\n");
+        assert_eq!(optimizer(&model, Some(0.02)), mini);
+        for dense in [Some(0.6), None] {
+            assert!(optimizer(&model, dense).starts_with("adam("));
+        }
+        assert!(optimizer(&format!("{model}[train]\noptimizer = 'adam'\n"), Some(0.02)).starts_with("adam("));
+        assert!(
+            optimizer(&format!("{model}[grid]\n'train.optimizer.beta1' = [0.8]\n"), Some(0.02)).starts_with("adam(beta1=0.8")
+        );
+    }
+}
+
+/// A run does not end before re-weighting has had its patience.
+#[test]
+fn deferred_re_weighting_is_waited_for() {
+    let plan = |text: &str| {
+        let text = format!("[data]\nkind = 'letters'\n[model]\narch = 'linear'\n[grid]\n{text}");
+        let sweep = parse("f.toml", &text, &[]).unwrap();
+        let train = &sweep.plan(&[facts()], &BTreeMap::new()).unwrap().runs[0].config.train;
+        (train.epochs, train.stop.unwrap().patience, train.stop.unwrap().least)
+    };
+    assert_eq!(plan("loss = ['bce']"), (16, 4, 1));
+    assert_eq!(plan("loss = [{ kind = 'ldam', drw = 0.5 }]"), (16, 4, 13));
+    assert_eq!(plan("loss = [{ kind = 'ldam', drw = 1 }]"), (16, 4, 1));
+    assert_eq!(plan("loss = ['ldam']"), (16, 4, 17));
 }
 
 #[test]

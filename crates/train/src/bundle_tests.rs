@@ -29,7 +29,7 @@ schedule = { kind = "cosine", warmup = 1 }
 loss = ["bce", { kind = "focal", gamma = 1.5 }, "asl", "ldam", "db", "soft_f1", "zlpr"]
 pos_weight = ["none", "sqrt"]
 threshold = [0.5, "max_f1"]
-"train.optimizer" = ["adam", { kind = "sgd", nesterov = true, weight_decay = 1e-3 }, { kind = "adamw", weight_decay = 0.1 }]
+"train.optimizer" = ["adam", { kind = "sgd", nesterov = true, weight_decay = 1e-3 }, { kind = "adamw", weight_decay = 0.1 }, "adam_mini"]
 "train.grad_clip" = 0.05
 "#;
 

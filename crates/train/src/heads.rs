@@ -294,13 +294,14 @@ impl Heads {
                 stacked::update(&columns, &mut block.value, &mut block.first, &mut block.second, &block.gradient);
                 continue;
             }
-            let Parameters { size, value, gradient, first, second, .. } = block;
+            let Parameters { size, shape, value, gradient, first, second, .. } = block;
+            let inputs = (shape.len() > 1).then(|| shape[1]);
             let moved = value.par_chunks_exact_mut(*size).zip(first.par_chunks_exact_mut(*size));
             let by = second.par_chunks_exact_mut(*size).zip(gradient.par_chunks_exact(*size));
             let all = moved.zip(by).zip(self.rules.par_iter().zip(rates)).enumerate();
             all.filter(|(run, _)| moves(run)).for_each(|(_, (((value, first), (second, gradient)), (rule, rate)))| {
                 let (rule, step) = rule;
-                rule.apply(*step, *rate, value, first, second, gradient);
+                rule.apply(*step, *rate, inputs, [value, first, second], gradient);
             });
         }
         broken

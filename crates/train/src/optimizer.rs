@@ -1,5 +1,5 @@
 //! Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019) and SGD with momentum (Sutskever et al. 2013), as PyTorch defines
-//! them. Their whole state can be saved, so that a training goes on from a checkpoint as if it had never stopped.
+//! them, and Adam-mini (Zhang et al., "Adam-mini: use fewer learning rates to gain more", ICLR 2025, with a block per neuron). Their whole state can be saved, so that a training goes on from a checkpoint as if it had never stopped.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,25 @@ use candle_core::{Result, Tensor, Var};
 
 use imbalance::Choice;
 use kernel::stacked::{Column, Kind};
-use kernel::{AdamStep, Blend, Moved, SgdStep, Update};
+use kernel::{AdamStep, Blend, Moved, SgdStep, Update, neuron_squares};
 
 /// How a parameter moves.
 #[derive(Clone, Copy, Debug)]
 pub enum UpdateRule {
-    Adam { beta1: f64, beta2: f64, eps: f64, decay: f64, decoupled: bool },
-    Sgd { momentum: f64, nesterov: bool, decay: f64 },
+    /// `neuron`: the weights of a neuron share one second moment, the mean of theirs.
+    Adam {
+        beta1: f64,
+        beta2: f64,
+        eps: f64,
+        decay: f64,
+        decoupled: bool,
+        neuron: bool,
+    },
+    Sgd {
+        momentum: f64,
+        nesterov: bool,
+        decay: f64,
+    },
 }
 
 impl UpdateRule {
@@ -31,18 +43,26 @@ impl UpdateRule {
                 beta2: choice.get("beta2"),
                 eps: choice.get("eps"),
                 decay: choice.get("weight_decay"),
-                decoupled: kind == "adamw",
+                decoupled: matches!(kind, "adamw" | "adam_mini"),
+                neuron: kind == "adam_mini",
             },
         }
     }
 
-    /// What step number `step` (from 1) does on plain slices: `first` and `second` (of Adam) are the optimizer's state.
-    pub fn apply(&self, step: u64, rate: f64, parameter: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
+    /// What step number `step` (from 1) does on plain slices: `first` and `second` (of Adam) are the optimizer's state. `inputs`:
+    /// weights per neuron; `None` for biases.
+    pub fn apply(&self, step: u64, rate: f64, inputs: Option<usize>, moved: [&mut [f32]; 3], gradient: &[f32]) {
+        let [parameter, first, second] = moved;
         match *self {
-            Self::Adam { .. } => {
+            Self::Adam { neuron, .. } => {
                 let (mean, square, move_by) = self.adam(step, rate);
                 mean.apply(first, gradient, parameter);
-                square.apply(second, gradient, parameter);
+                match inputs.filter(|_| neuron) {
+                    Some(inputs) => {
+                        Blend { square: false, ..square }.apply(second, &neuron_squares(gradient, inputs), parameter);
+                    }
+                    None => square.apply(second, gradient, parameter),
+                }
                 move_by.apply(parameter, first, second);
             }
             Self::Sgd { momentum, nesterov, decay } => {
@@ -56,10 +76,10 @@ impl UpdateRule {
     #[must_use]
     pub fn column(&self, step: u64, rate: f64) -> Column {
         match *self {
-            Self::Adam { .. } => {
+            Self::Adam { neuron, .. } => {
                 let (mean, square, move_by) = self.adam(step, rate);
                 Column {
-                    rule: Kind::Adam,
+                    rule: if neuron { Kind::AdamMini } else { Kind::Adam },
                     decay: mean.decay as f32,
                     keep: mean.keep as f32,
                     add: mean.add as f32,
@@ -86,7 +106,7 @@ impl UpdateRule {
 
     /// Adam's three updates of step number `step`.
     fn adam(&self, step: u64, rate: f64) -> (Blend, Blend, AdamStep) {
-        let Self::Adam { beta1, beta2, eps, decay, decoupled } = *self else { unreachable!("asked of Adam only") };
+        let Self::Adam { beta1, beta2, eps, decay, decoupled, .. } = *self else { unreachable!("asked of Adam only") };
         let (l2, shrink) = if decoupled { (0.0, 1.0 - rate * decay) } else { (decay, 1.0) };
         let blend = |keep: f64, square| Blend { keep, add: 1.0 - keep, decay: l2, square };
         let unbias = |beta: f64| 1.0 - beta.powf(step as f64);
@@ -138,9 +158,9 @@ impl Optimizer {
             Some(Moved { parameter, first, second: second.as_ref(), gradient: gradients.get(name.as_str())? })
         });
         let update = match self.rule {
-            UpdateRule::Adam { .. } => {
+            UpdateRule::Adam { neuron, .. } => {
                 let (mean, square, step) = self.rule.adam(self.steps, rate);
-                Update::Adam { mean, square, step }
+                Update::Adam { mean, square, step, neuron }
             }
             UpdateRule::Sgd { momentum, nesterov, decay } => Update::Sgd {
                 mean: Blend { keep: momentum, add: 1.0, decay, square: false },

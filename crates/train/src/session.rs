@@ -131,6 +131,9 @@ pub fn start(
         Start::Zero => None,
     };
     let model = model::build(&config.model, data.shape(), counts.positives.len(), bias.as_deref(), config.seed, device)?;
+    if config.train.start == Start::Link {
+        model::without_opinion(&config.model, model.state())?;
+    }
     let model = model::at_precision(model, &config.model, &config.train.precision, device)?;
     let optimizer = Optimizer::new(&config.train.optimizer, &model.state().parameters)?;
     let state = model.state().clone();

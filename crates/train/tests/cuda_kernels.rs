@@ -468,7 +468,7 @@ fn losses_of_bundles() {
     }
 }
 
-/// Adam, AdamW, SGD, Nesterov's and clipped and unclipped runs side by side; tensors smaller and larger than a block's share.
+/// Adam, AdamW, Adam-mini, SGD, Nesterov's and clipped and unclipped runs side by side; tensors smaller and larger than a block's share.
 #[test]
 fn updates_of_bundles() {
     let Some(cuda) = cuda::device() else { return };
@@ -489,9 +489,10 @@ fn updates_of_bundles() {
         sgd,
         Column { rule: Kind::Adam, shrink: 0.9, ..adam },
         Column { rule: Kind::Nesterov, ..sgd },
+        Column { rule: Kind::AdamMini, shrink: 0.9, ..adam },
     ];
     for runs in [1, 3, 32] {
-        let columns: Vec<Column> = (0..runs).map(|run| Column { rate: 0.01 + run as f32 * 1e-3, ..kinds[run % 4] }).collect();
+        let columns: Vec<Column> = (0..runs).map(|run| Column { rate: 0.01 + run as f32 * 1e-3, ..kinds[run % 5] }).collect();
         let limits: Vec<f64> = (0..runs).map(|run| [2.0, f64::INFINITY, 1e6][run % 3]).collect();
         let sizes = [vec![runs, 5, 70], vec![runs, 5], vec![runs, 1, 4099], vec![runs, 1]];
         let on = |device: &Device| {

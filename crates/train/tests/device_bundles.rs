@@ -40,7 +40,7 @@ schedule = { kind = "cosine", warmup = 1 }
 loss = ["bce", "soft_f1", { kind = "focal", gamma = 1.5 }, "zlpr", "db"]
 pos_weight = ["none", "sqrt"]
 threshold = ["max_f1"]
-"train.optimizer" = ["adam", { kind = "sgd", nesterov = true, weight_decay = 1e-3 }, { kind = "adamw", weight_decay = 0.1 }]
+"train.optimizer" = ["adam", { kind = "sgd", nesterov = true, weight_decay = 1e-3 }, { kind = "adamw", weight_decay = 0.1 }, "adam_mini"]
 "#;
 
 const NETWORKS: [&[&str]; 4] = [
@@ -160,7 +160,7 @@ fn apart(place: &Place, (ours, told): (&[Job], &Listener), (theirs, other): (&[J
 fn a_bundle_on_the_device_is_each_run_alone_and_the_hosts_bundle() {
     for (number, network) in NETWORKS.into_iter().enumerate() {
         let place = place(network);
-        assert_eq!(place.jobs.len(), 24, "losses without weights are trained once");
+        assert_eq!(place.jobs.len(), 32, "losses without weights are trained once");
         let host = place.jobs("host");
         let told_host = whole(&place, &host, &Loader::streamed(&Device::Cpu));
         for device in devices() {

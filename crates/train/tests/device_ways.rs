@@ -180,12 +180,18 @@ fn a_step_that_comes_to_no_number_is_named_when_the_epoch_ends() {
     }
 }
 
-fn optimizers() -> [Choice; 4] {
+fn optimizers() -> [Choice; 5] {
     let adam = [("beta1", 0.9), ("beta2", 0.99), ("eps", 1e-8), ("weight_decay", 0.1)];
     let sgd = [("momentum", 0.9), ("weight_decay", 0.1), ("nesterov", 0.0)];
     let with =
         |kind: &str, params: &[(&str, f64)]| params.iter().fold(Choice::plain(kind), |all, &(name, value)| all.with(name, value));
-    [with("adam", &adam), with("adamw", &adam), with("sgd", &sgd), with("sgd", &sgd).with("nesterov", 1.0)]
+    [
+        with("adam", &adam),
+        with("adamw", &adam),
+        with("adam_mini", &adam),
+        with("sgd", &sgd),
+        with("sgd", &sgd).with("nesterov", 1.0),
+    ]
 }
 
 /// Tensors smaller and larger than a block's share, one of them without a gradient, some steps clipped.

@@ -70,13 +70,17 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
                 positives: positives.into_iter().map(|rarity| unit * rarity).collect(),
                 negatives: negatives.into_iter().map(|rarity| unit * rarity).collect(),
                 deferred: class_balanced::weights(&what, &context.counts, choice.get("drw_beta"))?,
-                // At 1 it is the number of epochs, which no epoch reaches.
-                start: (choice.get("drw") * context.epochs as f64).floor() as usize,
+                start: deferred_from(choice, context.epochs),
                 weight: context.pos_weight.clone(),
             }))
         },
     },
 };
+
+/// The epoch from which on labels are re-weighted; where they never are, the number of epochs, which no epoch reaches.
+pub(super) fn deferred_from(choice: &Choice, epochs: usize) -> usize {
+    (choice.get("drw") * epochs as f64).floor() as usize
+}
 
 #[derive(Debug)]
 struct Ldam {

@@ -114,6 +114,13 @@ pub fn simplify(choice: Choice) -> Choice {
     }
 }
 
+/// The epoch in which the loss changes for the last time, of a training of `epochs`: 0 for all but those with a schedule of their own.
+#[must_use]
+pub fn last_change(choice: &Choice, epochs: usize) -> usize {
+    let from = if choice.kind == ldam::ENTRY.kind { ldam::deferred_from(choice, epochs) } else { 0 };
+    if from < epochs { from } else { 0 }
+}
+
 /// The loss `choice` names.
 ///
 /// # Errors

@@ -1,11 +1,12 @@
 // Updates of many tensors in one launch, and the norm of many gradients in two; of one network, or of many side by side.
 //
-// A row of `table` is one tensor: {parameter, first, second, gradient, numbers, first chunk}, addresses of f32 numbers. A block takes one
+// A row of `table` is one tensor: {parameter, first, second, gradient, numbers, first chunk, means, inputs}, addresses of f32 numbers;
+// `means`, if any, has the mean square of the gradient of each neuron, which has `inputs` weights. A block takes one
 // chunk of one tensor; `grid` is the number of chunks of all. Sums run in a fixed order: equal bits every time.
 
 typedef unsigned long long u64;
 
-#define WORDS 6
+#define WORDS 8
 #define CHUNK 4096
 #define THREADS 256
 
@@ -34,10 +35,11 @@ struct Sgd {
 };
 
 // m <- keep m + add (g + decay p), v the same of its square, p <- shrink p - rate m / (sqrt(v) root + eps).
-static __device__ void move(const Adam &by, float g, float *p, float *m, float *v) {
+// `shared`, if any: what is added to v instead of the square.
+static __device__ void move(const Adam &by, float g, const float *shared, float factor, float *p, float *m, float *v) {
     float slope = g + by.decay * *p;
     float mean = by.keep * *m + by.add * slope;
-    float square = by.keep_square * *v + by.add_square * (slope * slope);
+    float square = by.keep_square * *v + by.add_square * (shared ? *shared * (factor * factor) : slope * slope);
     *m = mean;
     *v = square;
     *p = by.shrink * *p - by.rate * mean / (sqrtf(square) * by.root + by.eps);
@@ -57,12 +59,12 @@ extern "C" __global__ void update_adam(const u64 *table, int rows, const double 
     u64 chunk = blockIdx.x;
     const u64 *row = table + (u64)row_of(table, rows, chunk) * WORDS;
     float *p = (float *)row[0], *m = (float *)row[1], *v = (float *)row[2];
-    const float *g = (const float *)row[3];
-    u64 start = (chunk - row[5]) * CHUNK, end = start + CHUNK < row[4] ? start + CHUNK : row[4];
+    const float *g = (const float *)row[3], *means = (const float *)row[6];
+    u64 start = (chunk - row[5]) * CHUNK, end = start + CHUNK < row[4] ? start + CHUNK : row[4], inputs = row[7];
     float factor = scale ? (float)scale[0] : 1.0f;
     Adam by = {decay, keep, add, keep_square, add_square, rate, shrink, eps, root};
     for (u64 i = start + threadIdx.x; i < end; i += blockDim.x) {
-        move(by, g[i] * factor, p + i, m + i, v + i);
+        move(by, g[i] * factor, means ? means + i / inputs : nullptr, factor, p + i, m + i, v + i);
     }
 }
 
@@ -87,15 +89,17 @@ extern "C" __global__ void update_runs(const u64 *table, int rows, const double 
     u64 chunk = blockIdx.x;
     const u64 *row = table + (u64)row_of(table, rows, chunk) * WORDS;
     float *p = (float *)row[0], *m = (float *)row[1], *v = (float *)row[2];
-    const float *g = (const float *)row[3];
-    u64 start = (chunk - row[5]) * CHUNK, end = start + CHUNK < row[4] ? start + CHUNK : row[4];
+    const float *g = (const float *)row[3], *means = (const float *)row[6];
+    u64 start = (chunk - row[5]) * CHUNK, end = start + CHUNK < row[4] ? start + CHUNK : row[4], inputs = row[7];
     u64 size = row[4] / runs;
     for (u64 i = start + threadIdx.x; i < end; i += blockDim.x) {
         u64 run = i / size;
         const float *by = columns + run * NUMBERS;
-        float slope = g[i] * (scales ? (float)scales[run] : 1.0f);
-        if (by[0] == 0.0f) {
-            move(Adam{by[1], by[2], by[3], by[4], by[5], by[6], by[7], by[8], by[9]}, slope, p + i, m + i, v + i);
+        float factor = scales ? (float)scales[run] : 1.0f, slope = g[i] * factor;
+        bool mini = by[0] == 3.0f;
+        if (by[0] == 0.0f || mini) {
+            const float *shared = mini && means ? means + i / inputs : nullptr;
+            move(Adam{by[1], by[2], by[3], by[4], by[5], by[6], by[7], by[8], by[9]}, slope, shared, factor, p + i, m + i, v + i);
         } else {
             move(Sgd{by[1], by[2], by[3], by[6], by[10], by[0] == 2.0f}, slope, p + i, m + i);
         }

@@ -4,12 +4,12 @@ use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr};
 use candle_core::{CudaDevice, DType, Device, Result, Tensor, bail};
 
 use super::{Arg, Grid, Module, address, empty, int, launch, module, whole};
-use crate::updates::{Moved, NUMBERS, Update};
+use crate::updates::{MINI, Moved, NUMBERS, Update, neuron_means};
 
 const KERNELS: Module = module!("updates");
 
 /// As in updates.cu: words of a row of the table, values of a chunk, threads of a block.
-const WORDS: usize = 6;
+const WORDS: usize = 8;
 const CHUNK: usize = 4096;
 const THREADS: u32 = 256;
 
@@ -31,7 +31,7 @@ pub(crate) fn device_of(moved: &[Moved<'_>]) -> Option<CudaDevice> {
     device_of_all(moved.iter().flat_map(|moved| [moved.parameter.as_tensor(), moved.gradient]))
 }
 
-/// Rows of `[parameter, first, second, gradient]`, 0 where there is none, as the kernels want them.
+/// Rows of `[parameter, first, second, gradient]`, their length and place, and the means of their neurons, 0 where there is none, as the kernels want them.
 #[derive(Default)]
 struct Table {
     rows: Vec<u64>,
@@ -39,7 +39,8 @@ struct Table {
 }
 
 impl Table {
-    fn add(&mut self, tensors: [Option<&Tensor>; 4]) -> Result<()> {
+    /// `means`: the mean squares of the neurons' gradients, where the row is of weights and they are asked for.
+    fn add(&mut self, tensors: [Option<&Tensor>; 4], means: Option<&Tensor>) -> Result<()> {
         let count = tensors.iter().flatten().next().map_or(0, |tensor| tensor.elem_count());
         for tensor in tensors {
             if tensor.is_some_and(|tensor| tensor.elem_count() != count) {
@@ -48,6 +49,8 @@ impl Table {
             self.rows.push(tensor.map_or(Ok(0), address)?);
         }
         self.rows.extend([count as u64, self.chunks as u64]);
+        let inputs = means.map_or(1, |means| count / means.elem_count().max(1));
+        self.rows.extend([means.map_or(Ok(0), address)?, inputs as u64]);
         self.chunks += count.div_ceil(CHUNK);
         Ok(())
     }
@@ -68,13 +71,18 @@ fn contiguous<'a>(gradients: impl Iterator<Item = &'a Tensor>) -> Result<Vec<Ten
     gradients.map(Tensor::contiguous).collect()
 }
 
+/// The mean squares of the neurons of each gradient, where they are `wanted` and the gradient is one of weights.
+fn means(gradients: &[Tensor], outer: usize, wanted: bool) -> Result<Vec<Option<Tensor>>> {
+    gradients.iter().map(|gradient| if wanted { neuron_means(gradient, outer) } else { Ok(None) }).collect()
+}
+
 impl Table {
-    /// All of `moved`, whose gradients are `gradients` and lie without gaps.
-    fn of(moved: &[Moved<'_>], gradients: &[Tensor]) -> Result<Self> {
+    /// All of `moved`, whose gradients are `gradients` and lie without gaps, and the `means` of their neurons.
+    fn of(moved: &[Moved<'_>], gradients: &[Tensor], means: &[Option<Tensor>]) -> Result<Self> {
         let mut table = Self::default();
-        for (Moved { parameter, first, second, .. }, gradient) in moved.iter().zip(gradients) {
+        for ((Moved { parameter, first, second, .. }, gradient), means) in moved.iter().zip(gradients).zip(means) {
             let second = second.map(|second| second.as_tensor());
-            table.add([Some(parameter.as_tensor()), Some(first.as_tensor()), second, Some(gradient)])?;
+            table.add([Some(parameter.as_tensor()), Some(first.as_tensor()), second, Some(gradient)], means.as_ref())?;
         }
         Ok(table)
     }
@@ -86,7 +94,8 @@ pub(crate) fn apply(update: &Update, moved: &[Moved<'_>], scale: Option<&Tensor>
         bail!("Adam needs the mean of the squares");
     }
     let gradients = contiguous(moved.iter().map(|moved| moved.gradient))?;
-    let table = Table::of(moved, &gradients)?;
+    let means = means(&gradients, 1, matches!(update, Update::Adam { neuron: true, .. }))?;
+    let table = Table::of(moved, &gradients, &means)?;
     if table.chunks == 0 {
         return Ok(());
     }
@@ -94,7 +103,7 @@ pub(crate) fn apply(update: &Update, moved: &[Moved<'_>], scale: Option<&Tensor>
     let scale = Arg::Address(scale.map_or(Ok(0), address)?);
     let number = |number: f64| Arg::Float(number as f32);
     match *update {
-        Update::Adam { mean, square, step } => {
+        Update::Adam { mean, square, step, .. } => {
             let numbers = [mean.decay, mean.keep, mean.add, square.keep, square.add, step.rate, step.shrink, step.eps, step.root];
             let args: Vec<Arg> = [rows, count, scale].into_iter().chain(numbers.map(number)).collect();
             launch(device, &KERNELS, "update_adam", table.grid(), &args)
@@ -112,7 +121,7 @@ pub(crate) fn apply(update: &Update, moved: &[Moved<'_>], scale: Option<&Tensor>
 pub(crate) fn clip_scale(gradients: &[&Tensor], limit: f64, device: &CudaDevice) -> Result<Tensor> {
     let gradients = contiguous(gradients.iter().copied())?;
     let mut table = Table::default();
-    gradients.iter().try_for_each(|gradient| table.add([None, None, None, Some(gradient)]))?;
+    gradients.iter().try_for_each(|gradient| table.add([None, None, None, Some(gradient)], None))?;
     let (parts, result) = (empty(device, table.chunks.max(1), DType::F64)?, empty(device, 2, DType::F64)?);
     if table.chunks > 0 {
         let (_rows, [rows, count]) = table.upload(device)?;
@@ -136,7 +145,8 @@ pub(crate) fn update_runs(
     device: &CudaDevice,
 ) -> Result<()> {
     let gradients = contiguous(moved.iter().map(|moved| moved.gradient))?;
-    let table = Table::of(moved, &gradients)?;
+    let means = means(&gradients, 2, columns.iter().any(|column| column[0].to_bits() == MINI.to_bits()))?;
+    let table = Table::of(moved, &gradients, &means)?;
     if table.chunks == 0 {
         return Ok(());
     }
@@ -151,7 +161,7 @@ pub(crate) fn update_runs(
 pub(crate) fn clip_runs(gradients: &[&Tensor], limits: &Tensor, device: &CudaDevice) -> Result<Tensor> {
     let (gradients, runs) = (contiguous(gradients.iter().copied())?, limits.elem_count());
     let mut table = Table::default();
-    gradients.iter().try_for_each(|gradient| table.add([None, None, None, Some(gradient)]))?;
+    gradients.iter().try_for_each(|gradient| table.add([None, None, None, Some(gradient)], None))?;
     let largest = gradients.iter().map(Tensor::elem_count).max().unwrap_or(0) / runs.max(1);
     let blocks = largest.div_ceil(SQUARES).clamp(1, MOST_BLOCKS);
     let (parts, result) = (empty(device, (runs, blocks), DType::F64)?, empty(device, (2, runs), DType::F64)?);

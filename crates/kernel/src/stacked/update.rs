@@ -33,6 +33,8 @@ pub struct Column {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     Adam,
+    /// The weights of a column share the mean of their squares.
+    AdamMini,
     Sgd,
     Nesterov,
     /// Nothing moves: a column of no run.
@@ -48,26 +50,43 @@ pub fn update(columns: &[Column], value: &mut [f32], first: &mut [f32], second: 
     moved.zip(by).zip(columns.par_chunks_exact(PANEL)).for_each(|(((value, first), (second, gradient)), columns)| {
         let has = |kind| columns.iter().any(|column| column.rule == kind);
         let rows = TASK * PANEL;
+        let means = if has(Kind::AdamMini) { column_means(gradient) } else { [0.0; PANEL] };
         let moved = value.par_chunks_mut(rows).zip(first.par_chunks_mut(rows));
         moved.zip(second.par_chunks_mut(rows).zip(gradient.par_chunks(rows))).for_each(|((value, first), (second, gradient))| {
-            let columns = Columns::new(columns);
+            let columns = Columns::new(columns, means);
+            let mut step = Step { columns: &columns, value, first, second, gradient };
             if has(Kind::Adam) {
-                let step = Step { columns: &columns, value, first, second, gradient };
-                Arch::new().dispatch(Rows::<ADAM>(step));
+                Arch::new().dispatch(Rows::<ADAM>(&mut step));
+            }
+            if has(Kind::AdamMini) {
+                Arch::new().dispatch(Rows::<ADAM_MINI>(&mut step));
             }
             if has(Kind::Sgd) {
-                let step = Step { columns: &columns, value, first, second, gradient };
-                Arch::new().dispatch(Rows::<SGD>(step));
+                Arch::new().dispatch(Rows::<SGD>(&mut step));
             }
             if has(Kind::Nesterov) {
-                let step = Step { columns: &columns, value, first, second, gradient };
-                Arch::new().dispatch(Rows::<NESTEROV>(step));
+                Arch::new().dispatch(Rows::<NESTEROV>(&mut step));
             }
         });
     });
 }
 
+/// The mean square of each column of `gradient`, `[inputs, PANEL]`: f32 sums of some rows, added up in f64.
+fn column_means(gradient: &[f32]) -> [f32; PANEL] {
+    let mut sums = [0.0_f64; PANEL];
+    for rows in gradient.chunks(TASK * PANEL) {
+        let mut part = [0.0_f32; PANEL];
+        for row in rows.as_chunks::<PANEL>().0 {
+            part.iter_mut().zip(row).for_each(|(sum, g)| *sum += g * g);
+        }
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(part));
+    }
+    let inputs = (gradient.len() / PANEL).max(1) as f64;
+    sums.map(|sum| (sum / inputs) as f32)
+}
+
 const ADAM: u8 = Kind::Adam as u8;
+const ADAM_MINI: u8 = Kind::AdamMini as u8;
 const SGD: u8 = Kind::Sgd as u8;
 const NESTEROV: u8 = Kind::Nesterov as u8;
 
@@ -84,10 +103,12 @@ struct Columns {
     eps: [f32; PANEL],
     root: [f32; PANEL],
     momentum: [f32; PANEL],
+    /// The mean square of the gradient (Adam-mini).
+    means: [f32; PANEL],
 }
 
 impl Columns {
-    fn new(columns: &[Column]) -> Self {
+    fn new(columns: &[Column], means: [f32; PANEL]) -> Self {
         let of = |number: fn(&Column) -> f32| std::array::from_fn(|at| number(&columns[at]));
         Self {
             rule: std::array::from_fn(|at| columns[at].rule as u8),
@@ -101,6 +122,7 @@ impl Columns {
             eps: of(|column| column.eps),
             root: of(|column| column.root),
             momentum: of(|column| column.momentum),
+            means,
         }
     }
 }
@@ -115,9 +137,9 @@ struct Step<'a> {
 }
 
 /// Moves the columns of one kind.
-struct Rows<'a, const KIND: u8>(Step<'a>);
+struct Rows<'s, 'a, const KIND: u8>(&'s mut Step<'a>);
 
-impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
+impl<const KIND: u8> WithSimd for Rows<'_, '_, KIND> {
     type Output = ();
 
     #[inline(always)]
@@ -134,10 +156,11 @@ impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
             for at in 0..PANEL {
                 let g = gradient[at] + columns.decay[at] * old[at];
                 let m = columns.keep[at] * mean[at] + columns.add[at] * g;
-                let v = columns.keep_square[at] * square[at] + columns.add_square[at] * (g * g);
+                let added = if KIND == ADAM_MINI { columns.means[at] } else { g * g };
+                let v = columns.keep_square[at] * square[at] + columns.add_square[at] * added;
                 new_mean[at] = m;
                 new_square[at] = v;
-                moved[at] = if KIND == ADAM {
+                moved[at] = if KIND == ADAM || KIND == ADAM_MINI {
                     columns.shrink[at] * old[at] - columns.rate[at] * m / (v.sqrt() * columns.root[at] + columns.eps[at])
                 } else if KIND == NESTEROV {
                     old[at] - columns.rate[at] * (g + columns.momentum[at] * m)
@@ -148,7 +171,7 @@ impl<const KIND: u8> WithSimd for Rows<'_, KIND> {
             for at in 0..PANEL {
                 value[at] = choose(own[at], moved[at], old[at]);
                 first[at] = choose(own[at], new_mean[at], mean[at]);
-                if KIND == ADAM {
+                if KIND == ADAM || KIND == ADAM_MINI {
                     second[at] = choose(own[at], new_square[at], square[at]);
                 }
             }

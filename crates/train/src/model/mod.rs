@@ -97,6 +97,16 @@ pub fn build(
     Ok(Box::new(network))
 }
 
+/// Sets the weights of a `linear` model that no file brings to 0, so that it starts with the same scores for every row: its loss is
+/// convex, and what random weights add is noise, which rows of few non-zero features take long to unlearn.
+///
+/// # Errors
+/// Propagates Candle errors.
+pub fn without_opinion(config: &ModelConfig, state: &State) -> candle_core::Result<()> {
+    let weight = state.get("classifier.weight").filter(|_| config.arch == "linear" && config.weights.is_none());
+    weight.map_or(Ok(()), |weight| weight.set(&weight.zeros_like()?))
+}
+
 /// Channels, height and width of an image input.
 fn image(arch: &str, input: InputShape) -> Result<(usize, usize, usize), ModelError> {
     match input {

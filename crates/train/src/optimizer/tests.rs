@@ -51,6 +51,40 @@ fn every_optimizer_takes_torchs_steps() {
     }
 }
 
+/// A row of weights is a neuron, and one moment is all it has; from the three forms in which an optimizer takes its steps.
+#[test]
+fn adam_mini_takes_the_papers_steps() {
+    let oracle: Value = serde_json::from_str(include_str!("../../../../tests/oracle/adam_mini.json")).unwrap();
+    let matrix = |value: &Value| serde_json::from_value::<Vec<Vec<f64>>>(value.clone()).unwrap().concat();
+    let params = oracle["params"].as_object().unwrap().iter();
+    let choice = params.fold(Choice::plain("adam_mini"), |choice, (name, value)| choice.with(name, value.as_f64().unwrap()));
+    let rule = UpdateRule::new(&choice);
+    let (rate, start) = (oracle["rate"].as_f64().unwrap(), matrix(&oracle["start"]));
+    let shaped = |values: &[f64], shape: &[usize]| tensor(values, DType::F32).reshape(shape).unwrap();
+    let parameters = BTreeMap::from([("p".to_owned(), Var::from_tensor(&shaped(&start, &[3, 5])).unwrap())]);
+    let mut optimizer = Optimizer::new(&choice, &parameters).unwrap();
+    let of = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+    let (mut slices, zeros) = ([of(&start), of(&[0.0; 15]), of(&[0.0; 15])], vec![0.0; 15]);
+    let many = |values: &[f64]| Var::from_tensor(&shaped(values, &[1, 3, 5])).unwrap();
+    let (value, first, second) = (many(&start), many(&zeros), many(&zeros));
+    let steps = oracle["gradients"].as_array().unwrap().iter().zip(oracle["path"].as_array().unwrap());
+    for (step, (gradient, wanted)) in steps.enumerate() {
+        let (gradient, wanted) = (matrix(gradient), matrix(wanted));
+        optimizer.step(&BTreeMap::from([("p", shaped(&gradient, &[3, 5]))]), rate, None).unwrap();
+        let [p, m, v] = &mut slices;
+        rule.apply(step as u64 + 1, rate, Some(5), [p, m, v], &of(&gradient));
+        let many = shaped(&gradient, &[1, 3, 5]);
+        let moved = Moved { parameter: &value, first: &first, second: Some(&second), gradient: &many };
+        kernel::update_runs(&[moved], &[rule.column(step as u64 + 1, rate)], None).unwrap();
+        let found = [parameters["p"].as_tensor(), value.as_tensor()].map(|p| p.flatten_all().unwrap().to_vec1().unwrap());
+        for found in found.iter().chain([&slices[0]]) {
+            for (found, wanted) in found.iter().zip(&wanted) {
+                assert!((f64::from(*found) - wanted).abs() <= 2e-6 * (1.0 + wanted.abs()), "{step}: {found} {wanted}");
+            }
+        }
+    }
+}
+
 /// An optimizer that was saved and restored goes on to the last bit.
 #[test]
 fn a_restored_optimizer_goes_on_as_if_it_had_never_stopped() {
