@@ -84,3 +84,32 @@ fn old_spellings_are_read_and_named() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("is the old name of `train.start`: keep one of them"));
 }
+
+/// Each strategy is trained with every value of `train.tune` and compared with its best; all runs are kept, and told apart on request.
+#[test]
+fn strategies_are_tuned_before_they_are_compared() {
+    let place = Place::new(
+        &SWEEP.replace("learning_rate = 1e-4", "tune = { \"train.learning_rate\" = [30.0, 0.003] }\nschedule = \"cosine\""),
+    );
+    let planned = said(&place, &["plan", "sweep.toml"]);
+    assert!(planned.contains("tuned x2 each strategy is trained with 2 values of train.learning_rate"), "{planned}");
+    let plan = json(&place, &["plan", "sweep.toml", "--format", "json"]);
+    assert_eq!((plan["distinct"].as_u64(), plan["tuned"][0].as_str()), (Some(8), Some("train.learning_rate")), "{plan}");
+    let report = json(&place, &["run", "sweep.toml", "--format", "json"]);
+    let report = &report["leaderboard"];
+    assert_eq!(report["runs"]["recorded"], 8);
+    let rows: Vec<&Value> = report["rows"].as_array().unwrap().iter().filter(|row| row["baseline"] == false).collect();
+    assert_eq!(rows.len(), 2, "{report}");
+    assert!(rows.iter().all(|row| row["strategy"]["train.learning_rate"] == 0.003 && row["n"] == 2), "{report}");
+    assert!(report["notes"].to_string().contains("train.learning_rate is tuned"), "{report}");
+    let both = json(&place, &["report", "--group-by", "loss,learning_rate", "--format", "json"]);
+    assert_eq!(both["rows"].as_array().unwrap().len(), 5, "{both}");
+    let explained = said(&place, &["explain"]);
+    for words in ["Under each train.learning_rate: macro AP on val (difference from bce under the same)", "cost of choosing"] {
+        assert!(explained.contains(words), "{explained}");
+    }
+    let view = json(&place, &["explain", "--format", "json"]);
+    assert_eq!(view["settings"].as_array().unwrap().len(), 1);
+    let candidates = &view["settings"][0]["candidates"];
+    assert_eq!((candidates["arms"][0]["chosen"].as_u64(), candidates["values"].as_array().unwrap().len()), (Some(1), 2));
+}

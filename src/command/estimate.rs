@@ -114,6 +114,7 @@ mod tests {
             train: counts(1000),
             val: counts(200),
             test: counts(200),
+            nonzero: None,
             folder: "x".into(),
         };
         plan::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap()

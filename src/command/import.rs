@@ -193,6 +193,7 @@ fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> P
         excluded: Vec::new(),
         included: 0,
         points: points.collect(),
+        tuned: Vec::new(),
         runs: vec![run],
         merged: Vec::new(),
         bundles: vec![Bundle { runs: vec![0] }],

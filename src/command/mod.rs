@@ -7,6 +7,7 @@ mod estimate;
 mod explain;
 mod import;
 mod inputs;
+mod length;
 pub mod load;
 mod output;
 mod plan;

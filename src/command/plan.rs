@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::estimate::{Estimate, estimate};
+use super::length::{RunLength, lengths};
 use super::output::{self, Facts, TextTable, counted, fit, thousands};
 use super::preparing::Preparing;
 use super::{load, train};
@@ -13,12 +14,14 @@ use crate::cli;
 use crate::controller::progress::{Verbosity, span};
 use crate::error::Error;
 use crate::launcher::Place;
-use crate::report::{explain, lint};
+use crate::report::{Convergence, explain, lint};
 use imbalance::PosWeight;
 use imbalance::threshold::Policy;
 use plan::{DataFacts, Fingerprint, Plan, RunName};
 use store::Reader;
 
+/// Most lengths of training that are listed.
+const LENGTHS: usize = 3;
 /// Most rows of the table of strategies.
 const SHOWN: usize = 30;
 
@@ -38,6 +41,9 @@ struct PlanView {
     axes: Vec<(String, usize)>,
     /// The state of each run.
     states: Vec<PlannedState>,
+    /// How many of the recorded ones have not converged.
+    convergence: Convergence,
+    lengths: Vec<RunLength>,
     /// Warnings about what looks like a mistake.
     warnings: Vec<lint::Lint>,
     /// Places for workers, or the reason why there are none on this machine.
@@ -76,6 +82,7 @@ pub async fn show(
     };
     let plan = loaded.plan;
     let (mut states, mut paces) = (vec![PlannedState::ToTrain; plan.runs.len()], Vec::new());
+    let mut convergence = Convergence::default();
     if global.db.exists() {
         let mut reader = Reader::open(&global.db).await?;
         let names: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
@@ -90,6 +97,7 @@ pub async fn show(
             };
         }
         paces = reader.paces().await?;
+        convergence = Convergence::of_rises(reader.rises(&names).await?);
     }
     let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == PlannedState::ToTrain).collect();
     let estimate = match &slots {
@@ -98,7 +106,8 @@ pub async fn show(
         Err(why) => Some(Err(why.clone())),
     };
     let warnings = warnings(&plan, &weights);
-    let seen = PlanView { plan, file: typed, axes, states, warnings, slots, estimate };
+    let lengths = lengths(&plan);
+    let seen = PlanView { plan, file: typed, axes, states, convergence, lengths, warnings, slots, estimate };
     match format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen.json()),
@@ -107,7 +116,7 @@ pub async fn show(
 
 /// Warnings that are known before anything trains.
 fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
-    let cases: Vec<explain::Case> = plan.runs.iter().map(explain::Case::planned).collect();
+    let cases: Vec<explain::Case> = plan.runs.iter().map(|run| explain::Case::planned(run, &plan.tuned)).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
     let tunes = plan.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_)));
     lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
@@ -116,6 +125,23 @@ fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
 impl PlanView {
     fn count(&self, state: PlannedState) -> usize {
         self.states.iter().filter(|&&other| other == state).count()
+    }
+
+    /// Values that each strategy gets the best of.
+    fn candidates(&self) -> usize {
+        self.axes.iter().filter(|(axis, _)| self.plan.tuned.contains(axis)).map(|(_, values)| values).product()
+    }
+
+    fn tuned(&self) -> Option<String> {
+        (!self.plan.tuned.is_empty()).then(|| {
+            format!(
+                "each strategy is trained with {} and gets the one with the highest val macro AP, mean over its seeds; all runs are kept",
+                match &self.plan.tuned[..] {
+                    [key] => format!("{} of {key}", counted(self.candidates(), "value")),
+                    keys => format!("{} of {}", counted(self.candidates(), "combination"), keys.join(" and ")),
+                }
+            )
+        })
     }
 
     fn text(&self) -> String {
@@ -144,6 +170,23 @@ impl PlanView {
             states.push(format!("{} failed before (`sweep resume --failed` tries them again)", thousands(failed)));
         }
         facts.add("runs", thousands(plan.runs.len()), states.join(", "));
+        if let Some(words) = self.convergence.sentence() {
+            facts.add("", "", format!("of those recorded already, {words}"));
+        }
+        if let Some(words) = self.tuned() {
+            facts.add("tuned", format!("x{}", thousands(self.candidates())), words);
+        }
+        for (at, length) in self.lengths.iter().take(LENGTHS).enumerate() {
+            let own = if self.lengths.len() > 1 { format!("{}: ", counted(length.runs, "run")) } else { String::new() };
+            let most = length.most().map_or_else(String::new, thousands);
+            facts.add(if at == 0 { "steps" } else { "" }, most, format!("{own}{}", length.words()));
+        }
+        if self.lengths.len() > LENGTHS {
+            facts.add("", "", format!("and {} more lengths; --format json has all", self.lengths.len() - LENGTHS));
+        }
+        if let Some(words) = sparse(plan) {
+            facts.add("optimizer", "", words);
+        }
         let largest = plan.bundles.iter().map(|bundle| bundle.runs.len()).max().unwrap_or(0);
         let bundles = format!("of runs that share data, network, batch order and epochs; the largest has {}", thousands(largest));
         facts.add("bundles", thousands(plan.bundles.len()), bundles);
@@ -224,6 +267,9 @@ impl PlanView {
             "points": plan.points.len(),
             "merged": plan.merged,
             "distinct": plan.runs.len(),
+            "tuned": plan.tuned,
+            "lengths": self.lengths,
+            "convergence": self.convergence,
             "to_train": self.count(PlannedState::ToTrain),
             "recorded": self.count(PlannedState::Recorded),
             "failed": self.count(PlannedState::Failed),
@@ -238,6 +284,18 @@ impl PlanView {
             "runs": runs.collect::<Vec<_>>(),
         })
     }
+}
+
+/// Why the default optimizer is another one than usual.
+fn sparse(plan: &Plan) -> Option<String> {
+    let (_, facts) = plan.data.iter().find(|(_, facts)| facts.is_sparse())?;
+    let mini = plan.runs.iter().any(|run| run.config.train.optimizer.kind == "adam_mini");
+    mini.then(|| {
+        format!(
+            "adam_mini: the features are sparse ({:.1} % of them are not 0), where adam moves the weights of rare ones too fast",
+            100.0 * facts.nonzero.unwrap_or_default()
+        )
+    })
 }
 
 /// `4,000 rows (2,800 train, 600 val, 600 test), 4 labels, images 1 x 32 x 32`.

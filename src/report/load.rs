@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::question::{Question, Split};
+use super::question::{Question, Split, column};
 use super::refit;
 use super::score::{LabelScore, Labels, Score};
 use super::summary::Summary;
+use super::tuning;
 use crate::error::Error;
 use imbalance::sampler::Realised;
 use imbalance::threshold::Policy;
@@ -32,6 +33,10 @@ pub struct Loaded {
     pub policies: Vec<String>,
     pub data: Vec<DataFacts>,
     pub runs: Vec<Run>,
+    /// Runs of candidates of `train.tune` that their strategies did not get.
+    pub passed_over: Vec<Run>,
+    /// The axes of `train.tune`, where each strategy has its best candidate only.
+    pub tuned: Vec<String>,
     /// Axes beside loss, pos_weight, gamma, sampler and seed, sorted.
     pub keys: Vec<String>,
     /// Evaluations on val, which rank.
@@ -73,8 +78,21 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
         }
     }
     let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.params.keys()).collect();
-    let keys = keys.into_iter().cloned().collect();
-    let mut loaded = Loaded { sweep, policies, data, runs, keys, val: vec![], test: vec![], drawn: HashMap::new(), lost: vec![] };
+    let keys: Vec<String> = keys.into_iter().cloned().collect();
+    let (runs, passed_over, tuned) = tuned(&sweep, runs, question, &keys);
+    let mut loaded = Loaded {
+        sweep,
+        policies,
+        data,
+        runs,
+        passed_over,
+        tuned,
+        keys,
+        val: vec![],
+        test: vec![],
+        drawn: HashMap::new(),
+        lost: vec![],
+    };
     let index = by_name(&loaded);
     let draws = reader.draws(loaded.sweep.id).await?.into_iter();
     loaded.drawn = draws.filter_map(|(run, drawn)| Some((*index.get(run.as_str())?, drawn))).collect();
@@ -86,6 +104,22 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
         refit::evaluate(&mut loaded, reader.path(), policy, question)?;
     }
     Ok(loaded)
+}
+
+/// The runs of the candidates that strategies get, the others, and the axes that are tuned. Who groups by such an axis compares its
+/// values, and gets all runs.
+fn tuned(sweep: &SweepRow, runs: Vec<Run>, question: &Question, keys: &[String]) -> (Vec<Run>, Vec<Run>, Vec<String>) {
+    let mut tuned = tuning::keys(sweep);
+    let asked = |key: &String| {
+        let named = |name: &String| column(name, keys).is_ok_and(|column| column.name() == key);
+        question.group_by.iter().any(named)
+    };
+    if tuned.iter().any(asked) {
+        tuned.clear();
+    }
+    let mut chosen = tuning::chosen(&runs, &tuned).into_iter();
+    let (runs, passed_over) = runs.into_iter().partition(|_| chosen.next().unwrap_or(true));
+    (runs, passed_over, tuned)
 }
 
 /// Runs with their axes read and their data sets counted.

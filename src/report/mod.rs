@@ -25,8 +25,10 @@ mod strategy_names;
 mod summary;
 mod table;
 mod text_grid;
+mod tuning;
 
 pub use baseline::ALL_POSITIVE;
+pub use convergence::Convergence;
 pub use question::{Question, Split, unknown};
 pub use samplers::SamplerLine;
 pub use show::{EpochLine, Shown, show};

@@ -33,6 +33,7 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
     }
     let recorded = loaded.runs.iter().filter(|run| run.row.state == "succeeded");
     notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
+    notes.extend(tuned(loaded));
     notes.extend(Convergence::of(loaded.runs.iter().map(|run| &run.row)).sentence());
     notes.extend(unequal_steps(summary));
     if summary.data.len() > 1 {
@@ -48,6 +49,21 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
         notes.push(format!("{} of {} runs are not done; `sweep resume` continues", runs.left, runs.total));
     }
     notes
+}
+
+/// What was chosen for each strategy, and what that does to its values on val.
+fn tuned(loaded: &Loaded) -> Option<String> {
+    let all = loaded.runs.len() + loaded.passed_over.len();
+    (!loaded.tuned.is_empty()).then(|| {
+        format!(
+            "{} tuned: each strategy has the values with the highest val macro AP, mean over its seeds ({} of {all} runs); so its \
+             values on val flatter it a little, those on test do not. sweep explain says what the choice costs, and whether the order \
+             of strategies survives it; --group-by loss,{} compares the values",
+            if loaded.tuned.len() == 1 { format!("{} is", loaded.tuned[0]) } else { format!("{} are", loaded.tuned.join(", ")) },
+            loaded.runs.len(),
+            loaded.tuned[0]
+        )
+    })
 }
 
 /// Medians of steps that differ by more are said.

@@ -27,8 +27,9 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
     }
     let names = columns.iter().map(Column::name).chain(groups.alike.then_some(PREPARED));
     let group_by = names.map(str::to_owned).collect();
-    let mut runs = RunTally { total: loaded.runs.len(), ..RunTally::default() };
-    loaded.runs.iter().for_each(|run| runs.count(&run.row.state));
+    let all = loaded.runs.iter().chain(&loaded.passed_over);
+    let mut runs = RunTally { total: all.clone().count(), ..RunTally::default() };
+    all.for_each(|run| runs.count(&run.row.state));
     let mut summary = Summary {
         sweep: loaded.sweep.title.clone(),
         state: loaded.sweep.state.clone(),

@@ -40,10 +40,10 @@ fn with(name: &str, params: Vec<String>) -> String {
     }
 }
 
-/// The axes that are not part of a strategy: those in which settings of a sweep differ.
+/// The axes that are not part of a strategy, nor `tuned`: those in which settings of a sweep differ.
 #[must_use]
-pub fn setting(params: &Map<String, Value>) -> Vec<(String, String)> {
-    let other = |key: &str| ["data.", "model.", "train."].iter().any(|prefix| key.starts_with(prefix));
+pub fn setting(params: &Map<String, Value>, tuned: &[String]) -> Vec<(String, String)> {
+    let other = |key: &String| ["data.", "model.", "train."].iter().any(|prefix| key.starts_with(prefix)) && !tuned.contains(key);
     params.iter().filter(|(key, _)| other(key)).map(|(key, value)| (key.clone(), text(Some(value)))).collect()
 }
 
@@ -68,6 +68,6 @@ mod tests {
             strategy("asl", "power", None, "repeat_factor", &params),
             "asl(clip=0.05) + power(exponent=0.5) + repeat_factor(t=0.3)"
         );
-        assert_eq!(setting(&params), [("train.epochs".to_owned(), "3".to_owned())]);
+        assert_eq!(setting(&params, &[]), [("train.epochs".to_owned(), "3".to_owned())]);
     }
 }

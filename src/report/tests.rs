@@ -52,6 +52,8 @@ fn empty() -> Loaded {
         policies,
         data: vec![facts()],
         runs: vec![],
+        passed_over: vec![],
+        tuned: vec![],
         keys: vec![],
         val: vec![],
         test: vec![],
@@ -84,6 +86,7 @@ fn add_run(loaded: &mut Loaded, loss: &str, pos_weight: &str, seed: i64, state: 
         format: plan::FORMAT,
         steps: None,
         rise: None,
+        val_ap: None,
     };
     loaded.runs.push(Run { row, params: Map::new(), data: 0 });
     loaded.runs.len() - 1

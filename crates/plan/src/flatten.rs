@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::SpecError;
 use super::choice::{FAMILIES, Family};
 use super::document::{Entry, Node, Place, Value, fault, read_assignment};
-use super::schema::{SECTIONS, dotted_axes, known, unknown_key};
+use super::schema::{SECTIONS, TUNE, dotted_axes, known, unknown_key};
 use super::typed::nearest;
 use imbalance::shown::shown;
 
@@ -22,6 +22,8 @@ pub(super) struct Layout {
     pub base: BTreeMap<String, Node>,
     /// In the order of the file.
     pub axes: Vec<Entry>,
+    /// Those of `train.tune`: each strategy gets its best value.
+    pub tuned: Vec<Entry>,
     pub exclude: Vec<Rule>,
     pub include: Vec<Rule>,
     /// Where each section begins.
@@ -63,6 +65,8 @@ impl Layout {
             if key == "grid" {
                 self.sections.entry(key).or_insert_with(|| Arc::clone(&entry.place));
                 self.grid("", &entry.node, typed)?;
+            } else if key == TUNE {
+                self.tune(&entry.node, typed)?;
             } else if SECTIONS.contains(&key.as_str()) {
                 self.sections.entry(key.clone()).or_insert_with(|| Arc::clone(&entry.place));
                 self.tables(&key, &entry.node, typed)?;
@@ -90,6 +94,37 @@ impl Layout {
                 self.base.insert(key, entry.node.clone());
             }
         }
+    }
+
+    /// `train.tune = { "train.learning_rate" = [1e-3, 1e-2] }`; an empty table takes back what the file says.
+    fn tune(&mut self, node: &Node, typed: Option<usize>) -> Result<(), SpecError> {
+        let wrong = |node: &Node| {
+            node.fault(format!(
+                "`{TUNE}` must be a table of keys of [train] and [model] with the values to choose from, such as \
+                 {{ \"train.learning_rate\" = [1e-4, 1e-3, 1e-2] }}, not {}",
+                node.shown()
+            ))
+        };
+        let entries = node.entries().ok_or_else(|| wrong(node))?;
+        if entries.is_empty() {
+            self.tuned.clear();
+        }
+        for axis in entries.iter().map(|entry| axis_keys("", entry)).collect::<Result<Vec<_>, _>>()?.concat() {
+            if !matches!(Part::of(&axis.key), Some(Part::Train | Part::Model)) {
+                let message = format!(
+                    "`{}` cannot be tuned: strategies are compared by it, or the data is. Tune keys of [train] and [model], such as \
+                     \"train.learning_rate\"",
+                    axis.key
+                );
+                return Err(fault(&axis.place, message));
+            }
+            match self.tuned.iter_mut().find(|old| old.key == axis.key) {
+                Some(old) if typed.is_some() => *old = axis,
+                Some(old) => return Err(fault(&axis.place, format!("`{}` is tuned already, at {}", axis.key, old.place))),
+                None => self.tuned.push(axis),
+            }
+        }
+        Ok(())
     }
 
     fn grid(&mut self, prefix: &str, node: &Node, typed: Option<usize>) -> Result<(), SpecError> {

@@ -30,6 +30,8 @@ pub(super) struct Axis {
     texts: Vec<String>,
     /// How many of them are in the product.
     listed: usize,
+    /// Whether it is one of `train.tune`: no strategy differs from another by it.
+    pub tuned: bool,
 }
 
 /// All points, in the order of the file, the last axis fastest; followed by those of `include`.
@@ -54,6 +56,14 @@ impl Grid {
     /// Expands the axes and rules of the file.
     pub fn new(layout: &Layout, place: &Place) -> Result<Self, SpecError> {
         let mut axes = layout.axes.iter().map(axis).collect::<Result<Vec<_>, _>>()?;
+        for entry in &layout.tuned {
+            if let Some(known) = layout.axes.iter().find(|axis| axis.key == entry.key) {
+                let message =
+                    format!("`{}` is an axis of the grid already, at {}: tune it, or compare it", entry.key, known.place);
+                return Err(fault(&entry.place, message));
+            }
+            axes.push(Axis { tuned: true, ..axis(entry)? });
+        }
         for (key, value) in [
             ("loss", Value::Text("bce".to_owned())),
             ("pos_weight", Value::Text("none".to_owned())),
@@ -117,7 +127,8 @@ impl Grid {
         self.excluded = excludes.iter().map(|rule| rule.typed.clone()).zip(dropped).collect();
     }
 
-    /// Adds the points of one rule: its values in all combinations, the first value of every other axis, and every threshold.
+    /// Adds the points of one rule: its values in all combinations, the first value of every other axis, and every threshold and
+    /// value to tune.
     fn include(&mut self, rule: &[(usize, Vec<u32>)]) -> Result<(), SpecError> {
         let given = |axis: usize| rule.iter().find(|(named, _)| *named == axis).map(|(_, indices)| indices.clone());
         #[expect(clippy::cast_possible_truncation, reason = "an axis has at most a million values")]
@@ -128,7 +139,7 @@ impl Grid {
             .map(|(at, axis)| {
                 given(at).unwrap_or_else(|| match axis.listed {
                     0 => vec![ABSENT],
-                    listed if axis.part == Part::Threshold => (0..listed as u32).collect(),
+                    listed if axis.part == Part::Threshold || axis.tuned => (0..listed as u32).collect(),
                     _ => vec![0],
                 })
             })
@@ -159,8 +170,15 @@ fn axis(entry: &Entry) -> Result<Axis, SpecError> {
     let key = entry.key.as_str();
     let part = Part::of(key).ok_or_else(|| fault(&entry.place, format!("no axis is called `{key}`")))?;
     let values = alternatives(key, &entry.node)?;
-    let mut axis =
-        Axis { key: key.to_owned(), part, values: Vec::new(), json: Vec::new(), texts: Vec::new(), listed: values.len() };
+    let mut axis = Axis {
+        key: key.to_owned(),
+        part,
+        values: Vec::new(),
+        json: Vec::new(),
+        texts: Vec::new(),
+        listed: values.len(),
+        tuned: false,
+    };
     let mut seen = HashMap::new();
     for node in values {
         let text = normal(key, node)?;
@@ -219,6 +237,7 @@ fn added_values(rule: &Rule, axes: &mut Vec<Axis>) -> Result<Vec<(usize, Vec<u32
     let mut named: Vec<(usize, Vec<u32>)> = Vec::new();
     for entry in &rule.keys {
         let extra = axis(entry)?;
+        equally_many(axes, entry)?;
         let at = axes.iter().position(|axis| axis.key == extra.key).unwrap_or_else(|| {
             axes.push(Axis { values: Vec::new(), json: Vec::new(), texts: Vec::new(), listed: 0, ..extra.clone() });
             axes.len() - 1
@@ -240,6 +259,15 @@ fn added_values(rule: &Rule, axes: &mut Vec<Axis>) -> Result<Vec<(usize, Vec<u32
     Ok(named)
 }
 
+/// Refuses a rule that would give some strategies more values to choose from than others.
+fn equally_many(axes: &[Axis], entry: &Entry) -> Result<(), SpecError> {
+    if axes.iter().any(|axis| axis.tuned && axis.key == entry.key) {
+        let message = format!("`{}` is tuned, and every strategy must have equally many values to choose from", entry.key);
+        return Err(fault(&entry.place, message));
+    }
+    Ok(())
+}
+
 /// A rule of `exclude`: for each axis it names, which of the axis's values match.
 struct Exclude {
     typed: String,
@@ -259,6 +287,7 @@ impl Exclude {
                 );
                 return Err(fault(&entry.place, message));
             };
+            equally_many(axes, entry)?;
             let mut matching = vec![false; axes[at].values.len()];
             for pattern in alternatives(&entry.key, &entry.node)? {
                 let text = normal(&entry.key, pattern)?;

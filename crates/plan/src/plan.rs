@@ -59,6 +59,17 @@ pub struct DataFacts {
     pub folder: std::path::PathBuf,
 }
 
+impl DataFacts {
+    /// Whether most features of a row are 0: words, codes, indicators. Adam moves each weight by about the learning rate, so that the
+    /// many weights of rare features, which fit single rows, move as fast as the few that carry the labels.
+    #[must_use]
+    pub fn is_sparse(&self) -> bool {
+        /// Between one-hot tables and texts (a few in a hundred) and measurements (most are not 0).
+        const DENSE: f64 = 0.2;
+        self.nonzero.is_some_and(|nonzero| nonzero < DENSE)
+    }
+}
+
 /// One combination of the grid's values and the run it became.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Point {
@@ -122,6 +133,8 @@ pub struct Plan {
     pub excluded: Vec<(String, usize)>,
     pub included: usize,
     pub points: Vec<Point>,
+    /// The axes of `train.tune`: each strategy gets their best value.
+    pub tuned: Vec<String>,
     pub runs: Vec<PlannedRun>,
     pub merged: Vec<Merged>,
     pub bundles: Vec<Bundle>,

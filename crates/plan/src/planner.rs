@@ -112,6 +112,7 @@ impl<'a> Planner<'a> {
             excluded: grid.excluded.clone(),
             included: grid.included,
             points: Vec::with_capacity(parts.points.len()),
+            tuned: sweep.tuned(),
             runs: Vec::new(),
             merged: Vec::new(),
             bundles: Vec::new(),
@@ -215,7 +216,7 @@ impl<'a> Planner<'a> {
         let loss = &self.sweep.parts.loss.get(loss).value.choice;
         let facts = &self.facts[data as usize];
         let mut config = item.value.length.resolve(&item.value.config, facts.train.rows);
-        if let Some(optimizer) = item.value.sparse.clone().filter(|_| is_sparse(facts)) {
+        if let Some(optimizer) = item.value.sparse.clone().filter(|_| facts.is_sparse()) {
             config.optimizer = optimizer;
         }
         let change = imbalance::loss::last_change(loss, config.epochs);
@@ -372,14 +373,6 @@ impl<'a> Planner<'a> {
             }
         }
     }
-}
-
-/// Whether most features of a row are 0: words, codes, indicators. Adam moves each weight by about the learning rate, so that the
-/// many weights of rare features, which fit single rows, move as fast as the few that carry the labels.
-fn is_sparse(facts: &DataFacts) -> bool {
-    /// Between one-hot tables and texts (a few in a hundred) and measurements (most are not 0).
-    const DENSE: f64 = 0.2;
-    facts.nonzero.is_some_and(|nonzero| nonzero < DENSE)
 }
 
 /// `focal(gamma=0)` is `bce`, where that is so.

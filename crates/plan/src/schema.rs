@@ -50,8 +50,11 @@ const TRAIN: &[&str] = &[
     "train.grad_clip",
     "train.precision",
     "train.start",
+    TUNE,
     PRIOR_BIAS,
 ];
+/// Axes of which each strategy gets its best value.
+pub(super) const TUNE: &str = "train.tune";
 /// What `train.start` was called in version 0.1.
 const PRIOR_BIAS: &str = "train.prior_bias";
 const WORKERS: &[&str] = &["workers.launcher", "workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
@@ -70,7 +73,7 @@ pub(super) fn known() -> impl Iterator<Item = &'static str> {
 
 /// Keys that an axis may vary.
 pub(super) fn dotted_axes() -> impl Iterator<Item = &'static str> {
-    known().filter(|key| *key != "name" && *key != "data.kind" && !key.starts_with("workers."))
+    known().filter(|key| *key != "name" && *key != "data.kind" && *key != TUNE && !key.starts_with("workers."))
 }
 
 /// The error for a key that does not exist in `section` (`""` is the top of the file).

@@ -108,6 +108,12 @@ impl Sweep {
         axes.filter(|(_, listed)| *listed > 0).collect()
     }
 
+    /// The keys of `train.tune`: of the values of these axes each strategy gets the best.
+    #[must_use]
+    pub fn tuned(&self) -> Vec<String> {
+        self.grid.axes.iter().filter(|axis| axis.tuned).map(|axis| axis.key.clone()).collect()
+    }
+
     /// Points after `exclude` and `include`.
     #[must_use]
     pub fn points(&self) -> usize {

@@ -444,6 +444,48 @@ fn sparse_features_have_an_optimizer_of_their_own_by_default() {
     }
 }
 
+/// Each strategy is planned with every value to choose from, those of `include` too, and no rule takes one away.
+#[test]
+fn tuned_keys_are_axes_of_every_strategy() {
+    let tune = "[train]\ntune = { 'train.learning_rate' = [0.1, 0.01], 'train.optimizer' = ['adam', 'sgd'] }\n";
+    let plan =
+        planned(&format!("{MINIMAL}{tune}[grid]\nloss = ['bce', 'asl']\nseed = [0, 1]\n[[grid.include]]\nloss = 'zlpr'\n"));
+    assert_eq!(
+        (plan.tuned.as_slice(), plan.runs.len()),
+        (&["train.learning_rate", "train.optimizer"].map(str::to_owned)[..], 20)
+    );
+    let of = |loss: &str| plan.runs.iter().filter(|run| run.config.loss.kind == loss).count();
+    assert_eq!((of("bce"), of("asl"), of("zlpr")), (8, 8, 4));
+    assert!(plan.runs.iter().all(|run| run.name.params.len() == 2));
+    let text = format!("{MINIMAL}{tune}");
+    let without = |set: &str| parse("f.toml", &text, &[set.to_owned()]).unwrap().tuned();
+    assert_eq!(without("train.tune={}"), Vec::<String>::new());
+    assert_eq!(without("train.tune.train.optimizer=['sgd']").len(), 2);
+    for (file, words) in [
+        ("[train]\ntune = 3", "f.toml:4:8: `train.tune` must be a table of keys of [train] and [model]"),
+        ("[train]\ntune = { loss = ['bce'] }", "f.toml:4:10: `loss` cannot be tuned"),
+        ("[train]\ntune = { 'data.seed' = [1] }", "`data.seed` cannot be tuned"),
+        ("[train]\ntune = { learning_rate = [1] }", "did you mean \"train.learning_rate\"?"),
+        ("[train]\ntune = { 'train.learning_rate' = [] }", "`train.learning_rate` is empty"),
+        (
+            "[train]\ntune = { 'train.learning_rate' = [1] }\n[grid]\n'train.learning_rate' = [2]",
+            "is an axis of the grid already",
+        ),
+        (
+            "[train]\ntune = { 'train.learning_rate' = [1, 2] }\n[[grid.exclude]]\n'train.learning_rate' = 2",
+            "is tuned, and every strategy must have equally many",
+        ),
+        (
+            "[train]\ntune = { 'train.learning_rate' = [1, 2] }\n[[grid.include]]\n'train.learning_rate' = 3",
+            "is tuned, and every strategy must have equally many",
+        ),
+        ("[grid]\n'train.tune' = [1]", "no axis is called `train.tune`"),
+    ] {
+        let error = parse("f.toml", &format!("{MINIMAL}{file}\n"), &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{file}: {error}");
+    }
+}
+
 /// A run does not end before re-weighting has had its patience.
 #[test]
 fn deferred_re_weighting_is_waited_for() {

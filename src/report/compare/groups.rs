@@ -192,6 +192,7 @@ mod tests {
             format: plan::FORMAT,
             steps: None,
             rise: None,
+            val_ap: None,
         };
         Run { row, params: serde_json::Map::new(), data: 0 }
     }

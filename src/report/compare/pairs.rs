@@ -193,6 +193,7 @@ mod tests {
                 format: plan::FORMAT,
                 steps: None,
                 rise: None,
+                val_ap: None,
             };
             Run { row, params: Map::new(), data: 0 }
         };

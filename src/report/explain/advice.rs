@@ -30,6 +30,7 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     let proven = better.iter().copied().find(|arm| is_proven(arm, setting.seeds_needed));
     if let Some(best) = proven {
         sentences.push(ranks_better(best, &others, setting, rope));
+        sentences.extend(under_each(best, setting, rope));
         sentences.push(format!(
             "Then tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {}.",
             value(&best.f1_tuned),
@@ -48,6 +49,7 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     let (rule, candidate) = match better.first() {
         Some(candidate) => {
             sentences.push(more_seeds(candidate, setting));
+            sentences.extend(under_each(candidate, setting, rope));
             (Rule::MoreSeeds, Some(candidate.arm.clone()))
         }
         None if !unknown.is_empty() => {
@@ -78,6 +80,22 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     ));
     sentences.extend(at_half(baseline, &others, setting.judged, rope));
     Recommendation { rule, arm: Some(baseline.arm.clone()), candidate, sentences }
+}
+
+/// Under how many candidates of `train.tune` a better ranking holds.
+fn under_each(arm: &Arm, setting: &Setting, rope: Rope) -> Option<String> {
+    let tuned = setting.candidates.as_ref()?;
+    let own = tuned.arms.iter().find(|other| other.arm == arm.arm)?;
+    let (holds, of) = own.holds(mean(&arm.val_ap), rope.ap);
+    let base = tuned.arms.first().filter(|base| base.arm != arm.arm)?;
+    Some(format!(
+        "Each has its own {}: {} {}, {} {}. With the same for both the difference holds under {holds} of {of}.",
+        tuned.keys.join(" and "),
+        arm.arm,
+        tuned.values[own.chosen],
+        base.arm,
+        tuned.values[base.chosen]
+    ))
 }
 
 /// Why nothing can be recommended: most strategies, or the baseline, have not been trained long enough.

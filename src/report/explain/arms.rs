@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::super::strategy_names;
+use super::super::{strategy_names, tuning};
 use imbalance::{Choice, PosWeight};
 use plan::{PlannedRun, RunConfig, RunName};
 use store::{SweepConfig, SweepRun};
@@ -28,14 +28,18 @@ pub struct Case {
     pub rise: Option<f64>,
     /// The name of the strategy.
     pub name: String,
-    /// Axes that are not part of the strategy.
+    /// Axes that are not part of the strategy, and are not tuned.
     pub setting: Vec<(String, String)>,
+    /// Its values of the axes that are tuned: any strategy may have any of them.
+    pub candidate: Vec<(String, String)>,
+    /// See [`SweepRun::val_ap`].
+    pub val_ap: Option<f64>,
 }
 
 impl Case {
-    /// A run of a sweep; `data` counts the sweep's data sets.
+    /// A run of a sweep; `data` counts the sweep's data sets, `tuned` are the axes of its `train.tune`.
     #[must_use]
-    pub fn recorded(row: &SweepRun, params: &Map<String, Value>, data: usize, config: SweepConfig) -> Self {
+    pub fn recorded(row: &SweepRun, params: &Map<String, Value>, data: usize, config: SweepConfig, tuned: &[String]) -> Self {
         let best = row.best_epoch.filter(|_| row.state == "succeeded");
         Self {
             run: row.run.clone(),
@@ -45,13 +49,15 @@ impl Case {
             epoch: best.and_then(|epoch| usize::try_from(epoch).ok()),
             rise: row.rise,
             name: strategy_names::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
-            setting: strategy_names::setting(params),
+            setting: strategy_names::setting(params, tuned),
+            candidate: tuning::candidate(params, tuned),
+            val_ap: row.val_ap,
         }
     }
 
-    /// A run of a plan.
+    /// A run of a plan, whose `train.tune` has the axes `tuned`.
     #[must_use]
-    pub fn planned(run: &PlannedRun) -> Self {
+    pub fn planned(run: &PlannedRun, tuned: &[String]) -> Self {
         let RunName { loss, pos_weight, gamma, sampler, params, .. } = &run.name;
         let params = params.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         Self {
@@ -62,7 +68,9 @@ impl Case {
             epoch: None,
             rise: None,
             name: strategy_names::strategy(loss, pos_weight, *gamma, sampler, &params),
-            setting: strategy_names::setting(&params),
+            setting: strategy_names::setting(&params, tuned),
+            candidate: tuning::candidate(&params, tuned),
+            val_ap: None,
         }
     }
 
@@ -92,11 +100,21 @@ pub struct SettingRuns {
     pub baseline: Option<Baseline>,
 }
 
+impl SettingRuns {
+    /// The same with those cases only that are `chosen`.
+    #[must_use]
+    pub fn only(&self, chosen: &[bool]) -> Self {
+        let mut only = self.clone();
+        only.arms.iter_mut().for_each(|arm| arm.cases.retain(|&case| chosen[case]));
+        only
+    }
+}
+
 /// One strategy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArmRuns {
     pub name: String,
-    /// Indices of cases, one per seed.
+    /// Indices of cases, one per seed (and candidate, where the strategies are tuned).
     pub cases: Vec<usize>,
 }
 
@@ -123,14 +141,16 @@ pub fn settings(cases: &[Case]) -> Vec<SettingRuns> {
             sampler: Choice::plain("shuffle"),
             ..arm_config.clone()
         };
-        let key = (case.data, text(&plain));
+        // Configurations differ by what is tuned, too.
+        let tuned = !case.candidate.is_empty();
+        let key = (case.data, if tuned { format!("{:?}", case.setting) } else { text(&plain) });
         let setting = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
             keys.push(key);
             arm_keys.push(Vec::new());
             settings.push(SettingRuns { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
             settings.len() - 1
         });
-        let arm = text(&arm_config);
+        let arm = if tuned { case.name.clone() } else { text(&arm_config) };
         let known = &mut arm_keys[setting];
         let arm = known.iter().position(|other| *other == arm).unwrap_or_else(|| {
             known.push(arm);

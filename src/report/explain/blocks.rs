@@ -6,6 +6,7 @@ use super::super::difference::{LEVEL, probability};
 use super::super::lint::{Lint, listed};
 use super::super::question::Split;
 use super::super::text_grid::{Grid, Head, NONE, number, percent, shorten};
+use super::choice::{ArmCandidates, Candidates};
 use super::measure::Repair;
 use super::verdict::SEEDS;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
@@ -80,6 +81,18 @@ fn of_setting(setting: &Setting) -> Vec<Block> {
         _ => {}
     }
     blocks.extend(setting.arms.iter().map(|arm| Block::Item(arm.arm.clone(), arm.sentence.clone())));
+    if let Some(tuned) = &setting.candidates {
+        let from = setting
+            .baseline
+            .as_ref()
+            .map_or_else(String::new, |baseline| format!(" (difference from {} under the same)", baseline.arm));
+        blocks.push(Block::Heading(format!(
+            "Under each {}: macro AP on val{from}; * is what the strategy got",
+            tuned.keys.join(" and ")
+        )));
+        blocks.extend(tuned.sentences.iter().cloned().map(Block::Text));
+        blocks.push(Block::Table(candidates(tuned)));
+    }
     blocks.push(Block::Heading({
         let (rows, split) = if setting.judged == Split::Test { (setting.rows.test, "test") } else { (setting.rows.val, "val") };
         format!("Ranking on {rows} {split} rows: average precision, mean over labels")
@@ -144,6 +157,21 @@ fn effects(setting: &Setting) -> Grid {
         cells
     };
     grid(&heads, setting.arms.iter().map(row).collect())
+}
+
+fn candidates(tuned: &Candidates) -> Grid {
+    let heads: Vec<&str> =
+        ["strategy"].into_iter().chain(tuned.values.iter().map(String::as_str)).chain(["cost of choosing"]).collect();
+    let row = |arm: &ArmCandidates| {
+        let cell = |(at, ap): (usize, &Option<f64>)| {
+            let star = if at == arm.chosen { " *" } else { "" };
+            let change = arm.change[at].map_or_else(String::new, |change| format!(" ({})", signed(change)));
+            ap.map_or_else(|| NONE.to_owned(), |ap| format!("{}{change}{star}", number(ap)))
+        };
+        let cells = arm.val_ap.iter().enumerate().map(cell);
+        [shorten(&arm.arm, NAME)].into_iter().chain(cells).chain([number(arm.cost)]).collect()
+    };
+    grid(&heads, tuned.arms.iter().map(row).collect())
 }
 
 fn decisions(setting: &Setting) -> Grid {

@@ -1,6 +1,6 @@
 //! From the database and kept scores to an explanation: a seed at a time, so that memory holds the scores of one seed's runs only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -12,8 +12,10 @@ use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;
 use super::super::summary::RunTally;
+use super::super::tuning;
 use super::ExplainOptions;
-use super::arms::{self, Case, settings};
+use super::arms::{ArmRuns, Case, SettingRuns, settings};
+use super::choice;
 use super::effect::resample;
 use super::measure::{macro_f1, measure};
 use super::summarise::{Findings, judges, summarise};
@@ -50,15 +52,23 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
     let configs = reader.sweep_configs(sweep.id).await?;
     let drawn = reader.draws(sweep.id).await?.into_iter().collect();
     let folders = configs.iter().map(|config| config.folder.clone()).collect();
-    let cases = runs.iter().zip(configs).map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config));
+    let tuned = tuning::keys(sweep);
+    let chosen = tuning::chosen(&runs, &tuned);
+    let cases = runs.iter().zip(configs).map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config, &tuned));
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
-    let settings = settings(&field.cases);
+    let all = settings(&field.cases);
+    let settings: Vec<SettingRuns> = all.iter().map(|setting| setting.only(&chosen)).collect();
     // Weights that come to plain 1 have no run of their own, so they are read from the file, if this version can parse it.
     let typed = sweep.recorded().recall(&sweep.file).map(|sweep| sweep.pos_weights()).unwrap_or_default();
     let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
     let (mut views, mut seen) = (Vec::new(), 0);
-    for setting in &settings {
-        let findings = field.find(setting, ask.replicates);
+    for (setting, all) in settings.iter().zip(&all) {
+        let mut findings = field.find(setting, ask.replicates);
+        let costs = if tuned.is_empty() { BTreeMap::new() } else { field.costs(all, &chosen) };
+        for (case, cost) in &costs {
+            findings.measured.entry(*case).and_modify(|run| run.choice = *cost);
+        }
+        findings.candidates = choice::candidates(all, &field.cases, &chosen, &costs, ask.rope.ap);
         seen += findings.measured.len();
         warnings.extend(field.trained(setting, &findings));
         views.push(summarise(setting, &field.cases, &field.facts[setting.data], &findings, ask.rope));
@@ -96,7 +106,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
 
 impl Field {
     /// Judges the runs of a setting, seed by seed.
-    fn find(&mut self, setting: &arms::SettingRuns, replicates: usize) -> Findings {
+    fn find(&mut self, setting: &SettingRuns, replicates: usize) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
         let Some(&first) = cases.first() else { return Findings::default() };
         let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
@@ -130,6 +140,27 @@ impl Field {
         findings
     }
 
+    /// What choosing a candidate on val costs each run of a chosen one; `all` has the runs of every candidate.
+    fn costs(&mut self, all: &SettingRuns, chosen: &[bool]) -> BTreeMap<usize, f64> {
+        let mut costs = BTreeMap::new();
+        let groups = all.arms.iter().flat_map(|arm| &arm.cases).next();
+        let groups = groups.and_then(|&case| RowGroups::read(&self.folders[case], &self.cases[case].config.data).ok().flatten());
+        for arm in &all.arms {
+            let mut parts = BTreeMap::new();
+            // A few at a time, so that memory does not hold the scores of all.
+            for some in arm.cases.chunks(16) {
+                let evidence = self.read(some);
+                let cut = evidence.par_iter().map(|(case, evidence)| {
+                    let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
+                    (*case, choice::parts(&evidence.val, groups))
+                });
+                parts.extend(cut.collect::<Vec<_>>());
+            }
+            costs.extend(choice::costs(&self.cases, &arm.cases, chosen, &parts));
+        }
+        costs
+    }
+
     /// The kept scores of recorded cases. Those that cannot be read, or are of other rows, are noted and left out.
     fn read(&mut self, cases: &[usize]) -> Vec<(usize, Evidence)> {
         let recorded = cases.iter().filter_map(|&case| Some((case, self.cases[case].epoch?)));
@@ -155,12 +186,12 @@ impl Field {
         found
     }
 
-    fn trained(&self, setting: &arms::SettingRuns, findings: &Findings) -> Vec<lint::Lint> {
+    fn trained(&self, setting: &SettingRuns, findings: &Findings) -> Vec<lint::Lint> {
         let facts = &self.facts[setting.data];
         let (_, counts) = judges(facts);
         let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
         let all_positive = macro_f1(&everything.collect::<Vec<_>>());
-        let of_arm = |arm: &arms::ArmRuns| arm.cases.clone();
+        let of_arm = |arm: &ArmRuns| arm.cases.clone();
         let cases = setting.arms.iter().flat_map(of_arm).filter_map(|case| Some((case, findings.measured.get(&case)?)));
         let runs: Vec<lint::Trained<'_>> = cases
             .map(|(case, measured)| lint::Trained {

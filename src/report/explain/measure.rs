@@ -39,6 +39,8 @@ pub struct Measured {
     /// The same after scores were turned back into probabilities.
     pub repaired: Vec<Calibration>,
     pub repair: Repair,
+    /// How much of the macro AP on val is owed to the choice of `train.tune` by the same rows.
+    pub choice: f64,
     pub health: lint::Health,
 }
 
@@ -115,6 +117,7 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
         calibration: judge(&judged.scores, &judged.truth),
         repaired: judge(&probabilities, &judged.truth),
         repair,
+        choice: 0.0,
         health: lint::Health::of(val),
     }
 }

@@ -3,6 +3,7 @@
 mod advice;
 pub(super) mod arms;
 mod blocks;
+mod choice;
 mod effect;
 mod load;
 mod measure;
@@ -18,6 +19,7 @@ mod view;
 mod words;
 
 pub use arms::{Case, settings};
+pub use choice::{ArmCandidates, Candidates};
 pub use load::{explain, is_quick};
 pub use short::{Why, lines, why};
 pub use table::{markdown, render};

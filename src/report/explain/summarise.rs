@@ -9,6 +9,7 @@ use super::super::question::Split;
 use super::super::summary::Spread;
 use super::advice::{SEEDS_NEEDED, advise};
 use super::arms::{self, Case};
+use super::choice::Candidates;
 use super::effect::{Bounds, Resampled, over_rows};
 use super::measure::{Measured, macro_f1};
 use super::verdict::verdict;
@@ -31,6 +32,8 @@ pub struct Findings {
     pub resampled: BTreeMap<usize, Resampled>,
     /// What the samplers of cases drew.
     pub drawn: BTreeMap<usize, Realised>,
+    /// Every candidate, where strategies are tuned.
+    pub candidates: Option<Candidates>,
 }
 
 /// Reads a metric of one run.
@@ -51,8 +54,20 @@ const METRICS: [(Metric, PickEstimate); 4] = [
     (|run| macro_ap(&run.judged.ap), |resampled| &resampled.ap),
     (|run| Some(macro_f1(&run.judged.half)), |resampled| &resampled.f1_half),
     (|run| Some(macro_f1(&run.judged.tuned)), |resampled| &resampled.f1_tuned),
-    (|run| macro_ap(&run.val.ap), |resampled| &resampled.val_ap),
+    (|run| macro_ap(&run.val.ap).map(|ap| ap - run.choice), |resampled| &resampled.val_ap),
 ];
+
+/// Where macro AP on val is among them.
+const VAL_AP: usize = 3;
+
+/// Takes off the bounds over rows what choosing on val is worth.
+fn pay(changes: &mut [Change], pairs: &[Vec<(usize, usize)>], findings: &Findings) {
+    for (change, pairs) in changes.iter_mut().zip(pairs) {
+        let choice = |case: &usize| findings.measured.get(case).map_or(0.0, |run| run.choice);
+        let worth = pairs.iter().map(|(theirs, ours)| choice(ours) - choice(theirs)).sum::<f64>() / pairs.len().max(1) as f64;
+        change.over_rows = change.over_rows.map(|Bounds { low, high }| Bounds { low: low - worth, high: high - worth });
+    }
+}
 
 /// The view of a setting.
 #[must_use]
@@ -75,8 +90,13 @@ pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts,
         .iter()
         .enumerate()
         .map(|(at, metric)| {
-            let rope = if at == 0 || at == 3 { rope.ap } else { rope.f1 };
-            changes(*metric, &present.iter().map(|&arm| recorded(arm)).collect::<Vec<_>>(), &pairs, findings, rope)
+            let rope = if at == 0 || at == VAL_AP { rope.ap } else { rope.f1 };
+            let mut changes =
+                changes(*metric, &present.iter().map(|&arm| recorded(arm)).collect::<Vec<_>>(), &pairs, findings, rope);
+            if at == VAL_AP {
+                pay(&mut changes, &pairs, findings);
+            }
+            changes
         })
         .collect();
     let mut arms: Vec<Arm> = Vec::new();
@@ -116,6 +136,7 @@ pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts,
         seeds_needed: power.as_ref().map_or(SEEDS_NEEDED, |power| power.pairs_needed.max(SEEDS_NEEDED)),
         power,
         recommendation: Recommendation { rule: Rule::NothingToCompare, arm: None, candidate: None, sentences: Vec::new() },
+        candidates: findings.candidates.clone(),
         arms,
         missing: missing.collect(),
     };
@@ -191,7 +212,9 @@ fn arm(
         baseline,
         runs: runs.iter().map(|&case| cases[case].run.clone()).collect(),
         of: arm.cases.len(),
-        convergence: Convergence::of_rises(runs.iter().map(|&case| cases[case].rise)),
+        convergence: Convergence::of_rises(
+            runs.iter().map(|&case| &cases[case]).filter(|case| case.config.train.epochs > 1).map(|case| case.rise),
+        ),
         ranking: said(&ap, rope.ap),
         val_ranking: said(&val_ap, rope.ap),
         tuned: said(&f1_tuned, rope.f1),

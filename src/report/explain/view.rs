@@ -8,6 +8,7 @@ use super::super::difference::{Difference, Power};
 use super::super::lint::Lint;
 use super::super::question::Split;
 use super::super::summary::{RunTally, Spread};
+use super::choice::Candidates;
 use super::effect::Bounds;
 use super::measure::Repair;
 
@@ -54,6 +55,9 @@ pub struct Setting {
     /// Seeds with which a better ranking is believed.
     pub seeds_needed: usize,
     pub recommendation: Recommendation,
+    /// Every candidate, where the sweep tunes its strategies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<Candidates>,
     /// In the order of the plan, the baseline first.
     pub arms: Vec<Arm>,
     /// Strategies without a recorded run.
@@ -99,7 +103,8 @@ pub struct Arm {
     pub f1_half: Change,
     /// Macro F1 at thresholds with the largest F1 on val.
     pub f1_tuned: Change,
-    /// Macro AP on val: strategies are chosen there.
+    /// Macro AP on val: strategies are chosen there. Where they are tuned on it, less what that choice is worth
+    /// ([`super::ArmCandidates::cost`]).
     pub val_ap: Change,
     /// Macro F1 of tuned thresholds on val rows that they were not tuned on, and how much higher it is on those that they were.
     pub val_f1_held_out: f64,

@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_spent_schedule_is_told_once_for_all() {
-        let grid = "loss = [\"bce\", \"focal\"]\n\"train.schedule\" = [{ kind = \"step\", every = 1, factor = 0.1 }]";
+        let grid = "loss = [\"bce\", \"focal\"]\n\"train.epochs\" = [4]\n\"train.schedule\" = [{ kind = \"step\", every = 1, factor = 0.1 }]";
         let lint = of(Kind::ScheduleSpent, &found(grid, &facts()));
         assert_eq!(lint.about.len(), 2);
         assert!(lint.sentence.starts_with("90 % of the learning rate"), "{}", lint.sentence);

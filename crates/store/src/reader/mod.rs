@@ -1,5 +1,14 @@
 //! Read-only queries: never block a sweep, never create a file. One small file per subject, one function per question.
 
+/// By how much val macro AP of a run `r` rose from its last evaluation but one to its last, where the last one is the best: SQL.
+macro_rules! rise {
+    () => {
+        "CASE WHEN r.state = 'succeeded' AND r.epochs > 1 AND r.best_epoch = r.epochs - 1 THEN
+            (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.epochs - 1 AND split = 'val')
+            - (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.epochs - 2 AND split = 'val') END"
+    };
+}
+
 mod draws;
 mod result;
 mod run;
@@ -68,6 +77,24 @@ impl Reader {
     pub async fn recorded(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
         let answer = recorded(self.connected().await?, runs).await;
         self.told(answer)
+    }
+
+    /// See [`SweepRun::rise`]: of those of these runs that are recorded with more than one evaluation.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn rises(&mut self, runs: &[Fingerprint]) -> Result<Vec<Option<f64>>, StoreError> {
+        let names = serde_json::to_string(runs).unwrap_or_default();
+        let found = sqlx::query_scalar(concat!(
+            "SELECT ",
+            rise!(),
+            " FROM runs r WHERE r.state = 'succeeded' AND r.epochs > 1
+             AND r.fingerprint IN (SELECT value FROM json_each(?)) ORDER BY r.id"
+        ))
+        .bind(names)
+        .fetch_all(self.connected().await?)
+        .await;
+        self.told(found)
     }
 
     /// Which of these runs have failed for good.

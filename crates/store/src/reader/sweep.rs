@@ -60,6 +60,8 @@ pub struct SweepRun {
     pub steps: Option<i64>,
     /// By how much val macro AP rose from the last evaluation but one to the last, where the last one is the best.
     pub rise: Option<f64>,
+    /// Val macro AP at the best epoch of a recorded run.
+    pub val_ap: Option<f64>,
 }
 
 /// The configuration of a run of a sweep.
@@ -163,14 +165,15 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn sweep_runs(&mut self, sweep: SweepId) -> Result<Vec<SweepRun>, StoreError> {
-        let rows = sqlx::query_as(
+        let rows = sqlx::query_as(concat!(
             "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format,
                     (SELECT steps FROM epochs WHERE run = r.id AND epoch = r.epochs - 1 AND r.state = 'succeeded') AS steps,
-                    CASE WHEN r.state = 'succeeded' AND r.epochs > 1 AND r.best_epoch = r.epochs - 1 THEN
-                        (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.epochs - 1 AND split = 'val')
-                        - (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.epochs - 2 AND split = 'val') END AS rise
+                    ",
+            rise!(),
+            " AS rise,
+                    (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.best_epoch AND split = 'val' AND r.state = 'succeeded') AS val_ap
              FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
-        )
+        ))
         .bind(sweep)
         .fetch_all(self.connected().await?)
         .await;

@@ -37,7 +37,7 @@ pub use decided::{Decided, DecidedRate};
 pub use design::{Design, holm};
 pub use friedman::{Friedman, friedman};
 pub use interval::{Estimate, Interval, Method};
-pub use optimism::{CrossFit, cross_fit};
+pub use optimism::{CrossFit, cross_fit, deal};
 pub use paired::Paired;
 pub use ranked::{Ranked, RankedMetric};
 pub use refit::{Split, bootstrap_refitted};

@@ -63,8 +63,9 @@ pub fn cross_fit<D: Decide>(
     CrossFit { in_sample: decide(scores, truth, &fit(scores, truth)).counts, held_out, thresholds }
 }
 
-/// The fold of each row.
-fn deal(rows: usize, groups: Option<&[u32]>, folds: usize, seed: u64) -> Vec<usize> {
+/// The fold of each row, of `folds`: dealt at random under `seed`, groups whole.
+#[must_use]
+pub fn deal(rows: usize, groups: Option<&[u32]>, folds: usize, seed: u64) -> Vec<usize> {
     let mut names: Vec<u32> = groups.map_or_else(|| (0..rows as u32).collect(), <[u32]>::to_vec);
     let of: Vec<u32> = names.clone();
     names.sort_unstable();
