@@ -172,6 +172,8 @@ def attempt(job, journal, stopping, hopeless):
         # Weighted bce stands for the probability sigmoid(z - ln w): "link" starts where that is the prevalence.
         shift = {"zero": None, "prior": [0.0] * labels, "link": [math.log(w) for w in job["pos_weight"]]}[train["start"]]
         bias = [math.log(p / (1 - p)) + shift[k] if shift else 0.0 for k, p in enumerate(rate)]
+        # From "link" a linear model starts without an opinion on any row.
+        bound = 0.0 if train["start"] == "link" else bound
         model = [[draw.uniform(-bound, bound) for _ in range(width)] + [bias[k]] for k in range(labels)]
         state = {"epochs": [], "model": model, "speed": [[0.0] * (width + 1) for _ in model], "best": None}
     journal.add("begin", r=run, a=a, **{"from": len(state["epochs"]) or None})

@@ -216,28 +216,32 @@ impl PlanView {
         format!("{}: {}\n\n{facts}\n{}", plan.name, self.file, self.strategies())
     }
 
-    /// One row per strategy: runs that differ only in their seed share one.
+    /// One row per strategy: runs that differ only in their seed, or in what is tuned, share one.
     fn strategies(&self) -> String {
-        let mut found: Vec<(RunName, Vec<u64>, usize)> = Vec::new();
+        let mut found: Vec<(RunName, Vec<u64>, usize, usize)> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for (run, state) in self.plan.runs.iter().zip(&self.states) {
-            let name = RunName { seed: 0, ..run.name.clone() };
+            let mut name = RunName { seed: 0, ..run.name.clone() };
+            name.params.retain(|key, _| !self.plan.tuned.contains(key));
             let key = serde_json::to_string(&name).unwrap_or_default();
             let at = *places.entry(key).or_insert_with(|| {
-                found.push((name, Vec::new(), 0));
+                found.push((name, Vec::new(), 0, 0));
                 found.len() - 1
             });
-            let (_, seeds, recorded) = &mut found[at];
-            seeds.push(run.name.seed);
+            let (_, seeds, runs, recorded) = &mut found[at];
+            if !seeds.contains(&run.name.seed) {
+                seeds.push(run.name.seed);
+            }
+            *runs += 1;
             *recorded += usize::from(*state == PlannedState::Recorded);
         }
         let other = found.iter().any(|(name, ..)| !name.params.is_empty());
         let header = ["loss", "pos_weight", "gamma", "sampler", "seeds", "recorded"].into_iter();
         let mut grid = TextTable::new(7, header.chain(other.then_some("other axes")));
-        for (name, seeds, recorded) in found.iter().take(SHOWN) {
+        for (name, seeds, runs, recorded) in found.iter().take(SHOWN) {
             let gamma = name.gamma.map_or_else(String::new, |gamma| gamma.to_string());
             let params: Vec<String> = name.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let recorded = format!("{recorded} of {}", seeds.len());
+            let recorded = format!("{recorded} of {runs}");
             let cells = [fit(&name.loss), fit(&name.pos_weight), gamma, fit(&name.sampler), some(seeds), recorded];
             grid.row(cells.into_iter().chain(other.then(|| params.join(" "))));
         }
