@@ -317,8 +317,13 @@ async fn the_queries_of_the_readme_have_answers() {
     let rows = query(&bed.place.path("sweep.db"), "slow_and_failed.sql").await;
     let states: Vec<String> = rows.iter().map(|row| row.get("outcome")).collect();
     assert_eq!((rows.len(), &states[..3]), (18, &["diverged", "diverged", "ok"].map(str::to_owned)[..]));
+    let rows = query(&bed.place.path("sweep.db"), "not_converged.sql").await;
+    let rising: i64 = rows.iter().map(|row| row.get::<i64, _>("still_rising")).sum();
+    let note = report["notes"].as_array().unwrap().iter().find_map(|note| note.as_str().unwrap().strip_prefix("not converged: "));
+    let told = note.map_or(0, |note| note.split("the last in ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap());
+    assert!(rising > 0 && rising == told, "{rising}: {note:?}");
     let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("reports")).unwrap().count();
-    assert_eq!(files, 5, "a query without a test");
+    assert_eq!(files, 6, "a query without a test");
 }
 
 /// The files of `reports/`.

@@ -154,7 +154,7 @@ fn completions_are_made_for_every_shell() {
 fn the_sweeps_of_this_repository_plan() {
     let place = Place::new("");
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sweeps");
-    for (name, runs, policies) in [("letters", 24, 3), ("question", 15, 3)] {
+    for (name, runs, policies) in [("letters", 24, 3), ("question", 30, 3)] {
         let file = root.join(format!("{name}.toml"));
         let plan = place.sweep(&["plan", file.to_str().unwrap(), "--format", "json"]).json();
         assert_eq!((&plan["name"], &plan["distinct"]), (&name.into(), &runs.into()));
