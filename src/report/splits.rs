@@ -26,24 +26,26 @@ pub fn absence(facts: &DataFacts, split: Split) -> Option<String> {
         return None;
     }
     let total = |label: usize| facts.train.positives[label] + facts.val.positives[label] + facts.test.positives[label];
-    let named: Vec<String> = absent.iter().map(|&label| format!("{} ({})", shown(&facts.labels[label]), total(label))).collect();
     let known = facts.train.rows > 0;
+    let of = |label: &usize| {
+        let in_all = if known { format!(" ({} in all)", total(*label)) } else { String::new() };
+        format!("{}{in_all}", shown(&facts.labels[*label]))
+    };
     let why = match absent.iter().filter(|&&label| total(label) > 2).count() {
         _ if !known => "",
         0 => " Fewer than three positives cannot be in three splits.",
         _ => " Three or more can be in three splits, unless a split column or a group keeps them together.",
     };
-    let fitted = if split == Split::Val { "; their fitted thresholds stay at 0.5" } else { "" };
-    let undefined = format!("macro AP is a mean over the other {left}");
-    let undefined = if left == 0 { "macro AP is undefined".to_owned() } else { undefined };
+    let undefined = match left {
+        0 => "is undefined".to_owned(),
+        left => format!("is a mean over the other {left}"),
+    };
+    let fitted = if split == Split::Val { " Thresholds that are fitted on val stay at 0.5 for them." } else { "" };
     Some(format!(
-        "{} of {all} labels {} no positive in {name}: {}{}. There macro F1 counts 0 for {} (as scikit-learn does), so it is {} at most, and \
-         {undefined}{fitted}.{why}",
+        "{name} has no positive of {} of {all} labels: {}. Macro F1 on {name} is a mean over all labels, with 0 for these (as in \
+         scikit-learn), so it cannot exceed {}; macro AP {undefined}.{fitted}{why}",
         absent.len(),
-        if absent.len() == 1 { "has" } else { "have" },
-        listed(&named),
-        if known { " (positives in all)" } else { "" },
-        if absent.len() == 1 { "it" } else { "each" },
+        listed(&absent.iter().map(of).collect::<Vec<_>>()),
         number(left as f64 / all as f64),
     ))
 }
@@ -61,13 +63,13 @@ pub fn shift(facts: &DataFacts, split: Split) -> Option<String> {
     let name = split.name();
     let of = |shift: &Shift| {
         let label = shown(&facts.labels[shift.label]);
-        format!("{label} {} in train, {} in {name}", percent(shift.train), percent(shift.split))
+        format!("{label} ({} to {})", percent(shift.train), percent(shift.split))
     };
     let named: Vec<String> = shifted.iter().map(of).collect();
     (!named.is_empty()).then(|| {
         format!(
             "prevalences differ between train and {name} by more than chance: {}. That is the split's doing, not a strategy's: mean scores and \
-             predicted shares that are right in train are off in {name}",
+             predicted shares that fit train are off on {name}",
             listed(&named)
         )
     })
@@ -89,8 +91,8 @@ mod tests {
         assert_eq!(absence(&facts(), Split::Val), None);
         let said = absence(&sparse(), Split::Val).unwrap();
         let of = facts().labels.len();
-        assert!(said.starts_with(&format!("1 of {of} labels has no positive in val: A (")), "{said}");
-        assert!(said.contains("counts 0 for it") && said.contains(&format!("the other {}", of - 1)), "{said}");
+        assert!(said.starts_with(&format!("val has no positive of 1 of {of} labels: A (1187 in all). ")), "{said}");
+        assert!(said.contains("cannot exceed 0.500; macro AP is a mean over the other 1"), "{said}");
         assert!(said.contains("stay at 0.5") && said.contains("a split column or a group"), "{said}");
         let mut two = sparse();
         (two.train.positives[0], two.test.positives[0]) = (1, 1);
@@ -107,6 +109,6 @@ mod tests {
         let mut facts = facts();
         facts.test.positives[0] += facts.test.rows / 4;
         let said = shift(&facts, Split::Test).unwrap();
-        assert!(said.contains("A 8.5% in train, 33") && said.contains("not a strategy's"), "{said}");
+        assert!(said.contains("A (8.5% to 33") && said.contains("not a strategy's"), "{said}");
     }
 }

@@ -193,8 +193,9 @@ impl Dataset {
         trainable(config, &self.labels().names, [&train, &val, &test]).map_err(DataError::from)
     }
 
-    /// The facts that a plan needs.
-    fn facts(&self, folder: &Path) -> DataFacts {
+    /// Hash of the rows, their labels and their division: paths and times do not enter.
+    #[must_use]
+    pub fn content(&self) -> String {
         let labels = self.labels();
         let mut hasher = blake3::Hasher::new();
         let mut add = |bytes: &[u8]| {
@@ -206,16 +207,14 @@ impl Dataset {
         for rows in [&self.split.train, &self.split.val, &self.split.test] {
             add(&rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>());
         }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
+    /// The facts that a plan needs.
+    fn facts(&self, folder: &Path) -> DataFacts {
         let [train, val, test] = self.counts();
-        DataFacts {
-            content: hasher.finalize().to_hex()[..32].to_owned(),
-            labels: labels.names.to_vec(),
-            input: self.shape(),
-            train,
-            val,
-            test,
-            folder: folder.to_owned(),
-        }
+        let (content, labels) = (self.content(), self.labels().names.to_vec());
+        DataFacts { content, labels, input: self.shape(), train, val, test, folder: folder.to_owned() }
     }
 }
 

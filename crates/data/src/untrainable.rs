@@ -80,7 +80,10 @@ pub fn trainable(config: &DataConfig, labels: &[String], counts: [&LabelCounts; 
     let rows: usize = counts.iter().map(|counts| counts.rows).sum();
     let empty = NAMES.iter().zip(counts).filter(|(_, counts)| counts.rows == 0);
     let mut reasons: Vec<String> = empty
-        .map(|(split, _)| format!("no row is in the {split} split: {rows} rows in all; see `data.split` and the split column"))
+        .map(|(split, _)| {
+            let plural = if rows == 1 { "" } else { "s" };
+            format!("no row is in the {split} split: {rows} row{plural} in all; see `data.split` and the split column")
+        })
         .collect();
     let train = counts[0];
     let with = |positives: usize| -> Vec<&String> {

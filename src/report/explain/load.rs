@@ -99,7 +99,8 @@ impl Field {
     fn find(&mut self, setting: &arms::SettingRuns, replicates: usize) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
         let Some(&first) = cases.first() else { return Findings::default() };
-        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
+        let content = &self.facts[setting.data].content;
+        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data, content).unwrap_or_else(|why| {
             self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
             None
         });

@@ -251,8 +251,8 @@ mod tests {
         facts.test.positives[1] += 1000;
         let lints = of_data(&facts, true);
         assert_eq!(lints.iter().map(|lint| lint.kind).collect::<Vec<_>>(), [Kind::AbsentLabels, Kind::Shifted, Kind::Shifted]);
-        assert!(lints[0].sentence.contains("no positive in val: A (1187)"), "{}", lints[0].sentence);
-        assert!(lints.iter().any(|lint| lint.sentence.contains("D 46.9% in train, 71.9% in test")), "{lints:?}");
+        assert!(lints[0].sentence.contains("val has no positive of 1 of 2 labels: A (1187 in all)"), "{}", lints[0].sentence);
+        assert!(lints.iter().any(|lint| lint.sentence.contains("D (46.9% to 71.9%)")), "{lints:?}");
         assert_eq!(found("loss = [\"bce\"]\nseed = [0, 1]", &facts)[..3], lints[..3]);
     }
 
