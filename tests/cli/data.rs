@@ -92,7 +92,10 @@ fn what_run_refuses_is_described_with_the_line_that_helps() {
     assert_eq!((&plan["distinct"], plan["refused"].as_array().unwrap().len()), (&4.into(), 1));
     assert!(plan["runs"][2]["weights"].is_null() && plan["runs"][0]["weights"][0] == 1.0, "{}", plan["runs"]);
     let run = place.fake(&[]);
-    run.fails(4, &["labels.csv: no row of the train split (60 rows)", "`l1`, `l3`", "every row of the train split", line.trim_start()]);
+    run.fails(
+        4,
+        &["labels.csv: no row of the train split (60 rows)", "`l1`, `l3`", "every row of the train split", line.trim_start()],
+    );
     assert!(!run.err.contains("to train"), "{}", run.err);
     // The line is pasted; one that is there already is kept in it.
     place.fake(&["--set", "data.ignore_columns=[\"l1\",\"l2\",\"l3\"]"]).json();

@@ -26,9 +26,9 @@ pub use prepared::{Skipped, Unfit, check, discard};
 pub use untrainable::{Untrainable, trainable};
 
 use archive::file;
-use imbalance::{LabelCounts, LabelMatrix};
 use imbalance::shown::shown;
 use imbalance::stratification::{self, Split};
+use imbalance::{LabelCounts, LabelMatrix};
 use plan::{DataConfig, DataFacts, InputShape, Source};
 use table::Called;
 

@@ -93,7 +93,11 @@ pub fn trainable(config: &DataConfig, labels: &[String], counts: [&LabelCounts; 
     let (never, always) = (with(0), with(train.rows));
     for (who, bad) in [("no row", &never), ("every row", &always)] {
         if !bad.is_empty() {
-            reasons.push(format!("{who} of the train split ({} rows) carries {}: nothing can be learnt about that", train.rows, named(bad)));
+            reasons.push(format!(
+                "{who} of the train split ({} rows) carries {}: nothing can be learnt about that",
+                train.rows,
+                named(bad)
+            ));
         }
     }
     if reasons.is_empty() {
@@ -108,7 +112,11 @@ pub fn trainable(config: &DataConfig, labels: &[String], counts: [&LabelCounts; 
 fn remedy(config: &DataConfig, bad: &[&String], all: usize) -> (String, Vec<String>) {
     let left = all - bad.len();
     let (Source::Images { columns, .. } | Source::Features { columns, .. }) = &config.source else {
-        return if bad.is_empty() { Default::default() } else { ("Take more `data.samples`, or another rate in `data.label_rates`".to_owned(), Vec::new()) };
+        return if bad.is_empty() {
+            Default::default()
+        } else {
+            ("Take more `data.samples`, or another rate in `data.label_rates`".to_owned(), Vec::new())
+        };
     };
     if bad.is_empty() {
         return Default::default();
@@ -158,7 +166,8 @@ mod tests {
     #[test]
     fn labels_of_one_class_are_named_with_the_line_that_leaves_them_out() {
         assert_eq!(found(&[], &["a", "b"], &counts(9, &[1, 8])), Ok(()));
-        let error = DataError::from(found(&["age"], &["a", "b \"c\"", "d", "e"], &counts(9, &[1, 0, 9, 4])).unwrap_err()).to_string();
+        let error =
+            DataError::from(found(&["age"], &["a", "b \"c\"", "d", "e"], &counts(9, &[1, 0, 9, 4])).unwrap_err()).to_string();
         assert!(error.starts_with("labels.csv: no row of the train split (9 rows) carries the label `b \"c\"`"), "{error}");
         assert!(error.contains("every row of the train split (9 rows) carries the label `d`"), "{error}");
         assert!(error.contains("over 2 labels instead of 4"), "{error}");

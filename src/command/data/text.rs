@@ -88,7 +88,11 @@ fn positives(view: &View) -> String {
         grid.row([name].into_iter().chain(cells).chain(ratios));
     }
     let grid = grid.to_string().replace('\u{a0}', " ");
-    let mark = if any { "* another prevalence than in train, by more than chance (Fisher's exact test, 1 % for all labels together)\n" } else { "" };
+    let mark = if any {
+        "* another prevalence than in train, by more than chance (Fisher's exact test, 1 % for all labels together)\n"
+    } else {
+        ""
+    };
     format!("{grid}{}{mark}", and_more(set.labels.len() - view.labels.len(), "label", "--all"))
 }
 

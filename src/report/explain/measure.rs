@@ -6,15 +6,13 @@ use super::super::difference::SEED;
 use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::lint;
 use super::arms::Case;
-use imbalance::{Choice, LabelCounts, LabelMatrix};
 use imbalance::loss::{self, Context, Loss};
 use imbalance::metric::average::{Average, average};
-use imbalance::metric::calibration::{
-    BINS, Calibration, Platt, expected_error_at, gap_at, invert_link, judge, recalibrate,
-};
+use imbalance::metric::calibration::{BINS, Calibration, Platt, expected_error_at, gap_at, invert_link, judge, recalibrate};
 use imbalance::metric::certainty::{CrossFit, cross_fit};
 use imbalance::metric::{Counts, Rate, ZeroDivision, decide, rank};
 use imbalance::threshold::Policy;
+use imbalance::{Choice, LabelCounts, LabelMatrix};
 use plan::DataFacts;
 
 /// Parts of val for the optimism of tuned thresholds.

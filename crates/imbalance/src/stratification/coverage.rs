@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::rng::Rng;
 use super::units::{Units, portions};
+use crate::rng::Rng;
 
 /// Parts at most: train, val, test. The first one is always train.
 const PARTS: usize = 3;
@@ -104,10 +104,14 @@ impl<'a> Division<'a> {
         let total: usize = rows.iter().sum();
         let frequent = (0..labels).filter(|&label| 2.0 * surplus[label].1 > total as f64).enumerate();
         let frequent: Vec<(usize, usize)> = frequent.map(|(at, label)| (label, labels + 1 + at)).collect();
-        let spread = |units: Vec<u32>, train: i64, other: i64| Class { parts: units.len().min(shares.len()), units, train, other };
+        let spread =
+            |units: Vec<u32>, train: i64, other: i64| Class { parts: units.len().min(shares.len()), units, train, other };
         let scarce = |units: &[u32]| if units.len() < shares.len() { SCARCE } else { ABSENT };
-        let mut classes: Vec<Class> =
-            carriers.into_iter().map(|units| (scarce(&units), units)).map(|(other, units)| spread(units, UNUSABLE, other)).collect();
+        let mut classes: Vec<Class> = carriers
+            .into_iter()
+            .map(|units| (scarce(&units), units))
+            .map(|(other, units)| spread(units, UNUSABLE, other))
+            .collect();
         classes.push(spread((0u32..).take(parts.len()).collect(), UNUSABLE, UNUSABLE));
         for &(label, _) in &frequent {
             let without: Vec<u32> = (0u32..).take(parts.len()).filter(|&unit| lacks(units, unit as usize, label)).collect();
@@ -164,7 +168,11 @@ impl<'a> Division<'a> {
             self.of_part[class][to] += 1;
             let after = self.classes[class].cost(self.of_part[class]);
             self.cost += after - before;
-            if after > 0 { self.missing.insert(class) } else { self.missing.remove(&class) };
+            if after > 0 {
+                self.missing.insert(class)
+            } else {
+                self.missing.remove(&class)
+            };
         }
         for &(label, count) in self.units.positives(unit) {
             let (surplus, _) = &mut self.surplus[label as usize];

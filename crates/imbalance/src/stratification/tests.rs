@@ -7,8 +7,7 @@ fn config(method: &str, seed: u64) -> SplitConfig {
 /// Independent labels at the given rates.
 fn labels(rows: usize, rates: &[f64], seed: u64) -> LabelMatrix {
     let mut rng = Rng::new(seed, "test", &[]);
-    let values =
-        (0..rows).flat_map(|_| rates.iter().map(|rate| u8::from(rng.uniform() < *rate)).collect::<Vec<_>>()).collect();
+    let values = (0..rows).flat_map(|_| rates.iter().map(|rate| u8::from(rng.uniform() < *rate)).collect::<Vec<_>>()).collect();
     LabelMatrix { names: (0..rates.len()).map(|k| k.to_string()).collect(), values }
 }
 
@@ -93,7 +92,9 @@ fn a_column_is_kept_and_a_missing_val_is_carved_out_of_train() {
 fn a_torn_group_is_refused_and_a_split_may_stay_empty() {
     let labels = labels(9, &[0.5], 5);
     let torn = divide(&labels, Some(&[0, 0, 0, 1, 1, 1, 2, 2, 2]), Some(&[0, 1, 2, 3, 4, 5, 6, 7, 2]), &config("random", 0));
-    assert!(torn.unwrap_err().with_groups(&["x", "y", "z"].map(str::to_owned)).contains("the group `z` into both train and test"));
+    assert!(
+        torn.unwrap_err().with_groups(&["x", "y", "z"].map(str::to_owned)).contains("the group `z` into both train and test")
+    );
     let sizes = |split: Split| parts(&split).map(|(rows, _)| rows.len());
     for method in ["iterative", "random"] {
         assert_eq!(sizes(divide(&labels.select(&[0, 1]), None, None, &config(method, 0)).unwrap()).iter().sum::<usize>(), 2);
@@ -183,7 +184,11 @@ fn a_carved_val_gets_every_label_that_train_can_spare() {
             assert_eq!(split.test, (150..200).collect::<Vec<u32>>());
             let open = labels.select(&(0..150).collect::<Vec<u32>>()).counts();
             for (label, (_, [train, val, _])) in reach(&labels, None, &split).into_iter().enumerate() {
-                assert_eq!((train, val), (open.positives[label] > 0, open.positives[label] > 1), "{method}, seed {seed}, {label}");
+                assert_eq!(
+                    (train, val),
+                    (open.positives[label] > 0, open.positives[label] > 1),
+                    "{method}, seed {seed}, {label}"
+                );
             }
         }
     }

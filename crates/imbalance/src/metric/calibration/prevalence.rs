@@ -14,7 +14,8 @@ pub fn gap_at(cells: &[(f32, u8)], prevalence: f64) -> f64 {
         let (sum, rows) = of_class.fold((0.0, 0usize), |(sum, rows), cell| (sum + f64::from(cell.0), rows + 1));
         (rows > 0).then(|| sum / rows as f64)
     };
-    let weighed = mean(Some(1)).zip(mean(Some(0))).map(|(positive, negative)| prevalence * positive + (1.0 - prevalence) * negative);
+    let weighed =
+        mean(Some(1)).zip(mean(Some(0))).map(|(positive, negative)| prevalence * positive + (1.0 - prevalence) * negative);
     weighed.or_else(|| mean(None)).map_or(0.0, |mean| mean - prevalence)
 }
 
