@@ -2,13 +2,22 @@
 //! prevalence has shifted since train. From counts alone. Pure.
 
 use super::group::counts;
-use super::lint::listed;
 use super::question::Split;
 use super::text_grid::{number, percent};
 use imbalance::LabelCounts;
 use imbalance::shift::{Shift, shifts};
 use imbalance::shown::shown;
 use plan::DataFacts;
+
+/// Labels that a sentence names.
+const NAMED: usize = 8;
+
+/// `A, B, C`; of many the first ones, and how many more there are.
+fn named(mut labels: Vec<String>) -> String {
+    let more = labels.len().saturating_sub(NAMED);
+    labels.truncate(NAMED);
+    labels.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+}
 
 /// Labels without a positive in the split; none if the split has no rows.
 #[must_use]
@@ -45,7 +54,7 @@ pub fn absence(facts: &DataFacts, split: Split) -> Option<String> {
         "{name} has no positive of {} of {all} labels: {}. Macro F1 on {name} is a mean over all labels, with 0 for these (as in \
          scikit-learn), so it cannot exceed {}; macro AP {undefined}.{fitted}{why}",
         absent.len(),
-        listed(&absent.iter().map(of).collect::<Vec<_>>()),
+        named(absent.iter().map(of).collect()),
         number(left as f64 / all as f64),
     ))
 }
@@ -65,12 +74,11 @@ pub fn shift(facts: &DataFacts, split: Split) -> Option<String> {
         let label = shown(&facts.labels[shift.label]);
         format!("{label} ({} to {})", percent(shift.train), percent(shift.split))
     };
-    let named: Vec<String> = shifted.iter().map(of).collect();
-    (!named.is_empty()).then(|| {
+    (!shifted.is_empty()).then(|| {
         format!(
             "prevalences differ between train and {name} by more than chance: {}. That is the split's doing, not a strategy's: mean scores and \
              predicted shares that fit train are off on {name}",
-            listed(&named)
+            named(shifted.iter().map(of).collect())
         )
     })
 }

@@ -81,7 +81,7 @@ fn what_run_refuses_is_described_with_the_line_that_helps() {
         assert_eq!(said.code, Some(0), "{command}: {}", said.err);
         assert!(said.out.contains("`sweep run` refuses the data (labels.csv): no row of the train split (60"), "{}", said.out);
         assert!(said.out.contains(line), "{}", said.out);
-        assert!(said.out.contains("val has no positive of 2 of 5 labels: l1 (0 in all) and l3 (5 in all)"), "{}", said.out);
+        assert!(said.out.contains("val has no positive of 2 of 5 labels: l1 (0 in all), l3 (5 in all)"), "{}", said.out);
     }
     let json = place.sweep(&["data", "sweep.toml", "--format", "json"]).json();
     let set = &json["data"][0];
