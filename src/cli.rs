@@ -129,6 +129,9 @@ pub struct PlanArgs {
 pub struct DataArgs {
     #[command(flatten)]
     pub file: SweepFileArgs,
+    /// Every label and pair of labels, and every weight formula and sampler that there is, not only those of the grid
+    #[arg(long)]
+    pub all: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

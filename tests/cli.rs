@@ -13,6 +13,8 @@ mod bad_place;
 mod bad_sweep;
 #[path = "cli/commands.rs"]
 mod commands;
+#[path = "cli/data.rs"]
+mod data;
 #[path = "cli/stop.rs"]
 mod stop;
 

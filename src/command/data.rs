@@ -13,10 +13,12 @@ use super::preparing::Preparing;
 use crate::cli;
 use crate::controller::progress::Verbosity;
 use crate::error::Error;
-use data::{Dataset, Skipped};
+use crate::report::lint::{Lint, of_data};
+use data::{Dataset, Skipped, Untrainable};
 use imbalance::diagnosis::{Diagnosis, diagnose};
 use imbalance::oracle::{Oracle, limits};
 use imbalance::sampler::{self, Realised, Train, realised};
+use imbalance::shift::{Shift, shifts};
 use imbalance::{self, LabelCounts, pos_weight};
 use imbalance::{Choice, PosWeight};
 use plan::InputShape;
@@ -37,6 +39,12 @@ struct Set {
     labels: Vec<String>,
     input: InputShape,
     splits: Splits,
+    /// Why `run` would refuse the data; `None` if it would not.
+    refused: Option<Untrainable>,
+    /// What the division of the rows will do to thresholds and metrics.
+    warnings: Vec<Lint>,
+    /// Labels that are more or less frequent in val or test than in train.
+    shifts: Shifts,
     /// Imbalance over all rows.
     diagnosis: Diagnosis,
     weights: Vec<Weights>,
@@ -53,46 +61,69 @@ struct Splits {
     test: LabelCounts,
 }
 
+#[derive(Serialize)]
+struct Shifts {
+    val: Vec<Shift>,
+    test: Vec<Shift>,
+}
+
 /// The weights of one formula on the train split.
 #[derive(Serialize)]
 struct Weights {
     pos_weight: String,
-    /// One per label.
-    weights: Vec<f64>,
+    /// Whether the grid has it.
+    in_grid: bool,
+    /// One per label; `None` where the train rows have one class of the label, and the others as if it were left out.
+    weights: Vec<Option<f64>>,
     /// 1 / (1 + weight): the probability that a score of 0.5 stands for once BCE is trained with the weight.
-    half: Vec<f64>,
+    half: Vec<Option<f64>>,
 }
 
 /// The draws of one sampler in an epoch (the first one of seed 0).
 #[derive(Serialize)]
 struct Drawing {
     sampler: String,
+    /// Whether the grid has it.
+    in_grid: bool,
     #[serde(flatten)]
     drawn: Realised,
 }
 
-/// Shows every data configuration of a sweep file.
+/// Shows every data configuration of a sweep file, also those that nothing can be trained on.
 ///
 /// # Errors
-/// A bad sweep file; data that cannot be used.
+/// A bad sweep file; data that cannot be read.
 pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
     let load::SweepFile { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
     let facts = {
         let preparing = Preparing::new(Verbosity::of(global.quiet));
         load::prepare(&sweep, &base, &global.db, &preparing)?
     };
-    let configs = sweep.data_configs();
-    let typed = sweep.pos_weights();
-    let samplers = (sweep.samplers(), sweep.batch_size());
-    let sets = configs.into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &typed, &samplers));
+    let strategies = Strategies {
+        weights: sweep.pos_weights(),
+        samplers: sweep.samplers(),
+        batch_size: sweep.batch_size(),
+        // JSON is for programs: it keeps everything.
+        all: args.all || args.format == cli::Format::Json,
+    };
+    let sets = sweep.data_configs().into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &strategies));
     let seen = DataView { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
     match args.format {
         cli::Format::Json => output::print_json(&seen),
         cli::Format::Table => {
-            let texts: Vec<String> = seen.data.iter().map(|set| format!("{}: {}", seen.name, text::render(set))).collect();
-            output::print(&texts.join("\n\n"))
+            let text = |set| format!("{}: {}", seen.name, text::render(set, args.all));
+            output::print(&seen.data.iter().map(text).collect::<Vec<_>>().join("\n\n"))
         }
     }
+}
+
+/// Whose weights and draws are shown.
+struct Strategies {
+    weights: Vec<PosWeight>,
+    samplers: Vec<Choice>,
+    batch_size: usize,
+    /// Those of the registries too, not only those of the grid.
+    all: bool,
 }
 
 /// `built-in letters (signal 2, seed 0)`, `images below photos`, `features x.npy`.
@@ -114,21 +145,19 @@ pub fn input(shape: InputShape) -> String {
 }
 
 impl Set {
-    fn new(
-        config: DataConfig,
-        facts: DataFacts,
-        typed: &[PosWeight],
-        (samplers, batch_size): &(Vec<Choice>, usize),
-    ) -> Result<Self, Error> {
+    fn new(config: DataConfig, facts: DataFacts, strategies: &Strategies) -> Result<Self, Error> {
         let data = Dataset::open(&facts.folder, &config)?;
         let limits = match &config.source {
             Source::Letters { signal, label_rates, .. } => Some(limits(*signal, label_rates)),
             _ => None,
         };
         Ok(Self {
+            refused: data::trainable(&config, &facts.labels, [&facts.train, &facts.val, &facts.test]).err(),
+            warnings: of_data(&facts, true),
+            shifts: Shifts { val: shifts(&facts.train, &facts.val), test: shifts(&facts.train, &facts.test) },
             diagnosis: diagnose(data.labels()),
-            weights: weights(&facts.train, typed),
-            samplers: drawings(&data, samplers, *batch_size),
+            weights: weights(&facts.train, strategies),
+            samplers: drawings(&data, strategies),
             skipped: data.skipped().to_vec(),
             labels: facts.labels,
             input: facts.input,
@@ -139,34 +168,34 @@ impl Set {
     }
 }
 
-/// Every sampler of the registry that needs labels only, with default parameters, and every sampler of the grid. One that cannot be
-/// built for this data is left out; `run` and `plan` refuse it with its place in the file.
-fn drawings(data: &Dataset, typed: &[Choice], batch_size: usize) -> Vec<Drawing> {
+/// Samplers of the grid and, if all are asked for, every sampler of the registry that needs labels only, with default parameters. One
+/// that cannot be built for this data is left out; `run` and `plan` refuse it with its place in the file.
+fn drawings(data: &Dataset, strategies: &Strategies) -> Vec<Drawing> {
     let labels = data.labels().select(&data.split().train);
-    let plain = sampler::REGISTRY.iter().filter(|entry| !entry.build.needs_features);
+    let plain = sampler::REGISTRY.iter().filter(|entry| strategies.all && !entry.build.needs_features);
     let mut all: Vec<Choice> = plain.filter_map(|entry| imbalance::complete(entry, BTreeMap::new()).ok()).collect();
-    for choice in typed {
-        if !all.contains(choice) {
-            all.push(choice.clone());
-        }
-    }
+    all.extend(strategies.samplers.iter().filter(|choice| !all.contains(choice)).cloned().collect::<Vec<_>>());
     let draw = |choice: &Choice| {
-        let train = Train { labels: &labels, batch_size, features: &|| data.train_features(), progress: &|_, _| {} };
+        let features = || data.train_features();
+        let train = Train { labels: &labels, batch_size: strategies.batch_size, features: &features, progress: &|_, _| {} };
         let draws = sampler::build(choice, &train).ok()?.draws(0, 0);
-        Some(Drawing { sampler: choice.to_string(), drawn: realised(&draws, &labels) })
+        let in_grid = strategies.samplers.contains(choice);
+        Some(Drawing { sampler: choice.to_string(), in_grid, drawn: realised(&draws, &labels) })
     };
-    all.par_iter().filter_map(draw).collect()
+    if labels.rows() == 0 { Vec::new() } else { all.par_iter().filter_map(draw).collect() }
 }
 
-/// Every formula of the registry with its defaults, and every other weight of the grid. One that is undefined on this data is
-/// left out; `run` and `plan` say why, with its place in the file.
-fn weights(train: &LabelCounts, typed: &[PosWeight]) -> Vec<Weights> {
+/// Weights of the grid and, if all are asked for, every formula of the registry with its defaults.
+fn weights(train: &LabelCounts, strategies: &Strategies) -> Vec<Weights> {
     let plain = |entry: &'static imbalance::Entry<pos_weight::Formula>| {
         let choice = imbalance::complete(entry, BTreeMap::new()).ok()?;
         Some((entry.kind.to_owned(), PosWeight::Formula(choice)))
     };
-    let mut all: Vec<(String, PosWeight)> = pos_weight::REGISTRY.iter().filter_map(plain).collect();
-    for weight in typed {
+    let mut all: Vec<(String, PosWeight)> = Vec::new();
+    if strategies.all {
+        all.extend(pos_weight::REGISTRY.iter().filter_map(plain));
+    }
+    for weight in &strategies.weights {
         if !all.iter().any(|(_, known)| known == weight) {
             let name = match weight {
                 PosWeight::Formula(choice) => choice.to_string(),
@@ -175,12 +204,28 @@ fn weights(train: &LabelCounts, typed: &[PosWeight]) -> Vec<Weights> {
             all.push((name, weight.clone()));
         }
     }
-    let resolved = all.into_iter().filter_map(|(name, weight)| Some((name, pos_weight::resolve(&weight, train).ok()?)));
-    resolved
-        .map(|(pos_weight, weights)| Weights {
-            pos_weight,
-            half: weights.iter().map(|weight| 1.0 / (1.0 + weight)).collect(),
-            weights,
-        })
-        .collect()
+    let resolved = |(pos_weight, weight): (String, PosWeight)| {
+        let weights = defined(&weight, train)?;
+        let half = weights.iter().map(|weight| weight.map(|weight| 1.0 / (1.0 + weight))).collect();
+        Some(Weights { pos_weight, in_grid: strategies.weights.contains(&weight), weights, half })
+    };
+    all.into_iter().filter_map(resolved).collect()
+}
+
+/// The weights of the labels that have both classes in train; `None` if they are undefined even so.
+fn defined(weight: &PosWeight, train: &LabelCounts) -> Option<Vec<Option<f64>>> {
+    let both: Vec<usize> =
+        (0..train.positives.len()).filter(|&label| (1..train.rows).contains(&train.positives[label])).collect();
+    let counts = LabelCounts { rows: train.rows, positives: both.iter().map(|&label| train.positives[label]).collect() };
+    let weight = match weight {
+        PosWeight::Explicit(numbers) if numbers.len() == train.positives.len() => {
+            PosWeight::Explicit(both.iter().map(|&label| numbers[label]).collect())
+        }
+        other => other.clone(),
+    };
+    let mut weights = vec![None; train.positives.len()];
+    for (label, weight) in both.into_iter().zip(pos_weight::resolve(&weight, &counts).ok()?) {
+        weights[label] = Some(weight);
+    }
+    Some(weights)
 }

@@ -4,6 +4,7 @@
 use super::preparing::Preparing;
 use crate::error::Error;
 use archive::file::open_regular;
+use data::Untrainable;
 use plan::{self, DataFacts, HubFile, Plan, Recorded, SpecError, Sweep, WeightFile};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -66,15 +67,35 @@ impl SweepFile {
     /// Prepares the data in the cache beside `db` and plans.
     ///
     /// # Errors
-    /// Data that cannot be used; missing weights.
+    /// Data that cannot be used, or that nothing can be trained on; missing weights.
     pub fn plan(self, db: &Path, preparing: &Preparing) -> Result<PreparedSweep, Error> {
+        let (planned, untrainable) = self.outline(db, preparing)?;
+        untrainable.into_iter().next().map_or(Ok(planned), |found| Err(Error::Data(found.into())))
+    }
+
+    /// As [`SweepFile::plan`], also for data that nothing can be trained on, with why not: the plan is there to be looked at.
+    ///
+    /// # Errors
+    /// Data that cannot be read; missing weights.
+    pub fn outline(self, db: &Path, preparing: &Preparing) -> Result<(PreparedSweep, Vec<Untrainable>), Error> {
         let Self { sweep, path, base, text } = self;
         // Weights first: a wrong path is reported before a million images are decoded.
         let weights = weight_files(&sweep, &base, preparing)?;
         let facts = prepare(&sweep, &base, db, preparing)?;
-        let plan = sweep.plan(&facts, &weights)?;
-        Ok(PreparedSweep { sweep, plan, path, base, text })
+        let untrainable = untrainable(&sweep, &facts);
+        let plan = if untrainable.is_empty() { sweep.plan(&facts, &weights)? } else { sweep.outline(&facts, &weights)? };
+        Ok((PreparedSweep { sweep, plan, path, base, text }, untrainable))
     }
+}
+
+/// Why nothing can be trained on some of the data, each reason once.
+fn untrainable(sweep: &Sweep, facts: &[DataFacts]) -> Vec<Untrainable> {
+    let mut found = Vec::new();
+    for (config, facts) in sweep.data_configs().into_iter().zip(facts) {
+        let counts = [&facts.train, &facts.val, &facts.test];
+        found.extend(data::trainable(&config, &facts.labels, counts).err().filter(|one| !found.contains(one)));
+    }
+    found
 }
 
 /// Prepares each data configuration of the sweep, in order.

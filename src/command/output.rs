@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 use crate::report::wrap;
+use data::Untrainable;
 use imbalance::shown;
 
 /// Width that tables are made for.
@@ -149,6 +150,16 @@ impl std::fmt::Display for Facts {
         }
         Ok(())
     }
+}
+
+/// Why `sweep run` refuses the data, with the lines of TOML that make it usable as they are to be pasted.
+#[must_use]
+pub fn refused(found: &Untrainable) -> String {
+    let Untrainable { place, reasons, remedy, .. } = found;
+    let words = shown::escape(&format!("`sweep run` refuses the data ({place}): {}", reasons.join("; "))).into_owned();
+    let (toml, end) = (found.toml(), if remedy.is_empty() { "" } else { ". " });
+    let text = wrap(&format!("{words}{end}{remedy}{}", if toml.is_empty() { "" } else { ":" }), WIDTH).join("\n");
+    if toml.is_empty() { text + "\n" } else { format!("{text}\n\n{toml}\n") }
 }
 
 /// A name that fits a column: a long one is cut in the middle, control characters are escaped.

@@ -15,6 +15,7 @@ use crate::controller::progress::{Verbosity, span};
 use crate::error::Error;
 use crate::launcher::Place;
 use crate::report::{Convergence, explain, lint};
+use data::Untrainable;
 use imbalance::PosWeight;
 use imbalance::threshold::Policy;
 use plan::{DataFacts, Fingerprint, Plan, RunName};
@@ -28,7 +29,7 @@ const SHOWN: usize = 30;
 /// Shows a plan.
 ///
 /// # Errors
-/// The errors of `sweep run` before it trains.
+/// The errors of `sweep run` before it trains, but for data that nothing can be trained on: the plan says so.
 pub async fn run(global: &cli::Global, args: &cli::PlanArgs) -> Result<(), Error> {
     let workers = cli::WorkersArgs { devices: Vec::new(), per_device: None, on: None, max_failures: None };
     show(global, &args.file, &workers, args.format).await
@@ -37,6 +38,8 @@ pub async fn run(global: &cli::Global, args: &cli::PlanArgs) -> Result<(), Error
 /// The view of a plan.
 struct PlanView {
     plan: Plan,
+    /// Why `run` would refuse the data; empty if it would not.
+    untrainable: Vec<Untrainable>,
     file: String,
     axes: Vec<(String, usize)>,
     /// The state of each run.
@@ -76,9 +79,9 @@ pub async fn show(
     let (axes, weights) = (file.sweep.axes(), file.sweep.pos_weights());
     // A plan can be made on a machine without the devices.
     let slots = train::places(workers, &file.sweep.workers).map_err(|error| error.to_string());
-    let loaded = {
+    let (loaded, untrainable) = {
         let preparing = Preparing::new(Verbosity::of(global.quiet));
-        file.plan(&global.db, &preparing)?
+        file.outline(&global.db, &preparing)?
     };
     let plan = loaded.plan;
     let (mut states, mut paces) = (vec![PlannedState::ToTrain; plan.runs.len()], Vec::new());
@@ -107,7 +110,7 @@ pub async fn show(
     };
     let warnings = warnings(&plan, &weights);
     let lengths = lengths(&plan);
-    let seen = PlanView { plan, file: typed, axes, states, convergence, lengths, warnings, slots, estimate };
+    let seen = PlanView { plan, untrainable, file: typed, axes, states, convergence, lengths, warnings, slots, estimate };
     match format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen.json()),
@@ -213,7 +216,8 @@ impl PlanView {
             let about = if lint.about.is_empty() { String::new() } else { format!("{}: ", lint::listed(&lint.about)) };
             facts.add(if at == 0 { "warnings" } else { "" }, "", format!("{about}{}", lint.sentence));
         }
-        format!("{}: {}\n\n{facts}\n{}", plan.name, self.file, self.strategies())
+        let refused: String = self.untrainable.iter().map(|found| output::refused(found) + "\n").collect();
+        format!("{}: {}\n\n{refused}{facts}\n{}", plan.name, self.file, self.strategies())
     }
 
     /// One row per strategy: runs that differ only in their seed, or in what is tuned, share one.
@@ -258,7 +262,7 @@ impl PlanView {
                 "run": run.fingerprint, "state": state, "bundle": run.bundle, "data": run.data,
                 "loss": run.name.loss, "pos_weight": run.name.pos_weight, "gamma": run.name.gamma,
                 "sampler": run.name.sampler, "seed": run.name.seed, "params": run.name.params,
-                "weights": run.pos_weight,
+                "weights": Some(&run.pos_weight).filter(|weights| !weights.is_empty()),
             })
         });
         json!({
@@ -284,6 +288,7 @@ impl PlanView {
                 slots.iter().map(|slot| json!({ "device": slot.device, "threads": slot.threads })).collect::<Vec<_>>()
             }),
             "warnings": self.warnings,
+            "refused": self.untrainable,
             "estimate": self.estimate.as_ref().and_then(|estimate| estimate.as_ref().ok()),
             "runs": runs.collect::<Vec<_>>(),
         })

@@ -88,7 +88,7 @@ fn truth<'t>(job: &Job, known: &'t mut Truths) -> Result<&'t [LabelCounts; 2], D
         Some(at) => at,
         None => {
             let data = Dataset::open(&job.data, config)?;
-            let [val, test] = [&data.split().val, &data.split().test].map(|rows| data.labels().select(rows).counts());
+            let [_, val, test] = data.counts();
             known.push((job.data.clone(), config.clone(), [val, test]));
             known.len() - 1
         }

@@ -69,16 +69,20 @@ pub struct RowGroups {
 }
 
 impl RowGroups {
-    /// The groups of prepared data; `None` where it has none. Without a group column nothing is opened.
+    /// The groups of prepared data; `None` where it has none. Without a group column nothing is opened. `content` is the hash of the
+    /// rows and their division as recorded.
     ///
     /// # Errors
-    /// The prepared data is missing or damaged, as a message.
-    pub fn read(folder: &Path, config: &DataConfig) -> Result<Option<Self>, String> {
+    /// The prepared data is missing, damaged, or divided otherwise than when it was recorded, as a message.
+    pub fn read(folder: &Path, config: &DataConfig, content: &str) -> Result<Option<Self>, String> {
         let (Source::Images { columns, .. } | Source::Features { columns, .. }) = &config.source else { return Ok(None) };
         if columns.group.is_none() {
             return Ok(None);
         }
         let data = Dataset::open(folder, config).map_err(|error| error.to_string())?;
+        if data.content() != content {
+            return Err("this version of the program divides the rows otherwise than the one that recorded the runs".to_owned());
+        }
         let pick = |groups: &[u32], rows: &[u32]| rows.iter().map(|&row| groups[row as usize]).collect();
         Ok(data.groups().map(|groups| Self { val: pick(groups, &data.split().val), test: pick(groups, &data.split().test) }))
     }

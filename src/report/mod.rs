@@ -21,6 +21,7 @@ mod samplers;
 mod score;
 mod show;
 mod show_table;
+mod splits;
 mod strategy_names;
 mod summary;
 mod table;

@@ -3,6 +3,7 @@
 use super::convergence::Convergence;
 use super::load::Loaded;
 use super::question::{Question, Split};
+use super::splits;
 use super::summary::Summary;
 use store::At;
 
@@ -36,6 +37,7 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
     notes.extend(tuned(loaded));
     notes.extend(Convergence::of(loaded.runs.iter().map(|run| &run.row)).sentence());
     notes.extend(unequal_steps(summary));
+    notes.extend(divided(loaded, question));
     if summary.data.len() > 1 {
         notes.push(format!("{} data sets: compare within one, not across", summary.data.len()));
     }
@@ -64,6 +66,30 @@ fn tuned(loaded: &Loaded) -> Option<String> {
             loaded.tuned[0]
         )
     })
+}
+
+/// Data sets whose division is spoken of.
+const DATA_SETS: usize = 3;
+
+/// What the division of the rows does to the numbers that are shown, and to those on val, which rank.
+fn divided(loaded: &Loaded, question: &Question) -> Vec<String> {
+    let shown = if question.split == Split::Val { &[Split::Val][..] } else { &[Split::Test, Split::Val] };
+    let mut said: Vec<String> = Vec::new();
+    let (some, more) = loaded.data.split_at(loaded.data.len().min(DATA_SETS));
+    for facts in some {
+        let absent = shown.iter().filter_map(|&split| splits::absence(facts, split));
+        let shifted = splits::shift(facts, question.split);
+        for note in absent.chain(shifted) {
+            if !said.contains(&note) {
+                said.push(note);
+            }
+        }
+    }
+    let others = more.iter().filter(|facts| shown.iter().any(|&split| !splits::absent(facts, split).is_empty())).count();
+    if others > 0 {
+        said.push(format!("{others} more data sets have labels without a positive; `sweep data` names them"));
+    }
+    said
 }
 
 /// Medians of steps that differ by more are said.

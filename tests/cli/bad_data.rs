@@ -34,7 +34,7 @@ fn features() -> Place {
 }
 
 /// A float32 matrix as `numpy.save` writes it.
-fn npy(values: &[f32], width: usize) -> Vec<u8> {
+pub fn npy(values: &[f32], width: usize) -> Vec<u8> {
     let rows = values.len() / width;
     let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();

@@ -73,7 +73,7 @@ fn a_plan_reads_well() {
 #[test]
 fn data_shows_the_diagnosis_and_the_limits_of_the_letters() {
     let place = Place::new(GRID);
-    let said = place.sweep(&["data", "sweep.toml", "--set", "grid.pos_weight=[{ kind = \"power\", exponent = 0.25 }]"]);
+    let said = place.sweep(&["data", "sweep.toml", "--all", "--set", "grid.pos_weight=[{ kind = \"power\", exponent = 0.25 }]"]);
     assert_eq!(said.code, Some(0), "{}", said.err);
     for words in [
         "positives",

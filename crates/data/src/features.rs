@@ -144,12 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_teach_nothing_are_refused() {
+    fn labels_that_teach_nothing_are_prepared_and_not_trained_on() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 50, |_| {});
         let csv: String = (0..50).map(|row| format!("{row},{},0,1\n", row % 2)).collect();
         std::fs::write(folder.path().join("labels.csv"), format!("id,A,\"N/A, rare\",all\n{csv}")).unwrap();
-        let error = prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap_err().to_string();
+        let facts = prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap();
+        let data = Dataset::open(&facts.folder, &config(true)).unwrap();
+        let error = data.trainable(&config(true)).unwrap_err().to_string();
         assert!(error.starts_with("labels.csv: no row of the train split (35 rows) carries the label `N/A, rare`"), "{error}");
     }
 

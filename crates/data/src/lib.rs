@@ -12,6 +12,7 @@ pub mod letters;
 mod matrix;
 mod prepared;
 mod table;
+mod untrainable;
 pub mod weights;
 
 use std::path::{Path, PathBuf};
@@ -22,11 +23,12 @@ pub use gather::Change;
 pub use gather::normalization;
 pub use imported::{Files, Imported, Scored};
 pub use prepared::{Skipped, Unfit, check, discard};
+pub use untrainable::{Untrainable, trainable};
 
 use archive::file;
-use imbalance::LabelMatrix;
 use imbalance::shown::shown;
 use imbalance::stratification::{self, Split};
+use imbalance::{LabelCounts, LabelMatrix};
 use plan::{DataConfig, DataFacts, InputShape, Source};
 use table::Called;
 
@@ -62,15 +64,11 @@ impl Dataset {
     /// Opens what [`prepare`] made and divides its rows as `config` says.
     ///
     /// # Errors
-    /// A folder that is missing, incomplete, damaged or of another version; a split without rows; a label without positives or
-    /// without negatives in train.
+    /// A folder that is missing, incomplete, damaged or of another version; a split column that tears a group apart.
     pub fn open(folder: &Path, config: &DataConfig) -> Result<Self, DataError> {
         let opened = prepared::open(folder)?;
-        let place = || place_of(config);
         let split = stratification::divide(&opened.labels, opened.splits.as_deref(), opened.groups.as_deref(), &config.split)
-            .map_err(|error| DataError { place: place(), message: error.with_groups(&opened.meta.group_names) })?;
-        let train = opened.labels.select(&split.train).counts();
-        learnable(&opened.labels.names, &train).map_err(|message| DataError { place: place(), message })?;
+            .map_err(|error| DataError { place: place_of(config), message: error.with_groups(&opened.meta.group_names) })?;
         let transform = match (opened.meta.shape, &config.source) {
             (InputShape::Image { channels, height, width }, source) => {
                 gather::Transform::Image(gather::ImageTransform::new(source, channels, height, width))
@@ -180,8 +178,24 @@ impl Dataset {
         Some(values)
     }
 
-    /// The facts that a plan needs.
-    fn facts(&self, folder: &Path) -> DataFacts {
+    /// Rows and positives of train, val and test.
+    #[must_use]
+    pub fn counts(&self) -> [LabelCounts; 3] {
+        [&self.split.train, &self.split.val, &self.split.test].map(|rows| self.labels().select(rows).counts())
+    }
+
+    /// Whether something can be trained on it; see [`trainable()`].
+    ///
+    /// # Errors
+    /// What is missing, and what to do.
+    pub fn trainable(&self, config: &DataConfig) -> Result<(), DataError> {
+        let [train, val, test] = self.counts();
+        trainable(config, &self.labels().names, [&train, &val, &test]).map_err(DataError::from)
+    }
+
+    /// Hash of the rows, their labels and their division: paths and times do not enter.
+    #[must_use]
+    pub fn content(&self) -> String {
         let labels = self.labels();
         let mut hasher = blake3::Hasher::new();
         let mut add = |bytes: &[u8]| {
@@ -193,17 +207,19 @@ impl Dataset {
         for rows in [&self.split.train, &self.split.val, &self.split.test] {
             add(&rows.iter().flat_map(|row| row.to_le_bytes()).collect::<Vec<u8>>());
         }
-        DataFacts {
-            content: hasher.finalize().to_hex()[..32].to_owned(),
-            labels: labels.names.to_vec(),
-            input: self.shape(),
-            train: labels.select(&self.split.train).counts(),
-            val: labels.select(&self.split.val).counts(),
-            test: labels.select(&self.split.test).counts(),
-            nonzero: matches!(self.shape(), InputShape::Features { .. })
-                .then(|| gather::nonzero(&self.opened.inputs, self.shape().values(), &self.split.train)),
-            folder: folder.to_owned(),
-        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
+    /// The facts that a plan needs.
+    fn facts(&self, folder: &Path) -> DataFacts {
+        let [train, val, test] = self.counts();
+        let (content, labels) = (self.content(), self.labels().names.to_vec());
+        let sparse = |width| gather::nonzero(&self.opened.inputs, width, &self.split.train);
+        let nonzero = match self.shape() {
+            InputShape::Features { width } => Some(sparse(width)),
+            InputShape::Image { .. } => None,
+        };
+        DataFacts { content, labels, input: self.shape(), train, val, test, nonzero, folder: folder.to_owned() }
     }
 }
 
@@ -217,27 +233,9 @@ fn place_of(config: &DataConfig) -> String {
     }
 }
 
-/// Refuses a label with one value in all training rows: nothing can be learnt from it, and weights and prior biases are undefined.
-fn learnable(names: &[String], train: &imbalance::LabelCounts) -> Result<(), String> {
-    let named = |bad: &dyn Fn(usize) -> bool| -> Vec<String> {
-        names.iter().zip(&train.positives).filter(|(_, n)| bad(**n)).map(|(name, _)| format!("`{}`", shown(name))).collect()
-    };
-    let listed = |names: &[String]| {
-        let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
-        names[..names.len().min(12)].join(", ") + &more
-    };
-    let (never, always) = (named(&|n| n == 0), named(&|n| n == train.rows));
-    let rows = train.rows;
-    let fix = "give it other rows, or list it in `data.ignore_columns`";
-    match (never.is_empty(), always.is_empty()) {
-        (true, true) => Ok(()),
-        (false, _) => Err(format!("no row of the train split ({rows} rows) carries the label {}: {fix}", listed(&never))),
-        (true, false) => Err(format!("every row of the train split ({rows} rows) carries the label {}: {fix}", listed(&always))),
-    }
-}
-
 /// Reads, checks and decodes the data of `config` (paths relative to `base`) into a folder below `cache`, unless an equal one is
-/// there, and returns its facts. `progress` is called with (done, total) rows.
+/// there, and returns its facts, also of data that nothing can be trained on ([`trainable()`]). `progress` is called with (done, total)
+/// rows.
 ///
 /// # Errors
 /// [`DataError`] with every bad file (the first 20 and a count) before anything is trained; a cache that cannot be written.

@@ -102,7 +102,7 @@ pub struct Pair {
 /// Fewest rows that chance must give a pair.
 pub const EXPECTED: f64 = 5.0;
 /// Pairs that are named.
-pub const EXTREMES: usize = 3;
+pub const EXTREMES: usize = 10;
 
 impl Pairs {
     fn of(together: &[Vec<usize>], rows: usize) -> Self {

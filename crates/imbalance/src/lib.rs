@@ -14,6 +14,7 @@ mod param;
 pub mod pos_weight;
 pub mod rng;
 pub mod sampler;
+pub mod shift;
 pub mod shown;
 pub mod stratification;
 pub mod threshold;

@@ -86,7 +86,7 @@ pub struct PlannedRun {
     pub config: RunConfig,
     /// Index into [`Plan::data`].
     pub data: usize,
-    /// Resolved positive weights, one per label.
+    /// Resolved positive weights, one per label; empty where they are undefined ([`super::Sweep::outline`]).
     pub pos_weight: Vec<f64>,
     /// How this sweep names it: the columns of the views.
     pub name: RunName,

@@ -12,7 +12,7 @@ use super::sweep::{Sweep, WeightFile};
 use super::{
     Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, SpecError, TrainConfig, schema,
 };
-use imbalance::{Choice, PosWeight};
+use imbalance::{Choice, PosWeight, StrategyError};
 use imbalance::{pos_weight, sampler};
 
 /// All that decides a run's result, as identities.
@@ -58,6 +58,15 @@ impl Sweep {
     pub fn plan(&self, facts: &[DataFacts], weights: &BTreeMap<String, WeightFile>) -> Result<Plan, SpecError> {
         Planner::new(self, facts, weights)?.plan()
     }
+
+    /// [`Sweep::plan`] of data that nothing can be trained on as it is: where a label has one class in train, so that a formula of
+    /// weights is undefined, the runs are planned without weights ([`PlannedRun::pos_weight`] is empty).
+    ///
+    /// # Errors
+    /// A `pos_weight` that no data of these labels allows, such as a vector of the wrong length.
+    pub fn outline(&self, facts: &[DataFacts], weights: &BTreeMap<String, WeightFile>) -> Result<Plan, SpecError> {
+        Planner { undefined_weights: true, ..Planner::new(self, facts, weights)? }.plan()
+    }
 }
 
 struct Planner<'a> {
@@ -70,6 +79,8 @@ struct Planner<'a> {
     vector_ids: Interner<String>,
     /// By data, train identity and last change of the loss: the training with its length, and its canonical text.
     trainings: HashMap<(u32, u32, usize), (TrainConfig, String)>,
+    /// Whether weights may be undefined.
+    undefined_weights: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -94,7 +105,8 @@ impl<'a> Planner<'a> {
             (ModelConfig { weights, weights_hash, ..item.value.clone() }, text)
         });
         let models = models.collect();
-        Ok(Self { sweep, facts, models, data, vectors: HashMap::new(), vector_ids: Interner::new(), trainings: HashMap::new() })
+        let (vectors, trainings) = (HashMap::new(), HashMap::new());
+        Ok(Self { sweep, facts, models, data, vectors, vector_ids: Interner::new(), trainings, undefined_weights: false })
     }
 
     fn plan(mut self) -> Result<Plan, SpecError> {
@@ -175,20 +187,24 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         let facts = &self.facts[data as usize];
-        let numbers = match key.1 {
-            None => vec![1.0; facts.labels.len()],
+        let (numbers, text) = match key.1 {
+            None => (vec![1.0; facts.labels.len()], None),
             Some(weight) => {
                 let part = &self.sweep.parts.weight.get(weight).value;
-                pos_weight::resolve(&part.weight, &facts.train).map_err(|error| SpecError {
-                    place: part.place.to_string(),
-                    message: format!("pos_weight {}: {}", part.label, error.with_labels(&facts.labels)),
-                })?
+                match pos_weight::resolve(&part.weight, &facts.train) {
+                    Ok(numbers) => (numbers, None),
+                    Err(StrategyError::OneClass { .. }) if self.undefined_weights => (Vec::new(), Some(part.label.clone())),
+                    Err(error) => {
+                        let message = format!("pos_weight {}: {}", part.label, error.with_labels(&facts.labels));
+                        return Err(SpecError { place: part.place.to_string(), message });
+                    }
+                }
             }
         };
-        let text = canonical_of(&numbers);
+        let text = text.unwrap_or_else(|| canonical_of(&numbers));
         let identity = self.vector_ids.id(text.clone());
         #[expect(clippy::float_cmp, reason = "weights of exactly one change nothing")]
-        let unit = numbers.iter().all(|&number| number == 1.0);
+        let unit = !numbers.is_empty() && numbers.iter().all(|&number| number == 1.0);
         self.vectors.insert(key, Vector { numbers, text, identity, unit });
         Ok(())
     }

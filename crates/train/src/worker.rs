@@ -321,6 +321,7 @@ fn open<'a>(
         let _stage = reporter.stage(job, "opening the data", None);
         *data = None;
         let opened = Dataset::open(&job.data, config)?;
+        opened.trainable(config)?;
         let feed = Loader::new(&opened, device)?;
         *data = Some((job.data.clone(), config.clone(), opened, feed));
     }

@@ -1,27 +1,45 @@
 //! The text of `sweep data`.
 
-use super::{Drawing, Set, Splits, Weights};
-use crate::command::output::{Facts, TextTable, WIDTH, counted, fit, matrix, thousands};
+use super::{Drawing, Set, Shifts, Splits, Weights};
+use crate::command::output::{self, Facts, TextTable, WIDTH, counted, fit, matrix, thousands};
 use data::Skipped;
 use imbalance::LabelCounts;
 use imbalance::diagnosis::{Diagnosis, Pair, Pairs, Pattern};
 use imbalance::oracle::Oracle;
 use imbalance::sampler::Realised;
 
-/// Most labels in a table; JSON has all.
-const LABELS: usize = 40;
-/// Most labels as columns of a table of formulas; more become rows.
+/// Most rows of a table of labels; `--all` shows all.
+const LABELS: usize = 20;
+/// Most labels as columns of a table of formulas, or as rows and columns of those that share rows.
 const ACROSS: usize = 8;
 /// Skipped images that are listed; JSON has all.
 const SKIPPED: usize = 20;
+/// Pairs of labels of each kind that a sentence names.
+const PAIRS: usize = 3;
 
-/// The whole text about one data set.
-pub fn render(set: &Set) -> String {
-    let mut parts = vec![heading(set), positives(set), facts(set).to_string()];
-    parts.extend(company(set));
-    parts.push(weights(set));
-    parts.push(samplers(set));
-    parts.extend(set.limits.as_deref().map(best_possible));
+/// One data set, and how much of it is shown.
+struct View<'a> {
+    set: &'a Set,
+    /// The labels of the tables, the rarest first.
+    labels: Vec<usize>,
+    all: bool,
+}
+
+/// The whole text about one data set; `all`: every label, pair of labels, formula and sampler.
+pub fn render(set: &Set, all: bool) -> String {
+    let mut labels: Vec<usize> = (0..set.labels.len()).collect();
+    labels.sort_by_key(|&label| set.diagnosis.positives[label]);
+    if !all {
+        labels.truncate(LABELS);
+    }
+    let view = View { set, labels, all };
+    let mut parts = vec![heading(set)];
+    parts.extend(set.refused.as_ref().map(output::refused));
+    parts.extend([positives(&view), facts(set).to_string()]);
+    parts.extend(company(&view));
+    parts.push(weights(&view));
+    parts.push(samplers(&view));
+    parts.extend(set.limits.as_deref().map(|limits| best_possible(&view, limits)));
     parts.extend(left_out(&set.skipped));
     parts.join("\n")
 }
@@ -31,29 +49,51 @@ fn heading(set: &Set) -> String {
     format!("{}: {rows}, {labels}, {}\n", super::source(&set.config), super::input(set.input))
 }
 
-/// The labels that tables show.
-fn shown(set: &Set) -> Vec<String> {
-    set.labels.iter().take(LABELS).map(|label| fit(label)).collect()
+impl View<'_> {
+    /// The names of the labels of the tables.
+    fn names(&self) -> Vec<String> {
+        self.labels.iter().map(|&label| fit(&self.set.labels[label])).collect()
+    }
+
+    /// The weights or the samplers of the tables: those of the grid, unless all are shown.
+    fn some<'s, T>(&self, strategies: &'s [T], in_grid: fn(&T) -> bool) -> Vec<&'s T> {
+        strategies.iter().filter(|strategy| self.all || in_grid(strategy)).collect()
+    }
 }
 
 /// Positives and prevalence of every label in every split.
-fn positives(set: &Set) -> String {
+fn positives(view: &View) -> String {
+    let set = view.set;
     let Splits { train, val, test } = &set.splits;
     let all = LabelCounts { rows: set.diagnosis.rows, positives: set.diagnosis.positives.clone() };
-    let splits = [train, val, test, &all];
-    let mut grid = TextTable::new(1, ["positives", "train", "val", "test", "all", "IRLbl", "neg/pos"]);
-    let rows = splits.map(|counts| counted(counts.rows, "row"));
+    let Shifts { val: in_val, test: in_test } = &set.shifts;
+    let splits = [(train, &[][..]), (val, in_val), (test, in_test), (&all, &[])];
+    let any = !in_val.is_empty() || !in_test.is_empty();
+    let title = if view.labels.len() > 1 { "positives, rarest first" } else { "positives" };
+    let mut grid = TextTable::new(1, [title, "train", "val", "test", "all", "IRLbl", "neg/pos"]);
+    let rows = splits.map(|(counts, _)| counted(counts.rows, "row") + if any { " " } else { "" });
     grid.row([String::new()].into_iter().chain(rows).chain([String::new(), String::new()]));
-    for (label, name) in shown(set).into_iter().enumerate() {
-        let cells = splits.map(|counts| {
+    for (name, &label) in view.names().into_iter().zip(&view.labels) {
+        let cells = splits.map(|(counts, shifts)| {
             let positives = counts.positives[label];
-            format!("{} {:>6}", thousands(positives), percent(positives as f64 / counts.rows.max(1) as f64))
+            let share = if counts.rows > 0 { percent(positives as f64 / counts.rows as f64) } else { "-".to_owned() };
+            let mark = match shifts.iter().any(|shift| shift.label == label) {
+                true => "*",
+                false if any => " ",
+                false => "",
+            };
+            format!("{} {share:>6}{mark}", thousands(positives)).replace(' ', "\u{a0}")
         });
         let ratios = [set.diagnosis.imbalance.irlbl[label], set.diagnosis.imr[label]].map(ratio);
         grid.row([name].into_iter().chain(cells).chain(ratios));
     }
-    let more = set.labels.len().saturating_sub(LABELS);
-    format!("{grid}{}", and_more(more, "label"))
+    let grid = grid.to_string().replace('\u{a0}', " ");
+    let mark = if any {
+        "* another prevalence than in train, by more than chance (Fisher's exact test, 1 % for all labels together)\n"
+    } else {
+        ""
+    };
+    format!("{grid}{}{mark}", and_more(set.labels.len() - view.labels.len(), "label", "--all"))
 }
 
 fn facts(set: &Set) -> Facts {
@@ -83,13 +123,16 @@ fn facts(set: &Set) -> Facts {
         let named = [("seldom", pairs.seldom, &pairs.seldom_pairs), ("often", pairs.often, &pairs.often_pairs)];
         let named = named.map(|(word, count, pairs)| match count {
             0 => String::new(),
-            _ => format!("; {word} ({count}): {}", pairs.iter().map(of).collect::<Vec<_>>().join(", ")),
+            _ => format!("; {word} ({count}): {}", pairs.iter().take(PAIRS).map(of).collect::<Vec<_>>().join(", ")),
         });
         let share = format!("{off} of {}", thousands(pairs.counted));
         let words = "pairs of labels share rows less than half or more than twice as often as chance would have it";
         facts.add("pairs", share, format!("{words}{}", named.concat()));
     }
     facts.add("so", "", meaning(company.pattern, pairs));
+    for (at, lint) in set.warnings.iter().enumerate() {
+        facts.add(if at == 0 { "warnings" } else { "" }, "", &lint.sentence);
+    }
     facts
 }
 
@@ -115,42 +158,72 @@ fn meaning(pattern: Pattern, pairs: &Pairs) -> &'static str {
     }
 }
 
-/// Which labels share rows: counts, then conditional shares.
-fn company(set: &Set) -> Option<String> {
-    let names = shown(set);
+/// Which labels share rows: of few labels all, counts and then conditional shares; of many the most extreme pairs.
+fn company(view: &View) -> Option<String> {
+    let names = view.names();
     if names.len() < 2 {
         return None;
     }
+    let Diagnosis { together, given, pairs, .. } = &view.set.diagnosis;
+    if view.set.labels.len() > ACROSS && !view.all {
+        return extremes(view.set, pairs);
+    }
+    let labels: Vec<usize> = view.labels.iter().copied().filter(|&label| label < together.len()).collect();
     // Numbers above the columns where names would be too wide.
     let wide = names.iter().map(|name| name.chars().count().max(5) + 2).sum::<usize>() > WIDTH - 30;
     let numbered = |(at, name): (usize, &String)| format!("{:>2} {name}", at + 1);
     let columns: Vec<String> = if wide { (1..=names.len()).map(|at| at.to_string()).collect() } else { names.clone() };
     let rows: Vec<String> = if wide { names.iter().enumerate().map(numbered).collect() } else { names };
-    let Diagnosis { together, given, .. } = &set.diagnosis;
-    let together = matrix("rows with both", &rows, &columns, |i, j| thousands(together[i][j]));
-    let given = matrix("P(column | row), %", &rows, &columns, |i, j| match given[i][j] {
+    let (rows, columns) = (&rows[..labels.len()], &columns[..labels.len()]);
+    let both = matrix("rows with both", rows, columns, |i, j| thousands(together[labels[i]][labels[j]]));
+    let given = matrix("P(column | row), %", rows, columns, |i, j| match given[labels[i]][labels[j]] {
         _ if i == j => "·".to_owned(),
         Some(share) if wide => format!("{:.0}", 100.0 * share),
         Some(share) => format!("{:.1}", 100.0 * share),
         None => "-".to_owned(),
     });
-    Some(format!("{together}\n{given}"))
+    Some(format!("{both}\n{given}"))
 }
 
-fn weights(set: &Set) -> String {
-    let weights = by_formula(set, "pos_weight (from train)", |weights| &weights.weights);
-    let half = by_formula(set, "0.5 then stands for", |weights| &weights.half);
+/// The pairs of labels that share rows most and least often, against chance.
+fn extremes(set: &Set, pairs: &Pairs) -> Option<String> {
+    if pairs.seldom + pairs.often == 0 {
+        return None;
+    }
+    let mut grid = TextTable::new(2, ["labels that share rows", "", "rows with both", "by chance", "lift"]);
+    for Pair { labels, rows, expected, lift } in pairs.often_pairs.iter().chain(&pairs.seldom_pairs) {
+        let [one, other] = labels.map(|label| fit(&set.labels[label]));
+        grid.row([one, other, thousands(*rows), format!("{expected:.1}"), format!("{lift:.2}")]);
+    }
+    let more = (pairs.seldom + pairs.often).saturating_sub(pairs.seldom_pairs.len() + pairs.often_pairs.len());
+    let note = "Lift: rows with both / rows that chance would give; pairs above 2 and below 1/2, the most extreme first.\n";
+    Some(format!("{grid}{}{note}", and_more(more, "pair", "--all has the whole matrix, --format json")))
+}
+
+fn weights(view: &View) -> String {
+    let some = view.some(&view.set.weights, |weights| weights.in_grid);
+    let numbers = |weights: &&Weights| weights.weights.iter().flatten().any(|&weight| (weight - 1.0).abs() > 1e-9);
+    if !view.all && !some.iter().any(numbers) {
+        return "pos_weight: the grid has none; --all shows what each formula would give\n".to_owned();
+    }
+    let weights = by_formula(view, &some, "pos_weight (from train)", |weights| &weights.weights);
+    let half = by_formula(view, &some, "0.5 then stands for", |weights| &weights.half);
     let note = "The probability of a label at which BCE, trained with that weight, gives it a score of 0.5.\n";
-    format!("{weights}\n{half}{note}")
+    let undefined = if view.labels.iter().any(|&label| some.iter().any(|weights| weights.weights[label].is_none())) {
+        "-: undefined, because the train rows have one class of the label; the others are as if it were left out.\n"
+    } else {
+        ""
+    };
+    format!("{weights}\n{half}{note}{undefined}")
 }
 
 /// Formulas and labels, the fewer of them as columns.
-fn by_formula(set: &Set, corner: &str, values: fn(&Weights) -> &[f64]) -> String {
-    let labels = shown(set);
+fn by_formula(view: &View, some: &[&Weights], corner: &str, values: fn(&Weights) -> &[Option<f64>]) -> String {
+    let labels = view.names();
     // Names of formulas may differ anywhere, so they are not cut; a vector is as long as the number of labels.
     let name = |name: &String| if name.starts_with('[') { fit(name) } else { name.clone() };
-    let formulas: Vec<String> = set.weights.iter().map(|weights| name(&weights.pos_weight)).collect();
-    let cell = |formula: usize, label: usize| ratio(values(&set.weights[formula]).get(label).copied());
+    let formulas: Vec<String> = some.iter().map(|weights| name(&weights.pos_weight)).collect();
+    let cell = |formula: usize, label: usize| ratio(values(some[formula])[view.labels[label]]);
     if labels.len() <= ACROSS {
         matrix(corner, &formulas, &labels, cell)
     } else {
@@ -159,14 +232,19 @@ fn by_formula(set: &Set, corner: &str, values: fn(&Weights) -> &[f64]) -> String
 }
 
 /// The draws of each sampler: the labels that it is meant for, and their companions.
-fn samplers(set: &Set) -> String {
-    let labels = shown(set);
-    let train = |label: usize| set.splits.train.positives[label] as f64 / set.splits.train.rows.max(1) as f64;
+fn samplers(view: &View) -> String {
+    let some = view.some(&view.set.samplers, |drawing| drawing.in_grid);
+    if !view.all && some.iter().all(|drawing| drawing.sampler == "shuffle") {
+        return "sampler: the grid has shuffle only; --all shows what each sampler would draw\n".to_owned();
+    }
+    let labels = view.names();
+    let counts = &view.set.splits.train;
+    let train = |label: usize| counts.positives[view.labels[label]] as f64 / counts.rows.max(1) as f64;
     let names: Vec<String> =
-        std::iter::once("(train)".to_owned()).chain(set.samplers.iter().map(|drawing| fit(&drawing.sampler))).collect();
+        std::iter::once("(train)".to_owned()).chain(some.iter().map(|drawing| fit(&drawing.sampler))).collect();
     let cell = |sampler: usize, label: usize| match sampler.checked_sub(1) {
         None => percent(train(label)),
-        Some(sampler) => percent(set.samplers[sampler].drawn.prevalence[label]),
+        Some(sampler) => percent(some[sampler].drawn.prevalence[view.labels[label]]),
     };
     let corner = "prevalence shown by";
     let prevalences = if labels.len() <= ACROSS {
@@ -175,7 +253,7 @@ fn samplers(set: &Set) -> String {
         matrix(corner, &labels, &names, |label, sampler| cell(sampler, label))
     };
     let mut grid = TextTable::new(1, ["an epoch of", "rows", "drawn again", "never drawn", "made up"]);
-    for Drawing { sampler, drawn } in &set.samplers {
+    for Drawing { sampler, drawn, .. } in some {
         let Realised { draws, duplicates, never_drawn, made_up, .. } = drawn;
         let shares = [*duplicates, *never_drawn, *made_up].map(percent);
         grid.row([fit(sampler), thousands(*draws)].into_iter().chain(shares));
@@ -185,11 +263,11 @@ fn samplers(set: &Set) -> String {
 }
 
 /// The closed-form limits of `letters`.
-fn best_possible(limits: &[Oracle]) -> String {
+fn best_possible(view: &View, limits: &[Oracle]) -> String {
     let header = ["best possible", "AP", "AUC", "F1", "at threshold", "predicted", "F1 at 0.5", "predicted"];
     let mut grid = TextTable::new(1, header);
     let four = |value: f64| format!("{value:.4}");
-    for Oracle { label, ap, auc, best, half, .. } in limits {
+    for Oracle { label, ap, auc, best, half, .. } in view.labels.iter().map(|&label| &limits[label]) {
         let [ap, auc, f1, threshold, half_f1] = [*ap, *auc, best.f1, best.threshold, half.f1].map(four);
         let [at_best, at_half] = [best.predicted_rate, half.predicted_rate].map(percent);
         grid.row([fit(label), ap, auc, f1, threshold, at_best, half_f1, at_half]);
@@ -212,12 +290,12 @@ fn left_out(skipped: &[Skipped]) -> Option<String> {
     for Skipped { id, reason } in skipped.iter().take(SKIPPED) {
         text.push_str(&format!("  {id}: {reason}\n"));
     }
-    Some(text + &and_more(skipped.len().saturating_sub(SKIPPED), "image"))
+    Some(text + &and_more(skipped.len().saturating_sub(SKIPPED), "image", "--format json"))
 }
 
-/// A note on the entries that only JSON has; empty for a complete list.
-fn and_more(left: usize, what: &str) -> String {
-    if left > 0 { format!("and {}; --format json has all\n", counted(left, &format!("more {what}"))) } else { String::new() }
+/// A note on the entries that are left out, and what shows them; empty for a complete list.
+fn and_more(left: usize, what: &str, where_: &str) -> String {
+    if left > 0 { format!("and {} ({where_})\n", counted(left, &format!("more {what}"))) } else { String::new() }
 }
 
 fn percent(share: f64) -> String {

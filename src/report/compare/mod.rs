@@ -62,7 +62,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &CompareO
         )));
     }
     let mut notes = Vec::new();
-    let groups = kept_scores::RowGroups::read(&first.folder, &first.config.data).unwrap_or_else(|why| {
+    let groups = kept_scores::RowGroups::read(&first.folder, &first.config.data, &first.facts.content).unwrap_or_else(|why| {
         notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
         None
     });

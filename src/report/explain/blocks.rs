@@ -263,6 +263,9 @@ fn legend(explanation: &Explanation) -> Vec<String> {
         "Decision point: how likely a label has to be before its score reaches 0.5. Plain bce has 0.5; a weight w moves it to 1 / (1 + w). \
          `~`: measured on val, for a loss or sampler without a formula."
             .to_owned(),
+        "Calibration is measured as if every label were as frequent as in train (rows weighed by class), so that a split with other \
+         prevalences is not taken for the strategy's doing."
+            .to_owned(),
         format!(
             "Intervals cover {:.0} %: over seeds (other trainings; Student), over rows (other test rows; {} resamples, thresholds held fixed). \
              Differences up to {} AP and {} F1 mean nothing in practice.",

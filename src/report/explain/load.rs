@@ -109,7 +109,8 @@ impl Field {
     fn find(&mut self, setting: &SettingRuns, replicates: usize) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
         let Some(&first) = cases.first() else { return Findings::default() };
-        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data).unwrap_or_else(|why| {
+        let content = &self.facts[setting.data].content;
+        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data, content).unwrap_or_else(|why| {
             self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
             None
         });
@@ -144,7 +145,10 @@ impl Field {
     fn costs(&mut self, all: &SettingRuns, chosen: &[bool]) -> BTreeMap<usize, f64> {
         let mut costs = BTreeMap::new();
         let groups = all.arms.iter().flat_map(|arm| &arm.cases).next();
-        let groups = groups.and_then(|&case| RowGroups::read(&self.folders[case], &self.cases[case].config.data).ok().flatten());
+        let groups = groups.and_then(|&case| {
+            let content = &self.facts[all.data].content;
+            RowGroups::read(&self.folders[case], &self.cases[case].config.data, content).ok().flatten()
+        });
         for arm in &all.arms {
             let mut parts = BTreeMap::new();
             // A few at a time, so that memory does not hold the scores of all.

@@ -6,13 +6,13 @@ use super::super::difference::SEED;
 use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::lint;
 use super::arms::Case;
-use imbalance::Choice;
 use imbalance::loss::{self, Context, Loss};
 use imbalance::metric::average::{Average, average};
-use imbalance::metric::calibration::{Calibration, Platt, invert_link, judge, recalibrate};
+use imbalance::metric::calibration::{BINS, Calibration, Platt, expected_error_at, gap_at, invert_link, judge, recalibrate};
 use imbalance::metric::certainty::{CrossFit, cross_fit};
 use imbalance::metric::{Counts, Rate, ZeroDivision, decide, rank};
 use imbalance::threshold::Policy;
+use imbalance::{Choice, LabelCounts, LabelMatrix};
 use plan::DataFacts;
 
 /// Parts of val for the optimism of tuned thresholds.
@@ -34,7 +34,8 @@ pub struct Measured {
     /// Optimism of the macro F1 of tuned thresholds on val: in sample minus held out.
     pub optimism: f64,
     pub label_optimism: Vec<f64>,
-    /// On the rows of `judged`.
+    /// On the rows of `judged`; errors and gaps as they were at the prevalences of train, so that a shift of the split is not taken for
+    /// the strategy's.
     pub calibration: Vec<Calibration>,
     /// The same after scores were turned back into probabilities.
     pub repaired: Vec<Calibration>,
@@ -93,7 +94,7 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
     let rule = policy.fit(&val.scores, &val.truth);
     let tuned = decide(&judged.scores, &judged.truth, &rule);
     // Defined even if val has only one class, since Platt's targets lie within (0, 1).
-    let lines: Vec<Option<Platt>> = (0..labels).map(|label| Platt::fit(&column(val, label))).collect();
+    let lines: Vec<Option<Platt>> = (0..labels).map(|label| Platt::fit(&column(&val.scores, &val.truth, label))).collect();
     let platt = |label: usize, score: f32| lines[label].as_ref().map_or(f64::from(score), |line| line.apply(score));
     let loss = loss_of(case, facts).filter(|_| !lint::moves_prevalence(&case.config.sampler.kind));
     let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
@@ -114,12 +115,24 @@ pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Opti
         thresholds: tuned.thresholds,
         optimism: fitted.optimism(Rate::F(1.0), Average::Macro),
         label_optimism: (0..labels).map(|label| CrossFit::of_label(&fitted, label, Rate::F(1.0))).collect(),
-        calibration: judge(&judged.scores, &judged.truth),
-        repaired: judge(&probabilities, &judged.truth),
+        calibration: judge_at_train(&judged.scores, &judged.truth, facts),
+        repaired: judge_at_train(&probabilities, &judged.truth, facts),
         repair,
         choice: 0.0,
         health: lint::Health::of(val),
     }
+}
+
+/// Calibration with the errors and gaps that the scores would have at the prevalences of train, where these are known.
+fn judge_at_train(scores: &[f32], truth: &LabelMatrix, facts: &DataFacts) -> Vec<Calibration> {
+    let LabelCounts { rows, positives } = &facts.train;
+    let mut found = judge(scores, truth);
+    for (label, calibration) in found.iter_mut().enumerate().filter(|_| *rows > 0) {
+        let (cells, prevalence) = (column(scores, truth, label), positives[label] as f64 / *rows as f64);
+        calibration.ece = expected_error_at(&cells, BINS, prevalence);
+        calibration.gap = gap_at(&cells, prevalence);
+    }
+    found
 }
 
 /// Each tenth of the rows through Platt's lines of the other nine.
@@ -127,7 +140,7 @@ fn held_out_platt(rows: &KeptRows) -> Vec<f32> {
     let labels = rows.truth.names.len();
     let mut probabilities = rows.scores.clone();
     for label in 0..labels {
-        let cells = column(rows, label);
+        let cells = column(&rows.scores, &rows.truth, label);
         for fold in 0..FOLDS {
             let others: Vec<_> = cells.iter().enumerate().filter(|(row, _)| row % FOLDS != fold).map(|(_, cell)| *cell).collect();
             let Some(line) = Platt::fit(&others) else { continue };
@@ -145,15 +158,14 @@ fn on_split(rows: &KeptRows) -> SplitScores {
 }
 
 /// (score, truth) of one label.
-fn column(rows: &KeptRows, label: usize) -> Vec<(f32, u8)> {
-    let labels = rows.truth.names.len();
-    let cells = rows.scores.iter().zip(&rows.truth.values).skip(label).step_by(labels);
+fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> Vec<(f32, u8)> {
+    let cells = scores.iter().zip(&truth.values).skip(label).step_by(truth.names.len());
     cells.map(|(&score, &y)| (score, y)).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{cases, evidence, facts};
+    use super::super::testing::{RATES, cases, evidence, facts};
     use super::*;
     use imbalance::loss::sigmoid;
 
@@ -192,6 +204,20 @@ sampler = ["class_aware"]"#,
         assert_eq!((found.eta.as_slice(), found.repair), (&[None, None][..], Repair::Platt));
         assert!((found.stands_for[1] - sigmoid(-1.0)).abs() < 0.03, "{:?}", found.stands_for);
         assert!(found.repaired[1].ece < 0.03);
+    }
+
+    /// Scores that are right in train, on a test split that has lost half of the rows without A: the split is off, not the strategy.
+    #[test]
+    fn a_shift_of_the_split_is_not_charged_to_the_strategy() {
+        let mut shifted = evidence(1, |_, u, _| sigmoid(u));
+        let test = shifted.test.as_mut().unwrap();
+        let kept: Vec<usize> = (0..test.truth.rows()).filter(|row| test.truth.values[2 * row] == 1 || row % 4 == 0).collect();
+        test.scores = kept.iter().flat_map(|row| [test.scores[2 * row], test.scores[2 * row + 1]]).collect();
+        test.truth.values = kept.iter().flat_map(|row| [test.truth.values[2 * row], test.truth.values[2 * row + 1]]).collect();
+        let raw = judge(&test.scores, &test.truth);
+        let found = measure(&cases("loss = [\"bce\"]")[0], &facts(), &shifted, None);
+        assert!(found.judged.half[0].prevalence() > 2.0 * RATES[0] && raw[0].gap < -0.05 && raw[0].ece > 0.05, "{:?}", raw[0]);
+        assert!(found.calibration[0].gap.abs() < 0.02 && found.calibration[0].ece < 0.03, "{:?}", found.calibration[0]);
     }
 
     /// Without test scores, held-out val judges: close to test, and never fitted on the same rows.

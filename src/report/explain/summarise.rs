@@ -258,6 +258,7 @@ fn label(at: usize, facts: &DataFacts, runs: &[&Measured], resampled: &[&Resampl
         prevalence: mean(&|run| run.judged.half[at].prevalence()),
         predicted_rate: mean(&|run| run.judged.half[at].predicted_rate()),
         predicted_rate_tuned: mean(&|run| run.judged.tuned[at].predicted_rate()),
+        over_predicted: mean(&|run| over_predicted(&run.judged.half[at], at, facts)),
         f1_half: mean(&|run| run.judged.half[at].f1()),
         f1_tuned: mean(&|run| run.judged.tuned[at].f1()),
         precision_tuned: mean(&|run| run.judged.tuned[at].precision()),
@@ -269,4 +270,20 @@ fn label(at: usize, facts: &DataFacts, runs: &[&Measured], resampled: &[&Resampl
         slope: some(&|run| run.calibration[at].line.map(|line| line.slope)),
         repaired_ece: mean(&|run| run.repaired[at].ece),
     }
+}
+
+/// Share of rows that are predicted minus the prevalence, as if that were the prevalence of train, where it is known: recall and
+/// false-positive rate, weighed by it. With one class only, the share that is predicted minus it.
+fn over_predicted(counts: &Counts, label: usize, facts: &DataFacts) -> f64 {
+    let (rate, LabelCounts { rows, positives }) = (counts.predicted_rate(), &facts.train);
+    if *rows == 0 {
+        return rate - counts.prevalence();
+    }
+    let prevalence = positives[label] as f64 / *rows as f64;
+    let negatives = counts.rows() - counts.support();
+    if counts.support() == 0 || negatives == 0 {
+        return rate - prevalence;
+    }
+    let (recall, alarms) = (counts.tp as f64 / counts.support() as f64, counts.fp as f64 / negatives as f64);
+    prevalence * recall + (1.0 - prevalence) * alarms - prevalence
 }

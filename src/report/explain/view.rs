@@ -150,10 +150,11 @@ pub enum Verdict {
     Withheld,
 }
 
-/// How far scores are from probabilities.
+/// How far scores are from probabilities, as if every label were as frequent as in train: what a split with other prevalences adds is
+/// not the strategy's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Expected calibration error, and over bins of equal mass.
+    /// Expected calibration error, and over bins of equal mass (on the rows as they are).
     pub ece: f64,
     pub ece_equal_mass: f64,
     /// The label whose mean score is furthest from its prevalence, and by how much.
@@ -183,6 +184,8 @@ pub struct ArmLabel {
     /// Share of the rows that are predicted at 0.5, and at the tuned threshold.
     pub predicted_rate: f64,
     pub predicted_rate_tuned: f64,
+    /// Share of the rows that are predicted at 0.5 minus the prevalence, as if that were the prevalence of train.
+    pub over_predicted: f64,
     pub f1_half: f64,
     pub f1_tuned: f64,
     pub precision_tuned: f64,
@@ -191,7 +194,7 @@ pub struct ArmLabel {
     pub threshold: f64,
     pub optimism: f64,
     pub ece: f64,
-    /// Mean score minus prevalence.
+    /// Mean score minus prevalence, as if that were the prevalence of train.
     pub gap: f64,
     /// Slope of the truth on the scores' logits: below 1 is overconfident. `None` where no run has one.
     pub slope: Option<f64>,

@@ -165,16 +165,22 @@ fn sampled(arm: &Arm) -> Option<String> {
     })
 }
 
-/// The label that is predicted most out of proportion.
+/// The label that is predicted most out of proportion. Where the split has another prevalence than train, its predictions are counted
+/// as if it had that of train: the rest is the split's.
 fn prediction(arm: &Arm) -> Option<String> {
-    let off = |label: &ArmLabel| (label.predicted_rate - label.prevalence).abs();
-    let label = arm.labels.iter().max_by(|a, b| off(a).total_cmp(&off(b)))?;
-    (off(label) > MOVED).then(|| {
+    let label = arm.labels.iter().max_by(|a, b| a.over_predicted.abs().total_cmp(&b.over_predicted.abs()))?;
+    let shifted = (label.predicted_rate - label.prevalence - label.over_predicted).abs() > MOVED;
+    let (predicted, prevalence, where_) = if shifted {
+        (label.train_prevalence + label.over_predicted, label.train_prevalence, "with the prevalences of train ")
+    } else {
+        (label.predicted_rate, label.prevalence, "")
+    };
+    (label.over_predicted.abs() > MOVED).then(|| {
         format!(
-            "At 0.5 it predicts {} on {} of the rows, and {} have it",
+            "At 0.5 {where_}it predicts {} on {} of the rows, and {} have it",
             shown(&label.label),
-            percent(label.predicted_rate),
-            percent(label.prevalence)
+            percent(predicted),
+            percent(prevalence)
         )
     })
 }

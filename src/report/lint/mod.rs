@@ -6,7 +6,7 @@ mod trained;
 
 use serde::Serialize;
 
-pub use planned::planned;
+pub use planned::{of_data, planned};
 pub use trained::{Health, Trained, trained};
 
 /// A mistake, or something that looks like one.
@@ -29,6 +29,10 @@ pub enum Kind {
     NothingRepeated,
     /// A schedule that spends its learning rate in the first epoch.
     ScheduleSpent,
+    /// Labels without a positive in val or test.
+    AbsentLabels,
+    /// Labels whose prevalence in val or test is not that of train.
+    Shifted,
     /// Too few positives in val to tune a threshold on.
     FewPositives,
     /// Tuned thresholds that flatter val.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::super::difference::Power;
 use super::super::explain::arms::{Case, SettingRuns};
+use super::super::question::Split;
+use super::super::splits;
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
 use imbalance::PosWeight;
 use imbalance::loss::class_weights;
@@ -32,14 +34,31 @@ pub fn planned(cases: &[Case], settings: &[SettingRuns], facts: &[DataFacts], ty
         for weight in typed {
             equal_formula(weight, facts, "", &mut lints);
         }
-        if tunes {
-            few_positives(facts, &mut lints);
-        }
+        divided(facts, tunes, &mut lints);
     }
     for setting in settings {
         few_seeds(cases, setting, &mut lints);
     }
     lints.sorted()
+}
+
+/// The warnings of data alone. `tunes`: whether thresholds will be fitted on val.
+#[must_use]
+pub fn of_data(facts: &DataFacts, tunes: bool) -> Vec<Lint> {
+    let mut lints = Lints::default();
+    divided(facts, tunes, &mut lints);
+    lints.sorted()
+}
+
+/// How the rows are divided, whatever is trained on them.
+fn divided(facts: &DataFacts, tunes: bool, lints: &mut Lints) {
+    for split in [Split::Val, Split::Test] {
+        splits::absence(facts, split).into_iter().for_each(|what| lints.add(Kind::AbsentLabels, "", what));
+        splits::shift(facts, split).into_iter().for_each(|what| lints.add(Kind::Shifted, "", what));
+    }
+    if tunes {
+        few_positives(facts, lints);
+    }
 }
 
 fn double_correction(cases: &[Case], lints: &mut Lints) {
@@ -126,7 +145,7 @@ fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
 }
 
 fn few_positives(facts: &DataFacts, lints: &mut Lints) {
-    let few = facts.labels.iter().zip(&facts.val.positives).filter(|(_, n)| **n < FEW);
+    let few = facts.labels.iter().zip(&facts.val.positives).filter(|(_, n)| (1..FEW).contains(*n));
     let few: Vec<String> = few.map(|(label, n)| format!("{} ({n})", shown(label))).collect();
     if !few.is_empty() {
         lints.add(
@@ -223,6 +242,18 @@ mod tests {
         let lint = of(Kind::ScheduleSpent, &found(grid, &facts()));
         assert_eq!(lint.about.len(), 2);
         assert!(lint.sentence.starts_with("90 % of the learning rate"), "{}", lint.sentence);
+    }
+
+    #[test]
+    fn absent_and_shifted_labels_are_told_of_the_data() {
+        let mut facts = facts();
+        facts.val.positives[0] = 0;
+        facts.test.positives[1] += 1000;
+        let lints = of_data(&facts, true);
+        assert_eq!(lints.iter().map(|lint| lint.kind).collect::<Vec<_>>(), [Kind::AbsentLabels, Kind::Shifted, Kind::Shifted]);
+        assert!(lints[0].sentence.contains("val has no positive of 1 of 2 labels: A (1187 in all)"), "{}", lints[0].sentence);
+        assert!(lints.iter().any(|lint| lint.sentence.contains("D (46.9% to 71.9%)")), "{lints:?}");
+        assert_eq!(found("loss = [\"bce\"]\nseed = [0, 1]", &facts)[..3], lints[..3]);
     }
 
     #[test]

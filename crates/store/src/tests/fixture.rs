@@ -107,6 +107,7 @@ pub fn plan(name: &str, losses: &[&str], seeds: u64, epochs: usize) -> Plan {
         product: runs.len(),
         excluded: vec![],
         included: 0,
+        tuned: Vec::new(),
         points,
         runs,
         merged: vec![],

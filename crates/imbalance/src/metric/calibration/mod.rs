@@ -13,12 +13,14 @@ mod isotonic;
 mod link;
 mod logistic;
 mod platt;
+mod prevalence;
 mod reliability;
 
 pub use isotonic::Isotonic;
 pub use link::invert_link;
 pub use logistic::Line;
 pub use platt::Platt;
+pub use prevalence::{expected_error_at, gap_at};
 pub use reliability::{Bin, equal_mass, equal_width, expected_error};
 
 use super::curve::column;

@@ -1,0 +1,122 @@
+//! What the division of the rows does to the numbers, whatever the strategy: labels without positives in a split, and labels whose
+//! prevalence has shifted since train. From counts alone. Pure.
+
+use super::group::counts;
+use super::question::Split;
+use super::text_grid::{number, percent};
+use imbalance::LabelCounts;
+use imbalance::shift::{Shift, shifts};
+use imbalance::shown::shown;
+use plan::DataFacts;
+
+/// Labels that a sentence names.
+const NAMED: usize = 8;
+
+/// `A, B, C`; of many the first ones, and how many more there are.
+fn named(mut labels: Vec<String>) -> String {
+    let more = labels.len().saturating_sub(NAMED);
+    labels.truncate(NAMED);
+    labels.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
+}
+
+/// Labels without a positive in the split; none if the split has no rows.
+#[must_use]
+pub fn absent(facts: &DataFacts, split: Split) -> Vec<usize> {
+    let LabelCounts { rows, positives } = counts(facts, split);
+    (0..positives.len()).filter(|&label| *rows > 0 && positives[label] == 0).collect()
+}
+
+/// What labels without positives in the split do to macro F1 and macro AP, and why they have none.
+#[must_use]
+pub fn absence(facts: &DataFacts, split: Split) -> Option<String> {
+    let absent = absent(facts, split);
+    let (name, all, left) = (split.name(), facts.labels.len(), facts.labels.len() - absent.len());
+    if absent.is_empty() {
+        return None;
+    }
+    let total = |label: usize| facts.train.positives[label] + facts.val.positives[label] + facts.test.positives[label];
+    let known = facts.train.rows > 0;
+    let of = |label: &usize| {
+        let in_all = if known { format!(" ({} in all)", total(*label)) } else { String::new() };
+        format!("{}{in_all}", shown(&facts.labels[*label]))
+    };
+    let why = match absent.iter().filter(|&&label| total(label) > 2).count() {
+        _ if !known => "",
+        0 => " Fewer than three positives cannot be in three splits.",
+        _ => " Three or more can be in three splits, unless a split column or a group keeps them together.",
+    };
+    let undefined = match left {
+        0 => "is undefined".to_owned(),
+        left => format!("is a mean over the other {left}"),
+    };
+    let fitted = if split == Split::Val { " Thresholds that are fitted on val stay at 0.5 for them." } else { "" };
+    Some(format!(
+        "{name} has no positive of {} of {all} labels: {}. Macro F1 on {name} is a mean over all labels, with 0 for these (as in \
+         scikit-learn), so it cannot exceed {}; macro AP {undefined}.{fitted}{why}",
+        absent.len(),
+        named(absent.iter().map(of).collect()),
+        number(left as f64 / all as f64),
+    ))
+}
+
+/// The labels that are more or less frequent in the split than in train.
+#[must_use]
+pub fn shifted(facts: &DataFacts, split: Split) -> Vec<Shift> {
+    shifts(&facts.train, counts(facts, split))
+}
+
+/// Which labels have shifted between train and the split, and what follows from it for every strategy alike.
+#[must_use]
+pub fn shift(facts: &DataFacts, split: Split) -> Option<String> {
+    let shifted = shifted(facts, split);
+    let name = split.name();
+    let of = |shift: &Shift| {
+        let label = shown(&facts.labels[shift.label]);
+        format!("{label} ({} to {})", percent(shift.train), percent(shift.split))
+    };
+    (!shifted.is_empty()).then(|| {
+        format!(
+            "prevalences differ between train and {name} by more than chance: {}. That is the split's doing, not a strategy's: mean scores and \
+             predicted shares that fit train are off on {name}",
+            named(shifted.iter().map(of).collect())
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::explain::testing::facts;
+    use super::*;
+
+    fn sparse() -> DataFacts {
+        let mut facts = facts();
+        facts.val.positives[0] = 0;
+        facts
+    }
+
+    #[test]
+    fn a_label_without_positives_is_named_with_what_it_does_to_the_means() {
+        assert_eq!(absence(&facts(), Split::Val), None);
+        let said = absence(&sparse(), Split::Val).unwrap();
+        let of = facts().labels.len();
+        assert!(said.starts_with(&format!("val has no positive of 1 of {of} labels: A (1187 in all). ")), "{said}");
+        assert!(said.contains("cannot exceed 0.500; macro AP is a mean over the other 1"), "{said}");
+        assert!(said.contains("stay at 0.5") && said.contains("a split column or a group"), "{said}");
+        let mut two = sparse();
+        (two.train.positives[0], two.test.positives[0]) = (1, 1);
+        assert!(absence(&two, Split::Val).unwrap().contains("Fewer than three positives"));
+        assert_eq!(absence(&two, Split::Test), None);
+        let mut none = sparse();
+        none.val = LabelCounts { rows: 0, positives: vec![0; of] };
+        assert_eq!(absence(&none, Split::Val), None, "a split that nobody knows of misses nothing");
+    }
+
+    #[test]
+    fn a_shift_is_said_of_the_split() {
+        assert_eq!(shift(&facts(), Split::Test), None);
+        let mut facts = facts();
+        facts.test.positives[0] += facts.test.rows / 4;
+        let said = shift(&facts, Split::Test).unwrap();
+        assert!(said.contains("A (8.5% to 33") && said.contains("not a strategy's"), "{said}");
+    }
+}
