@@ -15,6 +15,8 @@ use store::Pace;
 const MACS_A_SECOND: f64 = 10e9;
 /// Seconds of an epoch besides the network: scores, checkpoint and records reach the disk (emotions, `linear`: 12 ms).
 const EPOCH: f64 = 12e-3;
+/// Evaluations of train until a strength of a reference run has converged (scene, emotions, birds: 20 to 300).
+const EVALUATIONS: f64 = 80.0;
 /// Forward passes that a training step costs: forward, gradient of the inputs, gradient of the weights.
 const STEP: f64 = 3.0;
 
@@ -38,14 +40,18 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
         let mut features = BTreeSet::new();
         for run in runs.iter().filter_map(|&run| plan.runs.get(run)) {
             let (arch, content) = (run.config.model.arch.as_str(), plan.data[run.data].1.content.as_str());
-            let pace = paces.iter().find(|pace| pace.arch == arch && pace.content == content && pace.device == slot.device);
+            let reference = run.config.reference().is_some();
+            // A reference run is trained on the CPU, and takes its time another way than other runs on the same data.
+            let pace = paces.iter().filter(|_| !reference).find(|pace| pace.arch == arch && pace.content == content && pace.device == slot.device);
             let epoch = match pace {
                 Some(pace) => {
                     measured.insert((arch, &pace.device), pace.epochs);
                     pace.seconds_per_epoch
                 }
-                None if slot.device == "cpu" => {
-                    computed.insert(arch);
+                None if slot.device == "cpu" || reference => {
+                    if !reference {
+                        computed.insert(arch);
+                    }
                     // The first run on a frozen backbone computes the features of all rows.
                     if let Some(macs) = features_macs(plan, run)
                         && features.insert((arch, content, run.config.model.weights.as_deref()))
@@ -76,7 +82,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
     Ok(Estimate { seconds: f64::max(1.0 / speed, longest), basis: basis.join(" and ") })
 }
 
-/// Multiply-adds of one epoch: training on train, scoring val.
+/// Multiply-adds of one epoch: training on train, scoring val. A strength of a reference run reads train [`EVALUATIONS`] times.
 fn epoch_macs(plan: &Plan, run: &PlannedRun) -> f64 {
     let facts = &plan.data[run.data].1;
     let labels = facts.labels.len();
@@ -84,7 +90,8 @@ fn epoch_macs(plan: &Plan, run: &PlannedRun) -> f64 {
         Some((backbone, head)) => forward_macs(&head, InputShape::Features { width: backbone.width }, labels),
         None => forward_macs(&run.config.model, facts.input, labels),
     } as f64;
-    forward * (STEP * facts.train.rows as f64 + facts.val.rows as f64)
+    let passes = if run.config.reference().is_some() { EVALUATIONS } else { 1.0 };
+    forward * (passes * STEP * facts.train.rows as f64 + facts.val.rows as f64)
 }
 
 /// Multiply-adds of the features of all rows, where the backbone is frozen.

@@ -107,7 +107,8 @@ pub async fn show(
 
 /// Warnings that are known before anything trains.
 fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
-    let cases: Vec<explain::Case> = plan.runs.iter().map(explain::Case::planned).collect();
+    let of_grid = plan.runs.iter().filter(|run| run.config.reference().is_none());
+    let cases: Vec<explain::Case> = of_grid.map(explain::Case::planned).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
     let tunes = plan.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_)));
     lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
@@ -142,6 +143,12 @@ impl PlanView {
         let mut states = vec![format!("{} to train", thousands(todo)), format!("{} recorded already", thousands(recorded))];
         if failed > 0 {
             states.push(format!("{} failed before (`sweep resume --failed` tries them again)", thousands(failed)));
+        }
+        let references = plan.references();
+        if references > 0 {
+            let why = "a converged logistic regression on the same features, plain and balanced: is the network any good at all? \
+                       (train.reference = false leaves them out)";
+            facts.add("references", format!("+{references}"), why);
         }
         facts.add("runs", thousands(plan.runs.len()), states.join(", "));
         let largest = plan.bundles.iter().map(|bundle| bundle.runs.len()).max().unwrap_or(0);
@@ -223,6 +230,7 @@ impl PlanView {
             "included": plan.included,
             "points": plan.points.len(),
             "merged": plan.merged,
+            "references": plan.references(),
             "distinct": plan.runs.len(),
             "to_train": self.count(PlannedState::ToTrain),
             "recorded": self.count(PlannedState::Recorded),

@@ -116,6 +116,7 @@ pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts,
         seeds_needed: power.as_ref().map_or(SEEDS_NEEDED, |power| power.pairs_needed.max(SEEDS_NEEDED)),
         power,
         recommendation: Recommendation { rule: Rule::NothingToCompare, arm: None, candidate: None, sentences: Vec::new() },
+        outdone: None,
         arms,
         missing: missing.collect(),
     };

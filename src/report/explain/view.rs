@@ -54,6 +54,8 @@ pub struct Setting {
     /// Seeds with which a better ranking is believed.
     pub seeds_needed: usize,
     pub recommendation: Recommendation,
+    /// A sentence where no strategy ranks better on val than a logistic regression on the same features.
+    pub outdone: Option<String>,
     /// In the order of the plan, the baseline first.
     pub arms: Vec<Arm>,
     /// Strategies without a recorded run.
