@@ -136,11 +136,11 @@ threshold = [0.5, "max_f1"]
 /// The reference runs of a small sweep, with their data.
 fn runs() -> (tempfile::TempDir, tempfile::TempDir, Dataset, Vec<Job>) {
     let source = tempfile::tempdir().unwrap();
-    let (mut rng, mut table, mut values) = (Rng::new(1, "features", &[]), "A,B,C\n".to_owned(), Vec::new());
+    let (mut rng, mut table, mut values) = (Rng::new(1, "features", &[]), "id,A,B,C\n".to_owned(), Vec::new());
     for row in 0..300 {
         let labels = [row % 3 / 2, row % 2, row % 5 / 4];
         values.extend((0..12).map(|column| (rng.normal() + 0.5 * f64::from(labels[column % 3])) as f32));
-        writeln!(table, "{},{},{}", labels[0], labels[1], labels[2]).unwrap();
+        writeln!(table, "{row},{},{},{}", labels[0], labels[1], labels[2]).unwrap();
     }
     std::fs::write(source.path().join("y.csv"), table).unwrap();
     Tensor::from_vec(values, (300, 12), &Device::Cpu).unwrap().write_npy(source.path().join("x.npy")).unwrap();
