@@ -148,7 +148,8 @@ def made(folder, rows, width, labels):
     x = np.maximum(draw.normal(size=(rows, width)).astype(np.float32) @ mix / 3, 0)
     z = (x - x.mean(0)) / x.std(0) @ draw.normal(size=(width, labels)) / width**0.5
     rates = np.geomspace(0.02, 0.4, labels)
-    y = (z + draw.logistic(size=z.shape) * 0.5 > np.quantile(z, 1 - rates, axis=0)).astype(int)
+    z += 0.5 * draw.logistic(size=z.shape)
+    y = np.stack([z[:, k] > np.quantile(z[:, k], 1 - rate) for k, rate in enumerate(rates)], 1).astype(int)
     np.save(folder / "made.npy", x)
     lines = [",".join(["id", *(f"L{k}" for k in range(labels))]), *(f"{row}," + ",".join(map(str, cells)) for row, cells in enumerate(y))]
     (folder / "made.csv").write_text("\n".join(lines) + "\n")

@@ -103,11 +103,16 @@ fn references_stand_beside_the_strategies() {
     let best = references.iter().map(|row| ap(row)).fold(0.0, f64::max);
     assert!(strategies.iter().all(|row| ap(row) < best) && best > 0.8, "{best}");
     let notes = report["notes"].to_string();
-    assert!(notes.contains("a logistic regression on the same features, has macro AP") && !notes.contains("not converged"), "{notes}");
+    assert!(
+        notes.contains("a logistic regression on the same features, has macro AP") && !notes.contains("not converged"),
+        "{notes}"
+    );
 
     // With --top each reference has one row; at any epoch it is the strength that val has chosen; under any policy it is there.
     assert_eq!(rows(&json(&place, &["report", "--top", "1"])).1.len(), 2);
-    for more in [["--epoch", "last"], ["--epoch", "0"], ["--threshold", "prior_match"], ["--split", "test"], ["--group-by", "sampler"]] {
+    for more in
+        [["--epoch", "last"], ["--epoch", "0"], ["--threshold", "prior_match"], ["--split", "test"], ["--group-by", "sampler"]]
+    {
         let report = json(&place, &[&["report"][..], &more].concat());
         let (_, others) = rows(&report);
         let aps = |rows: &[&Value]| rows.iter().map(|row| row["val"]["mean"].as_f64().unwrap()).collect::<Vec<_>>();

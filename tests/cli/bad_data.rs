@@ -24,8 +24,9 @@ const NAMES: &str = "\"Pleural, Thickening\",N/A,\"the \"\"big\"\" one\",Brown C
 
 /// 40 rows of three features.
 fn features() -> Place {
-    let place =
-        Place::new("[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"labels.csv\"\n[model]\narch = \"linear\"\n[train]\nreference = false\n");
+    let place = Place::new(
+        "[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"labels.csv\"\n[model]\narch = \"linear\"\n[train]\nreference = false\n",
+    );
     let values: Vec<f32> = (0..120u8).map(f32::from).collect();
     place.write("x.npy", npy(&values, 3));
     let rows: String = (0..40).map(|row| format!("{row},{},{}\n", row % 2, row / 2 % 2)).collect();

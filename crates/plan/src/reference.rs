@@ -107,11 +107,7 @@ impl ModelConfig {
             return None;
         }
         let linear = Self { hidden: Vec::new(), dropout: 0.0, ..self.clone() };
-        Some(if frozen {
-            linear
-        } else {
-            Self { arch: "linear".to_owned(), weights: None, weights_hash: None, ..linear }
-        })
+        Some(if frozen { linear } else { Self { arch: "linear".to_owned(), weights: None, weights_hash: None, ..linear } })
     }
 }
 

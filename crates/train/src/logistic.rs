@@ -94,7 +94,8 @@ pub fn run(job: &Job, reference: Reference, data: &Dataset, monitor: &mut dyn Mo
     drop(stage);
     if let Some(epoch) = record.best() {
         let (first, tried) = (STRENGTHS[0], STRENGTHS[record.done() - 1]);
-        monitor.note(job, &format!("chosen by val macro AP: C = {} (epoch {}) of {first} to {tried}", STRENGTHS[epoch], epoch + 1));
+        monitor
+            .note(job, &format!("chosen by val macro AP: C = {} (epoch {}) of {first} to {tried}", STRENGTHS[epoch], epoch + 1));
     }
     Ok(Finish::Done)
 }

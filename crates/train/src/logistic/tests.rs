@@ -195,8 +195,11 @@ fn a_run_is_recorded_like_any_other_and_starts_anew_to_the_same_last_bit() {
     for job in &jobs {
         let mut whole = Listener::default();
         assert_eq!(crate::run(job, &data, &Device::Cpu, &mut whole).unwrap(), Finish::Done);
-        let epochs: Vec<usize> =
-            whole.events.iter().filter_map(|event| if let Event::Epoch { epoch, .. } = event { Some(*epoch) } else { None }).collect();
+        let epochs: Vec<usize> = whole
+            .events
+            .iter()
+            .filter_map(|event| if let Event::Epoch { epoch, .. } = event { Some(*epoch) } else { None })
+            .collect();
         assert_eq!(epochs, (0..epochs.len()).collect::<Vec<_>>());
         let tested = |event: &&Event| matches!(event, Event::Rank { split: SplitName::Test, .. });
         assert_eq!(whole.events.iter().filter(tested).count(), 2, "the best and the last strength");
@@ -206,13 +209,15 @@ fn a_run_is_recorded_like_any_other_and_starts_anew_to_the_same_last_bit() {
             }
             _ => None,
         };
-        let best = whole.events.iter().filter_map(val_ap).fold((0, 0.0), |best, found| if found.1 > best.1 { found } else { best });
+        let best =
+            whole.events.iter().filter_map(val_ap).fold((0, 0.0), |best, found| if found.1 > best.1 { found } else { best });
         assert_eq!(epochs.len(), best.0 + 5, "it ends when four strengths have been no better");
         assert!(whole.notes[0].starts_with(&format!("chosen by val macro AP: C = {}", STRENGTHS[best.0])), "{:?}", whole.notes);
         // The kept model gives the kept scores.
         let model = model::build(&job.config.model, data.shape(), 3, None, 0, &Device::Cpu).unwrap();
         model::load_state(model.state(), &job.folder.join(archive::MODEL)).unwrap();
-        let kept = [("val", &data.split().val), ("test", &data.split().test)].map(|(split, rows)| (scores(&job.folder, split), rows));
+        let kept =
+            [("val", &data.split().val), ("test", &data.split().test)].map(|(split, rows)| (scores(&job.folder, split), rows));
         for (kept, rows) in &kept {
             let mut inputs = vec![0.0; rows.len() * 12];
             data.gather(rows, None, &mut inputs);
