@@ -7,21 +7,21 @@ use imbalance::{Choice, PosWeight};
 /// The strengths that a reference run tries, from strong to weak regularisation: C of scikit-learn's `LogisticRegression`, 1e-4 to 1e3 by
 /// half decades. Each is an epoch of the run: epoch k has C = 10^((k - 8) / 2).
 pub const STRENGTHS: [f64; 15] = [
-    1e-4,
-    3.162_277_660_168_379_4e-4,
-    1e-3,
-    3.162_277_660_168_379_4e-3,
-    1e-2,
-    3.162_277_660_168_379_4e-2,
-    1e-1,
-    3.162_277_660_168_379_4e-1,
+    0.0001,
+    0.000_316_227_766_016_837_94,
+    0.001,
+    0.003_162_277_660_168_379_4,
+    0.01,
+    0.031_622_776_601_683_79,
+    0.1,
+    0.316_227_766_016_837_94,
     1.0,
-    3.162_277_660_168_379_4,
-    1e1,
-    3.162_277_660_168_379_4e1,
-    1e2,
-    3.162_277_660_168_379_4e2,
-    1e3,
+    3.162_277_660_168_379_5,
+    10.0,
+    31.622_776_601_683_793,
+    100.0,
+    316.227_766_016_837_96,
+    1000.0,
 ];
 
 /// A run ends once val macro AP has not risen for this many strengths, two decades of C.
