@@ -124,6 +124,7 @@ fn references_stand_beside_the_strategies() {
     let table = said(&place, &["report"]);
     let line = table.lines().find(|line| line.contains(" logistic ")).unwrap();
     assert!(line.trim_start().starts_with('('), "{line}");
+    assert!(table.lines().any(|line| line.starts_with("  #  loss ")) && !table.contains("every row: loss"), "{table}");
     let csv = said(&place, &["report", "--format", "csv"]);
     assert!(csv.lines().next().unwrap().ends_with(",predicted_rate,reference"), "{csv}");
     assert_eq!(csv.lines().filter(|line| line.ends_with(",logistic_balanced")).count(), 4, "{csv}");

@@ -29,9 +29,10 @@ impl<'s> Layout<'s> {
         let policies: BTreeSet<&str> = strategies().map(|row| row.policy.as_str()).collect();
         let one = strategies().count() == 1;
         let names = summary.group_by.iter().map(String::as_str);
-        // A lone strategy shows what it has.
-        let varying: Vec<&str> =
-            names.filter(|name| if one { texts(name) != [NONE.to_owned()].into() } else { texts(name).len() > 1 }).collect();
+        // A lone strategy shows what it has; the name of a reference run stands where losses do.
+        let references = summary.rows.iter().any(|row| row.reference.is_some());
+        let varies = |name: &str| if one { texts(name) != [NONE.to_owned()].into() } else { texts(name).len() > 1 };
+        let varying: Vec<&str> = names.filter(|name| varies(name) || (references && *name == "loss")).collect();
         let cut = varying.iter().map(|name| distinct(&texts(name))).collect();
         let steps = strategies().map(|row| row.steps).collect::<BTreeSet<_>>().len() > 1;
         Self { summary, varying, policy: policies.len() > 1 || one, steps, cut }
