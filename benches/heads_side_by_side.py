@@ -178,7 +178,7 @@ def sweep_file(folder, name, gammas, rates, seeds, args):
 name = "{name}"
 data = {{ kind = "letters", samples = 25000, image_size = 32, signal = 0.8, split = {{ train = 0.8, val = 0.1, test = 0.1 }} }}
 model = {{ arch = "resnet18", weights = "resnet18.safetensors", freeze = "backbone" }}
-train = {{ epochs = {args.epochs}, batch_size = {args.batch}, optimizer = "adam" }}
+train = {{ epochs = {args.epochs}, batch_size = {args.batch}, optimizer = "adam", reference = false }}
 workers = {{ per_device = 1 }}
 [grid]
 loss = {values(losses)}

@@ -4,7 +4,9 @@ WITH strategies AS (
            avg(f1) FILTER (WHERE split = 'val') AS val_f1, avg(f1) FILTER (WHERE split = 'test') AS test_f1,
            avg(prevalence) FILTER (WHERE split = 'val') AS prevalence, count(DISTINCT run) AS runs
     FROM label_metrics
-    WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1) AND best_epoch
+    WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1)
+      AND loss NOT LIKE 'logistic%'  -- the reference runs are no strategies
+      AND best_epoch
     GROUP BY label, loss, pos_weight, gamma, sampler, params, policy
 )
 SELECT label, round(prevalence, 3) AS prevalence, loss, pos_weight, gamma, sampler, policy,

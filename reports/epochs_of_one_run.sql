@@ -1,7 +1,9 @@
 -- How did one run learn? The run with the best val macro_f1 of the latest sweep; put any fingerprint in its place.
 WITH one AS (
     SELECT run FROM leaderboard
-    WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1) AND split = 'val' AND best_epoch
+    WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1)
+      AND loss NOT LIKE 'logistic%'  -- the reference runs are no strategies
+      AND split = 'val' AND best_epoch
     ORDER BY macro_f1 DESC LIMIT 1
 )
 SELECT substr(r.fingerprint, 1, 8) AS run, e.epoch, e.epoch = r.best_epoch AS best, round(e.train_loss, 4) AS train_loss,

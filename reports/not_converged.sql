@@ -3,6 +3,7 @@ WITH val AS (
     SELECT DISTINCT run, loss, pos_weight, gamma, sampler, params, epoch, best_epoch, last_epoch, macro_ap
     FROM leaderboard
     WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1) AND split = 'val'
+      AND loss NOT LIKE 'logistic%'    -- no reference runs: their epochs are strengths
 )
 SELECT best.loss, best.pos_weight, best.gamma, best.sampler, best.params, count(*) AS runs,
        sum(best.last_epoch AND best.macro_ap - before.macro_ap > 0.001) AS still_rising,

@@ -7,7 +7,9 @@ WITH strategies AS (
            max(macro_f1) FILTER (WHERE split = 'test') AS best,
            avg(macro_ap) FILTER (WHERE split = 'test') AS test_ap
     FROM leaderboard
-    WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1) AND best_epoch
+    WHERE sweep = (SELECT title FROM sweeps ORDER BY turn DESC LIMIT 1)
+      AND loss NOT LIKE 'logistic%'  -- the reference runs are no strategies
+      AND best_epoch
     GROUP BY loss, pos_weight, gamma, sampler, params, policy
 )
 SELECT loss, pos_weight, gamma, sampler, policy, round(max(val_f1), 3) AS val_f1, round(test_f1, 3) AS test_f1,

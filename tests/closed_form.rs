@@ -26,6 +26,7 @@ split = { train = 0.5, val = 0.2, test = 0.3 }
 [model]
 arch = "linear"
 [train]
+reference = false
 epochs = 5
 batch_size = 128
 learning_rate = 0.03

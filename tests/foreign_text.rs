@@ -15,7 +15,7 @@ const LABELS: [&str; 3] = ["\u{1b}[31mred\u{7}\u{9b}2J", "\u{202e}turned\u{2066}
 fn place() -> Place {
     let place = Place::new(
         "name = \"small\"\n[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"labels.csv\"\n[model]\narch = \"linear\"\n\
-         [train]\nepochs = 2\n[grid]\npos_weight = [\"none\", \"neg_over_pos\"]\nsampler = [\"shuffle\", \"class_aware\"]\nthreshold = [0.5, \"max_f1\"]\n",
+         [train]\nepochs = 2\nreference = false\n[grid]\npos_weight = [\"none\", \"neg_over_pos\"]\nsampler = [\"shuffle\", \"class_aware\"]\nthreshold = [0.5, \"max_f1\"]\n",
     );
     let values: Vec<f32> = (0..360_u16).map(|at| f32::from(at * 37 % 101) / 50.0 - 1.0).collect();
     archive::write_matrix(&place.path("x.npy"), 3, &values).unwrap();

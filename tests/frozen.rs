@@ -110,7 +110,7 @@ fn features_are_computed_once_and_train_like_any_features() {
     let place = Place::new(&file("one", "bce"));
     weights(&place.path("weights.safetensors"), "");
     place.succeed(&["run", "sweep.toml"]);
-    assert_eq!(runs(&place, "sweep").len(), 2);
+    assert_eq!(runs(&place, "sweep").len(), 4, "two of the grid, two reference runs");
     assert_eq!((said(&place, "computed for 120 rows"), said(&place, ": found in ")), (1, 1), "two workers, one computation");
 
     // Another sweep, another controller: from the cache.
@@ -118,7 +118,7 @@ fn features_are_computed_once_and_train_like_any_features() {
     let made = fs::metadata(features.join("inputs.bin")).unwrap().modified().unwrap();
     fs::write(place.path("two.toml"), file("two", "focal")).unwrap();
     place.succeed(&["run", "two.toml"]);
-    assert_eq!(runs(&place, "sweep").len(), 4);
+    assert_eq!(runs(&place, "sweep").len(), 6, "the reference runs are recorded");
     assert_eq!((said(&place, "computed for"), said(&place, ": found in ")), (1, 3));
     assert_eq!(fs::metadata(features.join("inputs.bin")).unwrap().modified().unwrap(), made);
 
@@ -130,7 +130,7 @@ fn features_are_computed_once_and_train_like_any_features() {
     for name in ["model.safetensors", "scores-val.npy", "scores-test.npy"] {
         let results = |db| runs(&place, db).iter().map(|run| fs::read(run.join(name)).unwrap()).collect::<BTreeSet<_>>();
         assert!(results("sweep") == results("other"), "{name}");
-        assert_eq!(results("other").len(), 4, "{name}");
+        assert_eq!(results("other").len(), 6, "{name}");
     }
 }
 
@@ -159,7 +159,7 @@ fn a_kill_while_features_are_computed_does_no_harm() {
     }
     assert_eq!(runs(&place, "sweep").len(), 0);
     place.succeed(&["resume"]);
-    assert_eq!(runs(&place, "sweep").len(), 2);
+    assert_eq!(runs(&place, "sweep").len(), 4);
     assert_eq!((said(&place, "computed for 800 rows"), said(&place, ": found in ")), (1, 1));
     assert!(!names().iter().any(|name| name.ends_with(".lock")), "{:?}", names());
 }

@@ -21,6 +21,7 @@ labels = "labels.csv"
 [model]
 arch = "linear"
 [train]
+reference = false
 epochs = 2
 batch_size = 16
 [grid]

@@ -15,6 +15,9 @@ use store::Pace;
 const MACS_A_SECOND: f64 = 10e9;
 /// Seconds of an epoch besides the network: scores, checkpoint and records reach the disk (emotions, `linear`: 12 ms).
 const EPOCH: f64 = 12e-3;
+/// What a strength of a reference run costs, in epochs of a linear network at the speed above: 8 CPU seconds where 16,000 rows of 1,024
+/// features have 14 labels, whose seven strengths need 1,055 passes.
+const STRENGTH: f64 = 30.0;
 /// Forward passes that a training step costs: forward, gradient of the inputs, gradient of the weights.
 const STEP: f64 = 3.0;
 
@@ -38,14 +41,19 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
         let mut features = BTreeSet::new();
         for run in runs.iter().filter_map(|&run| plan.runs.get(run)) {
             let (arch, content) = (run.config.model.arch.as_str(), plan.data[run.data].1.content.as_str());
-            let pace = paces.iter().find(|pace| pace.arch == arch && pace.content == content && pace.device == slot.device);
+            let reference = run.config.reference().is_some();
+            // A reference run is trained on the CPU, and takes its time another way than other runs on the same data.
+            let pace = paces
+                .iter()
+                .filter(|_| !reference)
+                .find(|pace| pace.arch == arch && pace.content == content && pace.device == slot.device);
             let epoch = match pace {
                 Some(pace) => {
                     measured.insert((arch, &pace.device), pace.epochs);
                     pace.seconds_per_epoch
                 }
-                None if slot.device == "cpu" => {
-                    computed.insert(arch);
+                None if slot.device == "cpu" || reference => {
+                    computed.insert(if reference { "logistic" } else { arch });
                     // The first run on a frozen backbone computes the features of all rows.
                     if let Some(macs) = features_macs(plan, run)
                         && features.insert((arch, content, run.config.model.weights.as_deref()))
@@ -76,7 +84,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
     Ok(Estimate { seconds: f64::max(1.0 / speed, longest), basis: basis.join(" and ") })
 }
 
-/// Multiply-adds of one epoch: training on train, scoring val.
+/// Multiply-adds of one epoch: training on train, scoring val. A strength of a reference run costs [`STRENGTH`] of them.
 fn epoch_macs(plan: &Plan, run: &PlannedRun) -> f64 {
     let facts = &plan.data[run.data].1;
     let labels = facts.labels.len();
@@ -84,7 +92,8 @@ fn epoch_macs(plan: &Plan, run: &PlannedRun) -> f64 {
         Some((backbone, head)) => forward_macs(&head, InputShape::Features { width: backbone.width }, labels),
         None => forward_macs(&run.config.model, facts.input, labels),
     } as f64;
-    forward * (STEP * facts.train.rows as f64 + facts.val.rows as f64)
+    let passes = if run.config.reference().is_some() { STRENGTH } else { 1.0 };
+    forward * (passes * STEP * facts.train.rows as f64 + facts.val.rows as f64)
 }
 
 /// Multiply-adds of the features of all rows, where the backbone is frozen.
@@ -162,5 +171,15 @@ mod tests {
         assert!(found.basis.contains("the size of linear"), "{found:?}");
         let unknown = estimate(&plan(), &[0], &[slot("cuda:0", 1)], &[pace("cpu", 1.0)]).unwrap_err();
         assert!(unknown.contains("linear") && unknown.contains("cuda:0"), "{unknown}");
+    }
+
+    #[test]
+    fn a_reference_run_is_estimated_by_its_size_on_any_device() {
+        let plan = plan();
+        assert!(plan.runs[2].config.reference().is_some());
+        // 15 strengths, each as 30 epochs of 3.2e8 x 3 / 10^10 seconds and more for val.
+        let found = estimate(&plan, &[2], &[slot("cuda:0", 1)], &[pace("cuda:0", 1.0)]).unwrap();
+        let wanted = 15.0 * (EPOCH + 3e5 * (30.0 * 3.0 * 1000.0 + 200.0) / 1e10);
+        assert!((found.seconds - wanted).abs() < 1e-6 && found.basis.contains("the size of logistic"), "{found:?}");
     }
 }

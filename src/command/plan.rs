@@ -100,7 +100,9 @@ pub async fn show(
             };
         }
         paces = reader.paces().await?;
-        convergence = Convergence::of_rises(reader.rises(&names).await?);
+        let of_grid = plan.runs.iter().filter(|run| run.config.reference().is_none());
+        let of_grid: Vec<Fingerprint> = of_grid.map(|run| run.fingerprint.clone()).collect();
+        convergence = Convergence::of_rises(reader.rises(&of_grid).await?);
     }
     let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == PlannedState::ToTrain).collect();
     let estimate = match &slots {
@@ -119,7 +121,8 @@ pub async fn show(
 
 /// Warnings that are known before anything trains.
 fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
-    let cases: Vec<explain::Case> = plan.runs.iter().map(|run| explain::Case::planned(run, &plan.tuned)).collect();
+    let of_grid = plan.runs.iter().filter(|run| run.config.reference().is_none());
+    let cases: Vec<explain::Case> = of_grid.map(|run| explain::Case::planned(run, &plan.tuned)).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
     let tunes = plan.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_)));
     lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
@@ -171,6 +174,12 @@ impl PlanView {
         let mut states = vec![format!("{} to train", thousands(todo)), format!("{} recorded already", thousands(recorded))];
         if failed > 0 {
             states.push(format!("{} failed before (`sweep resume --failed` tries them again)", thousands(failed)));
+        }
+        let references = plan.references();
+        if references > 0 {
+            let why = "a converged logistic regression on the same features, plain and balanced: is the network any good at all? \
+                       (train.reference = false leaves them out)";
+            facts.add("references", format!("+{references}"), why);
         }
         facts.add("runs", thousands(plan.runs.len()), states.join(", "));
         if let Some(words) = self.convergence.sentence() {
@@ -274,6 +283,7 @@ impl PlanView {
             "included": plan.included,
             "points": plan.points.len(),
             "merged": plan.merged,
+            "references": plan.references(),
             "distinct": plan.runs.len(),
             "tuned": plan.tuned,
             "lengths": self.lengths,

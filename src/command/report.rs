@@ -78,7 +78,7 @@ fn next_steps(db: &Path, summary: &Summary) -> String {
         (format!("sweep report{flag}"), "every row with its labels"),
         (format!("sweep report{flag} --split test"), "the same order, scored on test"),
     ];
-    if let Some(run) = summary.rows.iter().find_map(|row| row.runs.first()) {
+    if let Some(run) = summary.rows.iter().filter(|row| row.is_strategy()).find_map(|row| row.runs.first()) {
         lines.push((
             format!("sweep show {}{flag}", run.get(..8).unwrap_or(run)),
             "one run of the best row: epochs, labels, configuration",

@@ -51,6 +51,7 @@ pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Quest
         rank: None,
         data: index,
         baseline: true,
+        reference: None,
         strategy: Map::new(),
         policy: ALL_POSITIVE.to_owned(),
         n: 0,

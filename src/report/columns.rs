@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::group::PREPARED;
 use super::summary::{Row, Spread, Summary};
 use super::text_grid::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
 use store::At;
@@ -23,14 +24,15 @@ impl<'s> Layout<'s> {
     /// The layout that suits the rows.
     #[must_use]
     pub fn of(summary: &'s Summary) -> Self {
-        let strategies = || summary.rows.iter().filter(|row| !row.baseline);
+        let strategies = || summary.rows.iter().filter(|row| row.is_strategy());
         let texts = |column: &str| strategies().map(|row| text(row.strategy.get(column))).collect::<BTreeSet<String>>();
         let policies: BTreeSet<&str> = strategies().map(|row| row.policy.as_str()).collect();
         let one = strategies().count() == 1;
         let names = summary.group_by.iter().map(String::as_str);
-        // A lone strategy shows what it has.
-        let varying: Vec<&str> =
-            names.filter(|name| if one { texts(name) != [NONE.to_owned()].into() } else { texts(name).len() > 1 }).collect();
+        // A lone strategy shows what it has; the name of a reference run stands where losses do.
+        let references = summary.rows.iter().any(|row| row.reference.is_some());
+        let varies = |name: &str| if one { texts(name) != [NONE.to_owned()].into() } else { texts(name).len() > 1 };
+        let varying: Vec<&str> = names.filter(|name| varies(name) || (references && *name == "loss")).collect();
         let cut = varying.iter().map(|name| distinct(&texts(name))).collect();
         let steps = strategies().map(|row| row.steps).collect::<BTreeSet<_>>().len() > 1;
         Self { summary, varying, policy: policies.len() > 1 || one, steps, cut }
@@ -41,11 +43,11 @@ impl<'s> Layout<'s> {
     pub fn title(&self) -> Vec<String> {
         let Summary { sweep, metric, split, runs, strategies, .. } = self.summary;
         let better = if self.summary.lower_is_better { " (lower is better)" } else { "" };
-        let shown = self.summary.rows.iter().filter(|row| !row.baseline).count();
+        let shown = self.summary.rows.iter().filter(|row| row.is_strategy()).count();
         let of = if shown < *strategies { format!("best {shown} of {strategies}") } else { format!("{strategies}") };
         let rows = if *strategies == 1 { "row" } else { "rows" };
         let (epoch, split) = (epoch(&self.summary.epoch), split.name());
-        let Some(first) = self.summary.rows.iter().find(|row| !row.baseline) else {
+        let Some(first) = self.summary.rows.iter().find(|row| row.is_strategy()) else {
             return vec![format!(
                 "{sweep}: {metric}{better} on {split}, {epoch}; {} of {} runs recorded",
                 runs.recorded, runs.total
@@ -98,10 +100,12 @@ impl<'s> Layout<'s> {
         let (pad, pad_ap) = (padded(&value), padded(&ap));
         let line = |row: &&Row| {
             let rank = row.rank.map_or_else(|| NONE.to_owned(), |rank| rank.to_string());
-            let mut cells = vec![if row.baseline { format!("({rank})") } else { rank }];
+            let mut cells = vec![if row.is_strategy() { rank } else { format!("({rank})") }];
             if row.baseline {
                 let width = self.varying.len() + usize::from(self.policy);
                 cells.extend((0..width).map(|at| if at == 0 { "all-positive".to_owned() } else { String::new() }));
+            } else if let Some(reference) = row.reference {
+                cells.extend(self.reference_cells(row, reference));
             } else {
                 cells.extend(self.varying.iter().zip(&self.cut).map(|(name, &cut)| shorten(&text(row.strategy.get(*name)), cut)));
                 cells.extend(self.policy.then(|| row.policy.clone()));
@@ -112,12 +116,12 @@ impl<'s> Layout<'s> {
             cells.push(row.predicted_rate.map_or_else(|| NONE.to_owned(), |rate| percent(rate.mean)));
             cells.push(percent(self.summary.data[row.data].prevalence));
             cells.extend(self.steps.then(|| match row.steps {
+                _ if !row.is_strategy() => String::new(),
                 Some(steps) => steps.to_string(),
-                None if row.baseline => String::new(),
                 None => NONE.to_owned(),
             }));
             cells.push(match row {
-                row if row.baseline => String::new(),
+                row if !row.is_strategy() => String::new(),
                 row if row.n == row.of => row.n.to_string(),
                 row => format!("{}/{}", row.n, row.of),
             });
@@ -147,11 +151,26 @@ impl<'s> Layout<'s> {
         Grid { heads, rows: row.labels.iter().map(line).collect() }
     }
 
+    /// The identifying cells of a reference run: its name in the first column, what decides its features, its policy.
+    fn reference_cells(&self, row: &Row, reference: &str) -> Vec<String> {
+        let own = |name: &str| name.starts_with("data.") || name.starts_with("model.") || name == PREPARED;
+        let value = |name: &str| Some(text(row.strategy.get(name))).filter(|value| own(name) && value != NONE);
+        let columns = self.varying.iter().zip(&self.cut).map(|(name, &cut)| value(name).map(|value| shorten(&value, cut)));
+        let mut cells: Vec<Option<String>> = columns.chain(self.policy.then(|| Some(row.policy.clone()))).collect();
+        if let Some(first) = cells.first_mut() {
+            *first = Some(first.take().map_or_else(|| reference.to_owned(), |value| format!("{reference}, {value}")));
+        }
+        cells.into_iter().map(Option::unwrap_or_default).collect()
+    }
+
     /// The name of the row: the values in which it differs from the others.
     #[must_use]
     pub fn name(&self, row: &Row) -> String {
         if row.baseline {
             return "all-positive".to_owned();
+        }
+        if let Some(reference) = row.reference {
+            return format!("{reference}, threshold {}", row.policy);
         }
         let words = self.varying.iter().zip(&self.cut).filter_map(|(name, &cut)| self.word(&row.strategy, name, cut));
         words.chain(self.policy.then(|| format!("threshold {}", row.policy))).collect::<Vec<_>>().join(", ")
@@ -168,7 +187,7 @@ impl<'s> Layout<'s> {
     #[must_use]
     pub fn footnotes(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.summary.notes.clone();
-        let rows = || self.summary.rows.iter().filter(|row| !row.baseline);
+        let rows = || self.summary.rows.iter().filter(|row| row.is_strategy());
         if rows().any(|row| row.n > 1) {
             let seeds = if self.summary.group_by.iter().any(|name| name == "seed") { "runs" } else { "seeds" };
             let seeds = if self.averages_only_seeds() { seeds } else { "runs" };
@@ -182,6 +201,13 @@ impl<'s> Layout<'s> {
         }
         if self.summary.rows.iter().any(|row| row.baseline) {
             notes.push("all-positive predicts every label for every row; its rank is the one it would have".to_owned());
+        }
+        if self.summary.rows.iter().any(|row| row.reference.is_some()) {
+            notes.push(
+                "logistic, logistic_balanced: a converged logistic regression on the same features, its strength chosen on val, plain and with \
+                 balanced classes; not strategies of the grid, so their ranks are in parentheses too"
+                    .to_owned(),
+            );
         }
         if self.policy && rows().count() > 1 {
             notes.push("macro_ap needs no threshold: where it is equal, only the decision point differs".to_owned());

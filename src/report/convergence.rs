@@ -20,9 +20,13 @@ pub struct Convergence {
 }
 
 impl Convergence {
-    /// Counts recorded runs.
+    /// Counts recorded runs of the grid; those of reference runs are never cut short by their length.
     pub fn of<'a>(rows: impl IntoIterator<Item = &'a SweepRun>) -> Self {
-        Self::of_rises(rows.into_iter().filter(|row| row.state == "succeeded" && row.epochs > 1).map(|row| row.rise))
+        Self::of_rises(
+            rows.into_iter()
+                .filter(|row| row.state == "succeeded" && row.epochs > 1 && row.reference().is_none())
+                .map(|row| row.rise),
+        )
     }
 
     /// The same from what [`SweepRun::rise`] says of each run.

@@ -33,6 +33,7 @@ pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
         "f1",
         "prevalence",
         "predicted_rate",
+        "reference",
     ];
     writer.write_record(before.into_iter().chain(columns).chain(after))?;
     for row in &summary.rows {
@@ -78,6 +79,7 @@ fn line(summary: &Summary, row: &Row, label: &LabelLine) -> Vec<String> {
         label.f1.to_string(),
         label.prevalence.to_string(),
         label.predicted_rate.to_string(),
+        row.reference.unwrap_or_default().to_owned(),
     ]);
     cells
 }

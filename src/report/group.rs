@@ -9,7 +9,7 @@ use super::question::{Column, Question, Split};
 use super::score::{Score, place};
 use super::summary::{Absent, DataSet, Row, Spread};
 use imbalance::LabelCounts;
-use plan::DataFacts;
+use plan::{DataFacts, Reference};
 use store::METRICS;
 
 /// The column that numbers data sets where they differ in no other column.
@@ -46,9 +46,12 @@ pub fn data_sets<'f>(facts: &'f [DataFacts], split: Split) -> (Vec<DataSet>, Vec
     (sets, of)
 }
 
-/// The runs of each strategy, in the order of the plan.
+/// Data set, columns, runs.
+type StrategyRuns = (usize, Map<String, Value>, Vec<usize>);
+
+/// The runs of each strategy, in the order of the plan; each reference run is a group of its own.
 pub struct StrategyGroups {
-    strategies: Vec<(usize, Map<String, Value>, Vec<usize>)>,
+    strategies: Vec<StrategyRuns>,
     /// Run → index into `strategies`.
     of_run: Vec<usize>,
     /// Whether [`PREPARED`] is needed to distinguish rows: nothing is averaged across data sets.
@@ -67,6 +70,7 @@ impl StrategyGroups {
                 columns.iter().map(|column| (column.name().to_owned(), column.value(&run.row, &run.params))).collect();
             let data = of_facts.get(run.data).copied().unwrap_or(0);
             let text = Value::Object(strategy.clone()).to_string();
+            let text = run.row.reference().map_or(text.clone(), |reference| format!("{} {text}", reference.name()));
             let group = *known.entry((run.data, text.clone())).or_insert_with(|| {
                 alike |= !seen.insert((data, text));
                 strategies.push((data, strategy, Vec::new()));
@@ -107,6 +111,7 @@ impl StrategyGroups {
                 rank: None,
                 data: *data,
                 baseline: false,
+                reference: loaded.runs[runs[0]].row.reference().map(Reference::name),
                 strategy: strategy.clone(),
                 policy: loaded.policies[policy].clone(),
                 n: members.len(),
@@ -122,7 +127,9 @@ impl StrategyGroups {
             }
         };
         let rows = cells.iter().map(row).collect();
-        let absent = self.strategies.iter().zip(present).filter(|(_, present)| !present).map(|((_, strategy, runs), _)| {
+        let of_grid = |runs: &[usize]| loaded.runs[runs[0]].row.reference().is_none();
+        let absent = self.strategies.iter().zip(present).filter(|((_, _, runs), present)| !present && of_grid(runs));
+        let absent = absent.map(|((_, strategy, runs), _)| {
             let count =
                 |wanted: &[&str]| runs.iter().filter(|&&run| wanted.contains(&loaded.runs[run].row.state.as_str())).count();
             let (failed, elsewhere) = (count(&["failed"]), count(&["succeeded"]));

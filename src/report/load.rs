@@ -72,7 +72,7 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
     let data = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
     let runs = named(reader.sweep_runs(sweep.id).await?);
     if let At::Epoch(epoch) = question.at {
-        let last = runs.iter().map(|run| run.row.epochs - 1).max().unwrap_or(0);
+        let last = runs.iter().filter(|run| run.row.reference().is_none()).map(|run| run.row.epochs - 1).max().unwrap_or(0);
         if i64::from(epoch) > last {
             return Err(Error::Usage(format!("--epoch {epoch}: no run has it; there are best, last and 0 to {last}")));
         }
@@ -155,8 +155,15 @@ async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, question: &Q
         })
     };
     let metrics = [question.metrics, &[question.metric]].concat();
+    let reference = |score: &Score| loaded.runs[score.run].row.reference().is_some();
     let results = reader.results(loaded.sweep.id, split.name(), question.at, &metrics).await?;
     let mut scores: Vec<Score> = results.iter().filter_map(score).collect();
+    // The epochs of a reference run are its strengths, of which val has chosen one.
+    if question.at != At::Best && loaded.runs.iter().any(|run| run.row.reference().is_some()) {
+        let chosen = reader.results(loaded.sweep.id, split.name(), At::Best, &metrics).await?;
+        scores.retain(|score| !reference(score));
+        scores.extend(chosen.iter().filter_map(score).filter(reference));
+    }
     scores.sort_by_key(|score| (score.run, score.policy));
     Ok(scores)
 }

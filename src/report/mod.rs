@@ -16,6 +16,7 @@ mod markdown;
 mod notes;
 mod question;
 mod rank;
+mod references;
 mod refit;
 mod samplers;
 mod score;
@@ -72,8 +73,10 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     let mut summary = rank::rank(&loaded, question, &columns);
     let mut given = vec![0; summary.data.len()];
     let detailed = |(place, row): (usize, &Row)| {
-        given[row.data] += usize::from(!row.baseline);
-        (!row.baseline && given[row.data] <= question.detailed).then_some(place)
+        given[row.data] += usize::from(row.is_strategy());
+        // Tables show the labels of the best strategies; where all rows have theirs, the reference runs have them too.
+        let wanted = if row.is_strategy() { given[row.data] <= question.detailed } else { question.detailed == usize::MAX };
+        (!row.baseline && wanted).then_some(place)
     };
     let places: Vec<usize> = summary.rows.iter().enumerate().filter_map(detailed).collect();
     let parts = load::labels(reader, &loaded, question, &summary, &places).await?;

@@ -3,6 +3,7 @@
 use super::convergence::Convergence;
 use super::load::Loaded;
 use super::question::{Question, Split};
+use super::references;
 use super::splits;
 use super::summary::Summary;
 use store::At;
@@ -36,6 +37,7 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
     notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
     notes.extend(tuned(loaded));
     notes.extend(Convergence::of(loaded.runs.iter().map(|run| &run.row)).sentence());
+    notes.extend((0..summary.data.len()).filter_map(|data| outdone(summary, data)));
     notes.extend(unequal_steps(summary));
     notes.extend(divided(loaded, question));
     if summary.data.len() > 1 {
@@ -92,12 +94,21 @@ fn divided(loaded: &Loaded, question: &Question) -> Vec<String> {
     said
 }
 
+/// What it means where no strategy of a data set ranks better on val than a reference run.
+fn outdone(summary: &Summary, data: usize) -> Option<String> {
+    let rows = || summary.rows.iter().filter(|row| row.data == data);
+    let references = rows().filter_map(|row| Some((row.reference?, row.val_ap?)));
+    let reference = references.max_by(|a, b| a.1.total_cmp(&b.1))?;
+    let best = rows().filter(|row| row.is_strategy()).filter_map(|row| row.val_ap).max_by(f64::total_cmp)?;
+    references::outdone(reference, best)
+}
+
 /// Medians of steps that differ by more are said.
 const UNEQUAL: f64 = 1.5;
 
 /// Strategies that have trained for unequal times: where they were free to end, or where a budget in epochs made them.
 fn unequal_steps(summary: &Summary) -> Option<String> {
-    let steps = summary.rows.iter().filter_map(|row| row.steps);
+    let steps = summary.rows.iter().filter(|row| row.is_strategy()).filter_map(|row| row.steps);
     let (least, most) = (steps.clone().min()?, steps.max()?);
     (most as f64 > UNEQUAL * least as f64).then(|| {
         format!(

@@ -1,5 +1,7 @@
 //! From evaluations to ranked rows. Pure.
 
+use std::collections::HashSet;
+
 use super::baseline::baseline;
 use super::group::{PREPARED, StrategyGroups, data_sets};
 use super::load::Loaded;
@@ -12,17 +14,21 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
     let (data, of_facts) = data_sets(&loaded.data, question.split);
     let groups = StrategyGroups::new(loaded, columns, &of_facts);
     let (mut rows, without_results) = groups.rows(loaded, question);
-    let strategies = rows.len();
+    let strategies = rows.iter().filter(|row| row.is_strategy()).count();
     for (index, set) in data.iter().enumerate().filter(|_| strategies > 0) {
         let facts = of_facts.iter().position(|&of| of == index).map(|at| &loaded.data[at]);
         rows.extend(facts.map(|facts| baseline(index, set, facts, question)));
     }
     order(&mut rows, question);
     if let Some(top) = question.top {
-        let mut kept = vec![0; data.len()];
+        let (mut kept, mut references) = (vec![0; data.len()], HashSet::new());
         rows.retain(|row| {
-            kept[row.data] += usize::from(!row.baseline);
-            row.baseline || kept[row.data] <= top
+            kept[row.data] += usize::from(row.is_strategy());
+            match row.reference {
+                // Its best policy.
+                Some(_) => references.insert((row.data, row.runs.clone())),
+                None => row.baseline || kept[row.data] <= top,
+            }
         });
     }
     let names = columns.iter().map(Column::name).chain(groups.alike.then_some(PREPARED));
@@ -62,7 +68,7 @@ fn order(rows: &mut [Row], question: &Question) {
     let ap = |row: &Row| row.val_ap.map_or(f64::INFINITY, |ap| -ap);
     rows.sort_by(|a, b| {
         let by_value = a.data.cmp(&b.data).then(key(a).total_cmp(&key(b)));
-        by_value.then(a.baseline.cmp(&b.baseline)).then(ap(a).total_cmp(&ap(b)))
+        by_value.then(b.is_strategy().cmp(&a.is_strategy())).then(ap(a).total_cmp(&ap(b)))
     });
     let (mut strategies, mut rank, mut last) = (0, 0, None);
     for row in rows.iter_mut() {
@@ -73,7 +79,7 @@ fn order(rows: &mut [Row], question: &Question) {
         if last != Some(here) {
             rank = strategies + 1;
         }
-        strategies += usize::from(!row.baseline);
+        strategies += usize::from(row.is_strategy());
         row.rank = row.val.is_some().then_some(rank);
         last = Some(here);
     }

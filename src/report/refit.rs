@@ -32,6 +32,7 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
         .filter(|(at, run)| run.row.state == "succeeded" && !recorded[*at])
         .filter_map(|(at, run)| {
             let epoch = match question.at {
+                _ if run.row.reference().is_some() => run.row.best_epoch?,
                 At::Best => run.row.best_epoch?,
                 At::Last => run.row.epochs - 1,
                 At::Epoch(epoch) => i64::from(epoch),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use imbalance::sampler::Realised;
+use plan::STRENGTHS;
 use store::{AttemptRow, EpochRow, LabelRow, Reader, ResultRow, RunRow, StoreError};
 
 /// A run with its attempts, epochs and results; what `sweep show --format json` prints.
@@ -14,6 +15,8 @@ pub struct Shown {
     pub run: RunRow,
     pub attempts: Vec<AttemptRow>,
     pub epochs: Vec<EpochLine>,
+    /// The C that val has chosen, of a reference run.
+    pub strength: Option<f64>,
     /// What the sampler showed in the first epoch; `None` where it was not recorded.
     pub drawn: Option<Realised>,
     /// Every evaluation: split, epoch, policy.
@@ -53,5 +56,7 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
         }
     }
     let drawn = reader.run_draws(&run.fingerprint).await?;
-    Ok(Shown { run, attempts, epochs, drawn, results, labels })
+    let best = run.best_epoch.filter(|_| run.config.reference().is_some()).and_then(|epoch| usize::try_from(epoch).ok());
+    let strength = best.and_then(|epoch| STRENGTHS.get(epoch)).copied();
+    Ok(Shown { run, attempts, epochs, strength, drawn, results, labels })
 }

@@ -6,7 +6,7 @@ use super::show::{EpochLine, Shown};
 use super::table::{Weight, draw};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
 use imbalance::sampler::Realised;
-use plan::{RunConfig, Source};
+use plan::{RunConfig, STRENGTHS, Source};
 use store::{AttemptRow, LabelRow, time_in_words};
 
 /// Width of a line of the configuration.
@@ -26,7 +26,7 @@ pub fn render(shown: &Shown, style: bool) -> String {
     if !imported(&run.config) {
         parts.push(attempts(&shown.attempts, style));
     }
-    parts.push(epochs(&shown.epochs, style));
+    parts.push(epochs(&shown.epochs, run.config.reference().is_some(), style));
     for (split, title) in [("val", "val"), ("test", "test")] {
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
@@ -59,6 +59,9 @@ fn head(shown: &Shown) -> String {
     let times: Vec<String> = times.into_iter().filter_map(|(what, time)| Some(format!("{what} {}", time?))).collect();
     line("times", &times.join(", "));
     line("version", &run.version);
+    if let Some(strength) = shown.strength {
+        line("strength", &format!("C = {strength:.3e}, chosen by val macro AP among {}", shown.epochs.len()));
+    }
     for (name, value) in config(&run.config) {
         line(&name, &value);
     }
@@ -209,11 +212,13 @@ fn attempts(attempts: &[AttemptRow], style: bool) -> String {
     text
 }
 
-fn epochs(epochs: &[EpochLine], style: bool) -> String {
+/// The epochs of a run; those of a `reference` run are strengths.
+fn epochs(epochs: &[EpochLine], reference: bool, style: bool) -> String {
     if epochs.is_empty() {
         return String::new();
     }
-    let titles = ["epoch", "train loss", "val loss", "learning rate", "seconds", "images/s", "val macro_ap", ""];
+    let rate = if reference { "C" } else { "learning rate" };
+    let titles = ["epoch", "train loss", "val loss", rate, "seconds", "images/s", "val macro_ap", ""];
     let heads = titles.map(|title| Head::new(title, !title.is_empty())).to_vec();
     let line = |line: &EpochLine| {
         let value =
@@ -223,7 +228,8 @@ fn epochs(epochs: &[EpochLine], style: bool) -> String {
             epoch.epoch.to_string(),
             value(epoch.train_loss, 4),
             value(epoch.val_loss, 4),
-            epoch.learning_rate.map_or_else(|| NONE.to_owned(), |rate| format!("{rate:.3e}")),
+            if reference { strength(epoch.epoch) } else { epoch.learning_rate }
+                .map_or_else(|| NONE.to_owned(), |rate| format!("{rate:.3e}")),
             value(epoch.seconds, 2),
             value(epoch.images_per_s, 0),
             value(line.macro_ap, 4),
@@ -232,6 +238,11 @@ fn epochs(epochs: &[EpochLine], style: bool) -> String {
     };
     let weights: Vec<Weight> = epochs.iter().map(|line| if line.best { Weight::Bold } else { Weight::Plain }).collect();
     draw(&Grid { heads, rows: epochs.iter().map(line).collect() }, &weights, style, None)
+}
+
+/// C of an epoch of a reference run.
+fn strength(epoch: i64) -> Option<f64> {
+    STRENGTHS.get(usize::try_from(epoch).ok()?).copied()
 }
 
 fn labels(rows: &[LabelRow]) -> Grid {

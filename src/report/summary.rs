@@ -98,16 +98,18 @@ pub struct DataSet {
     pub prevalence: f64,
 }
 
-/// A strategy under one policy, averaged over its runs; or the all-positive baseline.
+/// A strategy under one policy, averaged over its runs; or what it is to be held against: the all-positive baseline, a reference run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
-    /// From 1, among the strategies of its data set on val; equal values share it. The baseline has the rank that it would have and
-    /// takes none from a strategy. `None` where the metric is undefined.
+    /// From 1, among the strategies of its data set on val; equal values share it. The baseline and the reference runs have the rank
+    /// that they would have and take none from a strategy. `None` where the metric is undefined.
     pub rank: Option<usize>,
     /// Index into [`Summary::data`].
     pub data: usize,
     /// The trivial baseline: every label predicted for every row.
     pub baseline: bool,
+    /// The reference run that it is (`logistic`, `logistic_balanced`), always at the strength that val has chosen.
+    pub reference: Option<&'static str>,
     /// Column → value, null where a strategy has none; empty for the baseline.
     pub strategy: Map<String, Value>,
     /// `all_positive` for the baseline.
@@ -132,6 +134,14 @@ pub struct Row {
     /// Its evaluations, counted among those on the split that is shown.
     #[serde(skip)]
     pub members: Vec<usize>,
+}
+
+impl Row {
+    /// Whether it is a strategy of the grid, which ranks are for.
+    #[must_use]
+    pub fn is_strategy(&self) -> bool {
+        !self.baseline && self.reference.is_none()
+    }
 }
 
 /// A label of a row: means over its runs.

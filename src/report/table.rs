@@ -31,7 +31,7 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         if rows.is_empty() {
             continue;
         }
-        let weights: Vec<Weight> = rows.iter().map(|row| weight(row.baseline, row.rank)).collect();
+        let weights: Vec<Weight> = rows.iter().map(|row| weight(row.is_strategy(), row.rank)).collect();
         let mut title: Vec<String> = layout.data_title(data).into_iter().collect();
         // Where the screen is narrow, the column that is the same in every row goes first.
         let narrow = grid.width() > usize::from(width);
@@ -62,10 +62,10 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
     text
 }
 
-fn weight(baseline: bool, rank: Option<usize>) -> Weight {
-    match (baseline, rank) {
-        (true, _) => Weight::Dim,
-        (false, Some(1)) => Weight::Bold,
+fn weight(strategy: bool, rank: Option<usize>) -> Weight {
+    match (strategy, rank) {
+        (false, _) => Weight::Dim,
+        (true, Some(1)) => Weight::Bold,
         _ => Weight::Plain,
     }
 }
@@ -73,7 +73,7 @@ fn weight(baseline: bool, rank: Option<usize>) -> Weight {
 /// The labels of a data set's rows: one table, a line with the row's name before each of its parts.
 fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
     let described: Vec<_> = summary.rows.iter().filter(|row| row.data == data && !row.labels.is_empty()).collect();
-    if described.iter().all(|row| row.baseline) {
+    if !described.iter().any(|row| row.is_strategy()) {
         return String::new();
     }
     let mut all = Grid::default();
@@ -96,12 +96,12 @@ fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
     }
     for row in &described {
         let rank = row.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string());
-        text += &format!("{} {}\n", if row.baseline { format!("({rank})") } else { format!("#{rank}") }, layout.name(row));
+        text += &format!("{} {}\n", if row.is_strategy() { format!("#{rank}") } else { format!("({rank})") }, layout.name(row));
         for line in lines.by_ref().take(row.labels.len()) {
             text += &format!("{line}\n");
         }
     }
-    let left = summary.rows.iter().filter(|row| row.data == data && row.labels.is_empty()).count();
+    let left = summary.rows.iter().filter(|row| row.data == data && row.is_strategy() && row.labels.is_empty()).count();
     if left > 0 {
         text += &format!("labels of the other {left} rows: `sweep report` with --top N, --format csv or --format json\n");
     }

@@ -24,8 +24,9 @@ const NAMES: &str = "\"Pleural, Thickening\",N/A,\"the \"\"big\"\" one\",Brown C
 
 /// 40 rows of three features.
 fn features() -> Place {
-    let place =
-        Place::new("[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"labels.csv\"\n[model]\narch = \"linear\"\n");
+    let place = Place::new(
+        "[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"labels.csv\"\n[model]\narch = \"linear\"\n[train]\nreference = false\n",
+    );
     let values: Vec<f32> = (0..120u8).map(f32::from).collect();
     place.write("x.npy", npy(&values, 3));
     let rows: String = (0..40).map(|row| format!("{row},{},{}\n", row % 2, row / 2 % 2)).collect();
@@ -229,7 +230,7 @@ fn a_loss_that_is_no_number_fails_its_run_and_the_sweep_goes_on() {
 fn runs_that_diverge_together_say_so_at_once() {
     let place = Place::new(
         "[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"labels.csv\"\nstandardize = false\n[model]\narch = \"linear\"\n\
-         [train]\nepochs = 1\nbatch_size = 1\noptimizer = \"sgd\"\nlearning_rate = 0.1\n[grid]\npos_weight = [\"none\", \"sqrt\"]\n",
+         [train]\nreference = false\nepochs = 1\nbatch_size = 1\noptimizer = \"sgd\"\nlearning_rate = 0.1\n[grid]\npos_weight = [\"none\", \"sqrt\"]\n",
     );
     // So many steps take more than a second, after which a heartbeat follows the first one.
     let (rows, width) = (60_000, 8);

@@ -113,7 +113,7 @@ fn a_download_that_stalls_can_be_interrupted() {
 fn mixing_rows_says_how_far_it_is() {
     let place = Place::new(
         "name = \"mixes\"\n[data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"y.csv\"\n[model]\narch = \"linear\"\n\
-         [train]\nepochs = 1\n[grid]\nsampler = \"mlsmote\"\n",
+         [train]\nepochs = 1\nreference = false\n[grid]\nsampler = \"mlsmote\"\n",
     );
     let (rows, width) = (9000, 768);
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");

@@ -21,9 +21,13 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// Whether runs of this kind train in one pass with others of their bundle: heads and small networks on fixed inputs.
+    /// Whether runs of this kind train in one pass with others of their bundle: heads and small networks on fixed inputs;
+    /// not the reference runs, which have no steps to share.
     #[must_use]
     pub fn in_one_pass(&self) -> bool {
+        if self.reference().is_some() {
+            return false;
+        }
         let one_pass = |arch: &str| Architecture::trained(arch).is_some_and(|trained| trained.one_pass);
         match self.model.head() {
             // the head of a frozen backbone, on its features

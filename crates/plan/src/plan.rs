@@ -135,6 +135,7 @@ pub struct Plan {
     pub points: Vec<Point>,
     /// The axes of `train.tune`: each strategy gets their best value.
     pub tuned: Vec<String>,
+    /// Those of the points, then the reference runs.
     pub runs: Vec<PlannedRun>,
     pub merged: Vec<Merged>,
     pub bundles: Vec<Bundle>,
@@ -142,4 +143,12 @@ pub struct Plan {
     pub policies: Vec<Policy>,
     /// The distinct data configurations of the grid, in order of first use, and their facts.
     pub data: Vec<(DataConfig, DataFacts)>,
+}
+
+impl Plan {
+    /// The number of reference runs.
+    #[must_use]
+    pub fn references(&self) -> usize {
+        self.runs.iter().filter(|run| run.config.reference().is_some()).count()
+    }
 }

@@ -1,5 +1,7 @@
 //! Points → distinct runs → bundles: points that train identically are one run, and each merged point has its reason.
 
+mod references;
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
@@ -173,6 +175,9 @@ impl<'a> Planner<'a> {
             plan.points.push(Point { values: values(&grid.axes, point), run });
         }
         plan.merged = reasons.into_iter().map(|(reason, points)| Merged { reason, points }).collect();
+        if sweep.reference {
+            self.references(&mut plan);
+        }
         Ok(plan)
     }
 

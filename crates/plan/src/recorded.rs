@@ -61,6 +61,9 @@ impl RunConfig {
     /// # Errors
     /// As [`admitted`].
     pub fn admitted(mut self) -> Result<Self, ChoiceError> {
+        if self.reference().is_some() {
+            return Ok(self);
+        }
         self.loss = admitted("loss", &self.loss)?;
         if let PosWeight::Formula(choice) = &mut self.pos_weight {
             *choice = admitted("pos_weight", choice)?;

@@ -52,9 +52,12 @@ const TRAIN: &[&str] = &[
     "train.start",
     TUNE,
     PRIOR_BIAS,
+    REFERENCE,
 ];
 /// Axes of which each strategy gets its best value.
 pub(super) const TUNE: &str = "train.tune";
+/// Whether reference runs are added.
+pub(super) const REFERENCE: &str = "train.reference";
 /// What `train.start` was called in version 0.1.
 const PRIOR_BIAS: &str = "train.prior_bias";
 const WORKERS: &[&str] = &["workers.launcher", "workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
@@ -71,9 +74,9 @@ pub(super) fn known() -> impl Iterator<Item = &'static str> {
         .chain([LETTERS, COLUMNS, IMAGES, FEATURES, SPLIT, MODEL, TRAIN, WORKERS].into_iter().flatten().copied())
 }
 
-/// Keys that an axis may vary.
+/// Keys that an axis may vary: those that change a run.
 pub(super) fn dotted_axes() -> impl Iterator<Item = &'static str> {
-    known().filter(|key| *key != "name" && *key != "data.kind" && *key != TUNE && !key.starts_with("workers."))
+    known().filter(|key| !["name", "data.kind", TUNE, REFERENCE].contains(key) && !key.starts_with("workers."))
 }
 
 /// The error for a key that does not exist in `section` (`""` is the top of the file).

@@ -16,6 +16,8 @@ pub struct Sweep {
     /// `name`, else the file's name without `.toml`.
     pub name: String,
     pub workers: WorkersConfig,
+    /// Whether reference runs are planned beside those of the grid.
+    pub reference: bool,
     /// What the file says in words of an older version, and what it is called now: a sentence each.
     pub old_spellings: Vec<String>,
     pub(super) grid: Grid,
@@ -40,9 +42,10 @@ pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Sweep, Spec
     let keys = |section| Keys { base: &layout.base, over: Vec::new(), place: place(section) };
     let name = name(&keys(""), file, &root.place)?;
     let workers = schema::workers(&keys("workers"))?;
+    let reference = keys("train").boolean(schema::REFERENCE, true)?;
     let grid = Grid::new(&layout, place("grid"))?;
     let parts = Parts::new(&grid, &layout, &root.place)?;
-    Ok(Sweep { name, workers, old_spellings: schema::old_spellings(&layout), grid, parts })
+    Ok(Sweep { name, workers, reference, old_spellings: schema::old_spellings(&layout), grid, parts })
 }
 
 fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {

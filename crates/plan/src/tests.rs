@@ -323,7 +323,8 @@ fn values_that_are_equal_after_defaults_are_one_on_every_axis() {
                     "[data]\nkind = 'features'\nfeatures = 'x.npy'\nlabels = 'y.csv'\n[train]\nepochs = 4\n[grid]\n'{key}' = [{value}]"
                 );
                 let plan = planned(&text);
-                assert_eq!((plan.points.len(), plan.runs.len(), plan.policies.len()), (2, 1, 1), "{text}");
+                let runs = plan.runs.len() - plan.references();
+                assert_eq!((plan.points.len(), runs, plan.policies.len()), (2, 1, 1), "{text}");
                 assert_eq!(plan.merged.iter().map(|merged| merged.points).sum::<usize>(), 1, "{text}");
                 seen += 1;
             }
@@ -662,7 +663,7 @@ fn a_frozen_backbone_makes_features_of_images() {
     };
     let one = plan("one");
     let heads: Vec<_> = one.runs.iter().map(|run| run.config.model.head().unwrap().1.arch).collect();
-    assert_eq!(heads, ["linear", "mlp"]);
+    assert_eq!(heads, ["linear", "mlp", "linear", "linear"], "two of the grid, and one pair of reference runs for both");
     assert_ne!(one.runs[0].fingerprint, plan("two").runs[0].fingerprint, "the weights' content counts");
     let other = parse("f", &text.replace("resnet18", "resnet50"), &[]).unwrap();
     assert_ne!(other.plan(&[facts()], &BTreeMap::new()).unwrap().runs[0].fingerprint, one.runs[0].fingerprint);
@@ -782,4 +783,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn references_are_a_pair_for_each_matrix_of_features() {
+    let names = |plan: &Plan| -> Vec<(String, Vec<String>)> {
+        let references = plan.runs.iter().filter(|run| run.config.reference().is_some());
+        references.map(|run| (run.name.loss.clone(), run.name.params.values().map(ToString::to_string).collect())).collect()
+    };
+    let none: [String; 0] = [];
+    let plan = planned(&format!("{FEATURES}[grid]\nloss = ['bce', 'focal']\nseed = [0, 1]\n'model.dropout' = [0.0, 0.5]"));
+    assert_eq!((plan.points.len(), plan.runs.len(), plan.references(), plan.bundles.len()), (8, 10, 2, 6));
+    assert_eq!(names(&plan), [("logistic".to_owned(), none.to_vec()), ("logistic_balanced".to_owned(), none.to_vec())]);
+    assert!(plan.points.iter().all(|point| plan.runs[point.run].config.reference().is_none()));
+    assert!(plan.runs.iter().all(|run| run.config.reference().is_none() || !run.config.in_one_pass()));
+    let last = plan.runs.last().unwrap();
+    assert_eq!((last.bundle, plan.bundles.last().unwrap().runs.clone()), (5, vec![9]));
+    assert_eq!((last.config.seed, last.config.model.arch.as_str(), last.config.model.dropout), (0, "linear", 0.0));
+    // The network above the features does not matter, the network below them does.
+    let mlp = planned(&FEATURES.replace("mlp", "linear"));
+    assert_eq!(mlp.runs.last().unwrap().fingerprint, last.fingerprint);
+    let frozen = "[data]\nkind = 'letters'\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n[grid]\n\
+                  'model.weights' = ['v', 'w']\n'model.hidden' = [[], [8]]\n";
+    let plan = planned(frozen);
+    assert_eq!((plan.runs.len(), plan.references()), (8, 4));
+    let weights: Vec<_> = names(&plan).into_iter().map(|(_, params)| params).collect();
+    assert_eq!(weights, [["\"v\""], ["\"v\""], ["\"w\""], ["\"w\""]]);
+    // Trained from scratch, or left out.
+    assert_eq!(planned("[data]\nkind = 'letters'\n[model]\narch = 'linear'\n").references(), 0);
+    let without = planned(&format!("{FEATURES}[train]\nreference = false"));
+    assert_eq!((without.references(), &without.runs[0].fingerprint), (0, &planned(FEATURES).runs[0].fingerprint));
+    let message = error(&format!("{FEATURES}[grid]\n'train.reference' = [true, false]"), &[]);
+    assert!(message.contains("train.reference"), "{message}");
 }

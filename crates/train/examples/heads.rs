@@ -112,6 +112,7 @@ standardize = false
 [model]
 arch = "linear"
 [train]
+reference = false
 epochs = {}
 batch_size = {}
 optimizer = "adam"

@@ -337,7 +337,7 @@ impl BundleTraining<'_, '_> {
             let told = ready.and_then(|(train_loss, ready)| {
                 let steps = record.steps() + steps as u64;
                 let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s, steps };
-                record.tell(ready, facts, drawn, *monitor)
+                record.tell(ready, facts, Some(drawn), *monitor)
             });
             told.inspect_err(|_| ()).map_err(|error| failures.push((*place, error))).is_ok()
         });

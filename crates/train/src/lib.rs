@@ -15,6 +15,7 @@ pub mod features;
 mod heads;
 mod keep;
 pub mod loader;
+mod logistic;
 pub mod model;
 pub mod optimizer;
 mod record;
@@ -63,6 +64,9 @@ pub trait Monitor {
     fn stopping_early(&self, _job: &Job) -> bool {
         false
     }
+
+    /// A sentence for the log of the run.
+    fn note(&mut self, _job: &Job, _words: &str) {}
 
     /// Work without steps begins; it is over when the stage is dropped. What is counted in a unit has to move on.
     fn stage(&mut self, _job: &Job, _doing: &'static str, _unit: Option<Unit>) -> Stage {

@@ -89,6 +89,12 @@ impl<'a> Record<'a> {
         self.done() >= train.epochs || self.best.as_ref().is_some_and(converged)
     }
 
+    /// The best epoch so far.
+    #[must_use]
+    pub fn best(&self) -> Option<usize> {
+        self.best.as_ref().map(|best| best.epoch)
+    }
+
     /// Gradient steps so far.
     #[must_use]
     pub fn steps(&self) -> u64 {
@@ -126,13 +132,17 @@ impl<'a> Record<'a> {
         for (epoch, (facts, scores)) in checkpoint.epochs.iter().zip(&scores).enumerate() {
             let (fitted, events) = evaluate::on_val(self.job, epoch, scores, &truth.val)?;
             self.ranked(fitted);
-            self.report(*facts, events, drawn, monitor)?;
+            self.report(*facts, events, Some(drawn), monitor)?;
         }
         self.kept = (self.done(), Instant::now());
         Ok(())
     }
 
-    fn begin(&mut self, truth: &Truth, monitor: &mut dyn Monitor) -> Result<(), TrainError> {
+    /// Begins from nothing.
+    ///
+    /// # Errors
+    /// Files that cannot be written; errors of the monitor.
+    pub fn begin(&mut self, truth: &Truth, monitor: &mut dyn Monitor) -> Result<(), TrainError> {
         monitor.begin(self.job, None)?;
         self.folder.unseal()?;
         self.keep_truth(truth)
@@ -177,7 +187,7 @@ impl<'a> Record<'a> {
         &mut self,
         evaluated: Evaluated,
         facts: impl FnOnce(f64) -> EpochFacts,
-        drawn: &Realised,
+        drawn: Option<&Realised>,
         monitor: &mut dyn Monitor,
     ) -> Result<(), TrainError> {
         self.report(facts(evaluated.val_loss), evaluated.events, drawn, monitor)
@@ -205,17 +215,17 @@ impl<'a> Record<'a> {
         if self.epochs.last().is_some_and(|epoch| epoch.seconds > WORTH_A_WAIT) { self.folder.settle() } else { Ok(()) }
     }
 
-    /// `drawn` is what the sampler showed in the first epoch.
+    /// `drawn` is what the sampler showed in the first epoch; `None` without a sampler.
     fn report(
         &mut self,
         facts: EpochFacts,
         events: Vec<Event>,
-        drawn: &Realised,
+        drawn: Option<&Realised>,
         monitor: &mut dyn Monitor,
     ) -> Result<(), TrainError> {
         let EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s, steps } = facts;
         let (r, a, epoch) = (self.job.run.clone(), self.job.attempt, self.done());
-        let drawn = (epoch == 0).then(|| Event::Drawn { r: r.clone(), a, drawn: drawn.clone() });
+        let drawn = drawn.filter(|_| epoch == 0).map(|drawn| Event::Drawn { r: r.clone(), a, drawn: drawn.clone() });
         let steps = Some(steps);
         let mut all = vec![Event::Epoch { r, a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps }];
         all.extend(drawn);

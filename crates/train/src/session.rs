@@ -40,7 +40,7 @@ struct Session<'a> {
     mean: f64,
 }
 
-/// Trains the run of `job` on its prepared `data`, from its checkpoint if there is one.
+/// Trains the run of `job` on its prepared `data`, from its checkpoint if there is one; a reference run anew.
 ///
 /// # Errors
 /// [`TrainError`]; what was recorded before stays.
@@ -53,7 +53,10 @@ pub fn run(job: &Job, data: &Dataset, device: &Device, monitor: &mut dyn Monitor
 /// # Errors
 /// As [`run`].
 pub fn run_with(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
-    train(job, data, loader, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size, 1))
+    match job.config.reference() {
+        Some(reference) => super::logistic::run(job, reference, data, monitor),
+        None => train(job, data, loader, monitor).map_err(|error| error.in_batches_of(job.config.train.batch_size, 1)),
+    }
 }
 
 fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
@@ -84,7 +87,7 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
         let evaluated = record.evaluate(&logits, &**loss, &learner.state, &truth.val)?;
         let seconds = start.elapsed().as_secs_f64();
         let facts = |val_loss| EpochFacts { train_loss, val_loss, learning_rate, seconds, images_per_s, steps };
-        record.tell(evaluated, facts, &drawn, *monitor)?;
+        record.tell(evaluated, facts, Some(&drawn), *monitor)?;
         record.keep(learner)?;
     }
     session.finish()?;

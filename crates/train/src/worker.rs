@@ -24,7 +24,7 @@ use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use life::{BEAT, Life};
 use orders::{Stops, Task};
-use plan::{DataConfig, Fingerprint};
+use plan::{DataConfig, Fingerprint, STRENGTHS};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, VERSION, host};
 
@@ -419,16 +419,23 @@ impl Monitor for Reporter<'_> {
         let results = events.len() as u64;
         for event in &events {
             if let Event::Epoch { epoch, train_loss, val_loss, learning_rate, seconds, .. } = event {
+                // An epoch of a reference run is a strength.
+                let strength = job.config.reference().and_then(|_| STRENGTHS.get(*epoch));
+                let strength = strength.map_or_else(String::new, |strength| format!(", C = {strength}"));
                 let epoch = epoch + 1;
                 self.log(
                     job,
-                    &format!("epoch {epoch}: loss {train_loss:.6}, val loss {val_loss:.6}, learning rate {learning_rate:e}, {seconds:.1} s"),
+                    &format!("epoch {epoch}{strength}: loss {train_loss:.6}, val loss {val_loss:.6}, learning rate {learning_rate:e}, {seconds:.1} s"),
                 );
             }
         }
         self.life.say(events)?;
         self.told.entry(job.run.clone()).or_default().results += results;
         Ok(())
+    }
+
+    fn note(&mut self, job: &Job, words: &str) {
+        self.log(job, words);
     }
 
     fn stopping(&self) -> bool {

@@ -33,6 +33,7 @@ standardize = true
 arch = "linear"
 [train]
 epochs = 3
+reference = false
 batch_size = 40
 learning_rate = 0.01
 schedule = { kind = "cosine", warmup = 1 }

@@ -33,7 +33,7 @@ fn prepared(folder: &Path, file: &str) -> (Dataset, Job) {
     (data, jobs.into_iter().next().unwrap())
 }
 
-const END: &str = "[train]\nepochs = 3\nbatch_size = 16\ngrad_clip = 1.0\n[grid]\nloss = { kind = \"focal\", gamma = 1.0 }\npos_weight = \"sqrt\"\n";
+const END: &str = "[train]\nepochs = 3\nreference = false\nbatch_size = 16\ngrad_clip = 1.0\n[grid]\nloss = { kind = \"focal\", gamma = 1.0 }\npos_weight = \"sqrt\"\n";
 
 /// Coloured images of 8 x 8 pixels, mirrored and moved at train time.
 fn images(folder: &Path) -> (Dataset, Job) {

@@ -40,7 +40,9 @@ pub struct Pairing {
 /// # Errors
 /// A column or a value that no run has.
 pub fn select(runs: &[Run], keys: &[String], selector: &Selector) -> Result<RunGroup, Error> {
-    let mut found: Vec<usize> = (0..runs.len()).collect();
+    // Reference runs are no strategies: they are compared where their name asks for them.
+    let by_loss = selector.terms.iter().any(|(name, _)| name == Column::Loss.name());
+    let mut found: Vec<usize> = (0..runs.len()).filter(|&at| by_loss || runs[at].row.reference().is_none()).collect();
     let mut columns = Vec::new();
     for (name, wanted) in &selector.terms {
         let what = format!("`{}`: the sweep", selector.text);

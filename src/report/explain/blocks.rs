@@ -61,6 +61,7 @@ fn of_setting(setting: &Setting) -> Vec<Block> {
         blocks.push(Block::Title(setting.setting.clone()));
     }
     blocks.push(Block::Heading("What to do".to_owned()));
+    blocks.extend(setting.outdone.iter().map(|words| Block::Text(format!("{words}."))));
     blocks.extend(setting.recommendation.sentences.iter().cloned().map(Block::Text));
     if setting.arms.is_empty() {
         return blocks;

@@ -11,6 +11,7 @@ use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;
+use super::super::score::place;
 use super::super::summary::RunTally;
 use super::super::tuning;
 use super::ExplainOptions;
@@ -19,13 +20,13 @@ use super::choice;
 use super::effect::resample;
 use super::measure::{macro_f1, measure};
 use super::summarise::{Findings, judges, summarise};
-use super::view::Explanation;
+use super::view::{Explanation, Setting};
 use crate::error::Error;
 use archive::runs_folder;
 use imbalance::metric::Counts;
 use imbalance::sampler::Realised;
-use plan::{self, DataFacts};
-use store::{Reader, SweepRow};
+use plan::{self, DataFacts, ModelConfig};
+use store::{At, Reader, SweepConfig, SweepId, SweepRow};
 
 /// Everything that the database holds about a sweep's runs.
 struct Field {
@@ -51,10 +52,15 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
     runs.iter().for_each(|run| tally.count(&run.row.state));
     let configs = reader.sweep_configs(sweep.id).await?;
     let drawn = reader.draws(sweep.id).await?.into_iter().collect();
+    let references = references(reader, sweep.id, &runs, &configs).await?;
+    let (of_grid, configs): (Vec<&Run>, Vec<SweepConfig>) =
+        runs.iter().zip(configs).filter(|(run, _)| run.row.reference().is_none()).unzip();
     let folders = configs.iter().map(|config| config.folder.clone()).collect();
     let tuned = tuning::keys(sweep);
-    let chosen = tuning::chosen(&runs, &tuned);
-    let cases = runs.iter().zip(configs).map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config, &tuned));
+    let of_grid: Vec<Run> = of_grid.into_iter().cloned().collect();
+    let chosen = tuning::chosen(&of_grid, &tuned);
+    let cases = of_grid.iter().zip(configs);
+    let cases = cases.map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config, &tuned));
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let all = settings(&field.cases);
     let settings: Vec<SettingRuns> = all.iter().map(|setting| setting.only(&chosen)).collect();
@@ -71,7 +77,9 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
         findings.candidates = choice::candidates(all, &field.cases, &chosen, &costs, ask.rope.ap);
         seen += findings.measured.len();
         warnings.extend(field.trained(setting, &findings));
-        views.push(summarise(setting, &field.cases, &field.facts[setting.data], &findings, ask.rope));
+        let mut view = summarise(setting, &field.cases, &field.facts[setting.data], &findings, ask.rope);
+        view.outdone = outdone(&view, setting.arms.first().map(|arm| &field.cases[arm.cases[0]]), &references);
+        views.push(view);
     }
     let untested = settings.iter().filter(|setting| field.facts[setting.data].test.rows == 0).count();
     if untested > 0 {
@@ -102,6 +110,49 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
         warnings: lint::merged(warnings),
         notes: field.notes,
     })
+}
+
+/// A recorded reference run.
+struct ReferenceRun {
+    name: &'static str,
+    /// See [`Case::data`].
+    data: usize,
+    model: ModelConfig,
+    /// On val, at the strength that it has chosen.
+    macro_ap: f64,
+}
+
+/// The recorded reference runs of a sweep.
+async fn references(
+    reader: &mut Reader,
+    sweep: SweepId,
+    runs: &[Run],
+    configs: &[SweepConfig],
+) -> Result<Vec<ReferenceRun>, Error> {
+    if runs.iter().all(|run| run.row.reference().is_none()) {
+        return Ok(Vec::new());
+    }
+    let results = reader.results(sweep, Split::Val.name(), At::Best, &["macro_ap"]).await?;
+    let found = runs.iter().zip(configs).filter_map(|(run, config)| {
+        let result = results.iter().find(|result| result.run == run.row.run)?;
+        Some(ReferenceRun {
+            name: run.row.reference()?.name(),
+            data: run.data,
+            model: config.config.model.clone(),
+            macro_ap: result.values[place("macro_ap")]?,
+        })
+    });
+    Ok(found.collect())
+}
+
+/// What it means where no strategy of a setting ranks better on val than the reference runs on its features; `case` is one of its runs.
+fn outdone(setting: &Setting, case: Option<&Case>, references: &[ReferenceRun]) -> Option<String> {
+    let case = case?;
+    let model = case.config.model.reference(&case.config.data.source)?;
+    let beside = references.iter().filter(|reference| reference.data == case.data && reference.model == model);
+    let best = beside.max_by(|a, b| a.macro_ap.total_cmp(&b.macro_ap))?;
+    let strategies = setting.arms.iter().filter_map(|arm| Some(arm.val_ap.value?.mean)).max_by(f64::total_cmp)?;
+    super::super::references::outdone((best.name, best.macro_ap), strategies)
 }
 
 impl Field {

@@ -137,6 +137,7 @@ pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts,
         power,
         recommendation: Recommendation { rule: Rule::NothingToCompare, arm: None, candidate: None, sentences: Vec::new() },
         candidates: findings.candidates.clone(),
+        outdone: None,
         arms,
         missing: missing.collect(),
     };

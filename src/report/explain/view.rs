@@ -58,6 +58,8 @@ pub struct Setting {
     /// Every candidate, where the sweep tunes its strategies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<Candidates>,
+    /// A sentence where no strategy ranks better on val than a logistic regression on the same features.
+    pub outdone: Option<String>,
     /// In the order of the plan, the baseline first.
     pub arms: Vec<Arm>,
     /// Strategies without a recorded run.

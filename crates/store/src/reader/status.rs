@@ -123,7 +123,8 @@ impl Reader {
         self.told(rows)
     }
 
-    /// Mean seconds of an epoch, for each architecture, data set and device, over the 2,000 epochs recorded last.
+    /// Mean seconds of an epoch, for each architecture, data set and device, over the 2,000 epochs recorded last;
+    /// without the strengths of reference runs.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -133,6 +134,7 @@ impl Reader {
              FROM (SELECT run, attempt, seconds FROM epochs WHERE run IN (SELECT id FROM runs ORDER BY id DESC LIMIT 500) AND seconds IS NOT NULL
                    LIMIT 2000) e
              JOIN runs r ON r.id = e.run JOIN datasets d ON d.id = r.data JOIN attempts a ON a.run = e.run AND a.attempt = e.attempt
+             WHERE r.id NOT IN (SELECT run FROM sweep_runs WHERE loss LIKE 'logistic%')
              GROUP BY r.arch, d.content, a.device ORDER BY epochs DESC",
         )
         .fetch_all(self.connected().await?)

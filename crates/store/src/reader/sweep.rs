@@ -10,7 +10,7 @@ use crate::{StoreError, SweepId, disk};
 use imbalance::shown::cut;
 use imbalance::threshold::Policy;
 use plan::Recorded;
-use plan::{DataFacts, RunConfig};
+use plan::{DataFacts, Reference, RunConfig};
 
 /// A sweep as it was begun.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
@@ -62,6 +62,14 @@ pub struct SweepRun {
     pub rise: Option<f64>,
     /// Val macro AP at the best epoch of a recorded run.
     pub val_ap: Option<f64>,
+}
+
+impl SweepRun {
+    /// Which reference run it is; `None` for a run of the grid.
+    #[must_use]
+    pub fn reference(&self) -> Option<Reference> {
+        Reference::named(&self.loss)
+    }
 }
 
 /// The configuration of a run of a sweep.
