@@ -256,7 +256,7 @@ const AUTO: &[&str] = &[
 ];
 
 /// What the rule says about the val rankings of a run: the epochs that it has.
-fn epochs_by_the_rule(told: &[Event]) -> usize {
+fn epochs_by_the_rule(told: &[Event], least: usize) -> usize {
     let val = told.iter().filter_map(|event| match event {
         Event::Rank { split: SplitName::Val, ranking, .. } => imbalance::metric::average::mean_defined(&ranking.ap),
         _ => None,
@@ -267,7 +267,7 @@ fn epochs_by_the_rule(told: &[Event]) -> usize {
             best = (done, ap.mean);
         }
         done += 1;
-        if done >= 3 && done - 1 - best.0 >= 2 || done == 20 {
+        if done >= least && done - 1 - best.0 >= 2 || done == 20 {
             break;
         }
     }
@@ -296,7 +296,7 @@ fn runs_of_a_bundle_end_on_their_own_as_alone() {
         let events = &apart.told[&job.run.0];
         assert!(told.told[&job.run.0] == *events, "{:?}", job.config.loss);
         let epochs = epochs(events);
-        assert_eq!(epochs.len(), epochs_by_the_rule(events), "{:?}", job.config.loss);
+        assert_eq!(epochs.len(), epochs_by_the_rule(events, job.config.train.stop.unwrap().least), "{:?}", job.config.loss);
         assert!(epochs.iter().enumerate().all(|(at, &steps)| steps == 5 * (at as u64 + 1)), "{epochs:?}");
         lengths.insert(epochs.len());
     }
