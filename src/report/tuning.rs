@@ -14,9 +14,12 @@ pub fn keys(sweep: &SweepRow) -> Vec<String> {
     sweep.recorded().recall(&sweep.file).map(|sweep| sweep.tuned()).unwrap_or_default()
 }
 
+/// The axes that are tuned with a value each.
+pub type Candidate = Vec<(String, String)>;
+
 /// The values that a run has of the axes `keys`, as text: its candidate.
 #[must_use]
-pub fn candidate(params: &Map<String, Value>, keys: &[String]) -> Vec<(String, String)> {
+pub fn candidate(params: &Map<String, Value>, keys: &[String]) -> Candidate {
     keys.iter().filter_map(|key| Some((key.clone(), text(Some(params.get(key)?))))).collect()
 }
 
@@ -44,7 +47,7 @@ pub fn chosen(runs: &[Run], keys: &[String]) -> Vec<bool> {
         return vec![true; runs.len()];
     }
     // Strategies, and their candidates in the order of the plan.
-    let mut strategies: BTreeMap<String, Vec<(Vec<(String, String)>, Seeds)>> = BTreeMap::new();
+    let mut strategies: BTreeMap<String, Vec<(Candidate, Seeds)>> = BTreeMap::new();
     for (at, run) in runs.iter().enumerate() {
         let mut rest = run.params.clone();
         rest.retain(|key, _| !keys.contains(key));

@@ -31,7 +31,7 @@ pub struct Case {
     /// Axes that are not part of the strategy, and are not tuned.
     pub setting: Vec<(String, String)>,
     /// Its values of the axes that are tuned: any strategy may have any of them.
-    pub candidate: Vec<(String, String)>,
+    pub candidate: tuning::Candidate,
     /// See [`SweepRun::val_ap`].
     pub val_ap: Option<f64>,
 }

@@ -9,6 +9,7 @@ use super::super::compare::table::signed;
 use super::super::difference::SEED;
 use super::super::kept_scores::KeptRows;
 use super::super::text_grid::number;
+use super::super::tuning::Candidate;
 use super::arms::{Case, SettingRuns};
 use imbalance::metric::average::mean_defined;
 use imbalance::metric::certainty::deal;
@@ -74,9 +75,9 @@ pub fn parts(val: &KeptRows, groups: Option<&[u32]>) -> Parts {
 /// `parts` those of the recorded ones.
 #[must_use]
 pub fn costs(cases: &[Case], of: &[usize], chosen: &[bool], parts: &BTreeMap<usize, Parts>) -> BTreeMap<usize, f64> {
-    let mut candidates: Vec<(&[(String, String)], Vec<usize>)> = Vec::new();
+    let mut candidates: Vec<(&Candidate, Vec<usize>)> = Vec::new();
     for &case in of.iter().filter(|case| parts.contains_key(case)) {
-        let own = cases[case].candidate.as_slice();
+        let own = &cases[case].candidate;
         match candidates.iter_mut().find(|(known, _)| *known == own) {
             Some((_, runs)) => runs.push(case),
             None => candidates.push((own, vec![case])),
