@@ -26,7 +26,7 @@ pub struct RunLength {
 #[must_use]
 pub fn lengths(plan: &Plan) -> Vec<RunLength> {
     let mut found: Vec<RunLength> = Vec::new();
-    for run in plan.runs.iter().filter(|run| run.config.reference().is_none()) {
+    for run in plan.of_grid() {
         let (train, rows) = (&run.config.train, plan.data[run.data].1.train.rows.max(1));
         let own = RunLength {
             runs: 0,

@@ -100,8 +100,7 @@ pub async fn show(
             };
         }
         paces = reader.paces().await?;
-        let of_grid = plan.runs.iter().filter(|run| run.config.reference().is_none());
-        let of_grid: Vec<Fingerprint> = of_grid.map(|run| run.fingerprint.clone()).collect();
+        let of_grid: Vec<Fingerprint> = plan.of_grid().map(|run| run.fingerprint.clone()).collect();
         convergence = Convergence::of_rises(reader.rises(&of_grid).await?);
     }
     let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == PlannedState::ToTrain).collect();
@@ -121,8 +120,7 @@ pub async fn show(
 
 /// Warnings that are known before anything trains.
 fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
-    let of_grid = plan.runs.iter().filter(|run| run.config.reference().is_none());
-    let cases: Vec<explain::Case> = of_grid.map(|run| explain::Case::planned(run, &plan.tuned)).collect();
+    let cases: Vec<explain::Case> = plan.of_grid().map(|run| explain::Case::planned(run, &plan.tuned)).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
     let tunes = plan.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_)));
     lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)

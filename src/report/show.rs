@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use imbalance::sampler::Realised;
-use plan::STRENGTHS;
 use store::{AttemptRow, EpochRow, LabelRow, Reader, ResultRow, RunRow, StoreError};
 
 /// A run with its attempts, epochs and results; what `sweep show --format json` prints.
@@ -56,7 +55,6 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
         }
     }
     let drawn = reader.run_draws(&run.fingerprint).await?;
-    let best = run.best_epoch.filter(|_| run.config.reference().is_some()).and_then(|epoch| usize::try_from(epoch).ok());
-    let strength = best.and_then(|epoch| STRENGTHS.get(epoch)).copied();
+    let strength = run.best_epoch.and_then(|epoch| run.config.strength(usize::try_from(epoch).ok()?));
     Ok(Shown { run, attempts, epochs, strength, drawn, results, labels })
 }

@@ -6,7 +6,7 @@ use super::show::{EpochLine, Shown};
 use super::table::{Weight, draw};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
 use imbalance::sampler::Realised;
-use plan::{RunConfig, STRENGTHS, Source};
+use plan::{RunConfig, Source};
 use store::{AttemptRow, LabelRow, time_in_words};
 
 /// Width of a line of the configuration.
@@ -26,7 +26,7 @@ pub fn render(shown: &Shown, style: bool) -> String {
     if !imported(&run.config) {
         parts.push(attempts(&shown.attempts, style));
     }
-    parts.push(epochs(&shown.epochs, run.config.reference().is_some(), style));
+    parts.push(epochs(&shown.epochs, &run.config, style));
     for (split, title) in [("val", "val"), ("test", "test")] {
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
@@ -212,11 +212,12 @@ fn attempts(attempts: &[AttemptRow], style: bool) -> String {
     text
 }
 
-/// The epochs of a run; those of a `reference` run are strengths.
-fn epochs(epochs: &[EpochLine], reference: bool, style: bool) -> String {
+/// The epochs of a run; those of a reference run are strengths.
+fn epochs(epochs: &[EpochLine], config: &RunConfig, style: bool) -> String {
     if epochs.is_empty() {
         return String::new();
     }
+    let reference = config.reference().is_some();
     let rate = if reference { "C" } else { "learning rate" };
     let titles = ["epoch", "train loss", "val loss", rate, "seconds", "images/s", "val macro_ap", ""];
     let heads = titles.map(|title| Head::new(title, !title.is_empty())).to_vec();
@@ -228,8 +229,12 @@ fn epochs(epochs: &[EpochLine], reference: bool, style: bool) -> String {
             epoch.epoch.to_string(),
             value(epoch.train_loss, 4),
             value(epoch.val_loss, 4),
-            if reference { strength(epoch.epoch) } else { epoch.learning_rate }
-                .map_or_else(|| NONE.to_owned(), |rate| format!("{rate:.3e}")),
+            if reference {
+                usize::try_from(epoch.epoch).ok().and_then(|epoch| config.strength(epoch))
+            } else {
+                epoch.learning_rate
+            }
+            .map_or_else(|| NONE.to_owned(), |rate| format!("{rate:.3e}")),
             value(epoch.seconds, 2),
             value(epoch.images_per_s, 0),
             value(line.macro_ap, 4),
@@ -238,11 +243,6 @@ fn epochs(epochs: &[EpochLine], reference: bool, style: bool) -> String {
     };
     let weights: Vec<Weight> = epochs.iter().map(|line| if line.best { Weight::Bold } else { Weight::Plain }).collect();
     draw(&Grid { heads, rows: epochs.iter().map(line).collect() }, &weights, style, None)
-}
-
-/// C of an epoch of a reference run.
-fn strength(epoch: i64) -> Option<f64> {
-    STRENGTHS.get(usize::try_from(epoch).ok()?).copied()
 }
 
 fn labels(rows: &[LabelRow]) -> Grid {

@@ -11,7 +11,7 @@ use store::SweepRow;
 /// The axes that `sweep` tunes; none where this version cannot read its file.
 #[must_use]
 pub fn keys(sweep: &SweepRow) -> Vec<String> {
-    sweep.recorded().recall(&sweep.file).map(|sweep| sweep.tuned()).unwrap_or_default()
+    sweep.recorded().tuned(&sweep.file).unwrap_or_default()
 }
 
 /// The axes that are tuned with a value each.
@@ -31,10 +31,22 @@ struct Seeds {
 }
 
 impl Seeds {
-    /// Candidates with more recorded runs come first; among those the mean decides.
+    /// See [`best`].
     fn rank(&self) -> (usize, f64) {
         (self.ap.len(), self.ap.iter().sum::<f64>() / self.ap.len().max(1) as f64)
     }
+}
+
+/// The candidate that is chosen: of those with the most recorded runs the one with the highest mean, the first on ties. `ranks` has the
+/// runs and the mean of each.
+pub fn best(ranks: impl IntoIterator<Item = (usize, f64)>) -> Option<usize> {
+    let mut best: Option<(usize, (usize, f64))> = None;
+    for (at, rank) in ranks.into_iter().enumerate() {
+        if best.is_none_or(|(_, best)| rank > best) {
+            best = Some((at, rank));
+        }
+    }
+    best.map(|(at, _)| at)
 }
 
 /// Whether each of `runs` is of the candidate that its strategy gets, given the axes `keys` that are tuned. All are where none is.
@@ -64,13 +76,8 @@ pub fn chosen(runs: &[Run], keys: &[String]) -> Vec<bool> {
     }
     let mut chosen = vec![false; runs.len()];
     for candidates in strategies.values() {
-        let mut best: Option<&Seeds> = None;
-        for (_, seeds) in candidates {
-            if best.is_none_or(|best| seeds.rank() > best.rank()) {
-                best = Some(seeds);
-            }
-        }
-        best.into_iter().flat_map(|best| &best.runs).for_each(|&run| chosen[run] = true);
+        let best = best(candidates.iter().map(|(_, seeds)| seeds.rank()));
+        best.into_iter().flat_map(|best| &candidates[best].1.runs).for_each(|&run| chosen[run] = true);
     }
     chosen
 }

@@ -146,9 +146,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The runs of the grid's points, without the reference runs.
+    pub fn of_grid(&self) -> impl Iterator<Item = &PlannedRun> {
+        self.runs.iter().filter(|run| run.config.reference().is_none())
+    }
+
     /// The number of reference runs.
     #[must_use]
     pub fn references(&self) -> usize {
-        self.runs.iter().filter(|run| run.config.reference().is_some()).count()
+        self.runs.len() - self.of_grid().count()
     }
 }

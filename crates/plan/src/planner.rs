@@ -79,8 +79,8 @@ struct Planner<'a> {
     data: Vec<(String, u32)>,
     vectors: HashMap<(u32, Option<u32>), Vector>,
     vector_ids: Interner<String>,
-    /// By data, train identity and last change of the loss: the training with its length, and its canonical text.
-    trainings: HashMap<(u32, u32, usize), (TrainConfig, String)>,
+    /// By data, train and loss identity: the training with its length, and its canonical text.
+    trainings: HashMap<(u32, u32, u32), (TrainConfig, String)>,
     /// Whether weights may be undefined.
     undefined_weights: bool,
 }
@@ -233,17 +233,19 @@ impl<'a> Planner<'a> {
 
     /// A training with a loss, with its length on the data, and its canonical text.
     fn training(&mut self, data: u32, train: u32, loss: u32) -> (TrainConfig, String) {
-        let item = self.sweep.parts.train.get(train);
-        let loss = &self.sweep.parts.loss.get(loss).value.choice;
+        let (item, loss) = (self.sweep.parts.train.get(train), self.sweep.parts.loss.get(loss));
         let facts = &self.facts[data as usize];
-        let mut config = item.value.length.resolve(&item.value.config, facts.train.rows);
-        if let Some(optimizer) = item.value.sparse.clone().filter(|_| facts.is_sparse()) {
-            config.optimizer = optimizer;
-        }
-        let change = imbalance::loss::last_change(loss, config.epochs);
-        config.stop = config.stop.map(|stop| stop.after(change));
-        let made = || (config.clone(), fingerprint::train_text(&config));
-        self.trainings.entry((data, item.identity, change)).or_insert_with(made).clone()
+        let made = || {
+            let mut config = item.value.length.resolve(&item.value.config, facts.train.rows);
+            if let Some(optimizer) = item.value.sparse.clone().filter(|_| facts.is_sparse()) {
+                config.optimizer = optimizer;
+            }
+            let change = imbalance::loss::last_change(&loss.value.choice, config.epochs);
+            config.stop = config.stop.map(|stop| stop.after(change));
+            let text = fingerprint::train_text(&config);
+            (config, text)
+        };
+        self.trainings.entry((data, item.identity, loss.identity)).or_insert_with(made).clone()
     }
 
     fn run(&self, point: &[u32], ids: &Ids, bundle: usize, (train, train_text): (TrainConfig, &str)) -> PlannedRun {

@@ -1,7 +1,10 @@
 //! A sweep as the database keeps it: the file's text, and beside it what `--set` changed. Pure.
 
+use std::borrow::Cow;
+
 use super::choice::{FAMILIES, Family};
-use super::{RunConfig, SpecError, Sweep, parse};
+use super::flatten::Layout;
+use super::{RunConfig, SpecError, Sweep, document, parse};
 use imbalance::{Choice, ChoiceError, PosWeight};
 
 /// What stood before a `--set` change at the end of a text that version 0.1 recorded: a comment of TOML, the change behind it as a
@@ -29,10 +32,20 @@ impl Recorded {
     /// # Errors
     /// Text that this version of the program does not take for a sweep file.
     pub fn recall(&self, file: &str) -> Result<Sweep, SpecError> {
-        match &self.changes {
-            Some(changes) => parse(file, &self.text, changes),
-            None => parse(file, &self.text, &appended(&self.text)),
-        }
+        parse(file, &self.text, &self.changes())
+    }
+
+    /// The keys of its `train.tune`, without a look at the rest of the file.
+    ///
+    /// # Errors
+    /// As [`Self::recall`].
+    pub fn tuned(&self, file: &str) -> Result<Vec<String>, SpecError> {
+        let layout = Layout::new(&document::read(file, &self.text)?, &self.changes())?;
+        Ok(layout.tuned.into_iter().map(|axis| axis.key).collect())
+    }
+
+    fn changes(&self) -> Cow<'_, [String]> {
+        self.changes.as_deref().map_or_else(|| appended(&self.text).into(), Cow::Borrowed)
     }
 }
 

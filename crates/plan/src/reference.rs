@@ -117,6 +117,12 @@ impl RunConfig {
     pub fn reference(&self) -> Option<Reference> {
         Reference::named(&self.loss.kind)
     }
+
+    /// C in an epoch of a reference run; `None` of a run of the grid.
+    #[must_use]
+    pub fn strength(&self, epoch: usize) -> Option<f64> {
+        self.reference().and_then(|_| STRENGTHS.get(epoch)).copied()
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use data::Dataset;
 use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
 use life::{BEAT, Life};
 use orders::{Stops, Task};
-use plan::{DataConfig, Fingerprint, STRENGTHS};
+use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, VERSION, host};
 
@@ -419,9 +419,7 @@ impl Monitor for Reporter<'_> {
         let results = events.len() as u64;
         for event in &events {
             if let Event::Epoch { epoch, train_loss, val_loss, learning_rate, seconds, .. } = event {
-                // An epoch of a reference run is a strength.
-                let strength = job.config.reference().and_then(|_| STRENGTHS.get(*epoch));
-                let strength = strength.map_or_else(String::new, |strength| format!(", C = {strength}"));
+                let strength = job.config.strength(*epoch).map_or_else(String::new, |strength| format!(", C = {strength}"));
                 let epoch = epoch + 1;
                 self.log(
                     job,

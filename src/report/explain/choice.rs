@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::super::compare::table::signed;
 use super::super::difference::SEED;
 use super::super::kept_scores::KeptRows;
+use super::super::summary::Spread;
 use super::super::text_grid::number;
-use super::super::tuning::Candidate;
+use super::super::tuning::{self, Candidate};
 use super::arms::{Case, SettingRuns};
 use imbalance::metric::average::mean_defined;
 use imbalance::metric::certainty::deal;
@@ -83,22 +84,13 @@ pub fn costs(cases: &[Case], of: &[usize], chosen: &[bool], parts: &BTreeMap<usi
             None => candidates.push((own, vec![case])),
         }
     }
-    // As many seeds each, as where candidates are chosen.
-    let most = candidates.iter().map(|(_, runs)| runs.len()).max().unwrap_or(0);
-    candidates.retain(|(_, runs)| runs.len() == most);
     let without = |runs: &[usize], held: usize| {
         let ap: Vec<f64> = runs.iter().filter_map(|run| parts[run].without[held]).collect();
         ap.iter().sum::<f64>() / ap.len().max(1) as f64
     };
     let picked = |held: usize| {
-        let mut best: Option<(&Vec<usize>, f64)> = None;
-        for (_, runs) in &candidates {
-            let value = without(runs, held);
-            if best.is_none_or(|(_, best)| value > best) {
-                best = Some((runs, value));
-            }
-        }
-        best.map(|(runs, _)| runs)
+        let best = tuning::best(candidates.iter().map(|(_, runs)| (runs.len(), without(runs, held))));
+        best.map(|best| &candidates[best].1)
     };
     let picks: Vec<Option<&Vec<usize>>> = (0..FOLDS).map(picked).collect();
     let cost = |case: usize| {
@@ -140,7 +132,7 @@ pub fn candidates(
             values.push(own);
         }
     }
-    let mean = |numbers: Vec<f64>| (!numbers.is_empty()).then(|| numbers.iter().sum::<f64>() / numbers.len() as f64);
+    let mean = |numbers: Vec<f64>| Spread::of(numbers).map(|spread| spread.mean);
     let ap = |arm: usize| -> Vec<Option<f64>> {
         let of = |value: &String| {
             mean(

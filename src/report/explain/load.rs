@@ -11,7 +11,6 @@ use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;
-use super::super::score::place;
 use super::super::summary::RunTally;
 use super::super::tuning;
 use super::ExplainOptions;
@@ -26,7 +25,7 @@ use archive::runs_folder;
 use imbalance::metric::Counts;
 use imbalance::sampler::Realised;
 use plan::{self, DataFacts, ModelConfig};
-use store::{At, Reader, SweepConfig, SweepId, SweepRow};
+use store::{Reader, SweepConfig, SweepRow};
 
 /// Everything that the database holds about a sweep's runs.
 struct Field {
@@ -52,15 +51,13 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
     runs.iter().for_each(|run| tally.count(&run.row.state));
     let configs = reader.sweep_configs(sweep.id).await?;
     let drawn = reader.draws(sweep.id).await?.into_iter().collect();
-    let references = references(reader, sweep.id, &runs, &configs).await?;
-    let (of_grid, configs): (Vec<&Run>, Vec<SweepConfig>) =
-        runs.iter().zip(configs).filter(|(run, _)| run.row.reference().is_none()).unzip();
-    let folders = configs.iter().map(|config| config.folder.clone()).collect();
+    let references = references(&runs, &configs);
     let tuned = tuning::keys(sweep);
-    let of_grid: Vec<Run> = of_grid.into_iter().cloned().collect();
-    let chosen = tuning::chosen(&of_grid, &tuned);
-    let cases = of_grid.iter().zip(configs);
-    let cases = cases.map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config, &tuned));
+    let of_grid = runs.iter().zip(configs).zip(tuning::chosen(&runs, &tuned));
+    let (of_grid, chosen): (Vec<(&Run, SweepConfig)>, Vec<bool>) =
+        of_grid.filter(|((run, _), _)| run.row.reference().is_none()).unzip();
+    let folders = of_grid.iter().map(|(_, config)| config.folder.clone()).collect();
+    let cases = of_grid.into_iter().map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config, &tuned));
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let all = settings(&field.cases);
     let settings: Vec<SettingRuns> = all.iter().map(|setting| setting.only(&chosen)).collect();
@@ -123,26 +120,16 @@ struct ReferenceRun {
 }
 
 /// The recorded reference runs of a sweep.
-async fn references(
-    reader: &mut Reader,
-    sweep: SweepId,
-    runs: &[Run],
-    configs: &[SweepConfig],
-) -> Result<Vec<ReferenceRun>, Error> {
-    if runs.iter().all(|run| run.row.reference().is_none()) {
-        return Ok(Vec::new());
-    }
-    let results = reader.results(sweep, Split::Val.name(), At::Best, &["macro_ap"]).await?;
-    let found = runs.iter().zip(configs).filter_map(|(run, config)| {
-        let result = results.iter().find(|result| result.run == run.row.run)?;
+fn references(runs: &[Run], configs: &[SweepConfig]) -> Vec<ReferenceRun> {
+    let reference = |(run, config): (&Run, &SweepConfig)| {
         Some(ReferenceRun {
             name: run.row.reference()?.name(),
             data: run.data,
             model: config.config.model.clone(),
-            macro_ap: result.values[place("macro_ap")]?,
+            macro_ap: run.row.val_ap?,
         })
-    });
-    Ok(found.collect())
+    };
+    runs.iter().zip(configs).filter_map(reference).collect()
 }
 
 /// What it means where no strategy of a setting ranks better on val than the reference runs on its features; `case` is one of its runs.
