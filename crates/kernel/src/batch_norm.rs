@@ -192,6 +192,10 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    pub(super) fn new(count: f64, mean: f64, squares: f64) -> Self {
+        Self { count, mean, squares }
+    }
+
     #[inline(always)]
     pub(super) fn of(x: &[f32]) -> Self {
         let count = x.len() as f64;

@@ -28,6 +28,8 @@ mod micro;
 mod pool;
 mod relu;
 pub mod stacked;
+mod stages;
+mod tie;
 mod update;
 mod updates;
 
@@ -41,6 +43,7 @@ pub use linear::{linear, linear_input_gradient, linear_values, linear_weight_gra
 pub use memory::{free_memory, give_freed_memory_back, keep_freed_memory, without_events};
 pub use pool::{adaptive_avg_pool2d, avg_pool2d, global_avg_pool, max_pool2d};
 pub use relu::relu;
+pub use stages::{Stage, stages_eval, stages_train};
 pub use update::{AdamStep, Blend, SgdStep, neuron_squares};
 pub use updates::{Moved, Update, clip_runs, clip_scale, update_runs};
 

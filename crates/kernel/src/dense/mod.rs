@@ -12,12 +12,12 @@ mod tiles;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::BatchStatistics;
 use super::batch_norm::{Channel, batch_norm_eval, batch_norm_train};
 use super::cpu::{slice, tensor, values};
-use super::gradients::hand_over;
+use super::tie::{self, Slot};
 use forward::Saved;
 use tiles::Sizes;
 
@@ -53,8 +53,8 @@ pub fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<
     let mut tokens = Vec::with_capacity(2 * layers.len());
     for (layer, [first, second]) in layers.iter().zip(&slots) {
         let DenseLayer { norm1, conv1, norm2, conv2 } = layer;
-        tokens.push(norm1.0.apply_op3(&norm1.1, conv1, Tie(Arc::clone(first)))?);
-        tokens.push(norm2.0.apply_op3(&norm2.1, conv2, Tie(Arc::clone(second)))?);
+        tokens.push(tie::tie([&norm1.0, &norm1.1, conv1], first)?);
+        tokens.push(tie::tie([&norm2.0, &norm2.1, conv2], second)?);
     }
     let contiguous = |layer: &DenseLayer| {
         let DenseLayer { norm1, conv1, norm2, conv2 } = layer;
@@ -143,46 +143,6 @@ fn with_weights<R>(layers: &[[Tensor; 6]], body: impl FnOnce(&[Weights<'_>]) -> 
     Ok(body(&layers))
 }
 
-/// Where the block's backward pass leaves the gradients of three weights.
-type Slot = Arc<Mutex<Option<[Vec<f32>; 3]>>>;
-
-/// Ties three weights into the graph of an operation that takes more arguments than Candle allows: its result, a number that
-/// means nothing, is an argument of that operation, whose backward pass comes first and fills the slot.
-struct Tie(Slot);
-
-impl CustomOp3 for Tie {
-    fn name(&self) -> &'static str {
-        "tie"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        Ok((CpuStorage::F32(vec![0.0]), 1.into()))
-    }
-
-    fn bwd(
-        &self,
-        a: &Tensor,
-        b: &Tensor,
-        c: &Tensor,
-        _y: &Tensor,
-        _dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some([da, db, dc]) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            bail!("the gradients of a dense block's weights have been taken already");
-        };
-        let keep = |t: &Tensor, gradient| hand_over(t, t.track_op().then(|| tensor(gradient, t.shape())).transpose()?);
-        Ok((keep(a, da)?, keep(b, db)?, keep(c, dc)?))
-    }
-}
-
 struct Block {
     sizes: Sizes,
     eps: f64,
@@ -210,8 +170,8 @@ impl CustomOp2 for Block {
         let y = values(y)?;
         let (dx, gradients) = with_weights(&self.weights, |weights| backward::run(&self.sizes, weights, &saved, &y, dy))?;
         for ([first, second], [of_first, of_second]) in self.slots.iter().zip(gradients) {
-            *first.lock().unwrap_or_else(PoisonError::into_inner) = Some(of_first);
-            *second.lock().unwrap_or_else(PoisonError::into_inner) = Some(of_second);
+            tie::leave(first, of_first);
+            tie::leave(second, of_second);
         }
         let dx = x.track_op().then(|| tensor(dx, x.shape())).transpose()?;
         Ok((dx, Some(tokens.zeros_like()?)))

@@ -5,9 +5,10 @@
 
 use candle_core::{Result, Tensor};
 
-use super::layers::{BatchNorm, Conv, Init};
+use super::layers::{BatchNorm, Conv, EPS, Init};
 use super::network::Body;
 use super::{ModelError, image};
+use kernel::Stage;
 use plan::InputShape;
 use plan::macs::{CNN_GRID, cnn_sizes};
 
@@ -33,15 +34,17 @@ impl Cnn {
 
 impl Body for Cnn {
     fn features(&self, inputs: &Tensor, train: bool) -> Result<Tensor> {
-        let mut x = kernel::enter(inputs)?;
-        for (conv, norm) in &self.stages {
-            x = norm.forward(&conv.forward(&x, train)?, train)?;
-            let (height, width) = kernel::map_size(&x)?;
-            if height.min(width) >= 2 {
-                x = kernel::max_pool2d(&x, 2, 2, 0)?;
-            }
+        let stage = |(conv, norm): &(Conv, BatchNorm)| Stage { conv: conv.weight(), norm: norm.affine() };
+        let stages: Vec<Stage> = self.stages.iter().map(stage).collect();
+        if !train {
+            let statistics: Vec<_> = self.stages.iter().map(|(_, norm)| norm.running()).collect();
+            return kernel::stages_eval(inputs, &stages, &statistics, CNN_GRID, EPS);
         }
-        kernel::flatten(&kernel::adaptive_avg_pool2d(&x, CNN_GRID)?)
+        let (features, seen) = kernel::stages_train(inputs, &stages, CNN_GRID, EPS)?;
+        for ((_, norm), batch) in self.stages.iter().zip(&seen) {
+            norm.absorb(batch)?;
+        }
+        Ok(features)
     }
 
     fn width(&self) -> usize {

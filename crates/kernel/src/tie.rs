@@ -1,0 +1,58 @@
+//! Weights of an operation that takes more of them than Candle allows.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use super::cpu::tensor;
+use super::gradients::hand_over;
+
+/// Where an operation's backward pass leaves the gradients of three weights.
+pub(super) type Slot = Arc<Mutex<Option<[Vec<f32>; 3]>>>;
+
+/// Ties three weights into the graph: the result, a number that means nothing, is to be an argument of the operation, whose
+/// backward pass comes first and fills `slot`.
+pub(super) fn tie([a, b, c]: [&Tensor; 3], slot: &Slot) -> Result<Tensor> {
+    a.apply_op3(b, c, Tie(Arc::clone(slot)))
+}
+
+/// Leaves the gradients of the three weights that were tied with `slot`.
+pub(super) fn leave(slot: &Slot, gradients: [Vec<f32>; 3]) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradients);
+}
+
+struct Tie(Slot);
+
+impl CustomOp3 for Tie {
+    fn name(&self) -> &'static str {
+        "tie"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(vec![0.0]), 1.into()))
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        c: &Tensor,
+        _y: &Tensor,
+        _dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let Some([da, db, dc]) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            bail!("the gradients of these weights have been taken already");
+        };
+        let keep = |t: &Tensor, gradient| hand_over(t, t.track_op().then(|| tensor(gradient, t.shape())).transpose()?);
+        Ok((keep(a, da)?, keep(b, db)?, keep(c, dc)?))
+    }
+}
+
