@@ -1,6 +1,7 @@
 //! Notes that a reader needs to understand the numbers. Pure.
 
 use super::convergence::Convergence;
+use super::explain::Rope;
 use super::load::Loaded;
 use super::question::{Question, Split};
 use super::references;
@@ -100,7 +101,7 @@ fn outdone(summary: &Summary, data: usize) -> Option<String> {
     let references = rows().filter_map(|row| Some((row.reference?, row.val_ap?)));
     let reference = references.max_by(|a, b| a.1.total_cmp(&b.1))?;
     let best = rows().filter(|row| row.is_strategy()).filter_map(|row| row.val_ap).max_by(f64::total_cmp)?;
-    references::outdone(reference, best)
+    references::outdone(reference, best, Rope::default().ap)
 }
 
 /// Medians of steps that differ by more are said.

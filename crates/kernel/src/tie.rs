@@ -55,4 +55,3 @@ impl CustomOp3 for Tie {
         Ok((keep(a, da)?, keep(b, db)?, keep(c, dc)?))
     }
 }
-

@@ -8,11 +8,12 @@ use super::TrainConfig;
 /// An evaluation comes after about this many steps, where a pass over the train rows is shorter.
 const STEPS: usize = 50;
 /// `train.max_steps`, unless that many evaluations come later.
-const MAX_STEPS: usize = 1800;
+const MAX_STEPS: usize = 6000;
 const MAX_EPOCHS: usize = 16;
-/// `train.patience`, unless that many evaluations come later.
-const PATIENCE: usize = 250;
-const PATIENT_EPOCHS: usize = 4;
+/// `train.patience`, but at least and at most so many evaluations: on few val rows val AP is noisy, and one that rises slowly takes
+/// several evaluations to show it; on many rows an evaluation is a long time.
+const PATIENCE: usize = 1000;
+const PATIENT_EPOCHS: (usize, usize) = (4, 8);
 
 /// The length of a training as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,12 +83,11 @@ impl Length {
                 let passes = if pass < STEPS { (STEPS * batch).div_ceil(rows) } else { 1 };
                 let draws = eval_every.map_or(passes * rows, |steps| steps.saturating_mul(batch));
                 let steps = draws.div_ceil(batch);
-                let epochs = |typed: Option<usize>, default: usize, least: usize| {
-                    typed.map_or_else(|| default.div_ceil(steps).max(least), |typed| typed.div_ceil(steps))
+                let epochs = |typed: Option<usize>, default: usize, (least, most)| {
+                    typed.map_or_else(|| default.div_ceil(steps).clamp(least, most), |typed| typed.div_ceil(steps)).max(1)
                 };
-                let most = epochs(max_steps, MAX_STEPS, MAX_EPOCHS).max(1);
-                let stop =
-                    Stop { patience: epochs(patience, PATIENCE, PATIENT_EPOCHS).max(1), least: epochs(min_steps, 0, 0).max(1) };
+                let most = epochs(max_steps, MAX_STEPS, (MAX_EPOCHS, usize::MAX));
+                let stop = Stop { patience: epochs(patience, PATIENCE, PATIENT_EPOCHS), least: epochs(min_steps, 0, (1, 1)) };
                 let falls = config.schedule.kind != "constant";
                 (most, Some(draws), (!falls).then_some(stop))
             }
@@ -132,9 +132,7 @@ mod tests {
             assert_eq!(draws, Some(rows * passes), "{rows}");
             let steps = draws.unwrap().div_ceil(64);
             assert!(steps >= 50 && epochs >= MAX_EPOCHS && epochs * steps >= MAX_STEPS, "{rows}: {epochs} of {steps}");
-            assert!(
-                stop.is_some_and(|(patience, least)| patience >= PATIENT_EPOCHS && patience * steps >= PATIENCE && least == 1)
-            );
+            assert!(stop.is_some_and(|(patience, least)| patience == PATIENCE.div_ceil(steps).clamp(4, 8) && least == 1));
         }
     }
 
@@ -159,9 +157,9 @@ mod tests {
             let schedule = part.length.resolve(&part.config, 6400).schedule;
             (schedule.find("every"), schedule.find("warmup"))
         };
-        // An epoch is 100 steps, and there are 18.
-        assert_eq!(schedule("schedule = 'step'"), (Some(5.0), Some(0.0)));
-        assert_eq!(schedule("schedule = { kind = 'step', every = 0.5, warmup = 0.1 }"), (Some(9.0), Some(1.8)));
+        // An epoch is 100 steps, and there are 60.
+        assert_eq!(schedule("schedule = 'step'"), (Some(15.0), Some(0.0)));
+        assert_eq!(schedule("schedule = { kind = 'step', every = 0.5, warmup = 0.1 }"), (Some(30.0), Some(6.0)));
         assert_eq!(schedule("schedule = { kind = 'cosine', warmup = 0.5 }\nmax_steps = 400"), (None, Some(2.0)));
         assert_eq!(schedule("schedule = { kind = 'step', every = 1e-9 }"), (Some(1.0), Some(0.0)));
         assert_eq!(schedule("schedule = { kind = 'step', every = 3, warmup = 1.5 }\nepochs = 9"), (Some(3.0), Some(1.5)));

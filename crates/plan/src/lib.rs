@@ -39,7 +39,7 @@ pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.
 /// Raise it when a change of code changes the numbers of a run.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 
 /// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.
 /// Raise it when a change of code changes them.

@@ -19,7 +19,7 @@ use super::choice;
 use super::effect::resample;
 use super::measure::{macro_f1, measure};
 use super::summarise::{Findings, judges, summarise};
-use super::view::{Explanation, Setting};
+use super::view::{Explanation, Rope, Setting};
 use crate::error::Error;
 use archive::runs_folder;
 use imbalance::metric::Counts;
@@ -75,7 +75,7 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
         seen += findings.measured.len();
         warnings.extend(field.trained(setting, &findings));
         let mut view = summarise(setting, &field.cases, &field.facts[setting.data], &findings, ask.rope);
-        view.outdone = outdone(&view, setting.arms.first().map(|arm| &field.cases[arm.cases[0]]), &references);
+        view.outdone = outdone(&view, setting.arms.first().map(|arm| &field.cases[arm.cases[0]]), &references, ask.rope);
         views.push(view);
     }
     let untested = settings.iter().filter(|setting| field.facts[setting.data].test.rows == 0).count();
@@ -133,13 +133,13 @@ fn references(runs: &[Run], configs: &[SweepConfig]) -> Vec<ReferenceRun> {
 }
 
 /// What it means where no strategy of a setting ranks better on val than the reference runs on its features; `case` is one of its runs.
-fn outdone(setting: &Setting, case: Option<&Case>, references: &[ReferenceRun]) -> Option<String> {
+fn outdone(setting: &Setting, case: Option<&Case>, references: &[ReferenceRun], rope: Rope) -> Option<String> {
     let case = case?;
     let model = case.config.model.reference(&case.config.data.source)?;
     let beside = references.iter().filter(|reference| reference.data == case.data && reference.model == model);
     let best = beside.max_by(|a, b| a.macro_ap.total_cmp(&b.macro_ap))?;
     let strategies = setting.arms.iter().filter_map(|arm| Some(arm.val_ap.value?.mean)).max_by(f64::total_cmp)?;
-    super::super::references::outdone((best.name, best.macro_ap), strategies)
+    super::super::references::outdone((best.name, best.macro_ap), strategies, rope.ap)
 }
 
 impl Field {

@@ -35,6 +35,6 @@ pub struct ExplainOptions {
 
 impl Default for ExplainOptions {
     fn default() -> Self {
-        Self { rope: Rope { ap: 0.005, f1: 0.01 }, replicates: 1000 }
+        Self { rope: Rope::default(), replicates: 1000 }
     }
 }

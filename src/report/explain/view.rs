@@ -36,6 +36,12 @@ pub struct Rope {
     pub f1: f64,
 }
 
+impl Default for Rope {
+    fn default() -> Self {
+        Self { ap: 0.005, f1: 0.01 }
+    }
+}
+
 /// Strategies that share data, network and training loop.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Setting {

@@ -18,8 +18,7 @@ pub(super) struct Windows {
 impl Windows {
     /// Over `channels` channels of a map of `width` places (and its border), `step` numbers each.
     pub(super) fn new(channels: usize, step: usize, width: usize) -> Self {
-        let runs =
-            if channels == step { vec![(0, 3 * step)] } else { (0..3).map(|place| (place * step, channels)).collect() };
+        let runs = if channels == step { vec![(0, 3 * step)] } else { (0..3).map(|place| (place * step, channels)).collect() };
         Self { line: (width + 2) * step, step, runs }
     }
 
@@ -174,13 +173,7 @@ impl Strip<'_> {
 
 /// `gradient[j, o] += Σ x[j] slopes[o]` over `rows` x `cols` places: j counts the numbers of a place's window in `x`, o the
 /// channels of `slopes`, which have a border as `x` has.
-pub(super) fn correlate(
-    x: &[f32],
-    windows: &Windows,
-    slopes: &[f32],
-    (rows, cols): (usize, usize),
-    gradient: &mut [f32],
-) {
+pub(super) fn correlate(x: &[f32], windows: &Windows, slopes: &[f32], (rows, cols): (usize, usize), gradient: &mut [f32]) {
     let outputs = gradient.len() / windows.terms();
     assert!(outputs.is_multiple_of(GROUP) && gradient.len() == windows.terms() * outputs, "whole groups of outputs");
     assert!(x.len() >= windows.needs(rows) && windows.line >= (cols + 2) * windows.step, "a correlation outside its input");
