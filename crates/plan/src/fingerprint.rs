@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{DataConfig, FORMAT, Fingerprint, ModelConfig, Source, Start, TrainConfig};
+use super::{DataConfig, Fingerprint, ModelConfig, Source, Start, TrainConfig};
 
 /// JSON in which equal values are equal text: keys sorted, `1.0` and `1` both `1`, numbers in their shortest form.
 pub(super) fn canonical(value: &Json) -> String {
@@ -104,6 +104,8 @@ pub(super) struct FingerprintParts<'a> {
     pub content: &'a str,
     pub preprocessing: &'a str,
     pub model: &'a str,
+    /// [`super::numerics`] of its architecture.
+    pub format: u32,
     pub train: &'a str,
     pub loss: &'a str,
     /// Resolved: one number per label.
@@ -115,10 +117,10 @@ pub(super) struct FingerprintParts<'a> {
 impl FingerprintParts<'_> {
     /// blake3 over one JSON object, cut to 32 hex digits.
     pub fn fingerprint(&self) -> Fingerprint {
-        let Self { content, preprocessing, model, train, loss, pos_weight, sampler, seed } = self;
+        let Self { content, preprocessing, model, format, train, loss, pos_weight, sampler, seed } = self;
         let content = Json::from(*content);
         let text = format!(
-            r#"{{"content":{content},"format":{FORMAT},"loss":{loss},"model":{model},"pos_weight":{pos_weight},"preprocessing":{preprocessing},"sampler":{sampler},"seed":{seed},"train":{train}}}"#
+            r#"{{"content":{content},"format":{format},"loss":{loss},"model":{model},"pos_weight":{pos_weight},"preprocessing":{preprocessing},"sampler":{sampler},"seed":{seed},"train":{train}}}"#
         );
         let mut digits = blake3::hash(text.as_bytes()).to_hex().to_string();
         digits.truncate(32);

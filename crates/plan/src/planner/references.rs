@@ -47,6 +47,7 @@ impl Planner<'_> {
             content: &facts.content,
             preprocessing: &self.data[data.identity as usize].0,
             model: model_text,
+            format: super::super::numerics(&model.arch),
             train: &fingerprint::train_text(&config.train),
             loss: &canonical_of(&config.loss),
             pos_weight: &canonical_of(&pos_weight),
