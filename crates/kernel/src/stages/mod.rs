@@ -251,6 +251,13 @@ struct Stages {
     saved: Arc<Mutex<Saved>>,
 }
 
+/// What the backward pass gives.
+struct Gradients {
+    /// Of each stage: the norm's weight and bias, the convolution's weight.
+    weights: Vec<[Vec<f32>; 3]>,
+    images: Option<Vec<f32>>,
+}
+
 /// Groups of images whose weight gradients are summed apart: the same for every number of threads.
 const PARTS: usize = 8;
 
@@ -292,7 +299,7 @@ impl Stages {
     }
 
     /// The gradients of each stage's weights, and of the images where `images`.
-    fn backward(&self, saved: &Saved, slopes: &[f32], images: bool) -> Result<(Vec<[Vec<f32>; 3]>, Option<Vec<f32>>)> {
+    fn backward(&self, saved: &Saved, slopes: &[f32], images: bool) -> Result<Gradients> {
         let Net { shapes, .. } = &self.net;
         let batch = slopes.len() / self.net.width();
         let part = batch.div_ceil(PARTS);
@@ -357,7 +364,7 @@ impl Stages {
         }
         gradients.reverse();
         let images = images.then(|| self.images(&dy));
-        Ok((gradients, images))
+        Ok(Gradients { weights: gradients, images })
     }
 
     /// The gradient of the images `[channels, height, width]` from that of the first convolution's input.
@@ -410,11 +417,11 @@ impl CustomOp2 for Stages {
     fn bwd(&self, images: &Tensor, tokens: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let dy = dy.contiguous()?;
-        let (gradients, dx) = self.backward(&saved, &values(&dy)?, images.track_op())?;
-        for (slot, gradients) in self.slots.iter().zip(gradients) {
+        let gradients = self.backward(&saved, &values(&dy)?, images.track_op())?;
+        for (slot, gradients) in self.slots.iter().zip(gradients.weights) {
             tie::leave(slot, gradients);
         }
-        let dx = dx.map(|dx| tensor(dx, images.shape())).transpose()?;
+        let dx = gradients.images.map(|dx| tensor(dx, images.shape())).transpose()?;
         Ok((dx, Some(tokens.zeros_like()?)))
     }
 }
