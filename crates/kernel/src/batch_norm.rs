@@ -107,10 +107,15 @@ pub fn batch_norm_eval(
 
 fn check(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<usize> {
     let (channels, ..) = super::sides(x)?;
+    check_channels(channels, weight, bias)?;
+    Ok(channels)
+}
+
+pub(super) fn check_channels(channels: usize, weight: &Tensor, bias: &Tensor) -> Result<()> {
     if weight.dims() != [channels] || bias.dims() != [channels] {
         bail!("batch norm: weight {:?} and bias {:?} for {channels} channels", weight.shape(), bias.shape());
     }
-    Ok(channels)
+    Ok(())
 }
 
 /// Training from Candle's operations.
@@ -192,8 +197,11 @@ pub(super) struct Moments {
 }
 
 impl Moments {
-    pub(super) fn new(count: f64, mean: f64, squares: f64) -> Self {
-        Self { count, mean, squares }
+    /// Of `count` values with this mean, from the sums of squared distances and of distances from the mean rounded to f32: the
+    /// second takes back what the rounding added.
+    #[inline(always)]
+    pub(super) fn around(count: f64, mean: f64, [squares, rest]: [f64; 2]) -> Self {
+        Self { count, mean, squares: (squares - rest * rest / count.max(1.0)).max(0.0) }
     }
 
     #[inline(always)]
@@ -202,9 +210,7 @@ impl Moments {
         let [sum] = sums(x, x, |x, _| [x]);
         let mean = sum / count.max(1.0);
         let centre = mean as f32;
-        let [squares, rest] = sums(x, x, |x, _| [(x - centre) * (x - centre), x - centre]);
-        // The second term takes back what rounding the centre to f32 added.
-        Self { count, mean, squares: (squares - rest * rest / count.max(1.0)).max(0.0) }
+        Self::around(count, mean, sums(x, x, |x, _| [(x - centre) * (x - centre), x - centre]))
     }
 
     /// Those of all pieces together (Chan, Golub & LeVeque 1983), in the order given.

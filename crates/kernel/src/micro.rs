@@ -10,6 +10,22 @@ pub(super) const OCTET: usize = 8;
 /// What a buffer needs behind the last position that counts: whole vectors are read.
 pub(super) const SLACK: usize = 16;
 
+/// Numbers of a vector.
+#[inline(always)]
+pub(super) const fn lanes<S: Simd>() -> usize {
+    size_of::<S::f32s>() / size_of::<f32>()
+}
+
+/// `V` vectors that lie behind each other.
+///
+/// # Safety
+/// They do.
+#[inline(always)]
+pub(super) unsafe fn vectors<S: Simd, const V: usize>(at: *const f32) -> [S::f32s; V] {
+    // SAFETY: the caller's.
+    std::array::from_fn(|v| unsafe { at.add(v * lanes::<S>()).cast::<S::f32s>().read_unaligned() })
+}
+
 /// `out[o][p] = Σ_j weights[j][o] x[offsets[j] + p]` for [`OCTET`] outputs o (rows of `out`) and `out.len() / OCTET` positions p,
 /// a multiple of [`PANEL`]. Panel q of the positions starts at `q * step` in `x`.
 pub(super) fn multiply(x: &[f32], step: usize, offsets: &[usize], weights: &[f32], out: &mut [f32]) {
@@ -34,7 +50,7 @@ impl WithSimd for Multiply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = size_of::<S::f32s>() / size_of::<f32>();
+        let lanes = lanes::<S>();
         let width = self.panels * PANEL;
         for panel in 0..self.panels {
             // SAFETY: `multiply` has checked that all offsets of all panels lie inside `x`, and that `out` and `weights` are
@@ -78,16 +94,13 @@ unsafe fn multiply_block<S: Simd, const V: usize, const O: usize>(
     out: *mut f32,
     stride: usize,
 ) {
-    let lanes = size_of::<S::f32s>() / size_of::<f32>();
+    let lanes = lanes::<S>();
     let mut sums = [[simd.splat_f32s(0.0); V]; O];
     // SAFETY: as the caller guarantees.
     unsafe {
         for (j, &offset) in offsets.iter().enumerate() {
             let (x, weights) = (x.add(offset), weights.add(j * OCTET));
-            let mut vectors = [simd.splat_f32s(0.0); V];
-            for (v, vector) in vectors.iter_mut().enumerate() {
-                *vector = x.add(v * lanes).cast::<S::f32s>().read_unaligned();
-            }
+            let vectors = vectors::<S, V>(x);
             for (o, sums) in sums.iter_mut().enumerate() {
                 let weight = simd.splat_f32s(*weights.add(o));
                 for (sum, &vector) in sums.iter_mut().zip(&vectors) {
@@ -174,7 +187,7 @@ unsafe fn dot_block<S: Simd, const R: usize, const C: usize>(
     first: usize,
     out: &mut [[f32; C]; ROWS],
 ) {
-    let lanes = size_of::<S::f32s>() / size_of::<f32>();
+    let lanes = lanes::<S>();
     let mut sums = [[simd.splat_f32s(0.0); C]; R];
     let whole = length / lanes * lanes;
     let rows: [usize; R] = std::array::from_fn(row);

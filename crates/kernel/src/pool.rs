@@ -75,12 +75,18 @@ fn adaptive_reference(x: &Tensor, size: usize) -> Result<Tensor> {
     short.reshape((c * n, cols, rows))?.transpose(1, 2)?.contiguous()?.reshape((c, n, rows, cols))
 }
 
-/// `[to, from]`: row i averages `from[floor(i from / to) .. ceil((i + 1) from / to)]`.
+/// What number i of `to` averages, of `from`: torch's `AdaptiveAvgPool2d`.
+pub(super) fn averaged(i: usize, from: usize, to: usize) -> std::ops::Range<usize> {
+    i * from / to..((i + 1) * from).div_ceil(to)
+}
+
+/// `[to, from]`: row i averages the columns of [`averaged`].
 fn averages(from: usize, to: usize, like: &Tensor) -> Result<Tensor> {
     let mut rows = vec![0f64; from * to];
     for i in 0..to {
-        let (start, end) = (i * from / to, ((i + 1) * from).div_ceil(to));
-        rows[i * from + start..i * from + end].fill(1.0 / (end - start) as f64);
+        let window = averaged(i, from, to);
+        let share = 1.0 / window.len() as f64;
+        rows[i * from..][window].fill(share);
     }
     Tensor::from_vec(rows, (to, from), like.device())?.to_dtype(like.dtype())
 }

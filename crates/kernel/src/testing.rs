@@ -20,10 +20,26 @@ fn run(inputs: &[Vec<f64>], shapes: &[&[usize]], dtype: DType, f: &dyn Fn(&[Tens
     let direction: Vec<f64> = (0..y.elem_count()).map(|_| f64::from(rng.normal() as f32)).collect();
     let direction = Tensor::from_vec(direction, y.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
     let gradients = (&y * direction).unwrap().sum_all().unwrap().backward().unwrap();
-    let flat = |t: &Tensor| t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
     let mut all = vec![flat(&y)];
     all.extend(tensors.iter().map(|t| gradients.get(t).map(flat).unwrap_or_default()));
     all
+}
+
+/// The numbers of a tensor in order.
+pub(super) fn flat(t: &Tensor) -> Vec<f64> {
+    t.flatten_all().unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap()
+}
+
+/// The norm of the difference, and that of what is expected.
+fn apart(got: &[f64], expected: &[f64]) -> (f64, f64) {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    (norm(&mut got.iter().zip(expected).map(|(a, b)| a - b)), norm(&mut expected.iter().copied()))
+}
+
+/// Panics unless values agree to 1e-5 of their norm.
+pub(super) fn close(got: &[f64], expected: &[f64]) {
+    let (error, scale) = apart(got, expected);
+    assert!(got.len() == expected.len() && error <= 1e-5 * scale, "off by {error} of {scale}");
 }
 
 /// Panics unless `ours` (f32) agrees with `reference` (f64) on random inputs of `shapes`, and with itself on other thread counts.
@@ -44,9 +60,7 @@ pub(super) fn check(
     let expected = run(&inputs, shapes, DType::F64, &reference);
     for (what, (got, expected)) in got.iter().zip(&expected).enumerate() {
         assert_eq!(got.len(), expected.len(), "{shapes:?}: size of result {what}");
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-        let error = norm(&mut got.iter().zip(expected).map(|(a, b)| a - b));
-        let scale = norm(&mut expected.iter().copied());
+        let (error, scale) = apart(got, expected);
         assert!(error <= 1e-5 * scale + 1e-5, "{shapes:?}: result {what} is off by {error} of {scale}");
     }
     for threads in [1, 3] {

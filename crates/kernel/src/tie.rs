@@ -7,21 +7,30 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use super::cpu::tensor;
 use super::gradients::hand_over;
 
-/// Where an operation's backward pass leaves the gradients of three weights.
-pub(super) type Slot = Arc<Mutex<Option<[Vec<f32>; 3]>>>;
+/// Where an operation's backward pass leaves the gradients of some weights.
+pub(super) type Slot<G> = Arc<Mutex<Option<G>>>;
 
 /// Ties three weights into the graph: the result, a number that means nothing, is to be an argument of the operation, whose
 /// backward pass comes first and fills `slot`.
-pub(super) fn tie([a, b, c]: [&Tensor; 3], slot: &Slot) -> Result<Tensor> {
+pub(super) fn tie([a, b, c]: [&Tensor; 3], slot: &Slot<[Vec<f32>; 3]>) -> Result<Tensor> {
     a.apply_op3(b, c, Tie(Arc::clone(slot)))
 }
 
-/// Leaves the gradients of the three weights that were tied with `slot`.
-pub(super) fn leave(slot: &Slot, gradients: [Vec<f32>; 3]) {
+/// Leaves the gradients of the weights that were tied with `slot`.
+pub(super) fn leave<G>(slot: &Slot<G>, gradients: G) {
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradients);
 }
 
-struct Tie(Slot);
+/// Takes them.
+///
+/// # Errors
+/// There are none, or not any more.
+pub(super) fn take<G>(slot: &Slot<G>) -> Result<G> {
+    let gradients = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    gradients.map_or_else(|| bail!("the gradients of these weights have been taken already"), Ok)
+}
+
+struct Tie(Slot<[Vec<f32>; 3]>);
 
 impl CustomOp3 for Tie {
     fn name(&self) -> &'static str {
@@ -48,9 +57,7 @@ impl CustomOp3 for Tie {
         _y: &Tensor,
         _dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let Some([da, db, dc]) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            bail!("the gradients of these weights have been taken already");
-        };
+        let [da, db, dc] = take(&self.0)?;
         let keep = |t: &Tensor, gradient| hand_over(t, t.track_op().then(|| tensor(gradient, t.shape())).transpose()?);
         Ok((keep(a, da)?, keep(b, db)?, keep(c, dc)?))
     }

@@ -29,6 +29,8 @@ pub struct Trained {
     /// `train.batch_size` and `train.learning_rate` by default. The `cnn` takes small batches and large steps: it comes as far with a
     /// quarter of the images (benches/RESULTS.md, 2026-11-29).
     pub step: (usize, f64),
+    /// Added to [`super::FORMAT`] in the names of its runs: raise it when its numbers alone change.
+    pub(crate) numerics: u32,
     pub(crate) macs: Macs,
 }
 
@@ -60,11 +62,24 @@ pub(crate) const USUAL_STEP: (usize, f64) = (64, 1e-3);
 
 /// All of them: those that are trained, then those that only give features.
 pub const ARCHITECTURES: &[Architecture] = &[
-    trained("linear", Trained { images: false, hidden: None, one_pass: true, step: USUAL_STEP, macs: macs::linear }),
-    trained("mlp", Trained { images: false, hidden: Some(&[128]), one_pass: true, step: USUAL_STEP, macs: macs::mlp }),
-    trained("cnn", Trained { images: true, hidden: Some(&[16, 32, 64]), one_pass: false, step: (16, 3e-3), macs: macs::cnn }),
+    trained("linear", Trained { images: false, hidden: None, one_pass: true, step: USUAL_STEP, numerics: 0, macs: macs::linear }),
+    trained(
+        "mlp",
+        Trained { images: false, hidden: Some(&[128]), one_pass: true, step: USUAL_STEP, numerics: 0, macs: macs::mlp },
+    ),
+    trained(
+        "cnn",
+        Trained { images: true, hidden: Some(&[16, 32, 64]), one_pass: false, step: (16, 3e-3), numerics: 1, macs: macs::cnn },
+    ),
     Architecture {
-        trained: Some(Trained { images: true, hidden: None, one_pass: false, step: USUAL_STEP, macs: macs::densenet }),
+        trained: Some(Trained {
+            images: true,
+            hidden: None,
+            one_pass: false,
+            step: USUAL_STEP,
+            numerics: 0,
+            macs: macs::densenet,
+        }),
         // DenseNet halves an image five times: 28 pixels and fewer leave nothing.
         ..frozen("densenet121", 1024, 29, 1, 2.83e9)
     },

@@ -41,10 +41,10 @@ pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 /// Raise it when a change of code changes the numbers of a run.
 pub const FORMAT: u32 = 3;
 
-/// [`FORMAT`] as the fingerprint of a run of architecture `arch` has it: one whose sums run in another order than they did gives other
-/// bits, and only its runs are trained anew.
+/// [`FORMAT`] as the fingerprint of a run of architecture `arch` has it: where only that one's numbers have changed, only its runs are
+/// trained anew.
 pub(crate) fn numerics(arch: &str) -> u32 {
-    FORMAT + u32::from(arch == "cnn")
+    FORMAT + Architecture::trained(arch).map_or(0, |trained| trained.numerics)
 }
 
 /// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.

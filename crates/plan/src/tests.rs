@@ -507,6 +507,10 @@ fn the_fingerprint_is_stable() {
     // If this changes, every recorded run is forgotten: raise FORMAT only when a run's numbers change.
     let strategy = "loss = 'focal'\ngamma = 2\npos_weight = 'neg_over_pos'\nseed = 3";
     assert_eq!(grid(strategy).runs[0].fingerprint.0, "36b7ba3b2c7bb55e5b4486e9e281c962");
+    // Version 0.1 recorded it under this name.
+    let train = "[model]\narch = 'linear'\n[train]\nepochs = 4\nbudget = 'epochs'\nstart = 'prior'\nbatch_size = 64\nlearning_rate = 1e-3\n";
+    let plan = planned(&format!("{MINIMAL}{train}[grid]\n{strategy}"));
+    assert_eq!(plan.runs[0].fingerprint.0, "af16cf30c466e10e3d0da97e2186ee67");
 }
 
 #[test]

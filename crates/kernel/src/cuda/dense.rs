@@ -2,7 +2,7 @@
 //! reads the first so many channels where they lie; what it adds is written beside them in the pass that measures it. Kept for the
 //! backward pass are that buffer and each layer's bottleneck; normalised maps are computed again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
@@ -11,6 +11,7 @@ use super::conv::Conv;
 use super::graph::Fresh;
 use super::{address, device, empty};
 use crate::conv::Geometry;
+use crate::tie::{self, Slot};
 use crate::{DenseLayer, LayerStatistics};
 
 /// A layer after its forward pass.
@@ -131,18 +132,12 @@ impl Saved {
     }
 }
 
-/// Where the backward pass leaves the gradients of two weights.
-type Slot = Arc<Mutex<Option<[Tensor; 2]>>>;
-
 /// Ties two weights into the graph of an operation that takes more arguments than Candle allows: the result, a number that means
 /// nothing, is an argument of the next tie and in the end of that operation, whose backward pass comes first and fills the slot.
-fn tie(device: &CudaDevice, token: Option<&Tensor>, a: &Tensor, b: &Tensor, slot: Slot) -> Result<Tensor> {
+fn tie(device: &CudaDevice, token: Option<&Tensor>, a: &Tensor, b: &Tensor, slot: Slot<[Tensor; 2]>) -> Result<Tensor> {
     let tracked = [a.track_op(), b.track_op()];
     let take = move || {
-        let Some(gradients) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            bail!("the gradients of a dense block's weights have been taken already");
-        };
-        let [a, b] = gradients;
+        let [a, b] = tie::take(&slot)?;
         Ok([tracked[0].then_some(a), tracked[1].then_some(b)])
     };
     let result = Fresh::new(device, 1, DType::F32)?;
@@ -197,7 +192,7 @@ pub(crate) fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> 
         statistics.push([saved.moments.statistics(0, inputs)?, layer.inner.statistics(0, bottleneck)?]);
         saved.layers.push(layer);
     }
-    let mut slots: Vec<Slot> = Vec::with_capacity(3 * layers.len());
+    let mut slots: Vec<Slot<_>> = Vec::with_capacity(3 * layers.len());
     let mut token: Option<Tensor> = None;
     for DenseLayer { norm1, conv1, norm2, conv2 } in layers {
         for [a, b] in [[&norm1.0, &norm1.1], [conv1, &norm2.0], [&norm2.1, conv2]] {
@@ -214,7 +209,7 @@ pub(crate) fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> 
         let (slots, _) = slots.as_chunks::<3>();
         for ([first, second, third], [w1, b1, c1, w2, b2, c2]) in slots.iter().zip(gradients) {
             for (slot, pair) in [(first, [w1, b1]), (second, [c1, w2]), (third, [b2, c2])] {
-                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(pair);
+                tie::leave(slot, pair);
             }
         }
         Ok([tracked.then_some(dx), Some(zero.clone())])

@@ -49,7 +49,7 @@ pub fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<
     if !super::is_ours(x) || layers.is_empty() {
         return reference(x, layers, eps);
     }
-    let slots: Vec<[Slot; 2]> = layers.iter().map(|_| Default::default()).collect();
+    let slots: Vec<[Slot<_>; 2]> = layers.iter().map(|_| Default::default()).collect();
     let mut tokens = Vec::with_capacity(2 * layers.len());
     for (layer, [first, second]) in layers.iter().zip(&slots) {
         let DenseLayer { norm1, conv1, norm2, conv2 } = layer;
@@ -147,7 +147,7 @@ struct Block {
     sizes: Sizes,
     eps: f64,
     weights: Vec<[Tensor; 6]>,
-    slots: Vec<[Slot; 2]>,
+    slots: Vec<[Slot<[Vec<f32>; 3]>; 2]>,
     /// Filled by the forward pass.
     saved: Arc<Mutex<Saved>>,
 }
@@ -180,7 +180,7 @@ impl CustomOp2 for Block {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, close, flat};
     use super::*;
 
     /// Shapes of the six tensors of each layer of a block that begins with `first` channels.
@@ -244,18 +244,15 @@ mod tests {
                 seen.as_chunks::<2>().0.iter().map(|pair| pair.each_ref().map(of)).collect()
             };
             let (wide, single) = (candle_core::DType::F64, candle_core::DType::F32);
-            let flat = |y: Tensor| y.to_dtype(wide).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            let expected = flat(eval_reference(&x, &layers(&weights), &statistics(wide), 1e-5).unwrap());
+            let expected = flat(&eval_reference(&x, &layers(&weights), &statistics(wide), 1e-5).unwrap());
             let (x, weights) =
                 (x.to_dtype(single).unwrap(), weights.iter().map(|t| t.to_dtype(single).unwrap()).collect::<Vec<_>>());
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| flat(dense_block_eval(&x, &layers(&weights), &statistics(single), 1e-5).unwrap()))
+                pool.install(|| flat(&dense_block_eval(&x, &layers(&weights), &statistics(single), 1e-5).unwrap()))
             };
             let got = run(1);
-            let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-            let (error, scale) = (norm(&mut got.iter().zip(&expected).map(|(a, b)| a - b)), norm(&mut expected.iter().copied()));
-            assert!(got.len() == expected.len() && error <= 1e-5 * scale, "off by {error} of {scale}");
+            close(&got, &expected);
             assert!(run(3) == got, "threads change the result");
         }
     }

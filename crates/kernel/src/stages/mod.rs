@@ -15,8 +15,9 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape as TensorShape, T
 use rayon::prelude::*;
 
 use super::BatchStatistics;
-use super::batch_norm::{Channel, Moments, batch_norm_eval, batch_norm_train};
+use super::batch_norm::{Channel, Moments, batch_norm_eval, batch_norm_train, check_channels};
 use super::cpu::{Scratch, slice, tensor, values, vectorized};
+use super::pool::averaged;
 use super::tie::{self, Slot};
 use norm::{Affine, Slopes};
 use products::{Windows, convolve, correlate};
@@ -42,7 +43,7 @@ pub fn stages_train(images: &Tensor, stages: &[Stage], grid: usize, eps: f64) ->
         return train_reference(images, stages, grid, eps);
     }
     let net = Net::new(images, stages, grid)?;
-    let slots: Vec<Slot> = stages.iter().map(|_| Slot::default()).collect();
+    let slots: Vec<Slot<_>> = stages.iter().map(|_| Slot::default()).collect();
     let tokens = stages.iter().zip(&slots).map(|(stage, slot)| tie::tie([&stage.norm.0, &stage.norm.1, &stage.conv], slot));
     let tokens = Tensor::cat(&tokens.collect::<Result<Vec<_>>>()?, 0)?;
     let weights = stages.iter().map(Stage::weights).collect::<Result<_>>()?;
@@ -135,10 +136,7 @@ impl Net {
         let weights: Vec<&Tensor> = stages.iter().map(|stage| &stage.conv).collect();
         let shapes = Shape::all(&weights, [channels, height, width])?;
         for (shape, stage) in shapes.iter().zip(stages) {
-            let (weight, bias) = (&stage.norm.0, &stage.norm.1);
-            if weight.dims() != [shape.outputs] || bias.dims() != [shape.outputs] {
-                bail!("batch norm: weight {:?} and bias {:?} for {} channels", weight.shape(), bias.shape(), shape.outputs);
-            }
+            check_channels(shape.outputs, &stage.norm.0, &stage.norm.1)?;
         }
         let (rows, cols) = shapes.last().map_or((0, 0), Shape::pooled);
         Ok(Self { shapes, image: [channels, height, width], grid: (rows.min(grid), cols.min(grid)) })
@@ -171,9 +169,8 @@ impl Net {
     fn cells(&self, mut each: impl FnMut(usize, usize, f32)) {
         let (Some(shape), (rows, cols)) = (self.shapes.last(), self.grid) else { return };
         let (height, width) = shape.pooled();
-        let range = |i: usize, from: usize, to: usize| i * from / to..((i + 1) * from).div_ceil(to);
         for cell in 0..rows * cols {
-            let (above, beside) = (range(cell / cols, height, rows), range(cell % cols, width, cols));
+            let (above, beside) = (averaged(cell / cols, height, rows), averaged(cell % cols, width, cols));
             let share = 1.0 / (above.len() * beside.len()) as f32;
             for row in above {
                 for col in beside.clone() {
@@ -246,7 +243,7 @@ struct Stages {
     eps: f64,
     /// As [`Stage::weights`] gives them.
     weights: Vec<[Tensor; 3]>,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<[Vec<f32>; 3]>>,
     /// Filled by the forward pass.
     saved: Arc<Mutex<Saved>>,
 }
@@ -331,7 +328,7 @@ impl Stages {
                 .collect();
             let total = |c: usize| sums.iter().fold([0.0, 0.0], |[a, b], sums| [a + sums[c][0], b + sums[c][1]]);
             let total: Vec<[f64; 2]> = (0..shape.outputs).map(total).collect();
-            let slopes = Slopes::new(&total, batch * shape.height * shape.width, channels, &weight);
+            let slopes = Slopes::new(&total, batch * shape.height * shape.width);
             let back = (s > 0 || images).then(|| Back::new(shape, &conv));
             let windows = windows(shape);
             let (partial, below): (Vec<Scratch>, Vec<Scratch>) = parts()
@@ -340,6 +337,8 @@ impl Stages {
                     let mut gradient = Scratch::new(9 * shape.inputs * shape.output_step());
                     gradient.fill(0.0);
                     let mut spread = Scratch::new(shape.slopes());
+                    // Its border stays as it is.
+                    spread.fill(0.0);
                     let size = back.as_ref().map_or(0, |back| back.map(shape));
                     let mut below = Scratch::new(size * (y.len() / shape.map()));
                     let each = x.chunks_exact(shape.input()).zip(y.chunks_exact(shape.map())).zip(dy.chunks_exact(behind));
@@ -428,7 +427,7 @@ impl CustomOp2 for Stages {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::check;
+    use super::super::testing::{check, close, flat};
     use super::*;
     use imbalance::rng::Rng;
 
@@ -472,17 +471,6 @@ mod tests {
         Tensor::from_vec(values, shape, &candle_core::Device::Cpu).unwrap()
     }
 
-    fn flat(t: &Tensor) -> Vec<f64> {
-        t.to_dtype(candle_core::DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
-    }
-
-    fn close(got: &Tensor, expected: &Tensor) {
-        let (got, expected) = (flat(got), flat(expected));
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-        let (error, scale) = (norm(&mut got.iter().zip(&expected).map(|(a, b)| a - b)), norm(&mut expected.iter().copied()));
-        assert!(got.len() == expected.len() && error <= 1e-5 * scale, "off by {error} of {scale}");
-    }
-
     /// Statistics, and the evaluation with them: against f64, and the same bits on any number of threads.
     #[test]
     fn statistics_and_evaluation_match_the_reference() {
@@ -492,17 +480,17 @@ mod tests {
             let (_, expected) = train_reference(&wide[0], &stages(&wide[1..]), 4, 1e-5).unwrap();
             let (_, got) = stages_train(&single[0], &stages(&single[1..]), 4, 1e-5).unwrap();
             for (got, expected) in got.iter().zip(&expected) {
-                close(&got.mean, &expected.mean);
-                close(&got.variance, &expected.variance);
+                close(&flat(&got.mean), &flat(&expected.mean));
+                close(&flat(&got.variance), &flat(&expected.variance));
             }
             let expected = eval_reference(&wide[0], &stages(&wide[1..]), &expected, 4, 1e-5).unwrap();
             let evaluate = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                 pool.install(|| stages_eval(&single[0], &stages(&single[1..]), &got, 4, 1e-5).unwrap())
             };
-            let alone = evaluate(1);
-            close(&alone, &expected);
-            assert_eq!(flat(&alone), flat(&evaluate(3)), "threads change the result");
+            let alone = flat(&evaluate(1));
+            close(&alone, &flat(&expected));
+            assert_eq!(alone, flat(&evaluate(3)), "threads change the result");
         }
     }
 

@@ -71,8 +71,7 @@ pub(super) fn moments(y: &[f32], shape: &Shape) -> Vec<Moments> {
             let apart: Lanes = std::array::from_fn(|c| y[c] - centre[c]);
             [std::array::from_fn(|c| apart[c] * apart[c]), apart]
         });
-        // The second sum takes back what rounding the centre to f32 added.
-        all.extend((0..GROUP).map(|c| Moments::new(count, mean[c], (squares[c] - rest[c] * rest[c] / count).max(0.0))));
+        all.extend((0..GROUP).map(|c| Moments::around(count, mean[c], [squares[c], rest[c]])));
     }
     all.truncate(shape.outputs);
     all
@@ -130,6 +129,12 @@ fn largest(y: &[f32], corner: usize, (step, line): (usize, usize), pool: usize, 
     (best, from)
 }
 
+/// `values` where the rectifier lets them through: not where what enters it is 0 or less.
+#[inline(always)]
+fn rectified(entering: &Lanes, values: &Lanes) -> Lanes {
+    std::array::from_fn(|c| if entering[c] <= 0.0 { 0.0 } else { values[c] })
+}
+
 /// Normalises, rectifies and pools one image. `out` has a border of `border` places.
 #[inline(always)]
 pub(super) fn activate(y: &[f32], shape: &Shape, affine: &Affine, border: usize, out: &mut [f32]) {
@@ -146,7 +151,7 @@ pub(super) fn activate(y: &[f32], shape: &Shape, affine: &Affine, border: usize,
             for col in 0..cols {
                 let corner = row * shape.pool * line + col * shape.pool * step + group;
                 let (best, _) = largest(y, corner, (step, line), shape.pool, scale, shift);
-                *lanes_mut(out, (border + col) * step + group) = best.map(|value| if value <= 0.0 { 0.0 } else { value });
+                *lanes_mut(out, (border + col) * step + group) = rectified(&best, &best);
             }
         }
     }
@@ -165,7 +170,7 @@ pub(super) fn slope_sums(y: &[f32], dy: &[f32], shape: &Shape, affine: &Affine) 
             let corner = (cell / cols * line + cell % cols * step) * shape.pool + group;
             let (best, from) = largest(y, corner, (step, line), shape.pool, scale, shift);
             let dy = lanes(dy, cell * step + group);
-            let g: Lanes = std::array::from_fn(|c| if best[c] <= 0.0 { 0.0 } else { dy[c] });
+            let g = rectified(&best, dy);
             [g, std::array::from_fn(|c| g[c] * ((from[c] - centre[c]) * inverse[c]))]
         });
         all.extend(sum.into_iter().zip(dot).map(|(sum, dot)| [sum, dot]));
@@ -174,43 +179,40 @@ pub(super) fn slope_sums(y: &[f32], dy: &[f32], shape: &Shape, affine: &Affine) 
     all
 }
 
-/// Mean of g and of g x̂ over the batch, and weight / deviation, for whole groups of channels.
+/// Mean of g and of g x̂ over the batch, for whole groups of channels.
 #[derive(Default)]
 pub(super) struct Slopes {
     mean: Vec<f32>,
     slope: Vec<f32>,
-    factor: Vec<f32>,
 }
 
 impl Slopes {
     /// From the sums of `count` values per channel.
-    pub(super) fn new(sums: &[[f64; 2]], count: usize, channels: &[Channel], weight: &[f32]) -> Self {
+    pub(super) fn new(sums: &[[f64; 2]], count: usize) -> Self {
         let count = count.max(1) as f64;
         let mut all = Self::default();
-        for (&[sum, dot], (channel, &weight)) in sums.iter().zip(channels.iter().zip(weight)) {
+        for [sum, dot] in sums {
             all.mean.push((sum / count) as f32);
             all.slope.push((dot / count) as f32);
-            all.factor.push((f64::from(weight) * channel.inverse_deviation) as f32);
         }
-        for numbers in [&mut all.mean, &mut all.slope, &mut all.factor] {
+        for numbers in [&mut all.mean, &mut all.slope] {
             numbers.resize(numbers.len().next_multiple_of(GROUP), 0.0);
         }
         all
     }
 }
 
-/// The gradient of the convolution's output of one image, `factor (g - mean - x̂ slope)`, with a border of zeros.
+/// The gradient of the convolution's output of one image, `scale (g - mean - x̂ slope)`, into the inside of `out`, which has a border.
 #[inline(always)]
 pub(super) fn spread(y: &[f32], dy: &[f32], shape: &Shape, affine: &Affine, slopes: &Slopes, out: &mut [f32]) {
     let (step, (rows, cols)) = (shape.output_step(), shape.pooled());
     let (line, out_line) = (shape.width * step, shape.slope_line());
-    out.fill(0.0);
     for group in (0..step).step_by(GROUP) {
         let (scale, shift) = (lanes(&affine.scale, group), lanes(&affine.shift, group));
         let (centre, inverse) = (lanes(&affine.centre, group), lanes(&affine.inverse, group));
-        let [mean, slope, factor] = [&slopes.mean, &slopes.slope, &slopes.factor].map(|numbers| lanes(numbers, group));
+        let (mean, slope) = (lanes(&slopes.mean, group), lanes(&slopes.slope, group));
         let of = |y: &Lanes, g: &Lanes| -> Lanes {
-            std::array::from_fn(|c| factor[c] * (g[c] - mean[c] - (y[c] - centre[c]) * inverse[c] * slope[c]))
+            std::array::from_fn(|c| scale[c] * (g[c] - mean[c] - (y[c] - centre[c]) * inverse[c] * slope[c]))
         };
         let place = |row: usize, col: usize| (row + 1) * out_line + (col + 1) * step + group;
         let cells = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
@@ -219,7 +221,7 @@ pub(super) fn spread(y: &[f32], dy: &[f32], shape: &Shape, affine: &Affine, slop
             let dy = lanes(dy, (row * cols + col) * step + group);
             // What has not found its place yet: the gradient goes to the first of the largest values.
             let (best, _) = largest(y, corner, (step, line), shape.pool, scale, shift);
-            let mut left: Lanes = std::array::from_fn(|c| if best[c] <= 0.0 { 0.0 } else { dy[c] });
+            let mut left = rectified(&best, dy);
             for (i, j) in (0..shape.pool).flat_map(|i| (0..shape.pool).map(move |j| (i, j))) {
                 let y = lanes(y, corner + i * line + j * step);
                 let mut g = [0.0; GROUP];
@@ -233,8 +235,8 @@ pub(super) fn spread(y: &[f32], dy: &[f32], shape: &Shape, affine: &Affine, slop
         }
         // A last row or column that no window covers.
         let covered = (rows * shape.pool, cols * shape.pool);
-        for (row, col) in (0..shape.height).flat_map(|row| (0..shape.width).map(move |col| (row, col))) {
-            if row >= covered.0 || col >= covered.1 {
+        for row in 0..shape.height {
+            for col in if row < covered.0 { covered.1 } else { 0 }..shape.width {
                 *lanes_mut(out, place(row, col)) = of(lanes(y, row * line + col * step + group), &[0.0; GROUP]);
             }
         }

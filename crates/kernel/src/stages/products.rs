@@ -4,10 +4,10 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::shape::{GROUP, PANEL};
+use crate::micro::{lanes, vectors};
 
 /// Where the nine places of a kernel read: three rows of a map, `line` apart, in each of which `runs` (start and length) of
 /// numbers lie next to each other.
-#[derive(Clone)]
 pub(super) struct Windows {
     pub line: usize,
     /// Numbers from one place to the next.
@@ -64,7 +64,7 @@ impl WithSimd for Convolve<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let lanes = size_of::<S::f32s>() / size_of::<f32>();
+        let lanes = lanes::<S>();
         let outputs = self.start.len();
         for first in (0..outputs).step_by(PANEL) {
             let panel = PANEL.min(outputs - first);
@@ -131,25 +131,23 @@ impl Strip<'_> {
                 }
             }
         }
-        V * size_of::<S::f32s>() / size_of::<f32>()
+        V * lanes::<S>()
     }
 
     /// `P` places of a row, from `col` on.
     #[inline(always)]
     unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, simd: S, row: usize, col: usize, cols: usize) -> usize {
-        let lanes = size_of::<S::f32s>() / size_of::<f32>();
+        let lanes = lanes::<S>();
         let step = self.windows.step;
         // SAFETY: the caller's.
         unsafe {
-            let start: [S::f32s; V] = std::array::from_fn(|v| self.start.add(v * lanes).cast::<S::f32s>().read_unaligned());
-            let mut sums = [start; P];
+            let mut sums = [vectors::<S, V>(self.start); P];
             let mut weights = self.weights;
             for line in 0..3 {
                 let x = self.x.add((row + line) * self.windows.line + col * step);
                 for &(from, length) in &self.windows.runs {
                     for x in (from..from + length).map(|at| x.add(at)) {
-                        let weight: [S::f32s; V] =
-                            std::array::from_fn(|v| weights.add(v * lanes).cast::<S::f32s>().read_unaligned());
+                        let weight = vectors::<S, V>(weights);
                         for (p, sums) in sums.iter_mut().enumerate() {
                             let x = simd.splat_f32s(*x.add(p * step));
                             for (sum, &weight) in sums.iter_mut().zip(&weight) {
@@ -196,7 +194,7 @@ impl WithSimd for Correlate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let lanes = size_of::<S::f32s>() / size_of::<f32>();
+        let lanes = lanes::<S>();
         let mut at = 0;
         while at < self.outputs {
             // SAFETY: `correlate` has checked the lengths.
@@ -237,7 +235,7 @@ impl Correlate<'_> {
             }
             term += length;
         }
-        V * size_of::<S::f32s>() / size_of::<f32>()
+        V * lanes::<S>()
     }
 
     #[inline(always)]
@@ -247,7 +245,7 @@ impl Correlate<'_> {
         at: usize,
         (from, term, row_terms): (usize, usize, usize),
     ) -> usize {
-        let lanes = size_of::<S::f32s>() / size_of::<f32>();
+        let lanes = lanes::<S>();
         let (outputs, line, step) = (self.outputs, self.windows.line, self.windows.step);
         let mut sums = [[[simd.splat_f32s(0.0); V]; J]; 3];
         // SAFETY: the caller's.
@@ -256,7 +254,7 @@ impl Correlate<'_> {
                 let mut x = self.x.as_ptr().add(row * line + from);
                 let mut slopes = self.slopes.as_ptr().add(((row + 1) * (self.cols + 2) + 1) * outputs + at);
                 for _ in 0..self.cols {
-                    let slope: [S::f32s; V] = std::array::from_fn(|v| slopes.add(v * lanes).cast::<S::f32s>().read_unaligned());
+                    let slope = vectors::<S, V>(slopes);
                     for (r, sums) in sums.iter_mut().enumerate() {
                         let x = x.add(r * line);
                         for (j, sums) in sums.iter_mut().enumerate() {
