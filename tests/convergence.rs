@@ -21,6 +21,7 @@ arch = "linear"
 [train]
 epochs = 3
 learning_rate = 1e-4
+optimizer = "adam"
 [grid]
 loss = ["bce", "focal"]
 seed = [0, 1]

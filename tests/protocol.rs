@@ -234,7 +234,6 @@ fn plan(text: &str, cache: Option<&Path>) -> Plan {
                 train: counts.clone(),
                 val: counts.clone(),
                 test: counts,
-                nonzero: None,
                 folder: "/cache/c".into(),
             }
         }

@@ -123,7 +123,6 @@ mod tests {
             train: counts(1000),
             val: counts(200),
             test: counts(200),
-            nonzero: None,
             folder: "x".into(),
         };
         plan::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap()

@@ -194,9 +194,6 @@ impl PlanView {
         if self.lengths.len() > LENGTHS {
             facts.add("", "", format!("and {} more lengths; --format json has all", self.lengths.len() - LENGTHS));
         }
-        if let Some(words) = sparse(plan) {
-            facts.add("optimizer", "", words);
-        }
         let largest = plan.bundles.iter().map(|bundle| bundle.runs.len()).max().unwrap_or(0);
         let bundles = format!("of runs that share data, network, batch order and epochs; the largest has {}", thousands(largest));
         facts.add("bundles", thousands(plan.bundles.len()), bundles);
@@ -301,18 +298,6 @@ impl PlanView {
             "runs": runs.collect::<Vec<_>>(),
         })
     }
-}
-
-/// Why the default optimizer is another one than usual.
-fn sparse(plan: &Plan) -> Option<String> {
-    let (_, facts) = plan.data.iter().find(|(_, facts)| facts.is_sparse())?;
-    let mini = plan.runs.iter().any(|run| run.config.train.optimizer.kind == "adam_mini");
-    mini.then(|| {
-        format!(
-            "adam_mini: the features are sparse ({:.1} % of them are not 0), where adam moves the weights of rare ones too fast",
-            100.0 * facts.nonzero.unwrap_or_default()
-        )
-    })
 }
 
 /// `4,000 rows (2,800 train, 600 val, 600 test), 4 labels, images 1 x 32 x 32`.

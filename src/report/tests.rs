@@ -25,7 +25,6 @@ fn facts() -> DataFacts {
         train: counts(500, [50, 250]),
         val: counts(100, [10, 50]),
         test: counts(50, [10, 25]),
-        nonzero: None,
         folder: "".into(),
     }
 }

@@ -68,6 +68,12 @@ pub fn text(value: Option<&Value>) -> String {
         Some(Value::String(word)) => word.clone(),
         // 2.0 in the database is shown as 2, as typed
         Some(Value::Number(number)) => number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string()),
+        // {"kind": "adamw", "weight_decay": 1} as every screen names a choice with parameters
+        Some(Value::Object(choice)) if let Some(Value::String(kind)) = choice.get("kind") => {
+            let params = choice.iter().filter(|(name, _)| *name != "kind");
+            let params: Vec<_> = params.map(|(name, value)| format!("{name}={}", text(Some(value)))).collect();
+            if params.is_empty() { kind.clone() } else { format!("{kind}({})", params.join(",")) }
+        }
         Some(other) => other.to_string(),
     }
 }
@@ -139,4 +145,23 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+    use serde_json::json;
+
+    #[test]
+    fn a_choice_is_written_as_everywhere() {
+        for (value, shown) in [
+            (json!({ "kind": "adamw", "weight_decay": 1.0 }), "adamw(weight_decay=1)"),
+            (json!({ "beta1": 0.8, "kind": "adam", "weight_decay": 0.1 }), "adam(beta1=0.8,weight_decay=0.1)"),
+            (json!({ "kind": "sgd" }), "sgd"),
+            (json!(2.0), "2"),
+            (json!([16, 32]), "[16,32]"),
+        ] {
+            assert_eq!(text(Some(&value)), shown);
+        }
+    }
 }

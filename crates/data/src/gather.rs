@@ -146,15 +146,6 @@ fn decode(bytes: &[u8]) -> impl Iterator<Item = f32> {
     bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes))
 }
 
-/// Share of the features of `rows` that are not 0.
-#[must_use]
-pub fn nonzero(inputs: &[u8], width: usize, rows: &[u32]) -> f64 {
-    let count =
-        |&row: &u32| decode(&inputs[row as usize * width * 4..(row as usize + 1) * width * 4]).filter(|x| *x != 0.0).count();
-    let found: usize = rows.par_iter().map(count).sum();
-    found as f64 / (rows.len() * width).max(1) as f64
-}
-
 impl Transform {
     /// Standardisation by the mean and deviation of the `train` rows.
     #[must_use]

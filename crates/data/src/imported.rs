@@ -111,7 +111,6 @@ impl Imported {
             train: self.train.clone(),
             val: self.val.truth.counts(),
             test: test.map_or_else(none, LabelMatrix::counts),
-            nonzero: None,
             folder: std::path::PathBuf::new(),
         }
     }

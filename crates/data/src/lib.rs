@@ -214,12 +214,7 @@ impl Dataset {
     fn facts(&self, folder: &Path) -> DataFacts {
         let [train, val, test] = self.counts();
         let (content, labels) = (self.content(), self.labels().names.to_vec());
-        let sparse = |width| gather::nonzero(&self.opened.inputs, width, &self.split.train);
-        let nonzero = match self.shape() {
-            InputShape::Features { width } => Some(sparse(width)),
-            InputShape::Image { .. } => None,
-        };
-        DataFacts { content, labels, input: self.shape(), train, val, test, nonzero, folder: folder.to_owned() }
+        DataFacts { content, labels, input: self.shape(), train, val, test, folder: folder.to_owned() }
     }
 }
 

@@ -26,9 +26,8 @@ pub struct Trained {
     pub hidden: Option<&'static [usize]>,
     /// Runs of a bundle train in one pass over the inputs.
     pub one_pass: bool,
-    /// `train.batch_size` and `train.learning_rate` by default. The `cnn` takes small batches and large steps: it comes as far with a
-    /// quarter of the images (benches/RESULTS.md, 2026-11-29).
-    pub step: (usize, f64),
+    /// `[train]` by default.
+    pub(crate) step: Step,
     /// Added to [`super::FORMAT`] in the names of its runs: raise it when its numbers alone change.
     pub(crate) numerics: u32,
     pub(crate) macs: Macs,
@@ -57,29 +56,41 @@ const fn frozen(name: &'static str, width: usize, least: u32, multiple: u32, mac
     Architecture { name, trained: None, backbone: Some(Backbone { name, width, least, multiple, macs }) }
 }
 
-/// Rows of a batch and learning rate.
-pub(crate) const USUAL_STEP: (usize, f64) = (64, 1e-3);
+/// How a network is trained by default: `batch_size`, `learning_rate`, and the `optimizer` with its `weight_decay`.
+/// What each was chosen by: benches/RESULTS.md, 2026-11-29.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub batch_size: usize,
+    pub learning_rate: f64,
+    pub optimizer: &'static str,
+    pub weight_decay: f64,
+}
+
+/// For a network that is fine-tuned.
+const FINE: Step = Step { batch_size: 64, learning_rate: 1e-3, optimizer: "adam", weight_decay: 0.0 };
+/// For features: Adam moves each weight by about the learning rate, so that the many weights of rare features, which fit single rows,
+/// move as fast as the few that carry the labels. Adam-mini does not.
+pub(crate) const ON_FEATURES: Step = Step { optimizer: "adam_mini", ..FINE };
+/// For the `cnn`: small batches and large steps, because it comes as far with a quarter of the images; and weight decay, with which
+/// it comes to a better val AP in fewer steps.
+const ON_IMAGES: Step = Step { batch_size: 16, learning_rate: 3e-3, optimizer: "adamw", weight_decay: 0.3 };
 
 /// All of them: those that are trained, then those that only give features.
 pub const ARCHITECTURES: &[Architecture] = &[
-    trained("linear", Trained { images: false, hidden: None, one_pass: true, step: USUAL_STEP, numerics: 0, macs: macs::linear }),
+    trained(
+        "linear",
+        Trained { images: false, hidden: None, one_pass: true, step: ON_FEATURES, numerics: 0, macs: macs::linear },
+    ),
     trained(
         "mlp",
-        Trained { images: false, hidden: Some(&[128]), one_pass: true, step: USUAL_STEP, numerics: 0, macs: macs::mlp },
+        Trained { images: false, hidden: Some(&[128]), one_pass: true, step: ON_FEATURES, numerics: 0, macs: macs::mlp },
     ),
     trained(
         "cnn",
-        Trained { images: true, hidden: Some(&[16, 32, 64]), one_pass: false, step: (16, 3e-3), numerics: 1, macs: macs::cnn },
+        Trained { images: true, hidden: Some(&[16, 32, 64]), one_pass: false, step: ON_IMAGES, numerics: 1, macs: macs::cnn },
     ),
     Architecture {
-        trained: Some(Trained {
-            images: true,
-            hidden: None,
-            one_pass: false,
-            step: USUAL_STEP,
-            numerics: 0,
-            macs: macs::densenet,
-        }),
+        trained: Some(Trained { images: true, hidden: None, one_pass: false, step: FINE, numerics: 0, macs: macs::densenet }),
         // DenseNet halves an image five times: 28 pixels and fewer leave nothing.
         ..frozen("densenet121", 1024, 29, 1, 2.83e9)
     },

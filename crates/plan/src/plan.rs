@@ -53,21 +53,8 @@ pub struct DataFacts {
     pub train: LabelCounts,
     pub val: LabelCounts,
     pub test: LabelCounts,
-    /// Share of the train rows' features that are not 0, where they are features; it decides defaults, and is not recorded.
-    pub nonzero: Option<f64>,
     /// Folder of the prepared data set, for workers; not part of any fingerprint.
     pub folder: std::path::PathBuf,
-}
-
-impl DataFacts {
-    /// Whether most features of a row are 0: words, codes, indicators. Adam moves each weight by about the learning rate, so that the
-    /// many weights of rare features, which fit single rows, move as fast as the few that carry the labels.
-    #[must_use]
-    pub fn is_sparse(&self) -> bool {
-        /// Between one-hot tables and texts (a few in a hundred) and measurements (most are not 0).
-        const DENSE: f64 = 0.2;
-        self.nonzero.is_some_and(|nonzero| nonzero < DENSE)
-    }
 }
 
 /// One combination of the grid's values and the run it became.

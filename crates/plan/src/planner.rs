@@ -237,9 +237,6 @@ impl<'a> Planner<'a> {
         let facts = &self.facts[data as usize];
         let made = || {
             let mut config = item.value.length.resolve(&item.value.config, facts.train.rows);
-            if let Some(optimizer) = item.value.sparse.clone().filter(|_| facts.is_sparse()) {
-                config.optimizer = optimizer;
-            }
             let change = imbalance::loss::last_change(&loss.value.choice, config.epochs);
             config.stop = config.stop.map(|stop| stop.after(change));
             let text = fingerprint::train_text(&config);

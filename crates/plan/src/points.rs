@@ -133,8 +133,6 @@ pub(super) struct SamplerPart {
 pub(super) struct TrainPart {
     /// Its length is a placeholder.
     pub config: TrainConfig,
-    /// The optimizer on sparse features, where the file names none.
-    pub sparse: Option<Choice>,
     pub length: Length,
 }
 

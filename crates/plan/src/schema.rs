@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::HubFile;
-use super::architecture::USUAL_STEP;
+use super::architecture::ON_FEATURES;
 use super::backbone::{archs, freezes};
 use super::choice::Family;
 use super::document::{Node, Value};
@@ -281,34 +281,25 @@ fn hidden(node: &Node, least: usize) -> Result<Vec<usize>, SpecError> {
         .collect()
 }
 
-const OPTIMIZER: &str = "train.optimizer";
-/// The default on sparse features (benches/RESULTS.md, 2026-11-29: sparse features).
-const SPARSE_OPTIMIZER: &str = "adam_mini";
-
 /// `[train]`; some defaults are those of the architecture.
 pub(super) fn train(keys: &Keys<'_>) -> Result<TrainPart, SpecError> {
     let whole = Some(arch(keys)?).filter(|_| keys.get("model.freeze").is_none());
-    let (batch_size, learning_rate) =
-        whole.as_ref().and_then(|arch| Architecture::trained(arch)).map_or(USUAL_STEP, |trained| trained.step);
+    let step = whole.as_ref().and_then(|arch| Architecture::trained(arch)).map_or(ON_FEATURES, |trained| trained.step);
+    let optimizer = Choice::plain(step.optimizer).with("weight_decay", step.weight_decay);
     let length = length(keys)?;
     let config = TrainConfig {
         epochs: 0,
         draws: None,
         stop: None,
-        batch_size: keys.size("train.batch_size", batch_size, 1..=1_000_000)?,
-        optimizer: choice(keys, OPTIMIZER, "adam")?,
-        learning_rate: keys.number("train.learning_rate", learning_rate, (ABOVE_ZERO, 1000.0))?,
+        batch_size: keys.size("train.batch_size", step.batch_size, 1..=1_000_000)?,
+        optimizer: choice(keys, "train.optimizer", optimizer)?,
+        learning_rate: keys.number("train.learning_rate", step.learning_rate, (ABOVE_ZERO, 1000.0))?,
         schedule: schedule(keys, &length)?,
         grad_clip: keys.get("train.grad_clip").map(|node| node.number("train.grad_clip", (ABOVE_ZERO, f64::MAX))).transpose()?,
         precision: keys.one_of("train.precision", "f32", &["f32", "bf16"])?,
         start: start(keys)?,
     };
-    let named = keys.get(OPTIMIZER).is_some()
-        || keys.over.iter().any(|(key, _)| loose_family(key).is_some_and(|(family, _)| family == OPTIMIZER));
-    let reads_features = whole.is_some_and(|arch| Architecture::trained(&arch).is_some_and(|trained| !trained.images));
-    let sparse =
-        (!named && reads_features).then(|| Family::of(OPTIMIZER)?.complete(&Choice::plain(SPARSE_OPTIMIZER)).ok()).flatten();
-    Ok(TrainPart { length, config, sparse })
+    Ok(TrainPart { length, config })
 }
 
 /// `train.schedule`: `every` and `warmup` count epochs where there is a number of epochs, and are shares of `train.max_steps`
@@ -317,7 +308,7 @@ fn schedule(keys: &Keys<'_>, length: &Length) -> Result<Choice, SpecError> {
     /// `every` by default where it is a share.
     const QUARTER: f64 = 0.25;
     const KEY: &str = "train.schedule";
-    let mut schedule = choice(keys, KEY, "constant")?;
+    let mut schedule = choice(keys, KEY, Choice::plain("constant"))?;
     let typed = |param: &str| {
         let inline = keys.get(KEY).and_then(Node::entries).and_then(|entries| entries.iter().find(|entry| entry.key == param));
         let loose = || keys.over.iter().find(|(key, _)| loose_family(key) == Some((KEY, param))).map(|(_, node)| *node);
@@ -403,13 +394,15 @@ pub(super) fn old_spellings(layout: &Layout) -> Vec<String> {
     said.collect()
 }
 
-fn choice(keys: &Keys<'_>, key: &str, default: &str) -> Result<Choice, SpecError> {
+/// The choice that the file makes, or `default`; each with the parameters that other keys give it.
+fn choice(keys: &Keys<'_>, key: &str, mut default: Choice) -> Result<Choice, SpecError> {
     let Some(family) = Family::of(key) else {
-        return Ok(Choice::plain(default));
+        return Ok(default);
     };
-    let typed = keys.get(key).map_or_else(|| Ok(Choice::plain(default)), |node| family.read(node))?;
     let loose: Vec<_> =
         keys.over.iter().filter_map(|(name, node)| Some((name.strip_prefix(key)?.strip_prefix('.')?, *node))).collect();
+    default.params.retain(|name, _| loose.iter().all(|(given, _)| given != name));
+    let typed = keys.get(key).map_or(Ok(default), |node| family.read(node))?;
     family.fill(&typed, keys.place(key), &loose)
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn facts_of(text: &str) -> Result<DataFacts, serde_json::Error> {
         Input::Image { channels, height, width } => InputShape::Image { channels, height, width },
         Input::Features { width } => InputShape::Features { width },
     };
-    Ok(DataFacts { content, labels, input, train: counts(train), val: counts(val), test: counts(test), nonzero: None, folder })
+    Ok(DataFacts { content, labels, input, train: counts(train), val: counts(val), test: counts(test), folder })
 }
 
 /// The facts in a column.

@@ -24,7 +24,6 @@ pub fn facts() -> DataFacts {
         train: counts(10_000),
         val: counts(4000),
         test: counts(4000),
-        nonzero: None,
         folder: "".into(),
     }
 }

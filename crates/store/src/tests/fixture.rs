@@ -35,7 +35,6 @@ pub fn facts() -> DataFacts {
         train: counts(700, [59, 203, 119, 328]),
         val: counts(150, [13, 43, 0, 70]),
         test: counts(150, [13, 43, 0, 70]),
-        nonzero: None,
         folder: "sweep.cache/c0ffee".into(),
     }
 }

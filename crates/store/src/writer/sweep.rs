@@ -203,7 +203,7 @@ async fn free_title(tx: &mut SqliteConnection, name: &str, content: &str) -> Res
 }
 
 async fn upsert_data(tx: &mut SqliteConnection, facts: &DataFacts) -> Result<i64, sqlx::Error> {
-    let facts = DataFacts { folder: PathBuf::new(), nonzero: None, ..facts.clone() };
+    let facts = DataFacts { folder: PathBuf::new(), ..facts.clone() };
     // Equal facts are one data set, whichever version of the program has written them.
     let known: Vec<(i64, String)> = sqlx::query_as("SELECT id, facts FROM datasets WHERE content = ? ORDER BY id")
         .bind(&facts.content)
