@@ -257,7 +257,7 @@ async fn show_tells_one_run() {
     for part in [
         run.0.as_str(),
         "succeeded",
-        "optimizer adamw(",
+        "optimizer adam_mini(",
         "val macro_ap",
         "val, best epoch",
         "test, best epoch",
