@@ -1,5 +1,6 @@
 //! A difference between two strategies over their pairs of runs, with intervals and tests. Pure.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use imbalance::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posterior, wilcoxon};
@@ -68,7 +69,7 @@ pub fn family(differences: &[Vec<f64>], rope: f64, lower_is_better: bool) -> Vec
         });
         Some(Difference { effect, posterior, tests })
     };
-    differences.iter().enumerate().map(one).collect()
+    differences.par_iter().enumerate().map(one).collect()
 }
 
 /// A family of comparisons: whether its tests could find a difference.

@@ -161,11 +161,14 @@ fn planes(pixels: &[u8], channels: usize, wanted: usize) -> Vec<u8> {
     let (red, rest) = planes.split_at_mut(pixels.len());
     let (green, blue) = rest.split_at_mut(pixels.len());
     // With the machine's widest vectors: three bytes apart is more than the compiler's default ones can shuffle.
-    pulp::Arch::new().dispatch(|| {
-        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
-            [*red, *green, *blue] = *pixel;
-        }
-    });
+    imbalance::vectorized(
+        #[inline(always)]
+        || {
+            for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+                [*red, *green, *blue] = *pixel;
+            }
+        },
+    );
     planes
 }
 

@@ -132,7 +132,7 @@ impl ImageTransform {
 
 /// byte * scale + offset, rounded once. Compiled for the machine's vectors: without them the fused operation is a function call.
 fn normalize<'a>(from: impl Iterator<Item = &'a u8>, to: &mut [f32], scale: f32, offset: f32) {
-    pulp::Arch::new().dispatch(
+    imbalance::vectorized(
         #[inline(always)]
         || {
             for (to, &from) in to.iter_mut().zip(from) {

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, tensor, values, vectorized, zeros};
+use super::cpu::{slice, tensor, values, zeros};
 use super::gradients::hand_over;
+use imbalance::vectorized;
 
 /// What a batch says about each channel: `[channels]` each, outside the graph.
 #[derive(Clone, Debug)]
@@ -280,12 +281,15 @@ impl CustomOp3 for Train {
             .zip(x.par_chunks_exact(area))
             .zip(weight.par_iter().zip(bias))
             .map(|((y, x), (&weight, &bias))| {
-                vectorized(|| {
-                    let channel = Channel::measure(x, self.eps);
-                    let (scale, shift) = channel.affine(weight, bias);
-                    affine(x, scale, shift, self.relu, y);
-                    channel
-                })
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        let channel = Channel::measure(x, self.eps);
+                        let (scale, shift) = channel.affine(weight, bias);
+                        affine(x, scale, shift, self.relu, y);
+                        channel
+                    },
+                )
             })
             .collect();
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = channels;
@@ -311,14 +315,17 @@ impl CustomOp3 for Train {
             .zip(x_values.par_chunks_exact(area).zip(dy_values.par_chunks_exact(area)))
             .zip(saved.par_iter().zip(weight_values.par_iter().zip(&*bias_values)))
             .map(|((dx, (x, dy)), (channel, (&weight, &bias)))| {
-                vectorized(|| {
-                    if self.relu {
-                        let (scale, shift) = channel.affine(weight, bias);
-                        backward(x, dy, channel, weight, dx, |x, dy| if x * scale + shift <= 0.0 { 0.0 } else { dy })
-                    } else {
-                        backward(x, dy, channel, weight, dx, |_, dy| dy)
-                    }
-                })
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        if self.relu {
+                            let (scale, shift) = channel.affine(weight, bias);
+                            backward(x, dy, channel, weight, dx, |x, dy| if x * scale + shift <= 0.0 { 0.0 } else { dy })
+                        } else {
+                            backward(x, dy, channel, weight, dx, |_, dy| dy)
+                        }
+                    },
+                )
             })
             .collect();
         let channels = gradients.len();
@@ -368,10 +375,14 @@ impl CustomOp3 for Affine {
         let (x, scale, shift) = (slice(x, x_layout)?, slice(scale, scale_layout)?, slice(shift, shift_layout)?);
         let area = (x.len() / scale.len().max(1)).max(1);
         let mut y = zeros(x.len());
-        y.par_chunks_exact_mut(area)
-            .zip(x.par_chunks_exact(area))
-            .zip(scale.par_iter().zip(shift))
-            .for_each(|((y, x), (&scale, &shift))| vectorized(|| affine(x, scale, shift, self.relu, y)));
+        y.par_chunks_exact_mut(area).zip(x.par_chunks_exact(area)).zip(scale.par_iter().zip(shift)).for_each(
+            |((y, x), (&scale, &shift))| {
+                vectorized(
+                    #[inline(always)]
+                    || affine(x, scale, shift, self.relu, y),
+                )
+            },
+        );
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 

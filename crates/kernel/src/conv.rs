@@ -7,9 +7,10 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, tensor, values, vectorized, zeros};
+use super::cpu::{slice, tensor, values, zeros};
 use super::gradients::hand_over;
 use super::matrix::{Matrix, SharedMatrix, product};
+use imbalance::vectorized;
 
 /// `x [c, n, h, w]` (channel-major), `weight [out, c, k, k]` → `[out, n, (h + 2 padding - k) / stride + 1, ...]`.
 ///
@@ -176,7 +177,10 @@ impl Geometry {
             let rows = tile * step..self.rows().min((tile + 1) * step);
             let width = rows.len() * self.out.1;
             col.resize(lines * width, 0.0);
-            vectorized(|| self.lay_out(x, 0..lines, rows.clone(), col));
+            vectorized(
+                #[inline(always)]
+                || self.lay_out(x, 0..lines, rows.clone(), col),
+            );
             // SAFETY: each task writes the columns of its own rows, and no other task has access to `y`.
             unsafe { shared.product(0, rows.start * self.out.1, weight, Matrix::new(col, lines, width), false) };
         });
@@ -200,7 +204,10 @@ impl Geometry {
                 let rows = start..self.rows().min(start + step);
                 let width = rows.len() * self.out.1;
                 col.resize(own.len() * width, 0.0);
-                vectorized(|| self.lay_out(x, own.clone(), rows.clone(), col));
+                vectorized(
+                    #[inline(always)]
+                    || self.lay_out(x, own.clone(), rows.clone(), col),
+                );
                 let part = dy.block(0, self.outputs, start * self.out.1, width);
                 // SAFETY: each task writes its own lines, and no other task has access to `dweight`.
                 unsafe { shared.product(0, own.start, part, Matrix::new(col, own.len(), width).t(), start > 0) };
@@ -247,7 +254,10 @@ impl Geometry {
                     let part = weight.block(0, self.outputs, lines.start, lines.len()).t();
                     // SAFETY: `col` belongs to this task alone.
                     unsafe { target.product(0, 0, part, dy.block(0, self.outputs, start * self.out.1, width), false) };
-                    vectorized(|| self.scatter(col, lines.clone(), rows.clone(), dx));
+                    vectorized(
+                        #[inline(always)]
+                        || self.scatter(col, lines.clone(), rows.clone(), dx),
+                    );
                 }
             },
         );

@@ -1,4 +1,4 @@
-//! Access to the numbers of CPU tensors, and running loops with the widest vectors the machine has.
+//! Access to the numbers of CPU tensors.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
@@ -63,12 +63,6 @@ pub(super) fn zeros(length: usize) -> Vec<f32> {
     // SAFETY: all of them have just been written.
     unsafe { all.set_len(length) };
     all
-}
-
-/// Runs `body` compiled for the machine's vector instructions. What it calls must be `#[inline(always)]`.
-#[inline]
-pub(super) fn vectorized<R>(body: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(body)
 }
 
 thread_local! {

@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, vectorized};
+use super::cpu::slice;
+use imbalance::vectorized;
 
 /// Convolution of channel-major `x` `[c, n, h, w]` with `weight` `[c, 1, k, k]`: one kernel per channel. It has no gradient.
 ///

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, tensor, values, vectorized, zeros};
+use super::cpu::{slice, tensor, values, zeros};
+use imbalance::vectorized;
 
 /// The largest value of each window, `[c, n, h, w]` → `[c, n, (h + 2 padding - kernel) / stride + 1, ...]`; padding never wins. The
 /// gradient goes to the first largest value of a window, as in torch.
@@ -196,7 +197,10 @@ impl CustomOp1 for MaxPool {
         let planes = y.par_chunks_exact_mut(output).zip(winners.par_chunks_exact_mut(output));
         planes.zip(slice(storage, layout)?.par_chunks_exact(input)).for_each(|((y, winners), x)| {
             let rows = y.chunks_exact_mut(window.output.1).zip(winners.chunks_exact_mut(window.output.1));
-            vectorized(|| rows.enumerate().for_each(|(row, (y, winners))| window.largest(x, row, y, winners)));
+            vectorized(
+                #[inline(always)]
+                || rows.enumerate().for_each(|(row, (y, winners))| window.largest(x, row, y, winners)),
+            );
         });
         *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = winners;
         Ok((CpuStorage::F32(y), shape))

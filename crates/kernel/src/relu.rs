@@ -2,7 +2,8 @@
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use super::cpu::{slice, tensor, values, vectorized};
+use super::cpu::{slice, tensor, values};
+use imbalance::vectorized;
 
 /// `max(x, 0)`, NaN kept, gradient 0 at 0.
 ///
@@ -26,14 +27,20 @@ impl CustomOp1 for Relu {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = slice(storage, layout)?;
-        let y = vectorized(|| x.iter().map(|&x| if x <= 0.0 { 0.0 } else { x }).collect());
+        let y = vectorized(
+            #[inline(always)]
+            || x.iter().map(|&x| if x <= 0.0 { 0.0 } else { x }).collect(),
+        );
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, _x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let dy = dy.contiguous()?;
         let (y_values, dy_values) = (values(y)?, values(&dy)?);
-        let dx = vectorized(|| y_values.iter().zip(&*dy_values).map(|(&y, &dy)| if y == 0.0 { 0.0 } else { dy }).collect());
+        let dx = vectorized(
+            #[inline(always)]
+            || y_values.iter().zip(&*dy_values).map(|(&y, &dy)| if y == 0.0 { 0.0 } else { dy }).collect(),
+        );
         Ok(Some(tensor(dx, y.shape())?))
     }
 }

@@ -3,7 +3,8 @@
 use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use super::cpu::{slice, vectorized};
+use super::cpu::slice;
+use imbalance::vectorized;
 
 /// Values that one task updates.
 const CHUNK: usize = 1 << 14;

@@ -6,8 +6,9 @@ use super::Weights;
 use super::forward::{Saved, affines, rectified};
 use super::tiles::{Band, Shared, Sizes, pack};
 use crate::batch_norm::{Channel, sums};
-use crate::cpu::{Scratch, vectorized, zeros};
+use crate::cpu::{Scratch, zeros};
 use crate::micro::{OCTET, PANEL, SLACK, dots, multiply};
+use imbalance::vectorized;
 
 /// LayerGradients of a norm's weight and bias, and of the convolution behind it.
 type LayerGradients = [Vec<f32>; 3];
@@ -72,7 +73,10 @@ fn settle(x: &[f32], channels: &[Channel], pending: &[(f64, f64)], area: usize, 
     rows.zip(channels.par_iter().zip(pending)).for_each(|((dx, x), (channel, &(constant, slope)))| {
         let slope = slope * channel.inverse_deviation;
         let (slope, constant) = (slope as f32, (constant - slope * channel.mean) as f32);
-        vectorized(|| dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx -= x * slope + constant));
+        vectorized(
+            #[inline(always)]
+            || dx.iter_mut().zip(x).for_each(|(dx, &x)| *dx -= x * slope + constant),
+        );
     });
 }
 
@@ -83,11 +87,14 @@ fn laid_out(sizes: &Sizes, bands: &[Band], dy: &[f32]) -> Vec<Scratch> {
         .par_iter()
         .map(|band| {
             let mut laid = Scratch::new(sizes.growth * band.length());
-            vectorized(|| {
-                for (laid, dy) in laid.chunks_exact_mut(band.length()).zip(dy.chunks_exact(area)) {
-                    band.lay_out(dy, laid, |dy| dy);
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (laid, dy) in laid.chunks_exact_mut(band.length()).zip(dy.chunks_exact(area)) {
+                        band.lay_out(dy, laid, |dy| dy);
+                    }
+                },
+            );
             laid
         })
         .collect()
@@ -141,10 +148,13 @@ fn ungrow(
                 let positions = o * area + band.positions.start..o * area + band.positions.end;
                 // SAFETY: these positions of this channel are this task's.
                 let g = unsafe { shared.part(positions.clone()) };
-                found.push(vectorized(|| {
-                    band.take_in(row, g);
-                    masked(&z[positions], g, &inner[o], affines[o])
-                }));
+                found.push(vectorized(
+                    #[inline(always)]
+                    || {
+                        band.take_in(row, g);
+                        masked(&z[positions], g, &inner[o], affines[o])
+                    },
+                ));
             }
         }
         found
@@ -176,11 +186,14 @@ fn grow_weights(
             for (band, dy) in bands.iter().zip(laid) {
                 let length = band.length();
                 scratch.resize(channels.len() * length);
-                vectorized(|| {
-                    for (laid, c) in scratch.chunks_exact_mut(length).zip(channels.clone()) {
-                        band.lay_out(&z[c * area..(c + 1) * area], laid, |z| rectified(z, affines[c]));
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (laid, c) in scratch.chunks_exact_mut(length).zip(channels.clone()) {
+                            band.lay_out(&z[c * area..(c + 1) * area], laid, |z| rectified(z, affines[c]));
+                        }
+                    },
+                );
                 let rows: Vec<usize> = (0..outputs).map(|o| o * length + band.origin()).collect();
                 let cols: Vec<usize> = (0..columns).map(|j| j / 9 * length + band.tap(j % 9 / 3, j % 3)).collect();
                 dots((dy, &rows), (scratch, &cols), band.span(), &mut sums, columns);
@@ -205,7 +218,10 @@ fn normalise(x: &[f32], channels: &[Channel], weights: &[f32], sums: &[Sums], ar
         let slope = dot / area as f64 * channel.inverse_deviation;
         let constant = (sum / area as f64 - slope * channel.mean) as f32;
         let (factor, slope) = (factor as f32, slope as f32);
-        vectorized(|| g.iter_mut().zip(x).for_each(|(g, &x)| *g = factor * (*g - (slope * x + constant))));
+        vectorized(
+            #[inline(always)]
+            || g.iter_mut().zip(x).for_each(|(g, &x)| *g = factor * (*g - (slope * x + constant))),
+        );
     });
 }
 
@@ -243,11 +259,14 @@ fn unsqueeze(sizes: &Sizes, weights: &Weights<'_>, x: &[f32], channels: &[Channe
                 // SAFETY: these positions of this channel are this task's.
                 let dx = unsafe { shared.part(own.clone()) };
                 let g = &mut g[..positions.len()];
-                found.push(vectorized(|| {
-                    let sums = masked(&x[own], g, &channels[c], affines[c]);
-                    dx.iter_mut().zip(&*g).for_each(|(dx, g)| *dx += affines[c].0 * g);
-                    sums
-                }));
+                found.push(vectorized(
+                    #[inline(always)]
+                    || {
+                        let sums = masked(&x[own], g, &channels[c], affines[c]);
+                        dx.iter_mut().zip(&*g).for_each(|(dx, g)| *dx += affines[c].0 * g);
+                        sums
+                    },
+                ));
             }
         }
         found
@@ -281,14 +300,17 @@ fn squeeze_weights(sizes: &Sizes, weights: &Weights<'_>, x: &[f32], channels: &[
                 let rows: Vec<usize> = (0..outputs).map(|o| o * area + start).collect();
                 for first in own.clone().step_by(AT_ONCE) {
                     let now = first..own.end.min(first + AT_ONCE);
-                    vectorized(|| {
-                        for (normal, c) in normal.chunks_exact_mut(CHUNK + SLACK).zip(now.clone()) {
-                            for (normal, &x) in normal.iter_mut().zip(&x[c * area + start..][..length]) {
-                                *normal = rectified(x, affines[c]);
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (normal, c) in normal.chunks_exact_mut(CHUNK + SLACK).zip(now.clone()) {
+                                for (normal, &x) in normal.iter_mut().zip(&x[c * area + start..][..length]) {
+                                    *normal = rectified(x, affines[c]);
+                                }
+                                normal[length..length + SLACK].fill(0.0);
                             }
-                            normal[length..length + SLACK].fill(0.0);
-                        }
-                    });
+                        },
+                    );
                     let cols: Vec<usize> = (0..now.len()).map(|c| c * (CHUNK + SLACK)).collect();
                     dots((dz, &rows), (&normal, &cols), length, &mut sums[first - own.start..], own.len());
                 }

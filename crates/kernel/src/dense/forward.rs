@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use super::Weights;
 use super::tiles::{Band, Shared, Sizes, pack};
 use crate::batch_norm::{Channel, Moments};
-use crate::cpu::{Scratch, vectorized, zeros};
+use crate::cpu::{Scratch, zeros};
 use crate::micro::{OCTET, PANEL, multiply};
+use imbalance::vectorized;
 
 /// What the backward pass needs.
 #[derive(Default)]
@@ -37,7 +38,10 @@ pub(super) fn run(sizes: &Sizes, eps: f64, weights: &[Weights<'_>], x: &[f32]) -
         .zip(x.par_chunks_exact(area.max(1)))
         .map(|(y, x)| {
             y.copy_from_slice(x);
-            vectorized(|| Channel::measure(x, eps))
+            vectorized(
+                #[inline(always)]
+                || Channel::measure(x, eps),
+            )
         })
         .collect();
     let mut saved = Saved { channels, ..Saved::default() };
@@ -103,18 +107,21 @@ fn squeeze<const MEASURE: bool>(sizes: &Sizes, affines: &[(f32, f32)], conv: &[f
             let width = positions.len().next_multiple_of(PANEL);
             panels.resize(depth * width);
             sums.resize(OCTET * width);
-            vectorized(|| {
-                for (c, &affine) in affines.iter().enumerate() {
-                    let x = &x[c * area..][positions.clone()];
-                    for (panel, x) in panels.chunks_exact_mut(depth * PANEL).zip(x.chunks(PANEL)) {
-                        let panel = &mut panel[c * PANEL..][..PANEL];
-                        for (panel, &x) in panel.iter_mut().zip(x) {
-                            *panel = rectified(x, affine);
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (c, &affine) in affines.iter().enumerate() {
+                        let x = &x[c * area..][positions.clone()];
+                        for (panel, x) in panels.chunks_exact_mut(depth * PANEL).zip(x.chunks(PANEL)) {
+                            let panel = &mut panel[c * PANEL..][..PANEL];
+                            for (panel, &x) in panel.iter_mut().zip(x) {
+                                *panel = rectified(x, affine);
+                            }
+                            panel[x.len()..].fill(0.0);
                         }
-                        panel[x.len()..].fill(0.0);
                     }
-                }
-            });
+                },
+            );
             let mut moments = Vec::with_capacity(share);
             for first in (group * share..outputs.min((group + 1) * share)).step_by(OCTET) {
                 multiply(panels, depth * PANEL, &offsets, &packed[first * depth..][..OCTET * depth], sums);
@@ -123,7 +130,10 @@ fn squeeze<const MEASURE: bool>(sizes: &Sizes, affines: &[(f32, f32)], conv: &[f
                     let z = unsafe { shared.part(o * area + positions.start..o * area + positions.end) };
                     z.copy_from_slice(&sums[..positions.len()]);
                     if MEASURE {
-                        moments.push(vectorized(|| Moments::of(z)));
+                        moments.push(vectorized(
+                            #[inline(always)]
+                            || Moments::of(z),
+                        ));
                     }
                 }
             }
@@ -149,11 +159,14 @@ fn grow<const MEASURE: bool>(
     let share = outputs.div_ceil(OCTET).div_ceil(groups) * OCTET;
     let shared = Shared::new(y);
     let lay_out = |band: &Band, channels: std::ops::Range<usize>, laid: &mut [f32]| {
-        vectorized(|| {
-            for (laid, c) in laid.chunks_exact_mut(band.length()).zip(channels) {
-                band.lay_out(&z[c * area..(c + 1) * area], laid, |z| rectified(z, affines[c]));
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (laid, c) in laid.chunks_exact_mut(band.length()).zip(channels) {
+                    band.lay_out(&z[c * area..(c + 1) * area], laid, |z| rectified(z, affines[c]));
+                }
+            },
+        );
     };
     let convolve = |band: &Band, group: usize, laid: &[f32], sums: &mut Scratch| {
         let width = band.padded_span();
@@ -165,12 +178,15 @@ fn grow<const MEASURE: bool>(
             for (o, sums) in (first..outputs).zip(sums.chunks_exact(width)) {
                 // SAFETY: these positions of this channel are this task's.
                 let y = unsafe { shared.part(o * area + band.positions.start..o * area + band.positions.end) };
-                vectorized(|| {
-                    band.take_in(sums, y);
-                    if MEASURE {
-                        moments.push(Moments::of(y));
-                    }
-                });
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        band.take_in(sums, y);
+                        if MEASURE {
+                            moments.push(Moments::of(y));
+                        }
+                    },
+                );
             }
         }
         moments

@@ -1,5 +1,6 @@
 //! The optimizers' arithmetic, a column with its own numbers.
 
+use imbalance::vectorized;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -74,13 +75,22 @@ pub fn update(columns: &[Column], value: &mut [f32], first: &mut [f32], second: 
 /// The mean square of each column of `gradient`, `[inputs, PANEL]`: f32 sums of some rows, added up in f64.
 fn column_means(gradient: &[f32]) -> [f32; PANEL] {
     let mut sums = [0.0_f64; PANEL];
-    for rows in gradient.chunks(TASK * PANEL) {
-        let mut part = [0.0_f32; PANEL];
-        for row in rows.as_chunks::<PANEL>().0 {
-            part.iter_mut().zip(row).for_each(|(sum, g)| *sum += g * g);
-        }
-        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(part));
-    }
+    vectorized(
+        #[inline(always)]
+        || {
+            for rows in gradient.chunks(TASK * PANEL) {
+                let mut part = [0.0_f32; PANEL];
+                for row in rows.as_chunks::<PANEL>().0 {
+                    for lane in 0..PANEL {
+                        part[lane] += row[lane] * row[lane];
+                    }
+                }
+                for lane in 0..PANEL {
+                    sums[lane] += f64::from(part[lane]);
+                }
+            }
+        },
+    );
     let inputs = (gradient.len() / PANEL).max(1) as f64;
     sums.map(|sum| (sum / inputs) as f32)
 }

@@ -16,9 +16,10 @@ use rayon::prelude::*;
 
 use super::BatchStatistics;
 use super::batch_norm::{Channel, Moments, batch_norm_eval, batch_norm_train, check_channels};
-use super::cpu::{Scratch, slice, tensor, values, vectorized};
+use super::cpu::{Scratch, slice, tensor, values};
 use super::pool::averaged;
 use super::tie::{self, Slot};
+use imbalance::vectorized;
 use norm::{Affine, Slopes};
 use products::{Windows, convolve, correlate};
 use shape::Shape;
@@ -212,7 +213,10 @@ impl Net {
             convolve(&x, &windows(shape), weights, start, (shape.height, shape.width), &mut y);
             let (next, border) = self.next(s);
             x.resize(next);
-            vectorized(|| norm::activate(&y, shape, &Affine::none(shape.output_step()), border, &mut x));
+            vectorized(
+                #[inline(always)]
+                || norm::activate(&y, shape, &Affine::none(shape.output_step()), border, &mut x),
+            );
         }
         self.leave(&x, features);
     }
@@ -274,7 +278,10 @@ impl Stages {
             let moments: Vec<Vec<Moments>> = each
                 .map(|(y, x)| {
                     convolve(x, &windows, &packed, &start, (shape.height, shape.width), y);
-                    vectorized(|| norm::moments(y, shape))
+                    vectorized(
+                        #[inline(always)]
+                        || norm::moments(y, shape),
+                    )
                 })
                 .collect();
             let channel = |c| Moments::join(moments.iter().map(|moments| moments[c])).channel(self.eps);
@@ -283,7 +290,12 @@ impl Stages {
             let (next, border) = self.net.next(s);
             let mut out = Scratch::new(y.len() / shape.map() * next);
             let each = out.par_chunks_exact_mut(next).zip(y.par_chunks_exact(shape.map()));
-            each.for_each(|(out, y)| vectorized(|| norm::activate(y, shape, &affine, border, out)));
+            each.for_each(|(out, y)| {
+                vectorized(
+                    #[inline(always)]
+                    || norm::activate(y, shape, &affine, border, out),
+                )
+            });
             saved.inputs.push(std::mem::replace(&mut x, out));
             saved.outputs.push(y);
             saved.channels.push(channels);
@@ -323,7 +335,12 @@ impl Stages {
                 .zip(&dy)
                 .flat_map_iter(|(y, dy)| {
                     let images = y.chunks_exact(shape.map()).zip(dy.chunks_exact(behind));
-                    images.map(|(y, dy)| vectorized(|| norm::slope_sums(y, dy, shape, &affine)))
+                    images.map(|(y, dy)| {
+                        vectorized(
+                            #[inline(always)]
+                            || norm::slope_sums(y, dy, shape, &affine),
+                        )
+                    })
                 })
                 .collect();
             let total = |c: usize| sums.iter().fold([0.0, 0.0], |[a, b], sums| [a + sums[c][0], b + sums[c][1]]);
@@ -343,7 +360,10 @@ impl Stages {
                     let mut below = Scratch::new(size * (y.len() / shape.map()));
                     let each = x.chunks_exact(shape.input()).zip(y.chunks_exact(shape.map())).zip(dy.chunks_exact(behind));
                     for (image, ((x, y), dy)) in each.enumerate() {
-                        vectorized(|| norm::spread(y, dy, shape, &affine, &slopes, &mut spread));
+                        vectorized(
+                            #[inline(always)]
+                            || norm::spread(y, dy, shape, &affine, &slopes, &mut spread),
+                        );
                         correlate(x, &windows, &spread, (shape.height, shape.width), &mut gradient);
                         if let Some(back) = &back {
                             let below = &mut below[image * size..][..size];

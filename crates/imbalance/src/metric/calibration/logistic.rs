@@ -2,6 +2,10 @@
 
 use super::logit;
 use crate::loss::{sigmoid, softplus};
+use crate::vectorized;
+
+/// Points that are added side by side, with vectors.
+const LANES: usize = 8;
 
 /// P(y = 1) = sigmoid(slope × logit(score) + intercept).
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -54,40 +58,74 @@ pub(super) fn fit(cells: &[(f32, u8)], low: f64, high: f64) -> Line {
 /// Newton's method with halved steps (Lin, Lin & Weng, "A note on Platt's probabilistic outputs", 2007). The loss is convex, so a
 /// step that does not lower it is too long; close to the minimum the steps shrink quadratically.
 fn newton(points: &[(f64, f64)], start: [f64; 2]) -> [f64; 2] {
-    let loss = |[a, b]: [f64; 2]| points.iter().map(|&(x, t)| softplus(a * x + b) - t * (a * x + b)).sum::<f64>();
     let mut at = start;
-    let mut held = loss(at);
+    let mut held = Slope::of(points, at);
     for _ in 0..200 {
-        let [mut ga, mut gb, mut haa, mut hab, mut hbb] = [0.0; 5];
-        for &(x, t) in points {
-            let p = sigmoid(at[0] * x + at[1]);
-            let (error, curvature) = (p - t, p * (1.0 - p));
-            ga += error * x;
-            gb += error;
-            haa += curvature * x * x;
-            hab += curvature * x;
-            hbb += curvature;
-        }
+        let Slope { gradient: [ga, gb], curvature: [haa, hab, hbb], .. } = held;
         let determinant = haa * hbb - hab * hab;
         let step = [(hbb * ga - hab * gb) / determinant, (haa * gb - hab * ga) / determinant];
         if !step.iter().all(|step| step.is_finite()) {
             break;
         }
         let mut length = 1.0;
-        let next = loop {
+        let (next, there) = loop {
             let next = [at[0] - length * step[0], at[1] - length * step[1]];
+            let there = Slope::of(points, next);
             // At the minimum losses differ by rounding only.
-            if loss(next) <= held + 1e-14 * held.abs() || length < 1e-10 {
-                break next;
+            if there.loss <= held.loss + 1e-14 * held.loss.abs() || length < 1e-10 {
+                break (next, there);
             }
             length *= 0.5;
         };
         let moved = (next[0] - at[0]).abs() + (next[1] - at[1]).abs();
-        at = next;
-        held = loss(at);
+        (at, held) = (next, there);
         if moved <= 1e-13 * (1.0 + at[0].abs() + at[1].abs()) {
             break;
         }
     }
     at
+}
+
+/// The cross-entropy and its derivatives at a line, from one pass over the points.
+struct Slope {
+    loss: f64,
+    /// By slope and intercept.
+    gradient: [f64; 2],
+    /// By slope twice, by both, by intercept twice.
+    curvature: [f64; 3],
+}
+
+impl Slope {
+    fn of(points: &[(f64, f64)], line: [f64; 2]) -> Self {
+        let (eights, rest) = points.as_chunks::<LANES>();
+        let mut sums = [[0.0; LANES]; 6];
+        vectorized(
+            #[inline(always)]
+            || {
+                for eight in eights {
+                    Self::add(&mut sums, eight, line);
+                }
+            },
+        );
+        rest.iter().for_each(|&point| Self::add(&mut sums, &[point], line));
+        let [loss, ga, gb, haa, hab, hbb] = sums.map(|lanes| lanes.iter().sum());
+        Self { loss, gradient: [ga, gb], curvature: [haa, hab, hbb] }
+    }
+
+    /// Adds a point to each of the first lanes.
+    #[inline(always)]
+    fn add<const N: usize>(sums: &mut [[f64; LANES]; 6], points: &[(f64, f64); N], [a, b]: [f64; 2]) {
+        let [loss, ga, gb, haa, hab, hbb] = sums;
+        for (lane, &(x, t)) in points.iter().enumerate() {
+            let z = a * x + b;
+            let p = sigmoid(z);
+            let (error, bend) = (p - t, p * (1.0 - p));
+            loss[lane] += softplus(z) - t * z;
+            ga[lane] += error * x;
+            gb[lane] += error;
+            haa[lane] += bend * x * x;
+            hab[lane] += bend * x;
+            hbb[lane] += bend;
+        }
+    }
 }

@@ -63,7 +63,12 @@ impl Decided {
     }
 
     fn counts(&self, label: usize, weights: &Weights) -> [Counts; LANES] {
-        let [tp, fp, fn_] = self.labels[label].each_ref().map(|rows| pulp::Arch::new().dispatch(|| sum(rows, &weights.rows)));
+        let [tp, fp, fn_] = self.labels[label].each_ref().map(|rows| {
+            crate::vectorized(
+                #[inline(always)]
+                || sum(rows, &weights.rows),
+            )
+        });
         std::array::from_fn(|lane| {
             let [tp, fp, fn_] = [tp, fp, fn_].map(|lanes| u64::from(lanes[lane]));
             Counts { tp, fp, fn_, tn: weights.totals[lane] - tp - fp - fn_ }

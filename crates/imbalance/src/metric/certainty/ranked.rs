@@ -75,8 +75,14 @@ impl Statistic for RankedStatistic<'_> {
     fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES] {
         let order = &self.ranked.labels[label];
         match self.metric {
-            RankedMetric::AveragePrecision => pulp::Arch::new().dispatch(|| average_precision(order, &weights.rows)),
-            RankedMetric::RocAuc => pulp::Arch::new().dispatch(|| roc_auc(order, &weights.rows)),
+            RankedMetric::AveragePrecision => crate::vectorized(
+                #[inline(always)]
+                || average_precision(order, &weights.rows),
+            ),
+            RankedMetric::RocAuc => crate::vectorized(
+                #[inline(always)]
+                || roc_auc(order, &weights.rows),
+            ),
         }
     }
 }

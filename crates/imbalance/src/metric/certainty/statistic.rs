@@ -35,7 +35,10 @@ impl Statistic for RowValues {
     }
 
     fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES] {
-        let sum = pulp::Arch::new().dispatch(|| weighted(&self.labels[label], &weights.rows));
+        let sum = crate::vectorized(
+            #[inline(always)]
+            || weighted(&self.labels[label], &weights.rows),
+        );
         std::array::from_fn(|lane| sum[lane] / weights.totals[lane] as f64)
     }
 }
