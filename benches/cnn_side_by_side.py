@@ -18,22 +18,18 @@ import sys
 import tempfile
 import time
 
-from side_by_side import own_peak_kib, ratios, release, spread
+from side_by_side import own_peak_kib, prepared, ratios, release, spread
 
 FORMS = ("channels-last", "nchw")
 
 
-def prepared(cache):
+def images(cache):
     """Images (rows, 1, height, width) in [0, 1], labels, and the rows of train and val."""
     import numpy as np
 
-    (folder,) = [path.parent for path in cache.glob("*/meta.json")]
-    meta = json.loads((folder / "meta.json").read_text())
-    shape = meta["shape"]["image"]
-    x = np.fromfile(folder / "inputs.bin", "u1").reshape(meta["rows"], shape["channels"], shape["height"], shape["width"])
-    y = np.fromfile(folder / "labels.bin", "u1").reshape(meta["rows"], -1)
-    split = np.fromfile(next(folder.glob("split-*.bin")), "u1")
-    return (x / 255).astype(np.float32), y, *(np.flatnonzero(split == number) for number in (0, 1))
+    shape, x, y, split = prepared(cache)
+    x = (x / 255).astype(np.float32).reshape(-1, *(shape["image"][side] for side in ("channels", "height", "width")))
+    return x, y, *(np.flatnonzero(split == number) for number in (0, 1))
 
 
 def network(channels, labels, size):
@@ -75,7 +71,7 @@ def peer(form, cache, options):
 
     torch.set_num_threads(1)
     torch.manual_seed(options["seed"])
-    x, y, train, val = prepared(pathlib.Path(cache))
+    x, y, train, val = images(pathlib.Path(cache))
     memory = torch.channels_last if form == "channels-last" else torch.contiguous_format
     inputs, targets = torch.from_numpy(x).contiguous(memory_format=memory), torch.from_numpy(y).float()
     model = network(options["channels"], y.shape[1], x.shape[2]).to(memory_format=memory)
@@ -102,7 +98,7 @@ def scored_again(folder, cache, options):
     import torch
 
     torch.set_num_threads(1)
-    x, y, _, val = prepared(cache)
+    x, y, _, val = images(cache)
     model = network(options["channels"], y.shape[1], x.shape[2])
     data = (folder / "model.safetensors").read_bytes()
     length = int.from_bytes(data[:8], "little")

@@ -24,18 +24,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, f1_score
 from threadpoolctl import threadpool_limits
 
+from side_by_side import prepared
+
 STRENGTHS = [10 ** (step / 2) for step in range(-8, 7)]
 
 
-def prepared(cache):
+def standardised(cache):
     """Features (standardised by train), labels, and the rows of train, val and test."""
-    (folder,) = [path.parent for path in cache.glob("*/meta.json")]
-    meta = json.loads((folder / "meta.json").read_text())
-    rows, labels = meta["rows"], len(meta["labels"])
-    x = np.fromfile(folder / "inputs.bin", "<f4").reshape(rows, -1).astype(np.float64)
-    y = np.fromfile(folder / "labels.bin", "u1").reshape(rows, labels)
-    split = np.fromfile(next(folder.glob("split-*.bin")), "u1")
-    parts = [np.flatnonzero(split == number) for number in range(3)]
+    _, x, y, split = prepared(cache)
+    x, parts = x.astype(np.float64), [np.flatnonzero(split == number) for number in range(3)]
     mean, deviation = x[parts[0]].mean(0), x[parts[0]].std(0)
     x = np.where(deviation > 0, (x - mean) / np.where(deviation > 0, deviation, 1), 0)
     return x, y, parts
@@ -126,7 +123,7 @@ threshold = [0.5, "max_f1"]
     start = time.perf_counter()
     subprocess.run([program, "run", folder / f"{name}.toml", "--db", db, "--quiet"], check=True, stdout=subprocess.DEVNULL)
     whole = time.perf_counter() - start
-    x, y, parts = prepared(folder / f"{name}.cache")
+    x, y, parts = standardised(folder / f"{name}.cache")
     print(f"{name}: {len(x)} rows x {x.shape[1]} features, {y.shape[1]} labels; the whole `sweep run` {whole:.1f} s")
     print(f"  {'':<18} {'':<8} {'C':>8}   val: AP, F1 at 0.5, F1 fitted   test: AP, F1 at 0.5, F1 fitted   seconds")
     for loss, class_weight in (("logistic", None), ("logistic_balanced", "balanced")):

@@ -37,6 +37,19 @@ def said(command, **options):
     return {"wall_s": seconds, "process_cpu_s": cpu, "process_peak_kib": peak, **json.loads(out.splitlines()[-1])}
 
 
+def prepared(cache):
+    """What sweep has prepared below its cache, the one data set there: the shape of an input, inputs (rows, numbers), labels (rows, labels),
+    and of each row whether it is of train (0), val (1) or test (2)."""
+    import numpy as np
+
+    (folder,) = [path.parent for path in cache.glob("*/meta.json")]
+    meta = json.loads((folder / "meta.json").read_text())
+    kind = "<f4" if "features" in meta["shape"] else "u1"
+    x = np.fromfile(folder / "inputs.bin", kind).reshape(meta["rows"], -1)
+    y = np.fromfile(folder / "labels.bin", "u1").reshape(meta["rows"], -1)
+    return meta["shape"], x, y, np.fromfile(next(folder.glob("split-*.bin")), "u1")
+
+
 def own_peak_kib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::text_grid::text;
+use super::text_grid::{text, with};
 
 /// The name of imported scores, whose strategy is unknown.
 pub const IMPORTED: &str = "imported scores";
@@ -23,21 +23,12 @@ pub fn strategy(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str,
         params.iter().filter_map(|(key, value)| Some(format!("{}={}", of(key)?, text(Some(value))))).collect()
     };
     let gamma = gamma.filter(|gamma| *gamma != 0.0).map(|gamma| format!("gamma={gamma}"));
-    let loss = with(loss, own("").into_iter().chain(gamma).collect());
-    let weight = with(pos_weight, own("pos_weight"));
-    let sampler = with(sampler, own("sampler"));
+    let loss = with(loss, &own("").into_iter().chain(gamma).collect::<Vec<_>>());
+    let weight = with(pos_weight, &own("pos_weight"));
+    let sampler = with(sampler, &own("sampler"));
     let weight = if weight == "none" { String::new() } else { format!(" + {weight}") };
     let sampler = if sampler == "shuffle" { String::new() } else { format!(" + {sampler}") };
     format!("{loss}{weight}{sampler}")
-}
-
-/// `name` with parameters added to those it has.
-fn with(name: &str, params: Vec<String>) -> String {
-    match (params.is_empty(), name.strip_suffix(')')) {
-        (true, _) => name.to_owned(),
-        (false, Some(open)) => format!("{open},{})", params.join(",")),
-        (false, None) => format!("{name}({})", params.join(",")),
-    }
 }
 
 /// The axes that are not part of a strategy, nor `tuned`: those in which settings of a sweep differ.

@@ -71,10 +71,19 @@ pub fn text(value: Option<&Value>) -> String {
         // {"kind": "adamw", "weight_decay": 1} as every screen names a choice with parameters
         Some(Value::Object(choice)) if let Some(Value::String(kind)) = choice.get("kind") => {
             let params = choice.iter().filter(|(name, _)| *name != "kind");
-            let params: Vec<_> = params.map(|(name, value)| format!("{name}={}", text(Some(value)))).collect();
-            if params.is_empty() { kind.clone() } else { format!("{kind}({})", params.join(",")) }
+            with(kind, &params.map(|(name, value)| format!("{name}={}", text(Some(value)))).collect::<Vec<_>>())
         }
         Some(other) => other.to_string(),
+    }
+}
+
+/// `name` with parameters added to those it has: `focal(gamma=2)`.
+#[must_use]
+pub fn with(name: &str, params: &[String]) -> String {
+    match (params.is_empty(), name.strip_suffix(')')) {
+        (true, _) => name.to_owned(),
+        (false, Some(open)) => format!("{open},{})", params.join(",")),
+        (false, None) => format!("{name}({})", params.join(",")),
     }
 }
 
