@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::launcher::Place;
 use plan::InputShape;
-use plan::forward_macs;
+use plan::trained_macs;
 use plan::{Plan, PlannedRun};
 use store::Pace;
 
@@ -87,11 +87,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
 /// Multiply-adds of one epoch: training on train, scoring val. A strength of a reference run costs [`STRENGTH`] of them.
 fn epoch_macs(plan: &Plan, run: &PlannedRun) -> f64 {
     let facts = &plan.data[run.data].1;
-    let labels = facts.labels.len();
-    let forward = match run.config.model.head() {
-        Some((backbone, head)) => forward_macs(&head, InputShape::Features { width: backbone.width }, labels),
-        None => forward_macs(&run.config.model, facts.input, labels),
-    } as f64;
+    let forward = trained_macs(&run.config.model, facts.input, facts.labels.len()) as f64;
     let passes = if run.config.reference().is_some() { STRENGTH } else { 1.0 };
     forward * (passes * STEP * facts.train.rows as f64 + facts.val.rows as f64)
 }

@@ -18,7 +18,7 @@ use crate::report::{Convergence, explain, lint};
 use data::Untrainable;
 use imbalance::PosWeight;
 use imbalance::threshold::Policy;
-use plan::{DataFacts, Fingerprint, Plan, RunName};
+use plan::{BUNDLE_BYTES, DataFacts, Fingerprint, Plan, RunName, TOGETHER};
 use store::Reader;
 
 /// Most lengths of training that are listed.
@@ -195,7 +195,8 @@ impl PlanView {
             facts.add("", "", format!("and {} more lengths; --format json has all", self.lengths.len() - LENGTHS));
         }
         let largest = plan.bundles.iter().map(|bundle| bundle.runs.len()).max().unwrap_or(0);
-        let bundles = format!("of runs that share data, network, batch order and epochs; the largest has {}", thousands(largest));
+        let most = format!("at most {TOGETHER} runs, {} MiB of parameters", BUNDLE_BYTES >> 20);
+        let bundles = format!("share data, network, batch order and epochs; the largest has {} ({most})", thousands(largest));
         facts.add("bundles", thousands(plan.bundles.len()), bundles);
         let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
         facts.add("policies", plan.policies.len().to_string(), format!("{}: computed from the scores", policies.join(", ")));

@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::vocabulary::{Queued, RunIndex};
 
-/// Most runs of one bundle. More would cost memory without benefit: the pass over the inputs is shared well enough by then.
-const TOGETHER: usize = 32;
-
 /// Runs on one data set.
 #[derive(Clone, Debug, Default)]
 struct Queue {
@@ -51,7 +48,7 @@ impl Queues {
             queue.runs.make_contiguous().sort_unstable();
             queue.runs.iter().for_each(|&run| homes[run] = home);
         }
-        Self { queues, homes, share: runs.len().div_ceil(places.max(1)).clamp(1, TOGETHER) }
+        Self { queues, homes, share: runs.len().div_ceil(places.max(1)).max(1) }
     }
 
     /// Puts a run back that has failed: behind the others and alone, so that it does not end other runs again.

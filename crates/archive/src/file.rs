@@ -32,6 +32,25 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     Ok(seal)
 }
 
+/// Gives the file `from` a second name, `to`, in place of what was there: complete, or not there. Where the file system has no
+/// second names it is copied.
+///
+/// # Errors
+/// I/O errors; the file that was there before stays.
+pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Its random name is what is wanted of it.
+    let room = tempfile::Builder::new().prefix(SAVING).make_in(folder, |path| fs::hard_link(from, path));
+    match room {
+        // A rename onto another name of the same file does nothing; what is left is removed when it goes out of scope.
+        Ok(room) => fs::rename(room.path(), to),
+        Err(_) => {
+            let bytes = read_ours(from)?;
+            write(to, |file| file.write_all(&bytes)).map(drop)
+        }
+    }
+}
+
 /// Opens one of the program's own files for reading: only a regular file, and never through a symbolic link.
 ///
 /// # Errors
@@ -182,6 +201,23 @@ mod tests {
         assert!(seal.fits(b"one") && !seal.fits(b"onf"));
         write(&path, |file| file.write_all(b"two").and(Err(io::Error::other("no")))).unwrap_err();
         assert_eq!((fs::read(&path).unwrap().as_slice(), names(folder.path())), (&b"one"[..], vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_second_name_takes_the_place_of_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("one"), "1").unwrap();
+        fs::write(at("two"), "2").unwrap();
+        for _ in 0..2 {
+            link(&at("one"), &at("two")).unwrap();
+            assert_eq!((fs::read(at("two")).unwrap().as_slice(), names(folder.path()).len()), (&b"1"[..], 2));
+        }
+        link(&at("none"), &at("two")).unwrap_err();
+        assert_eq!(fs::read(at("two")).unwrap(), b"1");
+        // What is written at either name afterwards is a file of its own.
+        write(&at("one"), |file| file.write_all(b"3")).unwrap();
+        assert_eq!(fs::read(at("two")).unwrap(), b"1");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From the mapped bytes to what a network sees: normalisation, and the random changes of training.
 
+use imbalance::vectorized;
 use rayon::prelude::*;
 
 use imbalance::rng::Rng;
@@ -132,7 +133,7 @@ impl ImageTransform {
 
 /// byte * scale + offset, rounded once. Compiled for the machine's vectors: without them the fused operation is a function call.
 fn normalize<'a>(from: impl Iterator<Item = &'a u8>, to: &mut [f32], scale: f32, offset: f32) {
-    imbalance::vectorized(
+    vectorized(
         #[inline(always)]
         || {
             for (to, &from) in to.iter_mut().zip(from) {
@@ -209,24 +210,45 @@ impl Transform {
         let (values, bytes) = (shape.values(), shape.row_bytes());
         assert!(step >= values && out.len() == rows.len() * step, "the buffer must hold exactly the rows asked for");
         let least = (16_384 / values.max(1)).max(1);
-        out.par_chunks_exact_mut(step.max(1)).zip(rows).with_min_len(least).for_each(|(out, &row)| {
-            let out = &mut out[..values];
-            let from = &inputs[row as usize * bytes..(row as usize + 1) * bytes];
-            match self {
-                Self::Image(image) => image.apply(from, image.change(row, augment), out),
-                Self::Features { mean, .. } if mean.is_empty() => {
-                    for (out, x) in out.iter_mut().zip(decode(from)) {
-                        *out = x;
-                    }
+        let row = |row: u32| &inputs[row as usize * bytes..(row as usize + 1) * bytes];
+        out.par_chunks_mut(step.max(1) * least).zip(rows.par_chunks(least)).for_each(|(out, rows)| {
+            for (at, out) in out.chunks_exact_mut(step.max(1)).enumerate() {
+                if let Some(&next) = rows.get(at + 1) {
+                    prefetch(row(next));
                 }
-                Self::Features { mean, scale } => {
-                    for ((out, x), (mean, scale)) in out.iter_mut().zip(decode(from)).zip(mean.iter().zip(scale)) {
-                        *out = (x - mean) * scale;
-                    }
+                let (out, from) = (&mut out[..values], row(rows[at]));
+                match self {
+                    Self::Image(image) => image.apply(from, image.change(rows[at], augment), out),
+                    Self::Features { mean, .. } if mean.is_empty() => vectorized(
+                        #[inline(always)]
+                        || out.iter_mut().zip(decode(from)).for_each(|(out, x)| *out = x),
+                    ),
+                    Self::Features { mean, scale } => vectorized(
+                        #[inline(always)]
+                        || {
+                            let numbers = mean.iter().zip(scale);
+                            out.iter_mut()
+                                .zip(decode(from))
+                                .zip(numbers)
+                                .for_each(|((out, x), (mean, scale))| *out = (x - mean) * scale);
+                        },
+                    ),
                 }
             }
         });
     }
+}
+
+/// Asks for the cache lines of `bytes`, which are read next, without waiting for them.
+fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: it reads nothing that the program sees, and every x86-64 has it.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 #[cfg(test)]

@@ -199,7 +199,12 @@ impl CustomOp1 for MaxPool {
             let rows = y.chunks_exact_mut(window.output.1).zip(winners.chunks_exact_mut(window.output.1));
             vectorized(
                 #[inline(always)]
-                || rows.enumerate().for_each(|(row, (y, winners))| window.largest(x, row, y, winners)),
+                || {
+                    // A loop: `for_each` would call a fold that is compiled for any machine.
+                    for (row, (y, winners)) in rows.enumerate() {
+                        window.largest(x, row, y, winners);
+                    }
+                },
             );
         });
         *self.winners.lock().unwrap_or_else(PoisonError::into_inner) = winners;

@@ -5,10 +5,14 @@
 //! read and write them, so that nothing is packed. A column's sums run one after the other with fused multiply-adds, wherever it stands
 //! and whatever stands beside it: a network gives the same bits among others as alone, on any number of threads.
 
+mod losses;
 mod product;
 mod update;
 
+pub use losses::{Losses, Sums};
+pub use product::Rows;
 use product::{Operand, product};
+use update::RowUpdate;
 pub use update::{Column, Kind, update};
 
 /// Columns of a panel: a vector of the widest machines.
@@ -27,13 +31,14 @@ pub fn row_step(inputs: usize) -> usize {
 }
 
 /// Outputs without bias: `z [panels, batch, PANEL]` from `x [batch, inputs]` (rows [`row_step`] apart) and
-/// `weight [panels, inputs, PANEL]`.
+/// `weight [panels, inputs, PANEL]`. `then` takes some rows of `z` at a time, while they are in the caches; what it gives comes back in
+/// the order of the rows.
 ///
 /// # Panics
 /// Where the lengths do not fit.
-pub fn forward(x: &[f32], weight: &[f32], inputs: usize, z: &mut [f32]) {
+pub fn forward<T: Send>(x: &[f32], weight: &[f32], inputs: usize, z: &mut [f32], then: impl Fn(Rows<'_>) -> T + Sync) -> Vec<T> {
     let step = row_step(inputs);
-    product(Operand::<false> { values: x, step, rows: x.len() / step, depth: inputs }, weight, z);
+    product(Operand::<false> { values: x, step, rows: x.len() / step, depth: inputs }, weight, z, then)
 }
 
 /// The weights' gradient: `dweight [panels, inputs, PANEL]` from `x [batch, inputs]` (rows [`row_step`] apart) and
@@ -43,7 +48,21 @@ pub fn forward(x: &[f32], weight: &[f32], inputs: usize, z: &mut [f32]) {
 /// Where the lengths do not fit.
 pub fn weight_gradient(x: &[f32], dz: &[f32], inputs: usize, dweight: &mut [f32]) {
     let step = row_step(inputs);
-    product(Operand::<true> { values: x, step, rows: inputs, depth: x.len() / step }, dz, dweight);
+    product(Operand::<true> { values: x, step, rows: inputs, depth: x.len() / step }, dz, dweight, |_| ());
+}
+
+/// [`weight_gradient`], and each row of the weights (`parameters`: weights, first and second means) moves as soon as its gradient is
+/// there; `columns` are `[panels * PANEL]`, none of them [`Kind::AdamMini`].
+///
+/// # Panics
+/// Where the lengths do not fit.
+pub fn descend(x: &[f32], dz: &[f32], inputs: usize, columns: &[Column], parameters: [&mut [f32]; 3], dweight: &mut [f32]) {
+    let step = row_step(inputs);
+    let update = RowUpdate::new(columns, parameters, inputs);
+    product(Operand::<true> { values: x, step, rows: inputs, depth: x.len() / step }, dz, dweight, |rows| {
+        // SAFETY: a product's tasks have rows of their own.
+        unsafe { update.rows(rows) };
+    });
 }
 
 #[cfg(test)]
@@ -56,6 +75,36 @@ mod tests {
         (0..count).map(|_| rng.normal() as f32).collect()
     }
 
+    /// To the last bit the gradient and then the update, of columns with rules of their own.
+    #[test]
+    fn descending_is_the_gradient_and_the_update() {
+        let (batch, inputs, panels) = (70, 333, 3);
+        let (x, dz) = (values(1, batch * row_step(inputs)), values(2, panels * batch * PANEL));
+        let number = |at: usize| 0.1 + 0.01 * at as f32;
+        let column = |at: usize| Column {
+            rule: [Kind::Adam, Kind::Sgd, Kind::Nesterov, Kind::None][at % 4],
+            decay: 0.01,
+            keep: number(at),
+            add: 1.0 - number(at),
+            keep_square: 0.9,
+            add_square: 0.1,
+            rate: number(at) * 1e-2,
+            shrink: 0.999,
+            eps: 1e-8,
+            root: 1.5,
+            momentum: 0.9,
+        };
+        let columns: Vec<Column> = (0..panels * PANEL).map(column).collect();
+        let start = || [3, 4, 5].map(|name| values(name, panels * inputs * PANEL).iter().map(|x| x.abs()).collect::<Vec<f32>>());
+        let ([mut value, mut first, mut second], mut gradient) = (start(), vec![0.0; panels * inputs * PANEL]);
+        weight_gradient(&x, &dz, inputs, &mut gradient);
+        update(&columns, &mut value, &mut first, &mut second, &gradient);
+        let (mut parts, mut own) = (start(), vec![0.0; gradient.len()]);
+        descend(&x, &dz, inputs, &columns, parts.each_mut().map(|part| &mut part[..]), &mut own);
+        assert_eq!((&parts, &own), (&[value, first, second], &gradient));
+        assert_ne!(parts, start());
+    }
+
     /// Both products against sums in f64, and to the last bit the same at another place with other columns around.
     #[test]
     fn columns_are_right_and_do_not_depend_on_their_neighbours() {
@@ -63,7 +112,7 @@ mod tests {
             let step = row_step(inputs);
             let (x, weight) = (values(1, batch * step), values(2, 6 * inputs * PANEL));
             let mut all = vec![0.0; 6 * batch * PANEL];
-            forward(&x, &weight, inputs, &mut all);
+            forward(&x, &weight, inputs, &mut all, |_| ());
             let at = |column: usize, row: usize, rows: usize| (column / PANEL * rows + row) * PANEL + column % PANEL;
             let mut dweight = vec![0.0; weight.len()];
             weight_gradient(&x, &all, inputs, &mut dweight);
@@ -83,7 +132,7 @@ mod tests {
                 }
                 let (mut lone, mut z) = (vec![0.0; inputs * PANEL], vec![0.0; batch * PANEL]);
                 (0..inputs).for_each(|d| lone[at(5, d, inputs)] = weight[at(column, d, inputs)]);
-                forward(&x, &lone, inputs, &mut z);
+                forward(&x, &lone, inputs, &mut z, |_| ());
                 assert!((0..batch).all(|row| z[at(5, row, batch)] == all[at(column, row, batch)]));
                 let mut gradient = vec![0.0; inputs * PANEL];
                 weight_gradient(&x, &z, inputs, &mut gradient);

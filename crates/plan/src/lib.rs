@@ -29,7 +29,7 @@ pub use config::*;
 pub use hub::HubFile;
 pub use input::InputShape;
 pub use length::{Budget, Length, Stop};
-pub use macs::forward_macs;
+pub use macs::{forward_macs, trained_macs};
 pub use plan::*;
 pub use recorded::{Recorded, admitted};
 pub use reference::{Reference, STRENGTHS};

@@ -44,6 +44,15 @@ pub fn forward_macs(config: &ModelConfig, input: InputShape, labels: usize) -> u
     macs(&config.hidden, (channels, height, width), labels) as u64
 }
 
+/// Those of the part that is trained: of a frozen backbone's head. It has as many weights if it is a head or reads features.
+#[must_use]
+pub fn trained_macs(config: &ModelConfig, input: InputShape, labels: usize) -> u64 {
+    match config.head() {
+        Some((backbone, head)) => forward_macs(&head, InputShape::Features { width: backbone.width }, labels),
+        None => forward_macs(config, input, labels),
+    }
+}
+
 pub(crate) fn linear(_: &[usize], (channels, height, width): (usize, usize, usize), labels: usize) -> usize {
     channels * height * width * labels
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataConfig, RunConfig};
+use super::{DataConfig, ModelConfig, RunConfig, trained_macs};
 use imbalance::LabelCounts;
 use imbalance::threshold::Policy;
 
@@ -103,7 +103,20 @@ pub struct Merged {
     pub points: usize,
 }
 
-/// Runs that can train together: same data, backbone, batch order (sampler, seed, batch size) and epochs.
+/// Most runs of a bundle: more do not share the passes over the inputs noticeably better.
+pub const TOGETHER: usize = 128;
+/// Bytes that the parameters of a bundle take, with their gradients and the optimizer's two means of each.
+pub const BUNDLE_BYTES: usize = 256 << 20;
+
+/// How many runs of `model` a bundle has at most.
+#[must_use]
+pub fn most_together(model: &ModelConfig, facts: &DataFacts) -> usize {
+    let bytes = 16 * trained_macs(model, facts.input, facts.labels.len()) as usize;
+    (BUNDLE_BYTES / bytes.max(1)).clamp(1, TOGETHER)
+}
+
+/// Runs that can train together: same data, backbone, batch order (sampler, seed, batch size) and epochs; as many as
+/// [`most_together`] allows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bundle {
     /// Indices into [`Plan::runs`].

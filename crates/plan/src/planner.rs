@@ -12,7 +12,8 @@ use super::grid::{ABSENT, Axis};
 use super::points::{Ids, count};
 use super::sweep::{Sweep, WeightFile};
 use super::{
-    Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, SpecError, TrainConfig, schema,
+    Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, SpecError, TrainConfig, most_together,
+    schema,
 };
 use imbalance::{Choice, PosWeight, StrategyError};
 use imbalance::{pos_weight, sampler};
@@ -119,7 +120,8 @@ impl<'a> Planner<'a> {
         let mut found: HashMap<RunKey, usize> = HashMap::new();
         let mut firsts: Vec<usize> = Vec::new();
         let mut reasons: Vec<(String, usize)> = Vec::new();
-        let mut bundles = Interner::new();
+        // Runs that could train together, how many of each there are, and the bundles that they are parted into.
+        let (mut alike, mut together, mut bundles) = (Interner::new(), Vec::new(), Interner::new());
         let mut plan = Plan {
             name: sweep.name.clone(),
             product: grid.product,
@@ -160,7 +162,13 @@ impl<'a> Planner<'a> {
                     self.batches(data, ids)?;
                     let (train, text) = self.training(data, ids.train, ids.loss);
                     let length = (train.epochs, train.draws);
-                    let bundle = bundles.id((key.data, key.model, key.sampler, key.seed, train.batch_size, length)) as usize;
+                    let alike = alike.id((key.data, key.model, key.sampler, key.seed, train.batch_size, length)) as usize;
+                    if together.len() <= alike {
+                        together.push(0);
+                    }
+                    let (model, facts) = (&self.models[ids.model as usize].0, &self.facts[data as usize]);
+                    let bundle = bundles.id((alike, together[alike] / most_together(model, facts))) as usize;
+                    together[alike] += 1;
                     let run = plan.runs.len();
                     plan.runs.push(self.run(point, ids, bundle, (train, &text)));
                     if plan.bundles.len() <= bundle {

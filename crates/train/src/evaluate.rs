@@ -6,11 +6,11 @@ use super::TrainError;
 use super::loader::Loader;
 use crate::model::Model;
 use data::Dataset;
-use imbalance::LabelMatrix;
 use imbalance::evaluation::{self, FittedPolicy};
 use imbalance::loss::{Batch, Loss, sigmoid};
 use imbalance::metric;
 use imbalance::sampler::Draw;
+use imbalance::{LabelMatrix, vectorized};
 use plan::InputShape;
 use protocol::journal::JournalError;
 use protocol::{Evaluated, Event, Job, SplitName};
@@ -94,7 +94,10 @@ pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>
         let split = if split == SplitName::Val { "val" } else { "test" };
         return Err(TrainError::Diverged(format!("a {split} logit is {} after epoch {}", logits[at], epoch + 1)));
     }
-    Ok(logits.iter().map(|&logit| sigmoid(logit.into()) as f32).collect())
+    Ok(vectorized(
+        #[inline(always)]
+        || logits.iter().map(|&logit| sigmoid(logit.into()) as f32).collect(),
+    ))
 }
 
 /// The loss over a whole split.

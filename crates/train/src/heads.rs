@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::TrainError;
 use super::optimizer::UpdateRule;
 use super::record::Learner;
+use kernel::stacked::{Column, Kind, Losses, Rows};
 use kernel::{linear_input_gradient, linear_values, linear_weight_gradient, stacked};
 
 /// One kind of parameter of all runs, with its gradient and the optimizers' state of it: one run after the other, or side by
@@ -199,7 +200,7 @@ impl Heads {
     fn first(&self, x: &[f32], mut z: Vec<f32>) -> Vec<f32> {
         let weight = &self.layers[0].weight.value;
         z.resize(weight.len() / self.inputs() * self.batch(x), 0.0);
-        stacked::forward(x, weight, self.inputs(), &mut z);
+        stacked::forward(x, weight, self.inputs(), &mut z, |_| ());
         z
     }
 
@@ -219,20 +220,88 @@ impl Heads {
         (0..self.rules.len()).into_par_iter().map(forward).collect()
     }
 
-    /// Forward and backward over `x [batch, inputs]`, rows [`stacked::row_step`] apart: `loss(run, logits, gradient)` is a run's
-    /// loss of row-major `[batch, labels]` logits, whose gradient it writes. `mask` is the dropout of the features before the
-    /// head where there are hidden layers (that of the inputs is the caller's). Returns what `loss` gave.
-    pub fn gradients<T: Send>(
+    /// A step over `x [batch, inputs]`, rows [`stacked::row_step`] apart: every run moves against the gradient of its loss of row-major
+    /// `targets` `[batch, labels]`, with its own learning rate. The losses that `losses` has are evaluated in the panels;
+    /// `loss(run, logits, gradient)` is another run's loss of row-major `[batch, labels]` logits, whose gradient it writes. `mask` is the
+    /// dropout of the features before the head where there are hidden layers (that of the inputs is the caller's).
+    ///
+    /// Returns each run's loss, NaN where one of its slopes is NaN or infinite, and the runs whose gradient is NaN or infinite where
+    /// its norm was asked for; they have not moved.
+    pub fn step(
         &mut self,
         x: &[f32],
         mask: Option<&[f32]>,
-        loss: impl Fn(usize, &[f32], &mut [f32]) -> T + Sync,
-    ) -> Vec<T> {
-        let (inputs, runs) = (self.inputs(), self.rules.len());
-        let z = std::mem::take(&mut self.z);
-        let (mut z, batch) = (self.first(x, z), self.batch(x));
-        let mut parts: Vec<Vec<LayerView<'_>>> = (0..runs).map(|_| Vec::new()).collect();
+        (losses, targets): (&Losses, &[u8]),
+        rates: &[f64],
+        loss: impl Fn(usize, &[f32], &mut [f32]) -> f64 + Sync,
+    ) -> (Vec<f64>, Vec<usize>) {
+        let results = self.backward(x, mask, (losses, targets), loss);
+        for (_, steps) in &mut self.rules {
+            *steps += 1;
+        }
+        let inputs = self.inputs();
+        let columns: Vec<Column> = self.rules.iter().zip(rates).map(|((rule, step), &rate)| rule.column(*step, rate)).collect();
+        // Where nothing has to be known about a whole gradient, its rows are used while they are in the caches.
+        let whole = self.clips.iter().any(Option::is_some) || columns.iter().any(|column| column.rule == Kind::AdamMini);
+        let Layer { weight, .. } = &mut self.layers[0];
+        if whole {
+            stacked::weight_gradient(x, &self.z, inputs, &mut weight.gradient);
+        } else {
+            let parameters = [&mut weight.value[..], &mut weight.first, &mut weight.second];
+            stacked::descend(x, &self.z, inputs, &in_panels(&columns, weight.shape[0], &[]), parameters, &mut weight.gradient);
+        }
+        let broken = self.clip();
+        let moves = |run: &usize| !broken.contains(run);
+        for block in self.layers.iter_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias]) {
+            if block.panels.is_some() {
+                if whole {
+                    let columns = in_panels(&columns, block.shape[0], &broken);
+                    stacked::update(&columns, &mut block.value, &mut block.first, &mut block.second, &block.gradient);
+                }
+                continue;
+            }
+            let Parameters { size, shape, value, gradient, first, second, .. } = block;
+            let inputs = (shape.len() > 1).then(|| shape[1]);
+            let moved = value.par_chunks_exact_mut(*size).zip(first.par_chunks_exact_mut(*size));
+            let by = second.par_chunks_exact_mut(*size).zip(gradient.par_chunks_exact(*size));
+            let all = moved.zip(by).zip(self.rules.par_iter().zip(rates)).enumerate();
+            all.filter(|(run, _)| moves(run)).for_each(|(_, (((value, first), (second, gradient)), (rule, rate)))| {
+                let (rule, step) = rule;
+                rule.apply(*step, *rate, inputs, [value, first, second], gradient);
+            });
+        }
+        (results, broken)
+    }
+
+    /// Forward and backward but for the first layer's weights: leaves the gradient of its outputs in `z`. Returns the losses.
+    fn backward(
+        &mut self,
+        x: &[f32],
+        mask: Option<&[f32]>,
+        (losses, targets): (&Losses, &[u8]),
+        loss: impl Fn(usize, &[f32], &mut [f32]) -> f64 + Sync,
+    ) -> Vec<f64> {
+        let (inputs, batch) = (self.inputs(), self.batch(x));
         let [first, rest @ ..] = &mut self.layers[..] else { return Vec::new() };
+        self.z.resize(first.weight.value.len() / inputs * batch, 0.0);
+        let (labels, share) = (targets.len() / batch.max(1), 1.0 / targets.len() as f32);
+        let sums = stacked::forward(x, &first.weight.value, inputs, &mut self.z, |mut rows: Rows<'_>| {
+            let range = rows.range();
+            losses.evaluate(&mut rows, &first.bias.value, &targets[range.start * labels..range.end * labels], share)
+        });
+        let mut results = losses.means(&sums, batch);
+        for (run, dbias) in first.bias.gradient.chunks_exact_mut(first.bias.size).enumerate().filter(|(run, _)| losses.has(*run))
+        {
+            for (output, dbias) in dbias.iter_mut().enumerate() {
+                let column = run * first.bias.size + output;
+                *dbias = sums.iter().map(|sums| sums[column / stacked::PANEL].slope[column % stacked::PANEL]).sum();
+            }
+        }
+        let others: Vec<usize> = (0..results.len()).filter(|&run| !losses.has(run)).collect();
+        if others.is_empty() {
+            return results;
+        }
+        let mut parts: Vec<Vec<LayerView<'_>>> = results.iter().map(|_| Vec::new()).collect();
         for Layer { inputs, weight, bias } in rest {
             let gradients = weight.gradient.chunks_exact_mut(weight.size).zip(bias.gradient.chunks_exact_mut(bias.size));
             let values = weight.value.chunks_exact(weight.size).zip(bias.value.chunks_exact(bias.size));
@@ -240,24 +309,23 @@ impl Heads {
                 parts.push(LayerView { inputs: *inputs, weight, bias, dweight, dbias });
             }
         }
-        let (bias, dbias) =
-            (first.bias.value.par_chunks_exact(first.bias.size), first.bias.gradient.par_chunks_exact_mut(first.bias.size));
+        let (z, outputs) = (&self.z, first.bias.size);
+        let (bias, dbias) = (first.bias.value.par_chunks_exact(outputs), first.bias.gradient.par_chunks_exact_mut(outputs));
         // One task per run: losses differ in cost.
-        let each = bias.zip(dbias).zip(&mut parts).enumerate().with_max_len(1);
-        let each = each.map(|(run, ((bias, dbias), parts))| {
-            let own = upright(&z, run, bias, batch);
-            backward(own, parts, dbias, mask, |logits, gradient| loss(run, logits, gradient))
+        let each = bias.zip(dbias).zip(&mut parts).zip(&mut results).enumerate().with_max_len(1);
+        let each = each.filter(|(run, _)| !losses.has(*run)).map(|(run, (((bias, dbias), parts), result))| {
+            let own = upright(z, run, bias, batch);
+            let (value, dz) = backward(own, parts, dbias, mask, |logits, gradient| loss(run, logits, gradient));
+            *result = value;
+            dz
         });
-        let (results, dz): (Vec<T>, Vec<Vec<f32>>) = each.unzip();
-        lay_down(&dz, first.bias.size, batch, &mut z);
-        stacked::weight_gradient(x, &z, inputs, &mut first.weight.gradient);
-        self.z = z;
+        let dz: Vec<Vec<f32>> = each.collect();
+        lay_down(&others, &dz, outputs, batch, &mut self.z);
         results
     }
 
-    /// Moves every run against its gradient with its own learning rate. Returns the runs whose gradient is NaN or infinite where
-    /// its norm was asked for; they have not moved.
-    pub fn update(&mut self, rates: &[f64]) -> Vec<usize> {
+    /// Scales the gradients of runs whose norm is above their limit. Returns the runs whose norm is NaN or infinite.
+    fn clip(&mut self) -> Vec<usize> {
         let mut broken = Vec::new();
         for run in 0..self.rules.len() {
             let Some(limit) = self.clips[run] else { continue };
@@ -277,35 +345,17 @@ impl Heads {
                 }
             }
         }
-        for (_, steps) in &mut self.rules {
-            *steps += 1;
-        }
-        let moves = |run: &usize| !broken.contains(run);
-        for block in self.layers.iter_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias]) {
-            if block.panels.is_some() {
-                let mut columns =
-                    vec![stacked::Column::default(); stacked::panels(rates.len() * block.shape[0]) * stacked::PANEL];
-                for ((run, columns), rate) in
-                    columns.chunks_mut(block.shape[0]).enumerate().zip(rates).filter(|((run, _), _)| moves(run))
-                {
-                    let (rule, step) = self.rules[run];
-                    columns.fill(rule.column(step, *rate));
-                }
-                stacked::update(&columns, &mut block.value, &mut block.first, &mut block.second, &block.gradient);
-                continue;
-            }
-            let Parameters { size, shape, value, gradient, first, second, .. } = block;
-            let inputs = (shape.len() > 1).then(|| shape[1]);
-            let moved = value.par_chunks_exact_mut(*size).zip(first.par_chunks_exact_mut(*size));
-            let by = second.par_chunks_exact_mut(*size).zip(gradient.par_chunks_exact(*size));
-            let all = moved.zip(by).zip(self.rules.par_iter().zip(rates)).enumerate();
-            all.filter(|(run, _)| moves(run)).for_each(|(_, (((value, first), (second, gradient)), (rule, rate)))| {
-                let (rule, step) = rule;
-                rule.apply(*step, *rate, inputs, [value, first, second], gradient);
-            });
-        }
         broken
     }
+}
+
+/// A column for each output of each run, in whole panels; nothing moves in those of `broken` runs.
+fn in_panels(columns: &[Column], outputs: usize, broken: &[usize]) -> Vec<Column> {
+    let own = |(run, column): (usize, &Column)| if broken.contains(&run) { Column::default() } else { *column };
+    let mut all: Vec<Column> =
+        columns.iter().enumerate().map(own).flat_map(|column| std::iter::repeat_n(column, outputs)).collect();
+    all.resize(all.len().next_multiple_of(stacked::PANEL), Column::default());
+    all
 }
 
 /// The first layer's outputs of `run`, `[batch, outputs]`, from the panels `z`; with bias.
@@ -321,16 +371,14 @@ fn upright(z: &[f32], run: usize, bias: &[f32], batch: usize) -> Vec<f32> {
     y
 }
 
-/// The reverse: the gradients of all runs into their panels. Columns of no run become zeros.
-fn lay_down(dz: &[Vec<f32>], outputs: usize, batch: usize, z: &mut [f32]) {
+/// The reverse: the gradients `dz` of some `runs` into their columns.
+fn lay_down(runs: &[usize], dz: &[Vec<f32>], outputs: usize, batch: usize, z: &mut [f32]) {
     z.par_chunks_exact_mut((batch * stacked::PANEL).max(1)).enumerate().for_each(|(panel, z)| {
         for lane in 0..stacked::PANEL {
             let column = panel * stacked::PANEL + lane;
+            let Ok(place) = runs.binary_search(&(column / outputs)) else { continue };
             let to = z.iter_mut().skip(lane).step_by(stacked::PANEL);
-            match dz.get(column / outputs) {
-                Some(dz) => to.zip(dz.iter().skip(column % outputs).step_by(outputs)).for_each(|(z, dz)| *z = *dz),
-                None => to.for_each(|z| *z = 0.0),
-            }
+            to.zip(dz[place].iter().skip(column % outputs).step_by(outputs)).for_each(|(z, dz)| *z = *dz);
         }
     });
 }
@@ -359,13 +407,13 @@ fn add_up(dy: &[f32], dbias: &mut [f32]) {
 }
 
 /// Forward and backward pass of one run from its first layer's outputs `z`. Returns what the loss gave, and the gradient of `z`.
-fn backward<T>(
+fn backward(
     z: Vec<f32>,
     parts: &mut [LayerView<'_>],
     dbias: &mut [f32],
     mask: Option<&[f32]>,
-    loss: impl FnOnce(&[f32], &mut [f32]) -> T,
-) -> (T, Vec<f32>) {
+    loss: impl FnOnce(&[f32], &mut [f32]) -> f64,
+) -> (f64, Vec<f32>) {
     let layers: Vec<_> = parts.iter().map(|part| (part.inputs, part.weight, part.bias)).collect();
     let all = activations(z, &layers, mask);
     let logits = all.last().map_or(&[][..], Vec::as_slice);

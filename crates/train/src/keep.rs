@@ -8,7 +8,7 @@ use candle_core::Device;
 
 use super::TrainError;
 use crate::model::{self, State};
-use archive::{self, RunFolder, Seals};
+use archive::{self, RunFolder, Seals, file};
 use imbalance::LabelMatrix;
 
 /// Metadata key of the epoch of a kept model.
@@ -25,6 +25,8 @@ pub fn finished(folder: &Path) {
 pub struct Folder {
     files: RunFolder,
     pub seals: Seals,
+    /// The best epoch's model, as long as no file has to have it.
+    unwritten: Option<Vec<u8>>,
 }
 
 impl Folder {
@@ -36,7 +38,7 @@ impl Folder {
         let files = RunFolder::at(path);
         files.create().map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
         files.tidy();
-        Ok(Self { files, seals: Seals::new() })
+        Ok(Self { files, seals: Seals::new(), unwritten: None })
     }
 
     /// The best epoch's model.
@@ -45,14 +47,26 @@ impl Folder {
         self.files.file(MODEL)
     }
 
-    /// Keeps the model of the best `epoch` so far.
+    /// Keeps the model of the best `epoch` so far, in memory until [`Self::write_model`].
+    ///
+    /// # Errors
+    /// A tensor that cannot be read; the previous model stays.
+    pub fn keep_model(&mut self, state: &State, epoch: usize) -> Result<(), TrainError> {
+        let metadata = HashMap::from([(EPOCH.to_owned(), epoch.to_string())]);
+        self.unwritten = Some(model::serialize_tensors(&state.tensors(), Some(metadata), &self.model())?);
+        Ok(())
+    }
+
+    /// Writes the best epoch's model, unless its file has it: before a checkpoint, and at the end.
     ///
     /// # Errors
     /// The file cannot be written; the previous model stays.
-    pub fn keep_model(&mut self, state: &State, epoch: usize) -> Result<(), TrainError> {
-        let metadata = HashMap::from([(EPOCH.to_owned(), epoch.to_string())]);
-        let seal = model::save_tensors(&state.tensors(), Some(metadata), &self.model())?;
+    pub fn write_model(&mut self) -> Result<(), TrainError> {
+        let Some(bytes) = &self.unwritten else { return Ok(()) };
+        let path = self.model();
+        let seal = file::write(&path, |file| file.write_all(bytes)).map_err(|source| TrainError::Io { path, source })?;
         self.seals.insert(MODEL.to_owned(), seal);
+        self.unwritten = None;
         Ok(())
     }
 
@@ -63,8 +77,11 @@ impl Folder {
     pub fn load_model(&self, state: &State, epoch: usize) -> Result<(), TrainError> {
         let failed = |source| TrainError::Io { path: self.files.path().to_owned(), source };
         let path = self.model();
-        let bytes = self.files.read_sealed(MODEL, &self.seals).map_err(failed)?;
-        let (tensors, metadata) = model::parse_tensors(&path, &bytes, &Device::Cpu)?;
+        let bytes = match &self.unwritten {
+            Some(bytes) => bytes,
+            None => &self.files.read_sealed(MODEL, &self.seals).map_err(failed)?,
+        };
+        let (tensors, metadata) = model::parse_tensors(&path, bytes, &Device::Cpu)?;
         if metadata.get(EPOCH) != Some(&epoch.to_string()) {
             let source = io::Error::other(format!("is not the model of epoch {}; remove the run's folder", epoch + 1));
             return Err(TrainError::Io { path, source });
@@ -100,12 +117,18 @@ impl Folder {
         self.matrix(&format!("epochs/{split}-{epoch}.npy"), labels, scores)
     }
 
-    /// Keeps the scores of the best epoch, row-major.
+    /// Keeps the scores of the best `epoch` under the name that users look for: the file of the epoch has two names.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn best_scores(&mut self, split: &str, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
-        self.matrix(&format!("scores-{split}.npy"), labels, scores)
+    /// The name cannot be given.
+    pub fn best_scores(&mut self, split: &str, epoch: usize) -> Result<(), TrainError> {
+        let (name, best) = (format!("epochs/{split}-{epoch}.npy"), format!("scores-{split}.npy"));
+        let path = self.files.file(&best);
+        file::link(&self.files.file(&name), &path).map_err(|source| TrainError::Io { path, source })?;
+        if let Some(seal) = self.seals.get(&name).cloned() {
+            self.seals.insert(best, seal);
+        }
+        Ok(())
     }
 
     /// The kept val scores of an epoch; `None` where they are missing or damaged.

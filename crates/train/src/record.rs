@@ -211,6 +211,7 @@ impl<'a> Record<'a> {
             return Ok(());
         }
         self.kept = (self.done(), Instant::now());
+        self.folder.write_model()?;
         checkpoint::save(&self.folder, &self.job.run, &learner.state, &learner.optimizer, &self.epochs)?;
         if self.epochs.last().is_some_and(|epoch| epoch.seconds > WORTH_A_WAIT) { self.folder.settle() } else { Ok(()) }
     }
@@ -277,14 +278,15 @@ impl<'a> Record<'a> {
             folder.scores("test", fitted.epoch, labels, &scores)?;
             events.extend(evaluate::on_test(self.job, fitted, &scores, &truth.test));
             if fitted.epoch == best_epoch.epoch {
-                folder.best_scores("test", labels, &scores)?;
+                folder.best_scores("test", fitted.epoch)?;
             }
         }
-        let val = folder.kept_scores(best_epoch.epoch).ok_or_else(|| TrainError::Io {
+        folder.kept_scores(best_epoch.epoch).ok_or_else(|| TrainError::Io {
             path: folder.model(),
             source: std::io::Error::other("the val scores beside it were changed by somebody else"),
         })?;
-        folder.best_scores("val", labels, &val)?;
+        folder.best_scores("val", best_epoch.epoch)?;
+        folder.write_model()?;
         folder.seal()?;
         Ok(events)
     }

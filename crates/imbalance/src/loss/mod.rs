@@ -10,6 +10,7 @@ mod focal;
 mod focal_seed;
 pub mod form;
 mod hill;
+pub mod lanes;
 mod ldam;
 mod logit_adjust;
 mod pointwise;

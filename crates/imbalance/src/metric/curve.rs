@@ -25,7 +25,39 @@ pub struct Curve {
 pub(super) fn sorted(cells: impl Iterator<Item = (f32, u8)>, into: &mut Vec<u64>) {
     into.clear();
     into.extend(cells.map(|(score, y)| u64::from(ordered(score)) << 1 | u64::from(y)));
-    into.sort_unstable_by(|a, b| b.cmp(a));
+    sort_falling(into);
+}
+
+/// Sorts integers of at most 33 bits, the highest first: by comparisons where they are few, else digit by digit from the lowest
+/// (Knuth, TAOCP 3, 5.2.5, radix list sort with counted piles), each pass of which keeps the order of the one before.
+fn sort_falling(cells: &mut Vec<u64>) {
+    const BITS: u32 = 11;
+    const PASSES: usize = 3;
+    /// Below, counting the piles takes longer than comparing.
+    const FEW: usize = 400;
+    if cells.len() < FEW {
+        return cells.sort_unstable_by(|a, b| b.cmp(a));
+    }
+    let digit = |cell: u64, pass: usize| (!cell >> (BITS * pass as u32)) as usize & ((1 << BITS) - 1);
+    let mut piles = vec![[0_u32; 1 << BITS]; PASSES];
+    for &cell in &*cells {
+        for (pass, piles) in piles.iter_mut().enumerate() {
+            piles[digit(cell, pass)] += 1;
+        }
+    }
+    let mut other = vec![0; cells.len()];
+    for (pass, piles) in piles.iter_mut().enumerate() {
+        let mut next = 0;
+        for pile in piles.iter_mut() {
+            next += std::mem::replace(pile, next);
+        }
+        for &cell in &*cells {
+            let place = &mut piles[digit(cell, pass)];
+            other[*place as usize] = cell;
+            *place += 1;
+        }
+        std::mem::swap(cells, &mut other);
+    }
 }
 
 /// The steps of [`sorted`] cells, one a distinct score.

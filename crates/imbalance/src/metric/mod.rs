@@ -18,6 +18,7 @@ mod thresholds;
 
 pub use check::{ScoreError, check_scores};
 pub use curve::{Curve, Step};
+pub(crate) use decide::row_by_row;
 pub use decide::{Decide, decide};
 pub use probability::{Probability, probability};
 pub use rates::{Rate, ZeroDivision};

@@ -19,7 +19,7 @@ mod youden;
 use super::{Absent, Entry, Param, StrategyError, Takes};
 use crate::Choice;
 use crate::LabelMatrix;
-use crate::metric::{Curve, Decide};
+use crate::metric::{Curve, Decide, row_by_row};
 
 /// A policy of the sweep file. Serialised as a number or a choice.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -60,6 +60,13 @@ impl Decide for Rule {
                 predicted.fill(false);
                 order.iter().take(*count).for_each(|&label| predicted[label] = true);
             }
+        }
+    }
+
+    fn rows(&self, scores: &[f32], labels: usize, predicted: &mut [bool]) {
+        match self {
+            Self::Thresholds(thresholds) => thresholds.rows(scores, labels, predicted),
+            Self::Top(_) => row_by_row(self, scores, labels, predicted),
         }
     }
 

@@ -219,9 +219,12 @@ impl<'a> Shared<'a> {
 pub(super) fn pack(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Vec<f32> {
     let mut packed = vec![0.0; rows.next_multiple_of(OCTET) * depth];
     packed.par_chunks_exact_mut((depth * OCTET).max(1)).enumerate().for_each(|(octet, packed)| {
-        for o in 0..OCTET.min(rows - octet * OCTET) {
-            for j in 0..depth {
-                packed[j * OCTET + o] = at(octet * OCTET + o, j);
+        let first = octet * OCTET;
+        for (j, packed) in packed.as_chunks_mut::<OCTET>().0.iter_mut().enumerate() {
+            if rows - first >= OCTET {
+                *packed = std::array::from_fn(|o| at(first + o, j));
+            } else {
+                packed.iter_mut().zip(first..rows).for_each(|(packed, row)| *packed = at(row, j));
             }
         }
     });

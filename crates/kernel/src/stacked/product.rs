@@ -4,12 +4,15 @@
 //! loaded serves several multiply-adds. The depth is walked in stretches whose part of the panels fits into the first cache; the
 //! sums wait in the result meanwhile, which changes no bit.
 
+use std::marker::PhantomData;
+use std::ops::Range;
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::PANEL;
 
-/// Rows that one task computes: whole blocks of 8, and equally many tasks for each of two or four threads in a batch of 256.
+/// Rows that one task computes at most: whole blocks of 8, and equally many tasks for each of two or four threads in a batch of 256.
 const TASK: usize = 64;
 /// Steps along the depth between two stays of the sums in the result.
 const STRETCH: usize = 96;
@@ -37,27 +40,95 @@ fn place<const TURNED: bool>(row: usize, depth: usize, step: usize) -> usize {
     if TURNED { row + depth * step } else { row * step + depth }
 }
 
-/// `out [panels, rows, PANEL] = a [rows, depth] b [panels, depth, PANEL]`.
-pub(super) fn product<const TURNED: bool>(a: Operand<'_, TURNED>, b: &[f32], out: &mut [f32]) {
+/// `out [panels, rows, PANEL] = a [rows, depth] b [panels, depth, PANEL]`. `then` takes the rows of each task while they are in the
+/// caches; what it gives comes back in the order of the rows.
+pub(super) fn product<const TURNED: bool, T: Send>(
+    a: Operand<'_, TURNED>,
+    b: &[f32],
+    out: &mut [f32],
+    then: impl Fn(Rows<'_>) -> T + Sync,
+) -> Vec<T> {
     let Operand { values, rows, depth, .. } = a;
-    if rows == 0 || depth == 0 {
-        return out.fill(0.0);
-    }
-    let panels = b.len() / (depth * PANEL);
+    let panels = if depth == 0 { out.len() / (rows * PANEL).max(1) } else { b.len() / (depth * PANEL) };
     assert_eq!((b.len(), out.len()), (panels * depth * PANEL, panels * rows * PANEL), "the sizes of a stacked layer");
-    assert!(a.place(rows - 1, depth - 1) < values.len(), "a product outside its matrix");
-    let out = SharedResult(out.as_mut_ptr());
-    (0..rows.div_ceil(TASK)).into_par_iter().with_max_len(1).for_each(|task| {
-        let first = task * TASK;
-        Arch::new().dispatch(Task { a, b, out: &out, panels, first, last: rows.min(first + TASK) });
-    });
+    assert!(rows == 0 || depth == 0 || a.place(rows - 1, depth - 1) < values.len(), "a product outside its matrix");
+    if depth == 0 {
+        out.fill(0.0);
+    }
+    let shared = Shared::new(out);
+    // Few rows still give each of two or four threads a task.
+    let size = if rows > 2 * TASK { TASK } else { TASK / 2 };
+    let tasks = (0..rows.div_ceil(size)).into_par_iter().with_max_len(1);
+    tasks
+        .map(|task| {
+            let (first, last) = (task * size, rows.min((task + 1) * size));
+            Arch::new().dispatch(Task { a, b, out: &shared, panels, first, last });
+            // SAFETY: the rows of two tasks do not overlap.
+            then(unsafe { shared.rows(rows, first..last) })
+        })
+        .collect()
 }
 
-/// A result whose rows are written by several tasks, each its own.
-struct SharedResult(*mut f32);
+/// A matrix in panels whose rows are written by several tasks, each its own.
+pub(super) struct Shared<'a> {
+    values: *mut f32,
+    length: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
 
-// SAFETY: a task writes the rows from its `first` to its `last` only, and those of two tasks do not overlap.
-unsafe impl Sync for SharedResult {}
+// SAFETY: a task writes its rows only, and those of two tasks do not overlap.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(values: &'a mut [f32]) -> Self {
+        Self { values: values.as_mut_ptr(), length: values.len(), life: PhantomData }
+    }
+
+    /// Some of the matrix's `of` rows.
+    ///
+    /// # Safety
+    /// Nobody else has any of these rows while they live.
+    pub(super) unsafe fn rows(&self, of: usize, rows: Range<usize>) -> Rows<'_> {
+        assert!(rows.start <= rows.end && rows.end <= of && self.length.is_multiple_of((of * PANEL).max(1)), "rows of a matrix");
+        Rows { values: self.values, panels: self.length / (of * PANEL).max(1), of, rows, life: PhantomData }
+    }
+}
+
+/// Some rows of a matrix in panels.
+pub struct Rows<'a> {
+    values: *mut f32,
+    panels: usize,
+    of: usize,
+    rows: Range<usize>,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+impl Rows<'_> {
+    /// Which rows they are.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        self.rows.clone()
+    }
+
+    /// Panels of the matrix.
+    #[must_use]
+    pub fn panels(&self) -> usize {
+        self.panels
+    }
+
+    /// The rows of a panel.
+    ///
+    /// # Panics
+    /// Where there is no such panel.
+    pub fn panel(&mut self, panel: usize) -> &mut [[f32; PANEL]] {
+        assert!(panel < self.panels, "panel {panel} of {}", self.panels);
+        // SAFETY: whoever made this guarantees that the rows are its alone, and the panel is one of the matrix's.
+        unsafe {
+            let first = self.values.add((panel * self.of + self.rows.start) * PANEL).cast::<[f32; PANEL]>();
+            std::slice::from_raw_parts_mut(first, self.rows.len())
+        }
+    }
+}
 
 /// A task's rows of an operand along a stretch of the depth.
 struct Part<'a> {
@@ -69,7 +140,7 @@ struct Part<'a> {
 struct Task<'a, const TURNED: bool> {
     a: Operand<'a, TURNED>,
     b: &'a [f32],
-    out: &'a SharedResult,
+    out: &'a Shared<'a>,
     panels: usize,
     first: usize,
     last: usize,
@@ -163,7 +234,7 @@ impl<const TURNED: bool> Task<'_, TURNED> {
         let at = |row: usize, depth: usize| place::<TURNED>(row, depth, part.step);
         // SAFETY: as the caller guarantees, for this and what follows; vectors may lie anywhere.
         let (a, b, out) = unsafe {
-            let out = self.out.0.add((panel * rows + row) * PANEL + column);
+            let out = self.out.values.add((panel * rows + row) * PANEL + column);
             (part.values.as_ptr().add(at(row - self.first, 0)), self.b.as_ptr().add(from), out)
         };
         // SAFETY: as above.

@@ -4,7 +4,8 @@ use imbalance::vectorized;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{PANEL, panels};
+use super::product::Shared;
+use super::{PANEL, Rows, panels};
 
 /// Rows of a panel that one task moves.
 const TASK: usize = 64;
@@ -49,27 +50,49 @@ pub fn update(columns: &[Column], value: &mut [f32], first: &mut [f32], second: 
     let moved = value.par_chunks_exact_mut(size).zip(first.par_chunks_exact_mut(size));
     let by = second.par_chunks_exact_mut(size).zip(gradient.par_chunks_exact(size));
     moved.zip(by).zip(columns.par_chunks_exact(PANEL)).for_each(|(((value, first), (second, gradient)), columns)| {
-        let has = |kind| columns.iter().any(|column| column.rule == kind);
+        let mut columns = Columns::new(columns);
+        if columns.has(Kind::AdamMini) {
+            columns.means = column_means(gradient);
+        }
         let rows = TASK * PANEL;
-        let means = if has(Kind::AdamMini) { column_means(gradient) } else { [0.0; PANEL] };
         let moved = value.par_chunks_mut(rows).zip(first.par_chunks_mut(rows));
         moved.zip(second.par_chunks_mut(rows).zip(gradient.par_chunks(rows))).for_each(|((value, first), (second, gradient))| {
-            let columns = Columns::new(columns, means);
-            let mut step = Step { columns: &columns, value, first, second, gradient };
-            if has(Kind::Adam) {
-                Arch::new().dispatch(Rows::<ADAM>(&mut step));
-            }
-            if has(Kind::AdamMini) {
-                Arch::new().dispatch(Rows::<ADAM_MINI>(&mut step));
-            }
-            if has(Kind::Sgd) {
-                Arch::new().dispatch(Rows::<SGD>(&mut step));
-            }
-            if has(Kind::Nesterov) {
-                Arch::new().dispatch(Rows::<NESTEROV>(&mut step));
-            }
+            columns.step(value, first, second, gradient);
         });
     });
+}
+
+/// What moves each row of the parameters as soon as its gradient is there; no column may share the mean of its squares, which
+/// takes all rows. Lengths as [`update`]'s.
+pub(super) struct RowUpdate<'a> {
+    columns: Vec<Columns>,
+    parameters: [Shared<'a>; 3],
+    inputs: usize,
+}
+
+impl<'a> RowUpdate<'a> {
+    pub(super) fn new(columns: &[Column], parameters: [&'a mut [f32]; 3], inputs: usize) -> Self {
+        let size = columns.len() * inputs;
+        assert!(parameters.iter().all(|part| part.len() == size), "an update of {size} parameters");
+        let columns: Vec<Columns> = columns.chunks_exact(PANEL).map(Columns::new).collect();
+        assert!(!columns.iter().any(|columns| columns.has(Kind::AdamMini)), "means of columns take all rows");
+        Self { columns, parameters: parameters.map(Shared::new), inputs }
+    }
+
+    /// Moves the rows that have their `gradient`.
+    ///
+    /// # Safety
+    /// Nobody else moves any of these rows meanwhile.
+    pub(super) unsafe fn rows(&self, mut gradient: Rows<'_>) {
+        let range = gradient.range();
+        // SAFETY: as the caller guarantees.
+        let [mut value, mut first, mut second] =
+            self.parameters.each_ref().map(|part| unsafe { part.rows(self.inputs, range.clone()) });
+        for (panel, columns) in self.columns.iter().enumerate() {
+            let [value, first, second] = [&mut value, &mut first, &mut second].map(|rows| rows.panel(panel).as_flattened_mut());
+            columns.step(value, first, second, gradient.panel(panel).as_flattened());
+        }
+    }
 }
 
 /// The mean square of each column of `gradient`, `[inputs, PANEL]`: f32 sums of some rows, added up in f64.
@@ -118,7 +141,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn new(columns: &[Column], means: [f32; PANEL]) -> Self {
+    fn new(columns: &[Column]) -> Self {
         let of = |number: fn(&Column) -> f32| std::array::from_fn(|at| number(&columns[at]));
         Self {
             rule: std::array::from_fn(|at| columns[at].rule as u8),
@@ -132,7 +155,28 @@ impl Columns {
             eps: of(|column| column.eps),
             root: of(|column| column.root),
             momentum: of(|column| column.momentum),
-            means,
+            means: [0.0; PANEL],
+        }
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.rule.contains(&(kind as u8))
+    }
+
+    /// Moves some rows of the panel.
+    fn step(&self, value: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
+        let mut step = Step { columns: self, value, first, second, gradient };
+        if self.has(Kind::Adam) {
+            Arch::new().dispatch(MoveKind::<ADAM>(&mut step));
+        }
+        if self.has(Kind::AdamMini) {
+            Arch::new().dispatch(MoveKind::<ADAM_MINI>(&mut step));
+        }
+        if self.has(Kind::Sgd) {
+            Arch::new().dispatch(MoveKind::<SGD>(&mut step));
+        }
+        if self.has(Kind::Nesterov) {
+            Arch::new().dispatch(MoveKind::<NESTEROV>(&mut step));
         }
     }
 }
@@ -147,9 +191,9 @@ struct Step<'a> {
 }
 
 /// Moves the columns of one kind.
-struct Rows<'s, 'a, const KIND: u8>(&'s mut Step<'a>);
+struct MoveKind<'s, 'a, const KIND: u8>(&'s mut Step<'a>);
 
-impl<const KIND: u8> WithSimd for Rows<'_, '_, KIND> {
+impl<const KIND: u8> WithSimd for MoveKind<'_, '_, KIND> {
     type Output = ();
 
     #[inline(always)]

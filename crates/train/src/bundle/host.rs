@@ -8,8 +8,8 @@ use crate::model;
 use crate::record::Learner;
 use crate::step::diverged;
 use data::Dataset;
-use imbalance::loss::Batch;
-use kernel::stacked::row_step;
+use imbalance::loss::{Batch, Loss};
+use kernel::stacked::{Losses, row_step};
 
 /// Rows that are evaluated at once, and the numbers they may have together.
 const ROWS: usize = 256;
@@ -25,7 +25,12 @@ impl IdleHeads for IdleHostHeads<'_> {
     fn begin<'e>(&'e mut self, shared: BundleEpoch<'e>) -> Result<Box<dyn RunningHeads + 'e>, TrainError> {
         let sums = vec![0.0; shared.losses.len()];
         let broken = shared.losses.iter().map(|_| None).collect();
-        Ok(Box::new(RunningHostHeads { heads: &mut self.heads, data: self.data, shared, x: Vec::new(), done: 0, sums, broken }))
+        // Logits of hidden layers are each run's own.
+        let lanes =
+            |loss: &&dyn Loss| loss.form(shared.steps.epoch).and_then(|form| form.lanes()).filter(|_| self.heads.is_linear());
+        let losses = Losses::new(&shared.losses.iter().map(lanes).collect::<Vec<_>>(), shared.steps.labels);
+        let (heads, data) = (&mut self.heads, self.data);
+        Ok(Box::new(RunningHostHeads { heads, data, shared, losses, x: Vec::new(), done: 0, sums, broken }))
     }
 
     fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
@@ -53,6 +58,8 @@ struct RunningHostHeads<'e> {
     heads: &'e mut Heads,
     data: &'e Dataset,
     shared: BundleEpoch<'e>,
+    /// Those that are evaluated side by side.
+    losses: Losses,
     x: Vec<f32>,
     /// Draws so far.
     done: usize,
@@ -63,7 +70,7 @@ struct RunningHostHeads<'e> {
 
 impl RunningHeads for RunningHostHeads<'_> {
     fn step(&mut self, at: usize, rates: &[f64]) -> Result<(), TrainError> {
-        let Self { heads, data, shared, x, .. } = self;
+        let Self { heads, data, shared, losses, x, .. } = self;
         let (step, rows) = (shared.steps.name(at), shared.steps.rows(at));
         evaluate::drawn_values(data, &shared.draws[rows.clone()], (step.seed, step.epoch), row_step(heads.inputs()), x);
         let mask = model::dropout_mask(rows.len() * heads.features(), shared.dropout, step);
@@ -72,7 +79,7 @@ impl RunningHeads for RunningHostHeads<'_> {
             rows.for_each(|(x, mask)| x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask));
         }
         let (labels, targets) = (shared.steps.labels, shared.targets(&rows));
-        let losses = heads.gradients(x, mask.as_deref(), |run, logits, gradient| {
+        let (losses, stuck) = heads.step(x, mask.as_deref(), (losses, targets), rates, |run, logits, gradient| {
             let loss = shared.losses[run].evaluate(Batch { labels, logits, targets, epoch: step.epoch }, gradient);
             if loss.is_finite() && gradient.iter().any(|slope| !slope.is_finite()) { f64::NAN } else { loss }
         });
@@ -82,7 +89,7 @@ impl RunningHeads for RunningHostHeads<'_> {
                 *broken = Some(diverged(&format!("the loss is {loss}"), step));
             }
         }
-        for run in self.heads.update(rates) {
+        for run in stuck {
             self.broken[run].get_or_insert_with(|| diverged("the gradient's norm is NaN or infinite", step));
         }
         self.done += rows.len();
