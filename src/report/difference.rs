@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use imbalance::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posterior, wilcoxon};
+use imbalance::metric::certainty::{Design, Paired, Posterior, Resampling, holm, sign_flip, signed_rank_posteriors, wilcoxon};
 
 /// Nominal coverage of every interval.
 pub const LEVEL: f64 = 0.95;
@@ -43,9 +43,27 @@ pub struct Tests {
 /// exchanged; the differences stay as they are. `None` where a comparison has no pairs.
 #[must_use]
 pub fn family(differences: &[Vec<f64>], rope: f64, lower_is_better: bool) -> Vec<Option<Difference>> {
+    families(&[(differences.to_vec(), rope)], lower_is_better).pop().unwrap_or_default()
+}
+
+/// The same of several metrics, each a family of its own with its own rope.
+#[must_use]
+pub fn families(metrics: &[(Vec<Vec<f64>>, f64)], lower_is_better: bool) -> Vec<Vec<Option<Difference>>> {
+    let all: Vec<(&[f64], f64)> =
+        metrics.iter().flat_map(|(differences, rope)| differences.iter().map(|pairs| (pairs.as_slice(), *rope))).collect();
+    let mut posteriors = signed_rank_posteriors(&all, SEED).into_iter().map(|Posterior { worse, same, better }| {
+        if lower_is_better { Posterior { worse: better, same, better: worse } } else { Posterior { worse, same, better } }
+    });
+    let mut of_metric = |(differences, _): &(Vec<Vec<f64>>, f64)| {
+        tested(differences, &posteriors.by_ref().take(differences.len()).collect::<Vec<_>>())
+    };
+    metrics.iter().map(&mut of_metric).collect()
+}
+
+fn tested(differences: &[Vec<f64>], posteriors: &[Posterior]) -> Vec<Option<Difference>> {
     let contrasts = differences.iter().filter(|pairs| !pairs.is_empty()).count();
     let p = |test: fn(&[f64]) -> f64| -> (Vec<f64>, Vec<f64>) {
-        let plain: Vec<f64> = differences.iter().map(|pairs| test(pairs)).collect();
+        let plain: Vec<f64> = differences.par_iter().map(|pairs| test(pairs)).collect();
         // A comparison without pairs has p = 1 and is not part of the family.
         let present = plain.iter().zip(differences).filter(|(_, pairs)| !pairs.is_empty()).map(|(p, _)| *p);
         let mut corrected = holm(&present.collect::<Vec<_>>()).into_iter();
@@ -57,10 +75,7 @@ pub fn family(differences: &[Vec<f64>], rope: f64, lower_is_better: bool) -> Vec
     let ranks = p(|pairs| wilcoxon(pairs).p);
     let one = |(at, pairs): (usize, &Vec<f64>)| {
         let effect = Paired::of(pairs, LEVEL)?;
-        let posterior = (pairs.len() > 1).then(|| {
-            let Posterior { worse, same, better } = signed_rank_posterior(pairs, rope, SEED);
-            if lower_is_better { Posterior { worse: better, same, better: worse } } else { Posterior { worse, same, better } }
-        });
+        let posterior = (pairs.len() > 1).then_some(posteriors[at]);
         let tests = Design { runs: pairs.len(), contrasts, alpha: ALPHA }.can_reject().then(|| Tests {
             sign_flip: flips.0[at],
             sign_flip_holm: flips.1[at],

@@ -1,6 +1,10 @@
 //! The Bayesian signed-rank test (Benavoli et al., "A Bayesian Wilcoxon signed-rank test based on the Dirichlet process", ICML
 //! 2014; "Time for a change", JMLR 2017), the headline of a comparison: the probabilities of "better", "the same" and "worse".
 
+use std::collections::BTreeSet;
+
+use rayon::prelude::*;
+
 use crate::rng::Rng;
 
 /// Draws from the posterior: probabilities are exact to about 0.002.
@@ -19,43 +23,132 @@ pub struct Posterior {
     pub better: f64,
 }
 
-/// Which region a pair's mean lies in; a mean on the border counts half for either side.
-#[derive(Clone, Copy)]
-struct Share {
-    below: f64,
-    above: f64,
-}
+/// Draws side by side.
+const LANES: usize = 8;
+/// Weights that are made before they are used, at most (unless one draw has more).
+const BLOCK: usize = 1 << 18;
 
 /// The posterior over the median of `differences` (one per seed or data set), where differences up to `rope` count as the same in
 /// practice (0.01 for F1). The Dirichlet process gives each difference a random weight; the means of all pairs (Walsh averages),
-/// so weighted, vote for a region, and the region with most of the weight wins the draw. O(50,000 n²).
+/// so weighted, vote for a region, and the region with most of the weight wins the draw. O(50,000 n).
 #[must_use]
 pub fn signed_rank_posterior(differences: &[f64], rope: f64, seed: u64) -> Posterior {
-    let values: Vec<f64> = std::iter::once(0.0).chain(differences.iter().copied()).collect();
-    let half = |above: bool, border: bool| if above { 1.0 } else { 0.5 * f64::from(u8::from(border)) };
-    let share =
-        |sum: f64| Share { below: half(-sum > 2.0 * rope, -sum == 2.0 * rope), above: half(sum > 2.0 * rope, sum == 2.0 * rope) };
-    let pairs: Vec<Vec<Share>> = values.iter().map(|a| values.iter().map(|b| share(a + b)).collect()).collect();
-    let mut rng = Rng::new(seed, "signed_rank", &[]);
-    let mut wins = [0u32; 3];
-    let mut weights = vec![0.0; values.len()];
-    for _ in 0..DRAWS {
-        // Dirichlet(0.5, 1, ..., 1), not normalised: gammas, of which the first is half a squared normal.
-        let normal = rng.normal();
-        weights[0] = PRIOR * normal * normal;
-        weights[1..].iter_mut().for_each(|weight| *weight = -libm::log(1.0 - rng.uniform()));
-        let total: f64 = weights.iter().sum();
-        let (mut below, mut above) = (0.0, 0.0);
-        for (weight, row) in weights.iter().zip(&pairs) {
-            for (other, share) in weights.iter().zip(row) {
-                below += weight * other * share.below;
-                above += weight * other * share.above;
+    let [posterior] = signed_rank_posteriors(&[(differences, rope)], seed)[..] else { unreachable!("one each") };
+    posterior
+}
+
+/// The same of several comparisons, each its differences and their rope, in parallel. Weights depend on `seed` and on the number of
+/// differences only, so that comparisons with as many share them.
+#[must_use]
+pub fn signed_rank_posteriors(comparisons: &[(&[f64], f64)], seed: u64) -> Vec<Posterior> {
+    let votes: Vec<Votes> = comparisons.iter().map(|(differences, rope)| Votes::new(differences, *rope)).collect();
+    let mut wins = vec![[0u32; 3]; votes.len()];
+    let lengths: BTreeSet<usize> = votes.iter().map(|votes| votes.order.len()).collect();
+    for values in lengths {
+        let mut rng = Rng::new(seed, "signed_rank", &[]);
+        let mut left = DRAWS / LANES;
+        while left > 0 {
+            let now = left.min((BLOCK / (LANES * values)).max(1));
+            let weights = dirichlet(&mut rng, values, now);
+            let of_length = wins.par_iter_mut().zip(&votes).filter(|(_, votes)| votes.order.len() == values);
+            of_length.for_each(|(wins, votes)| votes.count(&weights, wins));
+            left -= now;
+        }
+    }
+    let shares = wins.iter().map(|wins| wins.map(|wins| f64::from(wins) / DRAWS as f64));
+    shares.map(|[worse, same, better]| Posterior { worse, same, better }).collect()
+}
+
+/// Weights of [`LANES`] draws at a time, `times` of them: `[time][value][lane]`. Dirichlet(0.5, 1, ..., 1), not normalised: gammas, of
+/// which the first is half a squared normal.
+fn dirichlet(rng: &mut Rng, values: usize, times: usize) -> Vec<[f64; LANES]> {
+    let mut weights = vec![[0.0; LANES]; times * values];
+    for draws in weights.chunks_exact_mut(values) {
+        for lane in 0..LANES {
+            let normal = rng.normal();
+            draws[0][lane] = PRIOR * normal * normal;
+            draws[1..].iter_mut().for_each(|weight| weight[lane] = 1.0 - rng.uniform());
+        }
+    }
+    weights.par_chunks_mut(values).for_each(|draws| {
+        draws[1..].as_flattened_mut().iter_mut().for_each(|weight| *weight = -libm::log(*weight));
+    });
+    weights
+}
+
+/// Which pairs vote for which region, with values in rising order: for each value those below some place give a sum below the rope,
+/// those from some place on one above it. A sum on the border counts half for either side, hence two places each.
+struct Votes {
+    /// The place of each value among the weights: the pseudo-difference first.
+    order: Vec<usize>,
+    /// Values with a pair in that region, and the two places.
+    below: Vec<(usize, [usize; 2])>,
+    above: Vec<(usize, [usize; 2])>,
+}
+
+impl Votes {
+    fn new(differences: &[f64], rope: f64) -> Self {
+        let values: Vec<f64> = std::iter::once(0.0).chain(differences.iter().copied()).collect();
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        let places = |holds: [fn(f64, f64) -> bool; 2], none: usize| {
+            let until =
+                |a: usize, holds: fn(f64, f64) -> bool| order.partition_point(|&b| holds(values[a] + values[b], 2.0 * rope));
+            let both = order.iter().map(|&a| (a, holds.map(|holds| until(a, holds))));
+            both.filter(|(_, places)| *places != [none; 2]).collect()
+        };
+        let below = places([|sum, reach| -sum > reach, |sum, reach| -sum >= reach], 0);
+        let above = places([|sum, reach| sum < reach, |sum, reach| sum <= reach], values.len());
+        Self { order, below, above }
+    }
+
+    /// Adds the draws that each region wins.
+    fn count(&self, weights: &[[f64; LANES]], wins: &mut [u32; 3]) {
+        let mut sums = vec![[0.0; LANES]; self.order.len() + 1];
+        crate::vectorized(
+            #[inline(always)]
+            || {
+                for draws in weights.chunks_exact(self.order.len()) {
+                    for (region, won) in wins.iter_mut().zip(self.winners(draws, &mut sums)) {
+                        *region += won;
+                    }
+                }
+            },
+        );
+    }
+
+    /// Draws won by each region. `sums` will hold those of the weights of the values before each place.
+    #[inline(always)]
+    fn winners(&self, weights: &[[f64; LANES]], sums: &mut [[f64; LANES]]) -> [u32; 3] {
+        let mut total = [0.0; LANES];
+        for (value, sum) in self.order.iter().zip(&mut sums[1..]) {
+            for lane in 0..LANES {
+                total[lane] += weights[*value][lane];
+            }
+            *sum = total;
+        }
+        let (mut below, mut above) = ([0.0; LANES], [0.0; LANES]);
+        for &(value, [low, high]) in &self.below {
+            let (weight, low, high) = (&weights[value], &sums[low], &sums[high]);
+            for lane in 0..LANES {
+                below[lane] += weight[lane] * (0.5 * (low[lane] + high[lane]));
             }
         }
-        let within = total * total - below - above;
-        let winner = if below >= within && below >= above { 0 } else { 1 + usize::from(above > within) };
-        wins[winner] += 1;
+        for &(value, [low, high]) in &self.above {
+            let (weight, low, high) = (&weights[value], &sums[low], &sums[high]);
+            for lane in 0..LANES {
+                above[lane] += weight[lane] * (total[lane] - 0.5 * (low[lane] + high[lane]));
+            }
+        }
+        let mut wins = [0; 3];
+        for lane in 0..LANES {
+            let within = total[lane] * total[lane] - below[lane] - above[lane];
+            let worse = below[lane] >= within && below[lane] >= above[lane];
+            let better = !worse && above[lane] > within;
+            wins[0] += u32::from(worse);
+            wins[2] += u32::from(better);
+            wins[1] += u32::from(!worse && !better);
+        }
+        wins
     }
-    let [worse, same, better] = wins.map(|wins| f64::from(wins) / DRAWS as f64);
-    Posterior { worse, same, better }
 }

@@ -1,6 +1,6 @@
 //! Decisions under weights: counts are sums of weights over lists of rows.
 
-use super::resampling::{LANES, Weights};
+use super::resampling::{Blocks, LANES, Weights};
 use super::statistic::Statistic;
 use crate::LabelMatrix;
 use crate::metric::average::{Average, average};
@@ -62,27 +62,50 @@ impl Decided {
         DecidedRate { decided: self, rate, how: Average::Weighted }
     }
 
-    fn counts(&self, label: usize, weights: &Weights) -> [Counts; LANES] {
+    /// Counts of `label` without each block: those of all rows less those of the block. O(rows + blocks).
+    fn counts_without(&self, label: usize, blocks: &Blocks) -> Vec<Counts> {
+        let lists = &self.labels[label];
+        let of_block = lists.each_ref().map(|rows| {
+            let mut counts = vec![0u64; blocks.sizes.len()];
+            rows.iter().for_each(|&row| counts[blocks.of[row as usize] as usize] += 1);
+            counts
+        });
+        let all = lists.each_ref().map(|rows| rows.len() as u64);
+        let without = |(block, &size): (usize, &u32)| {
+            let [tp, fp, fn_] = std::array::from_fn(|list| all[list] - of_block[list][block]);
+            Counts { tp, fp, fn_, tn: blocks.of.len() as u64 - u64::from(size) - tp - fp - fn_ }
+        };
+        blocks.sizes.iter().enumerate().map(without).collect()
+    }
+
+    /// Counts of `label` under each weighting.
+    fn counts<'w>(&self, label: usize, weights: &'w Weights) -> impl Fn(usize) -> Counts + use<'w> {
         let [tp, fp, fn_] = self.labels[label].each_ref().map(|rows| {
             crate::vectorized(
                 #[inline(always)]
-                || sum(rows, &weights.rows),
+                || sum(rows, weights),
             )
         });
-        std::array::from_fn(|lane| {
-            let [tp, fp, fn_] = [tp, fp, fn_].map(|lanes| u64::from(lanes[lane]));
+        move |lane| {
+            let [tp, fp, fn_] = [tp[lane], fp[lane], fn_[lane]].map(u64::from);
             Counts { tp, fp, fn_, tn: weights.totals[lane] - tp - fp - fn_ }
-        })
+        }
     }
 }
 
 #[inline(always)]
-fn sum(rows: &[u32], weights: &[[u8; LANES]]) -> [u32; LANES] {
+fn sum(rows: &[u32], weights: &Weights) -> [u32; LANES] {
     let mut sum = [0; LANES];
-    for &row in rows {
-        let row = &weights[row as usize];
+    for rows in rows.chunks(weights.bytes()) {
+        let mut bytes = [0; LANES];
+        for &row in rows {
+            let row = &weights.rows[row as usize];
+            for lane in 0..LANES {
+                bytes[lane] += row[lane];
+            }
+        }
         for lane in 0..LANES {
-            sum[lane] += u32::from(row[lane]);
+            sum[lane] += u32::from(bytes[lane]);
         }
     }
     sum
@@ -95,15 +118,32 @@ impl Statistic for DecidedRate<'_> {
 
     fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES] {
         if self.how == Average::Macro {
-            let defined = |counts: &Counts| counts.support() > 0 || self.rate == Rate::PredictedRate;
             let counts = self.decided.counts(label, weights);
-            return counts.map(|counts| if defined(&counts) { counts.rate(self.rate) } else { f64::NAN });
+            return std::array::from_fn(|lane| self.of_label(&counts(lane)));
         }
-        let labels: Vec<[Counts; LANES]> =
-            (0..self.decided.labels.len()).map(|label| self.decided.counts(label, weights)).collect();
-        std::array::from_fn(|lane| {
-            let counts: Vec<Counts> = labels.iter().map(|lanes| lanes[lane]).collect();
-            average(&counts, self.rate, self.how, ZeroDivision::Zero).unwrap_or(0.0)
-        })
+        let labels: Vec<_> = (0..self.decided.labels.len()).map(|label| self.decided.counts(label, weights)).collect();
+        std::array::from_fn(|lane| self.of_all(labels.iter().map(|counts| counts(lane))))
+    }
+
+    fn without(&self, label: usize, blocks: &Blocks) -> Option<Vec<f64>> {
+        if self.how == Average::Macro {
+            return Some(self.decided.counts_without(label, blocks).iter().map(|counts| self.of_label(counts)).collect());
+        }
+        let labels: Vec<Vec<Counts>> =
+            (0..self.decided.labels.len()).map(|label| self.decided.counts_without(label, blocks)).collect();
+        Some((0..blocks.sizes.len()).map(|block| self.of_all(labels.iter().map(|counts| counts[block]))).collect())
+    }
+}
+
+impl DecidedRate<'_> {
+    /// NaN without positives, unless the rate needs none.
+    fn of_label(&self, counts: &Counts) -> f64 {
+        let defined = counts.support() > 0 || self.rate == Rate::PredictedRate;
+        if defined { counts.rate(self.rate) } else { f64::NAN }
+    }
+
+    /// The average over labels.
+    fn of_all(&self, labels: impl Iterator<Item = Counts>) -> f64 {
+        average(&labels.collect::<Vec<_>>(), self.rate, self.how, ZeroDivision::Zero).unwrap_or(0.0)
     }
 }

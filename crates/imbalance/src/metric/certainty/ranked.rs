@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::resampling::{LANES, Weights};
+use super::resampling::{Blocks, LANES, Weights};
 use super::statistic::Statistic;
 use crate::LabelMatrix;
 use crate::metric::curve::ordered;
@@ -21,6 +21,8 @@ const READ: u32 = 2;
 /// The last row of a tied group.
 const END: u32 = 4;
 const SHIFT: u32 = 3;
+/// What is left of a row's weights among those of positives, by [`POSITIVE`].
+const MASKS: [[u8; LANES]; 2] = [[0; LANES], [u8::MAX; LANES]];
 
 /// A [`Ranked`] as a statistic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl Statistic for RankedStatistic<'_> {
         match self.metric {
             RankedMetric::AveragePrecision => crate::vectorized(
                 #[inline(always)]
-                || average_precision(order, &weights.rows),
+                || average_precision(order, weights),
             ),
             RankedMetric::RocAuc => crate::vectorized(
                 #[inline(always)]
@@ -85,28 +87,131 @@ impl Statistic for RankedStatistic<'_> {
             ),
         }
     }
+
+    fn without(&self, label: usize, blocks: &Blocks) -> Option<Vec<f64>> {
+        let small = blocks.sizes.iter().all(|&size| size <= SMALL);
+        let closed = self.metric == RankedMetric::AveragePrecision && small;
+        closed.then(|| average_precision_without(&self.ranked.labels[label], blocks))
+    }
 }
 
-/// Σ (positives gained) × precision at the end of each tied group, over all positives.
+/// Rows of a block up to which leaving it out has a closed form here: sums are kept for each number of rows left out so far.
+const SMALL: u32 = 16;
+
+/// A place where precision is read: at the end of a tied group that holds positives.
+#[derive(Clone, Copy)]
+struct Read {
+    /// Positives of the group, those down to its end, and rows down to its end.
+    gained: f64,
+    tp: f64,
+    predicted: f64,
+}
+
+/// A block on the way down a ranking.
+#[derive(Clone, Copy, Default)]
+struct LeftOut {
+    /// Its rows passed so far, and how many of them are positive, in all and in the current group.
+    rows: usize,
+    positives: f64,
+    in_group: f64,
+    /// Reads that its sum holds.
+    reads: usize,
+    sum: f64,
+}
+
+/// [`average_precision`] without each block. Between two rows of a block every read has lost the same b rows and a positives, so the
+/// reads from i to j add up to Σ gained (tp - a) / (predicted - b) = U_b(j) - U_b(i) - a (V_b(j) - V_b(i)), with U_b and V_b the sums
+/// of gained tp / (predicted - b) and gained / (predicted - b) from the first read on. O(rows + reads × rows of the largest block)
+/// for all blocks; the sums are in another order than those of a pass, so the last digits may differ.
+fn average_precision_without(order: &[u32], blocks: &Blocks) -> Vec<f64> {
+    let mut reads = Vec::new();
+    let (mut tp, mut before) = (0u32, 0);
+    for (rows, cell) in (1u32..).zip(order) {
+        tp += cell & POSITIVE;
+        if cell & READ != 0 {
+            reads.push(Read { gained: f64::from(tp - before), tp: f64::from(tp), predicted: f64::from(rows) });
+            before = tp;
+        }
+    }
+    let largest = blocks.sizes.iter().copied().max().unwrap_or(0);
+    let sums: Vec<Vec<[f64; 2]>> = (0..=largest)
+        .map(|left_out| {
+            let mut sum = [0.0; 2];
+            let next = |read: &Read| {
+                // With fewer rows than were left out, all of these are further down, and the sum is not asked for.
+                let share = read.gained / (read.predicted - f64::from(left_out)).max(1.0);
+                sum = [sum[0] + share * read.tp, sum[1] + share];
+                sum
+            };
+            std::iter::once([0.0; 2]).chain(reads.iter().map(next)).collect()
+        })
+        .collect();
+    let down_to = |block: &mut LeftOut, read: usize| {
+        let ([from_u, from_v], [to_u, to_v]) = (sums[block.rows][block.reads], sums[block.rows][read]);
+        block.sum += to_u - from_u - block.positives * (to_v - from_v);
+        block.reads = read;
+    };
+    let mut left_out = vec![LeftOut::default(); blocks.sizes.len()];
+    let block_of = |cell: u32| blocks.of[(cell >> SHIFT) as usize] as usize;
+    let mut read = 0;
+    for group in order.chunk_by(|cell, _| cell & END == 0) {
+        for &cell in group {
+            let block = &mut left_out[block_of(cell)];
+            down_to(block, read);
+            let positive = f64::from(cell & POSITIVE);
+            (block.rows, block.positives, block.in_group) =
+                (block.rows + 1, block.positives + positive, block.in_group + positive);
+        }
+        if group.last().is_some_and(|cell| cell & READ != 0) {
+            let Read { gained, tp, predicted } = reads[read];
+            read += 1;
+            for &cell in group {
+                let block = &mut left_out[block_of(cell)];
+                if block.reads < read {
+                    let rows = (predicted - block.rows as f64).max(1.0);
+                    block.sum += (gained - block.in_group) * (tp - block.positives) / rows;
+                    (block.reads, block.in_group) = (read, 0.0);
+                }
+            }
+        }
+    }
+    let value = |block: &mut LeftOut| {
+        down_to(block, reads.len());
+        let positives = f64::from(tp) - block.positives;
+        if positives > 0.0 { block.sum / positives } else { f64::NAN }
+    };
+    left_out.iter_mut().map(value).collect()
+}
+
+/// Σ (positives gained) × precision at the end of each tied group, over all positives. Rows since the last read are counted in bytes.
 #[inline(always)]
-fn average_precision(order: &[u32], weights: &[[u8; LANES]]) -> [f64; LANES] {
-    let (mut predicted, mut tp, mut before) = ([0i32; LANES], [0i32; LANES], [0i32; LANES]);
+fn average_precision(order: &[u32], weights: &Weights) -> [f64; LANES] {
+    let (mut predicted, mut tp, mut gained) = ([0i32; LANES], [0i32; LANES], [0i32; LANES]);
+    let (mut all, mut positives, mut room) = ([0u8; LANES], [0u8; LANES], weights.bytes());
     let mut sum = [0.0; LANES];
     for &cell in order {
-        let row = &weights[(cell >> SHIFT) as usize];
-        let mask = -((cell & POSITIVE) as i32);
+        let row = &weights.rows[(cell >> SHIFT) as usize];
+        let mask = &MASKS[(cell & POSITIVE) as usize];
         for lane in 0..LANES {
-            let weight = i32::from(row[lane]);
-            predicted[lane] += weight;
-            tp[lane] += weight & mask;
+            all[lane] += row[lane];
+            positives[lane] += row[lane] & mask[lane];
+        }
+        room -= 1;
+        if cell & READ != 0 || room == 0 {
+            for lane in 0..LANES {
+                predicted[lane] += i32::from(all[lane]);
+                gained[lane] += i32::from(positives[lane]);
+            }
+            (all, positives, room) = ([0; LANES], [0; LANES], weights.bytes());
         }
         if cell & READ != 0 {
             for lane in 0..LANES {
+                tp[lane] += gained[lane];
                 // Before the first drawn row nothing is predicted and nothing gained.
                 let precision = f64::from(tp[lane]) / f64::from(predicted[lane].max(1));
-                sum[lane] += f64::from(tp[lane] - before[lane]) * precision;
+                sum[lane] += f64::from(gained[lane]) * precision;
             }
-            before = tp;
+            gained = [0; LANES];
         }
     }
     std::array::from_fn(|lane| sum[lane] / f64::from(tp[lane]))

@@ -6,7 +6,7 @@
 use crate::rng::Rng;
 
 /// Weightings evaluated in one pass.
-pub const LANES: usize = 16;
+pub const LANES: usize = 64;
 
 /// How rows are resampled.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,24 @@ pub struct Weights {
     pub rows: Vec<[u8; LANES]>,
     /// Sum of each lane's weights.
     pub totals: [u64; LANES],
+    /// The largest weight.
+    pub largest: u8,
+}
+
+impl Weights {
+    /// Rows whose weights add up to a byte at most.
+    pub(super) fn bytes(&self) -> usize {
+        usize::from(u8::MAX / self.largest.max(1))
+    }
+}
+
+/// The rows in blocks, of which the jackknife leaves out one at a time.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    /// Block of each row.
+    pub of: Vec<u32>,
+    /// Rows of each block.
+    pub sizes: Vec<u32>,
 }
 
 /// A [`Resampling`] made ready: units counted, blocks of the jackknife dealt.
@@ -82,7 +100,21 @@ impl Plan {
 
     /// Weightings in all: the point, the replicates, the blocks left out.
     pub fn weightings(&self) -> usize {
-        1 + self.replicates + self.blocks
+        self.drawn() + self.blocks
+    }
+
+    /// The blocks that are left out; without a jackknife one of all rows, which is not.
+    pub fn left_out(&self) -> Blocks {
+        let block = |row: usize| self.block[self.unit.get(row).map_or(row, |&unit| unit as usize)];
+        let of: Vec<u32> = (0..self.rows).map(block).collect();
+        let mut sizes = vec![0; self.blocks.max(1)];
+        of.iter().for_each(|&block| sizes[block as usize] += 1);
+        Blocks { of, sizes }
+    }
+
+    /// The point and the replicates: the weightings before those that leave blocks out.
+    pub fn drawn(&self) -> usize {
+        1 + self.replicates
     }
 
     /// Batches of [`LANES`] weightings.
@@ -93,8 +125,8 @@ impl Plan {
     fn weighting(&self, place: usize) -> Weighting {
         match place {
             0 => Weighting::Once,
-            _ if place <= self.replicates => Weighting::Replicate(place as u64 - 1),
-            _ if place < self.weightings() => Weighting::Without(place - 1 - self.replicates),
+            _ if place < self.drawn() => Weighting::Replicate(place as u64 - 1),
+            _ if place < self.weightings() => Weighting::Without(place - self.drawn()),
             _ => Weighting::Spare,
         }
     }
@@ -116,11 +148,12 @@ impl Plan {
         }
         let rows = if self.unit.is_empty() { units } else { self.unit.iter().map(|&unit| units[unit as usize]).collect() };
         debug_assert_eq!(rows.len(), self.rows);
-        let mut totals = [0; LANES];
+        let (mut totals, mut most) = ([0; LANES], [0; LANES]);
         for row in &rows {
             totals.iter_mut().zip(row).for_each(|(total, &weight)| *total += u64::from(weight));
+            most.iter_mut().zip(row).for_each(|(most, &weight)| *most = weight.max(*most));
         }
-        Weights { rows, totals }
+        Weights { rows, totals, largest: most.into_iter().max().unwrap_or(0) }
     }
 
     /// Draws as many units as there are, with replacement.
@@ -143,7 +176,7 @@ impl Plan {
     /// Splits one statistic's values, in the order of weightings, into point, replicates and jackknife.
     pub fn split(&self, mut values: Vec<f64>) -> (f64, Vec<f64>, Vec<f64>) {
         values.truncate(self.weightings());
-        let jackknife = values.split_off(1 + self.replicates);
+        let jackknife = values.split_off(self.drawn());
         let replicates = values.split_off(1);
         (values[0], replicates, jackknife)
     }

@@ -91,6 +91,10 @@ pub fn student_quantile(p: f64, df: f64) -> f64 {
     }
     for _ in 0..200 {
         let middle = f64::midpoint(low, high);
+        if middle == low || middle == high {
+            // No number lies between.
+            break;
+        }
         if student_two_sided(middle, df) > tail { low = middle } else { high = middle }
     }
     f64::midpoint(low, high)

@@ -1,6 +1,6 @@
 //! Statistics of weighted rows, [`LANES`] weightings at a time. Rankings and decisions have files of their own; here are means of rows.
 
-use super::resampling::{LANES, Weights};
+use super::resampling::{Blocks, LANES, Weights};
 use crate::LabelMatrix;
 use crate::metric::curve::column;
 
@@ -11,6 +11,12 @@ pub trait Statistic: Sync {
 
     /// The value of `label` under each weighting; NaN where it is undefined, which drops the label from that weighting's mean.
     fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES];
+
+    /// The value of `label` without each of `blocks`, where that takes less than a pass over the rows for [`LANES`] of them; `None`
+    /// has it computed by [`Self::lanes`].
+    fn without(&self, _label: usize, _blocks: &Blocks) -> Option<Vec<f64>> {
+        None
+    }
 }
 
 /// A number per row and label, whose weighted mean is the statistic: Brier score, calibration gap, samples-F1.

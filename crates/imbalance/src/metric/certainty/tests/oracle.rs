@@ -4,6 +4,7 @@ use super::super::special::{
     chi_squared_tail, fisher_tail, incomplete_beta, normal_cdf, normal_quantile, student_cdf, student_quantile, student_two_sided,
 };
 use super::super::*;
+use crate::rng::Rng;
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -186,6 +187,42 @@ fn the_posterior_equals_baycomps() {
     }
     let nothing = signed_rank_posterior(&[], 0.01, 0);
     assert_eq!(nothing.same, 1.0, "without data there is the prior, which sits on no difference");
+}
+
+/// Comparisons that share their draws get what each gets alone, and what a vote of every pair gives.
+#[test]
+fn posteriors_are_votes_of_all_pairs() {
+    let comparisons: [&[f64]; 6] =
+        [&[0.02, -0.01, 0.03], &[0.0, 0.0, 0.0], &[0.01, 0.01, -0.01], &[0.5], &[0.004, 0.02, -0.03, 0.011, 0.009], &[-0.1; 5]];
+    for rope in [0.0, 0.01] {
+        let together = signed_rank_posteriors(&comparisons.map(|differences| (differences, rope)), 3);
+        for (differences, together) in comparisons.iter().zip(together) {
+            assert_eq!(together, signed_rank_posterior(differences, rope, 3));
+            let values: Vec<f64> = [&[0.0], *differences].concat();
+            let mut rng = Rng::new(3, "signed_rank", &[]);
+            let mut wins = [0.0; 3];
+            for _ in 0..50_000 {
+                let normal = rng.normal();
+                let weights: Vec<f64> = std::iter::once(0.5 * normal * normal)
+                    .chain(differences.iter().map(|_| -libm::log(1.0 - rng.uniform())))
+                    .collect();
+                let total: f64 = weights.iter().sum();
+                let (mut below, mut above) = (0.0, 0.0);
+                for (a, weight) in values.iter().zip(&weights) {
+                    for (b, other) in values.iter().zip(&weights) {
+                        let vote = |far: f64| if far > 2.0 * rope { 1.0 } else { 0.5 * f64::from(u8::from(far == 2.0 * rope)) };
+                        below += weight * other * vote(-(a + b));
+                        above += weight * other * vote(a + b);
+                    }
+                }
+                let within = total * total - below - above;
+                wins[if below >= within && below >= above { 0 } else { 1 + usize::from(above > within) }] += 1.0 / 50_000.0;
+            }
+            for (ours, theirs) in [together.worse, together.same, together.better].into_iter().zip(wins) {
+                assert!((ours - theirs).abs() < 1e-9, "{differences:?} within {rope}: {together:?} is not {wins:?}");
+            }
+        }
+    }
 }
 
 #[test]
