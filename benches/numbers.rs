@@ -1,8 +1,6 @@
 //! `cargo bench --bench numbers`: what is not a network: losses with their gradients and the gathering of batches, each above the same by
 //! Candle's operations, and metrics, whose peers `benches/metrics_side_by_side.py` runs.
 
-use std::collections::BTreeMap;
-
 use candle_core::{DType, Device, Result, Tensor, Var};
 use data::{self, Dataset};
 use divan::Bencher;
@@ -85,7 +83,7 @@ mod loss_with_gradient {
 
     #[divan::bench]
     fn focal_sweep(bencher: Bencher) {
-        ours(bencher, Choice { kind: "focal".to_owned(), params: BTreeMap::from([("gamma".to_owned(), 2.0.into())]) });
+        ours(bencher, Choice::plain("focal").with("gamma", 2.0));
     }
 
     #[divan::bench]

@@ -18,7 +18,7 @@ use imbalance::stratification::SplitConfig;
 use imbalance::threshold::{self, Policy};
 use imbalance::{Choice, PosWeight};
 use plan::{
-    self, Bundle, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, Source, TrainConfig,
+    self, Bundle, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, RunConfig, RunName, Source, TrainConfig,
 };
 use protocol::{Evaluated, Event, SplitName};
 use store::{Reader, SweepRow, Writer};
@@ -183,16 +183,12 @@ fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> P
         params: BTreeMap::new(),
     };
     let run = PlannedRun { fingerprint: imported.fingerprint(&facts), config, data: 0, pos_weight: Vec::new(), name, bundle: 0 };
-    let points = policies.iter().map(|policy| {
-        let value = serde_json::to_value(policy).unwrap_or_default();
-        Point { values: BTreeMap::from([("threshold".to_owned(), value)]), run: 0 }
-    });
     Plan {
         name: args.name.clone(),
         product: policies.len(),
         excluded: Vec::new(),
         included: 0,
-        points: points.collect(),
+        points: vec![0; policies.len()],
         tuned: Vec::new(),
         runs: vec![run],
         merged: Vec::new(),

@@ -1,6 +1,7 @@
 //! Named things with parameters, as values: what a sweep file chooses and a registry builds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,22 +38,52 @@ impl std::fmt::Display for Setting {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     pub kind: String,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub params: BTreeMap<String, Setting>,
+    /// Shared by its copies: a plan may have a hundred thousand runs with the same few choices.
+    #[serde(default, skip_serializing_if = "shared::is_empty", with = "shared")]
+    pub params: Arc<BTreeMap<String, Setting>>,
+}
+
+/// Shared parameters are written and read as the map that they are.
+mod shared {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Setting;
+
+    type Params = Arc<BTreeMap<String, Setting>>;
+
+    pub fn is_empty(params: &Params) -> bool {
+        params.is_empty()
+    }
+
+    pub fn serialize<S: Serializer>(params: &Params, serializer: S) -> Result<S::Ok, S::Error> {
+        (**params).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Params, D::Error> {
+        BTreeMap::deserialize(deserializer).map(Arc::new)
+    }
 }
 
 impl Choice {
     /// A choice without parameters.
     #[must_use]
     pub fn plain(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), params: BTreeMap::new() }
+        Self { kind: kind.to_owned(), params: Arc::default() }
     }
 
     /// The same choice with one more parameter.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Setting>) -> Self {
-        self.params.insert(name.to_owned(), value.into());
+        self.set(name, value.into());
         self
+    }
+
+    /// Gives a parameter a value.
+    pub fn set(&mut self, name: &str, value: Setting) {
+        Arc::make_mut(&mut self.params).insert(name.to_owned(), value);
     }
 
     /// The number `name`. The spec fills every parameter that is not optional, so a missing one is a bug of the caller.

@@ -67,7 +67,7 @@ pub fn admit<B>(
     what: &'static str,
     choice: &Choice,
 ) -> Result<(&'static Entry<B>, Choice), ChoiceError> {
-    let complete = Family::of(what, registry).complete(&choice.kind, choice.params.clone())?;
+    let complete = Family::of(what, registry).complete(&choice.kind, (*choice.params).clone())?;
     let entry = registry.iter().find(|entry| entry.kind == choice.kind);
     let unknown = || ChoiceError::Kind { what, typed: choice.kind.clone(), allowed: Vec::new() };
     Ok((entry.ok_or_else(unknown)?, complete))

@@ -171,7 +171,7 @@ impl Family {
                 Some(setting) => Some(param.check(Some(kind), setting)?),
                 None => param.fallback(kind)?,
             };
-            choice.params.extend(setting.map(|setting| (param.name.to_owned(), setting)));
+            setting.into_iter().for_each(|setting| choice.set(param.name, setting));
         }
         Ok(choice)
     }

@@ -1,6 +1,6 @@
 //! Named things with parameters (`"focal"`, `{ kind = "focal", gamma = 2.0 }`): read against the registries, filled with defaults.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::SpecError;
 use super::document::{Node, Place, Value, fault};
@@ -76,7 +76,7 @@ impl Family {
 
     /// `choice` with every parameter that its kind has; for choices that were recorded, by this version or another.
     pub fn complete(&self, choice: &Choice) -> Result<Choice, ChoiceError> {
-        self.kinds.complete(&choice.kind, choice.params.clone())
+        self.kinds.complete(&choice.kind, (*choice.params).clone())
     }
 
     /// Every parameter name of any kind, once.
@@ -108,7 +108,7 @@ impl Family {
                 for entry in entries.iter().filter(|entry| entry.key != "kind") {
                     let param =
                         imbalance::param(kind, &entry.key, params).map_err(|error| fault(&entry.place, error.to_string()))?;
-                    choice.params.insert(entry.key.clone(), setting(Some(kind), param, &entry.node)?);
+                    choice.set(&entry.key, setting(Some(kind), param, &entry.node)?);
                 }
                 Ok(choice)
             }
@@ -132,7 +132,7 @@ impl Family {
                     fault(place, format!("{kind} needs `{name}` ({}): {how}", param.help))
                 })?,
             };
-            filled.params.extend(value.map(|value| (param.name.to_owned(), value)));
+            value.into_iter().for_each(|value| filled.set(param.name, value));
         }
         Ok(filled)
     }
@@ -192,11 +192,7 @@ pub(super) fn policy(node: &Node, family: &Family) -> Result<Policy, SpecError> 
 
 /// How a choice is shown: its kind, and the parameters that were typed with it (all but those in `hide`).
 pub(super) fn label(choice: &Choice, hide: &[&str]) -> String {
-    let shown: BTreeMap<_, _> = choice
-        .params
-        .iter()
-        .filter(|(name, _)| !hide.contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    Choice { kind: choice.kind.clone(), params: shown }.to_string()
+    let mut shown = choice.clone();
+    Arc::make_mut(&mut shown.params).retain(|name, _| !hide.contains(&name.as_str()));
+    shown.to_string()
 }

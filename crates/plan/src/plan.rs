@@ -57,15 +57,6 @@ pub struct DataFacts {
     pub folder: std::path::PathBuf,
 }
 
-/// One combination of the grid's values and the run it became.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Point {
-    /// Axis → value as typed, including `threshold`.
-    pub values: BTreeMap<String, serde_json::Value>,
-    /// Index into [`Plan::runs`].
-    pub run: usize,
-}
-
 /// A distinct training.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlannedRun {
@@ -132,7 +123,8 @@ pub struct Plan {
     /// Points dropped by `exclude`: (the rule as typed, points).
     pub excluded: Vec<(String, usize)>,
     pub included: usize,
-    pub points: Vec<Point>,
+    /// The run of each combination of the grid's values: an index into `runs`.
+    pub points: Vec<usize>,
     /// The axes of `train.tune`: each strategy gets their best value.
     pub tuned: Vec<String>,
     /// Those of the points, then the reference runs.

@@ -12,8 +12,7 @@ use super::grid::{ABSENT, Axis};
 use super::points::{Ids, count};
 use super::sweep::{Sweep, WeightFile};
 use super::{
-    Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, Point, RunConfig, RunName, SpecError, TrainConfig, most_together,
-    schema,
+    Bundle, DataFacts, Merged, ModelConfig, Plan, PlannedRun, RunConfig, RunName, SpecError, TrainConfig, most_together, schema,
 };
 use imbalance::{Choice, PosWeight, StrategyError};
 use imbalance::{pos_weight, sampler};
@@ -180,7 +179,7 @@ impl<'a> Planner<'a> {
                     run
                 }
             };
-            plan.points.push(Point { values: values(&grid.axes, point), run });
+            plan.points.push(run);
         }
         plan.merged = reasons.into_iter().map(|(reason, points)| Merged { reason, points }).collect();
         if sweep.reference {
@@ -407,9 +406,4 @@ impl<'a> Planner<'a> {
 /// `focal(gamma=0)` is `bce`, where that is so.
 fn simplified(filled: &Choice, choice: &Choice) -> Option<String> {
     (filled != choice).then(|| format!("`{filled}` is `{choice}`"))
-}
-
-fn values(axes: &[Axis], point: &[u32]) -> BTreeMap<String, serde_json::Value> {
-    let present = axes.iter().zip(point).filter(|(_, index)| **index != ABSENT);
-    present.map(|(axis, &index)| (axis.key.clone(), axis.json[index as usize].clone())).collect()
 }

@@ -1,6 +1,7 @@
 //! Which keys a sweep file may have, and the typed sections they make: `data`, `model`, `train`, `workers`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::HubFile;
@@ -401,7 +402,7 @@ fn choice(keys: &Keys<'_>, key: &str, mut default: Choice) -> Result<Choice, Spe
     };
     let loose: Vec<_> =
         keys.over.iter().filter_map(|(name, node)| Some((name.strip_prefix(key)?.strip_prefix('.')?, *node))).collect();
-    default.params.retain(|name, _| loose.iter().all(|(given, _)| given != name));
+    Arc::make_mut(&mut default.params).retain(|name, _| loose.iter().all(|(given, _)| given != name));
     let typed = keys.get(key).map_or(Ok(default), |node| family.read(node))?;
     family.fill(&typed, keys.place(key), &loose)
 }

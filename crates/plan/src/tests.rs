@@ -350,7 +350,7 @@ fn a_parameter_is_read_only_by_losses_that_have_it_and_do_not_fix_it() {
     let names: Vec<_> = plan.runs.iter().map(|run| (run.name.loss.as_str(), run.name.gamma)).collect();
     assert_eq!(names, [("bce", None), ("focal", Some(1.0)), ("focal", Some(2.0)), ("focal", Some(5.0))]);
     assert_eq!(merged(&plan), [("`gamma` means nothing to bce", 1), ("focal(gamma=5) says `gamma` itself", 1)]);
-    assert_eq!(plan.points.iter().map(|point| point.run).collect::<Vec<_>>(), [0, 0, 1, 2, 3, 3]);
+    assert_eq!(plan.points, [0, 0, 1, 2, 3, 3]);
 }
 
 #[test]
@@ -790,7 +790,7 @@ fn references_are_a_pair_for_each_matrix_of_features() {
     let plan = planned(&format!("{FEATURES}[grid]\nloss = ['bce', 'focal']\nseed = [0, 1]\n'model.dropout' = [0.0, 0.5]"));
     assert_eq!((plan.points.len(), plan.runs.len(), plan.references(), plan.bundles.len()), (8, 10, 2, 6));
     assert_eq!(names(&plan), [("logistic".to_owned(), none.to_vec()), ("logistic_balanced".to_owned(), none.to_vec())]);
-    assert!(plan.points.iter().all(|point| plan.runs[point.run].config.reference().is_none()));
+    assert!(plan.points.iter().all(|&run| plan.runs[run].config.reference().is_none()));
     assert!(plan.runs.iter().all(|run| run.config.reference().is_none() || !run.config.in_one_pass()));
     let last = plan.runs.last().unwrap();
     assert_eq!((last.bundle, plan.bundles.last().unwrap().runs.clone()), (5, vec![9]));

@@ -248,7 +248,7 @@ impl From<Choice> for imbalance::Choice {
             Setting::Word(word) => imbalance::Setting::Word(word),
         };
         let params = choice.params.into_iter().map(|(name, value)| (name, setting(value))).collect();
-        Self { kind: choice.kind, params }
+        Self { kind: choice.kind, params: std::sync::Arc::new(params) }
     }
 }
 

@@ -98,7 +98,7 @@ pub fn plan(name: &str, losses: &[&str], seeds: u64, epochs: usize) -> Plan {
             });
         }
     }
-    let points = (0..runs.len()).map(|run| Point { values: BTreeMap::new(), run }).collect();
+    let points = (0..runs.len()).collect();
     let data = vec![(runs[0].config.data.clone(), facts)];
     let bundles = (0..seeds as usize).map(|_| Bundle { runs: vec![] }).collect();
     Plan {
