@@ -6,10 +6,12 @@
 mod common;
 
 use std::fs;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use common::Place;
 use serde_json::Value;
+use store::Reader;
+use sweep::report::explain::{self, ExplainOptions};
 
 /// Five strategies x 2 seeds of a linear model; weights and a sampler at once, and a schedule that ends after its first epoch.
 const SWEEP: &str = r#"
@@ -53,7 +55,9 @@ fn trained() -> &'static Place {
 
 fn said(arguments: &[&str]) -> String {
     let output = trained().succeed(arguments);
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{arguments:?}");
+    // On a slow machine progress is told.
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.lines().all(|line| line.starts_with("explaining runs: ")), "{arguments:?}: {told}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -139,6 +143,20 @@ fn every_number_of_an_explanation_is_the_recorded_one() {
 
 fn row_mean(report: &Value, strategy: [&str; 3], policy: &str, metric: &str) -> f64 {
     row(report, strategy, policy)["metrics"][metric]["mean"].as_f64().unwrap()
+}
+
+/// Progress counts every run once it is judged and resampled, and ends with all of them.
+#[tokio::test]
+async fn progress_is_told_run_by_run() {
+    let mut reader = Reader::open(&trained().path("sweep.db")).await.unwrap();
+    let sweep = reader.find_sweep("latest").await.unwrap();
+    let told = Mutex::new(Vec::new());
+    let tell = |done: usize, of: usize| told.lock().unwrap().push((done, of));
+    explain::explain(&mut reader, &sweep, &ExplainOptions::default(), &tell).await.unwrap();
+    let told = told.into_inner().unwrap();
+    assert!(told.iter().all(|(done, of)| done <= of && *of == 10), "{told:?}");
+    assert_eq!(told.iter().max(), Some(&(10, 10)));
+    assert!(told.len() > 10, "{told:?}");
 }
 
 #[test]

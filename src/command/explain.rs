@@ -1,9 +1,11 @@
 //! `sweep explain`: why the strategies differ, and what to choose.
 
 use super::output::print;
+use super::preparing::Preparing;
 use super::questions;
 use super::report::{width, write};
 use crate::cli::{self, ExplainFormat, Global};
+use crate::controller::progress::Verbosity;
 use crate::error::Error;
 use crate::report::explain;
 use store::Reader;
@@ -16,7 +18,10 @@ pub async fn run(global: &Global, args: &cli::ExplainArgs) -> Result<(), Error> 
     let ask = questions::explain(args)?;
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
-    let explanation = explain::explain(&mut reader, &sweep, &ask).await?;
+    let preparing = Preparing::new(Verbosity::of(global.quiet));
+    let explanation = explain::explain(&mut reader, &sweep, &ask, &|done, total| preparing.explaining(done, total)).await?;
+    // What was drawn on the terminal goes before the text comes.
+    drop(preparing);
     let text = match args.format {
         ExplainFormat::Table => explain::render(&explanation, width(args.output.is_none())),
         ExplainFormat::Markdown => explain::markdown(&explanation),

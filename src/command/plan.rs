@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::estimate::{Estimate, estimate};
@@ -114,13 +114,13 @@ pub async fn show(
     let seen = PlanView { plan, untrainable, file: typed, axes, states, convergence, lengths, warnings, slots, estimate };
     match format {
         cli::Format::Table => output::print(&seen.text()),
-        cli::Format::Json => output::print_json(&seen.json()),
+        cli::Format::Json => output::print_json(&seen),
     }
 }
 
 /// Warnings that are known before anything trains.
 fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
-    let cases: Vec<explain::Case> = plan.of_grid().map(|run| explain::Case::planned(run, &plan.tuned)).collect();
+    let cases: Vec<explain::Case<'_>> = plan.of_grid().map(|run| explain::Case::planned(run, &plan.tuned)).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
     let tunes = plan.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_)));
     lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
@@ -260,16 +260,9 @@ impl PlanView {
         format!("{grid}{more}")
     }
 
+    /// All but the runs.
     fn json(&self) -> Value {
         let plan = &self.plan;
-        let runs = plan.runs.iter().zip(&self.states).map(|(run, state)| {
-            json!({
-                "run": run.fingerprint, "state": state, "bundle": run.bundle, "data": run.data,
-                "loss": run.name.loss, "pos_weight": run.name.pos_weight, "gamma": run.name.gamma,
-                "sampler": run.name.sampler, "seed": run.name.seed, "params": run.name.params,
-                "weights": Some(&run.pos_weight).filter(|weights| !weights.is_empty()),
-            })
-        });
         json!({
             "name": plan.name,
             "file": self.file,
@@ -296,8 +289,43 @@ impl PlanView {
             "warnings": self.warnings,
             "refused": self.untrainable,
             "estimate": self.estimate.as_ref().and_then(|estimate| estimate.as_ref().ok()),
-            "runs": runs.collect::<Vec<_>>(),
+            "runs": null,
         })
+    }
+}
+
+/// One object, whose runs are written one by one: a plan may have a hundred thousand.
+impl Serialize for PlanView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let rest = self.json();
+        let entries = rest.as_object().into_iter().flatten();
+        serializer.collect_map(entries.map(|(key, value)| {
+            let value = if key == "runs" { Field::Runs(self) } else { Field::Other(value) };
+            (key, value)
+        }))
+    }
+}
+
+/// A field of a plan.
+enum Field<'a> {
+    Runs(&'a PlanView),
+    Other(&'a Value),
+}
+
+impl Serialize for Field<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seen = match self {
+            Self::Runs(seen) => seen,
+            Self::Other(value) => return value.serialize(serializer),
+        };
+        serializer.collect_seq(seen.plan.runs.iter().zip(&seen.states).map(|(run, state)| {
+            json!({
+                "run": run.fingerprint, "state": state, "bundle": run.bundle, "data": run.data,
+                "loss": run.name.loss, "pos_weight": run.name.pos_weight, "gamma": run.name.gamma,
+                "sampler": run.name.sampler, "seed": run.name.seed, "params": run.name.params,
+                "weights": Some(&run.pos_weight).filter(|weights| !weights.is_empty()),
+            })
+        }))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Progress while data is prepared: a bar on a terminal, occasional lines elsewhere, nothing where it is quick.
+//! Progress while data is prepared or runs are explained: a bar on a terminal, occasional lines elsewhere, nothing where it is quick.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,6 +57,11 @@ impl Preparing {
     /// `done` of `total` bytes of weights are hashed.
     pub fn hashing(&self, done: usize, total: usize) {
         self.say("reading weights (MB)", done / 1_000_000, total / 1_000_000);
+    }
+
+    /// `done` of `total` runs are judged and resampled.
+    pub fn explaining(&self, done: usize, total: usize) {
+        self.say("explaining runs", done, total);
     }
 
     fn say(&self, doing: &'static str, done: usize, total: usize) {

@@ -62,7 +62,7 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     let loaded = load::load(reader, sweep, question).await?;
     let why = if question.why && question.at == At::Best && explain::is_quick(reader.path(), &loaded) {
         // The report is complete without the short explanation.
-        explain::explain(reader, &loaded.sweep, &explain::ExplainOptions::default())
+        explain::explain(reader, &loaded.sweep, &explain::ExplainOptions::default(), &|_, _| ())
             .await
             .ok()
             .and_then(|found| explain::why(&found))

@@ -3,23 +3,25 @@
 //! A setting is everything that is not the strategy: data, network, training loop. Within one, an arm is a loss, a pos_weight and a
 //! sampler; its runs differ in their seeds only. The baseline is plain bce: no weights, shuffled rows.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
 use super::super::{strategy_names, tuning};
-use imbalance::{Choice, PosWeight};
+use imbalance::Choice;
 use plan::{PlannedRun, RunConfig, RunName};
 use store::{SweepConfig, SweepRun};
 
 /// A planned or recorded run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Case {
+pub struct Case<'a> {
     /// Fingerprint.
     pub run: String,
-    pub config: RunConfig,
+    /// Of a planned run, borrowed: a plan may have a hundred thousand.
+    pub config: Cow<'a, RunConfig>,
     /// Resolved positive weights, one per label.
-    pub weights: Vec<f64>,
+    pub weights: Cow<'a, [f64]>,
     /// Index into the facts of the data sets.
     pub data: usize,
     /// The best epoch of a recorded run.
@@ -36,15 +38,15 @@ pub struct Case {
     pub val_ap: Option<f64>,
 }
 
-impl Case {
+impl<'a> Case<'a> {
     /// A run of a sweep; `data` counts the sweep's data sets, `tuned` are the axes of its `train.tune`.
     #[must_use]
     pub fn recorded(row: &SweepRun, params: &Map<String, Value>, data: usize, config: SweepConfig, tuned: &[String]) -> Self {
         let best = row.best_epoch.filter(|_| row.state == "succeeded");
         Self {
             run: row.run.clone(),
-            config: config.config,
-            weights: config.pos_weight,
+            config: Cow::Owned(config.config),
+            weights: Cow::Owned(config.pos_weight),
             data,
             epoch: best.and_then(|epoch| usize::try_from(epoch).ok()),
             rise: row.rise,
@@ -57,13 +59,13 @@ impl Case {
 
     /// A run of a plan, whose `train.tune` has the axes `tuned`.
     #[must_use]
-    pub fn planned(run: &PlannedRun, tuned: &[String]) -> Self {
+    pub fn planned(run: &'a PlannedRun, tuned: &[String]) -> Self {
         let RunName { loss, pos_weight, gamma, sampler, params, .. } = &run.name;
         let params = params.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
         Self {
             run: run.fingerprint.0.clone(),
-            config: run.config.clone(),
-            weights: run.pos_weight.clone(),
+            config: Cow::Borrowed(&run.config),
+            weights: Cow::Borrowed(&run.pos_weight),
             data: run.data,
             epoch: None,
             rise: None,
@@ -126,38 +128,32 @@ pub struct Baseline {
     pub exact: bool,
 }
 
+fn text(parts: &impl serde::Serialize) -> String {
+    serde_json::to_string(parts).unwrap_or_default()
+}
+
 /// The settings of a sweep's runs.
 #[must_use]
-pub fn settings(cases: &[Case]) -> Vec<SettingRuns> {
-    let text = |config: &RunConfig| serde_json::to_string(config).unwrap_or_default();
-    let mut keys: Vec<(usize, String)> = Vec::new();
-    let mut arm_keys: Vec<Vec<String>> = Vec::new();
+pub fn settings(cases: &[Case<'_>]) -> Vec<SettingRuns> {
+    // Settings by the number and the text of what makes them; arms by their setting and the text of what makes them.
+    let (mut places, mut arm_places) = (HashMap::new(), HashMap::new());
     let mut settings: Vec<SettingRuns> = Vec::new();
     for (at, case) in cases.iter().enumerate() {
-        let arm_config = RunConfig { seed: 0, ..case.config.clone() };
-        let plain = RunConfig {
-            loss: Choice::plain("bce"),
-            pos_weight: PosWeight::Formula(Choice::plain("none")),
-            sampler: Choice::plain("shuffle"),
-            ..arm_config.clone()
-        };
+        let RunConfig { data, model, train, loss, pos_weight, sampler, .. } = &*case.config;
         // Configurations differ by what is tuned, too.
         let tuned = !case.candidate.is_empty();
-        let key = (case.data, if tuned { format!("{:?}", case.setting) } else { text(&plain) });
-        let setting = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
-            keys.push(key);
-            arm_keys.push(Vec::new());
+        let own = if tuned { format!("{:?}", case.setting) } else { text(&(data, model, train)) };
+        let setting = *places.entry((case.data, own)).or_insert_with(|| {
             settings.push(SettingRuns { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
             settings.len() - 1
         });
-        let arm = if tuned { case.name.clone() } else { text(&arm_config) };
-        let known = &mut arm_keys[setting];
-        let arm = known.iter().position(|other| *other == arm).unwrap_or_else(|| {
-            known.push(arm);
-            settings[setting].arms.push(ArmRuns { name: case.name.clone(), cases: Vec::new() });
-            known.len() - 1
+        let arms = &mut settings[setting].arms;
+        let own = if tuned { case.name.clone() } else { text(&(loss, pos_weight, sampler)) };
+        let arm = *arm_places.entry((setting, own)).or_insert_with(|| {
+            arms.push(ArmRuns { name: case.name.clone(), cases: Vec::new() });
+            arms.len() - 1
         });
-        settings[setting].arms[arm].cases.push(at);
+        arms[arm].cases.push(at);
     }
     let names = names(cases, &settings);
     for (setting, name) in settings.iter_mut().zip(names) {
@@ -168,7 +164,7 @@ pub fn settings(cases: &[Case]) -> Vec<SettingRuns> {
 }
 
 /// A name for each setting: the axes in which they differ, or a number where none does.
-fn names(cases: &[Case], settings: &[SettingRuns]) -> Vec<String> {
+fn names(cases: &[Case<'_>], settings: &[SettingRuns]) -> Vec<String> {
     let of = |setting: &SettingRuns| {
         setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting)
     };
@@ -186,7 +182,7 @@ fn names(cases: &[Case], settings: &[SettingRuns]) -> Vec<String> {
 }
 
 /// Plain bce, else bce with weights, else another loss without, else bce with another sampler; recorded arms before others.
-fn baseline(cases: &[Case], arms: &[ArmRuns]) -> Option<Baseline> {
+fn baseline(cases: &[Case<'_>], arms: &[ArmRuns]) -> Option<Baseline> {
     let closeness = |arm: &ArmRuns| {
         let case = &cases[*arm.cases.first()?];
         let recorded = arm.cases.iter().filter(|&&case| cases[case].epoch.is_some()).count();

@@ -75,7 +75,7 @@ pub fn parts(val: &KeptRows, groups: Option<&[u32]>) -> Parts {
 /// parts would have chosen, mean over the parts (Stone, "Cross-validatory choice", 1974). `cases` are all runs of one strategy,
 /// `parts` those of the recorded ones.
 #[must_use]
-pub fn costs(cases: &[Case], of: &[usize], chosen: &[bool], parts: &BTreeMap<usize, Parts>) -> BTreeMap<usize, f64> {
+pub fn costs(cases: &[Case<'_>], of: &[usize], chosen: &[bool], parts: &BTreeMap<usize, Parts>) -> BTreeMap<usize, f64> {
     let mut candidates: Vec<(&Candidate, Vec<usize>)> = Vec::new();
     for &case in of.iter().filter(|case| parts.contains_key(case)) {
         let own = &cases[case].candidate;
@@ -108,7 +108,7 @@ pub fn costs(cases: &[Case], of: &[usize], chosen: &[bool], parts: &BTreeMap<usi
 #[must_use]
 pub fn candidates(
     all: &SettingRuns,
-    cases: &[Case],
+    cases: &[Case<'_>],
     chosen: &[bool],
     costs: &BTreeMap<usize, f64>,
     rope: f64,
@@ -243,10 +243,12 @@ mod tests {
     use super::*;
 
     /// bce and focal under two learning rates and two seeds; AP by (loss, rate).
-    fn cases(ap: impl Fn(&str, &str) -> f64) -> Vec<Case> {
+    fn cases(ap: impl Fn(&str, &str) -> f64) -> Vec<Case<'static>> {
         let plan =
             testing::plan("loss = ['bce', 'focal']\nseed = [0, 1]\n[train]\ntune = { 'train.learning_rate' = [0.001, 0.01] }");
-        let of = |run: &plan::PlannedRun| {
+        // For as long as the tests run.
+        let plan = Box::leak(Box::new(plan));
+        let of = |run: &'static plan::PlannedRun| {
             let case = Case { epoch: Some(0), ..Case::planned(run, &plan.tuned) };
             Case { val_ap: Some(ap(&run.config.loss.kind, &case.candidate[0].1)), ..case }
         };
@@ -285,7 +287,8 @@ mod tests {
         let rates: Vec<String> = (1..=12).map(|at| format!("{at}e-3")).collect();
         let plan =
             testing::plan(&format!("loss = ['bce']\n[train]\ntune = {{ 'train.learning_rate' = [{}] }}", rates.join(", ")));
-        let cases: Vec<Case> = plan.runs.iter().map(|run| Case { epoch: Some(0), ..Case::planned(run, &plan.tuned) }).collect();
+        let cases: Vec<Case<'_>> =
+            plan.runs.iter().map(|run| Case { epoch: Some(0), ..Case::planned(run, &plan.tuned) }).collect();
         let all: Vec<usize> = (0..cases.len()).collect();
         let cost = |score: &dyn Fn(usize, f64, f64) -> f64| {
             let rows = |case: usize| {

@@ -1,7 +1,8 @@
 //! From the database and kept scores to an explanation: a seed at a time, so that memory holds the scores of one seed's runs only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -16,7 +17,7 @@ use super::super::tuning;
 use super::ExplainOptions;
 use super::arms::{ArmRuns, Case, SettingRuns, settings};
 use super::choice;
-use super::effect::resample;
+use super::effect::{Pooled, Resamples, resample};
 use super::measure::{macro_f1, measure};
 use super::summarise::{Findings, judges, summarise};
 use super::view::{Explanation, Rope, Setting};
@@ -29,7 +30,7 @@ use store::{Reader, SweepConfig, SweepRow};
 
 /// Everything that the database holds about a sweep's runs.
 struct Field {
-    cases: Vec<Case>,
+    cases: Vec<Case<'static>>,
     /// The prepared data of each case.
     folders: Vec<PathBuf>,
     facts: Vec<DataFacts>,
@@ -40,11 +41,31 @@ struct Field {
     notes: Vec<String>,
 }
 
-/// Explains a sweep.
+/// How far an explanation is, in halves of runs: each is judged, then compared with the baseline under resampled rows.
+struct Progress<'a> {
+    /// Told how many runs of how many are done.
+    tell: &'a (dyn Fn(usize, usize) + Sync),
+    halves: AtomicUsize,
+    runs: usize,
+}
+
+impl Progress<'_> {
+    fn add(&self, halves: usize) {
+        let before = self.halves.fetch_add(halves, Ordering::Relaxed);
+        (self.tell)((before + halves) / 2, self.runs);
+    }
+}
+
+/// Explains a sweep. `tell` is told how many runs of how many are done, from several threads.
 ///
 /// # Errors
 /// Database errors; recorded runs of which none has readable kept scores.
-pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions) -> Result<Explanation, Error> {
+pub async fn explain(
+    reader: &mut Reader,
+    sweep: &SweepRow,
+    ask: &ExplainOptions,
+    tell: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Explanation, Error> {
     let facts: Vec<DataFacts> = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
     let runs = named(reader.sweep_runs(sweep.id).await?);
     let mut tally = RunTally { total: runs.len(), ..RunTally::default() };
@@ -64,10 +85,16 @@ pub async fn explain(reader: &mut Reader, sweep: &SweepRow, ask: &ExplainOptions
     // Weights that come to plain 1 have no run of their own, so they are read from the file, if this version can parse it.
     let typed = sweep.recorded().recall(&sweep.file).map(|sweep| sweep.pos_weights()).unwrap_or_default();
     let mut warnings = lint::planned(&field.cases, &settings, &field.facts, &typed, true);
+    let recorded = |settings: &[SettingRuns]| {
+        let cases = settings.iter().flat_map(|setting| &setting.arms).flat_map(|arm| &arm.cases);
+        cases.filter(|&&case| field.cases[case].epoch.is_some()).count()
+    };
+    let again = if tuned.is_empty() { 0 } else { recorded(&all) };
+    let progress = Progress { tell, halves: AtomicUsize::new(0), runs: recorded(&settings) + again };
     let (mut views, mut seen) = (Vec::new(), 0);
     for (setting, all) in settings.iter().zip(&all) {
-        let mut findings = field.find(setting, ask.replicates);
-        let costs = if tuned.is_empty() { BTreeMap::new() } else { field.costs(all, &chosen) };
+        let mut findings = field.find(setting, ask.replicates, &progress);
+        let costs = if tuned.is_empty() { BTreeMap::new() } else { field.costs(all, &chosen, &progress) };
         for (case, cost) in &costs {
             findings.measured.entry(*case).and_modify(|run| run.choice = *cost);
         }
@@ -133,7 +160,7 @@ fn references(runs: &[Run], configs: &[SweepConfig]) -> Vec<ReferenceRun> {
 }
 
 /// What it means where no strategy of a setting ranks better on val than the reference runs on its features; `case` is one of its runs.
-fn outdone(setting: &Setting, case: Option<&Case>, references: &[ReferenceRun], rope: Rope) -> Option<String> {
+fn outdone(setting: &Setting, case: Option<&Case<'_>>, references: &[ReferenceRun], rope: Rope) -> Option<String> {
     let case = case?;
     let model = case.config.model.reference(&case.config.data.source)?;
     let beside = references.iter().filter(|reference| reference.data == case.data && reference.model == model);
@@ -144,7 +171,7 @@ fn outdone(setting: &Setting, case: Option<&Case>, references: &[ReferenceRun], 
 
 impl Field {
     /// Judges the runs of a setting, seed by seed.
-    fn find(&mut self, setting: &SettingRuns, replicates: usize) -> Findings {
+    fn find(&mut self, setting: &SettingRuns, replicates: usize, progress: &Progress<'_>) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
         let Some(&first) = cases.first() else { return Findings::default() };
         let content = &self.facts[setting.data].content;
@@ -152,10 +179,14 @@ impl Field {
             self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
             None
         });
-        let mut seeds: Vec<u64> = cases.iter().map(|&case| self.cases[case].config.seed).collect();
-        seeds.sort_unstable();
-        seeds.dedup();
+        let mut known = HashSet::new();
+        // In the order of the plan, as the runs of each arm.
+        let seeds: Vec<u64> = cases.iter().map(|&case| self.cases[case].config.seed).filter(|&seed| known.insert(seed)).collect();
+        let arm_of: HashMap<usize, usize> =
+            setting.arms.iter().enumerate().flat_map(|(at, arm)| arm.cases.iter().map(move |&case| (case, at))).collect();
         let baseline = setting.baseline.map(|baseline| &setting.arms[baseline.arm].cases);
+        let together = (TOGETHER / self.facts[setting.data].labels.len().max(1)).max(1);
+        let (mut pools, mut resamples): (BTreeMap<usize, Pooled>, Option<Resamples>) = (BTreeMap::new(), None);
         let mut findings = Findings::default();
         let drawn = cases.iter().filter_map(|&case| Some((case, self.drawn.get(&self.cases[case].run)?.clone())));
         findings.drawn.extend(drawn);
@@ -165,22 +196,34 @@ impl Field {
             let facts = &self.facts[setting.data];
             let judged = evidence.par_iter().map(|(case, evidence)| {
                 let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
-                (*case, measure(&self.cases[*case], facts, evidence, groups))
+                let measured = measure(&self.cases[*case], facts, evidence, groups);
+                progress.add(1);
+                (*case, measured)
             });
             findings.measured.extend(judged.collect::<Vec<_>>());
+            let mut alone = evidence.len();
             let first = evidence.iter().find(|(case, _)| baseline.is_some_and(|baseline| baseline.contains(case)));
             if let Some((baseline, first)) = first {
                 let others: Vec<&(usize, Evidence)> = evidence.iter().filter(|(case, _)| case != baseline).collect();
-                let arms: Vec<&Evidence> = others.iter().map(|(_, evidence)| evidence).collect();
-                let resampled = resample(first, &arms, groups.as_ref(), replicates);
-                findings.resampled.extend(others.iter().map(|(case, _)| *case).zip(resampled));
+                let fitting = resamples.take().filter(|resamples| resamples.fit(first));
+                let resamples = &*resamples.insert(fitting.unwrap_or_else(|| Resamples::of(first, groups.as_ref(), replicates)));
+                for some in others.chunks(together) {
+                    let arms: Vec<&Evidence> = some.iter().map(|(_, evidence)| evidence).collect();
+                    for ((case, _), run) in some.iter().zip(resample(first, &arms, resamples)) {
+                        pools.entry(arm_of[case]).or_default().add(run);
+                    }
+                    progress.add(some.len());
+                    alone -= some.len();
+                }
             }
+            progress.add(alone);
         }
+        findings.resampled = pools.into_par_iter().filter_map(|(arm, pooled)| Some((arm, pooled.over_rows()?))).collect();
         findings
     }
 
     /// What choosing a candidate on val costs each run of a chosen one; `all` has the runs of every candidate.
-    fn costs(&mut self, all: &SettingRuns, chosen: &[bool]) -> BTreeMap<usize, f64> {
+    fn costs(&mut self, all: &SettingRuns, chosen: &[bool], progress: &Progress<'_>) -> BTreeMap<usize, f64> {
         let mut costs = BTreeMap::new();
         let groups = all.arms.iter().flat_map(|arm| &arm.cases).next();
         let groups = groups.and_then(|&case| {
@@ -194,7 +237,9 @@ impl Field {
                 let evidence = self.read(some);
                 let cut = evidence.par_iter().map(|(case, evidence)| {
                     let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
-                    (*case, choice::parts(&evidence.val, groups))
+                    let parts = choice::parts(&evidence.val, groups);
+                    progress.add(2);
+                    (*case, parts)
                 });
                 parts.extend(cut.collect::<Vec<_>>());
             }
@@ -250,6 +295,9 @@ impl Field {
         lint::trained(&runs)
     }
 }
+
+/// Labels of runs that are resampled together: memory holds every resample of these, some 50 kB each.
+const TOGETHER: usize = 1_000;
 
 /// Cells (row x label) of kept scores that are explained in a second or two.
 const QUICK: usize = 1_500_000;

@@ -73,8 +73,8 @@ pub fn macro_f1(counts: &[Counts]) -> f64 {
 
 /// The loss of a run, if it can be built on its own.
 #[must_use]
-pub fn loss_of(case: &Case, facts: &DataFacts) -> Option<Box<dyn Loss>> {
-    let context = Context { pos_weight: case.weights.clone(), counts: facts.train.clone(), epochs: case.config.train.epochs };
+pub fn loss_of(case: &Case<'_>, facts: &DataFacts) -> Option<Box<dyn Loss>> {
+    let context = Context { pos_weight: case.weights.to_vec(), counts: facts.train.clone(), epochs: case.config.train.epochs };
     loss::build(&case.config.loss, &context).ok()
 }
 
@@ -86,7 +86,7 @@ pub fn tuning() -> Policy {
 
 /// Evaluates the run of `case` from its kept scores. `groups` are those of the val rows.
 #[must_use]
-pub fn measure(case: &Case, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>) -> Measured {
+pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>) -> Measured {
     let (val, judged) = (&evidence.val, evidence.judged());
     let labels = val.truth.names.len();
     let policy = tuning();

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::super::convergence::Convergence;
-use super::super::difference::{Difference, Power, family};
+use super::super::difference::{Difference, Power, families};
 use super::super::lint;
 use super::super::question::Split;
 use super::super::summary::Spread;
 use super::advice::{SEEDS_NEEDED, advise};
 use super::arms::{self, Case};
 use super::choice::Candidates;
-use super::effect::{Bounds, Resampled, over_rows};
+use super::effect::{Bounds, OverRows};
 use super::measure::{Measured, macro_f1};
 use super::verdict::verdict;
 use super::view::{
@@ -20,7 +20,6 @@ use super::words::{ArmFacts, sentence};
 use imbalance::LabelCounts;
 use imbalance::metric::Counts;
 use imbalance::metric::average::{Averages, mean_defined};
-use imbalance::metric::certainty::Estimate;
 use imbalance::sampler::Realised;
 use plan::DataFacts;
 
@@ -28,8 +27,8 @@ use plan::DataFacts;
 #[derive(Default)]
 pub struct Findings {
     pub measured: BTreeMap<usize, Measured>,
-    /// Resampled differences of every case from the baseline's run of the same seed.
-    pub resampled: BTreeMap<usize, Resampled>,
+    /// Resampled differences of each arm of the setting from the baseline.
+    pub resampled: BTreeMap<usize, OverRows>,
     /// What the samplers of cases drew.
     pub drawn: BTreeMap<usize, Realised>,
     /// Every candidate, where strategies are tuned.
@@ -39,22 +38,19 @@ pub struct Findings {
 /// Reads a metric of one run.
 type Metric = fn(&Measured) -> Option<f64>;
 
-/// Picks the resamples of a metric.
-type PickEstimate = fn(&Resampled) -> &Estimate;
-
-/// Runs of an arm, and their pairs with the baseline.
-type RunsAndPairs<'a> = (&'a Vec<usize>, &'a Vec<(usize, usize)>);
+/// Picks the bounds of a metric.
+type PickBounds = fn(&OverRows) -> Option<Bounds>;
 
 fn macro_ap(ap: &[Option<f64>]) -> Option<f64> {
     mean_defined(ap).map(|mean| mean.mean)
 }
 
-/// The metrics that are compared, and their resamples.
-const METRICS: [(Metric, PickEstimate); 4] = [
-    (|run| macro_ap(&run.judged.ap), |resampled| &resampled.ap),
-    (|run| Some(macro_f1(&run.judged.half)), |resampled| &resampled.f1_half),
-    (|run| Some(macro_f1(&run.judged.tuned)), |resampled| &resampled.f1_tuned),
-    (|run| macro_ap(&run.val.ap).map(|ap| ap - run.choice), |resampled| &resampled.val_ap),
+/// The metrics that are compared, and their bounds over rows.
+const METRICS: [(Metric, PickBounds); 4] = [
+    (|run| macro_ap(&run.judged.ap), |resampled| resampled.ap),
+    (|run| Some(macro_f1(&run.judged.half)), |resampled| resampled.f1_half),
+    (|run| Some(macro_f1(&run.judged.tuned)), |resampled| resampled.f1_tuned),
+    (|run| macro_ap(&run.val.ap).map(|ap| ap - run.choice), |resampled| resampled.val_ap),
 ];
 
 /// Where macro AP on val is among them.
@@ -71,7 +67,7 @@ fn pay(changes: &mut [Change], pairs: &[Vec<(usize, usize)>], findings: &Finding
 
 /// The view of a setting.
 #[must_use]
-pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts, findings: &Findings, rope: Rope) -> Setting {
+pub fn summarise(setting: &arms::SettingRuns, cases: &[Case<'_>], facts: &DataFacts, findings: &Findings, rope: Rope) -> Setting {
     let order = order(setting);
     let recorded = |arm: usize| -> Vec<usize> {
         setting.arms[arm].cases.iter().copied().filter(|case| findings.measured.contains_key(case)).collect()
@@ -86,25 +82,14 @@ pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts,
         recorded(arm).into_iter().filter_map(|ours| Some((partner(ours)?, ours))).collect()
     };
     let pairs: Vec<Vec<(usize, usize)>> = present.iter().map(|&arm| pairs(arm)).collect();
-    let changes: Vec<Vec<Change>> = METRICS
-        .iter()
-        .enumerate()
-        .map(|(at, metric)| {
-            let rope = if at == 0 || at == VAL_AP { rope.ap } else { rope.f1 };
-            let mut changes =
-                changes(*metric, &present.iter().map(|&arm| recorded(arm)).collect::<Vec<_>>(), &pairs, findings, rope);
-            if at == VAL_AP {
-                pay(&mut changes, &pairs, findings);
-            }
-            changes
-        })
-        .collect();
+    let runs: Vec<(usize, Vec<usize>)> = present.iter().map(|&arm| (arm, recorded(arm))).collect();
+    let mut changes = changes(&runs, &pairs, findings, rope);
+    pay(&mut changes[VAL_AP], &pairs, findings);
     let mut arms: Vec<Arm> = Vec::new();
     for (at, &place) in present.iter().enumerate() {
         let own: [Change; 4] = std::array::from_fn(|metric| changes[metric][at].clone());
         let is_baseline = baseline.is_some_and(|baseline| baseline.arm == place);
-        let (runs, facts) = (recorded(place), (facts, rope));
-        arms.push(arm(&setting.arms[place], is_baseline, &runs, own, cases, findings, facts));
+        arms.push(arm(&setting.arms[place], is_baseline, &runs[at], own, cases, findings, (facts, rope)));
     }
     let first = baseline.and_then(|_| arms.first().cloned());
     let too_short = first.as_ref().is_some_and(|first| first.convergence.is_too_short());
@@ -117,8 +102,7 @@ pub fn summarise(setting: &arms::SettingRuns, cases: &[Case], facts: &DataFacts,
         let case = &cases[setting.arms[place].cases[0]];
         let plain = case.config.loss.kind == "bce" && !lint::moves_prevalence(&case.config.sampler.kind);
         let (split, counts) = judges(facts);
-        let known =
-            ArmFacts { weights: plain.then_some(case.weights.as_slice()), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
+        let known = ArmFacts { weights: plain.then_some(&*case.weights), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
         arm.sentence = sentence(arm, first.as_ref(), known);
     }
     let power = Power::of(&pairs.iter().map(Vec::len).collect::<Vec<_>>());
@@ -167,44 +151,46 @@ fn labels(facts: &DataFacts) -> Vec<Label> {
     facts.labels.iter().enumerate().map(label).collect()
 }
 
-/// One metric of every arm: its mean, and how it differs from the baseline's; the arms are one family of comparisons.
+/// Each metric of every arm, which is given with its runs: its mean, and how it differs from the baseline's. The arms are one family of
+/// comparisons a metric.
 fn changes(
-    (value, resampled): (Metric, fn(&Resampled) -> &Estimate),
-    runs: &[Vec<usize>],
+    runs: &[(usize, Vec<usize>)],
     pairs: &[Vec<(usize, usize)>],
     findings: &Findings,
-    rope: f64,
-) -> Vec<Change> {
-    let of = |case: &usize| findings.measured.get(case).and_then(value);
-    let differ = |(theirs, ours): &(usize, usize)| Some(of(ours)? - of(theirs)?);
-    let differences: Vec<Vec<f64>> = pairs.iter().map(|pairs| pairs.iter().filter_map(differ).collect()).collect();
-    let tested: Vec<Option<Difference>> = family(&differences, rope, false);
-    let estimates = |pairs: &[(usize, usize)]| -> Option<Bounds> {
-        over_rows(pairs.iter().filter_map(|(_, ours)| findings.resampled.get(ours)).map(resampled))
-    };
-    let change = |((runs, pairs), difference): (RunsAndPairs<'_>, Option<Difference>)| Change {
-        value: Spread::of(runs.iter().filter_map(of)),
-        difference,
-        over_rows: estimates(pairs),
-    };
-    runs.iter().zip(pairs).zip(tested).map(change).collect()
+    rope: Rope,
+) -> [Vec<Change>; METRICS.len()] {
+    let ropes = [rope.ap, rope.f1, rope.f1, rope.ap];
+    let compared: [(Vec<Vec<f64>>, f64); METRICS.len()] = std::array::from_fn(|at| {
+        let of = |case: &usize| findings.measured.get(case).and_then(METRICS[at].0);
+        let differ = |(theirs, ours): &(usize, usize)| Some(of(ours)? - of(theirs)?);
+        (pairs.iter().map(|pairs| pairs.iter().filter_map(differ).collect()).collect(), ropes[at])
+    });
+    let mut tested = families(&compared, false).into_iter();
+    METRICS.map(|(value, bounds)| {
+        let change = |((arm, runs), difference): (&(usize, Vec<usize>), Option<Difference>)| Change {
+            value: Spread::of(runs.iter().filter_map(|case| findings.measured.get(case).and_then(value))),
+            difference,
+            over_rows: findings.resampled.get(arm).and_then(bounds),
+        };
+        runs.iter().zip(tested.next().unwrap_or_default()).map(change).collect()
+    })
 }
 
 fn arm(
     arm: &arms::ArmRuns,
     baseline: bool,
-    runs: &[usize],
+    (place, runs): &(usize, Vec<usize>),
     [ap, f1_half, f1_tuned, val_ap]: [Change; 4],
-    cases: &[Case],
+    cases: &[Case<'_>],
     findings: &Findings,
     (facts, rope): (&DataFacts, Rope),
 ) -> Arm {
     let measured: Vec<&Measured> = runs.iter().map(|case| &findings.measured[case]).collect();
     let mean =
         |value: &dyn Fn(&Measured) -> f64| measured.iter().map(|run| value(run)).sum::<f64>() / measured.len().max(1) as f64;
-    let resampled: Vec<&Resampled> = runs.iter().filter_map(|case| findings.resampled.get(case)).collect();
+    let resampled = findings.resampled.get(place);
     let drawn: Vec<&Realised> = runs.iter().filter_map(|case| findings.drawn.get(case)).collect();
-    let labels = (0..facts.labels.len()).map(|at| label(at, facts, &measured, &resampled, &drawn)).collect::<Vec<ArmLabel>>();
+    let labels = (0..facts.labels.len()).map(|at| label(at, facts, &measured, resampled, &drawn)).collect::<Vec<ArmLabel>>();
     let worst = (0..labels.len()).max_by(|&a, &b| labels[a].gap.abs().total_cmp(&labels[b].gap.abs())).unwrap_or(0);
     let over_labels = |pick: fn(&ArmLabel) -> f64| labels.iter().map(pick).sum::<f64>() / labels.len().max(1) as f64;
     let said = |change: &Change, rope: f64| change.difference.as_ref().map(|d| verdict(Some(d), change.over_rows, rope));
@@ -237,23 +223,23 @@ fn arm(
         f1_tuned,
         val_ap,
         labels,
-        left_out: resampled.iter().map(|run| run.dropped).sum(),
+        left_out: resampled.map_or(0, |resampled| resampled.dropped),
         sentence: String::new(),
     }
 }
 
-fn label(at: usize, facts: &DataFacts, runs: &[&Measured], resampled: &[&Resampled], drawn: &[&Realised]) -> ArmLabel {
+fn label(at: usize, facts: &DataFacts, runs: &[&Measured], resampled: Option<&OverRows>, drawn: &[&Realised]) -> ArmLabel {
     let mean = |value: &dyn Fn(&Measured) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len().max(1) as f64;
     let some = |value: &dyn Fn(&Measured) -> Option<f64>| Spread::of(runs.iter().filter_map(|run| value(run))).map(|s| s.mean);
-    let changes = Spread::of(resampled.iter().map(|run| run.label_ap[at].point).filter(|point| !point.is_nan()));
+    let (ap_change, ap_change_over_rows) = resampled.map_or((None, None), |resampled| resampled.labels[at]);
     ArmLabel {
         label: facts.labels[at].clone(),
         // The same for every seed; one without a closed form anywhere has none.
         eta: runs.iter().map(|run| run.eta[at]).collect::<Option<Vec<f64>>>().and_then(|eta| eta.first().copied()),
         stands_for: mean(&|run| run.stands_for[at]),
         ap: some(&|run| run.judged.ap[at]),
-        ap_change: changes.map(|spread| spread.mean),
-        ap_change_over_rows: over_rows(resampled.iter().map(|run| &run.label_ap[at])),
+        ap_change,
+        ap_change_over_rows,
         shown: Spread::of(drawn.iter().filter_map(|drawn| drawn.prevalence.get(at).copied())).map(|spread| spread.mean),
         train_prevalence: facts.train.positives[at] as f64 / facts.train.rows.max(1) as f64,
         prevalence: mean(&|run| run.judged.half[at].prevalence()),

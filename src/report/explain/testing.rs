@@ -39,8 +39,10 @@ pub fn plan(grid: &str) -> Plan {
 }
 
 /// Its runs, as if recorded.
-pub fn cases(grid: &str) -> Vec<Case> {
-    plan(grid).runs.iter().map(|run| Case { epoch: Some(0), ..Case::planned(run, &[]) }).collect()
+pub fn cases(grid: &str) -> Vec<Case<'static>> {
+    // For as long as the tests run.
+    let plan = Box::leak(Box::new(plan(grid)));
+    plan.runs.iter().map(|run| Case { epoch: Some(0), ..Case::planned(run, &[]) }).collect()
 }
 
 /// Scores of 4,000 rows per split: `y ~ Bern(sigmoid(u))` with `u = 1.5 g + b`, the same rows for every run; `score(label, u, noise)`

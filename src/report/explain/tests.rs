@@ -3,7 +3,7 @@
 use super::super::lint;
 use super::super::summary::RunTally;
 use super::arms::{self, settings};
-use super::effect::resample;
+use super::effect::{Pooled, Resamples, resample};
 use super::measure::measure;
 use super::summarise::{Findings, summarise};
 use super::testing::{cases, evidence, facts};
@@ -12,7 +12,7 @@ use imbalance::loss::sigmoid;
 use imbalance::sampler::Realised;
 
 /// The score of a run for `(label, u, noise)`, u being the logit of the truth.
-type Scores = fn(&Case, usize, f64, f64) -> f64;
+type Scores = fn(&Case<'_>, usize, f64, f64) -> f64;
 
 /// The view of a grid whose runs have these scores.
 fn explained(grid: &str, score: Scores) -> Setting {
@@ -20,10 +20,10 @@ fn explained(grid: &str, score: Scores) -> Setting {
 }
 
 /// The same of these runs.
-fn explained_of(cases: &[Case], score: Scores) -> Setting {
+fn explained_of(cases: &[Case<'_>], score: Scores) -> Setting {
     let setting = settings(cases).remove(0);
     let facts = facts();
-    let kept = |case: &Case| evidence(case.config.seed, |label, u, noise| score(case, label, u, noise));
+    let kept = |case: &Case<'_>| evidence(case.config.seed, |label, u, noise| score(case, label, u, noise));
     let mut findings = Findings::default();
     for (at, case) in cases.iter().enumerate() {
         findings.measured.insert(at, measure(case, &facts, &kept(case), None));
@@ -33,23 +33,30 @@ fn explained_of(cases: &[Case], score: Scores) -> Setting {
         findings.drawn.insert(at, drawn);
     }
     if let Some(baseline) = setting.baseline {
-        let baseline: &arms::ArmRuns = &setting.arms[baseline.arm];
-        for (at, case) in cases.iter().enumerate().filter(|(at, _)| !baseline.cases.contains(at)) {
-            let partner = baseline.cases.iter().find(|&&theirs| cases[theirs].config.seed == case.config.seed);
-            let found = partner.map(|&theirs| resample(&kept(&cases[theirs]), &[&kept(case)], None, 100).remove(0));
-            findings.resampled.extend(found.map(|found| (at, found)));
+        let theirs: &arms::ArmRuns = &setting.arms[baseline.arm];
+        for (at, arm) in setting.arms.iter().enumerate().filter(|(at, _)| *at != baseline.arm) {
+            let mut pooled = Pooled::default();
+            for &case in &arm.cases {
+                let partner = theirs.cases.iter().find(|&&theirs| cases[theirs].config.seed == cases[case].config.seed);
+                let found = partner.map(|&theirs| {
+                    let theirs = kept(&cases[theirs]);
+                    resample(&theirs, &[&kept(&cases[case])], &Resamples::of(&theirs, None, 100)).remove(0)
+                });
+                found.into_iter().for_each(|found| pooled.add(found));
+            }
+            findings.resampled.extend(pooled.over_rows().map(|found| (at, found)));
         }
     }
     summarise(&setting, cases, &facts, &findings, Rope { ap: 0.005, f1: 0.01 })
 }
 
 /// A perfectly trained bce with weights, and a little noise of training.
-fn weighted(case: &Case, label: usize, u: f64, noise: f64) -> f64 {
+fn weighted(case: &Case<'_>, label: usize, u: f64, noise: f64) -> f64 {
     sigmoid(u + case.weights[label].ln() + 0.05 * noise)
 }
 
 /// Focal loss ranks better than bce: it has less noise.
-fn focal_better(case: &Case, _: usize, u: f64, noise: f64) -> f64 {
+fn focal_better(case: &Case<'_>, _: usize, u: f64, noise: f64) -> f64 {
     sigmoid(u + if case.config.loss.kind == "focal" { 0.1 } else { 1.2 } * noise)
 }
 
@@ -147,7 +154,7 @@ fn a_better_ranking_needs_nine_seeds() {
 fn no_word_of_comparison_before_the_trainings_converge() {
     let grid = "loss = [\"bce\", \"focal\", \"asl\"]\nseed = [0, 1, 2, 3, 4, 5, 6, 7, 8]";
     let rising = |loss: &'static str| -> Setting {
-        let of = |case: Case| Case { rise: (loss == "all" || case.config.loss.kind == loss).then_some(0.03), ..case };
+        let of = |case: Case<'static>| Case { rise: (loss == "all" || case.config.loss.kind == loss).then_some(0.03), ..case };
         explained_of(&cases(grid).into_iter().map(of).collect::<Vec<_>>(), focal_better)
     };
     for view in [rising("all"), rising("bce")] {

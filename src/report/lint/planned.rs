@@ -24,7 +24,7 @@ const SPENT: f64 = 0.85;
 /// The warnings of runs before they train. `typed` are the pos_weight values of the sweep file, because those that come to plain
 /// 1 have no run of their own. `tunes`: whether thresholds will be fitted on val.
 #[must_use]
-pub fn planned(cases: &[Case], settings: &[SettingRuns], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
+pub fn planned(cases: &[Case<'_>], settings: &[SettingRuns], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
     let mut lints = Lints::default();
     double_correction(cases, &mut lints);
     for case in cases {
@@ -61,9 +61,9 @@ fn divided(facts: &DataFacts, tunes: bool, lints: &mut Lints) {
     }
 }
 
-fn double_correction(cases: &[Case], lints: &mut Lints) {
+fn double_correction(cases: &[Case<'_>], lints: &mut Lints) {
     let twice = || cases.iter().filter(|case| moves_prevalence(&case.config.sampler.kind) && case.weighted());
-    let largest = twice().flat_map(|case| &case.weights).copied().fold(1.0, f64::max);
+    let largest = twice().flat_map(|case| &*case.weights).copied().fold(1.0, f64::max);
     let what = format!(
         "a sampler and positive weights correct the same imbalance twice: the sampler shows rare labels oftener, and each of their \
          positives counts up to {largest:.1} times on top, so the two multiply and everything rare is over-predicted; use one of them"
@@ -71,7 +71,7 @@ fn double_correction(cases: &[Case], lints: &mut Lints) {
     twice().for_each(|case| lints.add(Kind::DoubleCorrection, &case.name, what.clone()));
 }
 
-fn one_run(case: &Case, facts: &DataFacts, lints: &mut Lints) {
+fn one_run(case: &Case<'_>, facts: &DataFacts, lints: &mut Lints) {
     let config = &case.config;
     if let Some(beta) = config.loss.find("beta").filter(|_| config.loss.kind == "class_balanced") {
         let weights = class_weights("class_balanced", &facts.train, beta).unwrap_or_default();
@@ -127,7 +127,7 @@ fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lin
     }
 }
 
-fn nothing_repeated(case: &Case, facts: &DataFacts, lints: &mut Lints) {
+fn nothing_repeated(case: &Case<'_>, facts: &DataFacts, lints: &mut Lints) {
     let Some(t) = case.config.sampler.find("t") else { return };
     let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
     let Some((label, frequency)) = rarest.map(|(label, &n)| (shown(label), n as f64 / facts.train.rows as f64)) else { return };
@@ -160,7 +160,7 @@ fn few_positives(facts: &DataFacts, lints: &mut Lints) {
     }
 }
 
-fn few_seeds(cases: &[Case], setting: &SettingRuns, lints: &mut Lints) {
+fn few_seeds(cases: &[Case<'_>], setting: &SettingRuns, lints: &mut Lints) {
     let seeds = |at: &usize| setting.arms[*at].cases.iter().map(|&case| cases[case].config.seed).collect::<BTreeSet<_>>();
     let Some(baseline) = setting.baseline.map(|baseline| seeds(&baseline.arm)) else { return };
     let baseline_arm = setting.baseline.map(|baseline| baseline.arm);
