@@ -128,7 +128,7 @@ impl<'a> HostCriterion<'a> {
 impl Criterion for HostCriterion<'_> {
     fn evaluate(&mut self, logits: &Tensor, rows: Range<usize>) -> Result<Tensor, TrainError> {
         let Epoch { loss, targets, labels, batch, number, .. } = self.epoch;
-        let values = logits.flatten_all()?.to_vec1::<f32>()?;
+        let values = kernel::read(&logits.flatten_all()?)?.to_vec1::<f32>()?;
         let targets = &targets[rows.start * labels..rows.end * labels];
         let mut gradient = vec![0.0; values.len()];
         let loss = loss.evaluate(Batch { labels, logits: &values, targets, epoch: number }, &mut gradient);
@@ -204,7 +204,7 @@ impl Account {
     /// # Errors
     /// Propagates Candle errors.
     pub fn close(&self) -> candle_core::Result<Vec<Result<f64, TrainError>>> {
-        let (losses, norms) = (self.losses.to_vec3::<f32>()?, self.norms.to_vec2::<f64>()?);
+        let (losses, norms) = (kernel::read(&self.losses)?.to_vec3::<f32>()?, kernel::read(&self.norms)?.to_vec2::<f64>()?);
         let runs = self.norms.dim(1)?;
         Ok((0..runs).map(|run| self.mean(losses.iter().zip(&norms).map(|(parts, norm)| (&parts[run][..], norm[run])))).collect())
     }

@@ -82,7 +82,7 @@ pub fn logits(
         all.push(model.forward(&inputs, None)?.flatten_all()?);
         beat()?;
     }
-    Ok(if all.is_empty() { Vec::new() } else { Tensor::cat(&all, 0)?.to_vec1::<f32>()? })
+    Ok(if all.is_empty() { Vec::new() } else { kernel::read(&Tensor::cat(&all, 0)?)?.to_vec1::<f32>()? })
 }
 
 /// Probabilities of logits; an error where one is NaN or infinite.

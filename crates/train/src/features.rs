@@ -94,7 +94,7 @@ fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monito
         let mut images = vec![0.0; rows.len() * 3 * height * width];
         data.rgb(config, rows, &mut images);
         let images = Tensor::from_vec(images, (rows.len(), 3, height, width), &Device::Cpu)?.to_device(device)?;
-        let features = net.forward(&images)?.flatten_all()?.to_vec1::<f32>()?;
+        let features = kernel::read(&net.forward(&images)?.flatten_all()?)?.to_vec1::<f32>()?;
         if let Some(bad) = features.iter().find(|x| !x.is_finite()) {
             let words = format!("{source}: a feature of {arch} is {bad}: these weights do not suit it");
             return Err(ModelError::Weights(words).into());

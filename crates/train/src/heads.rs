@@ -102,12 +102,12 @@ type Memory = BTreeMap<String, Tensor>;
 /// The parameter `name` of a learner, which has `size` values, and its optimizer's state of it.
 fn numbers(learner: &Learner, memory: &Memory, name: &str, size: usize) -> Result<[Vec<f32>; 3], TrainError> {
     let missing = || candle_core::Error::Msg(format!("the network has no {name}"));
-    let value = learner.state.get(name).ok_or_else(missing)?.flatten_all()?.to_vec1::<f32>()?;
+    let value = kernel::read(&learner.state.get(name).ok_or_else(missing)?.flatten_all()?)?.to_vec1::<f32>()?;
     if value.len() != size {
         return Err(missing().into());
     }
     let remembered = |part: &str| match memory.get(&format!("{part}.{name}")) {
-        Some(tensor) => tensor.flatten_all()?.to_vec1::<f32>(),
+        Some(tensor) => kernel::read(&tensor.flatten_all()?)?.to_vec1::<f32>(),
         None => Ok(vec![0.0; size]),
     };
     Ok([value, remembered("first")?, remembered("second")?])

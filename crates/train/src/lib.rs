@@ -169,6 +169,15 @@ impl TrainError {
         }
     }
 
+    /// Whether cuBLAS, cuDNN or cuRAND has failed for a reason that it does not name.
+    #[must_use]
+    fn is_a_librarys(&self) -> bool {
+        let (Self::Candle(error) | Self::Model(ModelError::Candle(error))) = self else { return false };
+        let words = error.to_string();
+        self.outcome() == Outcome::Crashed
+            && ["CUBLAS_STATUS", "CUDNN_STATUS", "CURAND_STATUS"].iter().any(|status| words.contains(status))
+    }
+
     /// The outcome that the controller is told.
     #[must_use]
     pub fn outcome(&self) -> Outcome {

@@ -12,7 +12,7 @@ use imbalance::sampler::Draw;
 use kernel::gather::{self, NONE, Row, WORDS};
 use plan::InputShape;
 
-/// Share of the free memory that a data set may take: the rest is the network's, its activations' and that of other workers.
+/// Share of the free memory that a data set may take, before and after it is there: the rest is the network's, its activations' and that of other workers.
 const SHARE: f64 = 0.5;
 
 /// Bytes that are copied to the device at once: larger pieces would be read ahead in vain, smaller ones would wait for each
@@ -60,7 +60,16 @@ impl Loader {
         match Self::resident(data, device) {
             // Another process has taken the memory meanwhile.
             Err(error) if is_out_of_memory(&error) => Ok(streamed("it was out of memory")),
-            loader => Ok(Self { words: format!("{size} lies on the device: {room}"), ..loader? }),
+            loader => {
+                let loader = loader?;
+                // Another worker may have looked at the same moment: what is left must still be a half.
+                if kernel::free_memory(device)?.is_some_and(|left| (bytes as f64) > (left + bytes) as f64 * SHARE) {
+                    drop(loader);
+                    kernel::give_freed_memory_back(device)?;
+                    return Ok(streamed("another worker has taken the memory meanwhile"));
+                }
+                Ok(Self { words: format!("{size} lies on the device: {room}"), ..loader })
+            }
         }
     }
 

@@ -224,7 +224,7 @@ impl Optimizer {
 pub fn norm(gradients: &BTreeMap<&str, Tensor>) -> Result<f64> {
     let mut sum = 0.0;
     for gradient in gradients.values() {
-        let flat = gradient.flatten_all()?.to_vec1::<f32>()?;
+        let flat = kernel::read(&gradient.flatten_all()?)?.to_vec1::<f32>()?;
         sum += flat.iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>();
     }
     Ok(sum.sqrt())

@@ -11,8 +11,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use candle_core::Device;
@@ -21,7 +23,7 @@ use crate::stage::{Stage, Unit};
 use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use archive::RunFolder;
 use data::Dataset;
-use kernel::{give_freed_memory_back, keep_freed_memory, without_events};
+use kernel::{give_freed_memory_back, is_exhausted, open_cuda};
 use life::{BEAT, Life};
 use orders::{Stops, Task};
 use plan::{DataConfig, Fingerprint};
@@ -88,7 +90,8 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
     let device = device(&options.device)?;
     let life = Life::begin(Journal::create(&options.journal)?)
         .map_err(|error| WorkerError::Device(format!("cannot start a thread: {error}")))?;
-    let mut worker = Worker { life, data: None, features: None, device };
+    // Never dropped: the process is about to end, and after an error that a device does not recover from, destroying its handles panics.
+    let mut worker = ManuallyDrop::new(Worker { life, data: None, features: None, device });
     worker.say(Event::Open {
         v: VERSION,
         worker: options.name.clone(),
@@ -100,7 +103,7 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
     })?;
     let (orders, stops) = orders::listen();
     let mut why = "finished";
-    while let Ok(order) = orders.recv() {
+    while let Some(order) = worker.next(&orders) {
         let health = match order {
             Task::Train(jobs) => worker.work(&jobs, &stops)?,
             Task::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
@@ -133,16 +136,7 @@ pub fn device(name: &str) -> Result<Device, WorkerError> {
         None => Err(wrong("a device is cpu or cuda:N".to_owned())),
         Some(number) => {
             let number = number.parse().map_err(|_| wrong("a CUDA device is cuda:N, N = 0, 1, ...".to_owned()))?;
-            let device = Device::new_cuda(number)
-                .map_err(|error| WorkerError::Device(format!("device `{name}` cannot be used: {error}")))?;
-            // SWEEP_CUDA_EVENTS exists to measure the cost of events; nothing else needs them.
-            if std::env::var_os("SWEEP_CUDA_EVENTS").is_none() {
-                without_events(&device);
-            }
-            if let Err(error) = keep_freed_memory(&device) {
-                tracing::warn!("device `{name}` gives freed memory back to the driver again and again, which is slow: {error}");
-            }
-            Ok(device)
+            open_cuda(number).map_err(|error| WorkerError::Device(format!("device `{name}` cannot be used: {error}")))
         }
     }
 }
@@ -174,6 +168,23 @@ type RunResults = Vec<Result<Finish, TrainError>>;
 impl Worker {
     fn say(&self, event: Event) -> Result<(), JournalError> {
         self.life.say([event])
+    }
+
+    /// The next order. A worker that has none for a while gives back what its runs have left in the device's pool: others may need it.
+    fn next(&self, orders: &Receiver<Task>) -> Option<Task> {
+        match orders.recv_timeout(BEAT) {
+            Err(RecvTimeoutError::Timeout) => {
+                self.give_back();
+                orders.recv().ok()
+            }
+            order => order.ok(),
+        }
+    }
+
+    fn give_back(&self) {
+        if let Err(error) = give_freed_memory_back(&self.device) {
+            tracing::warn!("the device's memory: {error}");
+        }
     }
 
     /// Ends attempts that cannot be made.
@@ -232,10 +243,11 @@ impl Worker {
             }
             train(&jobs, data, feed, &mut reporter)
         }));
+        let exhausted = || is_exhausted(device).unwrap_or(false);
         let ends: Vec<(Outcome, String)> = match trained {
-            Ok(Ok(ends)) => ends.into_iter().map(verdict).collect(),
+            Ok(Ok(ends)) => ends.into_iter().map(|end| verdict(end, &exhausted)).collect(),
             Ok(Err(TrainError::Journal(error))) => return Err(error),
-            Ok(Err(error)) => vec![verdict(Err(error)); jobs.len()],
+            Ok(Err(error)) => vec![verdict(Err(error), &exhausted); jobs.len()],
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
                 let why = format!("the worker panicked: {}", text.unwrap_or("without a word"));
@@ -256,10 +268,8 @@ impl Worker {
                 self.features = None;
             }
             // The device itself is fine: smaller runs can still train, here and in other workers.
-            if outcome == Outcome::OutOfMemory
-                && let Err(error) = give_freed_memory_back(&self.device)
-            {
-                tracing::warn!("the device's memory: {error}");
+            if outcome == Outcome::OutOfMemory {
+                self.give_back();
             }
             if outcome == Outcome::Crashed {
                 health = Health::Broken;
@@ -359,12 +369,16 @@ fn summary(job: &Job) -> String {
     )
 }
 
-/// Outcome and reason of a training's end.
-fn verdict(end: Result<Finish, TrainError>) -> (Outcome, String) {
+/// Outcome and reason of a training's end. A library of the device that has failed while the memory was `exhausted` had no room for
+/// itself: without it cuBLAS and cuDNN cannot load their code, and say something else.
+fn verdict(end: Result<Finish, TrainError>, exhausted: &dyn Fn() -> bool) -> (Outcome, String) {
     match end {
         Ok(Finish::Done) => (Outcome::Ok, String::new()),
         Ok(Finish::Stopped) => (Outcome::Stopped, "asked to stop".to_owned()),
         Ok(Finish::StoppedEarly) => (Outcome::StoppedEarly, "asked to stop for good".to_owned()),
+        Err(error) if error.is_a_librarys() && exhausted() => {
+            (Outcome::OutOfMemory, format!("the device has no memory left for its libraries: {error}"))
+        }
         Err(error) => (error.outcome(), error.to_string()),
     }
 }
@@ -446,5 +460,31 @@ impl Monitor for Reporter<'_> {
 
     fn stage(&mut self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
         self.life.stage(job, doing, unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(words: &str, exhausted: bool) -> Outcome {
+        let error = TrainError::Candle(candle_core::Error::Msg(words.to_owned()));
+        let (outcome, why) = verdict(Err(error), &|| exhausted);
+        assert!(why.contains(words), "{why}");
+        outcome
+    }
+
+    #[test]
+    fn a_library_that_fails_on_a_full_device_had_no_room() {
+        for words in ["CUBLAS_STATUS_NOT_INITIALIZED", "CUDNN_STATUS_EXECUTION_FAILED", "CURAND_STATUS_INITIALIZATION_FAILED"] {
+            assert_eq!(ended(words, true), Outcome::OutOfMemory, "{words}");
+            assert_eq!(ended(words, false), Outcome::Crashed, "{words}");
+        }
+        for words in
+            ["CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", "CUDA_ERROR_OUT_OF_MEMORY"]
+        {
+            assert_eq!(ended(words, false), Outcome::OutOfMemory, "{words}");
+        }
+        assert_eq!(ended("CUDA_ERROR_ILLEGAL_ADDRESS", true), Outcome::Crashed);
     }
 }

@@ -11,7 +11,7 @@ use candle_core::cuda_backend::cudarc::cudnn::result::{self, CudnnError};
 use candle_core::cuda_backend::cudarc::cudnn::sys;
 use candle_core::{CudaDevice, DType, Error, Result, Tensor, bail};
 
-use super::{address, empty, int};
+use super::{address, empty, int, trace};
 use crate::conv::Geometry;
 
 const FORWARD: sys::cudnnConvolutionFwdAlgo_t = sys::cudnnConvolutionFwdAlgo_t::CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM;
@@ -145,48 +145,80 @@ impl Library {
         }
         self.workspace.as_ref().map_or(Ok(0), address)
     }
+
+    /// Runs one direction; `false` where cuDNN does not know the case.
+    fn run(
+        &mut self,
+        device: &CudaDevice,
+        s: &Geometry,
+        dtype: DType,
+        direction: Direction,
+        [a, b, to]: [u64; 3],
+    ) -> Result<bool> {
+        let plan = self.plan(s, dtype)?;
+        let Some(bytes) = plan.bytes[direction as usize] else { return Ok(false) };
+        let workspace = self.workspace(device, bytes)? as *mut c_void;
+        let (alpha, beta) = (1f32, 0f32);
+        let (alpha, beta): (*const c_void, *const c_void) = ((&raw const alpha).cast(), (&raw const beta).cast());
+        let (from_a, from_b, to) = (a as *const c_void, b as *const c_void, to as *mut c_void);
+        let (handle, Plan { x, weight, conv, y, .. }) = (self.handle, plan);
+        let class = match direction {
+            Direction::Forward => "cuDNN forward",
+            Direction::Data => "cuDNN input's gradient",
+            Direction::Filter => "cuDNN weight's gradient",
+        };
+        // SAFETY: handle and descriptors are alive; the addresses are those of live packed maps and weights of the described sizes, which
+        // the callers see to; the workspace has as many bytes as cuDNN asked for.
+        let asked = || unsafe {
+            match direction {
+                Direction::Forward => result::convolution_forward(
+                    handle, alpha, x, from_a, weight, from_b, conv, FORWARD, workspace, bytes, beta, y, to,
+                ),
+                Direction::Data => result::convolution_backward_data(
+                    handle, alpha, weight, from_a, y, from_b, conv, DATA, workspace, bytes, beta, x, to,
+                ),
+                Direction::Filter => result::convolution_backward_filter(
+                    handle, alpha, x, from_a, y, from_b, conv, FILTER, workspace, bytes, beta, weight, to,
+                ),
+            }
+        };
+        match trace::timed(device, class, || Ok(asked()))? {
+            Ok(()) => Ok(true),
+            Err(CudnnError(status)) if is_unknown(status) => {
+                tracing::debug!("cuDNN, {dtype:?}, {s:?}: {direction:?} refused when run: {status:?}");
+                if let Some(plan) = self.plans.get_mut(&(*s, dtype)) {
+                    plan.bytes[direction as usize] = None;
+                }
+                Ok(false)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
 }
 
-/// Runs one direction; `false` where cuDNN does not know the case.
-fn run(device: &CudaDevice, s: &Geometry, dtype: DType, direction: Direction, [a, b, to]: [u64; 3]) -> Result<bool> {
+fn with_library<T>(device: &CudaDevice, work: impl FnOnce(&mut Library) -> Result<T>) -> Result<T> {
     let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
-    let library = match libraries.entry(device.id()) {
+    work(match libraries.entry(device.id()) {
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => entry.insert(Library::new(device)?),
-    };
-    let plan = library.plan(s, dtype)?;
-    let Some(bytes) = plan.bytes[direction as usize] else { return Ok(false) };
-    let workspace = library.workspace(device, bytes)? as *mut c_void;
-    let (alpha, beta) = (1f32, 0f32);
-    let (alpha, beta): (*const c_void, *const c_void) = ((&raw const alpha).cast(), (&raw const beta).cast());
-    let (from_a, from_b, to) = (a as *const c_void, b as *const c_void, to as *mut c_void);
-    let (handle, Plan { x, weight, conv, y, .. }) = (library.handle, plan);
-    // SAFETY: handle and descriptors are alive; the addresses are those of live packed maps and weights of the described sizes, which
-    // the callers see to; the workspace has as many bytes as cuDNN asked for.
-    let status = unsafe {
-        match direction {
-            Direction::Forward => result::convolution_forward(
-                handle, alpha, x, from_a, weight, from_b, conv, FORWARD, workspace, bytes, beta, y, to,
-            ),
-            Direction::Data => result::convolution_backward_data(
-                handle, alpha, weight, from_a, y, from_b, conv, DATA, workspace, bytes, beta, x, to,
-            ),
-            Direction::Filter => result::convolution_backward_filter(
-                handle, alpha, x, from_a, y, from_b, conv, FILTER, workspace, bytes, beta, weight, to,
-            ),
-        }
-    };
-    match status {
-        Ok(()) => Ok(true),
-        Err(CudnnError(status)) if is_unknown(status) => {
-            tracing::debug!("cuDNN, {dtype:?}, {s:?}: {direction:?} refused when run: {status:?}");
-            if let Some(plan) = library.plans.get_mut(&(*s, dtype)) {
-                plan.bytes[direction as usize] = None;
-            }
-            Ok(false)
-        }
-        Err(error) => Err(failed(error)),
+    })
+}
+
+/// Makes the device's handle while there is memory for it.
+pub(super) fn begin(device: &CudaDevice) -> Result<()> {
+    with_library(device, |_| Ok(()))
+}
+
+/// Frees the workspace; the next convolution makes another.
+pub(super) fn free_workspace(device: &CudaDevice) {
+    let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(workspace) = libraries.get_mut(&device.id()).and_then(|library| library.workspace.take()) {
+        tracing::debug!("cuDNN: a workspace of {} MiB is freed", workspace.elem_count() >> 20);
     }
+}
+
+fn run(device: &CudaDevice, s: &Geometry, dtype: DType, direction: Direction, [a, b, to]: [u64; 3]) -> Result<bool> {
+    with_library(device, |library| library.run(device, s, dtype, direction, [a, b, to]))
 }
 
 /// Addresses of x, weight and y.

@@ -3,29 +3,10 @@
 // An item of `items` is WORDS words: row, flip, down, right; the row it is mixed with (NONE: with none) and that one's flip, down, right;
 // key and upper counter words of the stream of shares. One thread makes one number of the result.
 
-typedef unsigned long long u64;
+#include "random.cuh"
 
 #define WORDS 12
 #define NONE 0xffffffffu
-
-// The n-th uniform number in [0, 1) of a stream (crates/imbalance/src/rng.rs): Philox 4x32-10, two words per number, 53 bits.
-static __device__ double uniform(const unsigned *stream, u64 n) {
-    u64 block = n / 2;
-    unsigned c0 = (unsigned)block, c1 = (unsigned)(block >> 32), c2 = stream[2], c3 = stream[3];
-    unsigned k0 = stream[0], k1 = stream[1];
-    for (int round = 0; round < 10; round++) {
-        u64 a = 0xD2511F53ull * c0, b = 0xCD9E8D57ull * c2;
-        unsigned d0 = (unsigned)(b >> 32) ^ c1 ^ k0, d2 = (unsigned)(a >> 32) ^ c3 ^ k1;
-        c1 = (unsigned)b;
-        c3 = (unsigned)a;
-        c0 = d0;
-        c2 = d2;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    u64 word = n % 2 ? (u64)c2 | (u64)c3 << 32 : (u64)c0 | (u64)c1 << 32;
-    return (double)(word >> 11) * (1.0 / 9007199254740992.0);
-}
 
 // Pixel (channel, y, x) of a changed image, normalised. `change`: row, flip, down, right.
 static __device__ float pixel(const unsigned char *data, const unsigned *change, int channel, int y, int x, int channels, int height, int width,

@@ -4,7 +4,7 @@ use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::cublas::{result, sys};
 use candle_core::{CudaDevice, DType, Result, bail};
 
-use super::int;
+use super::{int, trace};
 
 /// A row-major factor: where it lies and how far it is from one row to the next.
 #[derive(Clone, Copy, Debug)]
@@ -60,29 +60,34 @@ pub(super) fn product(device: &CudaDevice, dtype: DType, [m, n, k]: [usize; 3], 
     // cuBLAS counts by columns: what it sees are the transposes, and (a b)ᵀ = bᵀ aᵀ. SAFETY: the addresses are those of live
     // buffers that hold matrices of these sizes, which the callers see to; scale factors are f32 on the host, as the compute type
     // wants them.
-    unsafe {
-        result::gemm_ex(
-            *blas.handle(),
-            b.operation(),
-            a.operation(),
-            int(n)?,
-            int(m)?,
-            int(k)?,
-            (&raw const alpha).cast(),
-            b.address as *const _,
-            kind(dtype)?,
-            int(b.ld)?,
-            a.address as *const _,
-            kind(dtype)?,
-            int(a.ld)?,
-            (&raw const beta).cast(),
-            c.address as *mut _,
-            kind(c.dtype)?,
-            int(c.ld)?,
-            sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-            // Not `DEFAULT_TENSOR_OP`, which may let cuBLAS round f32 on the way into tensor cores; bf16 gets them by default.
-            sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-        )
-    }
-    .w()
+    let asked = || {
+        unsafe {
+            result::gemm_ex(
+                *blas.handle(),
+                b.operation(),
+                a.operation(),
+                int(n)?,
+                int(m)?,
+                int(k)?,
+                (&raw const alpha).cast(),
+                b.address as *const _,
+                kind(dtype)?,
+                int(b.ld)?,
+                a.address as *const _,
+                kind(dtype)?,
+                int(a.ld)?,
+                (&raw const beta).cast(),
+                c.address as *mut _,
+                kind(c.dtype)?,
+                int(c.ld)?,
+                sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+                // Not `DEFAULT_TENSOR_OP`, which may let cuBLAS round f32 on the way into tensor cores; bf16 gets them by default.
+                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        }
+        .w()
+    };
+    // A long sum of few numbers is a weight's gradient, for which the library has to split it.
+    let class = if k > m.max(n) { "cuBLAS product, long sums" } else { "cuBLAS product" };
+    trace::timed(device, class, asked)
 }

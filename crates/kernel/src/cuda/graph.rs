@@ -31,6 +31,9 @@ impl<const N: usize> Computed<N> {
     }
 }
 
+/// The most numbers of a result: cuDNN counts no further, and Candle's operations wrap at twice as many, without a word.
+const LARGEST: usize = i32::MAX as usize;
+
 /// What a kernel writes, not yet a tensor.
 pub(crate) struct Fresh {
     storage: CudaStorage,
@@ -41,10 +44,14 @@ impl Fresh {
     /// Arbitrary values: write before you read.
     ///
     /// # Errors
-    /// The device's memory is full; a type that no kernel of ours writes.
+    /// The device's memory is full, or there are more numbers than operations count; a type that no kernel of ours writes.
     pub(crate) fn new(device: &CudaDevice, shape: impl Into<Shape>, dtype: DType) -> Result<Self> {
         let shape = shape.into();
         let count = shape.elem_count();
+        if count > LARGEST && dtype != DType::U8 {
+            // With the words of a device without memory: a smaller batch is the remedy of both.
+            bail!("out of memory: {count} numbers at once, of which an operation on CUDA counts {LARGEST}");
+        }
         // SAFETY: any bits are a number of these types; see above for reading.
         let storage = unsafe {
             match dtype {

@@ -13,16 +13,21 @@ mod conv;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 mod dense;
+pub(super) mod dropout;
 pub(super) mod gather;
 mod gemm;
 mod graph;
 pub(super) mod heads;
 pub(super) mod memory;
 mod pool;
+pub(super) mod trace;
 pub(super) mod updates;
 
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
-use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use candle_core::cuda_backend::cudarc::driver::{CudaFunction, CudaSlice, DevicePtr, LaunchConfig, PushKernelArg};
+use candle_core::cuda_backend::{CudaStorageSlice, DeviceId, WrapErr};
 use candle_core::{CudaDevice, CudaStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 
 pub(super) use batch_norm::{absorb, batch_norm_eval, batch_norm_train};
@@ -112,11 +117,28 @@ pub(super) fn int(size: usize) -> Result<i32> {
     i32::try_from(size).map_err(|_| candle_core::Error::Msg(format!("a size of {size} is too large for a CUDA kernel")))
 }
 
+/// The kernels of each device and module that have been launched, by name.
+type Functions = HashMap<(DeviceId, &'static str), HashMap<String, CudaFunction>>;
+
+/// Finding a kernel in its module takes the driver as long as launching it: it is asked once. Kept until the process ends.
+static FUNCTIONS: LazyLock<Mutex<Functions>> = LazyLock::new(Mutex::default);
+
+fn function(device: &CudaDevice, module: &Module, name: &str) -> Result<CudaFunction> {
+    let mut functions = FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = functions.entry((device.id(), module.name)).or_default();
+    if let Some(function) = known.get(name) {
+        return Ok(function.clone());
+    }
+    let function = device.get_or_load_custom_func(name, module.name, module.ptx)?.into_cuda_function();
+    known.insert(name.to_owned(), function.clone());
+    Ok(function)
+}
+
 /// Launches the kernel `name` of `module` with `args`, which must be those of its C declaration, in order and type; a check that
 /// nobody but the caller can make.
 pub(super) fn launch(device: &CudaDevice, module: &Module, name: &str, grid: Grid, args: &[Arg]) -> Result<()> {
-    let function = device.get_or_load_custom_func(name, module.name, module.ptx)?;
-    let mut builder = function.builder();
+    let (function, stream) = (function(device, module, name)?, device.cuda_stream());
+    let mut builder = stream.launch_builder(&function);
     for arg in args {
         match arg {
             Arg::Address(value) => builder.arg(value),
@@ -129,8 +151,7 @@ pub(super) fn launch(device: &CudaDevice, module: &Module, name: &str, grid: Gri
     let config = LaunchConfig { grid_dim: grid.blocks, block_dim: (grid.threads.0, grid.threads.1, 1), shared_mem_bytes: 0 };
     // SAFETY: the callers in this module pass addresses of live buffers of the sizes they also pass, and arguments in the order
     // of the declarations in the `.cu` files, which the tests of every operation execute.
-    unsafe { builder.launch(config) }.w()?;
-    Ok(())
+    trace::timed(device, name, || unsafe { builder.launch(config) }.map(drop).w())
 }
 
 fn base<T>(slice: &CudaSlice<T>, device: &CudaDevice) -> u64 {

@@ -48,7 +48,7 @@ impl IdleHeads for IdleDeviceHeads<'_> {
         if all.is_empty() {
             return Ok(vec![Vec::new(); self.heads.runs()]);
         }
-        Ok(upright(&Tensor::cat(&all, 2)?)?.flatten_from(1)?.to_vec2::<f32>()?)
+        Ok(kernel::read(&upright(&Tensor::cat(&all, 2)?)?.flatten_from(1)?)?.to_vec2::<f32>()?)
     }
 }
 
@@ -70,10 +70,7 @@ impl RunningHeads for RunningDeviceHeads<'_> {
         let (steps, rows) = (criterion.shared.steps, criterion.shared.steps.rows(at));
         let mut x = batches.inputs(rows.clone())?.flatten_from(1)?;
         let features = heads.features()?;
-        let mask = match model::dropout_mask(rows.len() * features, criterion.shared.dropout, steps.name(at)) {
-            Some(mask) => Some(Tensor::from_vec(mask, (rows.len(), features), x.device())?),
-            None => None,
-        };
+        let mask = model::dropout_mask((rows.len(), features), criterion.shared.dropout, steps.name(at), x.device())?;
         let mask = match mask {
             Some(mask) if heads.is_linear() => {
                 x = (x * mask)?;
@@ -156,7 +153,7 @@ impl<'e> BundleCriterion<'e> {
     fn on_host(&self, logits: &Tensor, runs: &Range<usize>, rows: &Range<usize>) -> candle_core::Result<(Tensor, Tensor)> {
         let BundleEpoch { losses, steps, .. } = &self.shared;
         let (labels, targets, device) = (steps.labels, self.shared.targets(rows), logits.device());
-        let values = upright(logits)?.flatten_all()?.to_vec1::<f32>()?;
+        let values = kernel::read(&upright(logits)?.flatten_all()?)?.to_vec1::<f32>()?;
         let parts = Account::parts(*steps) * PART;
         let (mut gradient, mut sums) = (vec![0.0; values.len()], vec![0.0; runs.len() * parts]);
         let cells = targets.len();

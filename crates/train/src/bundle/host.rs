@@ -73,7 +73,7 @@ impl RunningHeads for RunningHostHeads<'_> {
         let Self { heads, data, shared, losses, x, .. } = self;
         let (step, rows) = (shared.steps.name(at), shared.steps.rows(at));
         evaluate::drawn_values(data, &shared.draws[rows.clone()], (step.seed, step.epoch), row_step(heads.inputs()), x);
-        let mask = model::dropout_mask(rows.len() * heads.features(), shared.dropout, step);
+        let mask = model::dropout_factors(rows.len() * heads.features(), shared.dropout, step);
         if let Some(mask) = mask.as_ref().filter(|_| heads.is_linear()) {
             let rows = x.chunks_exact_mut(row_step(heads.inputs())).zip(mask.chunks_exact(heads.inputs()));
             rows.for_each(|(x, mask)| x.iter_mut().zip(mask).for_each(|(x, mask)| *x *= mask));

@@ -85,7 +85,7 @@ impl DeviceHeads {
     /// Propagates Candle errors.
     pub fn store(&self, learners: &mut [&mut Learner]) -> Result<(), TrainError> {
         let host = |block: &DeviceParameters| -> candle_core::Result<_> {
-            let [value, first, second] = [&block.value, &block.first, &block.second].map(|var| var.to_device(&Device::Cpu));
+            let [value, first, second] = [&block.value, &block.first, &block.second].map(|var| kernel::read(var));
             Ok((block.name.clone(), [value?, first?, second?]))
         };
         let blocks = self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]);

@@ -13,7 +13,7 @@ mod weights;
 
 use candle_core::{Device, Tensor};
 
-pub use network::dropout_mask;
+pub use network::{dropout_factors, dropout_mask};
 pub use precision::at_precision;
 pub use state::{Contents, State, assign_state, load_state, load_tensors, parse_tensors, save, save_tensors, serialize_tensors};
 

@@ -1,6 +1,6 @@
 //! A network is a body, which turns inputs into features, and a head, which turns features into logits.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Shape, Tensor};
 
 use super::layers::{Init, Linear};
 use super::{Model, State, Step};
@@ -53,8 +53,8 @@ impl Model for Network {
 
 /// Inverted dropout (Srivastava et al. 2014) whose mask depends on `step` alone.
 fn dropout(x: &Tensor, probability: f64, step: Step) -> Result<Tensor> {
-    match dropout_mask(x.elem_count(), probability, step) {
-        Some(mask) => x * Tensor::from_vec(mask, x.shape(), x.device())?,
+    match dropout_mask(x.shape(), probability, step, x.device())? {
+        Some(mask) => x * mask,
         None => Ok(x.clone()),
     }
 }
@@ -62,13 +62,21 @@ fn dropout(x: &Tensor, probability: f64, step: Step) -> Result<Tensor> {
 /// What `count` features are multiplied with in `step`: 0 with `probability`, else 1 / (1 - probability). `None`: nothing is
 /// dropped.
 #[must_use]
-pub fn dropout_mask(count: usize, probability: f64, step: Step) -> Option<Vec<f32>> {
-    if probability == 0.0 {
-        return None;
-    }
-    let mut rng = Rng::new(step.seed, "dropout", &[step.epoch as u64, step.step as u64]);
-    let keep = (1.0 / (1.0 - probability)) as f32;
-    Some((0..count).map(|_| if rng.uniform() < probability { 0.0 } else { keep }).collect())
+pub fn dropout_factors(count: usize, probability: f64, step: Step) -> Option<Vec<f32>> {
+    (probability != 0.0).then(|| kernel::dropout_factors(draws(step), probability, count))
+}
+
+/// [`dropout_factors`] as a tensor that is made on `device`.
+///
+/// # Errors
+/// Propagates Candle errors.
+pub fn dropout_mask(shape: impl Into<Shape>, probability: f64, step: Step, device: &Device) -> Result<Option<Tensor>> {
+    (probability != 0.0).then(|| kernel::dropout_mask(draws(step), probability, shape, device)).transpose()
+}
+
+/// The random numbers of a step's dropout.
+fn draws(step: Step) -> Rng {
+    Rng::new(step.seed, "dropout", &[step.epoch as u64, step.step as u64])
 }
 
 #[cfg(test)]

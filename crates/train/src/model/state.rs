@@ -64,7 +64,8 @@ pub fn serialize_tensors(
     metadata: Option<HashMap<String, String>>,
     path: &Path,
 ) -> Result<Vec<u8>, ModelError> {
-    safetensors::serialize(tensors, metadata)
+    let tensors = tensors.iter().map(|(name, tensor)| Ok((name, kernel::read(tensor)?)));
+    safetensors::serialize(tensors.collect::<candle_core::Result<BTreeMap<_, _>>>()?, metadata)
         .map_err(|error| ModelError::Write { path: path.to_owned(), source: std::io::Error::other(error) })
 }
 
