@@ -59,6 +59,20 @@ pub(super) fn hand_over(argument: &Tensor, gradient: Option<Tensor>) -> Result<O
     })
 }
 
+/// Hands over the gradient of a variable that is no argument of the operation.
+///
+/// # Errors
+/// Outside of [`backward`] there is no place for it.
+#[cfg(feature = "cuda")]
+pub(super) fn hand_over_apart(variable: &Tensor, gradient: Tensor) -> Result<()> {
+    match hand_over(variable, Some(gradient))? {
+        None => Ok(()),
+        Some(_) => {
+            candle_core::bail!("this operation has more weights than Candle's backward pass knows of: use kernel::backward")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{DType, Device, Var};

@@ -91,10 +91,10 @@ fn run(arguments: &[Argument<'_>], device: &Device, dtype: DType, f: &dyn Fn(&[T
     let direction = Tensor::from_vec(direction, shape, &Device::Cpu).unwrap();
     let direction = if maps && cuda { to_nhwc(&direction) } else { direction };
     let direction = direction.to_dtype(y.dtype()).unwrap().to_device(device).unwrap();
-    let gradients = (&y * direction).unwrap().sum_all().unwrap().backward().unwrap();
+    let gradients = kernel::backward(&(&y * direction).unwrap().sum_all().unwrap()).unwrap();
     let mut all = vec![ordered(&y, maps)];
     for (argument, tensor) in arguments.iter().zip(&tensors) {
-        all.push(gradients.get(tensor).map(|g| ordered(g, matches!(argument, Maps(_)))).unwrap_or_default());
+        all.push(gradients.get(tensor).unwrap().map(|g| ordered(&g, matches!(argument, Maps(_)))).unwrap_or_default());
     }
     all
 }
@@ -431,6 +431,75 @@ fn biases_rectifiers_and_dropout_of_bundles() {
     let nan = Tensor::full(f32::NAN, (1, 1, 1), &cuda).unwrap();
     let zero = Tensor::zeros((1, 1), DType::F32, &cuda).unwrap();
     assert!(numbers(&activate(&nan, &zero, true, None).unwrap())[0].is_nan(), "a rectifier hides no broken number");
+}
+
+/// Sizes below and above what a launch has threads, an odd one among them.
+#[test]
+fn dropout_masks_are_the_cpus_to_the_bit() {
+    let Some(cuda) = cuda::device() else { return };
+    for (shape, probability) in [((3, 7), 0.3), ((64, 1024), 0.1), ((1, 1), 0.5), ((4097, 257), 0.999)] {
+        let on = |device: &Device| {
+            let mask = kernel::dropout_mask(Rng::new(5, "dropout", &[1, 2]), probability, shape, device).unwrap();
+            assert_eq!(mask.dims2().unwrap(), shape);
+            numbers(&mask)
+        };
+        let theirs = on(&Device::Cpu);
+        assert!(on(&cuda) == theirs, "{shape:?} with {probability}");
+        assert!(theirs.len() < 20 || theirs.contains(&0.0) && theirs.iter().any(|&factor| factor > 1.0));
+    }
+}
+
+/// The product below has more numbers than cuDNN and Candle count: it is refused before it is made, in words that end a run as
+/// `out_of_memory`.
+#[test]
+fn maps_with_too_many_numbers_are_refused() {
+    let Some(cuda) = cuda::device() else { return };
+    let (x, weight) = (random(&[1, 256, 256, 1], 1, &cuda), random(&[40_000, 1, 1, 1], 2, &cuda));
+    let error = kernel::conv2d(&x, &weight, 1, 0).unwrap_err();
+    assert!(error.to_string().contains("2621440000 numbers"), "{error}");
+    assert_eq!(train::TrainError::from(error).outcome(), protocol::Outcome::OutOfMemory);
+}
+
+/// Candle's backward pass knows of three arguments at most: what it cannot deliver it must not lose in silence.
+#[test]
+fn the_weights_of_a_dense_block_need_our_backward_pass() {
+    let Some(cuda) = cuda::device() else { return };
+    let var = |shape: &[usize]| Var::from_tensor(&random(shape, 1, &cuda)).unwrap().as_tensor().clone();
+    let t: Vec<Tensor> = [&[2usize, 3, 3, 4][..], &[4], &[4], &[8, 4, 1, 1], &[8], &[8], &[2, 8, 3, 3]].map(var).to_vec();
+    let sum = |t: &[Tensor]| kernel::dense_block_train(&t[0], &layers(t), 1e-5).unwrap().0.sum_all().unwrap();
+    let error = sum(&t).backward().unwrap_err().to_string();
+    assert!(error.contains("kernel::backward"), "{error}");
+    // a constant among the weights
+    let mut some = t.clone();
+    some[1] = some[1].detach();
+    let (all, fewer) = (kernel::backward(&sum(&t)).unwrap(), kernel::backward(&sum(&some)).unwrap());
+    for (at, tensor) in t.iter().enumerate() {
+        let of = |gradients: &kernel::Gradients| gradients.get(tensor).unwrap().map(|gradient| numbers(&gradient));
+        assert_eq!(of(&fewer), of(&all).filter(|_| at != 1), "{at}");
+        assert!(of(&all).is_some());
+    }
+    some[2] = (&some[2] * 2.0).unwrap();
+    assert!(kernel::dense_block_train(&some[0], &layers(&some), 1e-5).is_err(), "a weight that is the result of an operation");
+}
+
+#[test]
+fn launches_are_counted_by_class() {
+    let Some(cuda) = cuda::device() else { return };
+    let x = random(&[2, 5, 5, 4], 1, &cuda);
+    let weight = random(&[3, 4, 1, 1], 2, &cuda);
+    let work = || {
+        kernel::conv2d(&x, &weight, 1, 0)?;
+        kernel::avg_pool2d(&x, 2)?;
+        kernel::avg_pool2d(&x, 5).map(drop)
+    };
+    let (milliseconds, classes) = kernel::trace::traced(&cuda, work).unwrap().unwrap();
+    let found: Vec<(&str, usize)> = classes.iter().map(|class| (class.name.as_str(), class.launches)).collect();
+    assert_eq!(found, [("avg_pool_f32_4", 2), ("cuBLAS product", 1)]);
+    assert!(classes.iter().all(|class| class.milliseconds >= 0.0) && milliseconds >= 0.0);
+    // nothing is kept of a failure, nor of what comes after
+    assert!(kernel::trace::traced(&cuda, || candle_core::bail!("no")).is_err());
+    work().unwrap();
+    assert!(kernel::trace::traced(&cuda, || Ok(())).unwrap().unwrap().1.is_empty());
 }
 
 /// Each run has a loss of its own; two of them weigh rows.

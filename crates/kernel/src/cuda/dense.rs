@@ -2,8 +2,6 @@
 //! reads the first so many channels where they lie; what it adds is written beside them in the pass that measures it. Kept for the
 //! backward pass are that buffer and each layer's bottleneck; normalised maps are computed again.
 
-use std::sync::Arc;
-
 use candle_core::{CudaDevice, DType, Result, Tensor, bail};
 
 use super::batch_norm::{Channels, Moments, Norm};
@@ -11,7 +9,7 @@ use super::conv::Conv;
 use super::graph::Fresh;
 use super::{address, device, empty};
 use crate::conv::Geometry;
-use crate::tie::{self, Slot};
+use crate::gradients::hand_over_apart;
 use crate::{DenseLayer, LayerStatistics};
 
 /// A layer after its forward pass.
@@ -132,25 +130,8 @@ impl Saved {
     }
 }
 
-/// Ties two weights into the graph of an operation that takes more arguments than Candle allows: the result, a number that means
-/// nothing, is an argument of the next tie and in the end of that operation, whose backward pass comes first and fills the slot.
-fn tie(device: &CudaDevice, token: Option<&Tensor>, a: &Tensor, b: &Tensor, slot: Slot<[Tensor; 2]>) -> Result<Tensor> {
-    let tracked = [a.track_op(), b.track_op()];
-    let take = move || {
-        let [a, b] = tie::take(&slot)?;
-        Ok([tracked[0].then_some(a), tracked[1].then_some(b)])
-    };
-    let result = Fresh::new(device, 1, DType::F32)?;
-    match token {
-        None => result.attach2("tie", [a, b], move |_, _| take()),
-        Some(token) => result.attach3("tie", [a, b, token], move |_, dy| {
-            let [a, b] = take()?;
-            Ok([a, b, Some(dy.clone())])
-        }),
-    }
-}
-
-/// As [`crate::dense_block_train`], for `x [n, h, w, c]` and one layer or more that fit it.
+/// As [`crate::dense_block_train`], for `x [n, h, w, c]` and one layer or more that fit it. The gradients of its weights, which are
+/// variables or constants, are those of [`crate::backward`]; Candle's own backward pass ends with an error.
 pub(crate) fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> Result<(Tensor, Vec<LayerStatistics>)> {
     let x = x.contiguous()?;
     let cuda = device(&x)?.clone();
@@ -192,27 +173,27 @@ pub(crate) fn dense_block_train(x: &Tensor, layers: &[DenseLayer], eps: f64) -> 
         statistics.push([saved.moments.statistics(0, inputs)?, layer.inner.statistics(0, bottleneck)?]);
         saved.layers.push(layer);
     }
-    let mut slots: Vec<Slot<_>> = Vec::with_capacity(3 * layers.len());
-    let mut token: Option<Tensor> = None;
-    for DenseLayer { norm1, conv1, norm2, conv2 } in layers {
-        for [a, b] in [[&norm1.0, &norm1.1], [conv1, &norm2.0], [&norm2.1, conv2]] {
-            let slot = Slot::default();
-            token = Some(tie(&cuda, token.as_ref(), a, b, Arc::clone(&slot))?);
-            slots.push(slot);
-        }
+    let of = |DenseLayer { norm1, conv1, norm2, conv2 }: &DenseLayer| {
+        [&norm1.0, &norm1.1, conv1, &norm2.0, &norm2.1, conv2].map(Tensor::clone)
+    };
+    let weights: Vec<Tensor> = layers.iter().flat_map(of).collect();
+    if weights.iter().any(|weight| weight.track_op() && !weight.is_variable()) {
+        bail!("the weights of a dense block on CUDA are variables, or constants");
     }
-    let Some(token) = token else { bail!("a dense block without layers") };
-    let tracked = x.track_op();
-    let zero = Tensor::zeros(1, DType::F32, x.device())?;
-    let y = y.attach2("dense_block", [&x, &token], move |y, dy| {
+    // An operation has three arguments at most: one weight stands in the graph for all of them.
+    let proxy = weights.iter().position(Tensor::track_op).unwrap_or(0);
+    let (tracked, argument) = (x.track_op(), weights[proxy].clone());
+    let y = y.attach2("dense_block", [&x, &argument], move |y, dy| {
         let (dx, gradients) = saved.backward(y, dy)?;
-        let (slots, _) = slots.as_chunks::<3>();
-        for ([first, second, third], [w1, b1, c1, w2, b2, c2]) in slots.iter().zip(gradients) {
-            for (slot, pair) in [(first, [w1, b1]), (second, [c1, w2]), (third, [b2, c2])] {
-                tie::leave(slot, pair);
+        let mut own = None;
+        for (at, (weight, gradient)) in weights.iter().zip(gradients.into_iter().flatten()).enumerate() {
+            match weight.track_op() {
+                true if at == proxy => own = Some(gradient),
+                true => hand_over_apart(weight, gradient)?,
+                false => (),
             }
         }
-        Ok([tracked.then_some(dx), Some(zero.clone())])
+        Ok([tracked.then_some(dx), own])
     })?;
     Ok((y, statistics))
 }

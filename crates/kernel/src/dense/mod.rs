@@ -36,7 +36,7 @@ pub struct DenseLayer {
 pub type LayerStatistics = [BatchStatistics; 2];
 
 /// Channel-major `x [c, n, h, w]` → `[c + layers x growth, n, h, w]`: x, then what each layer adds, normalised with the batch's
-/// own statistics.
+/// own statistics. On CUDA the weights are variables or constants, and their gradients those of [`crate::backward`].
 ///
 /// # Errors
 /// Candle errors; shapes that do not fit.
