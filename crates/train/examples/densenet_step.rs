@@ -1,6 +1,6 @@
 //! Seconds of a DenseNet-121 training step (forward, loss, backward, Adam) as `sweep run` does it, and of an evaluation, as one
 //! JSON object. Each step is timed by itself, waiting for the device at its end; then `--steps` of them at once, as in an epoch,
-//! three times: `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
+//! three times; on a GPU once more by kernel: `cargo run --release --example densenet_step -- --size 64 --batch 16 --steps 5 --threads 2`.
 
 #[path = "../../../examples/common/mod.rs"]
 mod common;
@@ -45,9 +45,6 @@ struct Arguments {
     device: String,
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
-    /// A profiler sees one step and nothing else: `ncu --profile-from-start off`.
-    #[arg(long)]
-    profile: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,17 +91,8 @@ fn pool_memory(_: &Device) -> Option<[u64; 2]> {
     None
 }
 
-/// A profiler's range begins, or ends.
-#[cfg(feature = "cuda")]
-fn profiled(begins: bool) -> candle_core::Result<()> {
-    use candle_core::cuda_backend::cudarc::driver::{profiler_start, profiler_stop};
-
-    if begins { profiler_start() } else { profiler_stop() }.map_err(candle_core::Error::wrap)
-}
-
-#[cfg(not(feature = "cuda"))]
-fn profiled(_: bool) -> candle_core::Result<()> {
-    candle_core::bail!("--profile is for a build with CUDA")
+fn class(class: &kernel::trace::Class) -> serde_json::Value {
+    json!({ "name": class.name, "launches": class.launches, "ms": class.milliseconds })
 }
 
 fn median(values: &[f64]) -> f64 {
@@ -115,7 +103,7 @@ fn median(values: &[f64]) -> f64 {
 
 #[expect(clippy::print_stdout, reason = "the result is for stdout")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision, profile } = Arguments::parse();
+    let Arguments { size, batch, labels, steps, warmup, threads, device: name, precision } = Arguments::parse();
     if steps == 0 || batch == 0 || labels == 0 {
         return Err("--steps, --batch and --labels must be 1 or more".into());
     }
@@ -148,11 +136,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut seconds = Vec::with_capacity(steps);
     let mut losses = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
-        // The last one; nothing is timed then.
-        let seen = profile && step + 1 == warmup + steps;
-        if seen {
-            profiled(true)?;
-        }
         let start = Instant::now();
         let whole = Epoch { loss: &*loss, targets: &targets, labels, batch, seed: 0, number: 0 };
         let mut criterion = criterion::open(whole, &device, 0.0)?;
@@ -163,10 +146,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if step >= warmup {
             seconds.push(start.elapsed().as_secs_f64());
             losses.push(loss);
-        }
-        if seen {
-            profiled(false)?;
-            return Ok(());
         }
     }
     // As an epoch has them: losses are read once, at the end, so that a device may fall behind what it is asked for.
@@ -185,6 +164,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         device.synchronize()?;
         courses.push(start.elapsed().as_secs_f64() / steps as f64);
     }
+    // One more step, with an event around each launch.
+    let whole = Epoch { loss: &*loss, targets: &targets, labels, batch, seed: 0, number: 0 };
+    let mut criterion = criterion::open(whole, &device, 0.0)?;
+    let seen = kernel::trace::traced(&device, || {
+        let mut learner = Trainer { model: &*model, optimizer: &mut optimizer, criterion: &mut *criterion, grad_clip: None };
+        learner.step(&inputs, 0..batch, Step { seed: 0, epoch: 0, step: 0 }, 1e-4).map_err(candle_core::Error::wrap)
+    })?;
     let mut evaluations = Vec::with_capacity(steps);
     for step in 0..warmup + steps {
         let start = Instant::now();
@@ -211,6 +197,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "losses": losses,
         "losses_bits": losses.iter().map(|loss| format!("{:016x}", loss.to_bits())).collect::<Vec<_>>(),
         "peak_memory_bytes": device_memory(&device).or_else(|| Some(common::memory("VmHWM:")? * 1024)),
+        // Milliseconds of a step on the device, and of the launches that are not Candle's, by class.
+        "traced_ms": seen.as_ref().map(|(milliseconds, _)| milliseconds),
+        "classes": seen.iter().flat_map(|(_, classes)| classes).map(class).collect::<Vec<_>>(),
         "pool_used_and_reserved_bytes": pool_memory(&device),
         "size": size, "batch": batch, "labels": labels, "threads": threads, "device": name, "precision": precision,
     });

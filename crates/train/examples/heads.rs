@@ -1,5 +1,5 @@
 //! Seconds of a grid of linear heads on features, as `sweep run` trains them in one worker: 5 positive weights × {bce, focal 1,
-//! 1.5, 2} × 2 seeds, evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints
+//! 1.5, 2} × `--seeds` (2), evaluated on val after every epoch and on test at the end under 5 thresholds, scores and checkpoints
 //! written.
 //!
 //! `cargo run --release --example heads -- --n 20000 --d 1024 --l 4 --epochs 5 --batch 256 [--threads 2] [--alone] [--device cuda:0]`
@@ -55,6 +55,9 @@ struct Arguments {
     /// Learning rates of each run, from 1e-3 downwards.
     #[arg(long, default_value_t = 1)]
     rates: usize,
+    /// Seeds of each run.
+    #[arg(long, default_value_t = 2)]
+    seeds: usize,
     /// Each run by itself.
     #[arg(long)]
     alone: bool,
@@ -120,12 +123,13 @@ start = "zero"
 [grid]
 loss = ["bce", {{ kind = "focal", gamma = 1.0 }}, {{ kind = "focal", gamma = 1.5 }}, {{ kind = "focal", gamma = 2.0 }}]
 pos_weight = ["none", "sqrt", "neg_over_pos", "inverse_share", {{ kind = "power", exponent = 0.25 }}]
-seed = [0, 1]
+seed = {:?}
 threshold = [0.1, 0.3, 0.5, 0.7, 0.9]
 "train.learning_rate" = {:?}
 "#,
         arguments.epochs,
         arguments.batch,
+        (0..arguments.seeds).collect::<Vec<_>>(),
         (0..arguments.rates).map(|rate| 1e-3 * 0.9f64.powi(rate as i32)).collect::<Vec<_>>()
     );
     let sweep = plan::parse("heads.toml", &text, &[])?;
