@@ -14,7 +14,7 @@ pub struct Class {
 
 /// Does `work` on this thread and returns the milliseconds it took on the device, and the part of each class of this crate's launches,
 /// by name. What is left is that of Candle's own operations, and of waiting for the host. Each launch takes longer to ask for than
-/// usual. `None` on the CPU, where `work` is not done.
+/// usual. `None` on the CPU.
 ///
 /// # Errors
 /// Errors of `work` and of the driver.
@@ -22,6 +22,6 @@ pub fn traced(device: &Device, work: impl FnOnce() -> Result<()>) -> Result<Opti
     match device {
         #[cfg(feature = "cuda")]
         Device::Cuda(device) => super::cuda::trace::traced(device, work).map(Some),
-        _ => Ok(None),
+        _ => work().map(|()| None),
     }
 }

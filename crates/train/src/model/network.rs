@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn dropout_keeps_the_mean_and_depends_on_the_step() {
-        let x = Tensor::ones((50, 400), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        let x = Tensor::ones((50, 400), candle_core::DType::F32, &Device::Cpu).unwrap();
         let draw = |epoch, step| {
             dropout(&x, 0.3, Step { seed: 1, epoch, step }).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
