@@ -57,10 +57,10 @@ pub(super) fn product(device: &CudaDevice, dtype: DType, [m, n, k]: [usize; 3], 
     }
     let blas = device.cublas_handle();
     let (alpha, beta) = (1f32, if c.add { 1f32 } else { 0f32 });
-    // cuBLAS counts by columns: what it sees are the transposes, and (a b)ᵀ = bᵀ aᵀ. SAFETY: the addresses are those of live
-    // buffers that hold matrices of these sizes, which the callers see to; scale factors are f32 on the host, as the compute type
-    // wants them.
     let asked = || {
+        // cuBLAS counts by columns: what it sees are the transposes, and (a b)ᵀ = bᵀ aᵀ. SAFETY: the addresses are those of live
+        // buffers that hold matrices of these sizes, which the callers see to; scale factors are f32 on the host, as the compute
+        // type wants them.
         unsafe {
             result::gemm_ex(
                 *blas.handle(),
