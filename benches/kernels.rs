@@ -212,7 +212,7 @@ fn stacked_heads(bencher: Bencher, case: &Case<&str>) {
             (vec![0.5f32; rows * stacked::row_step(inputs)], vec![0.1; inputs * panels], vec![0.2; rows * panels]);
         let (mut z, mut dweight) = (vec![0.0; rows * panels], vec![0.0; inputs * panels]);
         bencher.bench_local(|| {
-            stacked::forward(&x, &weight, inputs, &mut z);
+            stacked::forward(&x, &weight, inputs, &mut z, |_| ());
             stacked::weight_gradient(&x, &dz, inputs, &mut dweight);
         });
     }

@@ -120,8 +120,13 @@ mod tests {
         let (backbone, head) = config.head().unwrap();
         assert_eq!((backbone.width, head.arch.as_str(), head.dropout), (512, "linear", 0.5));
         assert!(head.weights.is_none() && head.freeze.is_none());
+        // Its runs are named after the numbers of their head.
+        assert_eq!(crate::numerics(&config), crate::numerics(&head));
         config.hidden = vec![7];
-        assert_eq!(config.head().unwrap().1.arch, "mlp");
+        let (_, deep) = config.head().unwrap();
+        assert_eq!(deep.arch, "mlp");
+        assert_eq!(crate::numerics(&config), crate::numerics(&deep));
+        assert_ne!(crate::numerics(&head), crate::numerics(&deep));
         config.freeze = None;
         assert!(config.head().is_none());
     }

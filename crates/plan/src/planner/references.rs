@@ -6,7 +6,7 @@ use super::super::flatten::Part;
 use super::super::grid::ABSENT;
 use super::super::points::Ids;
 use super::super::reference::Reference;
-use super::super::{Bundle, ModelConfig, Plan, PlannedRun, RunName, fingerprint};
+use super::super::{Bundle, FORMAT, ModelConfig, Plan, PlannedRun, RunName, fingerprint};
 use super::{Planner, canonical_of};
 
 /// Axes of the network that decide what a frozen backbone gives.
@@ -47,7 +47,8 @@ impl Planner<'_> {
             content: &facts.content,
             preprocessing: &self.data[data.identity as usize].0,
             model: model_text,
-            format: super::super::numerics(&model.arch),
+            // It is not trained as a network of its architecture is.
+            format: FORMAT,
             train: &fingerprint::train_text(&config.train),
             loss: &canonical_of(&config.loss),
             pos_weight: &canonical_of(&pos_weight),
