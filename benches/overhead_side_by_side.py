@@ -112,10 +112,11 @@ def side_by_side(options):
     if not options.bare:
         peers["Ray Tune"] = ("ray", options.ray)
     rounds = {name: [] for name in ("sweep", *peers)}
+    version = subprocess.run([SWEEP, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
     with tempfile.TemporaryDirectory() as folder:
         sweep(folder, 1, "warm")
         for round in range(options.rounds):
-            rounds["sweep"].append({**sweep(folder, options.runs, round), "runs": options.runs, "version": "0.1.0"})
+            rounds["sweep"].append({**sweep(folder, options.runs, round), "runs": options.runs, "version": version})
             for name, (who, trials) in peers.items():
                 # Ray may take minutes to place a trial on few cores; it is told so by `timeout`, with its children.
                 command = ["timeout", options.patience, sys.executable, __file__, "--one", who, trials]

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::Weights;
 use super::forward::{Saved, affines, rectified};
-use super::tiles::{Band, Shared, Sizes, pack};
+use super::tiles::{Band, Shared, Sizes, pack_back};
 use crate::batch_norm::{Channel, sums};
 use crate::cpu::{Scratch, zeros};
 use crate::micro::{OCTET, PANEL, SLACK, dots, multiply};
@@ -131,7 +131,7 @@ fn ungrow(
     let (area, outputs, depth) = (sizes.area(), sizes.bottleneck, sizes.growth);
     let affines = affines(inner, weights.norm2);
     // The kernel rotated by 180 degrees.
-    let packed = pack(outputs, 9 * depth, |o, j| weights.conv2[(j / 9 * outputs + o) * 9 + 8 - j % 9]);
+    let packed = pack_back::<9>(weights.conv2, outputs, depth);
     let groups = Sizes::groups(bands.len(), outputs);
     let share = outputs.div_ceil(OCTET).div_ceil(groups) * OCTET;
     let mut g = Scratch::new(outputs * area);
@@ -230,7 +230,7 @@ fn normalise(x: &[f32], channels: &[Channel], weights: &[f32], sums: &[Sums], ar
 fn unsqueeze(sizes: &Sizes, weights: &Weights<'_>, x: &[f32], channels: &[Channel], dz: &[f32], dx: &mut [f32]) -> Vec<Sums> {
     let (area, outputs, depth) = (sizes.area(), channels.len(), sizes.bottleneck);
     let affines = affines(channels, weights.norm1);
-    let packed = pack(outputs, depth, |o, j| weights.conv1[j * outputs + o]);
+    let packed = pack_back::<1>(weights.conv1, outputs, depth);
     let columns = sizes.columns(depth);
     let pieces = area.div_ceil(columns);
     let groups = Sizes::groups(pieces, outputs);

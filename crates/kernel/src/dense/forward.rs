@@ -90,7 +90,7 @@ fn joined(pieces: &[Vec<Moments>], eps: f64) -> Vec<Channel> {
 /// norm - relu - 1x1 convolution: the bottleneck's maps, and what each piece of their channels says of it where `MEASURE`.
 fn squeeze<const MEASURE: bool>(sizes: &Sizes, affines: &[(f32, f32)], conv: &[f32], x: &[f32]) -> (Scratch, Vec<Vec<Moments>>) {
     let (area, outputs, depth) = (sizes.area(), sizes.bottleneck, affines.len());
-    let packed = pack(outputs, depth, |o, c| conv[o * depth + c]);
+    let packed = pack(conv, outputs, depth);
     let columns = sizes.columns(depth);
     let pieces = area.div_ceil(columns);
     let groups = Sizes::groups(pieces, outputs);
@@ -154,7 +154,7 @@ fn grow<const MEASURE: bool>(
     y: &mut [f32],
 ) -> Vec<Vec<Moments>> {
     let (area, outputs, depth) = (sizes.area(), sizes.growth, sizes.bottleneck);
-    let packed = pack(outputs, 9 * depth, |o, j| conv[o * 9 * depth + j]);
+    let packed = pack(conv, outputs, 9 * depth);
     let groups = Sizes::groups(bands.len(), outputs);
     let share = outputs.div_ceil(OCTET).div_ceil(groups) * OCTET;
     let shared = Shared::new(y);

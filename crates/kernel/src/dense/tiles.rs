@@ -215,18 +215,45 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// Packs a matrix `[rows, depth]` given by `at(row, j)` into octets of rows, `[rows / 8][depth][8]`, zeros behind the last row.
-pub(super) fn pack(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Vec<f32> {
+/// Octets of rows of a matrix `[rows, depth]`: `[rows / 8][depth][8]`, zeros behind the last row. `fill(first, octet)` writes the
+/// octet that begins at row `first`.
+fn octets(rows: usize, depth: usize, fill: impl Fn(usize, &mut [[f32; OCTET]]) + Sync) -> Vec<f32> {
     let mut packed = vec![0.0; rows.next_multiple_of(OCTET) * depth];
     packed.par_chunks_exact_mut((depth * OCTET).max(1)).enumerate().for_each(|(octet, packed)| {
-        let first = octet * OCTET;
-        for (j, packed) in packed.as_chunks_mut::<OCTET>().0.iter_mut().enumerate() {
-            if rows - first >= OCTET {
-                *packed = std::array::from_fn(|o| at(first + o, j));
-            } else {
-                packed.iter_mut().zip(first..rows).for_each(|(packed, row)| *packed = at(row, j));
-            }
-        }
+        fill(octet * OCTET, packed.as_chunks_mut().0);
     });
     packed
+}
+
+/// Packs `weights [rows, depth]`.
+pub(super) fn pack(weights: &[f32], rows: usize, depth: usize) -> Vec<f32> {
+    octets(rows, depth, |first, packed| {
+        let length = packed.len();
+        let row = |row: usize| &weights[row * depth..][..length];
+        if first + OCTET <= rows {
+            let rows: [&[f32]; OCTET] = std::array::from_fn(|o| row(first + o));
+            for (j, packed) in packed.iter_mut().enumerate() {
+                *packed = rows.map(|row| row[j]);
+            }
+        } else {
+            for (o, row) in (first..rows).map(row).enumerate() {
+                packed.iter_mut().zip(row).for_each(|(packed, &weight)| packed[o] = weight);
+            }
+        }
+    })
+}
+
+/// Packs the transpose of `weights [depth, rows, taps]`, its taps in reverse order: `[rows, depth x taps]`.
+pub(super) fn pack_back<const TAPS: usize>(weights: &[f32], rows: usize, depth: usize) -> Vec<f32> {
+    octets(rows, depth * TAPS, |first, packed| {
+        let count = OCTET.min(rows - first);
+        for (c, packed) in packed.as_chunks_mut::<TAPS>().0.iter_mut().enumerate() {
+            let block = &weights[(c * rows + first) * TAPS..][..count * TAPS];
+            for (o, taps) in block.as_chunks::<TAPS>().0.iter().enumerate() {
+                for (packed, &weight) in packed.iter_mut().zip(taps.iter().rev()) {
+                    packed[o] = weight;
+                }
+            }
+        }
+    })
 }
