@@ -25,7 +25,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A copy of the old database: `old` has eight recorded runs, `unfinished` two that were never trained.
+/// A copy of the old database: `old` has eight recorded runs of linear networks, `unfinished` two that were never trained. Another
+/// database has two recorded runs of an mlp, `deep`, without their files.
 fn old() -> Place {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/schema-2");
     let place = Place::new(&fs::read_to_string(fixture.join("old.toml")).unwrap());
@@ -91,18 +92,25 @@ fn an_old_database_is_reported_explained_shown_and_resumed() {
     assert_eq!(ask(&place, "PRAGMA integrity_check"), "ok");
 }
 
-/// The same plan is the same runs on the same data set: nothing is trained again.
+/// The same plan is the same runs on the same data set: nothing is trained again, unless its numbers would be others.
 #[test]
 fn what_an_old_database_has_is_not_trained_again() {
     let place = old();
     let as_then = ["--set", "train.start=prior", "--set", "train.budget=epochs"];
-    let output = place.succeed(&[&["run", "old.toml", "--db", "old.db"], &as_then[..]].concat());
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("8 recorded, nothing to train"), "{words}");
+    let run = |file: &str, database: &str, more: &[&str]| {
+        let output = place.succeed(&[&["run", file, "--db", database], more].concat());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let words = run("deep.toml", "deep.db", &as_then);
+    assert!(words.contains("2 recorded, nothing to train"), "an mlp's numbers are what they were: {words}");
     // The default training has changed since, and is another experiment on the same data set.
-    let output = place.succeed(&["run", "old.toml", "--db", "old.db"]);
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = run("deep.toml", "deep.db", &[]);
+    assert!(words.contains("2 runs, 0 recorded, 2 to train"), "{words}");
+    // So has the arithmetic of linear networks.
+    let before = ask(&place, RESULTS);
+    let words = run("old.toml", "old.db", &as_then);
     assert!(words.contains("8 runs, 0 recorded, 8 to train"), "{words}");
+    assert_eq!(ask(&place, RESULTS), before, "what was recorded stays as it was");
     assert_eq!(ask(&place, "SELECT json_array(count(*)) FROM datasets"), "[1]");
 }
 

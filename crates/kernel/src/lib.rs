@@ -28,6 +28,7 @@ mod memory;
 mod micro;
 mod pool;
 mod relu;
+mod shared;
 pub mod stacked;
 mod stages;
 mod tie;

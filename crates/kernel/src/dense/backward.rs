@@ -4,10 +4,11 @@ use rayon::prelude::*;
 
 use super::Weights;
 use super::forward::{Saved, affines, rectified};
-use super::tiles::{Band, Shared, Sizes, pack_back};
+use super::tiles::{Band, Sizes, pack_back};
 use crate::batch_norm::{Channel, sums};
 use crate::cpu::{Scratch, zeros};
 use crate::micro::{OCTET, PANEL, SLACK, dots, multiply};
+use crate::shared::Shared;
 use imbalance::vectorized;
 
 /// LayerGradients of a norm's weight and bias, and of the convolution behind it.

@@ -3,10 +3,11 @@
 use rayon::prelude::*;
 
 use super::Weights;
-use super::tiles::{Band, Shared, Sizes, pack};
+use super::tiles::{Band, Sizes, pack};
 use crate::batch_norm::{Channel, Moments};
 use crate::cpu::{Scratch, zeros};
 use crate::micro::{OCTET, PANEL, multiply};
+use crate::shared::Shared;
 use imbalance::vectorized;
 
 /// What the backward pass needs.

@@ -1,6 +1,5 @@
 //! How a dense block's maps are cut into pieces that fit in cache. All sizes follow from the shapes alone.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use candle_core::{Result, Shape, Tensor, bail};
@@ -185,33 +184,6 @@ impl Band {
                 *out = x;
             }
         }
-    }
-}
-
-/// Floats whose disjoint parts are written by several tasks at once.
-pub(super) struct Shared<'a> {
-    data: *mut f32,
-    length: usize,
-    _borrow: PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: the only way in is `Shared::part`, whose callers guarantee disjoint parts.
-unsafe impl Sync for Shared<'_> {}
-// SAFETY: as above; the pointer is a borrow of plain floats.
-unsafe impl Send for Shared<'_> {}
-
-impl<'a> Shared<'a> {
-    pub(super) fn new(data: &'a mut [f32]) -> Self {
-        Self { data: data.as_mut_ptr(), length: data.len(), _borrow: PhantomData }
-    }
-
-    /// # Safety
-    /// No other task may use any of these floats at the same time.
-    #[expect(clippy::mut_from_ref, reason = "the caller guarantees that no other task uses this part")]
-    pub(super) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
-        assert!(range.start <= range.end && range.end <= self.length, "a part outside its buffer");
-        // SAFETY: inside the borrow, and the caller guarantees that no other task uses this part.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
     }
 }
 

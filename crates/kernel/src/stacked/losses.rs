@@ -124,8 +124,8 @@ impl Panel {
 
 #[cfg(test)]
 mod tests {
-    use super::super::product::Shared;
     use super::*;
+    use crate::shared::Shared;
     use imbalance::loss::Form;
     use imbalance::loss::form::Side;
     use imbalance::rng::Rng;
@@ -149,7 +149,7 @@ mod tests {
         let mut z = before.clone();
         let shared = Shared::new(&mut z);
         // SAFETY: nobody else has these rows.
-        let sums = losses.evaluate(&mut unsafe { shared.rows(rows, 0..rows) }, &bias, &targets, 0.5);
+        let sums = losses.evaluate(&mut unsafe { Rows::new(&shared, rows, 0..rows) }, &bias, &targets, 0.5);
         let at = |column: usize, row: usize| (column / PANEL * rows + row) * PANEL + column % PANEL;
         for column in 0..runs.len() * labels {
             let (run, label) = (column / labels, column % labels);

@@ -4,13 +4,13 @@
 //! loaded serves several multiply-adds. The depth is walked in stretches whose part of the panels fits into the first cache; the
 //! sums wait in the result meanwhile, which changes no bit.
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::PANEL;
+use crate::shared::Shared;
 
 /// Rows that one task computes at most: whole blocks of 8, and equally many tasks for each of two or four threads in a batch of 256.
 const TASK: usize = 64;
@@ -64,56 +64,32 @@ pub(super) fn product<const TURNED: bool, T: Send>(
             let (first, last) = (task * size, rows.min((task + 1) * size));
             Arch::new().dispatch(Task { a, b, out: &shared, panels, first, last });
             // SAFETY: the rows of two tasks do not overlap.
-            then(unsafe { shared.rows(rows, first..last) })
+            then(unsafe { Rows::new(&shared, rows, first..last) })
         })
         .collect()
 }
 
-/// A matrix in panels whose rows are written by several tasks, each its own.
-pub(super) struct Shared<'a> {
-    values: *mut f32,
-    length: usize,
-    life: PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: a task writes its rows only, and those of two tasks do not overlap.
-unsafe impl Sync for Shared<'_> {}
-
-impl<'a> Shared<'a> {
-    pub(super) fn new(values: &'a mut [f32]) -> Self {
-        Self { values: values.as_mut_ptr(), length: values.len(), life: PhantomData }
-    }
-
-    /// Some of the matrix's `of` rows.
-    ///
-    /// # Safety
-    /// Nobody else has any of these rows while they live.
-    pub(super) unsafe fn rows(&self, of: usize, rows: Range<usize>) -> Rows<'_> {
-        assert!(rows.start <= rows.end && rows.end <= of && self.length.is_multiple_of((of * PANEL).max(1)), "rows of a matrix");
-        Rows { values: self.values, panels: self.length / (of * PANEL).max(1), of, rows, life: PhantomData }
-    }
-}
-
 /// Some rows of a matrix in panels.
 pub struct Rows<'a> {
-    values: *mut f32,
+    matrix: &'a Shared<'a>,
     panels: usize,
+    /// Rows of the matrix.
     of: usize,
     rows: Range<usize>,
-    life: PhantomData<&'a mut [f32]>,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// # Safety
+    /// Nobody else has any of these rows while they live.
+    pub(super) unsafe fn new(matrix: &'a Shared<'a>, of: usize, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= of && matrix.len().is_multiple_of((of * PANEL).max(1)), "rows of a matrix");
+        Self { matrix, panels: matrix.len() / (of * PANEL).max(1), of, rows }
+    }
+
     /// Which rows they are.
     #[must_use]
     pub fn range(&self) -> Range<usize> {
         self.rows.clone()
-    }
-
-    /// Panels of the matrix.
-    #[must_use]
-    pub fn panels(&self) -> usize {
-        self.panels
     }
 
     /// The rows of a panel.
@@ -122,11 +98,9 @@ impl Rows<'_> {
     /// Where there is no such panel.
     pub fn panel(&mut self, panel: usize) -> &mut [[f32; PANEL]] {
         assert!(panel < self.panels, "panel {panel} of {}", self.panels);
-        // SAFETY: whoever made this guarantees that the rows are its alone, and the panel is one of the matrix's.
-        unsafe {
-            let first = self.values.add((panel * self.of + self.rows.start) * PANEL).cast::<[f32; PANEL]>();
-            std::slice::from_raw_parts_mut(first, self.rows.len())
-        }
+        let first = panel * self.of;
+        // SAFETY: whoever made this guarantees that the rows are its alone.
+        unsafe { self.matrix.part((first + self.rows.start) * PANEL..(first + self.rows.end) * PANEL) }.as_chunks_mut().0
     }
 }
 
@@ -234,7 +208,7 @@ impl<const TURNED: bool> Task<'_, TURNED> {
         let at = |row: usize, depth: usize| place::<TURNED>(row, depth, part.step);
         // SAFETY: as the caller guarantees, for this and what follows; vectors may lie anywhere.
         let (a, b, out) = unsafe {
-            let out = self.out.values.add((panel * rows + row) * PANEL + column);
+            let out = self.out.as_ptr().add((panel * rows + row) * PANEL + column);
             (part.values.as_ptr().add(at(row - self.first, 0)), self.b.as_ptr().add(from), out)
         };
         // SAFETY: as above.

@@ -4,8 +4,8 @@ use imbalance::vectorized;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::product::Shared;
 use super::{PANEL, Rows, panels};
+use crate::shared::Shared;
 
 /// Rows of a panel that one task moves.
 const TASK: usize = 64;
@@ -87,7 +87,7 @@ impl<'a> RowUpdate<'a> {
         let range = gradient.range();
         // SAFETY: as the caller guarantees.
         let [mut value, mut first, mut second] =
-            self.parameters.each_ref().map(|part| unsafe { part.rows(self.inputs, range.clone()) });
+            self.parameters.each_ref().map(|part| unsafe { Rows::new(part, self.inputs, range.clone()) });
         for (panel, columns) in self.columns.iter().enumerate() {
             let [value, first, second] = [&mut value, &mut first, &mut second].map(|rows| rows.panel(panel).as_flattened_mut());
             columns.step(value, first, second, gradient.panel(panel).as_flattened());
