@@ -3,9 +3,10 @@
 //! Somebody else may have put something at these paths: a symbolic link to one of the user's files, a FIFO without a writer. Files
 //! are therefore opened only if they are regular files, and folders used only if they are folders.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -167,22 +168,28 @@ pub fn is_older(path: &Path, age: Duration) -> bool {
     age.is_zero() || changed.is_ok_and(|time| time.elapsed().is_ok_and(|passed| passed >= age))
 }
 
-/// Waits until the files of a folder, and their names, are on the disk.
+/// Waits until the files of these folders, and their names, are on the disk, one folder after the other. A file with several names
+/// is waited for once.
 ///
 /// # Errors
 /// I/O errors, with the path of the file.
-pub fn settle(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+pub fn settle(folders: &[&Path]) -> Result<(), (PathBuf, io::Error)> {
     let named = |path: &Path| {
         let path = path.to_owned();
         move |error| (path, error)
     };
-    for entry in fs::read_dir(folder).map_err(named(folder))? {
-        let path = entry.map_err(named(folder))?.path();
-        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
-            open_ours(&path).and_then(|file| file.sync_all()).map_err(named(&path))?;
+    let mut settled = HashSet::new();
+    for folder in folders {
+        for entry in fs::read_dir(folder).map_err(named(folder))? {
+            let path = entry.map_err(named(folder))?.path();
+            let meta = fs::symlink_metadata(&path);
+            if meta.is_ok_and(|meta| meta.is_file() && settled.insert((meta.dev(), meta.ino()))) {
+                open_ours(&path).and_then(|file| file.sync_all()).map_err(named(&path))?;
+            }
         }
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(named(folder))?;
     }
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(named(folder))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -218,6 +225,21 @@ mod tests {
         // What is written at either name afterwards is a file of its own.
         write(&at("one"), |file| file.write_all(b"3")).unwrap();
         assert_eq!(fs::read(at("two")).unwrap(), b"1");
+    }
+
+    #[test]
+    fn folders_with_files_of_two_names_settle() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+        for folder in [&first, &second] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(first.join("one"), "1").unwrap();
+        link(&first.join("one"), &second.join("two")).unwrap();
+        settle(&[&first, &second]).unwrap();
+        assert_eq!(fs::metadata(second.join("two")).unwrap().nlink(), 2);
+        let none = folder.path().join("none");
+        assert_eq!(settle(&[&first, &none]).unwrap_err().0, none);
     }
 
     #[test]

@@ -189,8 +189,7 @@ impl RunFolder {
     /// # Errors
     /// I/O errors, with the path.
     pub fn settle(&self) -> Result<(), (PathBuf, io::Error)> {
-        file::settle(&self.path.join(EPOCHS))?;
-        file::settle(&self.path)
+        file::settle(&[&self.path.join(EPOCHS), &self.path])
     }
 }
 
