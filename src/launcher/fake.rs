@@ -128,6 +128,8 @@ impl FakeWorker {
             for job in &jobs {
                 self.train(job, &mut journal, spec.id)?;
             }
+            // Runs of a bundle end together, and share one wait for the disk.
+            self.wake(&mut journal, spec.id)?;
         }
         journal.append(Event::Close { why: "finished".to_owned() })?;
         journal.flush()
@@ -159,8 +161,7 @@ impl FakeWorker {
             Ok(truth) => made_up(job, truth),
             Err(error) => {
                 let (r, a, st, why) = (job.run.clone(), job.attempt, Outcome::Data, error.to_string());
-                journal.append(Event::End { r, a, st, n: 0, why })?;
-                return self.wake(journal, id);
+                return journal.append(Event::End { r, a, st, n: 0, why });
             }
         };
         journal.append(Event::Begin { r: job.run.clone(), a: job.attempt, from: None })?;
@@ -185,8 +186,7 @@ impl FakeWorker {
                 break;
             }
         }
-        journal.append(Event::End { r: job.run.clone(), a: job.attempt, st, n, why: String::new() })?;
-        self.wake(journal, id)
+        journal.append(Event::End { r: job.run.clone(), a: job.attempt, st, n, why: String::new() })
     }
 }
 /// Plausible records of a run, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
