@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row};
+use sqlx::{Connection, QueryBuilder, Row, Sqlite};
 
 use super::forget::policies_of_replaced;
 use super::{Known, Missing, Writer, transaction};
@@ -52,8 +52,9 @@ impl Writer {
                 .await?;
         }
         sqlx::query("DELETE FROM sweep_runs WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
-        for (position, run) in plan.runs.iter().enumerate() {
-            insert_run(tx, run, &data[run.data], sweep, position).await?;
+        let runs: Vec<(usize, &PlannedRun)> = plan.runs.iter().enumerate().collect();
+        for runs in runs.chunks(TOGETHER) {
+            insert_runs(tx, runs, &data, sweep).await?;
         }
         Ok(sweep)
     }
@@ -228,48 +229,44 @@ async fn upsert_data(tx: &mut SqliteConnection, facts: &DataFacts) -> Result<i64
     Ok(id)
 }
 
-/// Adds the run unless the database has it, and links it to the sweep.
-async fn insert_run(
+/// Most runs that are inserted in one statement.
+const TOGETHER: usize = 500;
+
+/// Adds the runs, with their positions in the sweep, unless the database has them, and links them to the sweep.
+async fn insert_runs(
     tx: &mut SqliteConnection,
-    run: &PlannedRun,
-    (data, folder): &(i64, String),
+    runs: &[(usize, &PlannedRun)],
+    data: &[(i64, String)],
     sweep: SweepId,
-    position: usize,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO runs (fingerprint, data, folder, arch, epochs, max_epochs, config, pos_weight, created_at, version, format)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10)
-         ON CONFLICT (fingerprint) DO UPDATE SET folder = excluded.folder WHERE folder <> excluded.folder",
-    )
-    .bind(&run.fingerprint.0)
-    .bind(data)
-    .bind(folder)
-    .bind(&run.config.model.arch)
-    .bind(run.config.train.epochs as i64)
-    .bind(disk::config_text(&run.config))
-    .bind(json(&run.pos_weight))
-    .bind(now())
-    .bind(env!("CARGO_PKG_VERSION"))
-    .bind(plan::FORMAT)
-    .execute(&mut *tx)
-    .await?;
-    let name = &run.name;
-    sqlx::query(
+    let time = now();
+    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
+        "INSERT INTO runs (fingerprint, data, folder, arch, epochs, max_epochs, config, pos_weight, created_at, version, format) ",
+    );
+    query.push_values(runs, |mut to, (_, run)| {
+        let (data, folder) = &data[run.data];
+        let epochs = run.config.train.epochs as i64;
+        to.push_bind(&run.fingerprint.0).push_bind(*data).push_bind(folder).push_bind(&run.config.model.arch);
+        to.push_bind(epochs).push_bind(epochs).push_bind(disk::config_text(&run.config)).push_bind(json(&run.pos_weight));
+        to.push_bind(time).push_bind(env!("CARGO_PKG_VERSION")).push_bind(plan::FORMAT);
+    });
+    query.push(" ON CONFLICT (fingerprint) DO UPDATE SET folder = excluded.folder WHERE folder <> excluded.folder");
+    query.build().persistent(false).execute(&mut *tx).await?;
+    let mut query: QueryBuilder<Sqlite> = QueryBuilder::new(
         "INSERT INTO sweep_runs (sweep, run, position, bundle, loss, pos_weight, gamma, sampler, seed, params)
-         SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ? FROM runs WHERE fingerprint = ?",
-    )
-    .bind(sweep)
-    .bind(position as i64)
-    .bind(run.bundle as i64)
-    .bind(&name.loss)
-    .bind(&name.pos_weight)
-    .bind(name.gamma)
-    .bind(&name.sampler)
-    .bind(name.seed as i64)
-    .bind(json(&name.params))
-    .bind(&run.fingerprint.0)
-    .execute(tx)
-    .await?;
+         SELECT ",
+    );
+    query
+        .push_bind(sweep)
+        .push(", r.id, n.column2, n.column3, n.column4, n.column5, n.column6, n.column7, n.column8, n.column9 FROM (");
+    query.push_values(runs, |mut to, (position, run)| {
+        let name = &run.name;
+        to.push_bind(&run.fingerprint.0).push_bind(*position as i64).push_bind(run.bundle as i64);
+        to.push_bind(&name.loss).push_bind(&name.pos_weight).push_bind(name.gamma).push_bind(&name.sampler);
+        to.push_bind(name.seed as i64).push_bind(json(&name.params));
+    });
+    query.push(") n CROSS JOIN runs r ON r.fingerprint = n.column1");
+    query.build().persistent(false).execute(&mut *tx).await?;
     Ok(())
 }
 
