@@ -2,4 +2,5 @@ mod again;
 mod fixture;
 mod readers;
 mod refuse;
+mod together;
 mod writer;

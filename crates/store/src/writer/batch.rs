@@ -1,13 +1,13 @@
 //! Rows waiting for their multi-row inserts: a call of `ingest` makes a few calls of SQLite, however many records it brings.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{Known, KnownRun};
-use crate::word;
+use crate::{json, word};
 use imbalance::metric::{Counts, Ranking};
 use imbalance::sampler::Realised;
 use protocol::{Event, SplitName};
@@ -18,7 +18,8 @@ const VARIABLES: usize = 32_766;
 /// The rows that the records of one call add.
 #[derive(Default)]
 pub(super) struct Batch {
-    begun: Vec<BegunRow>,
+    /// Run, attempt, journal, the epochs of the checkpoint that it continues, time.
+    begun: Vec<(i64, u32, i64, Option<i64>, f64)>,
     epochs: Vec<NewEpoch>,
     draws: Vec<DrawnRow>,
     rankings: Vec<RankingRow>,
@@ -27,19 +28,11 @@ pub(super) struct Batch {
     evaluations: Vec<EvaluationRow>,
     placed: HashMap<(i64, i64, SplitName, i64), usize>,
     /// Runs whose best epoch may have changed.
-    ranked: Vec<i64>,
-    /// Run, attempt and its number of records.
+    ranked: BTreeSet<i64>,
+    /// Run, attempt and its number of records; each attempt once.
     told: Vec<(i64, u32, i64)>,
     /// A journal, and the byte and the number of the record up to which it is read now.
     read: Option<(i64, i64, i64)>,
-}
-
-struct BegunRow {
-    run: i64,
-    attempt: u32,
-    journal: i64,
-    from: Option<i64>,
-    time: f64,
 }
 
 struct NewEpoch {
@@ -161,18 +154,18 @@ impl Batch {
             auc: ranking.auc[i],
             mean_score: Some(ranking.mean_score[i]),
         }));
-        if split == SplitName::Val && !self.ranked.contains(&run.id) {
-            self.ranked.push(run.id);
+        if split == SplitName::Val {
+            self.ranked.insert(run.id);
         }
         true
     }
 
     /// The attempt has begun: the controller has recorded that already, and the record of the journal replaces its values.
     pub fn begin(&mut self, run: i64, attempt: u32, journal: i64, from: Option<usize>, time: f64) {
-        self.begun.push(BegunRow { run, attempt, journal, from: from.map(|epoch| epoch as i64), time });
+        self.begun.push((run, attempt, journal, from.map(|epoch| epoch as i64), time));
     }
 
-    /// Adds to the number of records that an attempt has sent so far.
+    /// Adds to the number of records that an attempt has sent so far; once for each attempt before a flush.
     pub fn count(&mut self, run: i64, attempt: u32, records: i64) {
         self.told.push((run, attempt, records));
     }
@@ -186,11 +179,13 @@ impl Batch {
     pub async fn flush(&mut self, known: &mut Known, tx: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         let batch = std::mem::take(self);
         let mut statements = Statements { query: QueryBuilder::new(""), tx };
-        for BegunRow { run, attempt, journal, from, time } in batch.begun {
+        if !batch.begun.is_empty() {
             let query = statements.begin();
-            query.push("INSERT INTO attempts (run, attempt, device, journal, from_epoch, started_at) SELECT ");
-            query.push_bind(run).push(", ").push_bind(attempt).push(", coalesce(device, ''), id, ");
-            query.push_bind(from).push(", ").push_bind(time).push(" FROM journals WHERE id = ").push_bind(journal);
+            query.push("INSERT INTO attempts (run, attempt, device, journal, from_epoch, started_at) SELECT n.value ->> 0, n.value ->> 1, ");
+            query
+                .push("coalesce(j.device, ''), j.id, n.value ->> 3, n.value ->> 4 FROM json_each(")
+                .push_bind(json(&batch.begun));
+            query.push(") n CROSS JOIN journals j ON j.id = n.value ->> 2 WHERE true");
             query.push(" ON CONFLICT (run, attempt) DO UPDATE SET journal = excluded.journal, from_epoch = excluded.from_epoch");
             query.push(" WHERE coalesce(attempts.journal, excluded.journal) = excluded.journal");
             statements.ended().await?;
@@ -218,16 +213,18 @@ impl Batch {
         };
         statements.insert(into, 7, &batch.label_rankings, bind).await?;
         statements.insert_evaluations(known, &batch.evaluations).await?;
-        for run in batch.ranked {
+        if !batch.ranked.is_empty() {
             let query = statements.begin();
-            query.push("UPDATE runs SET best_epoch = (SELECT epoch FROM rankings WHERE run = ").push_bind(run);
-            query.push(" AND split = 'val' ORDER BY macro_ap DESC, epoch LIMIT 1) WHERE id = ").push_bind(run);
+            query.push("UPDATE runs SET best_epoch = (SELECT epoch FROM rankings WHERE run = runs.id AND split = 'val'");
+            query.push(" ORDER BY macro_ap DESC, epoch LIMIT 1) WHERE id IN (SELECT value FROM json_each(");
+            query.push_bind(json(&batch.ranked)).push("))");
             statements.ended().await?;
         }
-        for (run, attempt, records) in batch.told {
+        if !batch.told.is_empty() {
             let query = statements.begin();
-            query.push("UPDATE attempts SET records = records + ").push_bind(records);
-            query.push(" WHERE run = ").push_bind(run).push(" AND attempt = ").push_bind(attempt);
+            query.push("UPDATE attempts SET records = records + n.told FROM (SELECT value ->> 0 AS run, value ->> 1 AS attempt,");
+            query.push(" value ->> 2 AS told FROM json_each(").push_bind(json(&batch.told));
+            query.push(")) n WHERE attempts.run = n.run AND attempts.attempt = n.attempt");
             statements.ended().await?;
         }
         if let Some((journal, offset, next)) = batch.read {

@@ -1,17 +1,16 @@
 //! Records of workers into rows: a journal's records and the position up to which it is read, in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Connection, Row as _};
 
 use super::attempt::settle;
 use super::batch::Batch;
 use super::forget::replace;
 use super::refuse::{refuse, unusable_journal};
 use super::{Known, KnownJournal, KnownRun, Writer, transaction};
-use crate::{StoreError, now, word};
-use plan::Fingerprint;
+use crate::{StoreError, json, now, word};
 use protocol::{Event, Outcome, Record, check, plain};
 
 /// The result of storing the records of one call.
@@ -83,21 +82,18 @@ impl Writer {
     async fn ingest_all(&mut self, journal: &str, offset: u64, next: u64, records: &[Record]) -> Result<Ingested, StoreError> {
         let (ingested, read) = transaction!(self, |tx, known| {
             let KnownJournal { id, next: seen } = Self::journal(known, tx, journal).await?;
-            let mut ingest = Ingest { tx, known, journal: id, batch: Batch::default(), attempts: HashMap::new() };
+            let mut ingest = Ingest::new(tx, known, id);
             ingest.batch.read(id, offset as i64, next as i64);
-            let mut ingested = Ingested::default();
+            let mut refused = None;
             for (at, record) in records.iter().enumerate().filter(|(_, record)| record.s as i64 >= seen) {
-                match ingest.record(record).await? {
-                    Taken::Silently => {}
-                    Taken::Ended(outcome, why) => ingested.verdicts.push(Verdict { at, outcome, why }),
-                    Taken::Refused(what) => {
-                        let what = format!("record {} ({}): {what}", record.s, record.event.kind());
-                        ingested.refused = Some(Refused { at, why: unusable_journal(journal, &what) });
-                        break;
-                    }
+                if let Err(what) = ingest.record(at, record).await? {
+                    let what = format!("record {} ({}): {what}", record.s, record.event.kind());
+                    refused = Some(Refused { at, why: unusable_journal(journal, &what) });
+                    break;
                 }
             }
-            ingest.flush().await?;
+            ingest.settle().await?;
+            let ingested = Ingested { verdicts: ingest.verdicts, refused };
             if let Some(Refused { at, why }) = &ingested.refused {
                 let guilty = match records[*at].event.attempt() {
                     Some((run, attempt)) => Self::run(known, tx, run).await?.map(|run| (run.id, attempt)),
@@ -159,48 +155,62 @@ impl Writer {
     }
 }
 
-/// An attempt whose records arrive.
-struct Arriving {
-    /// Whether its rows are taken.
-    taken: bool,
-    /// Epoch, Drawn, Rank and Eval records that arrived and are not yet counted in the database.
-    records: i64,
-}
-
-/// The result of storing a record.
-enum Taken {
-    /// It is stored, or has nothing to store.
-    Silently,
-    /// An attempt's end, with the outcome as the store has it.
-    Ended(Outcome, String),
-    /// It cannot be used, and why.
-    Refused(String),
-}
-
 /// Most characters that are kept of a text by a worker.
 const LONGEST: usize = 4000;
 
-/// Records how an attempt ended: run, attempt, time, outcome, reason.
-macro_rules! ended {
-    () => {
-        "UPDATE attempts SET finished_at = ?3, outcome = ?4, why = ?5 WHERE run = ?1 AND attempt = ?2 AND outcome IS NOT 'ok';"
-    };
+/// Records that are stored together: of each run those of one attempt, up to its end, so that none depends on how another is stored.
+#[derive(Default)]
+struct Together<'r> {
+    /// The attempt of each run, and whether its end is among them.
+    runs: HashMap<i64, (u32, bool)>,
+    rows: Vec<Row<'r>>,
+    ends: Vec<End>,
+}
+
+/// An Epoch, Drawn, Rank or Eval record.
+struct Row<'r> {
+    run: KnownRun,
+    attempt: u32,
+    event: &'r Event,
+    /// Row id of an Eval's policy.
+    policy: i64,
+    time: f64,
+}
+
+/// An End record.
+struct End {
+    /// Its index among the records of the call.
+    at: usize,
+    run: KnownRun,
+    attempt: u32,
+    outcome: Outcome,
+    /// The number of records that the attempt has written.
+    told: i64,
+    why: String,
+    time: f64,
 }
 
 /// One call of `ingest`.
-struct Ingest<'a> {
+struct Ingest<'a, 'r> {
     tx: &'a mut SqliteConnection,
     known: &'a mut Known,
     journal: i64,
     batch: Batch,
-    attempts: HashMap<(i64, u32), Arriving>,
+    together: Together<'r>,
+    verdicts: Vec<Verdict>,
 }
 
-impl Ingest<'_> {
-    async fn record(&mut self, record: &Record) -> Result<Taken, sqlx::Error> {
+impl<'a, 'r> Ingest<'a, 'r> {
+    fn new(tx: &'a mut SqliteConnection, known: &'a mut Known, journal: i64) -> Self {
+        let (batch, together) = (Batch::default(), Together::default());
+        Self { tx, known, journal, batch, together, verdicts: Vec::new() }
+    }
+
+    /// Takes the record with the index `at`, to be stored by [`Self::settle`]; or says why it cannot be used.
+    async fn record(&mut self, at: usize, record: &'r Record) -> Result<Result<(), String>, sqlx::Error> {
         // For display only, and never in the future, whatever the worker's clock says.
         let time = if record.t.is_finite() { record.t.clamp(0.0, now()) } else { now() };
-        let Some((run, attempt)) = record.event.attempt() else {
+        let Some((name, attempt)) = record.event.attempt() else {
             if let Event::Open { worker, pid, host, device, threads, version, .. } = &record.event {
                 sqlx::query(
                     "UPDATE journals SET worker = ?2, pid = ?3, host = ?4, device = ?5, threads = ?6, version = ?7 WHERE id = ?1",
@@ -215,182 +225,213 @@ impl Ingest<'_> {
                 .execute(&mut *self.tx)
                 .await?;
             }
-            return Ok(Taken::Silently);
+            return Ok(Ok(()));
         };
-        let Some(run) = self.run(run).await? else { return Ok(Taken::Silently) };
+        let Some(run) = Writer::run(self.known, self.tx, name).await? else {
+            tracing::warn!(run = name.short(), "a record of a run that this database does not have; passed over");
+            return Ok(Ok(()));
+        };
         if let Err(why) = check::fits(&record.event, &run.expected()) {
-            return Ok(Taken::Refused(why));
+            return Ok(Err(why));
         }
+        let policy = match &record.event {
+            Event::Eval { policy, .. } => {
+                let known = Writer::known_policy(self.known, self.tx, policy).await?;
+                let Some(ordered) = known.filter(|policy| run.policies.contains(policy)) else {
+                    let name: String = policy.to_string().chars().take(80).collect();
+                    return Ok(Err(format!("policy {name:?} was not ordered")));
+                };
+                ordered
+            }
+            _ => 0,
+        };
+        if self.together.runs.get(&run.id).is_some_and(|&(other, ended)| ended || other != attempt) {
+            self.settle().await?;
+        }
+        self.together.runs.insert(run.id, (attempt, matches!(record.event, Event::End { .. })));
+        let replaces = run.replaces;
         match &record.event {
             Event::Begin { from, .. } => self.batch.begin(run.id, attempt, self.journal, *from, time),
             Event::End { st, n, why, .. } => {
-                self.flush().await?;
-                return self.end(&run, attempt, *st, *n, &plain(why, LONGEST), time).await;
-            }
-            event => {
-                let policy = match event {
-                    Event::Eval { policy, .. } => {
-                        let known = Writer::known_policy(self.known, self.tx, policy).await?;
-                        let Some(ordered) = known.filter(|policy| run.policies.contains(policy)) else {
-                            let name: String = policy.to_string().chars().take(80).collect();
-                            return Ok(Taken::Refused(format!("policy {name:?} was not ordered")));
-                        };
-                        ordered
-                    }
-                    _ => 0,
-                };
-                let arriving = self.arriving(&run, attempt).await?;
-                arriving.records += 1;
-                if arriving.taken && !self.batch.add(&run, event, policy, time) {
-                    return Ok(Taken::Refused("it does not have one value per label".to_owned()));
+                let (told, why) = (i64::try_from(*n).unwrap_or(i64::MAX), plain(why, LONGEST));
+                self.together.ends.push(End { at, run, attempt, outcome: st.clone(), told, why, time });
+                // Its success changes which run a name means.
+                if replaces {
+                    self.settle().await?;
                 }
             }
+            event => self.together.rows.push(Row { run, attempt, event, policy, time }),
         }
-        Ok(Taken::Silently)
+        Ok(Ok(()))
     }
 
-    async fn run(&mut self, run: &Fingerprint) -> Result<Option<KnownRun>, sqlx::Error> {
-        let found = Writer::run(self.known, self.tx, run).await?;
-        if found.is_none() {
-            tracing::warn!(run = run.short(), "a record of a run that this database does not have; passed over");
-        }
-        Ok(found)
-    }
-
-    /// Looks up once per call whether the attempt's rows are taken: not after a success, not those of an older attempt than the owner, and
-    /// not those of an attempt that has crashed or that another journal tells of.
-    async fn arriving(&mut self, run: &KnownRun, attempt: u32) -> Result<&mut Arriving, sqlx::Error> {
-        let key = (run.id, attempt);
-        if !self.attempts.contains_key(&key) {
-            let owner = sqlx::query(
-                "UPDATE runs SET owner = ?2 WHERE id = ?1 AND state <> 'succeeded' AND owner <= ?2 AND NOT EXISTS
-                 (SELECT 1 FROM attempts WHERE run = ?1 AND attempt = ?2 AND (outcome = 'crashed' OR journal <> ?3))",
-            )
-            .bind(run.id)
-            .bind(attempt)
-            .bind(self.journal)
-            .execute(&mut *self.tx)
-            .await?;
-            self.attempts.insert(key, Arriving { taken: owner.rows_affected() == 1, records: 0 });
-        }
-        Ok(self.attempts.entry(key).or_insert(Arriving { taken: false, records: 0 }))
-    }
-
-    async fn flush(&mut self) -> Result<(), sqlx::Error> {
-        for ((run, attempt), arriving) in &mut self.attempts {
-            let records = std::mem::take(&mut arriving.records);
-            if records > 0 {
-                self.batch.count(*run, *attempt, records);
+    /// Stores what was taken since the last time: rows first, then the ends, which are judged by them.
+    async fn settle(&mut self) -> Result<(), sqlx::Error> {
+        let Together { rows, ends, .. } = std::mem::take(&mut self.together);
+        let mut records: HashMap<(i64, u32), i64> = HashMap::new();
+        rows.iter().for_each(|row| *records.entry((row.run.id, row.attempt)).or_default() += 1);
+        let taken = self.taken(records.keys().collect()).await?;
+        for Row { run, attempt, event, policy, time } in &rows {
+            // They have one value per label: `check::fits` has seen to it.
+            if taken.contains(&(run.id, *attempt)) {
+                self.batch.add(run, event, *policy, *time);
             }
         }
-        self.batch.flush(self.known, self.tx).await
+        for ((run, attempt), records) in records {
+            self.batch.count(run, attempt, records);
+        }
+        self.batch.flush(self.known, self.tx).await?;
+        self.end(ends).await
     }
 
-    async fn end(
-        &mut self,
-        run: &KnownRun,
-        attempt: u32,
-        outcome: Outcome,
-        n: u64,
-        why: &str,
-        time: f64,
-    ) -> Result<Taken, sqlx::Error> {
-        let standing = self.standing(run, attempt, n).await?;
-        if standing.over {
-            return Ok(Taken::Silently);
+    /// The attempts whose rows are taken: not after a success, not those of an older attempt than the owner, and not those of an
+    /// attempt that has crashed or that another journal tells of.
+    async fn taken(&mut self, attempts: Vec<&(i64, u32)>) -> Result<HashSet<(i64, u32)>, sqlx::Error> {
+        if attempts.is_empty() {
+            return Ok(HashSet::new());
         }
-        let (outcome, why) = match (outcome, standing.missing) {
-            (Outcome::Ok, Some(what)) => (Outcome::Crashed, format!("the worker reported success, but {what}")),
-            (outcome, _) => (outcome, why.to_owned()),
-        };
-        // The first success wins. Rows that only an earlier attempt left (another best epoch's test rows) go. Numbered
-        // parameters mean the same in each statement, if it uses the first few without a gap.
-        let statements = if outcome == Outcome::Ok {
-            concat!(
-                ended!(),
-                "UPDATE runs SET state = 'succeeded', winner = ?2, finished_at = ?3,
-                     epochs = (SELECT count(*) FROM epochs WHERE run = ?1 AND attempt = ?2) WHERE id = ?1 AND state <> 'succeeded';
-                 DELETE FROM evaluations WHERE id IN (SELECT e.id FROM runs r JOIN evaluations e ON e.run = r.id
-                 WHERE r.id = ?1 AND r.winner = ?2 AND (e.attempt <> ?2 OR e.split = 'test' AND e.epoch NOT IN (r.best_epoch, r.epochs - 1)));
-                 DELETE FROM rankings WHERE run = ?1 AND EXISTS (SELECT 1 FROM runs r WHERE r.id = ?1 AND r.winner = ?2 AND
-                 (rankings.attempt <> ?2 OR rankings.split = 'test' AND rankings.epoch NOT IN (r.best_epoch, r.epochs - 1)));
-                 DELETE FROM epochs WHERE run = ?1 AND attempt <> (SELECT winner FROM runs WHERE id = ?1);
-                 DELETE FROM draws WHERE run = ?1 AND attempt <> (SELECT winner FROM runs WHERE id = ?1)"
-            )
-        } else {
-            ended!()
-        };
-        sqlx::query(statements)
-            .bind(run.id)
-            .bind(attempt)
-            .bind(time)
-            .bind(word(&outcome))
-            .bind(&why)
-            .execute(&mut *self.tx)
-            .await?;
-        if outcome == Outcome::Ok {
-            if run.replaces {
-                replace(self.known, self.tx, run.id).await?;
-            }
-            return Ok(Taken::Ended(outcome, why));
-        }
-        // The controller may have given its verdict already; then the state of the run is settled.
-        if !standing.settled {
-            settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await?;
-        }
-        Ok(Taken::Ended(outcome, why))
-    }
-
-    /// The state of an attempt that claims to have ended.
-    async fn standing(&mut self, run: &KnownRun, attempt: u32, n: u64) -> Result<Standing, sqlx::Error> {
-        // An attempt records all its epochs: rows of other attempts do not count. One that may stop early has those up to its last.
-        let row = sqlx::query(
-            "SELECT r.state = 'succeeded', n.epochs, a.records,
-                    (SELECT count(*) FROM epochs WHERE run = r.id AND attempt = ?2 AND epoch < n.epochs),
-                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < n.epochs),
-                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = ?2 AND split = 'val' AND epoch < n.epochs),
-                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = ?2 AND split = 'test'
-                     AND epoch IN (r.best_epoch, n.epochs - 1)),
-                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = ?2 AND split = 'test'
-                     AND epoch IN (r.best_epoch, n.epochs - 1)),
-                    CASE WHEN r.best_epoch = n.epochs - 1 THEN 1 ELSE 2 END, a.outcome, coalesce(a.journal <> ?3, 0), r.best_epoch
-             FROM runs r
-             JOIN (SELECT CASE WHEN ?5 THEN coalesce(max(epoch) + 1, ?4) ELSE ?4 END AS epochs
-                   FROM epochs WHERE run = ?1 AND attempt = ?2 AND epoch < ?4) n
-             LEFT JOIN attempts a ON a.run = r.id AND a.attempt = ?2 WHERE r.id = ?1",
+        let owners: Vec<(i64, u32)> = sqlx::query_as(
+            "UPDATE runs SET owner = n.attempt FROM (SELECT value ->> 0 AS run, value ->> 1 AS attempt FROM json_each(?1)) n
+             WHERE runs.id = n.run AND runs.state <> 'succeeded' AND runs.owner <= n.attempt AND NOT EXISTS
+             (SELECT 1 FROM attempts a WHERE a.run = n.run AND a.attempt = n.attempt AND (a.outcome = 'crashed' OR a.journal <> ?2))
+             RETURNING id, owner",
         )
-        .bind(run.id)
-        .bind(attempt)
+        .bind(json(&attempts))
         .bind(self.journal)
-        .bind(run.epochs as i64)
-        .bind(run.stop.is_some())
-        .fetch_one(&mut *self.tx)
+        .fetch_all(&mut *self.tx)
         .await?;
-        let number = |column: usize| row.try_get::<Option<i64>, _>(column).map(Option::unwrap_or_default);
-        let (epochs, tested) = (number(1)?, number(8)?);
-        // Its own rows were not taken where another attempt has won; it has nothing to complete.
-        let won = row.try_get::<bool, _>(0)?;
-        let told = i64::try_from(n).unwrap_or(i64::MAX);
-        let wanted = [
-            ("records", number(2)?, told, true),
-            ("epochs", number(3)?, epochs, !won),
-            ("val rankings", number(4)?, epochs, !won),
-            ("epochs with val evaluations", number(5)?, epochs, !won),
-            ("test rankings", number(6)?, tested, !won),
-            ("epochs with test evaluations", number(7)?, tested, !won),
-        ];
-        let short = wanted.iter().find(|(_, found, wanted, counts)| *counts && found != wanted);
-        let missing = short.map(|(what, found, wanted, _)| format!("{found} of {wanted} {what} arrived"));
-        let best = usize::try_from(number(11)?).unwrap_or(0);
-        let done = usize::try_from(epochs).unwrap_or(0);
-        let early = done < run.epochs && !won && !run.stop.is_some_and(|stop| stop.over(done, best));
-        let missing = missing
-            .or_else(|| early.then(|| format!("it ended after {done} of {} epochs, before its patience was over", run.epochs)));
-        let outcome: Option<String> = row.try_get(9)?;
-        let verdicts = [Outcome::Killed, Outcome::Hung, Outcome::Timeout, Outcome::Lost].map(|verdict| word(&verdict));
-        let over = outcome.as_ref().is_some_and(|outcome| !verdicts.contains(outcome)) || row.try_get(10)?;
-        Ok(Standing { missing, settled: outcome.is_some(), over })
+        Ok(owners.into_iter().collect())
     }
+
+    /// Records how attempts have ended.
+    async fn end(&mut self, ends: Vec<End>) -> Result<(), sqlx::Error> {
+        if ends.is_empty() {
+            return Ok(());
+        }
+        let standings = self.standings(&ends).await?;
+        let mut ended = Vec::with_capacity(ends.len());
+        for (mut end, standing) in ends.into_iter().zip(standings).filter(|(_, standing)| !standing.over) {
+            if let Some(what) = standing.missing.filter(|_| end.outcome == Outcome::Ok) {
+                (end.outcome, end.why) = (Outcome::Crashed, format!("the worker reported success, but {what}"));
+            }
+            ended.push((end, standing.settled));
+        }
+        let facts = |(end, _): &(End, bool)| (end.run.id, end.attempt, end.time, word(&end.outcome), end.why.clone());
+        let facts: Vec<_> = ended.iter().map(facts).collect();
+        sqlx::query(ENDED).bind(json(&facts)).execute(&mut *self.tx).await?;
+        for (End { at, run, outcome, why, time, .. }, settled) in ended {
+            if outcome == Outcome::Ok {
+                if run.replaces {
+                    replace(self.known, self.tx, run.id).await?;
+                }
+            } else if !settled {
+                // The controller may have given its verdict already; then the state of the run is settled.
+                settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await?;
+            }
+            self.verdicts.push(Verdict { at, outcome, why });
+        }
+        Ok(())
+    }
+
+    /// The states of attempts that claim to have ended.
+    async fn standings(&mut self, ends: &[End]) -> Result<Vec<Standing>, sqlx::Error> {
+        let claims: Vec<_> =
+            ends.iter().map(|end| (end.run.id, end.attempt, end.run.epochs as i64, end.run.stop.is_some())).collect();
+        // An attempt records all its epochs: rows of other attempts do not count. One that may stop early has those up to its last.
+        let rows = sqlx::query(
+            "WITH claims AS MATERIALIZED (SELECT key AS place, value ->> 0 AS run, value ->> 1 AS attempt, value ->> 2 AS planned,
+                                                 value ->> 3 AS early FROM json_each(?1)),
+                  n AS MATERIALIZED (SELECT c.*, CASE WHEN early THEN coalesce((SELECT max(epoch) + 1 FROM epochs
+                                     WHERE run = c.run AND attempt = c.attempt AND epoch < c.planned), planned) ELSE planned END AS epochs
+                                     FROM claims c)
+             SELECT r.state = 'succeeded', n.epochs, a.records,
+                    (SELECT count(*) FROM epochs WHERE run = r.id AND attempt = n.attempt AND epoch < n.epochs),
+                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = n.attempt AND split = 'val' AND epoch < n.epochs),
+                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = n.attempt AND split = 'val'
+                     AND epoch < n.epochs),
+                    (SELECT count(*) FROM rankings WHERE run = r.id AND attempt = n.attempt AND split = 'test'
+                     AND epoch IN (r.best_epoch, n.epochs - 1)),
+                    (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = n.attempt AND split = 'test'
+                     AND epoch IN (r.best_epoch, n.epochs - 1)),
+                    CASE WHEN r.best_epoch = n.epochs - 1 THEN 1 ELSE 2 END, a.outcome, coalesce(a.journal <> ?2, 0), r.best_epoch
+             FROM n CROSS JOIN runs r ON r.id = n.run LEFT JOIN attempts a ON a.run = r.id AND a.attempt = n.attempt ORDER BY n.place",
+        )
+        .bind(json(&claims))
+        .bind(self.journal)
+        .fetch_all(&mut *self.tx)
+        .await?;
+        if rows.len() != ends.len() {
+            return Err(sqlx::Error::RowNotFound);
+        }
+        ends.iter().zip(&rows).map(|(end, row)| standing(end, row)).collect()
+    }
+}
+
+/// The ends that [`ENDED`] is told of, as JSON: run, attempt, time, outcome, reason.
+macro_rules! ends {
+    () => {
+        "(SELECT value ->> 0 AS run, value ->> 1 AS attempt, value ->> 2 AS time, value ->> 3 AS outcome, value ->> 4 AS why
+          FROM json_each(?1))"
+    };
+}
+
+/// Those of them that have just won: the first success does.
+macro_rules! winners {
+    () => {
+        concat!(ends!(), " n CROSS JOIN runs r ON r.id = n.run AND n.outcome = 'ok'")
+    };
+}
+
+/// Records how attempts have ended. Rows that only an earlier attempt of a success left (another best epoch's test rows) go.
+const ENDED: &str = concat!(
+    "UPDATE attempts SET finished_at = n.time, outcome = n.outcome, why = n.why FROM ",
+    ends!(),
+    " n WHERE attempts.run = n.run AND attempts.attempt = n.attempt AND attempts.outcome IS NOT 'ok';
+     UPDATE runs SET state = 'succeeded', winner = n.attempt, finished_at = n.time,
+         epochs = (SELECT count(*) FROM epochs WHERE run = n.run AND attempt = n.attempt) FROM ",
+    ends!(),
+    " n WHERE runs.id = n.run AND n.outcome = 'ok' AND runs.state <> 'succeeded';
+     DELETE FROM evaluations WHERE id IN (SELECT e.id FROM ",
+    winners!(),
+    " CROSS JOIN evaluations e ON e.run = r.id WHERE r.winner = n.attempt
+         AND (e.attempt <> n.attempt OR e.split = 'test' AND e.epoch NOT IN (r.best_epoch, r.epochs - 1)));
+     DELETE FROM rankings WHERE (run, epoch, split) IN (SELECT k.run, k.epoch, k.split FROM ",
+    winners!(),
+    " CROSS JOIN rankings k ON k.run = r.id WHERE r.winner = n.attempt
+         AND (k.attempt <> n.attempt OR k.split = 'test' AND k.epoch NOT IN (r.best_epoch, r.epochs - 1)));
+     DELETE FROM epochs WHERE (run, epoch) IN (SELECT p.run, p.epoch FROM ",
+    winners!(),
+    " CROSS JOIN epochs p ON p.run = r.id WHERE p.attempt <> r.winner);
+     DELETE FROM draws WHERE run IN (SELECT d.run FROM ",
+    winners!(),
+    " CROSS JOIN draws d ON d.run = r.id WHERE d.attempt <> r.winner)"
+);
+
+/// What a row of [`Ingest::standings`] says of an attempt that claims to have ended.
+fn standing(End { run, told, .. }: &End, row: &SqliteRow) -> Result<Standing, sqlx::Error> {
+    let number = |column: usize| row.try_get::<Option<i64>, _>(column).map(Option::unwrap_or_default);
+    let (epochs, tested) = (number(1)?, number(8)?);
+    // Its own rows were not taken where another attempt has won; it has nothing to complete.
+    let won = row.try_get::<bool, _>(0)?;
+    let wanted = [
+        ("records", number(2)?, *told, true),
+        ("epochs", number(3)?, epochs, !won),
+        ("val rankings", number(4)?, epochs, !won),
+        ("epochs with val evaluations", number(5)?, epochs, !won),
+        ("test rankings", number(6)?, tested, !won),
+        ("epochs with test evaluations", number(7)?, tested, !won),
+    ];
+    let short = wanted.iter().find(|(_, found, wanted, counts)| *counts && found != wanted);
+    let missing = short.map(|(what, found, wanted, _)| format!("{found} of {wanted} {what} arrived"));
+    let best = usize::try_from(number(11)?).unwrap_or(0);
+    let done = usize::try_from(epochs).unwrap_or(0);
+    let early = done < run.epochs && !won && !run.stop.is_some_and(|stop| stop.over(done, best));
+    let missing = missing
+        .or_else(|| early.then(|| format!("it ended after {done} of {} epochs, before its patience was over", run.epochs)));
+    let outcome: Option<String> = row.try_get(9)?;
+    let verdicts = [Outcome::Killed, Outcome::Hung, Outcome::Timeout, Outcome::Lost].map(|verdict| word(&verdict));
+    let over = outcome.as_ref().is_some_and(|outcome| !verdicts.contains(outcome)) || row.try_get(10)?;
+    Ok(Standing { missing, settled: outcome.is_some(), over })
 }
 
 /// The state of an attempt.
