@@ -61,7 +61,7 @@ struct Arguments {
     /// Each run by itself.
     #[arg(long)]
     alone: bool,
-    /// Where features and labels are written; a temporary folder by default.
+    /// Where features, labels and what the runs keep are written; a temporary folder by default.
     #[arg(long)]
     data: Option<PathBuf>,
 }
@@ -173,6 +173,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let temporary = tempfile::tempdir()?;
     let folder = arguments.data.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&folder)?;
+    // Beside the data and of this process alone: files that were just removed would slow down the next ones' making.
+    let runs = folder.join(format!("runs-{}", std::process::id()));
     if !folder.join("labels.csv").exists() {
         write(&folder, &arguments)?;
     }
@@ -186,7 +188,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             config: run.config.clone(),
             pos_weight: run.pos_weight.clone(),
             data: plan.data[run.data].1.folder.clone(),
-            folder: temporary.path().join("runs").join(&run.fingerprint.0),
+            folder: runs.join(&run.fingerprint.0),
             policies: plan.policies.clone(),
         }
     };

@@ -256,6 +256,7 @@ impl Worker {
         };
         let mut told = std::mem::take(&mut reporter.told);
         let mut health = Health::Good;
+        let (mut said, mut done) = (Vec::new(), Vec::new());
         for (job, (outcome, why)) in jobs.iter().zip(ends) {
             let RunLog { log, results } = told.entry(job.run.clone()).or_default();
             if !why.is_empty() {
@@ -274,11 +275,12 @@ impl Worker {
             if outcome == Outcome::Crashed {
                 health = Health::Broken;
             }
-            self.say(end(job, outcome, *results, why))?;
-            if outcome == Outcome::Ok {
-                crate::finished(&job.folder);
-            }
+            said.push(end(job, outcome, *results, why));
+            done.extend((outcome == Outcome::Ok).then_some(&job.folder));
         }
+        // All ends in one flush, which waits for the disk once.
+        self.life.say(said)?;
+        done.into_iter().for_each(|folder| crate::finished(folder));
         Ok(health)
     }
 }
