@@ -98,7 +98,7 @@ impl Bed {
 }
 
 fn outcomes(found: &Ingested) -> Vec<Outcome> {
-    found.verdicts.iter().map(|verdict| verdict.outcome.clone()).collect()
+    found.verdicts.iter().map(|verdict| verdict.outcome).collect()
 }
 
 #[tokio::test]

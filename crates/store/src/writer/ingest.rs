@@ -254,7 +254,7 @@ impl<'a, 'r> Ingest<'a, 'r> {
             Event::Begin { from, .. } => self.batch.begin(run.id, attempt, self.journal, *from, time),
             Event::End { st, n, why, .. } => {
                 let (told, why) = (i64::try_from(*n).unwrap_or(i64::MAX), plain(why, LONGEST));
-                self.together.ends.push(End { at, run, attempt, outcome: st.clone(), told, why, time });
+                self.together.ends.push(End { at, run, attempt, outcome: *st, told, why, time });
                 // Its success changes which run a name means.
                 if replaces {
                     self.settle().await?;
