@@ -196,7 +196,8 @@ impl PlanView {
         }
         let largest = plan.bundles.iter().map(|bundle| bundle.runs.len()).max().unwrap_or(0);
         let most = format!("at most {TOGETHER} runs, {} MiB of parameters", BUNDLE_BYTES >> 20);
-        let bundles = format!("share data, network, batch order and epochs; the largest has {} ({most})", thousands(largest));
+        let bundles =
+            format!("of runs that share data, network, batch order and epochs; the largest has {} ({most})", thousands(largest));
         facts.add("bundles", thousands(plan.bundles.len()), bundles);
         let policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
         facts.add("policies", plan.policies.len().to_string(), format!("{}: computed from the scores", policies.join(", ")));
