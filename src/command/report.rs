@@ -119,11 +119,10 @@ pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return std::fs::write(path, text);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".sweep-report").tempfile_in(folder)?;
+    let mut file = builder.prefix(".sweep-report").tempfile_in(archive::file::folder_of(path))?;
     file.write_all(text.as_bytes())?;
     file.persist(path)?;
     Ok(())

@@ -19,13 +19,18 @@ pub const SAVING: &str = ".saving-";
 /// Prefix of folders that are being removed.
 pub const REMOVING: &str = ".removing-";
 
+/// The folder that the file `path` is in.
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes the file `path`: complete at its place, or not there. Returns its seal. Does not wait for the disk.
 ///
 /// # Errors
 /// I/O errors; the file that was there before stays.
 pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Seal> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(SAVING).tempfile_in(folder)?;
+    let mut temporary = tempfile::Builder::new().prefix(SAVING).tempfile_in(folder_of(path))?;
     let mut sealing = BufWriter::with_capacity(1 << 16, Sealing::new(temporary.as_file_mut()));
     fill(&mut sealing)?;
     let seal = sealing.into_inner().map_err(io::IntoInnerError::into_error)?.seal();
@@ -39,9 +44,8 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
 /// # Errors
 /// I/O errors; the file that was there before stays.
 pub fn link(from: &Path, to: &Path) -> io::Result<()> {
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Its random name is what is wanted of it.
-    let room = tempfile::Builder::new().prefix(SAVING).make_in(folder, |path| fs::hard_link(from, path));
+    let room = tempfile::Builder::new().prefix(SAVING).make_in(folder_of(to), |path| fs::hard_link(from, path));
     match room {
         // A rename onto another name of the same file does nothing; what is left is removed when it goes out of scope.
         Ok(room) => fs::rename(room.path(), to),

@@ -1,9 +1,9 @@
 //! From the mapped bytes to what a network sees: normalisation, and the random changes of training.
 
-use imbalance::vectorized;
 use rayon::prelude::*;
 
 use imbalance::rng::Rng;
+use imbalance::vectorized;
 use plan::InputShape;
 use plan::{ImageConfig, Source};
 
@@ -226,11 +226,9 @@ impl Transform {
                     Self::Features { mean, scale } => vectorized(
                         #[inline(always)]
                         || {
-                            let numbers = mean.iter().zip(scale);
-                            out.iter_mut()
-                                .zip(decode(from))
-                                .zip(numbers)
-                                .for_each(|((out, x), (mean, scale))| *out = (x - mean) * scale);
+                            for ((out, x), (mean, scale)) in out.iter_mut().zip(decode(from)).zip(mean.iter().zip(scale)) {
+                                *out = (x - mean) * scale;
+                            }
                         },
                     ),
                 }

@@ -196,18 +196,12 @@ impl Heads {
         x.len() / stacked::row_step(self.inputs())
     }
 
-    /// The first layer's outputs without bias, in panels.
-    fn first(&self, x: &[f32], mut z: Vec<f32>) -> Vec<f32> {
-        let weight = &self.layers[0].weight.value;
-        z.resize(weight.len() / self.inputs() * self.batch(x), 0.0);
-        stacked::forward(x, weight, self.inputs(), &mut z, |_| ());
-        z
-    }
-
     /// Logits of `x [batch, inputs]`, rows [`stacked::row_step`] apart: row-major `[batch, labels]`, one matrix per run.
     #[must_use]
     pub fn logits(&self, x: &[f32]) -> Vec<Vec<f32>> {
-        let (z, batch) = (self.first(x, Vec::new()), self.batch(x));
+        let (weight, batch) = (&self.layers[0].weight.value, self.batch(x));
+        let mut z = vec![0.0; weight.len() / self.inputs() * batch];
+        stacked::forward(x, weight, self.inputs(), &mut z, |_| ());
         let forward = |run: usize| {
             let of = |block: &Parameters| run * block.size..(run + 1) * block.size;
             let first = &self.layers[0].bias;

@@ -7,6 +7,7 @@ use super::{PANEL, Rows};
 
 /// The losses of the runs' labels, a panel of columns each.
 pub struct Losses {
+    /// None where no run's loss is evaluated here.
     panels: Vec<Panel>,
     labels: usize,
     /// Of each run, whether its loss is evaluated here.
@@ -46,8 +47,9 @@ impl Losses {
             label: panel * PANEL % labels.max(1),
             own: std::array::from_fn(|at| if columns.get(at).is_some_and(Option::is_some) { u32::MAX } else { 0 }),
         };
-        let panels = columns.chunks(PANEL).enumerate().map(panel).collect();
-        Self { panels, labels, here: runs.iter().map(Option::is_some).collect() }
+        let here: Vec<bool> = runs.iter().map(Option::is_some).collect();
+        let panels = if here.contains(&true) { columns.chunks(PANEL).enumerate().map(panel).collect() } else { Vec::new() };
+        Self { panels, labels, here }
     }
 
     /// Whether the loss of `run` is evaluated here.
@@ -56,8 +58,8 @@ impl Losses {
         self.here[run]
     }
 
-    /// Each run's mean loss over `rows` rows, from the sums of some of them after the other; NaN where a slope is NaN or infinite.
-    /// What runs have whose loss is evaluated elsewhere says nothing.
+    /// Each run's mean loss over `rows` rows, from the sums of some of them after the other; NaN where a slope is NaN or infinite,
+    /// and of a run whose loss is evaluated elsewhere.
     #[must_use]
     pub fn means(&self, sums: &[Vec<Sums>], rows: usize) -> Vec<f64> {
         let column = |column: usize| {
@@ -66,13 +68,17 @@ impl Losses {
             if broken { f64::NAN } else { sums.iter().map(|sums| sums[panel].cost[lane]).sum::<f64>() }
         };
         let mean = |run: usize| (run * self.labels..(run + 1) * self.labels).map(column).sum::<f64>();
-        (0..self.here.len()).map(|run| mean(run) / (rows * self.labels) as f64).collect()
+        let cells = (rows * self.labels) as f64;
+        self.here.iter().enumerate().map(|(run, &here)| if here { mean(run) / cells } else { f64::NAN }).collect()
     }
 
     /// Turns logits that lack their bias (one a column) into slopes of the loss, times `share`. `targets` (`[rows, labels]`) are
     /// those of the rows. Returns the sums of each panel.
     #[must_use]
     pub fn evaluate(&self, rows: &mut Rows<'_>, bias: &[f32], targets: &[u8], share: f32) -> Vec<Sums> {
+        if self.panels.is_empty() {
+            return Vec::new();
+        }
         // Each row's targets go round until a panel that begins at any label finds its own side by side.
         let round = self.labels + PANEL;
         let cyclic: Vec<u8> =
@@ -142,6 +148,8 @@ mod tests {
         let runs = [forms[0].lanes(), None, forms[2].lanes(), forms[3].lanes()];
         let losses = Losses::new(&runs, labels);
         assert_eq!((0..4).map(|run| losses.has(run)).collect::<Vec<_>>(), [true, false, true, true]);
+        let none = Losses::new(&[None, None], labels);
+        assert!(!none.has(1) && none.means(&[Vec::new()], rows).iter().all(|mean| mean.is_nan()));
         let columns = super::super::panels(runs.len() * labels) * PANEL;
         let before: Vec<f32> = (0..columns * rows).map(|_| rng.normal() as f32).collect();
         let bias: Vec<f32> = (0..runs.len() * labels).map(|_| rng.normal() as f32).collect();
@@ -175,6 +183,6 @@ mod tests {
         }
         let means = losses.means(&[sums.clone(), sums.clone()], 2 * rows);
         let first = (0..labels).map(|column| sums[column / PANEL].cost[column % PANEL]).sum::<f64>();
-        assert!((means[0] - first / (labels * rows) as f64).abs() < 1e-12);
+        assert!((means[0] - first / (labels * rows) as f64).abs() < 1e-12 && means[1].is_nan());
     }
 }

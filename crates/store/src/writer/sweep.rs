@@ -132,7 +132,7 @@ impl Writer {
 
 /// The folder of the database, as an absolute path: prepared data below it is stored relative to it, so that both can be moved together.
 pub(super) fn base(db: &Path) -> PathBuf {
-    let folder = db.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = archive::file::folder_of(db);
     std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
