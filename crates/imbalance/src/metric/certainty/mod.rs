@@ -16,6 +16,7 @@
 mod bayes;
 mod bootstrap;
 mod corrected_t;
+mod crossed;
 mod decided;
 mod design;
 mod friedman;
@@ -33,6 +34,7 @@ mod wilcoxon;
 pub use bayes::{Posterior, signed_rank_posterior, signed_rank_posteriors};
 pub use bootstrap::{Estimates, Resampler, bootstrap};
 pub use corrected_t::{StudentTest, corrected_t};
+pub use crossed::{Crossed, Observed, RowVariance, crossed, detectable, seeds_for};
 pub use decided::{Decided, DecidedRate};
 pub use design::{Design, holm};
 pub use friedman::{Friedman, friedman};
