@@ -238,8 +238,26 @@ pub struct ExplainArgs {
     /// Differences of F1 up to this count as the same
     #[arg(long, default_value_t = 0.01, value_name = "SIZE")]
     pub rope_f1: f64,
+    /// Only strategies with this loss, pos_weight or sampler, e.g. --only loss=asl (repeatable; all of them must hold)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub only: Vec<String>,
+    /// Strategies that get a row: the best ones, and the worst
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub top: usize,
+    /// Everything: a paragraph per strategy, every table and warning
+    #[arg(long)]
+    pub all: bool,
+    /// A label is one of the head from this prevalence in train on
+    #[arg(long, default_value_t = 0.10, value_name = "SHARE")]
+    pub head: f64,
+    /// A label is one of the tail below this prevalence in train, ...
+    #[arg(long, default_value_t = 0.02, value_name = "SHARE")]
+    pub tail: f64,
+    /// ... or with fewer positives than this
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub tail_positives: usize,
     /// Resamples of the rows, for intervals
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 500, value_name = "N")]
     pub replicates: usize,
     #[arg(long, value_enum, default_value_t)]
     pub format: ExplainFormat,

@@ -15,7 +15,7 @@ use store::Reader;
 /// # Errors
 /// A number out of range; database errors; scores that cannot be read; a file that cannot be written.
 pub async fn run(global: &Global, args: &cli::ExplainArgs) -> Result<(), Error> {
-    let ask = questions::explain(args)?;
+    let (ask, shown) = questions::explain(args)?;
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
     let preparing = Preparing::new(Verbosity::of(global.quiet));
@@ -23,8 +23,8 @@ pub async fn run(global: &Global, args: &cli::ExplainArgs) -> Result<(), Error> 
     // What was drawn on the terminal goes before the text comes.
     drop(preparing);
     let text = match args.format {
-        ExplainFormat::Table => explain::render(&explanation, width(args.output.is_none())),
-        ExplainFormat::Markdown => explain::markdown(&explanation),
+        ExplainFormat::Table => explain::render(&explanation, &shown, width(args.output.is_none())),
+        ExplainFormat::Markdown => explain::markdown(&explanation, &shown),
         ExplainFormat::Json => {
             serde_json::to_string_pretty(&explanation).map_err(|error| Error::Unexpected(error.to_string()))? + "\n"
         }

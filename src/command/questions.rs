@@ -4,7 +4,7 @@
 use crate::cli;
 use crate::error::Error;
 use crate::report::compare::{self, Subject};
-use crate::report::explain::{self, Rope};
+use crate::report::explain::{self, Groups, Rope};
 use crate::report::{Question, Split, unknown};
 use imbalance::Choice;
 use imbalance::threshold::{self, Policy};
@@ -69,13 +69,38 @@ pub fn compare(args: &cli::CompareArgs) -> Result<compare::CompareOptions, Error
     })
 }
 
-/// The options of `sweep explain`.
+/// The options of `sweep explain`: what is computed, and what of it is shown.
 ///
 /// # Errors
-/// [`Error::Usage`] for a number out of range.
-pub fn explain(args: &cli::ExplainArgs) -> Result<explain::ExplainOptions, Error> {
+/// [`Error::Usage`] for a number out of range, or for an axis that strategies do not have.
+pub fn explain(args: &cli::ExplainArgs) -> Result<(explain::ExplainOptions, explain::Shown), Error> {
     let rope = Rope { ap: rope("--rope-ap", args.rope_ap)?, f1: rope("--rope-f1", args.rope_f1)? };
-    Ok(explain::ExplainOptions { rope, replicates: replicates(args.replicates)? })
+    let groups = Groups {
+        head: share("--head", args.head)?,
+        tail: share("--tail", args.tail)?,
+        tail_positives: args.tail_positives,
+    };
+    if groups.tail > groups.head {
+        return Err(Error::Usage(format!("--tail {} is above --head {}: rare labels are below frequent ones", groups.tail, groups.head)));
+    }
+    let only = args.only.iter().map(|typed| only(typed)).collect::<Result<_, _>>()?;
+    let shown = explain::Shown { only, top: args.top.max(1), all: args.all };
+    Ok((explain::ExplainOptions { rope, groups, replicates: replicates(args.replicates)? }, shown))
+}
+
+/// `loss=asl`.
+fn only(typed: &str) -> Result<(explain::Part, String), Error> {
+    let parts = explain::Part::ALL.map(explain::Part::name);
+    let Some((key, value)) = typed.split_once('=').filter(|(_, value)| !value.is_empty()) else {
+        return Err(Error::Usage(format!("--only {typed}: write KEY=VALUE, such as --only loss=asl; keys are {}", parts.join(", "))));
+    };
+    let part = explain::Part::ALL.into_iter().find(|part| part.name() == key.trim());
+    let part = part.ok_or_else(|| unknown("--only", key.trim(), &parts))?;
+    Ok((part, value.trim().to_owned()))
+}
+
+fn share(flag: &str, value: f64) -> Result<f64, Error> {
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(Error::Usage(format!("{flag} {value}: a share of the rows is from 0 to 1"))) }
 }
 
 fn metric(typed: &str) -> Result<&'static str, Error> {
@@ -106,7 +131,7 @@ fn replicates(count: usize) -> Result<usize, Error> {
     if (2..=1_000_000).contains(&count) {
         Ok(count)
     } else {
-        Err(Error::Usage(format!("--replicates {count}: 2 to 1,000,000, and 1,000 is usual")))
+        Err(Error::Usage(format!("--replicates {count}: 2 to 1,000,000, and 500 is usual")))
     }
 }
 

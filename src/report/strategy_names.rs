@@ -14,6 +14,15 @@ pub fn strategy(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str,
     if [loss, pos_weight, sampler].iter().all(|name| *name == "imported") {
         return IMPORTED.to_owned();
     }
+    let [loss, weight, sampler] = parts(loss, pos_weight, gamma, sampler, params);
+    let weight = if weight == "none" { String::new() } else { format!(" + {weight}") };
+    let sampler = if sampler == "shuffle" { String::new() } else { format!(" + {sampler}") };
+    format!("{loss}{weight}{sampler}")
+}
+
+/// The loss, the positive weight and the sampler of a strategy, each with its parameters.
+#[must_use]
+pub fn parts(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str, params: &Map<String, Value>) -> [String; 3] {
     let own = |prefix: &str| -> Vec<String> {
         let of = |key: &str| match (prefix, key.split_once('.')) {
             ("", None) => Some(key.to_owned()),
@@ -24,11 +33,7 @@ pub fn strategy(loss: &str, pos_weight: &str, gamma: Option<f64>, sampler: &str,
     };
     let gamma = gamma.filter(|gamma| *gamma != 0.0).map(|gamma| format!("gamma={gamma}"));
     let loss = with(loss, &own("").into_iter().chain(gamma).collect::<Vec<_>>());
-    let weight = with(pos_weight, &own("pos_weight"));
-    let sampler = with(sampler, &own("sampler"));
-    let weight = if weight == "none" { String::new() } else { format!(" + {weight}") };
-    let sampler = if sampler == "shuffle" { String::new() } else { format!(" + {sampler}") };
-    format!("{loss}{weight}{sampler}")
+    [loss, with(pos_weight, &own("pos_weight")), with(sampler, &own("sampler"))]
 }
 
 /// The axes that are not part of a strategy, nor `tuned`: those in which settings of a sweep differ.

@@ -93,6 +93,12 @@ pub fn number(value: f64) -> String {
     format!("{value:.3}")
 }
 
+/// `1 seed`, `3 seeds`.
+#[must_use]
+pub fn several(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
 /// One digit.
 #[must_use]
 pub fn percent(rate: f64) -> String {

@@ -1,14 +1,17 @@
-//! Groups of runs against a first group: paired differences over seeds (and whatever else pairs share), with tests. Pure.
+//! Groups of runs against a first group: paired differences over seeds, with simultaneous intervals. Pure.
+//!
+//! Only seeds (or splits of the data) are independent: pairs of one seed that differ in other axes are averaged first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::super::difference::{ALPHA, Difference, LEVEL, Power, family};
+use super::super::difference::LEVEL;
 use super::super::load::Run;
 use super::super::question::Split;
 use super::super::score::lower_is_better;
 use super::pairs::{Pairing, RunGroup};
+use imbalance::metric::certainty::{Crossed, Observed, crossed};
 
 /// Groups compared with the first; a difference is always the group's value minus the first's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,12 +22,9 @@ pub struct GroupComparison {
     pub groups: Vec<Side>,
     /// Differences up to this mean nothing in practice.
     pub rope: f64,
-    /// Nominal coverage of the intervals, which are Student's over pairs.
+    /// Nominal coverage of the intervals of a family together: the groups, on one metric and split. They are about other seeds, on the
+    /// same rows.
     pub level: f64,
-    /// Error rate of a family of tests: the groups, on one metric and split.
-    pub alpha: f64,
-    /// Whether the tests could find any difference.
-    pub power: Option<Power>,
     pub families: Vec<Family>,
     pub notes: Vec<String>,
 }
@@ -64,7 +64,8 @@ pub struct Line {
     pub mean: Option<f64>,
     /// The difference of each such pair, in the order of the pairs.
     pub differences: Vec<f64>,
-    pub difference: Option<Difference>,
+    /// Over seeds, or over splits where there are several.
+    pub difference: Option<Crossed>,
 }
 
 /// Values of one metric on one split under one policy: run → value.
@@ -75,6 +76,14 @@ pub struct Values {
     pub of_run: BTreeMap<usize, f64>,
 }
 
+/// What is independent among the runs.
+pub struct Replicates<'a> {
+    /// The data set of each run: one per split of the same rows.
+    pub data: &'a [usize],
+    /// Rows of val / rows of train, and rows of test / rows of train.
+    pub overlap: [f64; 2],
+}
+
 /// The comparison, given the pairs of each group with the first and the values that are compared.
 #[must_use]
 pub fn compare(
@@ -83,11 +92,10 @@ pub fn compare(
     first: &RunGroup,
     others: &[(RunGroup, Pairing)],
     values: &[Values],
+    replicates: &Replicates<'_>,
     rope: f64,
 ) -> GroupComparison {
-    let families: Vec<Family> = values.iter().map(|values| one_family(values, others, rope)).collect();
-    let counts = |family: &Family| family.lines.iter().map(|line| line.differences.len()).collect::<Vec<_>>();
-    let power = families.iter().filter_map(|family| Power::of(&counts(family))).min_by_key(|power| power.pairs);
+    let families: Vec<Family> = values.iter().map(|values| one_family(values, runs, others, replicates)).collect();
     let pair =
         |&(a, b): &(usize, usize)| Pair { first: runs[a].row.run.clone(), run: runs[b].row.run.clone(), seed: runs[b].row.seed };
     let side = |(group, pairing): &(RunGroup, Pairing)| Side {
@@ -100,39 +108,47 @@ pub fn compare(
         groups: others.iter().map(side).collect(),
         rope,
         level: LEVEL,
-        alpha: ALPHA,
-        power,
         notes: notes(runs, first, others, &families),
         families,
     }
 }
 
-fn one_family(values: &Values, others: &[(RunGroup, Pairing)], rope: f64) -> Family {
-    let lower_is_better = lower_is_better(values.metric);
-    let defined = |pairing: &Pairing| -> Vec<(f64, f64)> {
-        let both = |(a, b): &(usize, usize)| Some((*values.of_run.get(a)?, *values.of_run.get(b)?));
-        pairing.pairs.iter().filter_map(both).collect()
-    };
-    let pairs: Vec<Vec<(f64, f64)>> = others.iter().map(|(_, pairing)| defined(pairing)).collect();
-    let differences: Vec<Vec<f64>> = pairs.iter().map(|pairs| pairs.iter().map(|(a, b)| b - a).collect()).collect();
-    let tested = family(&differences, rope, lower_is_better);
+fn one_family(values: &Values, runs: &[Run], others: &[(RunGroup, Pairing)], replicates: &Replicates<'_>) -> Family {
+    let both = |&(a, b): &(usize, usize)| Some((b, *values.of_run.get(&a)?, *values.of_run.get(&b)?));
+    let pairs: Vec<Vec<(usize, f64, f64)>> =
+        others.iter().map(|(_, pairing)| pairing.pairs.iter().filter_map(both).collect()).collect();
+    let observed: Vec<Observed> = pairs.iter().map(|pairs| independent(pairs, values.split, runs, replicates)).collect();
     let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-    let lines = others.iter().zip(pairs).zip(differences).zip(tested);
+    let lines = others.iter().zip(pairs).zip(crossed(&observed, LEVEL, others.len()));
     Family {
         split: values.split,
         metric: values.metric,
         policy: values.policy.clone(),
-        lower_is_better,
+        lower_is_better: lower_is_better(values.metric),
         lines: lines
-            .map(|((((group, _), pairs), differences), difference)| Line {
+            .map(|(((group, _), pairs), difference)| Line {
                 group: group.text.clone(),
-                first_mean: mean(pairs.iter().map(|pair| pair.0).collect()),
-                mean: mean(pairs.iter().map(|pair| pair.1).collect()),
-                differences,
+                first_mean: mean(pairs.iter().map(|pair| pair.1).collect()),
+                mean: mean(pairs.iter().map(|pair| pair.2).collect()),
+                differences: pairs.iter().map(|pair| pair.2 - pair.1).collect(),
                 difference,
             })
             .collect(),
     }
+}
+
+/// The independent differences among `pairs` (run, the first group's value, its own): the mean over the pairs of a seed; with several
+/// splits of the data the mean over those of a split.
+fn independent(pairs: &[(usize, f64, f64)], split: Split, runs: &[Run], replicates: &Replicates<'_>) -> Observed {
+    let splits: BTreeSet<usize> = pairs.iter().map(|(run, ..)| replicates.data[*run]).collect();
+    let mut of: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    for (run, first, own) in pairs {
+        let unit = if splits.len() > 1 { replicates.data[*run] as i64 } else { runs[*run].row.seed };
+        of.entry(unit).or_default().push(own - first);
+    }
+    let differences = of.into_values().map(|all| all.iter().sum::<f64>() / all.len() as f64).collect();
+    let overlap = if splits.len() > 1 { replicates.overlap[usize::from(split == Split::Test)] } else { 0.0 };
+    Observed { differences, rows: None, overlap }
 }
 
 fn notes(runs: &[Run], first: &RunGroup, others: &[(RunGroup, Pairing)], families: &[Family]) -> Vec<String> {
@@ -152,7 +168,7 @@ fn notes(runs: &[Run], first: &RunGroup, others: &[(RunGroup, Pairing)], familie
         if !pairing.across.is_empty() {
             let (pairs, seeds, across) = (pairing.pairs.len(), seeds.len(), pairing.across.join(", "));
             notes.push(format!(
-                "{}: {pairs} pairs are {seeds} seeds at every value of {across}; pairs of one seed are no independent evidence, so name one value for a strict test",
+                "{}: {pairs} pairs are {seeds} seeds at every value of {across}; only seeds are independent, so the pairs of a seed are averaged",
                 group.text
             ));
         }
@@ -222,33 +238,40 @@ mod tests {
         };
         let of_run: BTreeMap<usize, f64> = runs.iter().enumerate().map(value).collect();
         let values = [Values { split: Split::Val, metric: "macro_f1", policy: Some("max_f1".to_owned()), of_run }];
-        compare("hand", &runs, &first, &others, &values, 0.01)
+        let data = vec![0; runs.len()];
+        compare("hand", &runs, &first, &others, &values, &Replicates { data: &data, overlap: [0.2, 0.2] }, 0.01)
     }
 
     #[test]
-    fn nine_seeds_decide_over_two_groups() {
+    fn intervals_of_two_groups_hold_together() {
         let found = compared(9);
         let [better, worse] = &found.families[0].lines[..] else { panic!() };
-        let difference = better.difference.clone().unwrap();
-        assert!((difference.effect.mean - 0.054).abs() < 1e-12 && difference.effect.runs == 9);
+        let difference = better.difference.unwrap();
+        assert!((difference.mean - 0.054).abs() < 1e-12 && difference.runs == 9 && difference.low.unwrap() > 0.05);
         assert!((better.mean.unwrap() - better.first_mean.unwrap() - 0.054).abs() < 1e-12);
-        assert!(difference.posterior.unwrap().better > 0.99 && worse.difference.clone().unwrap().posterior.unwrap().worse > 0.99);
-        // both have p = 1/256, Holm doubles the first and keeps the second above it
-        assert_eq!(difference.tests.unwrap().sign_flip_holm, 1.0 / 128.0);
-        assert_eq!(found.power.clone().unwrap().sentence, None);
+        assert!(difference.p.unwrap() < 1e-6 && worse.difference.unwrap().high.unwrap() < 0.0);
         assert!(found.notes.iter().any(|note| note.contains("fitted on val")), "{:?}", found.notes);
         let text = super::super::render(&super::super::Comparison::Groups(found.clone()), 120);
-        assert!(text.lines().all(|line| line.chars().count() <= 120) && !text.contains("cannot reject"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
         let line = text.lines().find(|line| line.trim_start().starts_with("loss=better ")).unwrap();
-        assert!(line.contains("+0.054") && line.matches("0.0078").count() == 2, "{line}");
+        assert!(line.contains("+0.054") && line.contains("< 0.0001"), "{line}");
         assert_eq!(found.groups[0].pairs[3], Pair { first: "bce3".to_owned(), run: "better3".to_owned(), seed: 3 });
     }
 
+    /// 60 pairs that are 3 seeds are 3 differences; splits of the data are corrected for the rows that they share.
     #[test]
-    fn two_seeds_cannot() {
-        let found = compared(2);
-        assert_eq!(found.families[0].lines[0].difference.clone().unwrap().tests, None);
-        let sentence = found.power.unwrap().sentence.unwrap();
-        assert!(sentence.contains("2 pairs give a smallest p of 0.5, 2 comparisons at 0.05 (Holm) need 7 pairs"), "{sentence}");
+    fn only_seeds_and_splits_are_independent() {
+        let runs: Vec<Run> = (0..60).map(|at| run("focal", at % 3, "succeeded")).collect();
+        let pairs: Vec<(usize, f64, f64)> =
+            (0..60).map(|at| (at, 0.5, 0.5 + 0.01 * (1 + at % 3) as f64 + 1e-4 * (at / 3) as f64)).collect();
+        let of = |data: &[usize]| {
+            let observed = independent(&pairs, Split::Test, &runs, &Replicates { data, overlap: [0.1, 0.25] });
+            crossed(&[observed], LEVEL, 1)[0].unwrap()
+        };
+        let seeds = of(&[0; 60]);
+        assert_eq!((seeds.runs, seeds.df), (3, Some(2.0)));
+        assert!(seeds.p.unwrap() > 0.05, "{seeds:?}");
+        let splits = of(&(0..60).map(|at| at % 3).collect::<Vec<_>>());
+        assert!((splits.se.unwrap() / seeds.se.unwrap() - ((1.0 / 3.0 + 0.25f64) * 3.0).sqrt()).abs() < 1e-9, "{splits:?}");
     }
 }

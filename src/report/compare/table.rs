@@ -1,12 +1,11 @@
 //! A comparison for people.
 
-use super::super::difference::{Tests, probability};
+use super::super::difference::probability;
 use super::super::table::draw;
-use super::super::text_grid::{Grid, Head, NONE, number, percent, shorten, wrap};
+use super::super::text_grid::{Grid, Head, NONE, number, percent, several, shorten, wrap};
 use super::Comparison;
 use super::groups::{Family, GroupComparison, Line};
 use super::runs::{Measure, PairedValue, RunComparison, SplitComparison};
-use imbalance::metric::certainty::Posterior;
 
 /// The comparison as text, tables of at most `width` columns.
 #[must_use]
@@ -93,46 +92,31 @@ fn split_table(runs: &RunComparison, split: &SplitComparison, names: [&str; 2], 
 fn groups_of_runs(groups: &GroupComparison, width: u16) -> String {
     let pairs: Vec<String> = groups.groups.iter().map(|side| format!("{} ({} pairs)", side.group, side.pairs.len())).collect();
     let mut text = lines(&format!("{}: {} against {}; best epoch", groups.sweep, pairs.join(", "), groups.first), width);
-    let tested = groups.families.iter().flat_map(|family| &family.lines);
-    let tested = tested.filter_map(|line| line.difference.as_ref()).any(|difference| difference.tests.is_some());
     for split in [super::Split::Val, super::Split::Test] {
         let families: Vec<&Family> = groups.families.iter().filter(|family| family.split == split).collect();
         if !families.is_empty() {
             text +=
-                &format!("\n{}\n{}\n", split.name(), draw(&families_grid(groups, &families, tested), &[], false, Some(width)));
+                &format!("\n{}\n{}\n", split.name(), draw(&families_grid(groups, &families), &[], false, Some(width)));
         }
     }
     text.push('\n');
     text += &lines(
         &format!(
-            "change: the group minus {}, mean over pairs of equal seed and other axes, with Student's interval of {:.0} %",
+            "change: the group minus {}, mean over pairs of equal seed and other axes, with an interval of {:.0} % for other seeds on the same rows \
+             ({} together), and its p-value; `sweep explain` has intervals that hold for other rows, too",
             groups.first,
-            100.0 * groups.level
+            100.0 * groups.level,
+            several(groups.groups.len(), "comparison")
         ),
         width,
     );
-    let of = match (tested, groups.groups.len()) {
-        (false, _) => "",
-        (true, 1) => "; p of the sign-flip and of Wilcoxon's signed-rank test",
-        (true, _) => "; p of the sign-flip and of Wilcoxon's signed-rank test, both after Holm",
-    };
-    text += &lines(
-        &format!(
-            "worse, same, better: probability of a change beyond {rope} for the worse, within {rope}, beyond it for the better (Bayesian signed-rank){of}",
-            rope = groups.rope
-        ),
-        width,
-    );
-    if let Some(sentence) = groups.power.as_ref().and_then(|power| power.sentence.as_ref()) {
-        text += &lines(sentence, width);
-    }
+    text += &lines(&format!("n: independent seeds or splits; differences up to {} mean nothing in practice", groups.rope), width);
     text + &notes(&groups.notes, width)
 }
 
 /// One line per metric; with several groups, one line per group below the metric.
-fn families_grid(groups: &GroupComparison, families: &[&Family], tested: bool) -> Grid {
-    let mut heads = vec!["metric", "first", "group", "change", "interval", "sd", "n", "worse", "same", "better"];
-    heads.extend(tested.then_some(["p flip", "p rank"]).iter().flatten());
+fn families_grid(groups: &GroupComparison, families: &[&Family]) -> Grid {
+    let heads = ["metric", "first", "group", "change", "interval", "sd", "n", "p"];
     let heads: Vec<Head> = heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect();
     let mut rows = Vec::new();
     for family in families {
@@ -143,36 +127,24 @@ fn families_grid(groups: &GroupComparison, families: &[&Family], tested: bool) -
         }
         for line in &family.lines {
             let name = if several { format!("\u{a0}\u{a0}{}", shorten(&line.group, 44)) } else { metric.clone() };
-            rows.push(std::iter::once(name).chain(numbers(line, tested)).collect());
+            rows.push(std::iter::once(name).chain(numbers(line)).collect());
         }
     }
     Grid { heads, rows }
 }
 
-fn numbers(line: &Line, tested: bool) -> Vec<String> {
+fn numbers(line: &Line) -> Vec<String> {
     let optional = |value: Option<f64>, text: fn(f64) -> String| value.map_or_else(|| NONE.to_owned(), text);
-    let difference = line.difference.as_ref();
-    let effect = difference.map(|difference| difference.effect);
-    let posterior = difference.and_then(|difference| difference.posterior);
-    let share = |pick: fn(&Posterior) -> f64| posterior.as_ref().map_or_else(|| NONE.to_owned(), |p| percent(pick(p)));
-    let mut cells = vec![
+    let found = line.difference.as_ref();
+    vec![
         optional(line.first_mean, number),
         optional(line.mean, number),
-        optional(effect.map(|effect| effect.mean), signed),
-        interval(effect.and_then(|effect| effect.low.zip(effect.high))),
-        optional(effect.and_then(|effect| effect.sd), number),
-        line.differences.len().to_string(),
-        share(|posterior| posterior.worse),
-        share(|posterior| posterior.same),
-        share(|posterior| posterior.better),
-    ];
-    let tests = difference.and_then(|difference| difference.tests);
-    let p = |pick: fn(&Tests) -> f64| tests.as_ref().map_or_else(|| NONE.to_owned(), |tests| probability(pick(tests)));
-    if tested {
-        // For a single comparison Holm's correction changes nothing.
-        cells.extend([p(|tests| tests.sign_flip_holm), p(|tests| tests.wilcoxon_holm)]);
-    }
-    cells
+        optional(found.map(|found| found.mean), signed),
+        interval(found.and_then(|found| found.low.zip(found.high))),
+        optional(found.and_then(|found| found.sd), number),
+        found.map_or(0, |found| found.runs).to_string(),
+        optional(found.and_then(|found| found.p), probability),
+    ]
 }
 
 fn notes(notes: &[String], width: u16) -> String {

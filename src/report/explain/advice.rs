@@ -1,22 +1,24 @@
-//! The recommendation, by docs/strategies.md#decision-rule. Strategies are chosen on val; values on test are quoted. Pure.
-//!
-//! (a) Rankings are equal: choose by operating point, keep bce and tune its thresholds. (b) One ranks better beyond the rope over at
-//! least nine seeds: take it. Otherwise say what is missing.
+//! The recommendation (docs/certainty.md). Strategies are chosen on val; values on test are quoted. Pure.
 
-use super::super::compare::table::signed;
+use super::super::compare::table::{interval, signed};
+use super::super::difference::probability;
 use super::super::lint::listed;
 use super::super::question::Split;
 use super::super::strategy_names;
-use super::super::text_grid::number;
-use super::view::{Arm, Change, Recommendation, Rope, Rule, Setting, Verdict};
+use super::super::text_grid::{number, percent, several};
+use super::verdict::SEEDS;
+use super::view::{Arm, ArmLabel, Certainty, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::point;
+use imbalance::metric::certainty::{Crossed, seeds_for};
 use imbalance::shown::shown;
 
-/// The fewest seeds that a better ranking is believed with (docs/strategies.md#decision-rule: with 11 comparisons no fewer could
-/// be significant).
-pub const SEEDS_NEEDED: usize = 9;
-/// A strategy chosen on val needs this posterior probability of ranking better.
-const SURE: f64 = 0.95;
+/// The fewest seeds with which a strategy is recommended for its ranking.
+pub const SEEDS_NEEDED: usize = 5;
+/// The p-value on val, corrected for all comparisons, with which it is; and the one with which it may be better.
+const PROVEN: f64 = 0.01;
+const POSSIBLE: f64 = 0.20;
+/// The probability with which a named number of seeds would show a difference.
+const POWER: f64 = 0.8;
 
 /// The recommendation for a setting whose arms are summarised.
 #[must_use]
@@ -25,61 +27,87 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     let others: Vec<&Arm> = setting.arms.iter().filter(|arm| arm.ap.difference.is_some()).collect();
     let Some(baseline) = baseline.filter(|_| !others.is_empty()) else { return nothing(setting, rope) };
     let mut sentences: Vec<String> = trivial(setting, rope).into_iter().collect();
-    let mut better: Vec<&Arm> = others.iter().copied().filter(|arm| is_better(arm, rope)).collect();
-    better.sort_by(|a, b| mean(&b.val_ap).total_cmp(&mean(&a.val_ap)));
-    let proven = better.iter().copied().find(|arm| is_proven(arm, setting.seeds_needed));
-    if let Some(best) = proven {
-        sentences.push(ranks_better(best, &others, setting, rope));
-        sentences.extend(under_each(best, setting, rope));
-        sentences.push(format!(
-            "Then tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {}.",
-            value(&best.f1_tuned),
-            setting.judged.name()
-        ));
-        return Recommendation { rule: Rule::RanksBetter, arm: Some(best.arm.clone()), candidate: None, sentences };
-    }
-    let ranked = |verdict: Verdict| -> Vec<String> {
-        others.iter().filter(|arm| arm.val_ranking == Some(verdict)).map(|arm| arm.arm.clone()).collect()
-    };
-    let (unknown, withheld) = (ranked(Verdict::Unknown), ranked(Verdict::Withheld));
+    let withheld = named(&others, Verdict::Withheld);
     if 2 * withheld.len() > others.len() {
         sentences.push(too_short(baseline, &others));
         return Recommendation { rule: Rule::NotConverged, arm: None, candidate: None, sentences };
     }
-    let (rule, candidate) = match better.first() {
-        Some(candidate) => {
-            sentences.push(more_seeds(candidate, setting));
-            sentences.extend(under_each(candidate, setting, rope));
-            (Rule::MoreSeeds, Some(candidate.arm.clone()))
-        }
-        None if !unknown.is_empty() => {
-            sentences.push(undecided(&unknown, baseline, setting, rope));
-            (Rule::Undecided, None)
-        }
-        None => {
-            let worse = others.iter().any(|arm| arm.val_ranking == Some(Verdict::Worse));
-            let which = if worse { "No strategy ranks better than" } else { "All strategies rank as well as" };
-            sentences.push(format!(
-                "{which} {} (AP within {} is the same): choose the operating point, not the loss.",
-                baseline.arm, rope.ap
-            ));
-            (Rule::OperatingPoint, None)
-        }
+    let proven = best(&others, |arm| is_better(arm, PROVEN, rope) && runs(arm) >= SEEDS_NEEDED);
+    let possible = best(&others, |arm| is_better(arm, POSSIBLE, rope));
+    let (rule, arm, candidate) = match (proven, possible) {
+        (Some(arm), _) => (Rule::RanksBetter, arm, None),
+        (None, Some(candidate)) => (Rule::MoreSeeds, baseline, Some(candidate)),
+        _ if told(&others, Verdict::Unknown) || told(&others, Verdict::Better) => (Rule::Undecided, baseline, None),
+        _ => (Rule::OperatingPoint, baseline, None),
     };
+    sentences.push(match (rule, candidate) {
+        (Rule::RanksBetter, _) => ranks_better(arm, &others, setting, rope),
+        (_, Some(candidate)) => may_rank_better(candidate, setting),
+        _ => standing(&others, baseline, setting, rope),
+    });
+    sentences.extend(under_each(candidate.unwrap_or(arm), setting, rope));
+    sentences.extend(certain_on_test(&others, arm, candidate, setting));
     if !withheld.is_empty() {
         sentences.push(format!("Not compared, because most of its runs have not converged: {}.", listed(&withheld)));
     }
-    let until = if rule == Rule::OperatingPoint { "Keep" } else { "Until then keep" };
-    sentences.push(format!(
-        "{until} {} and tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {} instead of {} at 0.5, and its scores stay {}.",
-        baseline.arm,
-        value(&baseline.f1_tuned),
-        setting.judged.name(),
-        value(&baseline.f1_half),
-        if baseline.calibration.worst_gap.abs() <= 0.05 { "probabilities" } else { "what they are" }
-    ));
+    sentences.extend(rarest(&others, setting));
+    sentences.push(thresholds(rule, arm, setting, rope));
     sentences.extend(at_half(baseline, &others, setting.judged, rope));
-    Recommendation { rule, arm: Some(baseline.arm.clone()), candidate, sentences }
+    if rule != Rule::RanksBetter {
+        sentences.extend(setting.certainty.as_ref().and_then(|certainty| more_seeds(certainty, setting)));
+    }
+    let one_rate = setting.candidates.is_none() && others.iter().any(|arm| matches!(arm.ranking, Some(Verdict::Better | Verdict::Worse)));
+    sentences.extend(one_rate.then(|| {
+        format!(
+            "Better and worse are meant under this training: every strategy had a learning rate of {}; `[train] tune` gives each its own.",
+            point(setting.learning_rate)
+        )
+    }));
+    let candidate = candidate.map(|arm| arm.arm.clone());
+    Recommendation { rule, arm: Some(arm.arm.clone()), candidate, sentences }
+}
+
+fn named(arms: &[&Arm], verdict: Verdict) -> Vec<String> {
+    arms.iter().filter(|arm| arm.ranking == Some(verdict)).map(|arm| arm.arm.clone()).collect()
+}
+
+fn told(arms: &[&Arm], verdict: Verdict) -> bool {
+    arms.iter().any(|arm| arm.ranking == Some(verdict))
+}
+
+fn mean(change: &Change) -> f64 {
+    change.difference.as_ref().map_or(f64::NEG_INFINITY, |difference| difference.mean)
+}
+
+fn runs(arm: &Arm) -> usize {
+    arm.val_ap.difference.as_ref().map_or(0, |difference| difference.runs)
+}
+
+fn value(change: &Change) -> String {
+    change.value.map_or_else(|| "undefined".to_owned(), |value| number(value.mean))
+}
+
+/// The highest on val of those that `are`.
+fn best<'a>(arms: &[&'a Arm], are: impl Fn(&Arm) -> bool) -> Option<&'a Arm> {
+    let found = arms.iter().copied().filter(|arm| are(arm));
+    found.max_by(|a, b| mean(&a.val_ap).total_cmp(&mean(&b.val_ap)))
+}
+
+/// Better on val with this p-value, beyond the rope, and not contradicted by test.
+fn is_better(arm: &Arm, p: f64, rope: Rope) -> bool {
+    let certain = |found: &Crossed| found.runs >= SEEDS && found.mean > rope.ap && found.p.is_some_and(|own| own <= p);
+    let on_val = arm.val_ap.difference.as_ref().is_some_and(certain);
+    on_val && mean(&arm.ap) > 0.0 && !matches!(arm.ranking, Some(Verdict::Withheld | Verdict::Worse | Verdict::Same))
+}
+
+/// `AP +0.021 [+0.011, +0.031]`.
+fn quoted(change: &Change) -> String {
+    change.difference.as_ref().map_or_else(String::new, |found| format!("AP {} {}", signed(found.mean), interval(found.low.zip(found.high))))
+}
+
+fn seeds(count: usize, setting: &Setting) -> String {
+    let splits = setting.certainty.as_ref().is_some_and(|certainty| certainty.splits > 1);
+    several(count, if splits { "split" } else { "seed" })
 }
 
 /// Under how many candidates of `train.tune` a better ranking holds.
@@ -111,79 +139,172 @@ fn too_short(baseline: &Arm, others: &[&Arm]) -> String {
     )
 }
 
-fn mean(change: &Change) -> f64 {
-    change.difference.as_ref().map_or(f64::NEG_INFINITY, |difference| difference.effect.mean)
+fn ranks_better(best: &Arm, others: &[&Arm], setting: &Setting, rope: Rope) -> String {
+    let close = |arm: &&&Arm| arm.arm != best.arm && mean(&best.val_ap) - mean(&arm.val_ap) <= rope.ap;
+    let equals: Vec<String> = others.iter().filter(close).map(|arm| arm.arm.clone()).collect();
+    let equals = if equals.is_empty() { String::new() } else { format!("; within {} of it on val: {}", rope.ap, listed(&equals)) };
+    let on_test = if setting.judged == Split::Test { format!(", and {} on test", quoted(&best.ap)) } else { String::new() };
+    let p = best.val_ap.difference.as_ref().and_then(|found| found.p).map_or_else(String::new, probability);
+    format!(
+        "Train with {}: it ranks better, {} on val over {} (p = {p}, corrected for {}){on_test}{equals}.",
+        best.arm,
+        quoted(&best.val_ap),
+        seeds(runs(best), setting),
+        several(setting.certainty.as_ref().map_or(1, |certainty| certainty.comparisons), "comparison"),
+    )
 }
 
-fn value(change: &Change) -> String {
-    change.value.map_or_else(|| "undefined".to_owned(), |value| number(value.mean))
+fn may_rank_better(candidate: &Arm, setting: &Setting) -> String {
+    let certainty = setting.certainty.as_ref();
+    let needed = certainty.and_then(|certainty| {
+        let effect = mean(&candidate.val_ap) / certainty.seed_sd.filter(|sd| *sd > 0.0)?;
+        let needed = seeds_for(effect, certainty.comparisons, 1.0 - PROVEN, POWER)?;
+        Some(needed.max(SEEDS_NEEDED)).filter(|needed| *needed > certainty.seeds)
+    });
+    let needed = match needed {
+        Some(needed) => format!("{} would show a difference of that size four times in five", seeds(needed, setting)),
+        None => "that is not certain enough to recommend it; more rows or seeds would tell".to_owned(),
+    };
+    let on_test = if setting.judged == Split::Test { format!(" and {} on test", quoted(&candidate.ap)) } else { String::new() };
+    format!(
+        "{} may rank better: {} on val{on_test} over {}. {}.",
+        candidate.arm,
+        quoted(&candidate.val_ap),
+        seeds(runs(candidate), setting),
+        capitalised(&needed)
+    )
 }
 
-fn is_better(arm: &Arm, rope: Rope) -> bool {
-    arm.val_ranking == Some(Verdict::Better) && mean(&arm.val_ap) > rope.ap
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn is_proven(arm: &Arm, needed: usize) -> bool {
-    arm.val_ap.difference.as_ref().is_some_and(|difference| {
-        difference.effect.runs >= needed && difference.posterior.is_some_and(|posterior| posterior.better >= SURE)
+/// How the strategies rank where none is recommended for it.
+fn standing(others: &[&Arm], baseline: &Arm, setting: &Setting, rope: Rope) -> String {
+    let count = |verdict| others.iter().filter(|arm| arm.ranking == Some(verdict)).count();
+    let (same, worse, unknown) = (count(Verdict::Same), count(Verdict::Worse), count(Verdict::Unknown));
+    let known = setting.certainty.as_ref().map_or(0, |certainty| certainty.seeds);
+    if unknown == others.len() && known < SEEDS {
+        return format!(
+            "With {} nothing can be said of which strategy ranks better: how much a seed changes is not known.",
+            seeds(known, setting)
+        );
+    }
+    let choose = "choose the operating point, not the loss";
+    if same == others.len() {
+        return match others {
+            [other] => format!("{} ranks as well as {} (AP within {}): {choose}.", other.arm, baseline.arm, 2.0 * rope.ap),
+            _ => format!("All {same} strategies rank as well as {} (AP within {}): {choose}.", baseline.arm, 2.0 * rope.ap),
+        };
+    }
+    let all = [(same, "as well"), (worse, "worse")].map(|(count, how)| match count {
+        0 => String::new(),
+        1 => format!("1 ranks {how}"),
+        _ => format!("{count} rank {how}"),
+    });
+    let unknown_words = if unknown > 0 { format!("{unknown} cannot be told from it") } else { String::new() };
+    let parts: Vec<String> = all.into_iter().chain([unknown_words]).filter(|part| !part.is_empty()).collect();
+    let end = if unknown == 0 { format!("; {choose}") } else { String::new() };
+    format!("No strategy is seen to rank better than {}: {}{end}.", baseline.arm, parts.join(", "))
+}
+
+/// Strategies that rank better on test with certainty, and yet are not chosen on val.
+fn certain_on_test(others: &[&Arm], arm: &Arm, candidate: Option<&Arm>, setting: &Setting) -> Option<String> {
+    let spoken = |other: &Arm| other.arm == arm.arm || candidate.is_some_and(|candidate| candidate.arm == other.arm);
+    let better: Vec<String> = others
+        .iter()
+        .filter(|other| other.ranking == Some(Verdict::Better) && !spoken(other))
+        .map(|other| format!("{} ({})", other.arm, quoted(&other.ap)))
+        .collect();
+    (!better.is_empty()).then(|| {
+        format!(
+            "On {} {} {} better, but a strategy is chosen on val, and there that is not certain enough.",
+            setting.judged.name(),
+            listed(&better),
+            if better.len() == 1 { "ranks" } else { "rank" }
+        )
     })
 }
 
-/// The sentence about test for a difference on val; empty without test scores.
-fn and_on_test(arm: &Arm, setting: &Setting) -> String {
-    if setting.judged == Split::Test { format!(" and {} on test", signed(mean(&arm.ap))) } else { String::new() }
+/// The rarest label for which some strategy is better, in AP or in F1 at tuned thresholds, and the label that pays for it.
+fn rarest(others: &[&Arm], setting: &Setting) -> Option<String> {
+    let mut order: Vec<usize> = (0..setting.labels.len()).collect();
+    order.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    let gain = |arm: &Arm, at: usize| {
+        let label = &arm.labels[at];
+        [(label.ap_verdict, label.ap_difference), (label.f1_verdict, label.f1_difference)]
+            .into_iter()
+            .filter(|(verdict, _)| *verdict == Some(Verdict::Better))
+            .filter_map(|(_, found)| found)
+            .map(|found| found.mean)
+            .max_by(f64::total_cmp)
+    };
+    let (at, arm) = order.iter().find_map(|&at| {
+        let best = others.iter().filter_map(|arm| Some((gain(arm, at)?, *arm))).max_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, arm)| (at, arm))
+    })?;
+    let label = &setting.labels[at];
+    let place = order.iter().position(|&other| other == at).unwrap_or(0);
+    let rarity = if place == 0 { ", the rarest label," } else { "" };
+    let pays = super::words::payer(arm).map_or_else(
+        || "no label is seen to pay for it".to_owned(),
+        |payer| format!("{} pays for it: {}", shown(&payer.label), super::words::moved(payer)),
+    );
+    Some(format!(
+        "For {}{rarity} ({} of the rows) {} is better: {}; {pays}.",
+        shown(&label.label),
+        percent(label.prevalence),
+        arm.arm,
+        super::words::moved(&arm.labels[at])
+    ))
 }
 
-fn ranks_better(best: &Arm, others: &[&Arm], setting: &Setting, rope: Rope) -> String {
-    let seeds = best.val_ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
-    let close = |arm: &&&Arm| arm.arm != best.arm && mean(&best.val_ap) - mean(&arm.val_ap) <= rope.ap;
-    let equals: Vec<String> = others.iter().filter(close).map(|arm| arm.arm.clone()).collect();
-    let equals = if equals.is_empty() { String::new() } else { format!("; {} rank as well", listed(&equals)) };
-    format!(
-        "Train with {}: it ranks better, AP {} on val over {seeds} seeds{}{equals}.",
-        best.arm,
-        signed(mean(&best.val_ap)),
-        and_on_test(best, setting)
-    )
+/// What to do about thresholds.
+fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
+    let keep = match rule {
+        Rule::RanksBetter => format!("With {}", arm.arm),
+        Rule::OperatingPoint => format!("Keep {}", arm.arm),
+        _ => format!("Until then keep {}", arm.arm),
+    };
+    let gain = arm.val_f1_held_out - arm.val_f1_half;
+    if gain > rope.f1 {
+        format!(
+            "{keep} and tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {} instead of {} at 0.5.",
+            value(&arm.f1_tuned),
+            setting.judged.name(),
+            value(&arm.f1_half),
+        )
+    } else {
+        format!("{keep} at 0.5: held-out val rows gain nothing from tuned thresholds (macro F1 {} against {}).", number(arm.val_f1_held_out), number(arm.val_f1_half))
+    }
 }
 
-fn more_seeds(candidate: &Arm, setting: &Setting) -> String {
-    let needed = setting.seeds_needed;
-    let seeds = candidate.val_ap.difference.as_ref().map_or(0, |difference| difference.effect.runs);
-    let what = if seeds >= needed {
-        "but the seeds do not agree enough".to_owned()
-    } else {
-        format!("but {needed} seeds are needed to say so")
-    };
-    let seeds = if seeds == 1 { "1 seed".to_owned() } else { format!("{seeds} seeds") };
-    let advice = if what.contains("agree") {
-        "more seeds would tell"
-    } else {
-        "add seeds to the grid and `sweep run` again: what is recorded is not trained twice"
-    };
-    format!(
-        "{} may rank better (AP {} on val{}, {seeds}), {what}; {advice}.",
-        candidate.arm,
-        signed(mean(&candidate.val_ap)),
-        and_on_test(candidate, setting).replace(" and ", ", ")
-    )
-}
-
-fn undecided(unknown: &[String], baseline: &Arm, setting: &Setting, rope: Rope) -> String {
-    let seeds = setting.power.as_ref().map_or(0, |power| power.pairs);
-    let more = if seeds >= setting.seeds_needed {
-        format!("more {} would tell", if setting.judged == Split::Test { "val and test rows" } else { "val rows" })
-    } else {
-        format!("{} seeds and more val rows would tell", setting.seeds_needed)
-    };
-    format!(
-        "No strategy is seen to rank better than {}, but with {} and {} val rows {} cannot be told from it (AP within {} would be the same); {more}.",
-        baseline.arm,
-        if seeds == 1 { "1 seed".to_owned() } else { format!("{seeds} seeds") },
-        setting.rows.val,
-        listed(unknown),
-        rope.ap
-    )
+/// What the seeds can tell, and what more of them would.
+fn more_seeds(certainty: &Certainty, setting: &Setting) -> Option<String> {
+    let Certainty { seeds: own, detectable, further_seeds, then_detectable, minutes, .. } = certainty;
+    let cost = minutes.map_or_else(String::new, |minutes| {
+        if minutes < 1.0 { " (under a minute here)".to_owned() } else { format!(" (about {minutes:.0} min here)") }
+    });
+    let then = then_detectable.map_or_else(String::new, |least| format!(" and show differences of AP from {}", number(least)));
+    let further = format!("{} more", seeds(*further_seeds, setting));
+    if *own < SEEDS {
+        return Some(format!(
+            "What can be said of {}: decision points, calibration and tuned F1 of these trainings. {further}{cost} would make a word on \
+             rankings possible{then}.",
+            seeds(*own, setting)
+        ));
+    }
+    let unknown = setting.arms.iter().any(|arm| arm.ranking == Some(Verdict::Unknown));
+    let detectable = detectable.filter(|_| unknown)?;
+    Some(format!(
+        "{} and {} {} rows show differences of AP from about {}; {further}{cost} would{}.",
+        capitalised(&seeds(*own, setting)),
+        if setting.judged == Split::Test { setting.rows.test } else { setting.rows.val },
+        setting.judged.name(),
+        number(detectable),
+        if then.is_empty() { " show smaller ones".to_owned() } else { then.replacen(" and", "", 1) }
+    ))
 }
 
 /// The comparison with a model that predicts everything, which comes first.
@@ -198,13 +319,14 @@ fn trivial(setting: &Setting, rope: Rope) -> Option<String> {
     })
 }
 
-/// The advice for a fixed threshold of 0.5: chosen on val, quoted on test.
+/// The advice for a fixed threshold of 0.5: chosen on val, quoted on the split that judges, and only where that agrees.
 fn at_half(baseline: &Arm, others: &[&Arm], judged: Split, rope: Rope) -> Option<String> {
     let most = others.iter().map(|arm| arm.val_f1_half).fold(f64::NEG_INFINITY, f64::max);
     // Of equally good ones the first, which in most sweep files is the simpler one.
     let best = others.iter().find(|arm| most - arm.val_f1_half < 1e-3)?;
-    (best.val_f1_half - baseline.val_f1_half > rope.f1).then(|| {
-        let label = best.labels.get(best.calibration.worst_label);
+    let agrees = best.f1_half.difference.as_ref().is_some_and(|found| found.mean > rope.f1);
+    (best.val_f1_half - baseline.val_f1_half > rope.f1 && agrees).then(|| {
+        let label: Option<&ArmLabel> = best.labels.get(best.calibration.worst_label);
         let price = label.filter(|label| label.gap.abs() > 0.05).map_or_else(String::new, |label| {
             format!("; the price is that its scores are no probabilities ({} off on {})", signed(label.gap), shown(&label.label))
         });

@@ -1,7 +1,7 @@
 //! Runs grouped into strategies, and the strategy that the others are compared with. Pure.
 //!
 //! A setting is everything that is not the strategy: data, network, training loop. Within one, an arm is a loss, a pos_weight and a
-//! sampler; its runs differ in their seeds only. The baseline is plain bce: no weights, shuffled rows.
+//! sampler; its runs differ in their seeds only, or also in how the data was split. The baseline is plain bce: no weights, shuffled rows.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -28,8 +28,9 @@ pub struct Case<'a> {
     pub epoch: Option<usize>,
     /// See [`SweepRun::rise`].
     pub rise: Option<f64>,
-    /// The name of the strategy.
+    /// The name of the strategy, and its parts: loss, pos_weight, sampler.
     pub name: String,
+    pub parts: [String; 3],
     /// Axes that are not part of the strategy, and are not tuned.
     pub setting: Vec<(String, String)>,
     /// Its values of the axes that are tuned: any strategy may have any of them.
@@ -51,6 +52,7 @@ impl<'a> Case<'a> {
             epoch: best.and_then(|epoch| usize::try_from(epoch).ok()),
             rise: row.rise,
             name: strategy_names::strategy(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
+            parts: strategy_names::parts(&row.loss, &row.pos_weight, row.gamma, &row.sampler, params),
             setting: strategy_names::setting(params, tuned),
             candidate: tuning::candidate(params, tuned),
             val_ap: row.val_ap,
@@ -70,6 +72,7 @@ impl<'a> Case<'a> {
             epoch: None,
             rise: None,
             name: strategy_names::strategy(loss, pos_weight, *gamma, sampler, &params),
+            parts: strategy_names::parts(loss, pos_weight, *gamma, sampler, &params),
             setting: strategy_names::setting(&params, tuned),
             candidate: tuning::candidate(&params, tuned),
             val_ap: None,
@@ -96,6 +99,7 @@ impl<'a> Case<'a> {
 pub struct SettingRuns {
     /// Its difference from the sweep's other settings; empty if there are none.
     pub name: String,
+    /// That of its first run. Runs whose data differ by `data.split.seed` only are replicates of one setting.
     pub data: usize,
     /// In the order of the plan.
     pub arms: Vec<ArmRuns>,
@@ -116,7 +120,7 @@ impl SettingRuns {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArmRuns {
     pub name: String,
-    /// Indices of cases, one per seed (and candidate, where the strategies are tuned).
+    /// Indices of cases, one per seed (and split of the data, and candidate where the strategies are tuned).
     pub cases: Vec<usize>,
 }
 
@@ -127,6 +131,9 @@ pub struct Baseline {
     /// Whether it is plain bce; otherwise it is the nearest to it in the sweep.
     pub exact: bool,
 }
+
+/// The axis whose values are splits of the same rows.
+const SPLIT_SEED: &str = "data.split.seed";
 
 fn text(parts: &impl serde::Serialize) -> String {
     serde_json::to_string(parts).unwrap_or_default()
@@ -142,8 +149,15 @@ pub fn settings(cases: &[Case<'_>]) -> Vec<SettingRuns> {
         let RunConfig { data, model, train, loss, pos_weight, sampler, .. } = &*case.config;
         // Configurations differ by what is tuned, too.
         let tuned = !case.candidate.is_empty();
-        let own = if tuned { format!("{:?}", case.setting) } else { text(&(data, model, train)) };
-        let setting = *places.entry((case.data, own)).or_insert_with(|| {
+        let own = if tuned {
+            let axes: Vec<_> = case.setting.iter().filter(|(key, _)| key != SPLIT_SEED).collect();
+            format!("{axes:?}")
+        } else {
+            let mut data = data.clone();
+            data.split.seed = 0;
+            text(&(data, model, train))
+        };
+        let setting = *places.entry(own).or_insert_with(|| {
             settings.push(SettingRuns { name: String::new(), data: case.data, arms: Vec::new(), baseline: None });
             settings.len() - 1
         });
@@ -217,6 +231,21 @@ seed = [0, 1, 2]"#,
         assert_eq!(names, ["focal(gamma=2)", "focal(gamma=2) + sqrt", "bce", "bce + sqrt"]);
         assert!(found[0].arms.iter().all(|arm| arm.cases.len() == 3));
         assert_eq!(found[0].baseline, Some(Baseline { arm: 2, exact: true }));
+    }
+
+    #[test]
+    fn splits_of_the_data_are_replicates() {
+        let cases = cases(
+            r#"loss = ["bce", "focal"]
+"data.split.seed" = [0, 1, 2]
+"train.start" = ["zero", "link"]"#,
+        );
+        let found = settings(&cases);
+        assert_eq!(
+            found.iter().map(|setting| setting.name.as_str()).collect::<Vec<_>>(),
+            ["train.start zero", "train.start link"]
+        );
+        assert!(found.iter().all(|setting| setting.arms.iter().all(|arm| arm.cases.len() == 3)));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! An explanation as blocks of text and tables, which each format renders in its own way. The answer comes first, then what each
-//! strategy did, then the numbers, then warnings, then how to read them. Pure.
+//! All of an explanation as blocks of text and tables, which each format renders in its own way. The answer comes first, then what
+//! each strategy did, then the numbers, then warnings, then how to read them. Pure.
 
 use super::super::compare::table::{interval, signed};
 use super::super::difference::{LEVEL, probability};
@@ -8,7 +8,6 @@ use super::super::question::Split;
 use super::super::text_grid::{Grid, Head, NONE, number, percent, shorten};
 use super::choice::{ArmCandidates, Candidates};
 use super::measure::Repair;
-use super::verdict::SEEDS;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
 use super::words::point;
 
@@ -51,7 +50,7 @@ pub fn blocks(explanation: &Explanation) -> Vec<Block> {
     blocks
 }
 
-fn about(lint: &Lint) -> String {
+pub(super) fn about(lint: &Lint) -> String {
     if lint.about.is_empty() { "all".to_owned() } else { listed(&lint.about) }
 }
 
@@ -117,50 +116,54 @@ fn of_setting(setting: &Setting) -> Vec<Block> {
     }
     blocks.push(Block::Heading(format!("Scores as probabilities: calibration on {}", setting.judged.name())));
     blocks.push(Block::Table(calibrations(setting)));
-    if let Some(sentence) = setting.power.as_ref().and_then(|power| power.sentence.as_ref()) {
-        blocks.push(Block::Text(sentence.clone()));
-    }
     if !setting.missing.is_empty() {
         blocks.push(Block::Text(format!("no result yet: {}", setting.missing.join("; "))));
     }
     blocks
 }
 
-fn name(arm: &Arm) -> String {
+pub(super) fn name(arm: &Arm) -> String {
     shorten(&arm.arm, NAME)
 }
 
-fn value(change: &Change) -> String {
+pub(super) fn value(change: &Change) -> String {
     change.value.map_or_else(|| NONE.to_owned(), |value| number(value.mean))
 }
 
-fn changed(change: &Change) -> String {
-    change.difference.as_ref().map_or_else(String::new, |difference| signed(difference.effect.mean))
+pub(super) fn changed(change: &Change) -> String {
+    change.difference.as_ref().map_or_else(String::new, |difference| signed(difference.mean))
 }
 
 fn effects(setting: &Setting) -> Grid {
-    let several = setting.arms.iter().any(|arm| arm.ap.difference.as_ref().is_some_and(|d| d.effect.low.is_some()));
-    let tested = setting.arms.iter().any(|arm| arm.ap.difference.as_ref().is_some_and(|d| d.tests.is_some()));
-    let mut heads = vec!["strategy", "seeds", "AP", "change"];
-    heads.extend(several.then_some("over seeds"));
-    heads.extend(["over rows", "ranking"]);
-    heads.extend(tested.then_some("p (Holm)"));
+    let heads = ["strategy", "seeds", "AP", "change", "interval", "ranks", "p"];
     let row = |arm: &Arm| {
-        let difference = arm.ap.difference.as_ref();
-        let bounds = |low: Option<f64>, high: Option<f64>| low.zip(high).map_or_else(String::new, |b| interval(Some(b)));
-        let runs = if arm.runs.len() == arm.of { arm.of.to_string() } else { format!("{}/{}", arm.runs.len(), arm.of) };
-        let mut cells = vec![name(arm), runs, value(&arm.ap), changed(&arm.ap)];
-        cells.extend(several.then(|| bounds(difference.and_then(|d| d.effect.low), difference.and_then(|d| d.effect.high))));
-        cells.push(bounds(arm.ap.over_rows.map(|b| b.low), arm.ap.over_rows.map(|b| b.high)));
-        cells.push(ranking(arm));
-        let p = difference.and_then(|d| d.tests).map_or_else(String::new, |tests| probability(tests.sign_flip_holm));
-        cells.extend(tested.then_some(p));
-        cells
+        let found = arm.ap.difference.as_ref();
+        let bounds = found.and_then(|found| found.low.zip(found.high)).map_or_else(String::new, |bounds| interval(Some(bounds)));
+        let p = found.and_then(|found| found.p).map_or_else(String::new, probability);
+        vec![name(arm), seeds(arm), value(&arm.ap), changed(&arm.ap), bounds, word(arm.ranking, arm.baseline).to_owned(), p]
     };
     grid(&heads, setting.arms.iter().map(row).collect())
 }
 
-fn candidates(tuned: &Candidates) -> Grid {
+/// `3`, or `2/3` where not all are recorded.
+pub(super) fn seeds(arm: &Arm) -> String {
+    if arm.runs.len() == arm.of { arm.of.to_string() } else { format!("{}/{}", arm.runs.len(), arm.of) }
+}
+
+/// A verdict in a table.
+pub(super) fn word(verdict: Option<Verdict>, baseline: bool) -> &'static str {
+    match verdict {
+        None if baseline => "baseline",
+        None => "",
+        Some(Verdict::Better) => "better",
+        Some(Verdict::Same) => "the same",
+        Some(Verdict::Worse) => "worse",
+        Some(Verdict::Unknown) => "cannot tell",
+        Some(Verdict::Withheld) => "not converged",
+    }
+}
+
+pub(super) fn candidates(tuned: &Candidates) -> Grid {
     let heads: Vec<&str> =
         ["strategy"].into_iter().chain(tuned.values.iter().map(String::as_str)).chain(["cost of choosing"]).collect();
     let row = |arm: &ArmCandidates| {
@@ -190,21 +193,6 @@ fn decisions(setting: &Setting) -> Grid {
         ]
     };
     grid(&heads, setting.arms.iter().map(row).collect())
-}
-
-/// `same 93 %`: the verdict, and its posterior probability where there is one.
-fn ranking(arm: &Arm) -> String {
-    let seeds = arm.ap.difference.as_ref().filter(|difference| difference.effect.runs >= SEEDS);
-    let posterior = seeds.and_then(|difference| difference.posterior);
-    let (word, share) = match arm.ranking {
-        None => return if arm.baseline { "baseline".to_owned() } else { String::new() },
-        Some(Verdict::Better) => ("better", posterior.map(|posterior| posterior.better)),
-        Some(Verdict::Same) => ("same", posterior.map(|posterior| posterior.same)),
-        Some(Verdict::Worse) => ("worse", posterior.map(|posterior| posterior.worse)),
-        Some(Verdict::Unknown) => ("unknown", None),
-        Some(Verdict::Withheld) => ("not converged", None),
-    };
-    share.map_or_else(|| word.to_owned(), |share| format!("{word} {:.0}%", 100.0 * share))
 }
 
 /// The rarest labels, in the order of the data.
@@ -251,7 +239,7 @@ fn calibrations(setting: &Setting) -> Grid {
     grid(&heads, setting.arms.iter().map(row).collect())
 }
 
-fn grid(heads: &[&str], rows: Vec<Vec<String>>) -> Grid {
+pub(super) fn grid(heads: &[&str], rows: Vec<Vec<String>>) -> Grid {
     Grid { heads: heads.iter().enumerate().map(|(at, head)| Head::new(*head, at > 0)).collect(), rows }
 }
 
@@ -268,18 +256,17 @@ fn legend(explanation: &Explanation) -> Vec<String> {
          prevalences is not taken for the strategy's doing."
             .to_owned(),
         format!(
-            "Intervals cover {:.0} %: over seeds (other trainings; Student), over rows (other test rows; {} resamples, thresholds held fixed). \
-             Differences up to {} AP and {} F1 mean nothing in practice.",
-            100.0 * LEVEL,
+            "Intervals hold for other trainings (seeds) and other rows at once ({} resamples), and for all comparisons of a metric together \
+             ({:.0} %, Šidák); p is corrected alike. Differences up to {} AP and {} F1 mean nothing in practice; the same: no more than twice that, \
+             by the interval.",
             explanation.replicates,
+            100.0 * LEVEL,
             rope.ap,
             rope.f1
         ),
         "F1 tuned: thresholds with the largest F1 on val, applied to test as they are. Held out: val in ten parts, each under thresholds of the \
          other nine. ECE: mean distance between a score and how often the label is really there."
             .to_owned(),
-        "Strategies are chosen on val; test is only quoted. The best of many strategies looks better than it is: by about 1.2 standard deviations \
-         of a seed among five, 1.6 among twelve."
-            .to_owned(),
+        "Strategies are chosen on val; test is only quoted. docs/certainty.md has how often each word is wrong.".to_owned(),
     ]
 }

@@ -19,7 +19,7 @@ use super::arms::{ArmRuns, Case, SettingRuns, settings};
 use super::choice;
 use super::effect::{Pooled, Resamples, resample};
 use super::measure::{macro_f1, measure};
-use super::summarise::{Findings, judges, summarise};
+use super::summarise::{Comparing, Findings, judges, summarise};
 use super::view::{Explanation, Rope, Setting};
 use crate::error::Error;
 use archive::runs_folder;
@@ -79,6 +79,7 @@ pub async fn explain(
         of_grid.filter(|((run, _), _)| run.row.reference().is_none()).unzip();
     let folders = of_grid.iter().map(|(_, config)| config.folder.clone()).collect();
     let cases = of_grid.into_iter().map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config, &tuned));
+    let minutes = reader.busy_seconds(sweep.id).await? / 60.0;
     let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
     let all = settings(&field.cases);
     let settings: Vec<SettingRuns> = all.iter().map(|setting| setting.only(&chosen)).collect();
@@ -91,9 +92,13 @@ pub async fn explain(
     };
     let again = if tuned.is_empty() { 0 } else { recorded(&all) };
     let progress = Progress { tell, halves: AtomicUsize::new(0), runs: recorded(&settings) + again };
+    let family = settings.iter().filter(|setting| setting.baseline.is_some()).map(|setting| setting.arms.len() - 1).sum();
+    let comparing = Comparing { options: ask, family };
+    let replicates: HashSet<(usize, u64)> = field.recorded().map(|case| (case.data, case.config.seed)).collect();
     let (mut views, mut seen) = (Vec::new(), 0);
     for (setting, all) in settings.iter().zip(&all) {
-        let mut findings = field.find(setting, ask.replicates, &progress);
+        let mut findings = field.find(setting, ask, &progress);
+        findings.minutes = (minutes > 0.0).then(|| minutes / replicates.len().max(1) as f64);
         let costs = if tuned.is_empty() { BTreeMap::new() } else { field.costs(all, &chosen, &progress) };
         for (case, cost) in &costs {
             findings.measured.entry(*case).and_modify(|run| run.choice = *cost);
@@ -101,7 +106,7 @@ pub async fn explain(
         findings.candidates = choice::candidates(all, &field.cases, &chosen, &costs, ask.rope.ap);
         seen += findings.measured.len();
         warnings.extend(field.trained(setting, &findings));
-        let mut view = summarise(setting, &field.cases, &field.facts[setting.data], &findings, ask.rope);
+        let mut view = summarise(setting, &field.cases, &field.facts[setting.data], &findings, comparing);
         view.outdone = outdone(&view, setting.arms.first().map(|arm| &field.cases[arm.cases[0]]), &references, ask.rope);
         views.push(view);
     }
@@ -128,6 +133,7 @@ pub async fn explain(
         state: sweep.state.clone(),
         runs: tally,
         rope: ask.rope,
+        groups: ask.groups,
         level: LEVEL,
         replicates: ask.replicates,
         settings: views,
@@ -170,33 +176,56 @@ fn outdone(setting: &Setting, case: Option<&Case<'_>>, references: &[ReferenceRu
 }
 
 impl Field {
-    /// Judges the runs of a setting, seed by seed.
-    fn find(&mut self, setting: &SettingRuns, replicates: usize, progress: &Progress<'_>) -> Findings {
+    fn recorded(&self) -> impl Iterator<Item = &Case<'static>> {
+        self.cases.iter().filter(|case| case.epoch.is_some())
+    }
+
+    /// Judges the runs of a setting, split by split and seed by seed.
+    fn find(&mut self, setting: &SettingRuns, ask: &ExplainOptions, progress: &Progress<'_>) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
-        let Some(&first) = cases.first() else { return Findings::default() };
-        let content = &self.facts[setting.data].content;
-        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data, content).unwrap_or_else(|why| {
+        let mut findings = Findings::default();
+        let drawn = cases.iter().filter_map(|&case| Some((case, self.drawn.get(&self.cases[case].run)?.clone())));
+        findings.drawn.extend(drawn);
+        let mut pools = BTreeMap::new();
+        let mut known = HashSet::new();
+        // In the order of the plan, as the runs of each arm.
+        for data in cases.iter().map(|&case| self.cases[case].data).filter(|&data| known.insert(data)).collect::<Vec<_>>() {
+            let here: Vec<usize> = cases.iter().copied().filter(|&case| self.cases[case].data == data).collect();
+            self.find_on(setting, &here, ask, progress, (&mut findings, &mut pools));
+        }
+        findings.effects = pools.into_par_iter().filter_map(|(arm, pooled): (usize, Pooled)| Some((arm, pooled.effects()?))).collect();
+        findings
+    }
+
+    /// Judges those of its runs, `cases`, that are on one split of the data.
+    fn find_on(
+        &mut self,
+        setting: &SettingRuns,
+        cases: &[usize],
+        ask: &ExplainOptions,
+        progress: &Progress<'_>,
+        (findings, pools): (&mut Findings, &mut BTreeMap<usize, Pooled>),
+    ) {
+        let Some(&first) = cases.first() else { return };
+        let facts = self.facts[self.cases[first].data].clone();
+        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data, &facts.content).unwrap_or_else(|why| {
             self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
             None
         });
+        let label_groups: Vec<Vec<usize>> = ask.groups.divide(&facts.train).into_iter().map(|(_, labels)| labels).collect();
         let mut known = HashSet::new();
-        // In the order of the plan, as the runs of each arm.
         let seeds: Vec<u64> = cases.iter().map(|&case| self.cases[case].config.seed).filter(|&seed| known.insert(seed)).collect();
         let arm_of: HashMap<usize, usize> =
             setting.arms.iter().enumerate().flat_map(|(at, arm)| arm.cases.iter().map(move |&case| (case, at))).collect();
         let baseline = setting.baseline.map(|baseline| &setting.arms[baseline.arm].cases);
-        let together = (TOGETHER / self.facts[setting.data].labels.len().max(1)).max(1);
-        let (mut pools, mut resamples): (BTreeMap<usize, Pooled>, Option<Resamples>) = (BTreeMap::new(), None);
-        let mut findings = Findings::default();
-        let drawn = cases.iter().filter_map(|&case| Some((case, self.drawn.get(&self.cases[case].run)?.clone())));
-        findings.drawn.extend(drawn);
+        let together = (TOGETHER / facts.labels.len().max(1)).max(1);
+        let mut resamples: Option<Resamples> = None;
         for seed in seeds {
             let here = cases.iter().copied().filter(|&case| self.cases[case].config.seed == seed).collect::<Vec<_>>();
             let evidence = self.read(&here);
-            let facts = &self.facts[setting.data];
             let judged = evidence.par_iter().map(|(case, evidence)| {
                 let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
-                let measured = measure(&self.cases[*case], facts, evidence, groups);
+                let measured = measure(&self.cases[*case], &facts, evidence, groups);
                 progress.add(1);
                 (*case, measured)
             });
@@ -206,10 +235,11 @@ impl Field {
             if let Some((baseline, first)) = first {
                 let others: Vec<&(usize, Evidence)> = evidence.iter().filter(|(case, _)| case != baseline).collect();
                 let fitting = resamples.take().filter(|resamples| resamples.fit(first));
-                let resamples = &*resamples.insert(fitting.unwrap_or_else(|| Resamples::of(first, groups.as_ref(), replicates)));
+                let resamples =
+                    &*resamples.insert(fitting.unwrap_or_else(|| Resamples::of(first, groups.as_ref(), ask.replicates)));
                 for some in others.chunks(together) {
                     let arms: Vec<&Evidence> = some.iter().map(|(_, evidence)| evidence).collect();
-                    for ((case, _), run) in some.iter().zip(resample(first, &arms, resamples)) {
+                    for ((case, _), run) in some.iter().zip(resample(first, &arms, resamples, &label_groups)) {
                         pools.entry(arm_of[case]).or_default().add(run);
                     }
                     progress.add(some.len());
@@ -218,8 +248,6 @@ impl Field {
             }
             progress.add(alone);
         }
-        findings.resampled = pools.into_par_iter().filter_map(|(arm, pooled)| Some((arm, pooled.over_rows()?))).collect();
-        findings
     }
 
     /// What choosing a candidate on val costs each run of a chosen one; `all` has the runs of every candidate.

@@ -1,132 +1,229 @@
 //! From the numbers of single runs to the view of a setting: means over seeds, differences, verdicts, sentences. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::convergence::Convergence;
-use super::super::difference::{Difference, Power, families};
+use super::super::difference::LEVEL;
 use super::super::lint;
 use super::super::question::Split;
 use super::super::summary::Spread;
-use super::advice::{SEEDS_NEEDED, advise};
+use super::ExplainOptions;
+use super::advice::advise;
 use super::arms::{self, Case};
 use super::choice::Candidates;
-use super::effect::{Bounds, OverRows};
+use super::effect::{Effects, OverRows};
 use super::measure::{Measured, macro_f1};
-use super::verdict::verdict;
+use super::verdict::{SEEDS, verdict};
 use super::view::{
-    Arm, ArmLabel, Calibration, Change, Label, Recommendation, Reference, Rope, RowCounts, Rule, Setting, Verdict,
+    Arm, ArmLabel, Calibration, Certainty, Change, GroupChange, Label, Recommendation, Reference, RowCounts, Rule, Setting, Verdict,
 };
 use super::words::{ArmFacts, sentence};
 use imbalance::LabelCounts;
 use imbalance::metric::Counts;
 use imbalance::metric::average::{Averages, mean_defined};
+use imbalance::metric::certainty::{Crossed, Observed, crossed, detectable};
 use imbalance::sampler::Realised;
 use plan::DataFacts;
+
+/// Positives on the split that judges below which nothing is said of a label.
+const FEW: u64 = 10;
+/// Seeds that are worth while: with five a strategy can be recommended, with nine differences of a seed's size are told.
+const USUAL: [usize; 4] = [5, 9, 18, 36];
 
 /// The measurements of the runs, by case.
 #[derive(Default)]
 pub struct Findings {
     pub measured: BTreeMap<usize, Measured>,
-    /// Resampled differences of each arm of the setting from the baseline.
-    pub resampled: BTreeMap<usize, OverRows>,
+    /// How each arm's differences from the baseline vary with the rows.
+    pub effects: BTreeMap<usize, Effects>,
     /// What the samplers of cases drew.
     pub drawn: BTreeMap<usize, Realised>,
     /// Every candidate, where strategies are tuned.
     pub candidates: Option<Candidates>,
+    /// Minutes in which one more seed of every strategy would train here.
+    pub minutes: Option<f64>,
+}
+
+/// What a setting is compared by.
+#[derive(Clone, Copy, Debug)]
+pub struct Comparing<'a> {
+    pub options: &'a ExplainOptions,
+    /// Comparisons with a baseline in the whole sweep.
+    pub family: usize,
 }
 
 /// Reads a metric of one run.
-type Metric = fn(&Measured) -> Option<f64>;
-
-/// Picks the bounds of a metric.
-type PickBounds = fn(&OverRows) -> Option<Bounds>;
+type Metric<'a> = &'a dyn Fn(&Measured) -> Option<f64>;
 
 fn macro_ap(ap: &[Option<f64>]) -> Option<f64> {
     mean_defined(ap).map(|mean| mean.mean)
 }
 
-/// The metrics that are compared, and their bounds over rows.
-const METRICS: [(Metric, PickBounds); 4] = [
-    (|run| macro_ap(&run.judged.ap), |resampled| resampled.ap),
-    (|run| Some(macro_f1(&run.judged.half)), |resampled| resampled.f1_half),
-    (|run| Some(macro_f1(&run.judged.tuned)), |resampled| resampled.f1_tuned),
-    (|run| macro_ap(&run.val.ap).map(|ap| ap - run.choice), |resampled| resampled.val_ap),
-];
+/// The runs of a setting that are recorded, in arms and in pairs.
+struct Pairs<'a> {
+    cases: &'a [Case<'a>],
+    findings: &'a Findings,
+    /// The recorded arms, the baseline first, and their cases.
+    arms: Vec<(usize, Vec<usize>)>,
+    /// (baseline's case, own case) of equal seed and split; empty for the baseline.
+    pairs: Vec<Vec<(usize, usize)>>,
+    /// Test rows / train rows where the pairs are of several splits, by whether val judges.
+    overlap: Option<[f64; 2]>,
+}
 
-/// Where macro AP on val is among them.
-const VAL_AP: usize = 3;
+impl<'a> Pairs<'a> {
+    fn new(setting: &arms::SettingRuns, cases: &'a [Case<'a>], facts: &DataFacts, findings: &'a Findings) -> Self {
+        let recorded = |arm: usize| -> Vec<usize> {
+            setting.arms[arm].cases.iter().copied().filter(|case| findings.measured.contains_key(case)).collect()
+        };
+        let arms: Vec<(usize, Vec<usize>)> =
+            order(setting).into_iter().map(|arm| (arm, recorded(arm))).filter(|(_, runs)| !runs.is_empty()).collect();
+        let baseline = setting.baseline.and_then(|baseline| arms.iter().find(|(arm, _)| *arm == baseline.arm));
+        let replicate = |case: usize| (cases[case].data, cases[case].config.seed);
+        let pairs = |(arm, runs): &(usize, Vec<usize>)| -> Vec<(usize, usize)> {
+            let Some((_, theirs)) = baseline.filter(|(baseline, _)| baseline != arm) else { return Vec::new() };
+            let partner = |ours: usize| theirs.iter().copied().find(|&theirs| replicate(theirs) == replicate(ours));
+            runs.iter().filter_map(|&ours| Some((partner(ours)?, ours))).collect()
+        };
+        let pairs: Vec<Vec<(usize, usize)>> = arms.iter().map(pairs).collect();
+        let splits: BTreeSet<usize> = pairs.iter().flatten().map(|(_, ours)| cases[*ours].data).collect();
+        let share = |rows: usize| rows as f64 / facts.train.rows.max(1) as f64;
+        let overlap = (splits.len() > 1).then(|| [share(judges(facts).1.rows), share(facts.val.rows)]);
+        Self { cases, findings, arms, pairs, overlap }
+    }
 
-/// Takes off the bounds over rows what choosing on val is worth.
-fn pay(changes: &mut [Change], pairs: &[Vec<(usize, usize)>], findings: &Findings) {
-    for (change, pairs) in changes.iter_mut().zip(pairs) {
-        let choice = |case: &usize| findings.measured.get(case).map_or(0.0, |run| run.choice);
-        let worth = pairs.iter().map(|(theirs, ours)| choice(ours) - choice(theirs)).sum::<f64>() / pairs.len().max(1) as f64;
-        change.over_rows = change.over_rows.map(|Bounds { low, high }| Bounds { low: low - worth, high: high - worth });
+    fn splits(&self) -> usize {
+        self.pairs.iter().map(|pairs| self.of_splits(pairs).count()).max().unwrap_or(0)
+    }
+
+    /// Pairs by their split.
+    fn of_splits<'p>(&self, pairs: &'p [(usize, usize)]) -> impl Iterator<Item = Vec<&'p (usize, usize)>> + use<'p, 'a> {
+        let mut splits: BTreeMap<usize, Vec<&(usize, usize)>> = BTreeMap::new();
+        pairs.iter().for_each(|pair| splits.entry(self.cases[pair.1].data).or_default().push(pair));
+        splits.into_values()
+    }
+
+    /// The differences of an arm in a metric: one per seed, or per split, its mean over seeds.
+    fn observed(&self, arm: usize, metric: Metric<'_>, rows: Option<(OverRows, usize)>, on_val: bool) -> Observed {
+        let of = |case: usize| self.findings.measured.get(&case).and_then(metric);
+        let differ = |(theirs, ours): &(usize, usize)| Some(of(*ours)? - of(*theirs)?);
+        let pairs = &self.pairs[arm];
+        match self.overlap {
+            None => Observed {
+                differences: pairs.iter().filter_map(differ).collect(),
+                rows: rows.map(|(rows, units)| rows.of(units)),
+                overlap: 0.0,
+            },
+            Some([judged, val]) => {
+                let mean = |pairs: Vec<&(usize, usize)>| Spread::of(pairs.into_iter().filter_map(differ)).map(|spread| spread.mean);
+                let differences = self.of_splits(pairs).filter_map(mean).collect();
+                Observed { differences, rows: None, overlap: if on_val { val } else { judged } }
+            }
+        }
+    }
+
+    /// A metric of every arm against the baseline, all at once. `rows` picks its variance over rows.
+    fn compare(
+        &self,
+        metric: Metric<'_>,
+        rows: impl Fn(&Effects) -> Option<OverRows>,
+        units: usize,
+        on_val: bool,
+        family: usize,
+    ) -> Vec<Change> {
+        let observed: Vec<Observed> = (0..self.arms.len())
+            .map(|at| {
+                let effects = self.findings.effects.get(&self.arms[at].0);
+                self.observed(at, metric, effects.and_then(&rows).map(|rows| (rows, units)), on_val)
+            })
+            .collect();
+        let value = |(_, runs): &(usize, Vec<usize>)| {
+            Spread::of(runs.iter().filter_map(|case| self.findings.measured.get(case).and_then(metric)))
+        };
+        let changes = self.arms.iter().zip(crossed(&observed, LEVEL, family));
+        changes.map(|(arm, difference)| Change { value: value(arm), difference }).collect()
     }
 }
 
 /// The view of a setting.
 #[must_use]
-pub fn summarise(setting: &arms::SettingRuns, cases: &[Case<'_>], facts: &DataFacts, findings: &Findings, rope: Rope) -> Setting {
-    let order = order(setting);
-    let recorded = |arm: usize| -> Vec<usize> {
-        setting.arms[arm].cases.iter().copied().filter(|case| findings.measured.contains_key(case)).collect()
-    };
-    let present: Vec<usize> = order.iter().copied().filter(|&arm| !recorded(arm).is_empty()).collect();
-    let baseline = setting.baseline.filter(|baseline| present.contains(&baseline.arm));
-    let pairs = |arm: usize| -> Vec<(usize, usize)> {
-        let Some(baseline) = baseline.filter(|baseline| baseline.arm != arm) else { return Vec::new() };
-        let seed = |case: usize| cases[case].config.seed;
-        let theirs = recorded(baseline.arm);
-        let partner = |ours: usize| theirs.iter().copied().find(|&theirs| seed(theirs) == seed(ours));
-        recorded(arm).into_iter().filter_map(|ours| Some((partner(ours)?, ours))).collect()
-    };
-    let pairs: Vec<Vec<(usize, usize)>> = present.iter().map(|&arm| pairs(arm)).collect();
-    let runs: Vec<(usize, Vec<usize>)> = present.iter().map(|&arm| (arm, recorded(arm))).collect();
-    let mut changes = changes(&runs, &pairs, findings, rope);
-    pay(&mut changes[VAL_AP], &pairs, findings);
-    let mut arms: Vec<Arm> = Vec::new();
-    for (at, &place) in present.iter().enumerate() {
-        let own: [Change; 4] = std::array::from_fn(|metric| changes[metric][at].clone());
-        let is_baseline = baseline.is_some_and(|baseline| baseline.arm == place);
-        arms.push(arm(&setting.arms[place], is_baseline, &runs[at], own, cases, findings, (facts, rope)));
-    }
+pub fn summarise(
+    setting: &arms::SettingRuns,
+    cases: &[Case<'_>],
+    facts: &DataFacts,
+    findings: &Findings,
+    comparing: Comparing<'_>,
+) -> Setting {
+    let Comparing { options, family } = comparing;
+    let pairs = Pairs::new(setting, cases, facts, findings);
+    let baseline = setting.baseline.filter(|baseline| pairs.arms.first().is_some_and(|(arm, _)| *arm == baseline.arm));
+    let mut arms = arms_of(setting, &pairs, facts, comparing);
     let first = baseline.and_then(|_| arms.first().cloned());
     let too_short = first.as_ref().is_some_and(|first| first.convergence.is_too_short());
-    for arm in arms.iter_mut().filter(|arm| too_short || arm.convergence.is_too_short()) {
-        for verdict in [&mut arm.ranking, &mut arm.val_ranking, &mut arm.tuned].into_iter().flatten() {
-            *verdict = Verdict::Withheld;
-        }
-    }
-    for (arm, &place) in arms.iter_mut().zip(&present) {
-        let case = &cases[setting.arms[place].cases[0]];
+    arms.iter_mut().filter(|arm| too_short || arm.convergence.is_too_short()).for_each(withhold);
+    let (split, counts) = judges(facts);
+    for (arm, (place, _)) in arms.iter_mut().zip(&pairs.arms) {
+        let case = &cases[setting.arms[*place].cases[0]];
         let plain = case.config.loss.kind == "bce" && !lint::moves_prevalence(&case.config.sampler.kind);
-        let (split, counts) = judges(facts);
-        let known = ArmFacts { weights: plain.then_some(&*case.weights), judged: (split.name(), counts.rows), rope_f1: rope.f1 };
+        let known = ArmFacts { weights: plain.then_some(&*case.weights), rope_f1: options.rope.f1 };
         arm.sentence = sentence(arm, first.as_ref(), known);
     }
-    let power = Power::of(&pairs.iter().map(Vec::len).collect::<Vec<_>>());
-    let (split, counts) = judges(facts);
     let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
-    let missing = order.iter().filter(|arm| !present.contains(arm)).map(|&arm| setting.arms[arm].name.clone());
+    let missing = order(setting).into_iter().filter(|arm| pairs.arms.iter().all(|(present, _)| present != arm));
     let mut view = Setting {
         setting: setting.name.clone(),
         content: facts.content.clone(),
         judged: split,
         rows: RowCounts { train: facts.train.rows, val: facts.val.rows, test: facts.test.rows },
-        labels: labels(facts),
+        labels: labels(facts, options),
         baseline: baseline.map(|baseline| Reference { arm: setting.arms[baseline.arm].name.clone(), exact: baseline.exact }),
         all_positive: Averages::of(&everything.collect::<Vec<_>>()).macro_f1,
-        seeds_needed: power.as_ref().map_or(SEEDS_NEEDED, |power| power.pairs_needed.max(SEEDS_NEEDED)),
-        power,
+        learning_rate: setting.arms.first().map_or(0.0, |arm| cases[arm.cases[0]].config.train.learning_rate),
+        certainty: certainty(&pairs, &arms, family, findings.minutes),
         recommendation: Recommendation { rule: Rule::NothingToCompare, arm: None, candidate: None, sentences: Vec::new() },
         candidates: findings.candidates.clone(),
         outdone: None,
         arms,
-        missing: missing.collect(),
+        missing: missing.map(|arm| setting.arms[arm].name.clone()).collect(),
     };
-    view.recommendation = advise(&view, rope);
+    view.recommendation = advise(&view, options.rope);
     view
+}
+
+/// Whether two arms have the same numbers to the last digit: one strategy does nothing that the other does not.
+#[must_use]
+pub fn is_like(one: &Arm, other: &Arm) -> bool {
+    let values = |arm: &Arm| [&arm.ap, &arm.f1_half, &arm.f1_tuned, &arm.val_ap].map(|change| change.value);
+    one.runs.len() == other.runs.len() && values(one) == values(other)
+}
+
+/// Takes back every verdict on an arm.
+fn withhold(arm: &mut Arm) {
+    let of_labels = arm.labels.iter_mut().flat_map(|label| [&mut label.ap_verdict, &mut label.f1_verdict]);
+    let of_groups = arm.groups.iter_mut().map(|group| &mut group.verdict);
+    let own = [&mut arm.ranking, &mut arm.val_ranking, &mut arm.tuned];
+    own.into_iter().chain(of_labels).chain(of_groups).flatten().for_each(|verdict| *verdict = Verdict::Withheld);
+}
+
+/// What the seeds can tell of macro AP.
+fn certainty(pairs: &Pairs<'_>, arms: &[Arm], family: usize, minutes: Option<f64>) -> Option<Certainty> {
+    let found: Vec<&Crossed> = arms.iter().filter_map(|arm| arm.ap.difference.as_ref()).collect();
+    let seeds = found.iter().map(|found| found.runs).max()?;
+    let variances = found.iter().filter_map(|found| Some((found.sd?.powi(2) * (found.runs - 1) as f64, found.runs - 1)));
+    let (squares, df) = variances.fold((0.0, 0), |(squares, df), (own, more)| (squares + own, df + more));
+    let seed_sd = (df > 0).then(|| (squares / df as f64).sqrt());
+    let least = |seeds: usize| detectable(seeds, family, LEVEL).zip(seed_sd).map(|(least, sd)| least * sd);
+    let further_seeds = USUAL.into_iter().find(|usual| *usual > seeds).unwrap_or(2 * seeds) - seeds;
+    Some(Certainty {
+        seeds,
+        splits: pairs.splits(),
+        comparisons: family,
+        seed_sd,
+        detectable: least(seeds).filter(|_| seeds >= SEEDS),
+        further_seeds,
+        then_detectable: least(seeds + further_seeds),
+        minutes: minutes.map(|minutes| minutes * further_seeds as f64),
+    })
 }
 
 /// The arms, the baseline first.
@@ -141,70 +238,105 @@ pub fn judges(facts: &DataFacts) -> (Split, &LabelCounts) {
     if facts.test.rows > 0 { (Split::Test, &facts.test) } else { (Split::Val, &facts.val) }
 }
 
-fn labels(facts: &DataFacts) -> Vec<Label> {
+fn labels(facts: &DataFacts, options: &ExplainOptions) -> Vec<Label> {
     let (_, counts) = judges(facts);
     let label = |(at, label): (usize, &String)| Label {
         label: label.clone(),
         prevalence: counts.positives[at] as f64 / counts.rows.max(1) as f64,
         val_positives: facts.val.positives[at],
+        positives: counts.positives[at],
+        group: options.groups.of(facts.train.positives[at], facts.train.rows),
     };
     facts.labels.iter().enumerate().map(label).collect()
 }
 
-/// Each metric of every arm, which is given with its runs: its mean, and how it differs from the baseline's. The arms are one family of
-/// comparisons a metric.
-fn changes(
-    runs: &[(usize, Vec<usize>)],
-    pairs: &[Vec<(usize, usize)>],
-    findings: &Findings,
-    rope: Rope,
-) -> [Vec<Change>; METRICS.len()] {
-    let ropes = [rope.ap, rope.f1, rope.f1, rope.ap];
-    let compared: [(Vec<Vec<f64>>, f64); METRICS.len()] = std::array::from_fn(|at| {
-        let of = |case: &usize| findings.measured.get(case).and_then(METRICS[at].0);
-        let differ = |(theirs, ours): &(usize, usize)| Some(of(ours)? - of(theirs)?);
-        (pairs.iter().map(|pairs| pairs.iter().filter_map(differ).collect()).collect(), ropes[at])
-    });
-    let mut tested = families(&compared, false).into_iter();
-    METRICS.map(|(value, bounds)| {
-        let change = |((arm, runs), difference): (&(usize, Vec<usize>), Option<Difference>)| Change {
-            value: Spread::of(runs.iter().filter_map(|case| findings.measured.get(case).and_then(value))),
-            difference,
-            over_rows: findings.resampled.get(arm).and_then(bounds),
+/// The arms with every comparison: each metric is a family of its own, of all comparisons with a baseline in the sweep; the labels of
+/// all arms are one, and so are the groups.
+fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, comparing: Comparing<'_>) -> Vec<Arm> {
+    let Comparing { options: &ExplainOptions { rope, groups, .. }, family } = comparing;
+    let counts = judges(facts).1;
+    let (all, val): (usize, usize) = (counts.positives.iter().sum(), facts.val.positives.iter().sum());
+    let of_labels = family * facts.labels.len();
+    let ap = pairs.compare(&|run| macro_ap(&run.judged.ap), |effects| Some(effects.ap), all, false, family);
+    let half = pairs.compare(&|run| Some(macro_f1(&run.judged.half)), |effects| Some(effects.f1_half), all, false, family);
+    let tuned = pairs.compare(&|run| Some(macro_f1(&run.judged.tuned)), |effects| Some(effects.f1_tuned), all, false, family);
+    let val_ap = |run: &Measured| macro_ap(&run.val.ap).map(|ap| ap - run.choice);
+    let val_ap = pairs.compare(&val_ap, |effects| Some(effects.val_ap), val, true, family);
+    let label_ap: Vec<Vec<Change>> = (0..facts.labels.len())
+        .map(|at| pairs.compare(&|run| run.judged.ap[at], |effects| effects.label_ap.get(at).copied(), counts.positives[at], false, of_labels))
+        .collect();
+    let label_f1: Vec<Vec<Change>> = (0..facts.labels.len())
+        .map(|at| {
+            let f1 = |run: &Measured| (run.judged.tuned[at].support() > 0).then(|| run.judged.tuned[at].f1());
+            pairs.compare(&f1, |effects| effects.label_f1.get(at).copied(), counts.positives[at], false, of_labels)
+        })
+        .collect();
+    let divided = groups.divide(&facts.train);
+    let group_ap: Vec<Vec<Change>> = divided
+        .iter()
+        .enumerate()
+        .map(|(at, (_, labels))| {
+            let mean = |run: &Measured| macro_ap(&labels.iter().map(|&label| run.judged.ap[label]).collect::<Vec<_>>());
+            let positives = labels.iter().map(|&label| counts.positives[label]).sum();
+            pairs.compare(&mean, |effects| effects.group_ap.get(at).copied(), positives, false, family * divided.len())
+        })
+        .collect();
+    let word = |change: &Change, rope: f64| change.difference.as_ref().map(|difference| verdict(Some(difference), rope));
+    let arm = |at: usize| {
+        let mut arm = arm(setting, pairs, at, facts, [&ap[at], &half[at], &tuned[at], &val_ap[at]].map(Clone::clone));
+        (arm.ranking, arm.val_ranking, arm.tuned) = (word(&ap[at], rope.ap), word(&val_ap[at], rope.ap), word(&tuned[at], rope.f1));
+        for (place, label) in arm.labels.iter_mut().enumerate() {
+            let (ap, f1) = (&label_ap[place][at], &label_f1[place][at]);
+            (label.ap_difference, label.f1_difference) = (ap.difference, f1.difference);
+            let enough = counts.positives[place] as u64 >= FEW;
+            (label.ap_verdict, label.f1_verdict) =
+                (word(ap, rope.ap).filter(|_| enough), word(f1, rope.f1).filter(|_| enough));
+        }
+        let of_group = |(changes, (group, labels)): (&Vec<Change>, &(_, Vec<usize>))| GroupChange {
+            group: *group,
+            labels: labels.len(),
+            verdict: word(&changes[at], rope.ap),
+            ap: changes[at].clone(),
         };
-        runs.iter().zip(tested.next().unwrap_or_default()).map(change).collect()
-    })
+        arm.groups = group_ap.iter().zip(&divided).map(of_group).collect();
+        arm
+    };
+    (0..pairs.arms.len()).map(arm).collect()
 }
 
+/// An arm without its verdicts.
 fn arm(
-    arm: &arms::ArmRuns,
-    baseline: bool,
-    (place, runs): &(usize, Vec<usize>),
+    setting: &arms::SettingRuns,
+    pairs: &Pairs<'_>,
+    at: usize,
+    facts: &DataFacts,
     [ap, f1_half, f1_tuned, val_ap]: [Change; 4],
-    cases: &[Case<'_>],
-    findings: &Findings,
-    (facts, rope): (&DataFacts, Rope),
 ) -> Arm {
+    let Pairs { cases, findings, arms, .. } = pairs;
+    let (place, runs) = &arms[at];
+    let own = &setting.arms[*place];
     let measured: Vec<&Measured> = runs.iter().map(|case| &findings.measured[case]).collect();
     let mean =
         |value: &dyn Fn(&Measured) -> f64| measured.iter().map(|run| value(run)).sum::<f64>() / measured.len().max(1) as f64;
-    let resampled = findings.resampled.get(place);
     let drawn: Vec<&Realised> = runs.iter().filter_map(|case| findings.drawn.get(case)).collect();
-    let labels = (0..facts.labels.len()).map(|at| label(at, facts, &measured, resampled, &drawn)).collect::<Vec<ArmLabel>>();
+    let labels = (0..facts.labels.len()).map(|at| label(at, facts, &measured, &drawn)).collect::<Vec<ArmLabel>>();
     let worst = (0..labels.len()).max_by(|&a, &b| labels[a].gap.abs().total_cmp(&labels[b].gap.abs())).unwrap_or(0);
     let over_labels = |pick: fn(&ArmLabel) -> f64| labels.iter().map(pick).sum::<f64>() / labels.len().max(1) as f64;
-    let said = |change: &Change, rope: f64| change.difference.as_ref().map(|d| verdict(Some(d), change.over_rows, rope));
+    let [loss, pos_weight, sampler] = cases[own.cases[0]].parts.clone();
     Arm {
-        arm: arm.name.clone(),
-        baseline,
+        arm: own.name.clone(),
+        loss,
+        pos_weight,
+        sampler,
+        baseline: setting.baseline.is_some_and(|baseline| baseline.arm == *place),
         runs: runs.iter().map(|&case| cases[case].run.clone()).collect(),
-        of: arm.cases.len(),
+        of: own.cases.len(),
         convergence: Convergence::of_rises(
             runs.iter().map(|&case| &cases[case]).filter(|case| case.config.train.epochs > 1).map(|case| case.rise),
         ),
-        ranking: said(&ap, rope.ap),
-        val_ranking: said(&val_ap, rope.ap),
-        tuned: said(&f1_tuned, rope.f1),
+        ranking: None,
+        val_ranking: None,
+        tuned: None,
         val_f1_held_out: mean(&|run| macro_f1(&run.val.tuned)),
         val_f1_half: mean(&|run| macro_f1(&run.val.half)),
         optimism: mean(&|run| run.optimism),
@@ -223,23 +355,26 @@ fn arm(
         f1_tuned,
         val_ap,
         labels,
-        left_out: resampled.map_or(0, |resampled| resampled.dropped),
+        groups: Vec::new(),
+        left_out: findings.effects.get(place).map_or(0, |effects| effects.dropped),
         sentence: String::new(),
     }
 }
 
-fn label(at: usize, facts: &DataFacts, runs: &[&Measured], resampled: Option<&OverRows>, drawn: &[&Realised]) -> ArmLabel {
+/// A label without its verdicts.
+fn label(at: usize, facts: &DataFacts, runs: &[&Measured], drawn: &[&Realised]) -> ArmLabel {
     let mean = |value: &dyn Fn(&Measured) -> f64| runs.iter().map(|run| value(run)).sum::<f64>() / runs.len().max(1) as f64;
     let some = |value: &dyn Fn(&Measured) -> Option<f64>| Spread::of(runs.iter().filter_map(|run| value(run))).map(|s| s.mean);
-    let (ap_change, ap_change_over_rows) = resampled.map_or((None, None), |resampled| resampled.labels[at]);
     ArmLabel {
         label: facts.labels[at].clone(),
         // The same for every seed; one without a closed form anywhere has none.
         eta: runs.iter().map(|run| run.eta[at]).collect::<Option<Vec<f64>>>().and_then(|eta| eta.first().copied()),
         stands_for: mean(&|run| run.stands_for[at]),
         ap: some(&|run| run.judged.ap[at]),
-        ap_change,
-        ap_change_over_rows,
+        ap_difference: None,
+        f1_difference: None,
+        ap_verdict: None,
+        f1_verdict: None,
         shown: Spread::of(drawn.iter().filter_map(|drawn| drawn.prevalence.get(at).copied())).map(|spread| spread.mean),
         train_prevalence: facts.train.positives[at] as f64 / facts.train.rows.max(1) as f64,
         prevalence: mean(&|run| run.judged.half[at].prevalence()),

@@ -4,14 +4,15 @@ use super::super::markdown;
 use super::super::table::draw;
 use super::super::text_grid::wrap;
 use super::blocks::{Block, blocks};
+use super::page::{self, Shown};
 use super::view::Explanation;
 
 /// Text of at most `width` columns.
 #[must_use]
-pub fn render(explanation: &Explanation, width: u16) -> String {
+pub fn render(explanation: &Explanation, shown: &Shown, width: u16) -> String {
     let columns = usize::from(width).clamp(60, 120);
     let mut text = String::new();
-    for (at, block) in blocks(explanation).into_iter().enumerate() {
+    for (at, block) in of(explanation, shown).into_iter().enumerate() {
         match block {
             Block::Title(title) if at == 0 => text += &(lines(&title, columns, "", "") + "\n"),
             Block::Title(title) => text += &format!("\n== {title} ==\n"),
@@ -24,11 +25,16 @@ pub fn render(explanation: &Explanation, width: u16) -> String {
     text
 }
 
+/// A page, or everything.
+fn of(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
+    if shown.all { blocks(&page::only(explanation, shown)) } else { page::blocks(&page::only(explanation, shown), shown) }
+}
+
 /// GitHub-flavoured Markdown.
 #[must_use]
-pub fn markdown(explanation: &Explanation) -> String {
+pub fn markdown(explanation: &Explanation, shown: &Shown) -> String {
     let mut text = String::new();
-    for (at, block) in blocks(explanation).into_iter().enumerate() {
+    for (at, block) in of(explanation, shown).into_iter().enumerate() {
         let gap = if at == 0 || matches!(block, Block::Item(..)) { "" } else { "\n" };
         text += gap;
         match block {

@@ -1,67 +1,70 @@
-//! From a difference and its certainty to a verdict. Pure.
+//! From a difference with its simultaneous interval to a word (docs/certainty.md). Pure.
 
-use super::super::difference::Difference;
-use super::effect::Bounds;
 use super::view::Verdict;
+use imbalance::metric::certainty::Crossed;
 
-/// From this number of seeds on, the seeds decide.
+/// The fewest seeds (or splits) with which anything is said of a strategy: fewer do not tell how much a seed changes.
 pub const SEEDS: usize = 3;
-/// Posterior probability that a verdict needs.
-const SURE: f64 = 0.75;
+/// A strategy ranks the same where the interval excludes differences beyond so many ropes.
+const MARGIN: f64 = 2.0;
 
-/// The verdict on a difference. From three seeds on they decide (Bayesian signed-rank test), but better or worse must also hold
-/// under resampled rows, because all seeds share one test set. With fewer seeds the rows alone decide: the verdict is then about
-/// these trainings, and the whole interval must lie outside the rope.
+/// The word for a difference; differences up to `rope` mean nothing in practice.
+///
+/// - the same: the mean is within the rope, and the interval within twice the rope (two one-sided tests, Schuirmann 1987);
+/// - better, worse: the interval excludes 0;
+/// - else it cannot be told. Runs that do not differ at all are the same, however few.
 #[must_use]
-pub fn verdict(difference: Option<&Difference>, over_rows: Option<Bounds>, rope: f64) -> Verdict {
-    let Some(difference) = difference else { return Verdict::Unknown };
-    match difference.posterior.filter(|_| difference.effect.runs >= SEEDS) {
-        Some(posterior) => {
-            let holds = |beyond: fn(&Bounds) -> bool| over_rows.as_ref().is_none_or(beyond);
-            if posterior.better >= SURE && holds(|bounds| bounds.low > 0.0) {
-                Verdict::Better
-            } else if posterior.worse >= SURE && holds(|bounds| bounds.high < 0.0) {
-                Verdict::Worse
-            } else if posterior.same >= SURE {
-                Verdict::Same
-            } else {
-                Verdict::Unknown
-            }
-        }
-        None => match over_rows {
-            Some(Bounds { low, .. }) if low > rope => Verdict::Better,
-            Some(Bounds { high, .. }) if high < -rope => Verdict::Worse,
-            Some(Bounds { low, high }) if low >= -rope && high <= rope => Verdict::Same,
-            _ => Verdict::Unknown,
-        },
+pub fn verdict(difference: Option<&Crossed>, rope: f64) -> Verdict {
+    let Some(Crossed { runs, mean, sd, low: Some(low), high: Some(high), .. }) = difference.copied() else {
+        return Verdict::Unknown;
+    };
+    if (low, high) == (0.0, 0.0) && sd.unwrap_or(0.0) == 0.0 {
+        return Verdict::Same;
+    }
+    if runs < SEEDS {
+        return Verdict::Unknown;
+    }
+    if mean.abs() <= rope && low >= -MARGIN * rope && high <= MARGIN * rope {
+        Verdict::Same
+    } else if low > 0.0 {
+        Verdict::Better
+    } else if high < 0.0 {
+        Verdict::Worse
+    } else {
+        Verdict::Unknown
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::difference::family;
     use super::*;
+    use imbalance::metric::certainty::{Observed, RowVariance, crossed};
 
-    fn of(differences: &[f64], low: f64, high: f64) -> Verdict {
-        let difference = family(&[differences.to_vec()], 0.005, false).remove(0);
-        verdict(difference.as_ref(), Some(Bounds { low, high }), 0.005)
+    fn of(differences: &[f64], row_sd: f64, rope: f64) -> Verdict {
+        let rows = Some(RowVariance { of_mean: row_sd * row_sd, of_one: row_sd * row_sd, units: 1000 });
+        let observed = Observed { differences: differences.to_vec(), rows, overlap: 0.0 };
+        verdict(crossed(&[observed], 0.95, 1)[0].as_ref(), rope)
     }
 
     #[test]
-    fn seeds_decide_and_rows_must_agree() {
-        assert_eq!(of(&[0.03, 0.04, 0.05], 0.01, 0.07), Verdict::Better);
-        assert_eq!(of(&[0.03, 0.04, 0.05], -0.01, 0.09), Verdict::Unknown, "the test set may be lucky");
-        assert_eq!(of(&[-0.03, -0.04, -0.05], -0.06, -0.01), Verdict::Worse);
-        assert_eq!(of(&[0.001, -0.001, 0.0], -0.02, 0.02), Verdict::Same);
-        assert_eq!(of(&[0.02, -0.02, 0.01], -0.02, 0.02), Verdict::Unknown);
+    fn seeds_and_rows_must_both_exclude() {
+        assert_eq!(of(&[0.03, 0.04, 0.05], 0.005, 0.005), Verdict::Better);
+        assert_eq!(of(&[0.03, 0.04, 0.05], 0.03, 0.005), Verdict::Unknown, "the test rows may be lucky");
+        assert_eq!(of(&[0.01, 0.04, 0.09], 0.001, 0.005), Verdict::Unknown, "the seeds may be lucky");
+        assert_eq!(of(&[-0.03, -0.04, -0.05], 0.005, 0.005), Verdict::Worse);
+        assert_eq!(of(&[0.001, -0.001, 0.0], 0.001, 0.005), Verdict::Same);
+        assert_eq!(of(&[0.001, -0.001, 0.0], 0.01, 0.005), Verdict::Unknown, "the rows do not exclude a difference");
+        assert_eq!(of(&[0.02, -0.02, 0.01], 0.001, 0.005), Verdict::Unknown, "nor do the seeds");
     }
 
     #[test]
-    fn with_few_seeds_the_rows_alone_must_be_clear() {
-        assert_eq!(of(&[0.03], 0.01, 0.05), Verdict::Better);
-        assert_eq!(of(&[0.03], 0.004, 0.05), Verdict::Unknown);
-        assert_eq!(of(&[0.001, 0.0], -0.004, 0.004), Verdict::Same);
-        assert_eq!(of(&[-0.03], -0.05, -0.01), Verdict::Worse);
-        assert_eq!(verdict(None, None, 0.005), Verdict::Unknown);
+    fn fewer_than_three_seeds_say_nothing_unless_nothing_differs() {
+        assert_eq!(of(&[0.03], 0.001, 0.005), Verdict::Unknown);
+        assert_eq!(of(&[0.03, 0.03], 0.001, 0.005), Verdict::Unknown);
+        for rope in [0.0, 0.005] {
+            assert_eq!(of(&[0.0], 0.0, rope), Verdict::Same);
+            assert_eq!(of(&[0.0; 4], 0.0, rope), Verdict::Same);
+        }
+        assert_eq!(verdict(None, 0.005), Verdict::Unknown);
     }
 }

@@ -1,15 +1,15 @@
 //! The view model of an explanation: what every format renders, and what `--format json` prints as it is. Every number that a
 //! sentence quotes is a field.
 
+use imbalance::metric::certainty::Crossed;
 use serde::Serialize;
 
 use super::super::convergence::Convergence;
-use super::super::difference::{Difference, Power};
 use super::super::lint::Lint;
 use super::super::question::Split;
 use super::super::summary::{RunTally, Spread};
 use super::choice::Candidates;
-use super::effect::Bounds;
+use super::groups::{Groups, LabelGroup};
 use super::measure::Repair;
 
 /// Why the strategies of a sweep differ.
@@ -20,7 +20,9 @@ pub struct Explanation {
     pub state: String,
     pub runs: RunTally,
     pub rope: Rope,
-    /// Nominal coverage of every interval.
+    /// What makes a label rare or frequent.
+    pub groups: Groups,
+    /// Nominal coverage of all intervals of one metric together.
     pub level: f64,
     /// Resamples of the rows.
     pub replicates: usize,
@@ -56,10 +58,10 @@ pub struct Setting {
     pub baseline: Option<Reference>,
     /// Macro F1 on the split that judges of predicting every label for every row.
     pub all_positive: f64,
-    /// Whether tests over the seeds could find anything; `None` without pairs.
-    pub power: Option<Power>,
-    /// Seeds with which a better ranking is believed.
-    pub seeds_needed: usize,
+    /// Of its training, unless each strategy got its own (`candidates`).
+    pub learning_rate: f64,
+    /// What its seeds can tell; `None` without pairs.
+    pub certainty: Option<Certainty>,
     pub recommendation: Recommendation,
     /// Every candidate, where the sweep tunes its strategies.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +89,28 @@ pub struct Label {
     /// On the split that judges.
     pub prevalence: f64,
     pub val_positives: usize,
+    /// On the split that judges.
+    pub positives: usize,
+    pub group: LabelGroup,
+}
+
+/// What the seeds of a setting can tell.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Certainty {
+    /// Pairs of runs of the comparison with the most.
+    pub seeds: usize,
+    /// Splits of the data (`data.split.seed`), which take the place of seeds where there are several.
+    pub splits: usize,
+    /// Comparisons with a baseline in the whole sweep: all intervals hold together.
+    pub comparisons: usize,
+    /// Standard deviation over seeds of a strategy's difference in macro AP from the baseline, pooled over the strategies.
+    pub seed_sd: Option<f64>,
+    /// The smallest difference in macro AP that so many seeds can tell from 0, the rows apart. `None` below three seeds.
+    pub detectable: Option<f64>,
+    /// More seeds that are worth while, the smallest difference with them, and the minutes that they would take here.
+    pub further_seeds: usize,
+    pub then_detectable: Option<f64>,
+    pub minutes: Option<f64>,
 }
 
 /// What the others are compared with.
@@ -101,6 +125,10 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arm {
     pub arm: String,
+    /// The three parts of its name.
+    pub loss: String,
+    pub pos_weight: String,
+    pub sampler: String,
     pub baseline: bool,
     /// Fingerprints of its recorded runs, and the runs that were asked for.
     pub runs: Vec<String>,
@@ -129,6 +157,8 @@ pub struct Arm {
     /// Means over labels.
     pub calibration: Calibration,
     pub labels: Vec<ArmLabel>,
+    /// The groups that the labels make; empty where all are in one.
+    pub groups: Vec<GroupChange>,
     /// (label, resample) pairs without a positive, which were left out of the resampled means.
     pub left_out: usize,
     /// A sentence about what the strategy did.
@@ -139,10 +169,19 @@ pub struct Arm {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     pub value: Option<Spread>,
-    /// Over pairs of equal seed; `None` for the baseline or without pairs.
-    pub difference: Option<Difference>,
-    /// The same difference on other rows, for these trainings.
-    pub over_rows: Option<Bounds>,
+    /// Over pairs of equal seed, with an interval for other trainings and other rows; `None` for the baseline or without pairs.
+    pub difference: Option<Crossed>,
+}
+
+/// AP of a group of labels, against the baseline's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupChange {
+    pub group: LabelGroup,
+    /// Labels in it.
+    pub labels: usize,
+    pub ap: Change,
+    /// `None` for the baseline.
+    pub verdict: Option<Verdict>,
 }
 
 /// The verdict on a difference.
@@ -182,8 +221,12 @@ pub struct ArmLabel {
     /// The same as measured on val.
     pub stands_for: f64,
     pub ap: Option<f64>,
-    pub ap_change: Option<f64>,
-    pub ap_change_over_rows: Option<Bounds>,
+    /// Against the baseline: AP, and F1 at tuned thresholds. All labels of all strategies of a sweep are one family each.
+    pub ap_difference: Option<Crossed>,
+    pub f1_difference: Option<Crossed>,
+    /// `None` for the baseline, without pairs, and with too few positives.
+    pub ap_verdict: Option<Verdict>,
+    pub f1_verdict: Option<Verdict>,
     /// Share of the draws of the first epoch that carried it, and of the train rows; `None` where no run recorded its draws.
     pub shown: Option<f64>,
     pub train_prevalence: f64,

@@ -123,6 +123,27 @@ impl Reader {
         self.told(rows)
     }
 
+    /// Seconds in which at least one of the sweep's recorded runs was training: of overlapping attempts each second counts once. 0
+    /// where nothing was trained here.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn busy_seconds(&mut self, sweep: SweepId) -> Result<f64, StoreError> {
+        let found: Result<Vec<(f64, f64)>, _> = sqlx::query_as(
+            "SELECT a.started_at, a.finished_at FROM sweep_runs w JOIN attempts a ON a.run = w.run
+             WHERE w.sweep = ? AND a.outcome = 'ok' AND a.finished_at IS NOT NULL ORDER BY a.started_at",
+        )
+        .bind(sweep)
+        .fetch_all(self.connected().await?)
+        .await;
+        let (mut busy, mut until) = (0.0, f64::NEG_INFINITY);
+        for (start, end) in self.told(found)? {
+            busy += (end - start.max(until)).max(0.0);
+            until = until.max(end);
+        }
+        Ok(busy)
+    }
+
     /// Mean seconds of an epoch, for each architecture, data set and device, over the 2,000 epochs recorded last;
     /// without the strengths of reference runs.
     ///

@@ -56,6 +56,23 @@ impl Estimate {
         }
     }
 
+    /// The mean of several, replicate by replicate, over those that are defined there; NaN where none is.
+    #[must_use]
+    pub fn mean_of<'a>(estimates: impl Iterator<Item = &'a Self>) -> Self {
+        let all: Vec<&Self> = estimates.collect();
+        let mean = |value: &dyn Fn(&Self) -> f64| {
+            let defined = all.iter().map(|estimate| value(estimate)).filter(|value| !value.is_nan());
+            let (sum, count) = defined.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+            sum / count
+        };
+        let lengths = all.first().map_or((0, 0), |first| (first.replicates.len(), first.jackknife.len()));
+        Self {
+            point: mean(&|estimate| estimate.point),
+            replicates: (0..lengths.0).map(|at| mean(&|estimate| estimate.replicates[at])).collect(),
+            jackknife: (0..lengths.1).map(|at| mean(&|estimate| estimate.jackknife[at])).collect(),
+        }
+    }
+
     /// The replicates that are defined, rising.
     fn sorted(&self) -> Vec<f64> {
         let mut sorted: Vec<f64> = self.replicates.iter().copied().filter(|value| !value.is_nan()).collect();
@@ -119,12 +136,20 @@ impl Estimate {
         (above as f64 + 0.5 * ties as f64) / sorted.len() as f64
     }
 
+    /// The variance of the defined replicates (n - 1); 0 with fewer than two.
+    #[must_use]
+    pub fn variance(&self) -> f64 {
+        let defined = || self.replicates.iter().filter(|value| !value.is_nan());
+        let count = defined().count() as f64;
+        let mean = defined().sum::<f64>() / count;
+        let squares: f64 = defined().map(|value| (value - mean).powi(2)).sum();
+        if count > 1.0 { squares / (count - 1.0) } else { 0.0 }
+    }
+
     /// The standard deviation of the defined replicates: the bootstrap's standard error.
     #[must_use]
     pub fn standard_error(&self) -> f64 {
-        let sorted = self.sorted();
-        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
-        (sorted.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (sorted.len() as f64 - 1.0)).sqrt()
+        self.variance().sqrt()
     }
 }
 

@@ -1,0 +1,90 @@
+//! Rare and frequent labels: head, medium and tail (after Liu et al., "Large-scale long-tailed recognition in an open world", CVPR
+//! 2019, for labels that occur together). Pure.
+
+use serde::Serialize;
+
+use imbalance::LabelCounts;
+
+/// What makes a label one of the head or of the tail; the others are medium.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Groups {
+    /// Prevalence in train from which a label is one of the head.
+    pub head: f64,
+    /// Prevalence in train below which a label is one of the tail.
+    pub tail: f64,
+    /// Positives in train below which a label is one of the tail, whatever its prevalence.
+    pub tail_positives: usize,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self { head: 0.10, tail: 0.02, tail_positives: 50 }
+    }
+}
+
+/// How frequent a label is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelGroup {
+    Head,
+    Medium,
+    Tail,
+}
+
+impl LabelGroup {
+    /// All groups, the most frequent first.
+    pub const ALL: [Self; 3] = [Self::Head, Self::Medium, Self::Tail];
+
+    /// As text.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Medium => "medium",
+            Self::Tail => "tail",
+        }
+    }
+}
+
+impl Groups {
+    /// The group of a label with `positives` of `rows`.
+    #[must_use]
+    pub fn of(&self, positives: usize, rows: usize) -> LabelGroup {
+        let prevalence = positives as f64 / rows.max(1) as f64;
+        if positives < self.tail_positives || prevalence < self.tail {
+            LabelGroup::Tail
+        } else if prevalence >= self.head {
+            LabelGroup::Head
+        } else {
+            LabelGroup::Medium
+        }
+    }
+
+    /// The labels of each group that has any, by their counts in train; empty where all are in one group.
+    #[must_use]
+    pub fn divide(&self, train: &LabelCounts) -> Vec<(LabelGroup, Vec<usize>)> {
+        let of = |group: LabelGroup| {
+            let labels = train.positives.iter().enumerate().filter(|(_, positives)| self.of(**positives, train.rows) == group);
+            (group, labels.map(|(label, _)| label).collect::<Vec<_>>())
+        };
+        let groups: Vec<_> = LabelGroup::ALL.map(of).into_iter().filter(|(_, labels)| !labels.is_empty()).collect();
+        if groups.len() > 1 { groups } else { Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_head_medium_or_tail() {
+        let groups = Groups::default();
+        let of = |positives| groups.of(positives, 10_000);
+        assert_eq!([1000, 999, 200, 199].map(of), [LabelGroup::Head, LabelGroup::Medium, LabelGroup::Medium, LabelGroup::Tail]);
+        assert_eq!(groups.of(49, 100), LabelGroup::Tail, "49 positives are few, however frequent");
+        let train = LabelCounts { rows: 10_000, positives: vec![5000, 10, 300, 2000] };
+        let found = groups.divide(&train);
+        assert_eq!(found, [(LabelGroup::Head, vec![0, 3]), (LabelGroup::Medium, vec![2]), (LabelGroup::Tail, vec![1])]);
+        assert!(groups.divide(&LabelCounts { rows: 100, positives: vec![60, 70] }).is_empty());
+    }
+}

@@ -1,0 +1,350 @@
+//! An explanation on a page: the answer, the strategies that matter, what each axis did, the rare labels, the gravest warnings. The
+//! rest is in [`super::blocks`]. Pure.
+
+use std::collections::BTreeMap;
+
+use super::super::compare::table::signed;
+use super::super::lint::listed;
+use super::super::question::Split;
+use super::super::text_grid::{NONE, number, percent, several, shorten};
+use super::blocks::{Block, about, candidates, grid, name, seeds, value, word};
+use super::summarise::is_like;
+use super::view::{Arm, Change, Explanation, Setting, Verdict};
+use super::words::{effect, point};
+use imbalance::shown::shown as shown_name;
+
+/// Rows of the table of labels, of an axis, and warnings, at most.
+const LABELS: usize = 6;
+const VALUES: usize = 5;
+const WARNINGS: usize = 3;
+/// Other settings that get a line.
+const SETTINGS: usize = 8;
+/// Strategies beyond which their axes are summed up.
+const MANY: usize = 6;
+/// Characters of a warning.
+const WARNING: usize = 260;
+
+/// What of an explanation is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Strategies with all of these.
+    pub only: Vec<(Part, String)>,
+    /// Strategies that get a row.
+    pub top: usize,
+    /// Everything instead of a page.
+    pub all: bool,
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { only: Vec::new(), top: 8, all: false }
+    }
+}
+
+/// A part of a strategy, an axis of the grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Loss,
+    PosWeight,
+    Sampler,
+}
+
+impl Part {
+    /// All parts, in the order of a strategy's name.
+    pub const ALL: [Self; 3] = [Self::Loss, Self::PosWeight, Self::Sampler];
+
+    /// Its key in the grid.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::PosWeight => "pos_weight",
+            Self::Sampler => "sampler",
+        }
+    }
+
+    fn of(self, arm: &Arm) -> &str {
+        match self {
+            Self::Loss => &arm.loss,
+            Self::PosWeight => &arm.pos_weight,
+            Self::Sampler => &arm.sampler,
+        }
+    }
+
+    /// Whether a strategy has `wanted`: `asl` means any parameters.
+    fn is(self, arm: &Arm, wanted: &str) -> bool {
+        let own = self.of(arm);
+        own == wanted || own.split('(').next() == Some(wanted)
+    }
+}
+
+/// The explanation with the strategies that are asked for; the baseline stays, and so does every verdict.
+#[must_use]
+pub fn only(explanation: &Explanation, shown: &Shown) -> Explanation {
+    let mut cut = explanation.clone();
+    let asked = |arm: &Arm| arm.baseline || shown.only.iter().all(|(part, wanted)| part.is(arm, wanted));
+    cut.settings.iter_mut().for_each(|setting| setting.arms.retain(asked));
+    if !shown.only.is_empty() {
+        let names: Vec<&String> = cut.settings.iter().flat_map(|setting| &setting.arms).map(|arm| &arm.arm).collect();
+        cut.warnings.retain(|lint| lint.about.is_empty() || lint.about.iter().any(|name| names.contains(&name)));
+    }
+    cut
+}
+
+/// The page.
+#[must_use]
+pub fn blocks(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
+    let Explanation { sweep, runs, settings, .. } = explanation;
+    let mut blocks = vec![Block::Title(format!(
+        "{sweep}: what the strategies changed, and why; best epoch (by val macro_ap), {} of {} runs recorded",
+        runs.recorded, runs.total
+    ))];
+    let first = chosen(settings);
+    if let Some(first) = first {
+        if settings.len() > 1 {
+            blocks.extend(others(settings, first));
+        }
+        blocks.extend(of_setting(&settings[first], shown));
+    }
+    let warnings = &explanation.warnings;
+    if !warnings.is_empty() {
+        blocks.push(Block::Heading("Warnings".to_owned()));
+        blocks.extend(warnings.iter().take(WARNINGS).map(|lint| Block::Item(shorten(&about(lint), 60), shorten(&lint.sentence, WARNING))));
+    }
+    let notes = explanation.notes.iter().take(WARNINGS).map(|note| Block::Text(format!("note: {}", shorten(note, WARNING))));
+    blocks.extend(notes);
+    let hidden = warnings.len().saturating_sub(WARNINGS) + explanation.notes.len().saturating_sub(WARNINGS);
+    let more = if hidden > 0 { format!(", {}", several(hidden, "more warning")) } else { String::new() };
+    blocks.push(Block::Text(format!(
+        "Intervals hold for other seeds and other rows at once, and for all comparisons together (95 %). --all: a paragraph per strategy, every \
+         table{more}; --only loss=NAME; docs/certainty.md."
+    )));
+    blocks
+}
+
+/// The setting to believe: that whose best strategy ranks best on val.
+fn chosen(settings: &[Setting]) -> Option<usize> {
+    let ap = |setting: &Setting| setting.arms.iter().filter_map(|arm| arm.val_ap.value).map(|value| value.mean).fold(f64::NEG_INFINITY, f64::max);
+    (0..settings.len()).rev().max_by(|&a, &b| ap(&settings[a]).total_cmp(&ap(&settings[b])))
+}
+
+/// A line for each setting that is not shown in detail.
+fn others(settings: &[Setting], first: usize) -> Vec<Block> {
+    let best = |setting: &Setting| {
+        let defined = setting.arms.iter().filter_map(|arm| Some((arm.val_ap.value?.mean, &arm.arm)));
+        defined.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(ap, arm)| (ap, arm.clone()))
+    };
+    let mut order: Vec<usize> = (0..settings.len()).collect();
+    order.sort_by(|&a, &b| best(&settings[b]).map_or(0.0, |best| best.0).total_cmp(&best(&settings[a]).map_or(0.0, |best| best.0)));
+    let rows = order.iter().take(SETTINGS).map(|&at| {
+        let setting = &settings[at];
+        let count = |verdict| setting.arms.iter().filter(|arm| arm.ranking == Some(verdict)).count();
+        let words = [(Verdict::Better, "better"), (Verdict::Same, "the same"), (Verdict::Worse, "worse"), (Verdict::Unknown, "cannot tell")];
+        let words: Vec<String> =
+            words.iter().map(|(verdict, word)| (count(*verdict), word)).filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        let (ap, arm) = best(setting).map_or((NONE.to_owned(), String::new()), |(ap, arm)| (number(ap), shorten(&arm, 30)));
+        vec![shorten(&setting.setting, 40), ap, arm, words.join(", ")]
+    });
+    let rows = rows.collect();
+    let mut blocks = vec![
+        Block::Text(format!(
+            "{} differ in more than the strategy; believe the one whose best strategy ranks best on val: {}.",
+            several(settings.len(), "setting"),
+            settings[first].setting
+        )),
+        Block::Table(grid(&["setting", "best val AP", "by", "against its own baseline"], rows)),
+    ];
+    if settings.len() > SETTINGS {
+        blocks.push(Block::Text(format!("and {} more", settings.len() - SETTINGS)));
+    }
+    blocks
+}
+
+fn of_setting(setting: &Setting, shown: &Shown) -> Vec<Block> {
+    let mut blocks = vec![Block::Heading("What to do".to_owned())];
+    blocks.extend(setting.outdone.iter().map(|words| Block::Text(format!("{words}."))));
+    blocks.extend(setting.recommendation.sentences.iter().cloned().map(Block::Text));
+    if setting.arms.is_empty() {
+        return blocks;
+    }
+    let (rows, split) = if setting.judged == Split::Test { (setting.rows.test, "test") } else { (setting.rows.val, "val") };
+    blocks.push(Block::Heading(match &setting.baseline {
+        Some(baseline) if !baseline.exact => format!("Strategies on {rows} {split} rows, against {} (there is no plain bce)", baseline.arm),
+        Some(baseline) => format!("Strategies on {rows} {split} rows, against {}", baseline.arm),
+        None => format!("Strategies on {rows} {split} rows; there is no plain bce and nothing near it, so there are no differences"),
+    }));
+    blocks.extend(strategies(setting, shown));
+    if setting.arms.len() > MANY {
+        blocks.extend(axes(setting));
+    }
+    if let Some(tuned) = &setting.candidates {
+        blocks.push(Block::Heading(format!("Under each {}", tuned.keys.join(" and "))));
+        blocks.extend(tuned.sentences.iter().cloned().map(Block::Text));
+        if tuned.arms.len() <= MANY {
+            blocks.push(Block::Table(candidates(tuned)));
+        }
+    }
+    blocks.extend(labels(setting));
+    if !setting.missing.is_empty() {
+        blocks.push(Block::Text(format!("no result yet: {}", listed(&setting.missing))));
+    }
+    blocks
+}
+
+/// Strategies of equal numbers, which are one row: the first, and the names of the others.
+fn ties(setting: &Setting) -> Vec<(&Arm, Vec<&str>)> {
+    let mut rows: Vec<(&Arm, Vec<&str>)> = Vec::new();
+    for arm in &setting.arms {
+        match rows.iter_mut().find(|(first, _)| is_like(first, arm)) {
+            Some((_, names)) => names.push(&arm.arm),
+            None => rows.push((arm, Vec::new())),
+        }
+    }
+    rows
+}
+
+/// The strategies that matter: the baseline, those that are told from it, the best and the worst on val.
+fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
+    let mut rows = ties(setting);
+    let ap = |arm: &Arm| arm.val_ap.value.map_or(f64::NEG_INFINITY, |value| value.mean);
+    rows.sort_by(|a, b| b.0.baseline.cmp(&a.0.baseline).then(ap(b.0).total_cmp(&ap(a.0))));
+    let hidden = rows.len().saturating_sub(shown.top + 1);
+    if hidden > 0 {
+        // The worst ones have a third of the rows.
+        let worst = shown.top / 3;
+        rows.drain(1 + shown.top - worst..rows.len() - worst);
+    }
+    let rarest = (0..setting.labels.len()).min_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    let at_half = rarest.map(|at| format!("0.5 on {}", shorten(&setting.labels[at].label, 12)));
+    let heads = ["strategy", "seeds", "AP", "change", "ranks", "F1 at 0.5", "F1 tuned"];
+    let heads: Vec<&str> = heads.into_iter().chain(at_half.as_deref()).collect();
+    let row = |(arm, equal): &(&Arm, Vec<&str>)| {
+        let found = arm.ap.difference.as_ref();
+        let change = found.map_or_else(String::new, |found| if found.low.is_some() { effect(found) } else { signed(found.mean) });
+        let point = rarest.map(|at| {
+            let label = &arm.labels[at];
+            let about = if label.eta.is_some() { "" } else { "~" };
+            format!("{about}{}, {}", point(label.decision_point()), percent(label.predicted_rate))
+        });
+        let equal = if equal.is_empty() { String::new() } else { format!(" (= {})", equal.join(", ")) };
+        let cells = [shorten(&format!("{}{equal}", name(arm)), 60), seeds(arm), value(&arm.ap), change];
+        let cells = cells.into_iter().chain([word(arm.ranking, arm.baseline).to_owned(), value(&arm.f1_half), value(&arm.f1_tuned)]);
+        cells.chain(point).collect()
+    };
+    let mut blocks = vec![Block::Table(grid(&heads, rows.iter().map(row).collect()))];
+    let mut said = Vec::new();
+    if hidden > 0 {
+        said.push(format!("{hidden} strategies between these are left out (--top)"));
+    }
+    if let Some(at) = rarest {
+        said.push(format!(
+            "0.5 on {}: how likely the label is where its score is 0.5 (~ as measured), and the share of rows above it ({} have it)",
+            shown_name(&setting.labels[at].label),
+            percent(setting.labels[at].prevalence)
+        ));
+    }
+    blocks.push(Block::Text(said.join("; ")));
+    blocks
+}
+
+/// What each value of each axis did, over all strategies that have it.
+fn axes(setting: &Setting) -> Vec<Block> {
+    let mut rows = Vec::new();
+    for part in Part::ALL {
+        let mut values: BTreeMap<&str, Vec<&Arm>> = BTreeMap::new();
+        setting.arms.iter().filter(|arm| !arm.baseline).for_each(|arm| values.entry(part.of(arm)).or_default().push(arm));
+        if values.len() < 2 {
+            continue;
+        }
+        let mean = |arms: &[&Arm], of: fn(&Arm) -> &Change| {
+            let found: Vec<f64> = arms.iter().filter_map(|arm| of(arm).difference.map(|found| found.mean)).collect();
+            if found.is_empty() { f64::NAN } else { found.iter().sum::<f64>() / found.len() as f64 }
+        };
+        let mut order: Vec<(&str, Vec<&Arm>)> = values.into_iter().collect();
+        order.sort_by(|a, b| mean(&b.1, |arm| &arm.ap).total_cmp(&mean(&a.1, |arm| &arm.ap)));
+        let hidden = order.len().saturating_sub(VALUES);
+        if hidden > 0 {
+            order.drain(VALUES - 2..order.len() - 2);
+        }
+        for (at, (text, arms)) in order.iter().enumerate() {
+            let count = |verdict| arms.iter().filter(|arm| arm.ranking == Some(verdict)).count();
+            let counts = [Verdict::Better, Verdict::Same, Verdict::Worse, Verdict::Unknown].map(|verdict| count(verdict).to_string());
+            let key = if at == 0 { part.name() } else { "" };
+            let gap = if hidden > 0 && at == VALUES - 2 { format!(" ({hidden} between)") } else { String::new() };
+            let cells = [key.to_owned(), format!("{}{gap}", shorten(text, 34)), arms.len().to_string()];
+            let changes = [mean(arms, |arm| &arm.ap), mean(arms, |arm| &arm.f1_half), mean(arms, |arm| &arm.f1_tuned)].map(signed);
+            rows.push(cells.into_iter().chain(changes).chain([counts.join(" / ")]).collect());
+        }
+    }
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let heads = ["axis", "value", "strategies", "AP", "F1 at 0.5", "F1 tuned", "better / same / worse / cannot tell"];
+    vec![Block::Heading("By axis: mean change over the strategies that have the value".to_owned()), Block::Table(grid(&heads, rows))]
+}
+
+/// The rarest labels and those that moved, each with the strategy that changes it most; and the groups of labels.
+fn labels(setting: &Setting) -> Vec<Block> {
+    let others: Vec<&Arm> = setting.arms.iter().filter(|arm| arm.ap.difference.is_some()).collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let told = |verdict: Option<Verdict>| matches!(verdict, Some(Verdict::Better | Verdict::Worse));
+    let moves = |at: usize| others.iter().any(|arm| told(arm.labels[at].ap_verdict) || told(arm.labels[at].f1_verdict));
+    let mut order: Vec<usize> = (0..setting.labels.len()).collect();
+    order.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    // Those that moved first, then the rarest.
+    let mut some: Vec<usize> = order.iter().copied().filter(|&at| moves(at)).take(LABELS - 2).collect();
+    some.extend(order.iter().copied().filter(|at| !some.contains(at)).take(LABELS - some.len()).collect::<Vec<_>>());
+    some.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    let row = |&at: &usize| {
+        let label = &setting.labels[at];
+        let size = |arm: &Arm| {
+            let change = arm.labels[at].ap_difference.map_or(0.0, |found| found.mean.abs());
+            (told(arm.labels[at].ap_verdict), change)
+        };
+        let most = others.iter().max_by(|a, b| size(a).0.cmp(&size(b).0).then(size(a).1.total_cmp(&size(b).1)));
+        let baseline = setting.arms.iter().find(|arm| arm.baseline).and_then(|arm| arm.labels[at].ap);
+        let (arm, change, said) = match most.and_then(|arm| Some((arm, arm.labels[at].ap_difference?))) {
+            Some((arm, found)) => {
+                let own = &arm.labels[at];
+                let few = if own.ap_verdict.is_none() { "too few positives" } else { word(own.ap_verdict, false) };
+                let change = if found.low.is_some() { effect(&found) } else { signed(found.mean) };
+                (shorten(&arm.arm, 30), change, few.to_owned())
+            }
+            None => (String::new(), NONE.to_owned(), "no positives".to_owned()),
+        };
+        vec![
+            shorten(&label.label, 20),
+            format!("{} ({})", percent(label.prevalence), label.positives),
+            baseline.map_or_else(|| NONE.to_owned(), number),
+            arm,
+            change,
+            said,
+        ]
+    };
+    let heads = ["label", "rows", "AP", "largest change by", "change", "ranks"];
+    let mut blocks = vec![
+        Block::Heading(match setting.labels.len() {
+            all if all > some.len() => format!("Labels: the rarest of {all}, and those that moved"),
+            _ => "Labels, the rarest first".to_owned(),
+        }),
+        Block::Table(grid(&heads, some.iter().map(row).collect())),
+    ];
+    let groups = others.first().map_or(0, |arm| arm.groups.len());
+    for at in 0..groups {
+        let size = |arm: &Arm| arm.groups[at].ap.difference.map_or(0.0, |found| found.mean.abs());
+        let Some(most) = others.iter().max_by(|a, b| size(a).total_cmp(&size(b))) else { continue };
+        let group = &most.groups[at];
+        let Some(found) = group.ap.difference else { continue };
+        let change = if found.low.is_some() { effect(&found) } else { signed(found.mean) };
+        blocks.push(Block::Text(format!(
+            "{} ({}): the largest change of its mean AP is {change} by {} ({})",
+            group.group.name(),
+            several(group.labels, "label"),
+            shorten(&most.arm, 40),
+            word(group.verdict, false)
+        )));
+    }
+    blocks
+}
