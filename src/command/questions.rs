@@ -75,13 +75,13 @@ pub fn compare(args: &cli::CompareArgs) -> Result<compare::CompareOptions, Error
 /// [`Error::Usage`] for a number out of range, or for an axis that strategies do not have.
 pub fn explain(args: &cli::ExplainArgs) -> Result<(explain::ExplainOptions, explain::Shown), Error> {
     let rope = Rope { ap: rope("--rope-ap", args.rope_ap)?, f1: rope("--rope-f1", args.rope_f1)? };
-    let groups = Groups {
-        head: share("--head", args.head)?,
-        tail: share("--tail", args.tail)?,
-        tail_positives: args.tail_positives,
-    };
+    let groups =
+        Groups { head: share("--head", args.head)?, tail: share("--tail", args.tail)?, tail_positives: args.tail_positives };
     if groups.tail > groups.head {
-        return Err(Error::Usage(format!("--tail {} is above --head {}: rare labels are below frequent ones", groups.tail, groups.head)));
+        return Err(Error::Usage(format!(
+            "--tail {} is above --head {}: rare labels are below frequent ones",
+            groups.tail, groups.head
+        )));
     }
     let only = args.only.iter().map(|typed| only(typed)).collect::<Result<_, _>>()?;
     let shown = explain::Shown { only, top: args.top.max(1), all: args.all };
@@ -92,7 +92,10 @@ pub fn explain(args: &cli::ExplainArgs) -> Result<(explain::ExplainOptions, expl
 fn only(typed: &str) -> Result<(explain::Part, String), Error> {
     let parts = explain::Part::ALL.map(explain::Part::name);
     let Some((key, value)) = typed.split_once('=').filter(|(_, value)| !value.is_empty()) else {
-        return Err(Error::Usage(format!("--only {typed}: write KEY=VALUE, such as --only loss=asl; keys are {}", parts.join(", "))));
+        return Err(Error::Usage(format!(
+            "--only {typed}: write KEY=VALUE, such as --only loss=asl; keys are {}",
+            parts.join(", ")
+        )));
     };
     let part = explain::Part::ALL.into_iter().find(|part| part.name() == key.trim());
     let part = part.ok_or_else(|| unknown("--only", key.trim(), &parts))?;
@@ -100,7 +103,11 @@ fn only(typed: &str) -> Result<(explain::Part, String), Error> {
 }
 
 fn share(flag: &str, value: f64) -> Result<f64, Error> {
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err(Error::Usage(format!("{flag} {value}: a share of the rows is from 0 to 1"))) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Error::Usage(format!("{flag} {value}: a share of the rows is from 0 to 1")))
+    }
 }
 
 fn metric(typed: &str) -> Result<&'static str, Error> {

@@ -185,9 +185,10 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Compa
         }
     }
     let data: Vec<usize> = all.runs.iter().map(|run| run.data).collect();
-    let overlap = all.data.first().map_or([0.0; 2], |facts| {
-        [facts.val.rows, facts.test.rows].map(|rows| rows as f64 / facts.train.rows.max(1) as f64)
-    });
+    let overlap = all
+        .data
+        .first()
+        .map_or([0.0; 2], |facts| [facts.val.rows, facts.test.rows].map(|rows| rows as f64 / facts.train.rows.max(1) as f64));
     let replicates = groups::Replicates { data: &data, overlap };
     let mut found = groups::compare(&sweep.title, &runs, first, &others, &values, &replicates, ask.rope);
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");

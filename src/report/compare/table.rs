@@ -95,8 +95,7 @@ fn groups_of_runs(groups: &GroupComparison, width: u16) -> String {
     for split in [super::Split::Val, super::Split::Test] {
         let families: Vec<&Family> = groups.families.iter().filter(|family| family.split == split).collect();
         if !families.is_empty() {
-            text +=
-                &format!("\n{}\n{}\n", split.name(), draw(&families_grid(groups, &families), &[], false, Some(width)));
+            text += &format!("\n{}\n{}\n", split.name(), draw(&families_grid(groups, &families), &[], false, Some(width)));
         }
     }
     text.push('\n');

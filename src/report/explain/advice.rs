@@ -56,7 +56,8 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
     if rule != Rule::RanksBetter {
         sentences.extend(setting.certainty.as_ref().and_then(|certainty| more_seeds(certainty, setting)));
     }
-    let one_rate = setting.candidates.is_none() && others.iter().any(|arm| matches!(arm.ranking, Some(Verdict::Better | Verdict::Worse)));
+    let one_rate =
+        setting.candidates.is_none() && others.iter().any(|arm| matches!(arm.ranking, Some(Verdict::Better | Verdict::Worse)));
     sentences.extend(one_rate.then(|| {
         format!(
             "Better and worse are meant under this training: every strategy had a learning rate of {}; `[train] tune` gives each its own.",
@@ -102,12 +103,19 @@ fn is_better(arm: &Arm, p: f64, rope: Rope) -> bool {
 
 /// `AP +0.021 [+0.011, +0.031]`.
 fn quoted(change: &Change) -> String {
-    change.difference.as_ref().map_or_else(String::new, |found| format!("AP {} {}", signed(found.mean), interval(found.low.zip(found.high))))
+    change
+        .difference
+        .as_ref()
+        .map_or_else(String::new, |found| format!("AP {} {}", signed(found.mean), interval(found.low.zip(found.high))))
 }
 
 fn seeds(count: usize, setting: &Setting) -> String {
-    let splits = setting.certainty.as_ref().is_some_and(|certainty| certainty.splits > 1);
-    several(count, if splits { "split" } else { "seed" })
+    several(count, unit(setting))
+}
+
+/// What is independent.
+fn unit(setting: &Setting) -> &'static str {
+    if setting.certainty.as_ref().is_some_and(|certainty| certainty.splits > 1) { "split" } else { "seed" }
 }
 
 /// Under how many candidates of `train.tune` a better ranking holds.
@@ -142,7 +150,8 @@ fn too_short(baseline: &Arm, others: &[&Arm]) -> String {
 fn ranks_better(best: &Arm, others: &[&Arm], setting: &Setting, rope: Rope) -> String {
     let close = |arm: &&&Arm| arm.arm != best.arm && mean(&best.val_ap) - mean(&arm.val_ap) <= rope.ap;
     let equals: Vec<String> = others.iter().filter(close).map(|arm| arm.arm.clone()).collect();
-    let equals = if equals.is_empty() { String::new() } else { format!("; within {} of it on val: {}", rope.ap, listed(&equals)) };
+    let equals =
+        if equals.is_empty() { String::new() } else { format!("; within {} of it on val: {}", rope.ap, listed(&equals)) };
     let on_test = if setting.judged == Split::Test { format!(", and {} on test", quoted(&best.ap)) } else { String::new() };
     let p = best.val_ap.difference.as_ref().and_then(|found| found.p).map_or_else(String::new, probability);
     format!(
@@ -276,7 +285,11 @@ fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
             value(&arm.f1_half),
         )
     } else {
-        format!("{keep} at 0.5: held-out val rows gain nothing from tuned thresholds (macro F1 {} against {}).", number(arm.val_f1_held_out), number(arm.val_f1_half))
+        format!(
+            "{keep} at 0.5: held-out val rows gain nothing from tuned thresholds (macro F1 {} against {}).",
+            number(arm.val_f1_held_out),
+            number(arm.val_f1_half)
+        )
     }
 }
 
@@ -287,7 +300,7 @@ fn more_seeds(certainty: &Certainty, setting: &Setting) -> Option<String> {
         if minutes < 1.0 { " (under a minute here)".to_owned() } else { format!(" (about {minutes:.0} min here)") }
     });
     let then = then_detectable.map_or_else(String::new, |least| format!(" and show differences of AP from {}", number(least)));
-    let further = format!("{} more", seeds(*further_seeds, setting));
+    let further = several(*further_seeds, &format!("more {}", unit(setting)));
     if *own < SEEDS {
         return Some(format!(
             "What can be said of {}: decision points, calibration and tuned F1 of these trainings. {further}{cost} would make a word on \

@@ -7,7 +7,9 @@ use super::super::kept_scores::{Evidence, KeptRows, RowGroups};
 use super::super::question::Split;
 use super::measure::tuning;
 use imbalance::metric::Rate;
-use imbalance::metric::certainty::{Decided, Estimate, Estimates, Ranked, RankedMetric, Resampler, Resampling, RowVariance, Statistic};
+use imbalance::metric::certainty::{
+    Decided, Estimate, Estimates, Ranked, RankedMetric, Resampler, Resampling, RowVariance, Statistic,
+};
 
 /// Differences between an arm's run and the baseline's of the same seed, resampled.
 #[derive(Clone, Debug)]

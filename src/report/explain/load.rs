@@ -193,7 +193,8 @@ impl Field {
             let here: Vec<usize> = cases.iter().copied().filter(|&case| self.cases[case].data == data).collect();
             self.find_on(setting, &here, ask, progress, (&mut findings, &mut pools));
         }
-        findings.effects = pools.into_par_iter().filter_map(|(arm, pooled): (usize, Pooled)| Some((arm, pooled.effects()?))).collect();
+        findings.effects =
+            pools.into_par_iter().filter_map(|(arm, pooled): (usize, Pooled)| Some((arm, pooled.effects()?))).collect();
         findings
     }
 
@@ -208,10 +209,11 @@ impl Field {
     ) {
         let Some(&first) = cases.first() else { return };
         let facts = self.facts[self.cases[first].data].clone();
-        let groups = RowGroups::read(&self.folders[first], &self.cases[first].config.data, &facts.content).unwrap_or_else(|why| {
-            self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
-            None
-        });
+        let groups =
+            RowGroups::read(&self.folders[first], &self.cases[first].config.data, &facts.content).unwrap_or_else(|why| {
+                self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
+                None
+            });
         let label_groups: Vec<Vec<usize>> = ask.groups.divide(&facts.train).into_iter().map(|(_, labels)| labels).collect();
         let mut known = HashSet::new();
         let seeds: Vec<u64> = cases.iter().map(|&case| self.cases[case].config.seed).filter(|&seed| known.insert(seed)).collect();

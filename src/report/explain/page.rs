@@ -109,7 +109,9 @@ pub fn blocks(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
     let warnings = &explanation.warnings;
     if !warnings.is_empty() {
         blocks.push(Block::Heading("Warnings".to_owned()));
-        blocks.extend(warnings.iter().take(WARNINGS).map(|lint| Block::Item(shorten(&about(lint), 60), shorten(&lint.sentence, WARNING))));
+        blocks.extend(
+            warnings.iter().take(WARNINGS).map(|lint| Block::Item(shorten(&about(lint), 60), shorten(&lint.sentence, WARNING))),
+        );
     }
     let notes = explanation.notes.iter().take(WARNINGS).map(|note| Block::Text(format!("note: {}", shorten(note, WARNING))));
     blocks.extend(notes);
@@ -124,7 +126,9 @@ pub fn blocks(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
 
 /// The setting to believe: that whose best strategy ranks best on val.
 fn chosen(settings: &[Setting]) -> Option<usize> {
-    let ap = |setting: &Setting| setting.arms.iter().filter_map(|arm| arm.val_ap.value).map(|value| value.mean).fold(f64::NEG_INFINITY, f64::max);
+    let ap = |setting: &Setting| {
+        setting.arms.iter().filter_map(|arm| arm.val_ap.value).map(|value| value.mean).fold(f64::NEG_INFINITY, f64::max)
+    };
     (0..settings.len()).rev().max_by(|&a, &b| ap(&settings[a]).total_cmp(&ap(&settings[b])))
 }
 
@@ -135,13 +139,24 @@ fn others(settings: &[Setting], first: usize) -> Vec<Block> {
         defined.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(ap, arm)| (ap, arm.clone()))
     };
     let mut order: Vec<usize> = (0..settings.len()).collect();
-    order.sort_by(|&a, &b| best(&settings[b]).map_or(0.0, |best| best.0).total_cmp(&best(&settings[a]).map_or(0.0, |best| best.0)));
+    order.sort_by(|&a, &b| {
+        best(&settings[b]).map_or(0.0, |best| best.0).total_cmp(&best(&settings[a]).map_or(0.0, |best| best.0))
+    });
     let rows = order.iter().take(SETTINGS).map(|&at| {
         let setting = &settings[at];
         let count = |verdict| setting.arms.iter().filter(|arm| arm.ranking == Some(verdict)).count();
-        let words = [(Verdict::Better, "better"), (Verdict::Same, "the same"), (Verdict::Worse, "worse"), (Verdict::Unknown, "cannot tell")];
-        let words: Vec<String> =
-            words.iter().map(|(verdict, word)| (count(*verdict), word)).filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        let words = [
+            (Verdict::Better, "better"),
+            (Verdict::Same, "the same"),
+            (Verdict::Worse, "worse"),
+            (Verdict::Unknown, "cannot tell"),
+        ];
+        let words: Vec<String> = words
+            .iter()
+            .map(|(verdict, word)| (count(*verdict), word))
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, word)| format!("{n} {word}"))
+            .collect();
         let (ap, arm) = best(setting).map_or((NONE.to_owned(), String::new()), |(ap, arm)| (number(ap), shorten(&arm, 30)));
         vec![shorten(&setting.setting, 40), ap, arm, words.join(", ")]
     });
@@ -169,9 +184,13 @@ fn of_setting(setting: &Setting, shown: &Shown) -> Vec<Block> {
     }
     let (rows, split) = if setting.judged == Split::Test { (setting.rows.test, "test") } else { (setting.rows.val, "val") };
     blocks.push(Block::Heading(match &setting.baseline {
-        Some(baseline) if !baseline.exact => format!("Strategies on {rows} {split} rows, against {} (there is no plain bce)", baseline.arm),
+        Some(baseline) if !baseline.exact => {
+            format!("Strategies on {rows} {split} rows, against {} (there is no plain bce)", baseline.arm)
+        }
         Some(baseline) => format!("Strategies on {rows} {split} rows, against {}", baseline.arm),
-        None => format!("Strategies on {rows} {split} rows; there is no plain bce and nothing near it, so there are no differences"),
+        None => {
+            format!("Strategies on {rows} {split} rows; there is no plain bce and nothing near it, so there are no differences")
+        }
     }));
     blocks.extend(strategies(setting, shown));
     if setting.arms.len() > MANY {
@@ -228,7 +247,8 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
         });
         let equal = if equal.is_empty() { String::new() } else { format!(" (= {})", equal.join(", ")) };
         let cells = [shorten(&format!("{}{equal}", name(arm)), 60), seeds(arm), value(&arm.ap), change];
-        let cells = cells.into_iter().chain([word(arm.ranking, arm.baseline).to_owned(), value(&arm.f1_half), value(&arm.f1_tuned)]);
+        let cells =
+            cells.into_iter().chain([word(arm.ranking, arm.baseline).to_owned(), value(&arm.f1_half), value(&arm.f1_tuned)]);
         cells.chain(point).collect()
     };
     let mut blocks = vec![Block::Table(grid(&heads, rows.iter().map(row).collect()))];
@@ -268,11 +288,13 @@ fn axes(setting: &Setting) -> Vec<Block> {
         }
         for (at, (text, arms)) in order.iter().enumerate() {
             let count = |verdict| arms.iter().filter(|arm| arm.ranking == Some(verdict)).count();
-            let counts = [Verdict::Better, Verdict::Same, Verdict::Worse, Verdict::Unknown].map(|verdict| count(verdict).to_string());
+            let counts =
+                [Verdict::Better, Verdict::Same, Verdict::Worse, Verdict::Unknown].map(|verdict| count(verdict).to_string());
             let key = if at == 0 { part.name() } else { "" };
             let gap = if hidden > 0 && at == VALUES - 2 { format!(" ({hidden} between)") } else { String::new() };
             let cells = [key.to_owned(), format!("{}{gap}", shorten(text, 34)), arms.len().to_string()];
-            let changes = [mean(arms, |arm| &arm.ap), mean(arms, |arm| &arm.f1_half), mean(arms, |arm| &arm.f1_tuned)].map(signed);
+            let changes =
+                [mean(arms, |arm| &arm.ap), mean(arms, |arm| &arm.f1_half), mean(arms, |arm| &arm.f1_tuned)].map(signed);
             rows.push(cells.into_iter().chain(changes).chain([counts.join(" / ")]).collect());
         }
     }
@@ -280,7 +302,10 @@ fn axes(setting: &Setting) -> Vec<Block> {
         return Vec::new();
     }
     let heads = ["axis", "value", "strategies", "AP", "F1 at 0.5", "F1 tuned", "better / same / worse / cannot tell"];
-    vec![Block::Heading("By axis: mean change over the strategies that have the value".to_owned()), Block::Table(grid(&heads, rows))]
+    vec![
+        Block::Heading("By axis: mean change over the strategies that have the value".to_owned()),
+        Block::Table(grid(&heads, rows)),
+    ]
 }
 
 /// The rarest labels and those that moved, each with the strategy that changes it most; and the groups of labels.

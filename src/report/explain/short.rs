@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::super::lint::listed;
 use super::view::{Explanation, Recommendation, Verdict};
 
 /// Why the strategies of a report differ, in brief; `sweep explain` has the numbers.
@@ -61,14 +62,14 @@ pub fn lines(why: &Why) -> Vec<String> {
         lines.extend(setting.recommendation.sentences.iter().cloned());
         let Some(baseline) = &setting.baseline else { continue };
         for (word, arms) in [
-            ("ranks better than", &setting.better),
-            ("ranks as", &setting.same),
-            ("ranks worse than", &setting.worse),
+            ("rank better than", &setting.better),
+            ("rank as well as", &setting.same),
+            ("rank worse than", &setting.worse),
             ("cannot be told from", &setting.unknown),
             ("not converged, so not compared with", &setting.withheld),
         ] {
             if !arms.is_empty() {
-                lines.push(format!("{word} {baseline}: {}", arms.join("; ")));
+                lines.push(format!("{word} {baseline}: {}", listed(arms)));
             }
         }
     }

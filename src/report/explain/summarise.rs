@@ -15,7 +15,8 @@ use super::effect::{Effects, OverRows};
 use super::measure::{Measured, macro_f1};
 use super::verdict::{SEEDS, verdict};
 use super::view::{
-    Arm, ArmLabel, Calibration, Certainty, Change, GroupChange, Label, Recommendation, Reference, RowCounts, Rule, Setting, Verdict,
+    Arm, ArmLabel, Calibration, Certainty, Change, GroupChange, Label, Recommendation, Reference, RowCounts, Rule, Setting,
+    Verdict,
 };
 use super::words::{ArmFacts, sentence};
 use imbalance::LabelCounts;
@@ -115,7 +116,8 @@ impl<'a> Pairs<'a> {
                 overlap: 0.0,
             },
             Some([judged, val]) => {
-                let mean = |pairs: Vec<&(usize, usize)>| Spread::of(pairs.into_iter().filter_map(differ)).map(|spread| spread.mean);
+                let mean =
+                    |pairs: Vec<&(usize, usize)>| Spread::of(pairs.into_iter().filter_map(differ)).map(|spread| spread.mean);
                 let differences = self.of_splits(pairs).filter_map(mean).collect();
                 Observed { differences, rows: None, overlap: if on_val { val } else { judged } }
             }
@@ -263,7 +265,15 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
     let val_ap = |run: &Measured| macro_ap(&run.val.ap).map(|ap| ap - run.choice);
     let val_ap = pairs.compare(&val_ap, |effects| Some(effects.val_ap), val, true, family);
     let label_ap: Vec<Vec<Change>> = (0..facts.labels.len())
-        .map(|at| pairs.compare(&|run| run.judged.ap[at], |effects| effects.label_ap.get(at).copied(), counts.positives[at], false, of_labels))
+        .map(|at| {
+            pairs.compare(
+                &|run| run.judged.ap[at],
+                |effects| effects.label_ap.get(at).copied(),
+                counts.positives[at],
+                false,
+                of_labels,
+            )
+        })
         .collect();
     let label_f1: Vec<Vec<Change>> = (0..facts.labels.len())
         .map(|at| {
@@ -284,13 +294,13 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
     let word = |change: &Change, rope: f64| change.difference.as_ref().map(|difference| verdict(Some(difference), rope));
     let arm = |at: usize| {
         let mut arm = arm(setting, pairs, at, facts, [&ap[at], &half[at], &tuned[at], &val_ap[at]].map(Clone::clone));
-        (arm.ranking, arm.val_ranking, arm.tuned) = (word(&ap[at], rope.ap), word(&val_ap[at], rope.ap), word(&tuned[at], rope.f1));
+        (arm.ranking, arm.val_ranking, arm.tuned) =
+            (word(&ap[at], rope.ap), word(&val_ap[at], rope.ap), word(&tuned[at], rope.f1));
         for (place, label) in arm.labels.iter_mut().enumerate() {
             let (ap, f1) = (&label_ap[place][at], &label_f1[place][at]);
             (label.ap_difference, label.f1_difference) = (ap.difference, f1.difference);
             let enough = counts.positives[place] as u64 >= FEW;
-            (label.ap_verdict, label.f1_verdict) =
-                (word(ap, rope.ap).filter(|_| enough), word(f1, rope.f1).filter(|_| enough));
+            (label.ap_verdict, label.f1_verdict) = (word(ap, rope.ap).filter(|_| enough), word(f1, rope.f1).filter(|_| enough));
         }
         let of_group = |(changes, (group, labels)): (&Vec<Change>, &(_, Vec<usize>))| GroupChange {
             group: *group,

@@ -34,7 +34,9 @@ pub fn plan(grid: &str) -> Plan {
         "name = \"hand\"\n[data]\nkind = \"letters\"\nimage_size = 16\nlabel_rates = {{ A = 0.0848, D = 0.4688 }}\n[model]\narch = \"linear\"\n[grid]\n{grid}"
     );
     let sweep = plan::parse("hand.toml", &text, &[]).unwrap();
-    let facts = vec![facts(); sweep.data_configs().len()];
+    // Every data set has a content of its own.
+    let of = |at: usize| DataFacts { content: format!("c0ffee{at}"), ..facts() };
+    let facts: Vec<DataFacts> = (0..sweep.data_configs().len()).map(of).collect();
     sweep.plan(&facts, &BTreeMap::new()).unwrap()
 }
 

@@ -190,7 +190,8 @@ fn labels(arm: &Arm) -> Option<String> {
         let moved = arm.labels.iter().filter(|label| is(label, verdict));
         moved.min_by(|a, b| a.train_prevalence.total_cmp(&b.train_prevalence))
     };
-    let told = |label: &ArmLabel| format!("{} ({} of train): {}", shown(&label.label), percent(label.train_prevalence), moved(label));
+    let told =
+        |label: &ArmLabel| format!("{} ({} of train): {}", shown(&label.label), percent(label.train_prevalence), moved(label));
     match (rarest(Verdict::Better), payer(arm)) {
         (None, None) => None,
         (Some(gains), None) => Some(format!("The rarest label that gains is {}", told(gains))),

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::super::difference::LEVEL;
 use super::super::explain::arms::{Case, SettingRuns};
+use super::super::explain::{SEEDS, SEEDS_NEEDED};
 use super::super::question::Split;
 use super::super::splits;
-use super::{Kind, Lint, Lints, listed, moves_prevalence};
-use super::super::explain::{SEEDS, SEEDS_NEEDED};
 use super::super::text_grid::several;
+use super::{Kind, Lint, Lints, listed, moves_prevalence};
 use imbalance::PosWeight;
 use imbalance::loss::class_weights;
 use imbalance::metric::certainty::detectable;
@@ -284,12 +284,15 @@ mod tests {
         let lint = of(Kind::FewSeeds, &lints);
         // t(1 - (1 - sqrt(.95)) / 2, 4) / sqrt(3), the variances of two comparisons together
         assert!(
-            lint.sentence.starts_with("3 seeds tell differences from 1.9 standard deviations of a seed's difference (2 comparisons)"),
+            lint.sentence
+                .starts_with("3 seeds tell differences from 2.0 standard deviations of a seed's difference (2 comparisons)"),
             "{}",
             lint.sentence
         );
         let lints = found("loss = [\"bce\", \"focal\"]", &facts);
-        assert!(of(Kind::FewSeeds, &lints).sentence.starts_with("nothing can be said of which strategy ranks better from 1 seed"));
+        assert!(
+            of(Kind::FewSeeds, &lints).sentence.starts_with("nothing can be said of which strategy ranks better from 1 seed")
+        );
         let enough = found("loss = [\"bce\", \"focal\"]\nseed = [0, 1, 2, 3, 4]", &facts);
         assert!(enough.iter().all(|lint| lint.kind != Kind::FewSeeds), "{enough:?}");
     }

@@ -237,11 +237,8 @@ mod tests {
     #[test]
     fn splits_are_nadeau_and_bengios() {
         let differences = [0.02, 0.05, 0.01, 0.04, 0.03];
-        let split = Observed {
-            overlap: 0.25,
-            rows: Some(RowVariance { of_mean: 1.0, of_one: 1.0, units: 9 }),
-            ..observed(&differences)
-        };
+        let split =
+            Observed { overlap: 0.25, rows: Some(RowVariance { of_mean: 1.0, of_one: 1.0, units: 9 }), ..observed(&differences) };
         let found = crossed(&[split], 0.95, 1)[0].unwrap();
         close(found.p.unwrap(), corrected_t(&differences, 0.25).unwrap().p);
         close(found.mean / found.se.unwrap(), corrected_t(&differences, 0.25).unwrap().t);
@@ -275,7 +272,11 @@ mod tests {
         let seeds = se(observed(&[0.01, 0.02, 0.03, 0.04]));
         close(se(rows(1e-4 / 4.0, 1e-4)), seeds);
         close(se(rows(1e-4, 1e-4)), (seeds * seeds + 1e-4).sqrt());
-        let one = Observed { differences: vec![0.01], rows: Some(RowVariance { of_mean: 1e-4, of_one: 1e-4, units: 101 }), overlap: 0.0 };
+        let one = Observed {
+            differences: vec![0.01],
+            rows: Some(RowVariance { of_mean: 1e-4, of_one: 1e-4, units: 101 }),
+            overlap: 0.0,
+        };
         let one = crossed(&[one], 0.95, 1)[0].unwrap();
         assert_eq!((one.sd, one.p, one.se), (None, None, Some(0.01)));
         assert!((one.high.unwrap() - 0.01 - 0.019_839_7).abs() < 1e-6, "{one:?}");
@@ -319,8 +320,7 @@ mod tests {
             for seeds in [3, 5, 9] {
                 let mut rng = Rng::new(world as u64, "families", &[seeds]);
                 let wrong = (0..1000).filter(|_| {
-                    let runs: Vec<Vec<f64>> =
-                        (0..12).map(|arm| (0..seeds).map(|_| luck(arm) * rng.normal()).collect()).collect();
+                    let runs: Vec<Vec<f64>> = (0..12).map(|arm| (0..seeds).map(|_| luck(arm) * rng.normal()).collect()).collect();
                     let minus = |arm: &Vec<f64>| observed(&arm.iter().zip(&runs[0]).map(|(a, b)| a - b).collect::<Vec<_>>());
                     let samples: Vec<Observed> = runs[1..].iter().map(minus).collect();
                     crossed(&samples, 0.95, 11).iter().flatten().any(|found| found.p.unwrap() < 0.05)
