@@ -123,11 +123,8 @@ fn every_number_of_an_explanation_is_the_recorded_one() {
             }
             let expected = row["metrics"][metric]["mean"].as_f64().unwrap() - first;
             assert!((difference["mean"].as_f64().unwrap() - expected).abs() < 1e-9, "{name} {change}");
-            let rows = &arm[change]["over_rows"];
-            assert!(
-                rows["low"].as_f64().unwrap() <= expected + 0.02 && rows["high"].as_f64().unwrap() >= expected - 0.02,
-                "{rows}"
-            );
+            let bound = |side: &str| difference[side].as_f64().unwrap();
+            assert!(bound("low") <= expected && bound("high") >= expected && bound("p") > 0.0, "{difference}");
         }
         for (label, line) in arm["labels"].as_array().unwrap().iter().zip(half["labels"].as_array().unwrap()) {
             for key in ["ap", "prevalence", "predicted_rate"] {
@@ -189,9 +186,15 @@ fn sentences_say_what_the_numbers_say() {
     );
     let sampler = arm(&explanation, "bce + class_aware");
     assert!(sampler["labels"][0]["eta"].is_null() && sampler["calibration"]["repaired_by"] == "platt", "{sampler}");
-    // with two seeds nothing is significant, and the recommendation does not pretend
-    let power = &explanation["settings"][0]["power"];
-    assert_eq!((&power["pairs"], &power["can_reject"], &power["pairs_needed"]), (&2.into(), &false.into(), &8.into()));
+    // from two seeds nothing is said, and the recommendation does not pretend
+    let certainty = &explanation["settings"][0]["certainty"];
+    assert_eq!((&certainty["seeds"], &certainty["comparisons"], &certainty["detectable"]), (&2.into(), &4.into(), &Value::Null));
+    assert!(certainty["minutes"].as_f64().unwrap() > 0.0, "{certainty}");
+    for arm in explanation["settings"][0]["arms"].as_array().unwrap() {
+        for verdict in ["ranking", "val_ranking", "tuned"] {
+            assert!(arm[verdict].is_null() || arm[verdict] == "unknown", "{arm}");
+        }
+    }
     let advice = &explanation["settings"][0]["recommendation"];
     assert_ne!(advice["rule"], "ranks_better");
     assert_eq!(advice["arm"], "bce");
@@ -205,7 +208,9 @@ fn unwrapped(text: &str) -> String {
 #[test]
 fn every_form_says_the_same() {
     let explanation = json(&["explain", "why"]);
-    let (table, markdown) = (said(&["explain"]), said(&["explain", "latest", "--format", "markdown"]));
+    let page = said(&["explain"]);
+    assert!(page.lines().count() <= 60, "{page}");
+    let (table, markdown) = (said(&["explain", "--all"]), said(&["explain", "latest", "--format", "markdown", "--all"]));
     assert!(table.lines().all(|line| line.chars().count() <= 120) && !table.contains('\u{1b}'), "{table}");
     let flat = unwrapped(&table);
     for arm in explanation["settings"][0]["arms"].as_array().unwrap() {
@@ -213,10 +218,11 @@ fn every_form_says_the_same() {
         assert!(flat.contains(&unwrapped(&item)), "{item}: {table}");
     }
     for sentence in explanation["settings"][0]["recommendation"]["sentences"].as_array().unwrap() {
-        assert!(flat.contains(&unwrapped(sentence.as_str().unwrap())), "{sentence}: {table}");
+        let sentence = unwrapped(sentence.as_str().unwrap());
+        assert!(flat.contains(&sentence) && unwrapped(&page).contains(&sentence), "{sentence}: {table}");
     }
     assert!(markdown.starts_with("### why: what the strategies changed") && markdown.contains("| strategy |"), "{markdown}");
-    assert_eq!(said(&["explain", "--output", "why.txt"]), "");
+    assert_eq!(said(&["explain", "--all", "--output", "why.txt"]), "");
     assert_eq!(fs::read_to_string(trained().path("why.txt")).unwrap(), table);
     // the report ends with the short form, and its JSON form has it
     let report = json(&["report"]);
@@ -318,16 +324,15 @@ fn groups_are_compared_seed_by_seed() {
     assert!(close(&difference("macro_ap", Value::Null), &focal["ap"]["difference"]["mean"]));
     assert!(close(&difference("macro_f1", "0.5".into()), &focal["f1_half"]["difference"]["mean"]));
     assert!(close(&difference("macro_f1", "max_f1".into()), &focal["f1_tuned"]["difference"]["mean"]));
-    assert!(
-        found["power"]["sentence"].as_str().unwrap().starts_with("cannot reject by design: 2 pairs give a smallest p of 0.5")
-    );
+    let line = &found["families"][0]["lines"][0]["difference"];
+    assert!(line["runs"] == 2 && line["p"].as_f64().is_some(), "{line}");
     let text = said(&[
         "compare",
         "sampler=shuffle,pos_weight=none,loss=bce",
         "sampler=class_aware,pos_weight=none",
         "pos_weight=neg_over_pos,sampler=shuffle",
     ]);
-    assert!(text.contains("cannot reject by design") && text.contains("sampler=class_aware,pos_weight=none (2 pairs)"), "{text}");
+    assert!(text.contains("(2 comparisons together)") && text.contains("sampler=class_aware,pos_weight=none (2 pairs)"), "{text}");
 }
 
 #[test]
@@ -374,15 +379,20 @@ fn other_splits_are_not_paired_and_lost_scores_are_told() {
     let (code, stderr) = refused(&place, &["compare", &of(0), &of(1)]);
     assert_eq!(code, 2);
     assert!(stderr.contains("are on different data sets or splits"), "{stderr}");
-    // each split is a setting with a baseline of its own
+    // splits are replicates of one setting, paired as seeds are
     let explanation: Value = serde_json::from_slice(&place.succeed(&["explain", "--format", "json"]).stdout).unwrap();
-    let names: Vec<&str> = explanation["settings"].as_array().unwrap().iter().map(|s| s["setting"].as_str().unwrap()).collect();
-    assert_eq!(names, ["data.split.seed 0", "data.split.seed 1"]);
+    let settings = explanation["settings"].as_array().unwrap();
+    assert_eq!((settings.len(), &settings[0]["certainty"]["splits"]), (1, &2.into()));
+    let focal = arm(&explanation, "focal(gamma=2)");
+    let difference = &focal["ap"]["difference"];
+    let (sd, se) = (difference["sd"].as_f64().unwrap(), difference["se"].as_f64().unwrap());
+    let rows = |split: &str| settings[0]["rows"][split].as_f64().unwrap();
+    assert!((se / sd - (0.5 + rows("test") / rows("train")).sqrt()).abs() < 1e-9, "{difference}");
     // one run's scores are lost: the rest is explained; all are: an error says so
     fs::remove_dir_all(place.path("sweep.runs").join(of(0))).unwrap();
     let explanation: Value = serde_json::from_slice(&place.succeed(&["explain", "--format", "json"]).stdout).unwrap();
     assert!(explanation["notes"][0].as_str().unwrap().contains("is left out: "), "{}", explanation["notes"]);
-    assert!(explanation["settings"][0]["baseline"].is_null());
+    assert_eq!((&explanation["settings"][0]["certainty"]["seeds"], &arm(&explanation, "bce")["of"]), (&1.into(), &2.into()));
     fs::remove_dir_all(place.path("sweep.runs")).unwrap();
     let (code, stderr) = refused(&place, &["explain"]);
     assert_eq!(code, 1);
