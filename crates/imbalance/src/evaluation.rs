@@ -1,6 +1,10 @@
 //! Evaluation, in one place: scores, truth and a policy in; ranking, decisions and the metrics of the leaderboard out. Training, new
 //! policies on recorded runs, imports and reports all evaluate through here. Pure.
 
+mod held_out;
+
+pub use held_out::{HeldOut, PARTS, held_out};
+
 use crate::metric::average::{Averages, mean_defined};
 use crate::metric::{Counts, Decisions, Ranking, decide, rank};
 use crate::threshold::{Policy, Rule};

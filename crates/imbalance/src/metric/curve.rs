@@ -25,12 +25,16 @@ pub struct Curve {
 pub(super) fn sorted(cells: impl Iterator<Item = (f32, u8)>, into: &mut Vec<u64>) {
     into.clear();
     into.extend(cells.map(|(score, y)| u64::from(ordered(score)) << 1 | u64::from(y)));
-    sort_falling(into);
+    // Parts of sorted rows come in order.
+    if !into.is_sorted_by(|a, b| a >> 1 >= b >> 1) {
+        sort_falling(into, 0);
+    }
 }
 
-/// Sorts integers of at most 33 bits, the highest first: by comparisons where they are few, else digit by digit from the lowest
-/// (Knuth, TAOCP 3, 5.2.5, radix list sort with counted piles), each pass of which keeps the order of the one before.
-fn sort_falling(cells: &mut Vec<u64>) {
+/// Sorts integers by their bits from `low` on, at most 33 of them, the highest first: by comparisons where they are few, else digit by
+/// digit from the lowest (Knuth, TAOCP 3, 5.2.5, radix list sort with counted piles), each pass of which keeps the order of the one
+/// before.
+fn sort_falling(cells: &mut Vec<u64>, low: u32) {
     const BITS: u32 = 11;
     const PASSES: usize = 3;
     /// Below, counting the piles takes longer than comparing.
@@ -38,7 +42,7 @@ fn sort_falling(cells: &mut Vec<u64>) {
     if cells.len() < FEW {
         return cells.sort_unstable_by(|a, b| b.cmp(a));
     }
-    let digit = |cell: u64, pass: usize| (!cell >> (BITS * pass as u32)) as usize & ((1 << BITS) - 1);
+    let digit = |cell: u64, pass: usize| (!cell >> (low + BITS * pass as u32)) as usize & ((1 << BITS) - 1);
     let mut piles = vec![[0_u32; 1 << BITS]; PASSES];
     for &cell in &*cells {
         for (pass, piles) in piles.iter_mut().enumerate() {
@@ -145,6 +149,37 @@ impl Curve {
         }
         let pairs = self.positives as f64 * negatives as f64;
         (pairs > 0.0).then(|| twice as f64 / (2.0 * pairs))
+    }
+}
+
+/// One label's cells in falling order of their scores, each with the part of the rows that it is dealt to: sorted once, whatever parts
+/// are left out.
+pub(crate) struct FallingCells {
+    /// Score, part (of [`PART`] bits) and truth, packed.
+    cells: Vec<u64>,
+}
+
+/// Bits of the number of a part.
+const PART: u32 = 8;
+
+impl FallingCells {
+    /// The cells of column `label` of `scores` (`[rows, labels]` row-major, finite). `part` has one entry per row, below 256.
+    pub fn of(scores: &[f32], truth: &LabelMatrix, label: usize, part: &[usize]) -> Self {
+        debug_assert!(part.iter().all(|part| part >> PART == 0), "few parts");
+        let cells = column(scores, truth, label).zip(part);
+        let pack = |((score, y), &part)| u64::from(ordered(score)) << (PART + 1) | (part as u64) << 1 | u64::from(y);
+        let mut cells: Vec<u64> = cells.map(pack).collect();
+        sort_falling(&mut cells, PART + 1);
+        Self { cells }
+    }
+
+    /// Scores and truth of the rows outside of `part`, in falling order, in place of what the vectors hold.
+    pub fn outside(&self, part: usize, scores: &mut Vec<f32>, truth: &mut Vec<u8>) {
+        let others = || self.cells.iter().filter(|&cell| (cell >> 1) as usize & ((1 << PART) - 1) != part);
+        scores.clear();
+        scores.extend(others().map(|cell| disordered((cell >> (PART + 1)) as u32)));
+        truth.clear();
+        truth.extend(others().map(|cell| (cell & 1) as u8));
     }
 }
 

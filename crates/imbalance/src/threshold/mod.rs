@@ -108,6 +108,15 @@ impl Policy {
         }
     }
 
+    /// Whether the threshold of each label follows from the scores of that label alone, whatever the order of the rows. Rows that a policy
+    /// itself divides into `folds` are dealt in their order.
+    pub(crate) fn is_by_label(&self) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Fitted(choice) => !["max_micro_f1", "rcut"].contains(&choice.kind.as_str()) && choice.find("folds").is_none(),
+        }
+    }
+
     /// Fits the policy on validation scores; test scores are never passed here.
     ///
     /// # Panics
