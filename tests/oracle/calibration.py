@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from metrics import random_case
 
 BINS = 15
+SHIFTED = .3  # another prevalence that errors are judged at
 PROBES = [0., 1e-6, .03, .1, .25, .3, .5, .55, .7, .9, .999, 1.]
 
 
@@ -53,12 +54,16 @@ def platt(scores, y):
 
 
 def line(scores, y):
+    """Cox's line, and the standard error of its slope from the inverse of the Fisher information."""
     z = logits(scores)
     if len(set(y)) < 2 or z[y == 0].max() <= z[y == 1].min() or z[y == 1].max() <= z[y == 0].min():
         return None
     fitted = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(z[:, None], y)
     slope, intercept = polish(z, y, [fitted.coef_[0, 0], fitted.intercept_[0]])
-    return dict(slope=slope, intercept=intercept)
+    p, design = expit(slope * z + intercept), np.stack([z, np.ones_like(z)], 1)
+    information = design.T @ ((p * (1 - p))[:, None] * design)
+    error = np.sqrt(np.linalg.inv(information)[0, 0]) if np.ptp(z) > 0 else None
+    return dict(slope=slope, intercept=intercept, error=error if error is None else float(error))
 
 
 def equal_width(scores, y):
@@ -79,6 +84,24 @@ def equal_mass(scores, y):
         total, hits = np.bincount(place, weights=s, minlength=BINS), np.bincount(place, weights=y, minlength=BINS)
         return float(np.abs(total - hits).sum() / n.sum())
     return float((n[n > 0] * np.abs(rate - confidence)).sum() / n.sum())
+
+
+def chance(scores, y, prevalence, draws=20_000):
+    """95 % quantiles of |gap| and ECE of scores that are probabilities, by drawing every row: plainly, or judged by class as at `prevalence`."""
+    s, rng, own = scores.astype(np.float64), np.random.default_rng(1), y.mean()
+    places = np.clip(np.searchsorted(np.arange(BINS + 1) / BINS, s, side="right") - 1, 0, BINS - 1)
+    ratio = 1. if prevalence is None else own / (1 - own) / (prevalence / (1 - prevalence))
+    probability, found = ratio * s / (ratio * s + 1 - s), []
+    for _ in range(draws):
+        drawn = rng.random(len(s)) < probability
+        n = drawn.sum()
+        weights = np.full(len(s), 1 / len(s))
+        if prevalence is not None and 0 < n < len(s):
+            weights = np.where(drawn, prevalence / n, (1 - prevalence) / (len(s) - n))
+        off = np.bincount(places, weights * (s - drawn), BINS)
+        found.append((abs(off.sum()), np.abs(off).sum()))
+    gap, ece = np.quantile(np.array(found), .95, axis=0)
+    return dict(gap=float(gap), ece=float(ece))
 
 
 def isotonic(scores, y):
@@ -114,6 +137,7 @@ if __name__ == "__main__":
         cases.append(dict(name=name, scores=[float(str(x)) for x in s], truth=truth, **answers(s, y)))
     for rows, bits, rate, seed in RANDOM:
         s, y = (cells[:, 0] for cells in random_case(rows, 1, bits, rate, seed))
-        cases.append(dict(name=f"random {rows}, {bits} bits", recipe=dict(rows=rows, bits=bits, rate=rate, seed=seed), **answers(s, y.astype(int))))
+        cases.append(dict(name=f"random {rows}, {bits} bits", recipe=dict(rows=rows, bits=bits, rate=rate, seed=seed), **answers(s, y.astype(int)),
+                          chance=chance(s, y, None), shifted=chance(s, y, SHIFTED)))
     text = ",\n".join(json.dumps(case) for case in cases)
     (pathlib.Path(__file__).parent / "calibration.json").write_text(f'{{"probes": {PROBES}, "cases": [\n{text}\n]}}\n')

@@ -6,19 +6,24 @@
 //! | [`Platt`] | validation scores; two numbers per label |
 //! | [`Isotonic`] | validation scores; a rising step function a label, so many positives |
 //!
-//! All three rise with the score, so they leave rankings as they are, up to ties. [`judge`] measures how calibrated scores are.
+//! All three rise with the score, so they leave rankings as they are, up to ties. [`judge`] measures how calibrated scores are,
+//! [`judge_label`] says whether they may be called probabilities.
 //! Scores are float32 probabilities; their logits are exact to about 1e-7 × (1 + e^z), so coarse above 10 and gone above 17.
 
+mod chance;
 mod isotonic;
+mod judgement;
 mod link;
 mod logistic;
 mod platt;
 mod prevalence;
 mod reliability;
 
+pub use chance::{Chance, DRAWS, QUANTILE};
 pub use isotonic::Isotonic;
+pub use judgement::{ECE, FEW, Fault, GAP, Judged, Judgement, SLOPE, judge_label, judge_labels};
 pub use link::invert_link;
-pub use logistic::Line;
+pub use logistic::{LEVEL, Line, Slope};
 pub use platt::Platt;
 pub use prevalence::{expected_error_at, gap_at};
 pub use reliability::{Bin, equal_mass, equal_width, expected_error};

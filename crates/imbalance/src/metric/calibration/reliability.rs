@@ -13,18 +13,21 @@ pub struct Bin {
 /// Bins of equal width over [0, 1]: `[b/bins, (b+1)/bins)`, the last one closed. Empty bins are kept, with zeros.
 #[must_use]
 pub fn equal_width(cells: &[(f32, u8)], bins: usize) -> Vec<Bin> {
+    collect(cells, bins, |score| place(score, bins))
+}
+
+/// The bin of [`equal_width`] that a score is in.
+pub(super) fn place(score: f64, bins: usize) -> usize {
     let edge = |bin: usize| bin as f64 / bins as f64;
-    collect(cells, bins, |score| {
-        let bin = ((score * bins as f64) as usize).min(bins - 1);
-        // The product may round across an edge.
-        if bin > 0 && score < edge(bin) {
-            bin - 1
-        } else if bin + 1 < bins && score >= edge(bin + 1) {
-            bin + 1
-        } else {
-            bin
-        }
-    })
+    let bin = ((score * bins as f64) as usize).min(bins - 1);
+    // The product may round across an edge.
+    if bin > 0 && score < edge(bin) {
+        bin - 1
+    } else if bin + 1 < bins && score >= edge(bin + 1) {
+        bin + 1
+    } else {
+        bin
+    }
 }
 
 /// Bins of (nearly) equal numbers of rows: the edges are quantiles of the scores, an edge belongs to the bin below it (scikit-learn

@@ -1,3 +1,5 @@
+mod judgement;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -26,10 +28,27 @@ struct Case {
     truth: Vec<u8>,
     recipe: Option<Recipe>,
     platt: Fitted,
-    line: Option<Line>,
+    line: Option<Cox>,
+    chance: Option<Errors>,
+    shifted: Option<Errors>,
     ece: f64,
     ece_equal_mass: f64,
     isotonic: Vec<f64>,
+}
+
+/// Slope and intercept, and the slope's standard error.
+#[derive(Clone, Copy, Deserialize)]
+struct Cox {
+    slope: f64,
+    intercept: f64,
+    error: Option<f64>,
+}
+
+/// 95 % quantiles under calibration.
+#[derive(Clone, Copy, Deserialize)]
+struct Errors {
+    gap: f64,
+    ece: f64,
 }
 
 #[derive(Deserialize)]
