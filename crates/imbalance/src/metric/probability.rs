@@ -35,7 +35,7 @@ pub fn probability(scores: &[f32], truth: &LabelMatrix) -> Vec<Probability> {
 }
 
 /// -ln of the probability given to what happened.
-fn surprise(score: f64, happened: bool) -> f64 {
+pub(super) fn surprise(score: f64, happened: bool) -> f64 {
     let score = score.clamp(f64::EPSILON, 1.0 - f64::EPSILON);
     if happened { -score.ln() } else { -(-score).ln_1p() }
 }

@@ -1,8 +1,6 @@
 //! Isotonic regression: the best rising function from scores to probabilities, fitted on validation by pooling adjacent violators
 //! (Ayer et al. 1955; Zadrozny & Elkan, KDD 2002).
 
-use crate::metric::curve::{sorted, steps};
-
 /// One label's map from scores to probabilities: linear between knots, constant outside them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Isotonic {
@@ -31,14 +29,17 @@ impl Isotonic {
     /// one. `None` without rows.
     #[must_use]
     pub fn fit(cells: &[(f32, u8)]) -> Option<Self> {
-        let (mut order, mut groups) = (Vec::new(), Vec::new());
-        sorted(cells.iter().copied(), &mut order);
-        steps(&order, &mut groups);
+        let mut rising = cells.to_vec();
+        rising.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        Self::of_sorted(&rising)
+    }
+
+    /// [`Self::fit`] to cells in rising order of scores.
+    pub(super) fn of_sorted(cells: &[(f32, u8)]) -> Option<Self> {
         let mut pools: Vec<Pool> = Vec::new();
-        for (place, step) in groups.iter().enumerate().rev() {
-            let above = if place == 0 { (0, 0) } else { (groups[place - 1].predicted, groups[place - 1].tp) };
-            let mut pool =
-                Pool { low: step.score, high: step.score, rows: step.predicted - above.0, positives: step.tp - above.1 };
+        for equal in cells.chunk_by(|a, b| a.0 == b.0) {
+            let positives = equal.iter().map(|cell| u64::from(cell.1)).sum();
+            let mut pool = Pool { low: equal[0].0, high: equal[0].0, rows: equal.len() as u64, positives };
             while let Some(below) = pools.pop_if(|below| below.violates(&pool)) {
                 pool = Pool { low: below.low, rows: pool.rows + below.rows, positives: pool.positives + below.positives, ..pool };
             }

@@ -35,7 +35,7 @@ impl Slope {
     /// every slope fits.
     #[must_use]
     pub fn of_truth(cells: &[(f32, u8)]) -> Option<Self> {
-        let (line, error) = overlap(cells).then(|| fit(cells, 0.0, 1.0, None))?;
+        let (line, error) = overlap(cells).then(|| fit(cells, 0.0, 1.0))?;
         let error = error?;
         let margin = normal_quantile(0.5 + LEVEL / 2.0) * error;
         Some(Self { line, error, low: line.slope - margin, high: line.slope + margin })
@@ -64,15 +64,19 @@ impl Line {
     /// there is none: without rows of both classes, or where some cut of the scores separates them (Albert & Anderson 1984).
     #[must_use]
     pub fn of_truth(cells: &[(f32, u8)]) -> Option<Self> {
-        overlap(cells).then(|| fit(cells, 0.0, 1.0, None).0)
+        overlap(cells).then(|| fit(cells, 0.0, 1.0).0)
     }
 }
 
-/// The line that minimises the cross-entropy against `low` for y = 0 and `high` for y = 1, and the standard error of its slope. The
-/// minimum must exist: targets within (0, 1), or overlapping classes. A constant score gets slope 0 and no error. `near`: a line of
-/// similar cells, from which the search is shorter.
-pub(super) fn fit(cells: &[(f32, u8)], low: f64, high: f64, near: Option<Line>) -> (Line, Option<f64>) {
-    let points: Vec<(f64, f64)> = cells.iter().map(|&(score, y)| (logit(score), if y == 1 { high } else { low })).collect();
+/// The line that minimises the cross-entropy against `low` for y = 0 and `high` for y = 1; see [`fit_points`].
+pub(super) fn fit(cells: &[(f32, u8)], low: f64, high: f64) -> (Line, Option<f64>) {
+    fit_points(cells.iter().map(|&(score, y)| (logit(score), if y == 1 { high } else { low })).collect(), None)
+}
+
+/// The line that minimises the cross-entropy of `points` (logit, target), and the standard error of its slope. The minimum must exist:
+/// targets within (0, 1), or overlapping classes. A constant logit gets slope 0 and no error. `near`: a line of similar points, from
+/// which the search is shorter.
+pub(super) fn fit_points(mut points: Vec<(f64, f64)>, near: Option<Line>) -> (Line, Option<f64>) {
     let n = points.len() as f64;
     let mean = points.iter().map(|point| point.0).sum::<f64>() / n;
     let spread = (points.iter().map(|point| (point.0 - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -83,9 +87,9 @@ pub(super) fn fit(cells: &[(f32, u8)], low: f64, high: f64, near: Option<Line>) 
         return (Line { slope: 0.0, intercept: flat }, None);
     }
     // On standardised logits both directions have curvatures of one magnitude.
-    let standard: Vec<(f64, f64)> = points.iter().map(|&(z, t)| ((z - mean) / spread, t)).collect();
+    points.iter_mut().for_each(|point| point.0 = (point.0 - mean) / spread);
     let start = near.map_or([0.0, flat], |line| [line.slope * spread, line.intercept + line.slope * mean]);
-    let ([slope, intercept], [haa, hab, hbb]) = newton(&standard, start);
+    let ([slope, intercept], [haa, hab, hbb]) = newton(&points, start);
     let line = Line { slope: slope / spread, intercept: intercept - slope * mean / spread };
     let error = (hbb / (haa * hbb - hab * hab)).sqrt() / spread;
     (line, Some(error).filter(|error| error.is_finite()))

@@ -6,7 +6,7 @@
 //! | [`Platt`] | validation scores; two numbers per label |
 //! | [`Isotonic`] | validation scores; a rising step function a label, so many positives |
 //!
-//! All three rise with the score, so they leave rankings as they are, up to ties. [`judge`] measures how calibrated scores are,
+//! All three rise with the score, so they leave rankings as they are, up to ties; [`choose`] says which of them repairs some scores best. [`judge`] measures how calibrated scores are,
 //! [`judge_label`] says whether they may be called probabilities.
 //! Scores are float32 probabilities; their logits are exact to about 1e-7 × (1 + e^z), so coarse above 10 and gone above 17.
 
@@ -18,6 +18,7 @@ mod logistic;
 mod platt;
 mod prevalence;
 mod reliability;
+mod repair;
 
 pub use chance::{Chance, DRAWS, QUANTILE};
 pub use isotonic::Isotonic;
@@ -27,6 +28,7 @@ pub use logistic::{LEVEL, Line, Slope};
 pub use platt::Platt;
 pub use prevalence::{expected_error_at, gap_at};
 pub use reliability::{Bin, equal_mass, equal_width, expected_error};
+pub use repair::{Likelihoods, Repair, Repaired, choose};
 
 use super::curve::column;
 use crate::LabelMatrix;

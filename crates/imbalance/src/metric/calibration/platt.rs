@@ -27,13 +27,8 @@ impl Platt {
     /// whose a and b are minus slope and minus intercept). `None` without rows.
     #[must_use]
     pub fn fit(cells: &[(f32, u8)]) -> Option<Self> {
-        Self::fit_near(cells, None)
-    }
-
-    /// [`Self::fit`], faster where the line of similar cells is known.
-    pub(super) fn fit_near(cells: &[(f32, u8)], near: Option<Self>) -> Option<Self> {
         let Targets { low, high } = Targets::of(cells);
-        (!cells.is_empty()).then(|| Self(fit(cells, low, high, near.map(|near| near.0)).0))
+        (!cells.is_empty()).then(|| Self(fit(cells, low, high).0))
     }
 
     /// The calibrated probability.

@@ -1,4 +1,5 @@
 mod judgement;
+mod repair;
 
 use std::sync::Arc;
 
