@@ -332,7 +332,10 @@ fn groups_are_compared_seed_by_seed() {
         "sampler=class_aware,pos_weight=none",
         "pos_weight=neg_over_pos,sampler=shuffle",
     ]);
-    assert!(text.contains("(2 comparisons together)") && text.contains("sampler=class_aware,pos_weight=none (2 pairs)"), "{text}");
+    assert!(
+        text.contains("(2 comparisons together)") && text.contains("sampler=class_aware,pos_weight=none (2 pairs)"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -49,6 +49,8 @@ struct PlanView {
     lengths: Vec<RunLength>,
     /// Warnings about what looks like a mistake.
     warnings: Vec<lint::Lint>,
+    /// What its seeds can tell; `None` where nothing is compared.
+    prospect: Option<explain::Prospect>,
     /// Places for workers, or the reason why there are none on this machine.
     slots: Result<Vec<Place>, String>,
     /// `None` if nothing is left to train.
@@ -109,21 +111,23 @@ pub async fn show(
         Ok(slots) => Some(estimate(&plan, &todo, slots, &paces)),
         Err(why) => Some(Err(why.clone())),
     };
-    let warnings = warnings(&plan, &weights);
+    let (warnings, prospect) = foreseen(&plan, &weights);
     let lengths = lengths(&plan);
-    let seen = PlanView { plan, untrainable, file: typed, axes, states, convergence, lengths, warnings, slots, estimate };
+    let seen =
+        PlanView { plan, untrainable, file: typed, axes, states, convergence, lengths, warnings, prospect, slots, estimate };
     match format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen),
     }
 }
 
-/// Warnings that are known before anything trains.
-fn warnings(plan: &Plan, weights: &[PosWeight]) -> Vec<lint::Lint> {
+/// Warnings, and what the seeds can tell, before anything trains.
+fn foreseen(plan: &Plan, weights: &[PosWeight]) -> (Vec<lint::Lint>, Option<explain::Prospect>) {
     let cases: Vec<explain::Case<'_>> = plan.of_grid().map(|run| explain::Case::planned(run, &plan.tuned)).collect();
     let facts: Vec<DataFacts> = plan.data.iter().map(|(_, facts)| facts.clone()).collect();
     let tunes = plan.policies.iter().any(|policy| matches!(policy, Policy::Fitted(_)));
-    lint::planned(&cases, &explain::settings(&cases), &facts, weights, tunes)
+    let settings = explain::settings(&cases);
+    (lint::planned(&cases, &settings, &facts, weights, tunes), explain::Prospect::of(&cases, &settings))
 }
 
 impl PlanView {
@@ -193,6 +197,9 @@ impl PlanView {
         }
         if self.lengths.len() > LENGTHS {
             facts.add("", "", format!("and {} more lengths; --format json has all", self.lengths.len() - LENGTHS));
+        }
+        if let Some(prospect) = &self.prospect {
+            facts.add(if prospect.of_splits { "splits" } else { "seeds" }, prospect.seeds.to_string(), prospect.words());
         }
         let largest = plan.bundles.iter().map(|bundle| bundle.runs.len()).max().unwrap_or(0);
         let most = format!("at most {TOGETHER} runs, {} MiB of parameters", BUNDLE_BYTES >> 20);
@@ -288,6 +295,7 @@ impl PlanView {
                 slots.iter().map(|slot| json!({ "device": slot.device, "threads": slot.threads })).collect::<Vec<_>>()
             }),
             "warnings": self.warnings,
+            "certainty": self.prospect,
             "refused": self.untrainable,
             "estimate": self.estimate.as_ref().and_then(|estimate| estimate.as_ref().ok()),
             "runs": null,

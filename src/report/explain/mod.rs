@@ -9,6 +9,7 @@ mod groups;
 mod load;
 mod measure;
 mod page;
+mod prospect;
 mod short;
 mod summarise;
 mod table;
@@ -20,15 +21,14 @@ mod verdict;
 mod view;
 mod words;
 
-pub use advice::SEEDS_NEEDED;
 pub use arms::{Case, settings};
 pub use choice::{ArmCandidates, Candidates};
 pub use groups::{Groups, LabelGroup};
 pub use load::{explain, is_quick};
 pub use page::{Part, Shown};
+pub use prospect::Prospect;
 pub use short::{Why, lines, why};
 pub use table::{markdown, render};
-pub use verdict::SEEDS;
 pub use view::*;
 
 /// Options of an explanation.

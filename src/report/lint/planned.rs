@@ -1,17 +1,12 @@
 //! Warnings from configurations and counts, before anything trains.
 
-use std::collections::BTreeSet;
-
-use super::super::difference::LEVEL;
+use super::super::explain::Prospect;
 use super::super::explain::arms::{Case, SettingRuns};
-use super::super::explain::{SEEDS, SEEDS_NEEDED};
 use super::super::question::Split;
 use super::super::splits;
-use super::super::text_grid::several;
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
 use imbalance::PosWeight;
 use imbalance::loss::class_weights;
-use imbalance::metric::certainty::detectable;
 use imbalance::pos_weight;
 use imbalance::sampler::label_factors;
 use imbalance::shown::shown;
@@ -39,9 +34,8 @@ pub fn planned(cases: &[Case<'_>], settings: &[SettingRuns], facts: &[DataFacts]
         }
         divided(facts, tunes, &mut lints);
     }
-    for setting in settings {
-        few_seeds(cases, setting, &mut lints);
-    }
+    let few = Prospect::of(cases, settings).and_then(|prospect| prospect.warning());
+    few.into_iter().for_each(|what| lints.add(Kind::FewSeeds, "", what));
     lints.sorted()
 }
 
@@ -163,43 +157,6 @@ fn few_positives(facts: &DataFacts, lints: &mut Lints) {
     }
 }
 
-fn few_seeds(cases: &[Case<'_>], setting: &SettingRuns, lints: &mut Lints) {
-    // Splits of the data take the place of seeds.
-    let splits = setting.arms.iter().flat_map(|arm| &arm.cases).map(|&case| cases[case].data).collect::<BTreeSet<_>>().len() > 1;
-    let replicate = |case: usize| if splits { cases[case].data as u64 } else { cases[case].config.seed };
-    let seeds = |at: &usize| setting.arms[*at].cases.iter().map(|&case| replicate(case)).collect::<BTreeSet<_>>();
-    let Some(baseline) = setting.baseline.map(|baseline| seeds(&baseline.arm)) else { return };
-    let baseline_arm = setting.baseline.map(|baseline| baseline.arm);
-    let others = (0..setting.arms.len()).filter(|at| Some(*at) != baseline_arm);
-    let pairs: Vec<usize> = others.map(|at| seeds(&at).intersection(&baseline).count()).collect();
-    let most = pairs.iter().copied().max().unwrap_or(0);
-    let comparisons = pairs.iter().filter(|pairs| **pairs > 0).count();
-    if comparisons == 0 || most >= SEEDS_NEEDED {
-        return;
-    }
-    let least = |seeds: usize| detectable(seeds, comparisons, LEVEL).unwrap_or(f64::INFINITY);
-    let unit = if splits { "split" } else { "seed" };
-    let then = format!("{SEEDS_NEEDED} {unit}s differences from {:.1} of them, and 9 from {:.1}", least(SEEDS_NEEDED), least(9));
-    let what = if most < SEEDS {
-        format!(
-            "nothing can be said of which strategy ranks better from {}: at least {SEEDS} are needed, and with them a difference has to be {:.1} \
-             standard deviations of a {unit}'s difference to be told ({}); {then}",
-            several(most, unit),
-            least(SEEDS),
-            several(comparisons, "comparison")
-        )
-    } else {
-        format!(
-            "{} tell differences from {:.1} standard deviations of a {unit}'s difference ({}), and no strategy is recommended for its ranking; \
-             {then}",
-            several(most, unit),
-            least(most),
-            several(comparisons, "comparison")
-        )
-    };
-    lints.add(Kind::FewSeeds, "", what);
-}
-
 #[cfg(test)]
 mod tests {
     use imbalance::Choice;
@@ -282,13 +239,7 @@ mod tests {
         let lints = found("loss = [\"bce\", \"focal\", \"asl\"]\nseed = [0, 1, 2]", &facts);
         assert!(of(Kind::FewPositives, &lints).sentence.contains("A (19)"));
         let lint = of(Kind::FewSeeds, &lints);
-        // t(1 - (1 - sqrt(.95)) / 2, 4) / sqrt(3), the variances of two comparisons together
-        assert!(
-            lint.sentence
-                .starts_with("3 seeds tell differences from 2.0 standard deviations of a seed's difference (2 comparisons)"),
-            "{}",
-            lint.sentence
-        );
+        assert!(lint.sentence.starts_with("3 seeds tell large differences only"), "{}", lint.sentence);
         let lints = found("loss = [\"bce\", \"focal\"]", &facts);
         assert!(
             of(Kind::FewSeeds, &lints).sentence.starts_with("nothing can be said of which strategy ranks better from 1 seed")
