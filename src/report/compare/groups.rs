@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::super::difference::LEVEL;
 use super::super::load::Run;
 use super::super::question::Split;
 use super::super::score::lower_is_better;
 use super::pairs::{Pairing, RunGroup};
-use imbalance::metric::certainty::{Crossed, Observed, crossed};
+use imbalance::metric::certainty::{Crossed, Observed, crossed, level};
 
 /// Groups compared with the first; a difference is always the group's value minus the first's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -107,7 +106,7 @@ pub fn compare(
         first: first.text.clone(),
         groups: others.iter().map(side).collect(),
         rope,
-        level: LEVEL,
+        level: level(others.len()),
         notes: notes(runs, first, others, &families),
         families,
     }
@@ -119,7 +118,7 @@ fn one_family(values: &Values, runs: &[Run], others: &[(RunGroup, Pairing)], rep
         others.iter().map(|(_, pairing)| pairing.pairs.iter().filter_map(both).collect()).collect();
     let observed: Vec<Observed> = pairs.iter().map(|pairs| independent(pairs, values.split, runs, replicates)).collect();
     let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-    let lines = others.iter().zip(pairs).zip(crossed(&observed, LEVEL, others.len()));
+    let lines = others.iter().zip(pairs).zip(crossed(&observed, others.len()));
     Family {
         split: values.split,
         metric: values.metric,
@@ -266,7 +265,7 @@ mod tests {
             (0..60).map(|at| (at, 0.5, 0.5 + 0.01 * (1 + at % 3) as f64 + 1e-4 * (at / 3) as f64)).collect();
         let of = |data: &[usize]| {
             let observed = independent(&pairs, Split::Test, &runs, &Replicates { data, overlap: [0.1, 0.25] });
-            crossed(&[observed], LEVEL, 1)[0].unwrap()
+            crossed(&[observed], 1)[0].unwrap()
         };
         let seeds = of(&[0; 60]);
         assert_eq!((seeds.runs, seeds.df), (3, Some(2.0)));

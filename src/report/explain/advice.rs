@@ -167,7 +167,7 @@ fn may_rank_better(candidate: &Arm, setting: &Setting) -> String {
     let certainty = setting.certainty.as_ref();
     let needed = certainty.and_then(|certainty| {
         let effect = mean(&candidate.val_ap) / certainty.seed_sd.filter(|sd| *sd > 0.0)?;
-        let needed = seeds_for(effect, certainty.comparisons, 1.0 - PROVEN, POWER)?;
+        let needed = seeds_for(effect, certainty.comparisons, POWER)?;
         Some(needed.max(SEEDS_NEEDED)).filter(|needed| *needed > certainty.seeds)
     });
     let needed = match needed {

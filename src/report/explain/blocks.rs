@@ -2,7 +2,7 @@
 //! each strategy did, then the numbers, then warnings, then how to read them. Pure.
 
 use super::super::compare::table::{interval, signed};
-use super::super::difference::{LEVEL, probability};
+use super::super::difference::probability;
 use super::super::lint::{Lint, listed};
 use super::super::question::Split;
 use super::super::text_grid::{Grid, Head, NONE, number, percent, shorten};
@@ -257,10 +257,10 @@ fn legend(explanation: &Explanation) -> Vec<String> {
             .to_owned(),
         format!(
             "Intervals hold for other trainings (seeds) and other rows at once ({} resamples), and for all comparisons of a metric together \
-             ({:.0} %, Šidák); p is corrected alike. Differences up to {} AP and {} F1 mean nothing in practice; the same: no more than twice that, \
+             ({:.0} %); p is corrected alike. Differences up to {} AP and {} F1 mean nothing in practice; the same: no more than twice that, \
              by the interval.",
             explanation.replicates,
-            100.0 * LEVEL,
+            100.0 * explanation.level,
             rope.ap,
             rope.f1
         ),

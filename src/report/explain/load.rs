@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::super::convergence::Convergence;
-use super::super::difference::LEVEL;
 use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
@@ -24,6 +23,7 @@ use super::view::{Explanation, Rope, Setting};
 use crate::error::Error;
 use archive::runs_folder;
 use imbalance::metric::Counts;
+use imbalance::metric::certainty::level;
 use imbalance::sampler::Realised;
 use plan::{self, DataFacts, ModelConfig};
 use store::{Reader, SweepConfig, SweepRow};
@@ -134,7 +134,7 @@ pub async fn explain(
         runs: tally,
         rope: ask.rope,
         groups: ask.groups,
-        level: LEVEL,
+        level: level(family),
         replicates: ask.replicates,
         settings: views,
         warnings: lint::merged(warnings),

@@ -118,8 +118,9 @@ pub fn blocks(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
     let hidden = warnings.len().saturating_sub(WARNINGS) + explanation.notes.len().saturating_sub(WARNINGS);
     let more = if hidden > 0 { format!(", {}", several(hidden, "more warning")) } else { String::new() };
     blocks.push(Block::Text(format!(
-        "Intervals hold for other seeds and other rows at once, and for all comparisons together (95 %). --all: a paragraph per strategy, every \
-         table{more}; --only loss=NAME; docs/certainty.md."
+        "Intervals hold for other seeds and other rows at once, and for all comparisons together ({:.0} %). --all: a paragraph per strategy, every \
+         table{more}; --only loss=NAME; docs/certainty.md.",
+        100.0 * explanation.level
     )));
     blocks
 }

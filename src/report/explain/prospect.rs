@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::difference::LEVEL;
 use super::super::text_grid::several;
 use super::advice::SEEDS_NEEDED;
 use super::arms::{Case, SettingRuns};
@@ -51,7 +50,7 @@ impl Prospect {
                 (seeds, of_splits) = (most, splits);
             }
         }
-        let least = |seeds: usize| detectable(seeds, comparisons, LEVEL);
+        let least = |seeds: usize| detectable(seeds, comparisons);
         (comparisons > 0).then(|| Self {
             seeds,
             of_splits,

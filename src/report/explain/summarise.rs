@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::convergence::Convergence;
-use super::super::difference::LEVEL;
 use super::super::lint;
 use super::super::question::Split;
 use super::super::summary::Spread;
@@ -142,7 +141,7 @@ impl<'a> Pairs<'a> {
         let value = |(_, runs): &(usize, Vec<usize>)| {
             Spread::of(runs.iter().filter_map(|case| self.findings.measured.get(case).and_then(metric)))
         };
-        let changes = self.arms.iter().zip(crossed(&observed, LEVEL, family));
+        let changes = self.arms.iter().zip(crossed(&observed, family));
         changes.map(|(arm, difference)| Change { value: value(arm), difference }).collect()
     }
 }
@@ -214,7 +213,7 @@ fn certainty(pairs: &Pairs<'_>, arms: &[Arm], family: usize, minutes: Option<f64
     let variances = found.iter().filter_map(|found| Some((found.sd?.powi(2) * (found.runs - 1) as f64, found.runs - 1)));
     let (squares, df) = variances.fold((0.0, 0), |(squares, df), (own, more)| (squares + own, df + more));
     let seed_sd = (df > 0).then(|| (squares / df as f64).sqrt());
-    let least = |seeds: usize| detectable(seeds, family, LEVEL).zip(seed_sd).map(|(least, sd)| least * sd);
+    let least = |seeds: usize| detectable(seeds, family).zip(seed_sd).map(|(least, sd)| least * sd);
     let further_seeds = USUAL.into_iter().find(|usual| *usual > seeds).unwrap_or(2 * seeds) - seeds;
     Some(Certainty {
         seeds,

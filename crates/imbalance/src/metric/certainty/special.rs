@@ -112,6 +112,30 @@ pub fn fisher_tail(f: f64, a: f64, b: f64) -> f64 {
     incomplete_beta(b / (b + a * f), 0.5 * b, 0.5 * a)
 }
 
+/// The trigamma function, the second derivative of ln Γ: by recurrence up to 10, then its asymptotic series (Abramowitz & Stegun 6.4.12).
+/// x > 0.
+#[must_use]
+pub fn trigamma(x: f64) -> f64 {
+    let (mut x, mut sum) = (x, 0.0);
+    while x < 10.0 {
+        sum += 1.0 / (x * x);
+        x += 1.0;
+    }
+    let y = 1.0 / (x * x);
+    sum + 1.0 / x + 0.5 * y + y / x * (1.0 / 6.0 - y * (1.0 / 30.0 - y * (1.0 / 42.0 - y / 30.0)))
+}
+
+/// x > 0 with [`trigamma`] x = `value` > 0, by bisection on the logarithm: trigamma falls.
+#[must_use]
+pub fn trigamma_inverse(value: f64) -> f64 {
+    let (mut low, mut high) = (-23.0f64, 23.0f64);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if trigamma(libm::exp(middle)) > value { low = middle } else { high = middle }
+    }
+    libm::exp(f64::midpoint(low, high))
+}
+
 /// Steps after which a continued fraction or series that has not converged never will.
 const STEPS: u32 = 100_000;
 
