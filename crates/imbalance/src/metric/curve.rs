@@ -88,7 +88,8 @@ impl Curve {
         Self::new(scores.iter().copied().zip(truth.values.iter().copied()))
     }
 
-    fn new(cells: impl Iterator<Item = (f32, u8)>) -> Self {
+    /// The curve of these cells: score (finite) and truth of each row.
+    pub(crate) fn new(cells: impl Iterator<Item = (f32, u8)>) -> Self {
         let (mut order, mut groups) = (Vec::new(), Vec::new());
         sorted(cells, &mut order);
         steps(&order, &mut groups);
@@ -111,11 +112,15 @@ impl Curve {
         if groups == 0 { 0 } else { self.steps[groups - 1].predicted }
     }
 
-    /// A threshold that predicts exactly the `groups` highest distinct scores: half-way to the next lower one (0 below the lowest,
-    /// just above 1 over the highest), or the lowest predicted score itself where float32 has nothing between the two.
+    /// A threshold that predicts exactly the `groups` highest distinct scores: half-way to the next lower one (0 below the lowest),
+    /// or the lowest predicted score itself where float32 has nothing between the two. With no groups it is above 1, so that no
+    /// other row is predicted either.
     #[must_use]
     pub fn threshold(&self, groups: usize) -> f32 {
-        let over = if groups == 0 { 1f32.next_up() } else { self.steps[groups - 1].score };
+        if groups == 0 {
+            return self.steps.first().map_or(1.0, |top| top.score.max(1.0)).next_up();
+        }
+        let over = self.steps[groups - 1].score;
         let under = self.steps.get(groups).map_or(0.0, |step| step.score);
         let middle = f64::midpoint(over.into(), under.into()) as f32;
         if middle > under { middle } else { over }
@@ -184,7 +189,7 @@ impl FallingCells {
 }
 
 /// Scores and truth of one label, row by row.
-pub(super) fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
+pub(crate) fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
     let labels = truth.names.len();
     debug_assert_eq!(scores.len(), truth.values.len(), "one score per cell");
     let of_label = |cells: usize| (label..cells).step_by(labels);

@@ -29,7 +29,7 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
         if choice.word("by") == "probability" {
             return Rule::Thresholds(vec![(alarm / (alarm + miss)) as f32; truth.names.len()]);
         }
-        each_label(choice, scores, truth, |curve| {
+        each_label(choice, scores, truth, |curve, _| {
             let cost = |groups: usize| {
                 let hits = tp(curve, groups);
                 alarm * (curve.predicted(groups) - hits) as f64 + miss * (curve.positives - hits) as f64

@@ -21,14 +21,14 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "max_f1",
     summary: "per label, the threshold with the largest F1 on validation (SCut)",
     params: &[MIN_POSITIVES, FOLDS],
-    build: |choice, scores, truth| each_label(choice, scores, truth, |curve| fit(choice, curve, 1.0)),
+    build: |choice, scores, truth| each_label(choice, scores, truth, |curve, positives| fit(choice, curve, positives, 1.0)),
 };
 
-/// The threshold with the largest F-beta.
-pub(super) fn fit(choice: &Choice, curve: &Curve, beta: f64) -> f32 {
+/// The threshold with the largest F-beta; `positives` are those of the label in all of validation.
+pub(super) fn fit(choice: &Choice, curve: &Curve, positives: u64, beta: f64) -> f32 {
     match largest_f(curve, beta) {
         None => UNFITTED,
-        Some(_) if (curve.positives as f64) < choice.find("min_positives").unwrap_or(0.0) => prior_match::fit(curve),
+        Some(_) if (positives as f64) < choice.find("min_positives").unwrap_or(0.0) => prior_match::fit(curve),
         Some((groups, _)) => curve.threshold(groups),
     }
 }

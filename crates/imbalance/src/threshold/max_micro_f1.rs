@@ -3,21 +3,29 @@
 //! (weighted losses) need one each.
 
 use super::cut::largest_f;
-use super::{Entry, FOLDS, Fit, Rule, UNFITTED, each_label};
-use crate::LabelMatrix;
-use crate::metric::Decide;
+use super::{Entry, FOLDS, Fit, Rule, UNFITTED, folds, mean_of_parts};
+use crate::metric::Curve;
 
 pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "max_micro_f1",
     summary: "one threshold for all labels, with the largest micro-F1 on validation",
     params: &[FOLDS],
     build: |choice, scores, truth| {
-        // Every cell as a row of one label; folds are dealt by cells.
-        let cells = LabelMatrix { names: vec!["all labels".to_owned()].into(), values: truth.values.clone() };
-        let fitted = each_label(choice, scores, &cells, |curve| {
-            largest_f(curve, 1.0).map_or(UNFITTED, |(groups, _)| curve.threshold(groups))
-        });
-        let threshold = fitted.thresholds(1)[0];
-        Rule::Thresholds(vec![threshold; truth.names.len()])
+        let labels = truth.names.len();
+        let whole = Curve::of_all(scores, truth);
+        let threshold = match folds(choice, truth.rows()) {
+            None => fit(&whole),
+            // Rows are dealt in turn, each with the cells of all labels.
+            Some(folds) => {
+                let cells = scores.iter().zip(&truth.values).enumerate();
+                let cells: Vec<_> = cells.map(|(cell, (&score, &y))| (cell / labels % folds, (score, y))).collect();
+                mean_of_parts(&whole, folds, &cells, fit)
+            }
+        };
+        Rule::Thresholds(vec![threshold; labels])
     },
 };
+
+fn fit(curve: &Curve) -> f32 {
+    largest_f(curve, 1.0).map_or(UNFITTED, |(groups, _)| curve.threshold(groups))
+}

@@ -2,7 +2,7 @@
 //!
 //! Most rules look at one label at a time and choose a cut of its validation scores (`cut`). On few rows such a cut is chosen for
 //! its luck: below some 2,000 validation rows `folds = 5` is worth its time (docs/strategies.md#few-validation-rows). It fits the
-//! rule on each four fifths of the rows and takes the mean threshold, which varies less; rows are dealt in turn.
+//! rule on each four fifths of a label's rows and takes the mean threshold, which varies less (`mean_of_parts`).
 
 mod cost;
 mod cut;
@@ -19,7 +19,7 @@ mod youden;
 use super::{Absent, Entry, Param, StrategyError, Takes};
 use crate::Choice;
 use crate::LabelMatrix;
-use crate::metric::{Curve, Decide, row_by_row};
+use crate::metric::{Curve, Decide, column, row_by_row};
 
 /// A policy of the sweep file. Serialised as a number or a choice.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -164,23 +164,51 @@ const FOLDS: Param = Param {
     absent: Absent::Off,
 };
 
-/// A rule that looks at one label at a time, applied to all; cross-fitted where the choice says `folds`.
-fn each_label(choice: &Choice, scores: &[f32], truth: &LabelMatrix, rule: impl Fn(&Curve) -> f32) -> Rule {
-    let fit = |scores: &[f32], truth: &LabelMatrix| -> Vec<f32> {
-        (0..truth.names.len()).map(|label| rule(&Curve::of(scores, truth, label))).collect()
+/// A rule that looks at one label at a time, applied to all: the label's curve, or that of a part of its rows, and its positives in
+/// all of validation give a threshold. Where the choice says `folds`, the parts are of one label: its positives are dealt in turn and
+/// its negatives in turn, so that each part has its share of both.
+fn each_label(choice: &Choice, scores: &[f32], truth: &LabelMatrix, rule: impl Fn(&Curve, u64) -> f32) -> Rule {
+    let folds = folds(choice, truth.rows());
+    let label = |label: usize| {
+        let whole = Curve::of(scores, truth, label);
+        let part = |curve: &Curve| rule(curve, whole.positives);
+        let Some(folds) = folds else { return part(&whole) };
+        let mut dealt = [0, whole.positives as usize];
+        let cells: Vec<(usize, (f32, u8))> = column(scores, truth, label)
+            .map(|cell| {
+                // Positives begin with the first fold, negatives where the positives end.
+                let next = &mut dealt[usize::from(cell.1 == 0)];
+                *next += 1;
+                ((*next - 1) % folds, cell)
+            })
+            .collect();
+        mean_of_parts(&whole, folds, &cells, part)
     };
-    let Some(folds) = choice.find("folds").map(|folds| (folds as usize).min(truth.rows())).filter(|folds| *folds > 1) else {
-        return Rule::Thresholds(fit(scores, truth));
+    Rule::Thresholds((0..truth.names.len()).map(label).collect())
+}
+
+/// The number of parts of `rows` that the choice wants, if it wants any.
+fn folds(choice: &Choice, rows: usize) -> Option<usize> {
+    choice.find("folds").map(|folds| (folds as usize).min(rows)).filter(|folds| *folds > 1)
+}
+
+/// The mean of the thresholds that `rule` fits to `cells` (fold, score and truth) without one of the folds each. A part that lacks
+/// a class (positives or negatives) that the `whole` has says nothing about the threshold and is left out. The parts on which it is
+/// best to predict nothing, whose thresholds are above 1, are asked first: where they are the majority nothing is predicted, else
+/// the mean is that of the others.
+fn mean_of_parts(whole: &Curve, folds: usize, cells: &[(usize, (f32, u8))], rule: impl Fn(&Curve) -> f32) -> f32 {
+    let lacks = |part: &Curve| {
+        let [all, of_part] = [whole, part].map(|curve| [curve.positives, curve.rows - curve.positives]);
+        all.into_iter().zip(of_part).any(|(all, of_part)| all > 0 && of_part == 0)
     };
-    let labels = truth.names.len();
-    let mut sums = vec![0.0; labels];
-    for held in 0..folds {
-        let rows: Vec<u32> = (0..truth.rows()).filter(|row| row % folds != held).map(|row| row as u32).collect();
-        let part: Vec<f32> = rows.iter().flat_map(|&row| &scores[row as usize * labels..][..labels]).copied().collect();
-        let fitted = fit(&part, &truth.select(&rows));
-        sums.iter_mut().zip(fitted).for_each(|(sum, threshold)| *sum += f64::from(threshold));
+    let parts = (0..folds).map(|held| Curve::new(cells.iter().filter(|(fold, _)| *fold != held).map(|(_, cell)| *cell)));
+    let fitted: Vec<f32> = parts.filter(|part| part.rows > 0 && !lacks(part)).map(|part| rule(&part)).collect();
+    let some: Vec<f64> = fitted.iter().filter(|threshold| **threshold <= 1.0).map(|&threshold| threshold.into()).collect();
+    match (fitted.len(), some.len()) {
+        (0, _) => rule(whole),
+        (parts, some) if 2 * some < parts => whole.threshold(0),
+        (_, count) => (some.iter().sum::<f64>() / count as f64) as f32,
     }
-    Rule::Thresholds(sums.into_iter().map(|sum| (sum / folds as f64) as f32).collect())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
         },
         FOLDS,
     ],
-    build: |choice, scores, truth| each_label(choice, scores, truth, |curve| fit(curve, choice.get("precision"))),
+    build: |choice, scores, truth| each_label(choice, scores, truth, |curve, _| fit(curve, choice.get("precision"))),
 };
 
 fn fit(curve: &Curve, precision: f64) -> f32 {

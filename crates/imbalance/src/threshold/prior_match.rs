@@ -11,7 +11,7 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "prior_match",
     summary: "per label, the threshold that predicts as many validation rows as are positive (PCut)",
     params: &[FOLDS],
-    build: |choice, scores, truth| each_label(choice, scores, truth, fit),
+    build: |choice, scores, truth| each_label(choice, scores, truth, |curve, _| fit(curve)),
 };
 
 pub(super) fn fit(curve: &Curve) -> f32 {

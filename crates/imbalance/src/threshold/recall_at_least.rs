@@ -30,7 +30,7 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
     ],
     build: |choice, scores, truth| {
         let rule = if choice.word("guarantee") == "expected" { expected } else { on_validation };
-        each_label(choice, scores, truth, |curve| rule(curve, choice.get("recall")))
+        each_label(choice, scores, truth, |curve, _| rule(curve, choice.get("recall")))
     },
 };
 

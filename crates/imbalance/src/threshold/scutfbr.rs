@@ -19,7 +19,7 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
         FOLDS,
     ],
     build: |choice, scores, truth| {
-        each_label(choice, scores, truth, |curve| match largest_f(curve, 1.0) {
+        each_label(choice, scores, truth, |curve, _| match largest_f(curve, 1.0) {
             Some((groups, f)) if f >= choice.get("fbr") => curve.threshold(groups),
             _ => curve.steps.first().map_or(UNFITTED, |step| step.score),
         })

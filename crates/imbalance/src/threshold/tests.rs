@@ -47,7 +47,7 @@ fn labels_that_validation_says_nothing_about() {
     assert_eq!(fit("prior_match", &[0.2, 1.0], &[0, 0]), 1f32.next_up());
     assert_eq!(fit("prior_match", &[0.0, 0.9], &[1, 1]), 0.0);
     let none = fit("prior_match", &[0.4; 10], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    assert!((none - 0.7).abs() < 1e-6, "0 predictions are nearer to 1 than 10: {none}");
+    assert_eq!(none, 1f32.next_up(), "0 predictions are nearer to 1 than 10");
 }
 
 #[test]
@@ -199,19 +199,13 @@ fn rare_labels_are_given_up_or_matched() {
     assert_eq!(fit("youden", &scores, &[0; 6]), 0.5);
 }
 
-/// docs/strategies.md#few-validation-rows: the mean of the thresholds without each fold, dealt in turn.
+/// docs/strategies.md#few-validation-rows: the mean of the thresholds without each fold, positives and negatives dealt in turn.
 #[test]
 fn folds_take_the_mean_threshold() {
     let (scores, truth) = ([0.1, 0.2, 0.35, 0.8, 0.4, 0.4, 0.05, 0.6], [0, 0, 1, 1, 0, 1, 0, 0]);
-    let even = |keep: usize| {
-        let part: Vec<usize> = (0..8).filter(|row| row % 2 == keep).collect();
-        f64::from(fit(
-            "max_f1",
-            &part.iter().map(|&row| scores[row]).collect::<Vec<_>>(),
-            &part.iter().map(|&row| truth[row]).collect::<Vec<_>>(),
-        ))
-    };
-    assert_eq!(fit("max_f1(folds=2)", &scores, &truth), ((even(0) + even(1)) / 2.0) as f32);
+    // Positives are rows 2, 3, 5, negatives rows 0, 1, 4, 6, 7, which go on with the second fold.
+    let part = |rows: [usize; 4]| f64::from(fit("max_f1", &rows.map(|row| scores[row]), &rows.map(|row| truth[row])));
+    assert_eq!(fit("max_f1(folds=2)", &scores, &truth), f64::midpoint(part([1, 2, 5, 6]), part([0, 3, 4, 7])) as f32);
     assert_eq!(fit("max_f1(folds=100)", &[0.3], &[1]), fit("max_f1", &[0.3], &[1]), "one row cannot be divided");
 }
 
@@ -299,4 +293,114 @@ proptest! {
         let off = |counts: Counts| (counts.tp + counts.fp).abs_diff(counts.support());
         prop_assert_eq!(off(fitted("prior_match")), every().map(off).min().unwrap());
     }
+}
+
+/// One positive above nine negatives: a part without it says nothing about the threshold.
+#[test]
+fn parts_without_positives_do_not_vote() {
+    let scores = [0.1, 0.04, 0.035, 0.03, 0.025, 0.02, 0.015, 0.01, 0.005, 0.0];
+    let truth = [1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let whole = fit("max_f1", &scores, &truth);
+    assert_eq!(whole, 0.07);
+    for policy in ["max_f1", "max_fbeta", "scutfbr", "youden", "prior_match", "precision_at_least", "recall_at_least"] {
+        let options = if policy == "recall_at_least" { "folds=5,guarantee=validation" } else { "folds=5" };
+        let threshold = fit(&format!("{policy}({options})"), &scores, &truth);
+        assert!((0.065..=0.0751).contains(&threshold), "{policy}: {threshold}");
+    }
+    // A single negative is as precious for youden; where each part lacks a class, the fit is that of all rows.
+    assert_eq!(fit("youden(folds=2)", &[0.9, 0.1], &[1, 0]), 0.5);
+    let mostly = fit("youden(folds=3)", &[0.9, 0.8, 0.7, 0.1], &[1, 1, 1, 0]);
+    assert!((0.4..0.46).contains(&mostly), "{mostly}");
+    // A label that validation has no positives of is as without folds.
+    assert_eq!(fit("max_f1(folds=3)", &[0.2, 0.9, 0.3], &[0; 3]), 0.5);
+    assert_eq!(fit("scutfbr(folds=3)", &[0.9; 4], &[0; 4]), 0.9);
+    assert_eq!(fit("max_f1(folds=5)", &[0.3], &[1]), fit("max_f1", &[0.3], &[1]));
+    assert_eq!(fit("max_f1(folds=5)", &[], &[]), 0.5);
+}
+
+/// Rows in an order that a deal by row number falls for: every fifth row is a positive.
+#[test]
+fn each_part_has_its_share_of_the_positives() {
+    let truth: Vec<u8> = (0..100).map(|row| u8::from(row % 5 == 0)).collect();
+    let scores: Vec<f32> = truth.iter().enumerate().map(|(row, &y)| 0.3 * f32::from(y) + row as f32 / 500.0).collect();
+    let (one, other) = (fit("max_f1(folds=5)", &scores, &truth), fit("max_f1", &scores, &truth));
+    assert!((one - other).abs() < 0.03, "{one} is far from {other}");
+    // 22 positives are 20 or more, though a part has fewer.
+    let (scores, truth): (Vec<f32>, Vec<u8>) = (0..100).map(|row| (row as f32 / 100.0, u8::from(row % 9 < 2))).unzip();
+    let policy = |options| fit(&format!("max_f1({options})"), &scores, &truth);
+    assert_eq!(truth.iter().map(|&y| u32::from(y)).sum::<u32>(), 23);
+    assert_eq!(policy("folds=5,min_positives=20"), policy("folds=5"));
+    assert_ne!(policy("folds=5,min_positives=24"), policy("folds=5"));
+}
+
+/// Two labels, as many folds as labels: the rows are dealt, so that each part holds cells of both.
+#[test]
+fn folds_of_one_threshold_are_of_rows() {
+    let mut rng = crate::rng::Rng::new(3, "micro", &[]);
+    let (mut scores, mut truth) = (Vec::new(), Vec::new());
+    for _ in 0..400 {
+        for (rate, scale) in [(0.1, 0.5), (0.5, 1.0)] {
+            let y = rng.uniform() < rate;
+            scores.push((scale * f64::midpoint(rng.uniform(), f64::from(u8::from(y)))) as f32);
+            truth.push(u8::from(y));
+        }
+    }
+    let truth = matrix(2, truth);
+    let parts = [0, 1].map(|held| {
+        let rows: Vec<u32> = (0..400).filter(|row| row % 2 != held).collect();
+        let part: Vec<f32> = rows.iter().flat_map(|&row| scores[2 * row as usize..][..2].to_vec()).collect();
+        f64::from(fit_all("max_micro_f1", &part, &truth.select(&rows))[0])
+    });
+    let ours = fit_all("max_micro_f1(folds=2)", &scores, &truth);
+    let mean = f64::midpoint(parts[0], parts[1]) as f32;
+    assert_eq!(ours, [mean; 2]);
+    let of_label = |label: usize| {
+        let column = |values: &[f32]| values.iter().skip(label).step_by(2).copied().collect::<Vec<_>>();
+        let y: Vec<u8> = truth.values.iter().skip(label).step_by(2).copied().collect();
+        fit("max_f1", &column(&scores), &y)
+    };
+    assert!((mean - f32::midpoint(of_label(0), of_label(1))).abs() > 0.02, "a deal of cells would have held out whole labels");
+}
+
+/// What is not to be predicted at all is predicted at no score, of whatever rows.
+#[test]
+fn predicting_none_predicts_none() {
+    let scores = [0.2, 0.19, 0.1, 0.05];
+    let truth = [0, 1, 0, 0];
+    let never = |policy: &str, scores: &[f32], truth: &[u8]| {
+        let threshold = fit(policy, scores, truth);
+        assert!(threshold > 1.0 && threshold.is_finite(), "{policy}: {threshold}");
+        let unseen = [0.65, 0.7, 1f32.next_down(), 1.0];
+        let counts = decide(&unseen, &matrix(1, vec![0; 4]), &[threshold]).counts[0];
+        assert_eq!((counts.tp, counts.fp), (0, 0), "{policy}: {threshold}");
+        let text = serde_json::to_string(&threshold).unwrap();
+        assert_eq!(serde_json::from_str::<f32>(&text).unwrap(), threshold);
+        assert_eq!(serde_json::from_str::<f64>(&text).unwrap() as f32, threshold, "as a column of doubles");
+    };
+    never("precision_at_least(precision=0.9)", &scores, &truth);
+    never("precision_at_least(folds=2)", &[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], &[0, 0, 1, 0, 1, 0]);
+    never("precision_at_least", &[1.0, 0.5], &[0, 1]);
+    never("cost(fp=100)", &scores, &truth);
+    never("cost(fp=100,folds=2)", &[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], &[0, 0, 1, 0, 1, 0]);
+    never("youden", &[0.9, 0.8, 0.3], &[0, 0, 1]);
+    never("prior_match", &scores, &[0; 4]);
+    never("prior_match(folds=2)", &scores, &[0; 4]);
+    never("max_f1(min_positives=2)", &[0.4; 10], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+/// Parts that would predict nothing are a vote, not a high threshold to be averaged.
+#[test]
+fn predicting_none_is_not_averaged() {
+    // Without the positive at .9 the best precision is 1/2. The other parts have it above all of their negatives.
+    let (scores, truth) = ([0.9, 0.6, 0.7, 0.65, 0.2], [1, 1, 0, 0, 0]);
+    let parts = [[0.6, 0.65, 0.2], [0.9, 0.7, 0.2]].map(|part| fit("precision_at_least", &part, &[1, 0, 0]));
+    assert!(parts[0] > 1.0 && (0.79..0.81).contains(&parts[1]), "{parts:?}");
+    assert_eq!(fit("precision_at_least(folds=2)", &scores, &truth), parts[1], "one vote of two is no majority");
+    // Two of three parts keep the positive that is above all negatives.
+    let (scores, truth) = ([0.9, 0.6, 0.5, 0.7, 0.65, 0.2], [1, 1, 1, 0, 0, 0]);
+    let kept = fit("precision_at_least(folds=3)", &scores, &truth);
+    assert!((0.76..0.81).contains(&kept), "{kept}");
+    // One of three does.
+    let (scores, truth) = ([0.9, 0.8, 0.2, 0.95, 0.1, 0.05], [1, 1, 1, 0, 0, 0]);
+    assert!(fit("precision_at_least(folds=3)", &scores, &truth) > 1.0);
 }

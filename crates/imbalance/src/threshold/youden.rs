@@ -11,7 +11,7 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "youden",
     summary: "per label, the threshold with the largest TPR - FPR on validation (balanced accuracy)",
     params: &[FOLDS],
-    build: |choice, scores, truth| each_label(choice, scores, truth, fit),
+    build: |choice, scores, truth| each_label(choice, scores, truth, |curve, _| fit(curve)),
 };
 
 fn fit(curve: &Curve) -> f32 {
