@@ -90,7 +90,7 @@ def ldam(max_margin=.5, scale=1., negatives=0, drw=.8, drw_beta=.9999):
         unit = max_margin / (n**-.25).max()
         margin = torch.where(y == 1, unit * n**-.25, -negatives * unit * (N - n) ** -.25)
         cells = binary_cross_entropy_with_logits(scale * (z - margin), y, reduction="none")
-        if epoch >= int(drw * EPOCHS):
+        if epoch >= drw * EPOCHS:
             balanced = 1 / effective(drw_beta, n)
             cells = cells * balanced / balanced.mean()
         return weighed(cells, y, w)
@@ -169,8 +169,8 @@ ALL = [
     *((asl, params, NEAR, [0]) for params in ({}, {"gamma_pos": 0.}, {"detach": 1}, {"gamma_neg": 0., "gamma_pos": 0.})),
     *((asl, {"clip": 0.} | params, ("golden", "batch"), [0]) for params in ({}, {"gamma_neg": 2.}, {"detach": 1})),
     *((logit_adjust, params, FAR, [0]) for params in ({}, {"tau": .5})),
-    *((ldam, params, FAR, [0, 3]) for params in ({}, {"scale": 30., "drw_beta": .99999}, {"negatives": 1, "drw": 1.})),
-    (ldam, {"drw": .5}, ("golden",), [1, 2]),
+    *((ldam, params, FAR, [0, 3]) for params in ({}, {"scale": 30., "drw": .75, "drw_beta": .99999}, {"negatives": 1, "drw": 1.})),
+    *((ldam, {"drw": drw}, ("golden",), epochs) for drw, epochs in ((.5, [1, 2]), (.6, [2, 3]))),
     *((db, params, ("golden", "batch", "wide"), [0]) for params in ({}, {"gamma": 0.}, {"map_mu": .3, "lambda": 5., "kappa": .1},
                                                                      {"map_alpha": 0., "map_beta": 3., "balance": 1.})),
     *((soft_f1, params, ("golden", "batch", "wide"), [0])

@@ -121,12 +121,12 @@ mod tests {
         assert_eq!((backbone.width, head.arch.as_str(), head.dropout), (512, "linear", 0.5));
         assert!(head.weights.is_none() && head.freeze.is_none());
         // Its runs are named after the numbers of their head.
-        assert_eq!(crate::numerics(&config), crate::numerics(&head));
+        assert_eq!(crate::numerics(&config, "bce"), crate::numerics(&head, "bce"));
         config.hidden = vec![7];
         let (_, deep) = config.head().unwrap();
         assert_eq!(deep.arch, "mlp");
-        assert_eq!(crate::numerics(&config), crate::numerics(&deep));
-        assert_ne!(crate::numerics(&head), crate::numerics(&deep));
+        assert_eq!(crate::numerics(&config, "bce"), crate::numerics(&deep, "bce"));
+        assert_ne!(crate::numerics(&head, "bce"), crate::numerics(&deep, "bce"));
         config.freeze = None;
         assert!(config.head().is_none());
     }

@@ -104,7 +104,7 @@ pub(super) struct FingerprintParts<'a> {
     pub content: &'a str,
     pub preprocessing: &'a str,
     pub model: &'a str,
-    /// [`super::numerics`] of its architecture.
+    /// [`super::numerics`] of its architecture and loss.
     pub format: u32,
     pub train: &'a str,
     pub loss: &'a str,

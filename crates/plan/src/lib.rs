@@ -41,11 +41,12 @@ pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 /// Raise it when a change of code changes the numbers of a run.
 pub const FORMAT: u32 = 3;
 
-/// [`FORMAT`] as the fingerprint of a run of `model` has it: where only the numbers of one architecture have changed, which may be that
-/// of a frozen backbone's head, only its runs are trained anew.
-pub(crate) fn numerics(model: &ModelConfig) -> u32 {
+/// [`FORMAT`] as the fingerprint of a run of `model` with this kind of loss has it: where only the numbers of one architecture have
+/// changed, which may be that of a frozen backbone's head, or those of one loss, only its runs are trained anew.
+pub(crate) fn numerics(model: &ModelConfig, loss: &str) -> u32 {
     let head = model.head().map(|(_, head)| head.arch);
-    FORMAT + Architecture::trained(head.as_ref().unwrap_or(&model.arch)).map_or(0, |trained| trained.numerics)
+    let network = Architecture::trained(head.as_ref().unwrap_or(&model.arch)).map_or(0, |trained| trained.numerics);
+    FORMAT + network + imbalance::loss::numerics(loss)
 }
 
 /// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.

@@ -263,7 +263,7 @@ impl<'a> Planner<'a> {
             content: &self.facts[data as usize].content,
             preprocessing: &self.data[data as usize].0,
             model: model_text,
-            format: super::numerics(model),
+            format: super::numerics(model, &loss.value.choice.kind),
             train: train_text,
             loss: &loss.text,
             pos_weight: &vector.text,

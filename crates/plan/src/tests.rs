@@ -494,7 +494,7 @@ fn deferred_re_weighting_is_waited_for() {
     assert_eq!(plan("loss = ['bce']"), (16, 4, 1));
     assert_eq!(plan("loss = [{ kind = 'ldam', drw = 0.5 }]"), (16, 4, 13));
     assert_eq!(plan("loss = [{ kind = 'ldam', drw = 1 }]"), (16, 4, 1));
-    assert_eq!(plan("loss = ['ldam']"), (16, 4, 17));
+    assert_eq!(plan("loss = ['ldam']"), (16, 4, 18));
 }
 
 #[test]
@@ -508,6 +508,13 @@ fn the_fingerprint_is_stable() {
         let plan = planned(&format!("{MINIMAL}[model]\narch = '{arch}'\n[train]\n{train}[grid]\n{strategy}"));
         assert_eq!(plan.runs[0].fingerprint.0, name, "{arch}");
     }
+}
+
+/// The numbers of ldam alone have changed, whose run was b29105 before: it is not taken for one of now.
+#[test]
+fn a_loss_whose_numbers_have_changed_has_new_names() {
+    let name = |loss: &str| grid(&format!("loss = '{loss}'")).runs[0].fingerprint.0.clone();
+    assert_eq!(["ldam", "logit_adjust"].map(|loss| name(loss)[..6].to_owned()), ["42f362", "ae04be"]);
 }
 
 #[test]

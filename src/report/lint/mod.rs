@@ -21,7 +21,7 @@ pub enum Kind {
     RimScores,
     /// Worse than predicting every label for every row.
     WorseThanAllPositive,
-    /// A rebalancing sampler and positive weights at once.
+    /// Two or three at once of: a rebalancing sampler, positive weights, a loss that makes up for rarity itself.
     DoubleCorrection,
     /// Weights by effective number that are all one.
     EqualWeights,
@@ -51,13 +51,10 @@ pub struct Lint {
     pub sentence: String,
 }
 
-/// Samplers that show every label as often as the data does. All others are taken for rebalancing.
-const KEEP_PREVALENCE: [&str; 3] = ["shuffle", "balanced_batch", "remedial"];
-
 /// Whether a sampler changes how often labels are shown.
 #[must_use]
 pub fn moves_prevalence(sampler: &str) -> bool {
-    !KEEP_PREVALENCE.contains(&sampler)
+    imbalance::sampler::balances(sampler)
 }
 
 /// Equal warnings as one, the gravest first.
@@ -113,14 +110,6 @@ pub fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imbalance::sampler;
-
-    #[test]
-    fn the_samplers_that_keep_prevalences_exist() {
-        for kind in KEEP_PREVALENCE {
-            assert!(sampler::REGISTRY.iter().any(|entry| entry.kind == kind), "{kind}");
-        }
-    }
 
     #[test]
     fn equal_warnings_are_one() {

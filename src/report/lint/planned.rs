@@ -6,7 +6,7 @@ use super::super::question::Split;
 use super::super::splits;
 use super::{Kind, Lint, Lints, listed, moves_prevalence};
 use imbalance::PosWeight;
-use imbalance::loss::class_weights;
+use imbalance::loss::{self, Context, class_weights};
 use imbalance::pos_weight;
 use imbalance::sampler::label_factors;
 use imbalance::shown::shown;
@@ -24,7 +24,7 @@ const SPENT: f64 = 0.85;
 #[must_use]
 pub fn planned(cases: &[Case<'_>], settings: &[SettingRuns], facts: &[DataFacts], typed: &[PosWeight], tunes: bool) -> Vec<Lint> {
     let mut lints = Lints::default();
-    double_correction(cases, &mut lints);
+    double_correction(cases, facts, &mut lints);
     for case in cases {
         one_run(case, &facts[case.data], &mut lints);
     }
@@ -58,14 +58,69 @@ fn divided(facts: &DataFacts, tunes: bool, lints: &mut Lints) {
     }
 }
 
-fn double_correction(cases: &[Case<'_>], lints: &mut Lints) {
-    let twice = || cases.iter().filter(|case| moves_prevalence(&case.config.sampler.kind) && case.weighted());
-    let largest = twice().flat_map(|case| &*case.weights).copied().fold(1.0, f64::max);
+/// Of a loss that makes up for rarity itself, positive weights and a rebalancing sampler, more than one at a time: one warning about
+/// all of them, with the pairs that occur and the largest consequence.
+fn double_correction(cases: &[Case<'_>], facts: &[DataFacts], lints: &mut Lints) {
+    let corrections =
+        |case: &Case<'_>| [loss::balances(&case.config.loss), case.weighted(), moves_prevalence(&case.config.sampler.kind)];
+    let twice: Vec<&Case<'_>> =
+        cases.iter().filter(|case| corrections(case).into_iter().filter(|correction| *correction).count() > 1).collect();
+    let pairs: Vec<String> = [(0, 1), (0, 2), (1, 2)]
+        .into_iter()
+        .filter_map(|(one, other)| {
+            let both = twice.iter().filter(|case| corrections(case)[one] && corrections(case)[other]);
+            let mut losses: Vec<String> = both.map(|case| case.config.loss.kind.clone()).collect();
+            losses.sort_unstable();
+            losses.dedup();
+            let word = |correction| ["", "positive weights", "a sampler"][correction];
+            match (losses.is_empty(), one) {
+                (true, _) => None,
+                (_, 0) => Some(format!("the loss itself ({}) and {}", listed(&losses), word(other))),
+                _ => Some(format!("{} and {}", word(other), word(one))),
+            }
+        })
+        .collect();
     let what = format!(
-        "a sampler and positive weights correct the same imbalance twice: the sampler shows rare labels oftener, and each of their \
-         positives counts up to {largest:.1} times on top, so the two multiply and everything rare is over-predicted; use one of them"
+        "the same imbalance is corrected twice, by {}: the two multiply, so that rare labels are over-weighted and over-predicted{}; \
+         use one of them",
+        pairs.join("; by "),
+        consequence(&twice, facts)
     );
-    twice().for_each(|case| lints.add(Kind::DoubleCorrection, &case.name, what.clone()));
+    twice.iter().for_each(|case| lints.add(Kind::DoubleCorrection, &case.name, what.clone()));
+}
+
+/// What the most extreme of them comes to: the probability that 0.5 stands for, or how often a positive counts.
+fn consequence(twice: &[&Case<'_>], facts: &[DataFacts]) -> String {
+    let mut lowest: Option<(f64, f64, &Case<'_>, String)> = None;
+    for case in twice.iter().filter(|case| !moves_prevalence(&case.config.sampler.kind)) {
+        let facts = &facts[case.data];
+        let context =
+            Context { pos_weight: case.weights.to_vec(), counts: facts.train.clone(), epochs: case.config.train.epochs };
+        let Ok(loss) = loss::build(&case.config.loss, &context) else { continue };
+        for (label, &positives) in facts.train.positives.iter().enumerate() {
+            let prevalence = positives as f64 / facts.train.rows.max(1) as f64;
+            let Some(stands_for) = loss.implied_probability(label, 0.0) else { continue };
+            if stands_for < prevalence / 2.0 && lowest.as_ref().is_none_or(|(least, of, ..)| stands_for / prevalence < least / of)
+            {
+                lowest = Some((stands_for, prevalence, case, shown(&facts.labels[label])));
+            }
+        }
+    }
+    let shown_oftener = twice.iter().filter(|case| moves_prevalence(&case.config.sampler.kind));
+    let largest = shown_oftener.flat_map(|case| &*case.weights).copied().fold(1.0, f64::max);
+    let mut all = Vec::new();
+    if let Some((stands_for, prevalence, case, label)) = lowest {
+        all.push(format!(
+            "{}: 0.5 stands for a probability of {stands_for:.2}% of {label}, which {prevalence:.1}% of train have",
+            case.name,
+            stands_for = 100.0 * stands_for,
+            prevalence = 100.0 * prevalence
+        ));
+    }
+    if largest > 1.0 {
+        all.push(format!("on top of a sampler positives count up to {largest:.1} times"));
+    }
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join("; ")) }
 }
 
 fn one_run(case: &Case<'_>, facts: &DataFacts, lints: &mut Lints) {
@@ -188,7 +243,37 @@ mod tests {
         );
         let lint = of(Kind::DoubleCorrection, &lints);
         assert_eq!(lint.about, ["bce + neg_over_pos + class_aware"]);
+        assert!(lint.sentence.contains("by a sampler and positive weights:"), "{}", lint.sentence);
         assert!(lint.sentence.contains("up to 10.8 times") && lint.sentence.contains("use one of them"), "{}", lint.sentence);
+    }
+
+    /// Losses that make up for rarity themselves, with weights and with samplers: one warning, each pair named once.
+    #[test]
+    fn losses_that_correct_are_corrections() {
+        let losses = ["logit_adjust", "ldam", "db", "class_balanced", "asl", "two_way", "soft_f1"];
+        for name in losses {
+            let grid = format!("loss = [\"{name}\"]\nsampler = [\"shuffle\", \"class_aware\"]");
+            let lint = of(Kind::DoubleCorrection, &found(&grid, &facts()));
+            assert_eq!(lint.about, [format!("{name} + class_aware")]);
+            assert!(lint.sentence.contains(&format!("by the loss itself ({name}) and a sampler")), "{}", lint.sentence);
+        }
+        let weighted = "loss = [\"logit_adjust\"]\npos_weight = [\"none\", \"neg_over_pos\"]";
+        let lint = of(Kind::DoubleCorrection, &found(weighted, &facts()));
+        assert_eq!(lint.about, ["logit_adjust + neg_over_pos"]);
+        let words = "(logit_adjust + neg_over_pos: 0.5 stands for a probability of 0.85% of A, which 8.5% of train have)";
+        assert!(lint.sentence.contains(words), "{}", lint.sentence);
+        let once = "loss = [\"bce\", \"focal\", \"zlpr\", { kind = \"logit_adjust\", tau = 0 }, { kind = \"ldam\", max_margin = 0, drw = 1 }]\n\
+                    sampler = [\"shuffle\", \"class_aware\"]";
+        assert!(!found(once, &facts()).iter().any(|lint| lint.kind == Kind::DoubleCorrection));
+        let unread = "loss = [\"two_way\", \"soft_f1\"]\npos_weight = [\"none\", \"neg_over_pos\"]";
+        assert!(!found(unread, &facts()).iter().any(|lint| lint.kind == Kind::DoubleCorrection), "they read no weights");
+        let many = format!(
+            "loss = {losses:?}\npos_weight = [\"none\", \"sqrt\", \"neg_over_pos\"]\nsampler = [\"shuffle\", \"class_aware\", \"ml_ros\"]"
+        );
+        let lints = found(&many, &facts());
+        let all: Vec<_> = lints.iter().filter(|lint| lint.kind == Kind::DoubleCorrection).collect();
+        assert_eq!(all.len(), 1, "one line");
+        assert!(all[0].sentence.len() < 500 && all[0].sentence.contains("asl, class_balanced and 3 more"), "{}", all[0].sentence);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
                 () => None,
             }
         },
+        balances: |choice| choice.get("gamma_neg") > choice.get("gamma_pos") || choice.get("clip") > 0.0,
+        numerics: 0,
         make: |choice, context| {
             Ok(Box::new(Asl {
                 negative: choice.get("gamma_neg"),

@@ -14,6 +14,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
+        balances: |_| false,
+        numerics: 0,
         make: |_, context| Ok(Box::new(Bce { weight: context.pos_weight.clone() })),
     },
 };

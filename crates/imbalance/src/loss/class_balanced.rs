@@ -43,6 +43,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
                 gamma => Choice::plain(focal::ENTRY.kind).with("gamma", gamma),
             })
         },
+        balances: |choice| choice.get("beta") > 0.0,
+        numerics: 0,
         make: |choice, context| {
             let (what, beta) = (format!("loss {}", choice.kind), choice.get("beta"));
             Ok(Box::new(ClassBalanced {

@@ -32,6 +32,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("gamma") == 0.0 && choice.get("balance") != 1.0).then(|| choice.clone().with("balance", 1.0)),
+        balances: |_| true,
+        numerics: 0,
         make: |choice, context| {
             let what = format!("loss {}", choice.kind);
             let [alpha, beta, mu, lambda, kappa, gamma, balance] =

@@ -32,6 +32,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("gamma") == 0.0 && choice.find("alpha").is_none()).then(|| Choice::plain(bce::ENTRY.kind)),
+        balances: |_| false,
+        numerics: 0,
         make: |choice, context| {
             let (positive, negative) = choice.find("alpha").map_or((1.0, 1.0), |alpha| (alpha, 1.0 - alpha));
             let weight = context.pos_weight.iter().map(|weight| weight * positive).collect();

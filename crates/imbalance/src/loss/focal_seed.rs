@@ -24,6 +24,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
+        balances: |_| false,
+        numerics: 0,
         make: |choice, context| {
             let weight = context.pos_weight.iter().map(|&weight| weight as f32).collect();
             Ok(Box::new(FocalSeed { gamma: choice.get("gamma") as f32, weight }))

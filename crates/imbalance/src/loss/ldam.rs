@@ -59,6 +59,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
                 plain.then(|| Choice::plain(bce::ENTRY.kind))
             }
         },
+        balances: |choice| choice.get("max_margin") > 0.0 || choice.get("drw") < 1.0,
+        numerics: 1,
         make: |choice, context| {
             let what = format!("loss {}", choice.kind);
             let rarity = |n: f64| n.sqrt().sqrt().recip();
@@ -77,9 +79,11 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     },
 };
 
-/// The epoch from which on labels are re-weighted; where they never are, the number of epochs, which no epoch reaches.
+/// The epoch (from 0) from which on labels are re-weighted: the first that begins after `drw` of the training. Where none does, the
+/// number of epochs, which no epoch reaches.
 pub(super) fn deferred_from(choice: &Choice, epochs: usize) -> usize {
-    (choice.get("drw") * epochs as f64).floor() as usize
+    // What a product is above a whole number by rounding does not count.
+    (choice.get("drw") * epochs as f64 - 1e-9).ceil().max(0.0) as usize
 }
 
 #[derive(Debug)]

@@ -22,6 +22,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: true,
         equal: |choice| (choice.get("tau") == 0.0).then(|| Choice::plain(bce::ENTRY.kind)),
+        balances: |choice| choice.get("tau") > 0.0,
+        numerics: 0,
         make: |choice, context| {
             let logit = |positives: f64, negatives: f64| choice.get("tau") * (positives / negatives).ln();
             let offset = context.counts.each_label(&format!("loss {}", choice.kind), logit)?;

@@ -77,7 +77,7 @@ pub trait Loss: Send + Sync + std::fmt::Debug {
 /// Makes a loss from a complete choice (see [`crate::admit`]).
 pub type MakeLoss = fn(&Choice, &Context) -> Result<Box<dyn Loss>, StrategyError>;
 
-/// How a loss is made, and whether it reads `pos_weight`.
+/// How a loss is made, and what a plan has to know of it.
 #[derive(Clone, Copy, Debug)]
 pub struct LossBuild {
     /// `false`: the loss ignores pos_weight, so points that differ only in it are one run.
@@ -85,6 +85,12 @@ pub struct LossBuild {
     /// The simpler choice that the loss equals under these parameters, equal to the last bit under every pos_weight. Two losses
     /// that differ by a factor are not equal.
     pub equal: fn(&Choice) -> Option<Choice>,
+    /// Whether the loss itself makes up for rarity: it weighs a label, or moves its decision point, by how rare its positives are, or
+    /// gives every label the same say however rare it is, or discounts negatives beside positives. With positive weights or a sampler
+    /// that does the same, the imbalance is corrected twice.
+    pub balances: fn(&Choice) -> bool,
+    /// Part of the names of the loss's runs: raise it when a change of code changes the numbers of this loss alone.
+    pub numerics: u32,
     pub make: MakeLoss,
 }
 
@@ -113,6 +119,18 @@ pub fn simplify(choice: Choice) -> Choice {
         Some(simpler) => simplify(simpler),
         None => choice,
     }
+}
+
+/// Whether the loss itself makes up for rarity ([`LossBuild::balances`]); `false` of a choice that [`crate::admit`] refuses.
+#[must_use]
+pub fn balances(choice: &Choice) -> bool {
+    super::admit(REGISTRY, "loss", choice).is_ok_and(|(entry, choice)| (entry.build.balances)(&choice))
+}
+
+/// What the loss `kind` adds to the version of a run's numbers ([`LossBuild::numerics`]).
+#[must_use]
+pub fn numerics(kind: &str) -> u32 {
+    super::find(REGISTRY, kind).map_or(0, |entry| entry.build.numerics)
 }
 
 /// The epoch in which the loss changes for the last time, of a training of `epochs`: 0 for all but those with a schedule of their own.

@@ -36,6 +36,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
                 choice.find("alpha").map_or(focal.clone(), |alpha| focal.with("alpha", alpha))
             })
         },
+        balances: |_| false,
+        numerics: 0,
         make: |choice, context| {
             let (positive, negative) = choice.find("alpha").map_or((1.0, 1.0), |alpha| (alpha, 1.0 - alpha));
             let weight = context.pos_weight.iter().map(|weight| weight * positive).collect();

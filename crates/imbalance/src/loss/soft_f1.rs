@@ -40,6 +40,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: false,
         equal: |_| None,
+        balances: |_| true,
+        numerics: 0,
         make: |choice, _| {
             let (false_positive, false_negative) = (choice.get("fp_weight"), choice.get("fn_weight"));
             if false_positive + false_negative == 0.0 {

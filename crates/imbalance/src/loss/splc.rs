@@ -33,6 +33,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: true,
         equal: |_| None,
+        balances: |_| false,
+        numerics: 0,
         make: |choice, context| {
             let start = choice.get("start") as usize;
             Ok(Box::new(Splc {

@@ -334,12 +334,24 @@ fn re_weighting_is_deferred() {
     let (logits, targets) = ([-2.0, 0.0, 1.5, -0.3], [1, 0, 1, 0]);
     let value = |name: &str, epoch| evaluate_at(epoch, loss(name, &[1.0; 4]).as_ref(), 4, &logits, &targets).0;
     let epochs = |name: &str| [0, 1, 2, 3].map(|epoch| value(name, epoch) == value("ldam(drw=1)", 0));
-    assert_eq!(epochs("ldam"), [true, true, true, false]);
+    assert_eq!(epochs("ldam"), [true; 4], "3.2 of 4 epochs have passed after the last one begins");
+    assert_eq!(epochs("ldam(drw=0.75)"), [true, true, true, false]);
+    assert_eq!(epochs("ldam(drw=0.6)"), [true, true, true, false]);
     assert_eq!(epochs("ldam(drw=0.5)"), [true, true, false, false]);
     assert_eq!(epochs("ldam(drw=0)"), [false; 4]);
     assert_eq!(epochs("ldam(drw=1)"), [true; 4]);
     let balanced = value("class_balanced", 0);
     assert!((value("ldam(max_margin=0,drw=0)", 0) - balanced).abs() < 1e-15 * balanced);
+    let from = |drw: f64, epochs| last_change(&crate::parse(REGISTRY, "loss", &format!("ldam(drw={drw})")).unwrap(), epochs);
+    assert_eq!(
+        [(0.8, 5), (0.8, 6), (0.8, 10), (0.8, 200), (0.55, 100), (0.07, 100)].map(|(drw, epochs)| from(drw, epochs)),
+        [4, 5, 8, 160, 55, 7]
+    );
+    // One epoch begins before .8 of the training is over: it is all plain.
+    let context = Context { epochs: 1, ..context(&[1.0; 4]) };
+    let of_one = |name: &str| build(&crate::parse(REGISTRY, "loss", name).unwrap(), &context).unwrap();
+    let only = |name: &str| evaluate(of_one(name).as_ref(), 4, &logits, &targets).0;
+    assert_eq!((only("ldam"), only("ldam(drw=0)") == only("ldam")), (value("ldam(drw=1)", 0), false));
 }
 
 /// docs/strategies.md#asl: values agree to the last bit, gradients do not.

@@ -33,6 +33,8 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     build: LossBuild {
         reads_pos_weight: false,
         equal: |_| None,
+        balances: |_| true,
+        numerics: 0,
         make: |choice, _| Ok(Box::new(TwoWay { positive: choice.get("t_pos"), negative: choice.get("t_neg") })),
     },
 };

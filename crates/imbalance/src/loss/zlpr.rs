@@ -12,7 +12,13 @@ pub(super) const ENTRY: Entry<LossBuild> = Entry {
     kind: "zlpr",
     summary: "ranks a row's positives above 0 and its negatives below, softly (Su 2022; reads no pos_weight)",
     params: &[],
-    build: LossBuild { reads_pos_weight: false, equal: |_| None, make: |_, _| Ok(Box::new(Zlpr)) },
+    build: LossBuild {
+        reads_pos_weight: false,
+        equal: |_| None,
+        balances: |_| false,
+        numerics: 0,
+        make: |_, _| Ok(Box::new(Zlpr)),
+    },
 };
 
 #[derive(Debug)]

@@ -15,7 +15,7 @@ pub(super) const ENTRY: Entry<Formula> = Entry {
     build: |choice, counts| weights(&choice.kind, counts, choice.get("exponent")),
 };
 
-/// The weights, to the last bit the same for every formula of one exponent: equal weights are one run.
+/// The weights, to the last bit the same for every formula of one exponent and on every machine: equal weights are one run.
 pub(super) fn weights(kind: &str, counts: &LabelCounts, exponent: f64) -> Result<Vec<f64>, StrategyError> {
-    each_label(kind, counts, |positives, negatives| (negatives / positives).powf(exponent))
+    each_label(kind, counts, |positives, negatives| libm::pow(negatives / positives, exponent))
 }

@@ -22,6 +22,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     }],
     build: SamplerBuild {
         needs_features: false,
+        balances: false,
         least_batch: |choice, labels| labels * choice.get("min") as usize,
         make: |choice, train| {
             let least = choice.get("min") as usize;

@@ -15,6 +15,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     params: &[],
     build: SamplerBuild {
         needs_features: false,
+        balances: true,
         least_batch: |_, _| 1,
         make: |_, train| {
             let mut positives: Vec<Vec<u32>> = (0..train.labels.names.len()).map(|label| bag(train.labels, label)).collect();

@@ -23,6 +23,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     }],
     build: SamplerBuild {
         needs_features: false,
+        balances: true,
         least_batch: |_, _| 1,
         make: |choice, train| Ok(Box::new(MlRos { percent: choice.get("percent"), train: train.labels.clone() })),
     },

@@ -32,6 +32,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     ],
     build: SamplerBuild {
         needs_features: false,
+        balances: true,
         least_batch: |_, _| 1,
         make: |choice, train| {
             let protect = choice.get("protect") == 1.0;

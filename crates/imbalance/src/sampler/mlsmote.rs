@@ -38,6 +38,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     ],
     build: SamplerBuild {
         needs_features: true,
+        balances: true,
         least_batch: |_, _| 1,
         make: |choice, train| {
             let Some(features) = (train.features)() else {

@@ -60,6 +60,8 @@ pub type MakeSampler = fn(&Choice, &Train<'_>) -> Result<Box<dyn Sampler>, Strat
 pub struct SamplerBuild {
     /// `true`: it mixes inputs, which is not defined for images.
     pub needs_features: bool,
+    /// Whether it shows labels oftener, or seldomer, than the data has them, the rare ones oftener.
+    pub balances: bool,
     /// The smallest `batch_size` that it accepts, given the number of labels.
     pub least_batch: fn(&Choice, labels: usize) -> usize,
     pub make: MakeSampler,
@@ -84,6 +86,12 @@ pub const REGISTRY: &[Entry<SamplerBuild>] = &[
 #[must_use]
 pub fn counts_rows(choice: &Choice) -> bool {
     super::find(REGISTRY, &choice.kind).is_some_and(|entry| entry.build.needs_features)
+}
+
+/// Whether the sampler called `kind` changes how often labels are shown; an unknown one is taken to.
+#[must_use]
+pub fn balances(kind: &str) -> bool {
+    super::find(REGISTRY, kind).is_none_or(|entry| entry.build.balances)
 }
 
 /// The sampler `choice` names.

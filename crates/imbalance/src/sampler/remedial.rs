@@ -24,6 +24,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     }],
     build: SamplerBuild {
         needs_features: false,
+        balances: false,
         least_batch: |_, _| 1,
         make: |choice, train| {
             let removed = if choice.word("removed") == "zero" { 0 } else { IGNORED };

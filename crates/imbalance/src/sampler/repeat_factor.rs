@@ -21,6 +21,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     }],
     build: SamplerBuild {
         needs_features: false,
+        balances: true,
         least_batch: |_, _| 1,
         make: |choice, train| Ok(Box::new(RepeatFactor { factors: factors(choice.get("t"), train.labels) })),
     },

@@ -9,6 +9,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     params: &[],
     build: SamplerBuild {
         needs_features: false,
+        balances: false,
         least_batch: |_, _| 1,
         make: |_, train| Ok(Box::new(Shuffle { rows: train.labels.rows() as u32 })),
     },

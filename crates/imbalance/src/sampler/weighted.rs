@@ -26,6 +26,7 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     ],
     build: SamplerBuild {
         needs_features: false,
+        balances: true,
         least_batch: |_, _| 1,
         make: |choice, train| {
             let weights = weights(choice.word("by"), choice.get("empty"), train.labels);

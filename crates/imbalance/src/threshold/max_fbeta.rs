@@ -18,5 +18,7 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
         MIN_POSITIVES,
         FOLDS,
     ],
-    build: |choice, scores, truth| each_label(choice, scores, truth, |curve, positives| fit(choice, curve, positives, choice.get("beta"))),
+    build: |choice, scores, truth| {
+        each_label(choice, scores, truth, |curve, positives| fit(choice, curve, positives, choice.get("beta")))
+    },
 };

@@ -23,6 +23,9 @@ pub struct Posterior {
     pub better: f64,
 }
 
+/// What each of so many regions gets of a draw in which their weights are equal: a draw is [`WHOLE`], shared equally.
+const SHARES: [u32; 4] = [0, WHOLE, WHOLE / 2, WHOLE / 3];
+const WHOLE: u32 = 6;
 /// Draws side by side.
 const LANES: usize = 8;
 /// Weights that are made before they are used, at most (unless one draw has more).
@@ -30,7 +33,8 @@ const BLOCK: usize = 1 << 18;
 
 /// The posterior over the median of `differences` (one per seed or data set), where differences up to `rope` count as the same in
 /// practice (0.01 for F1). The Dirichlet process gives each difference a random weight; the means of all pairs (Walsh averages),
-/// so weighted, vote for a region, and the region with most of the weight wins the draw. O(50,000 n).
+/// so weighted, vote for a region, and the region with most of the weight wins the draw; regions with equal weights share it. A sum
+/// on the border of a region counts half for either side, so that with a `rope` of 0 equal runs are worse and better alike. O(50,000 n).
 #[must_use]
 pub fn signed_rank_posterior(differences: &[f64], rope: f64, seed: u64) -> Posterior {
     let [posterior] = signed_rank_posteriors(&[(differences, rope)], seed)[..] else { unreachable!("one each") };
@@ -55,7 +59,7 @@ pub fn signed_rank_posteriors(comparisons: &[(&[f64], f64)], seed: u64) -> Vec<P
             left -= now;
         }
     }
-    let shares = wins.iter().map(|wins| wins.map(|wins| f64::from(wins) / DRAWS as f64));
+    let shares = wins.iter().map(|wins| wins.map(|wins| f64::from(wins) / f64::from(WHOLE * DRAWS as u32)));
     shares.map(|[worse, same, better]| Posterior { worse, same, better }).collect()
 }
 
@@ -117,7 +121,7 @@ impl Votes {
         );
     }
 
-    /// Draws won by each region. `sums` will hold those of the weights of the values before each place.
+    /// Draws won by each region, in units of 1 / [`WHOLE`]. `sums` will hold those of the weights of the values before each place.
     #[inline(always)]
     fn winners(&self, weights: &[[f64; LANES]], sums: &mut [[f64; LANES]]) -> [u32; 3] {
         let mut total = [0.0; LANES];
@@ -143,11 +147,11 @@ impl Votes {
         let mut wins = [0; 3];
         for lane in 0..LANES {
             let within = total[lane] * total[lane] - below[lane] - above[lane];
-            let worse = below[lane] >= within && below[lane] >= above[lane];
-            let better = !worse && above[lane] > within;
-            wins[0] += u32::from(worse);
-            wins[2] += u32::from(better);
-            wins[1] += u32::from(!worse && !better);
+            let (low, high) = (below[lane].max(within), above[lane].max(within));
+            // The greatest of the three.
+            let first = [below[lane] >= high, within >= below[lane].max(above[lane]), above[lane] >= low];
+            let share = SHARES[first.into_iter().map(usize::from).sum::<usize>()];
+            wins.iter_mut().zip(first).for_each(|(won, first)| *won += share * u32::from(first));
         }
         wins
     }

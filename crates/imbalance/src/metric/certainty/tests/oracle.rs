@@ -187,6 +187,13 @@ fn the_posterior_equals_baycomps() {
     }
     let nothing = signed_rank_posterior(&[], 0.01, 0);
     assert_eq!(nothing.same, 1.0, "without data there is the prior, which sits on no difference");
+    for equal in [&[][..], &[0.0], &[0.0; 7]] {
+        let Posterior { worse, same, better } = signed_rank_posterior(equal, 0.0, 0);
+        assert_eq!([worse, same, better], [0.5, 0.0, 0.5], "equal runs, no rope: neither side is likelier");
+    }
+    // Turned round, a comparison says the opposite.
+    let [there, back] = [1.0, -1.0].map(|sign| signed_rank_posterior(&[sign * 0.01, 0.0, sign * 0.03], 0.0, 0));
+    assert_eq!((there.worse, there.same, there.better), (back.better, back.same, back.worse));
 }
 
 /// Comparisons that share their draws get what each gets alone, and what a vote of every pair gives.
@@ -215,8 +222,13 @@ fn posteriors_are_votes_of_all_pairs() {
                         above += weight * other * vote(a + b);
                     }
                 }
-                let within = total * total - below - above;
-                wins[if below >= within && below >= above { 0 } else { 1 + usize::from(above > within) }] += 1.0 / 50_000.0;
+                let regions = [below, total * total - below - above, above];
+                let most = regions.into_iter().fold(0.0, f64::max);
+                let first = regions.iter().filter(|region| **region == most).count() as f64;
+                wins.iter_mut()
+                    .zip(regions)
+                    .filter(|(_, region)| *region == most)
+                    .for_each(|(won, _)| *won += 1.0 / first / 50_000.0);
             }
             for (ours, theirs) in [together.worse, together.same, together.better].into_iter().zip(wins) {
                 assert!((ours - theirs).abs() < 1e-9, "{differences:?} within {rope}: {together:?} is not {wins:?}");
