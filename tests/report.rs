@@ -270,8 +270,25 @@ async fn show_tells_one_run() {
     assert_eq!(json["epochs"].as_array().unwrap().len(), 3);
     assert_eq!(json["epochs"].as_array().unwrap().iter().filter(|epoch| epoch["best"] == true).count(), 1);
     assert!(json["epochs"][2]["macro_ap"].as_f64().unwrap() > 0.0);
-    assert_eq!(json["labels"]["test"]["max_f1"].as_array().unwrap().len(), 4);
+    let labels = json["labels"]["test"]["max_f1"].as_array().unwrap();
+    assert_eq!(labels.len(), 4);
+    for label in labels {
+        let count = |name: &str| label[name].as_f64().unwrap();
+        let specificity = count("tn") / (count("tn") + count("fp"));
+        assert!((count("specificity") - specificity).abs() < 1e-12, "{label}");
+        assert!((count("balanced_accuracy") - f64::midpoint(specificity, count("recall"))).abs() < 1e-12, "{label}");
+        assert!((-1.0..=1.0).contains(&count("mcc")), "{label}");
+    }
     assert_eq!(json["attempts"][0]["outcome"], "ok");
+    assert_eq!(json["rows"], serde_json::json!({}), "no kept scores");
+    keep(&bed, run);
+    let kept = bed.json(&["show", run.short(), "--format", "json"]);
+    let rows = &kept["rows"]["test"];
+    assert_eq!((&rows["rows"], rows["policies"].as_object().unwrap().len()), (&30.into(), 2));
+    assert!(rows["coverage_error"].as_f64().unwrap() >= 1.0 && rows["policies"]["max_f1"]["samples_f1"].is_number(), "{rows}");
+    let text = bed.said(&["show", run.short()]);
+    assert!(text.contains("over rows: precision") && text.contains("ranking loss"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     let text = bed.said(&["show", &failed.0]);
     assert!(text.contains("diverged") && text.contains("    step 12: loss NaN") && text.contains("no result yet"), "{text}");
     let (code, _, stderr) = bed.sweep(&["show", "xyz"]);

@@ -1,9 +1,15 @@
 //! One run: everything the database knows about it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
+use super::kept_scores::{Evidence, KeptRows};
+use super::question::Split;
+use super::show_rows::{RowMetrics, row_metrics};
+use archive::runs_folder;
+use imbalance::metric::{Counts, Rate};
 use imbalance::sampler::Realised;
 use store::{AttemptRow, EpochRow, LabelRow, Reader, ResultRow, RunRow, StoreError};
 
@@ -21,7 +27,31 @@ pub struct Shown {
     /// Every evaluation: split, epoch, policy.
     pub results: Vec<ResultRow>,
     /// Split → policy → labels, at the best epoch.
-    pub labels: BTreeMap<String, BTreeMap<String, Vec<LabelRow>>>,
+    pub labels: BTreeMap<String, BTreeMap<String, Vec<LabelLine>>>,
+    /// Split → means over its rows at the best epoch; empty where the kept scores cannot be read.
+    pub rows: BTreeMap<String, RowMetrics>,
+}
+
+/// A label's counts with the rates that need its true negatives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LabelLine {
+    #[serde(flatten)]
+    pub row: LabelRow,
+    /// `None` without negatives.
+    pub specificity: Option<f64>,
+    /// (recall + specificity) / 2; `None` with one class only.
+    pub balanced_accuracy: Option<f64>,
+    /// Matthews' correlation coefficient; 0 where nothing or everything is predicted.
+    pub mcc: Option<f64>,
+}
+
+impl From<LabelRow> for LabelLine {
+    fn from(row: LabelRow) -> Self {
+        let [tp, fp, fn_, tn] = [row.tp, row.fp, row.fn_, row.tn].map(i64::unsigned_abs);
+        let [specificity, balanced_accuracy, mcc] =
+            [Rate::Specificity, Rate::BalancedAccuracy, Rate::Mcc].map(|rate| rate.of(&Counts { tp, fp, fn_, tn }));
+        Self { row, specificity, balanced_accuracy, mcc }
+    }
 }
 
 /// An epoch and how well it ranked.
@@ -48,13 +78,28 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
         EpochLine { epoch, macro_ap, best }
     };
     let epochs = reader.epochs(&run.fingerprint).await?.into_iter().map(line).collect();
-    let mut labels: BTreeMap<String, BTreeMap<String, Vec<LabelRow>>> = BTreeMap::new();
+    let mut labels: BTreeMap<String, BTreeMap<String, Vec<LabelLine>>> = BTreeMap::new();
     for split in ["val", "test"] {
         for row in reader.run_labels(&run.fingerprint, split).await? {
-            labels.entry(split.to_owned()).or_default().entry(row.policy.clone()).or_default().push(row);
+            labels.entry(split.to_owned()).or_default().entry(row.policy.clone()).or_default().push(row.into());
         }
     }
     let drawn = reader.run_draws(&run.fingerprint).await?;
     let strength = run.best_epoch.and_then(|epoch| run.config.strength(usize::try_from(epoch).ok()?));
-    Ok(Shown { run, attempts, epochs, strength, drawn, results, labels })
+    let rows = rows(reader.path(), &run, &labels);
+    Ok(Shown { run, attempts, epochs, strength, drawn, results, labels, rows })
+}
+
+/// The means over rows of each split, from the scores that the run has kept of its best epoch.
+fn rows(db: &Path, run: &RunRow, labels: &BTreeMap<String, BTreeMap<String, Vec<LabelLine>>>) -> BTreeMap<String, RowMetrics> {
+    let folder = runs_folder(db).join(&run.fingerprint.0);
+    let best = run.best_epoch.and_then(|epoch| usize::try_from(epoch).ok());
+    let Some(kept) = best.and_then(|epoch| Evidence::read(&folder, epoch).ok()) else { return BTreeMap::new() };
+    let names = &run.facts.labels;
+    let fits = |rows: &&KeptRows| rows.truth.names.len() == names.len();
+    let of_split = |split: Split| {
+        let (on, judged) = (kept.on(split).filter(fits)?, labels.get(split.name())?);
+        Some((split.name().to_owned(), row_metrics(on, &kept.val, names, judged)))
+    };
+    [Split::Val, Split::Test].into_iter().filter_map(of_split).collect()
 }

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value};
 
-use super::show::{EpochLine, Shown};
+use super::show::{EpochLine, LabelLine, Shown};
+use super::show_rows::RowMetrics;
 use super::table::{Weight, draw};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
 use imbalance::sampler::Realised;
 use plan::{RunConfig, Source};
-use store::{AttemptRow, LabelRow, time_in_words};
+use store::{AttemptRow, time_in_words};
 
 /// Width of a line of the configuration.
 const WIDTH: usize = 110;
@@ -34,8 +35,9 @@ pub fn render(shown: &Shown, style: bool) -> String {
             let averages = averages.iter().filter_map(|name| Some((name, result?.metrics.get(name)?)));
             let averages: Vec<String> = averages.map(|(name, value)| format!("{name} {}", number(value))).collect();
             let epoch = run.best_epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
+            let over_rows = shown.rows.get(split).map_or_else(String::new, |rows| over_rows(rows, policy));
             parts.push(format!(
-                "{title}, best epoch{epoch}, threshold {policy}\n{}\n{}",
+                "{title}, best epoch{epoch}, threshold {policy}\n{}\n{over_rows}{}",
                 averages.join(", "),
                 draw(&labels(rows), &[], style, None)
             ));
@@ -245,15 +247,33 @@ fn epochs(epochs: &[EpochLine], config: &RunConfig, style: bool) -> String {
     draw(&Grid { heads, rows: epochs.iter().map(line).collect() }, &weights, style, None)
 }
 
-fn labels(rows: &[LabelRow]) -> Grid {
-    let titles = ["ap", "auc", "precision", "recall", "f1", "threshold", "prevalence", "predicted", "tp", "fp", "fn", "tn"];
+/// The means over rows, as two lines.
+fn over_rows(rows: &RowMetrics, policy: &str) -> String {
+    let optional = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), number);
+    let rates = rows.policies.get(policy).map_or_else(String::new, |rates| {
+        let values = [rates.samples_precision, rates.samples_recall, rates.samples_f1, rates.samples_jaccard].map(optional);
+        let [precision, recall, f1, jaccard] = values;
+        format!("over rows: precision {precision}, recall {recall}, f1 {f1}, jaccard {jaccard}\n")
+    });
+    let [ap, lrap] = [rows.samples_ap, Some(rows.label_ranking_average_precision)].map(optional);
+    let [coverage, loss] = [rows.coverage_error, rows.ranking_loss].map(number);
+    format!("{rates}ranking of each row's labels: ap {ap}, lrap {lrap}, coverage error {coverage}, ranking loss {loss}\n")
+}
+
+fn labels(rows: &[LabelLine]) -> Grid {
+    let titles =
+        ["ap", "auc", "precision", "recall", "f1", "bal acc", "mcc", "threshold", "prevalence", "predicted", "tp/fp/fn/tn"];
     let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
-    let line = |row: &LabelRow| {
+    let line = |line: &LabelLine| {
+        let row = &line.row;
         let optional = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), number);
-        let counts = [row.tp, row.fp, row.fn_, row.tn].map(|count| count.to_string());
-        let rates = [optional(row.ap), optional(row.auc), number(row.precision), number(row.recall), number(row.f1)];
-        let rest = [number(row.threshold), percent(row.prevalence), percent(row.predicted_rate)];
-        [shorten(&row.label, NAME)].into_iter().chain(rates).chain(rest).chain(counts).collect()
+        let counts = [row.tp, row.fp, row.fn_, row.tn].map(|count| count.to_string()).join("/");
+        let ranking = [optional(row.ap), optional(row.auc)];
+        let rates = [Some(row.precision), Some(row.recall), Some(row.f1), line.balanced_accuracy, line.mcc].map(optional);
+        // Above 1 no score is predicted.
+        let threshold = if row.threshold > 1.0 { "never".to_owned() } else { number(row.threshold) };
+        let rest = [threshold, percent(row.prevalence), percent(row.predicted_rate), counts];
+        [shorten(&row.label, NAME)].into_iter().chain(ranking).chain(rates).chain(rest).collect()
     };
     Grid { heads, rows: rows.iter().map(line).collect() }
 }

@@ -18,14 +18,12 @@ def functions():
     t = [(x, df) for x in (-30., -2.5, -.1, 0., 1., 2.262, 12.) for df in (1., 2., 9., 30., 1000.)]
     quantiles = [(q, df) for q in (.01, .3, .5, .9, .975, .9999) for df in (1., 2., 9., 30., 1000.)]
     tails = [(x, df) for x in (0., .1, 1., 3.84, 20., 200.) for df in (1., 2., 5., 19., 100.)]
-    fisher = [(x, a, b) for x in (0., .3, 1., 4., 50.) for a, b in ((1., 4.), (3., 12.), (11., 99.))]
     beta = [(x, a, b) for x in (1e-8, .1, .5, .93) for a, b in ((.5, .5), (2., 7.), (400., 30.))]
     return dict(
         normal_quantile=[[x, None if np.isinf(special.ndtri(x)) else special.ndtri(x)] for x in p],
         normal_cdf=[[x, special.ndtr(x)] for x in z],
         student_cdf=[[x, df, stats.t.cdf(x, df)] for x, df in t], student_quantile=[[q, df, stats.t.ppf(q, df)] for q, df in quantiles],
         chi_squared_tail=[[x, df, stats.chi2.sf(x, df)] for x, df in tails],
-        fisher_tail=[[x, a, b, stats.f.sf(x, a, b)] for x, a, b in fisher],
         incomplete_beta=[[x, a, b, special.betainc(a, b, x)] for x, a, b in beta])
 
 
@@ -91,16 +89,6 @@ def corrected_t(d, test_share):
     return dict(differences=list(d), test_share=test_share, t=t, p=2 * stats.t.sf(abs(t), len(d) - 1))
 
 
-def friedman(scores):
-    scores = np.asarray(scores)
-    n, k = scores.shape
-    chi, p = stats.friedmanchisquare(*scores.T)
-    f = (n - 1) * chi / (n * (k - 1) - chi)
-    q = stats.studentized_range.ppf(.95, k, np.inf) / np.sqrt(2)
-    return dict(scores=scores.tolist(), ranks=list(stats.rankdata(-scores, axis=1).mean(axis=0)), chi_squared=chi, p=p,
-                p_iman_davenport=stats.f.sf(f, k - 1, (k - 1) * (n - 1)), critical_difference=q * np.sqrt(k * (k + 1) / (6 * n)))
-
-
 def intervals(n, skew, level):
     """Intervals of a mean (of squares, if skewed) from given replicates, percentile and BCa."""
     data = rng.normal(size=n)**2 if skew else rng.normal(size=n)
@@ -130,8 +118,6 @@ if __name__ == "__main__":
         holm=[holm(p) for p in ([.001, .01, .02, .04, .2], [.04, .001, .2, .01, .02], [.5, .9], [.03, .03, .03], [1.], list(rng.uniform(0, .1, 11)))],
         posterior=[posterior(d, rope) for d in (seeds, [-x for x in seeds], list(rng.normal(.01, .01, 5)), [.001, -.002, .003]) for rope in (0., .01, .02)],
         corrected_t=[corrected_t(d, share) for d in (seeds, list(rng.normal(0, 1, 5))) for share in (0., 1 / 9, .25)],
-        friedman=[friedman(rng.normal(size=(n, k)) + np.arange(k) * .3) for n, k in ((5, 3), (8, 6), (12, 20))]
-        + [friedman(np.round(rng.normal(size=(9, 4)) * 2))],
         intervals=[intervals(*case) for case in ((25, False, .95), (25, True, .95), (40, True, .8))])
     text = ",\n".join(f"{json.dumps(name)}: {json.dumps(value, default=encode)}" for name, value in fixture.items())
     (pathlib.Path(__file__).parent / "certainty.json").write_text("{" + text + "}\n")

@@ -140,15 +140,6 @@ impl Counts {
     pub fn f1(&self) -> f64 {
         self.rate(Rate::F(1.0))
     }
-
-    /// Balanced accuracy as scikit-learn computes it: the mean recall of the classes that occur, so of one class alone if only
-    /// one does. `None` without rows. Beware: [`Rate::BalancedAccuracy`] calls that undefined, since half of the measure is
-    /// missing.
-    #[must_use]
-    pub fn balanced_accuracy_sklearn(&self) -> Option<f64> {
-        let (recall, specificity) = (Rate::Recall.of(self), Rate::Specificity.of(self));
-        Rate::BalancedAccuracy.of(self).or(recall).or(specificity)
-    }
 }
 
 impl std::ops::Add for Counts {

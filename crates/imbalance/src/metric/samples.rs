@@ -1,7 +1,7 @@
 //! Metrics that average over rows instead of labels (scikit-learn's `average="samples"` and its label-ranking metrics).
 
 use super::curve::{Step, sorted, steps};
-use super::{Counts, Rate, ZeroDivision};
+use super::{Counts, Decide, Rate, ZeroDivision};
 use crate::LabelMatrix;
 
 /// A rate's mean over rows, with what the rows for which it is 0/0 leave open.
@@ -36,7 +36,7 @@ impl RowMean {
     }
 }
 
-/// Rates of rows under fixed thresholds. Where many rows are empty in truth and prediction, the convention decides the F1: print it.
+/// Rates of rows under fixed decisions. Where many rows are empty in truth and prediction, the convention decides the F1: print it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SampleRates {
     pub precision: RowMean,
@@ -47,15 +47,17 @@ pub struct SampleRates {
     pub jaccard: RowMean,
 }
 
-/// The rates of rows of `scores` (`[rows, labels]` row-major) under `thresholds`, one per label.
+/// The rates of rows of `scores` (`[rows, labels]` row-major) under what `rule` decides: thresholds, one per label, or any other.
 #[must_use]
-pub fn sample_rates(scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> SampleRates {
+pub fn sample_rates<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R) -> SampleRates {
     let labels = truth.names.len().max(1);
     let mut rates = SampleRates::default();
+    let mut predicted = vec![false; labels];
     for (scores, truth) in scores.chunks_exact(labels).zip(truth.values.chunks_exact(labels)) {
         let mut cells = [0u64; 4];
-        for ((score, threshold), &y) in scores.iter().zip(thresholds).zip(truth) {
-            cells[usize::from(score >= threshold) << 1 | usize::from(y == 1)] += 1;
+        rule.row(scores, &mut predicted);
+        for (&predicted, &y) in predicted.iter().zip(truth) {
+            cells[usize::from(predicted) << 1 | usize::from(y == 1)] += 1;
         }
         let [tn, fn_, fp, tp] = cells;
         let row = Counts { tp, fp, fn_, tn };

@@ -3,12 +3,10 @@
 //! | question | answer |
 //! |---|---|
 //! | how far would this number move on another test set of this size? | [`bootstrap()`] with thresholds held fixed, [`Estimate::percentile`], [`Estimate::bca`] |
-//! | ... and had the thresholds been fitted on another validation set? | [`bootstrap_refitted`] |
 //! | is run A better than run B on these rows? | [`bootstrap()`] of both, [`Estimate::minus`]: the same resampled rows for both |
 //! | is strategy A better than B over seeds? | [`Paired`], [`sign_flip()`], [`wilcoxon()`], [`signed_rank_posterior`] (the headline) |
 //! | ... among many contrasts? | [`holm`], and before that [`Design`]: could it be said at all with so few seeds? |
 //! | ... over overlapping splits of one data set? | [`corrected_t()`] |
-//! | ... over several data sets? | [`friedman()`] |
 //! | how much of a tuned F1 is luck of the validation set? | [`cross_fit`] |
 //!
 //! Every draw comes from [`crate::rng::Rng`]: one seed, one answer, on any number of threads.
@@ -20,12 +18,10 @@ mod crossed;
 mod decided;
 mod design;
 mod dunnett;
-mod friedman;
 mod interval;
 mod optimism;
 mod paired;
 mod ranked;
-mod refit;
 mod resampling;
 mod sign_flip;
 pub mod special;
@@ -39,12 +35,10 @@ pub use crossed::{Crossed, LEVELS, Observed, RowVariance, crossed, detectable, l
 pub use decided::{Decided, DecidedRate};
 pub use design::{Design, holm};
 pub use dunnett::Largest;
-pub use friedman::{Friedman, friedman};
 pub use interval::{Estimate, Interval, Method};
 pub use optimism::{CrossFit, cross_fit, deal};
 pub use paired::Paired;
 pub use ranked::{Ranked, RankedMetric};
-pub use refit::{Split, bootstrap_refitted};
 pub use resampling::{Blocks, LANES, Resampling, Weights};
 pub use sign_flip::sign_flip;
 pub use statistic::{RowValues, Statistic};

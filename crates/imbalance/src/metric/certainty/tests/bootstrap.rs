@@ -228,30 +228,6 @@ fn pairing_removes_what_the_rows_have_in_common() {
     assert_eq!(found[0].labels.len(), RATES.len());
 }
 
-/// Thresholds fitted again in every replicate: what a fixed policy does not notice, a fitted one pays for.
-#[test]
-fn refitting_adds_what_validation_would_have_changed() {
-    let letters = Letters::new();
-    let mut rng = Rng::new(4, "refit", &[]);
-    let ((val_scores, val_truth), (scores, truth)) = (letters.draw(400, &mut rng), letters.draw(3000, &mut rng));
-    let (val, test) =
-        (Split { scores: &val_scores, truth: &val_truth, groups: None }, Split { scores: &scores, truth: &truth, groups: None });
-    let under = |thresholds: &[f32]| {
-        let decided = Decided::new(&scores, &truth, thresholds);
-        bootstrap(&resampling(3000, 300), &[&decided.rate(Rate::F(1.0))]).remove(0)
-    };
-    let refitted = |policy: &str| {
-        let policy = crate::threshold::parse(policy).unwrap();
-        bootstrap_refitted(val, test, 300, 5, Rate::F(1.0), |scores, truth| policy.fit(scores, truth).thresholds(4))
-    };
-    assert_eq!(refitted("0.25"), under(&[0.25; 4]));
-    let tuned = crate::threshold::parse("max_f1").unwrap().fit(&val_scores, &val_truth).thresholds(4);
-    let (pipeline, conditional) = (refitted("max_f1"), under(&tuned));
-    assert_eq!(pipeline.mean.point, conditional.mean.point);
-    let (wide, narrow) = (pipeline.labels[0].standard_error(), conditional.labels[0].standard_error());
-    assert!(wide > 1.2 * narrow, "the rare label has 34 positives in validation: {wide} {narrow}");
-}
-
 #[test]
 fn nothing_to_resample() {
     let (scores, truth) = (Vec::new(), matrix(2, Vec::new()));

@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::super::special::{
-    chi_squared_tail, fisher_tail, incomplete_beta, normal_cdf, normal_quantile, student_cdf, student_quantile, student_two_sided,
+    chi_squared_tail, incomplete_beta, normal_cdf, normal_quantile, student_cdf, student_quantile, student_two_sided,
 };
 use super::super::*;
 use crate::rng::Rng;
@@ -14,7 +14,6 @@ struct Fixture {
     holm: Vec<HolmCase>,
     posterior: Vec<PosteriorCase>,
     corrected_t: Vec<StudentCase>,
-    friedman: Vec<FriedmanCase>,
     intervals: Vec<IntervalCase>,
 }
 
@@ -25,7 +24,6 @@ struct Functions {
     student_cdf: Vec<(f64, f64, f64)>,
     student_quantile: Vec<(f64, f64, f64)>,
     chi_squared_tail: Vec<(f64, f64, f64)>,
-    fisher_tail: Vec<(f64, f64, f64, f64)>,
     incomplete_beta: Vec<(f64, f64, f64, f64)>,
 }
 
@@ -68,16 +66,6 @@ struct StudentCase {
 }
 
 #[derive(Deserialize)]
-struct FriedmanCase {
-    scores: Vec<Vec<f64>>,
-    ranks: Vec<f64>,
-    chi_squared: f64,
-    p: f64,
-    p_iman_davenport: f64,
-    critical_difference: f64,
-}
-
-#[derive(Deserialize)]
 struct IntervalCase {
     point: f64,
     replicates: Vec<f64>,
@@ -115,7 +103,6 @@ fn distribution_functions_equal_scipy() {
         .iter()
         .for_each(|&(p, df, theirs)| close(&format!("t quantile {p}, {df}"), student_quantile(p, df), theirs));
     f.chi_squared_tail.iter().for_each(|&(x, df, theirs)| close(&format!("chi2 {x}, {df}"), chi_squared_tail(x, df), theirs));
-    f.fisher_tail.iter().for_each(|&(x, a, b, theirs)| close(&format!("F {x}, {a}, {b}"), fisher_tail(x, a, b), theirs));
     f.incomplete_beta
         .iter()
         .for_each(|&(x, a, b, theirs)| close(&format!("beta {x}, {a}, {b}"), incomplete_beta(x, a, b), theirs));
@@ -247,22 +234,6 @@ fn the_corrected_t_test_is_students_with_more_variance() {
     assert_eq!(corrected_t(&[0.1], 0.1), None);
     assert_eq!(corrected_t(&[0.0, 0.0], 0.1).unwrap().p, 1.0);
     assert_eq!(corrected_t(&[0.1, 0.1], 0.1).unwrap().p, 0.0, "no spread at all");
-}
-
-#[test]
-fn friedman_equals_scipy() {
-    for case in fixture().friedman {
-        let ours = friedman(&case.scores).unwrap();
-        ours.ranks.iter().zip(&case.ranks).for_each(|(ours, theirs)| close("rank", *ours, *theirs));
-        close("chi squared", ours.chi_squared, case.chi_squared);
-        close("p", ours.p, case.p);
-        close("Iman and Davenport", ours.p_iman_davenport, case.p_iman_davenport);
-        let difference = ours.critical_difference.unwrap();
-        assert!((difference - case.critical_difference).abs() < 1e-6 * difference, "{difference}");
-    }
-    assert_eq!(friedman(&[vec![1.0, 2.0]]), None);
-    assert_eq!(friedman(&[vec![1.0, 1.0], vec![2.0, 2.0]]), None, "nothing but ties");
-    assert_eq!(friedman(&[]), None);
 }
 
 #[test]
