@@ -17,8 +17,8 @@ pub mod samples;
 mod thresholds;
 
 pub use check::{ScoreError, check_scores};
-pub(crate) use curve::{FallingCells, column};
 pub use curve::{Curve, Step};
+pub(crate) use curve::{FallingCells, column};
 pub(crate) use decide::row_by_row;
 pub use decide::{Decide, decide};
 pub use probability::{Probability, probability};

@@ -3,7 +3,7 @@ use super::super::*;
 use super::{Letters, RATES, matrix};
 use crate::LabelMatrix;
 use crate::metric::average::Averages;
-use crate::metric::{Counts, Curve, Decide, Rate, decide, probability};
+use crate::metric::{Counts, Curve, Rate, decide, probability};
 use crate::rng::Rng;
 
 fn resampling(rows: usize, replicates: usize) -> Resampling<'static> {

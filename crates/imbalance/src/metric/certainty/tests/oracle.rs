@@ -1,7 +1,7 @@
 use serde::Deserialize;
 
 use super::super::special::{
-    chi_squared_tail, incomplete_beta, normal_cdf, normal_quantile, student_cdf, student_quantile, student_two_sided,
+    chi_squared_tail, fisher_tail, incomplete_beta, normal_cdf, normal_quantile, student_cdf, student_quantile, student_two_sided,
 };
 use super::super::*;
 use crate::rng::Rng;
@@ -24,6 +24,7 @@ struct Functions {
     student_cdf: Vec<(f64, f64, f64)>,
     student_quantile: Vec<(f64, f64, f64)>,
     chi_squared_tail: Vec<(f64, f64, f64)>,
+    fisher_tail: Vec<(f64, f64, f64, f64)>,
     incomplete_beta: Vec<(f64, f64, f64, f64)>,
 }
 
@@ -103,6 +104,7 @@ fn distribution_functions_equal_scipy() {
         .iter()
         .for_each(|&(p, df, theirs)| close(&format!("t quantile {p}, {df}"), student_quantile(p, df), theirs));
     f.chi_squared_tail.iter().for_each(|&(x, df, theirs)| close(&format!("chi2 {x}, {df}"), chi_squared_tail(x, df), theirs));
+    f.fisher_tail.iter().for_each(|&(x, a, b, theirs)| close(&format!("F {x}, {a}, {b}"), fisher_tail(x, a, b), theirs));
     f.incomplete_beta
         .iter()
         .for_each(|&(x, a, b, theirs)| close(&format!("beta {x}, {a}, {b}"), incomplete_beta(x, a, b), theirs));
