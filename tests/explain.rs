@@ -251,7 +251,9 @@ fn mistakes_are_told_before_and_after() {
     assert!(before.iter().all(|kind| after.contains(kind)), "{before:?} {after:?}");
     let text = said(&["plan", "sweep.toml"]);
     assert!(
-        unwrapped(&text).contains("warnings bce + neg_over_pos + class_aware: a sampler and positive weights correct"),
+        unwrapped(&text).contains(
+            "warnings bce + neg_over_pos + class_aware: the same imbalance is corrected twice, by a sampler and positive weights:"
+        ),
         "{text}"
     );
 }
