@@ -49,6 +49,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
     Show(ShowArgs),
+    /// Write a run's scores and decisions, row by row, to a CSV file
+    Export(ExportArgs),
     /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
     Import(ImportArgs),
     /// Shell completions
@@ -281,6 +283,38 @@ pub struct ShowArgs {
     pub run: String,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Fingerprint of a run, or the start of one
+    pub run: String,
+    /// The CSV to write: id and split of each row of val and test, then truth, score and decision for every label
+    #[arg(long, value_name = "FILE")]
+    pub predictions: PathBuf,
+    /// Turn the scores into probabilities, by what repairs them best on val: the loss's formula, a line per label (Platt), steps per
+    /// label (isotonic regression), or nothing. Decisions are taken on these
+    #[arg(long)]
+    pub calibrated: bool,
+    /// Rows of which split
+    #[arg(long, value_enum, default_value_t)]
+    pub split: ExportSplit,
+    /// Threshold policy of the decisions (a number, max_f1, ...), fitted on val; otherwise the run's best on val, by macro F1 on rows
+    /// that its thresholds have not seen
+    #[arg(long, value_name = "POLICY")]
+    pub threshold: Option<String>,
+    /// Write over a file that exists
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// The rows of an export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportSplit {
+    Val,
+    Test,
+    #[default]
+    All,
 }
 
 #[derive(Debug, Args)]

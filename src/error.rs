@@ -30,6 +30,13 @@ pub enum Error {
     /// Kept scores that exist and cannot be read.
     #[error("the kept scores of run {run} cannot be read: {source}", run = .run.short())]
     KeptScores { run: plan::Fingerprint, source: std::io::Error },
+    /// Kept scores that a command needs and that are gone or damaged.
+    #[error(
+        "the kept scores of run {run} cannot be read: {source}; put the run's folder back beside the database, or put a threshold policy \
+         that the sweep does not have into its grid and `sweep run` again, which trains a run anew whose scores are lost",
+        run = .run.short()
+    )]
+    NoScores { run: plan::Fingerprint, source: std::io::Error },
     /// A database that was copied without the folders of its runs, or whose folders are not mounted.
     #[error(
         "{folder} has the files of none of the {runs} recorded runs that a new threshold policy needs: if the database was copied or \
@@ -90,6 +97,7 @@ impl Error {
             Self::Store(_)
             | Self::Io { .. }
             | Self::KeptScores { .. }
+            | Self::NoScores { .. }
             | Self::NoRunFolders { .. }
             | Self::Recorded { .. }
             | Self::OtherFormat { .. }

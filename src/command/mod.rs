@@ -5,6 +5,7 @@ mod completions;
 mod data;
 mod estimate;
 mod explain;
+mod export;
 mod import;
 mod inputs;
 mod length;
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Compare(args) => wait(compare::run(&global, &args)),
         Command::Explain(args) => wait(explain::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
+        Command::Export(args) => wait(export::run(&global, &args)),
         Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),

@@ -122,7 +122,7 @@ fn split(typed: &str) -> Result<Split, Error> {
     }
 }
 
-fn policy(typed: &str) -> Result<Policy, Error> {
+pub fn policy(typed: &str) -> Result<Policy, Error> {
     threshold::parse(typed).map_err(|error| Error::Usage(format!("--threshold: {error}")))
 }
 

@@ -1,11 +1,11 @@
 //! One run: everything the database knows about it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
 use super::kept_scores::{Evidence, KeptRows};
+use super::probabilities::SplitProbabilities;
 use super::question::Split;
 use super::show_rows::{RowMetrics, row_metrics};
 use archive::runs_folder;
@@ -30,6 +30,10 @@ pub struct Shown {
     pub labels: BTreeMap<String, BTreeMap<String, Vec<LabelLine>>>,
     /// Split → means over its rows at the best epoch; empty where the kept scores cannot be read.
     pub rows: BTreeMap<String, RowMetrics>,
+    /// The scores as probabilities at the best epoch, from the kept ones: val, and test where there is one.
+    pub probabilities: Vec<SplitProbabilities>,
+    /// Why these are missing, although there is a result.
+    pub scores_lost: Option<String>,
 }
 
 /// A label's counts with the rates that need its true negatives.
@@ -86,15 +90,29 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
     }
     let drawn = reader.run_draws(&run.fingerprint).await?;
     let strength = run.best_epoch.and_then(|epoch| run.config.strength(usize::try_from(epoch).ok()?));
-    let rows = rows(reader.path(), &run, &labels);
-    Ok(Shown { run, attempts, epochs, strength, drawn, results, labels, rows })
+    let evidence = run.best_epoch.and_then(|epoch| usize::try_from(epoch).ok()).map(|epoch| {
+        let evidence = Evidence::read(&runs_folder(reader.path()).join(&run.fingerprint.0), epoch);
+        evidence.map_err(|error| error.to_string()).and_then(|evidence| {
+            match evidence.val.truth.names.len() == run.facts.labels.len() {
+                true => Ok((SplitProbabilities::of_run(&evidence, &run.facts), rows(&evidence, &run, &labels))),
+                false => Err("they are of other labels".to_owned()),
+            }
+        })
+    });
+    let ((probabilities, rows), scores_lost) = match evidence {
+        None => Default::default(),
+        Some(Ok(found)) => (found, None),
+        Some(Err(why)) => (Default::default(), Some(why)),
+    };
+    Ok(Shown { run, attempts, epochs, strength, drawn, results, labels, rows, probabilities, scores_lost })
 }
 
-/// The means over rows of each split, from the scores that the run has kept of its best epoch.
-fn rows(db: &Path, run: &RunRow, labels: &BTreeMap<String, BTreeMap<String, Vec<LabelLine>>>) -> BTreeMap<String, RowMetrics> {
-    let folder = runs_folder(db).join(&run.fingerprint.0);
-    let best = run.best_epoch.and_then(|epoch| usize::try_from(epoch).ok());
-    let Some(kept) = best.and_then(|epoch| Evidence::read(&folder, epoch).ok()) else { return BTreeMap::new() };
+/// The means over rows of each split.
+fn rows(
+    kept: &Evidence,
+    run: &RunRow,
+    labels: &BTreeMap<String, BTreeMap<String, Vec<LabelLine>>>,
+) -> BTreeMap<String, RowMetrics> {
     let names = &run.facts.labels;
     let fits = |rows: &&KeptRows| rows.truth.names.len() == names.len();
     let of_split = |split: Split| {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::show::{EpochLine, LabelLine, Shown};
 use super::show_rows::RowMetrics;
+use super::show_probabilities;
 use super::table::{Weight, draw};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
 use imbalance::sampler::Realised;
@@ -43,6 +44,11 @@ pub fn render(shown: &Shown, style: bool) -> String {
             ));
         }
     }
+    // Test judges; val does where there is no test.
+    parts.extend(shown.probabilities.last().map(|split| show_probabilities::render(split, style)));
+    let lost =
+        shown.scores_lost.as_ref().map(|why| format!("nothing about probabilities: the kept scores cannot be read ({why})"));
+    parts.extend(lost);
     if shown.labels.is_empty() {
         parts.push("no result yet".to_owned());
     }

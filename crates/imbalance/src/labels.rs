@@ -54,6 +54,12 @@ pub struct LabelCounts {
 }
 
 impl LabelCounts {
+    /// The prevalence of every label; `None` without rows.
+    #[must_use]
+    pub fn prevalences(&self) -> Option<Vec<f64>> {
+        (self.rows > 0).then(|| self.positives.iter().map(|&positives| positives as f64 / self.rows as f64).collect())
+    }
+
     /// `formula(positives, negatives)` of every label; `what` names the strategy in the error.
     ///
     /// # Errors

@@ -226,6 +226,8 @@ fn calibrations(setting: &Setting) -> Grid {
         let by = match calibration.repaired_by {
             Repair::Link => "formula",
             Repair::Platt => "Platt",
+            Repair::Isotonic => "isotonic",
+            Repair::None => "nothing",
         };
         vec![
             name(arm),

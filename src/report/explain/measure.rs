@@ -5,18 +5,21 @@
 use super::super::difference::SEED;
 use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::lint;
+use super::super::probabilities::link_of;
 use super::arms::Case;
-use imbalance::loss::{self, Context, Loss};
 use imbalance::metric::average::{Average, average};
-use imbalance::metric::calibration::{BINS, Calibration, Platt, expected_error_at, gap_at, invert_link, judge, recalibrate};
+pub use imbalance::metric::calibration::Repair;
+use imbalance::metric::calibration::{Calibration, choose, judge};
 use imbalance::metric::certainty::{CrossFit, cross_fit};
 use imbalance::metric::{Counts, Rate, ZeroDivision, decide, rank};
 use imbalance::threshold::Policy;
-use imbalance::{Choice, LabelCounts, LabelMatrix};
+use imbalance::{Choice, LabelMatrix};
 use plan::DataFacts;
 
 /// Parts of val for the optimism of tuned thresholds.
 const FOLDS: usize = 10;
+/// Parts of val for the choice of what repairs the scores, where test judges it.
+const PARTS: usize = 5;
 
 /// The numbers of one run; vectors have one entry per label.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ pub struct Measured {
     /// On the rows of `judged`; errors and gaps as they were at the prevalences of train, so that a shift of the split is not taken for
     /// the strategy's.
     pub calibration: Vec<Calibration>,
-    /// The same after scores were turned back into probabilities.
+    /// The same after scores were turned back into probabilities by the map that val chose.
     pub repaired: Vec<Calibration>,
     pub repair: Repair,
     /// How much of the macro AP on val is owed to the choice of `train.tune` by the same rows.
@@ -55,27 +58,10 @@ pub struct SplitScores {
     pub tuned: Vec<Counts>,
 }
 
-/// How scores are turned back into probabilities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Repair {
-    /// By the loss's own formula, without data.
-    Link,
-    /// By a line fitted on val.
-    Platt,
-}
-
 /// Mean over labels of F1.
 #[must_use]
 pub fn macro_f1(counts: &[Counts]) -> f64 {
     average(counts, Rate::F(1.0), Average::Macro, ZeroDivision::Zero).unwrap_or(0.0)
-}
-
-/// The loss of a run, if it can be built on its own.
-#[must_use]
-pub fn loss_of(case: &Case<'_>, facts: &DataFacts) -> Option<Box<dyn Loss>> {
-    let context = Context { pos_weight: case.weights.to_vec(), counts: facts.train.clone(), epochs: case.config.train.epochs };
-    loss::build(&case.config.loss, &context).ok()
 }
 
 /// The policy that every strategy is tuned with.
@@ -93,20 +79,15 @@ pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: 
     let fitted = cross_fit(&val.scores, &val.truth, groups, FOLDS, SEED, |scores, truth| policy.fit(scores, truth));
     let rule = policy.fit(&val.scores, &val.truth);
     let tuned = decide(&judged.scores, &judged.truth, &rule);
-    // Defined even if val has only one class, since Platt's targets lie within (0, 1).
-    let lines: Vec<Option<Platt>> = (0..labels).map(|label| Platt::fit(&column(&val.scores, &val.truth, label))).collect();
-    let platt = |label: usize, score: f32| lines[label].as_ref().map_or(f64::from(score), |line| line.apply(score));
-    let loss = loss_of(case, facts).filter(|_| !lint::moves_prevalence(&case.config.sampler.kind));
+    let loss = link_of(&case.config, &case.weights, facts);
     let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
-    let inverted = invert_link(&judged.scores, labels, link);
-    let repair = if inverted.is_some() { Repair::Link } else { Repair::Platt };
-    let probabilities = inverted.unwrap_or_else(|| match &evidence.test {
-        Some(test) => recalibrate(&test.scores, labels, platt),
-        None => held_out_platt(val),
-    });
+    let parts = if evidence.test.is_some() { PARTS } else { FOLDS };
+    let found = choose(&val.scores, &val.truth, groups, parts, SEED, link);
+    let probabilities = evidence.test.as_ref().map(|test| found.apply(&test.scores, link));
+    let probabilities = probabilities.as_ref().unwrap_or(&found.held_out);
     Measured {
         eta: (0..labels).map(|label| link(label, 0.0)).collect(),
-        stands_for: (0..labels).map(|label| platt(label, 0.5)).collect(),
+        stands_for: (0..labels).map(|label| found.platt(label).map_or(0.5, |line| line.apply(0.5))).collect(),
         judged: SplitScores {
             tuned: if evidence.test.is_some() { tuned.counts } else { fitted.held_out.clone() },
             ..on_split(judged)
@@ -116,8 +97,8 @@ pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: 
         optimism: fitted.optimism(Rate::F(1.0), Average::Macro),
         label_optimism: (0..labels).map(|label| CrossFit::of_label(&fitted, label, Rate::F(1.0))).collect(),
         calibration: judge_at_train(&judged.scores, &judged.truth, facts),
-        repaired: judge_at_train(&probabilities, &judged.truth, facts),
-        repair,
+        repaired: judge_at_train(probabilities, &judged.truth, facts),
+        repair: found.repair,
         choice: 0.0,
         health: lint::Health::of(val),
     }
@@ -125,42 +106,12 @@ pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: 
 
 /// Calibration with the errors and gaps that the scores would have at the prevalences of train, where these are known.
 fn judge_at_train(scores: &[f32], truth: &LabelMatrix, facts: &DataFacts) -> Vec<Calibration> {
-    let LabelCounts { rows, positives } = &facts.train;
-    let mut found = judge(scores, truth);
-    for (label, calibration) in found.iter_mut().enumerate().filter(|_| *rows > 0) {
-        let (cells, prevalence) = (column(scores, truth, label), positives[label] as f64 / *rows as f64);
-        calibration.ece = expected_error_at(&cells, BINS, prevalence);
-        calibration.gap = gap_at(&cells, prevalence);
-    }
-    found
-}
-
-/// Each tenth of the rows through Platt's lines of the other nine.
-fn held_out_platt(rows: &KeptRows) -> Vec<f32> {
-    let labels = rows.truth.names.len();
-    let mut probabilities = rows.scores.clone();
-    for label in 0..labels {
-        let cells = column(&rows.scores, &rows.truth, label);
-        for fold in 0..FOLDS {
-            let others: Vec<_> = cells.iter().enumerate().filter(|(row, _)| row % FOLDS != fold).map(|(_, cell)| *cell).collect();
-            let Some(line) = Platt::fit(&others) else { continue };
-            for (row, (score, _)) in cells.iter().enumerate().filter(|(row, _)| row % FOLDS == fold) {
-                probabilities[row * labels + label] = line.apply(*score) as f32;
-            }
-        }
-    }
-    probabilities
+    judge(scores, truth, facts.train.prevalences().as_deref(), SEED)
 }
 
 fn on_split(rows: &KeptRows) -> SplitScores {
     let half = decide(&rows.scores, &rows.truth, &vec![0.5f32; rows.truth.names.len()]);
     SplitScores { ap: rank(&rows.scores, &rows.truth).ap, half: half.counts, tuned: Vec::new() }
-}
-
-/// (score, truth) of one label.
-fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> Vec<(f32, u8)> {
-    let cells = scores.iter().zip(&truth.values).skip(label).step_by(truth.names.len());
-    cells.map(|(&score, &y)| (score, y)).collect()
 }
 
 #[cfg(test)]
@@ -214,7 +165,7 @@ sampler = ["class_aware"]"#,
         let kept: Vec<usize> = (0..test.truth.rows()).filter(|row| test.truth.values[2 * row] == 1 || row % 4 == 0).collect();
         test.scores = kept.iter().flat_map(|row| [test.scores[2 * row], test.scores[2 * row + 1]]).collect();
         test.truth.values = kept.iter().flat_map(|row| [test.truth.values[2 * row], test.truth.values[2 * row + 1]]).collect();
-        let raw = judge(&test.scores, &test.truth);
+        let raw = judge(&test.scores, &test.truth, None, 0);
         let found = measure(&cases("loss = [\"bce\"]")[0], &facts(), &shifted, None);
         assert!(found.judged.half[0].prevalence() > 2.0 * RATES[0] && raw[0].gap < -0.05 && raw[0].ece > 0.05, "{:?}", raw[0]);
         assert!(found.calibration[0].gap.abs() < 0.02 && found.calibration[0].ece < 0.03, "{:?}", found.calibration[0]);

@@ -245,6 +245,8 @@ fn calibration(arm: &Arm, known: ArmFacts<'_>) -> Option<String> {
         (Repair::Link, Some(weight)) => format!("q / (q + {} (1 - q)) repairs them", point(*weight)),
         (Repair::Link, None) => "the loss's own formula repairs them".to_owned(),
         (Repair::Platt, _) => "a line fitted on val (Platt) repairs them".to_owned(),
+        (Repair::Isotonic, _) => "steps fitted on val (isotonic regression) repair them".to_owned(),
+        (Repair::None, _) => "no map repairs them".to_owned(),
     };
     let repair = if label.ece - label.repaired_ece < REPAIRED {
         format!(" (ECE {})", number(label.ece))

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::chance::{Chance, Shift};
-use super::reliability::{equal_width, expected_error};
+use super::reliability::{equal_mass, equal_width, expected_error};
 use super::{BINS, Slope, expected_error_at, gap_at};
 use crate::LabelMatrix;
 use crate::metric::curve::column;
@@ -44,21 +44,25 @@ pub enum Judgement {
     TooFew,
 }
 
-/// A [`Judgement`] with what it was made from.
+/// How calibrated one label's scores are.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Judged {
+pub struct Calibration {
     #[serde(flatten)]
     pub judgement: Judgement,
     pub rows: u64,
     pub positives: u64,
-    /// Mean score minus prevalence.
+    /// Mean score minus prevalence: calibration in the large.
     pub gap: f64,
     /// Expected calibration error over [`BINS`] bins of equal width.
     pub ece: f64,
-    /// What chance makes of both. `None` where it does not matter: both are small whatever chance explains, or there are too few rows.
+    /// The same over bins of equal numbers of rows, as these are: it also sees where most scores are close together.
+    pub ece_equal_mass: f64,
+    /// What chance makes of gap and error. `None` where it does not matter: both are small whatever chance explains, or there are too
+    /// few rows.
     pub chance: Option<Chance>,
-    /// `None` where there is none: one class, classes that the scores separate, or one score for all.
-    pub slope: Option<Slope>,
+    /// The logistic regression of truth on the scores' logits. `None` where none exists: one class only, classes that the scores
+    /// separate, or one score for all.
+    pub line: Option<Slope>,
 }
 
 /// Judges one label's (score, truth). Scores are probabilities if all three hold:
@@ -71,7 +75,7 @@ pub struct Judged {
 /// then drawn from scores shifted to the rows' own prevalence, and weighed alike. A shift of the prevalence moves the intercept of the
 /// calibration line and leaves its slope, which needs no weights. `None`: as the rows are. Equal seeds give equal answers.
 #[must_use]
-pub fn judge_label(cells: &[(f32, u8)], prevalence: Option<f64>, seed: u64) -> Judged {
+pub fn judge_label(cells: &[(f32, u8)], prevalence: Option<f64>, seed: u64) -> Calibration {
     let positives = cells.iter().filter(|cell| cell.1 == 1).count() as u64;
     let (rows, own) = (cells.len() as u64, positives as f64 / cells.len().max(1) as f64);
     let prevalence = prevalence.filter(|prevalence| *prevalence > 0.0 && *prevalence < 1.0 && own > 0.0 && own < 1.0);
@@ -79,10 +83,12 @@ pub fn judge_label(cells: &[(f32, u8)], prevalence: Option<f64>, seed: u64) -> J
         Some(prevalence) => (gap_at(cells, prevalence), expected_error_at(cells, BINS, prevalence)),
         None => (gap_at(cells, own), expected_error(&equal_width(cells, BINS))),
     };
+    let (line, at) = (Slope::of_truth(cells), prevalence.unwrap_or(own));
+    let ece_equal_mass = expected_error(&equal_mass(cells, BINS));
+    let found = |judgement, chance| Calibration { judgement, rows, positives, gap, ece, ece_equal_mass, chance, line };
     if positives.min(rows - positives) < FEW {
-        return Judged { judgement: Judgement::TooFew, rows, positives, gap, ece, chance: None, slope: Slope::of_truth(cells) };
+        return found(Judgement::TooFew, None);
     }
-    let (slope, at) = (Slope::of_truth(cells), prevalence.unwrap_or(own));
     let most = GAP.min(0.25 * at.min(1.0 - at));
     let chance = (gap.abs() > most || ece > ECE).then(|| {
         let odds = |prevalence: f64| prevalence / (1.0 - prevalence);
@@ -93,21 +99,21 @@ pub fn judge_label(cells: &[(f32, u8)], prevalence: Option<f64>, seed: u64) -> J
     let near = |slope: &Slope| slope.low >= SLOPE[0] && slope.high <= SLOPE[1];
     let judgement = if gap.abs() > most.max(chance_gap) {
         Judgement::Not(Fault::Gap)
-    } else if slope.is_some_and(|slope| !near(&slope) && (slope.low > 1.0 || slope.high < 1.0)) {
+    } else if line.is_some_and(|slope| !near(&slope) && (slope.low > 1.0 || slope.high < 1.0)) {
         Judgement::Not(Fault::Slope)
     } else if ece > ECE + chance_ece {
         Judgement::Not(Fault::Ece)
-    } else if slope.as_ref().is_some_and(near) {
+    } else if line.as_ref().is_some_and(near) {
         Judgement::Probabilities
     } else {
         Judgement::Unsure
     };
-    Judged { judgement, rows, positives, gap, ece, chance, slope }
+    found(judgement, chance)
 }
 
 /// [`judge_label`] for every label of `scores` (`[rows, labels]` row-major probabilities); `prevalences` has one per label.
 #[must_use]
-pub fn judge_labels(scores: &[f32], truth: &LabelMatrix, prevalences: Option<&[f64]>, seed: u64) -> Vec<Judged> {
+pub fn judge(scores: &[f32], truth: &LabelMatrix, prevalences: Option<&[f64]>, seed: u64) -> Vec<Calibration> {
     let of_label = |label: usize| {
         let cells: Vec<_> = column(scores, truth, label).collect();
         judge_label(&cells, prevalences.and_then(|prevalences| prevalences.get(label).copied()), seed)

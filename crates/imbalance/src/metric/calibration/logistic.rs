@@ -15,12 +15,13 @@ pub struct Line {
     pub intercept: f64,
 }
 
-/// A calibration line and how sure its slope is.
+/// The calibration line ([`Line::of_truth`]) and how sure its slope is.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Slope {
-    #[serde(flatten)]
-    pub line: Line,
-    /// Standard error of the slope: the root of its entry in the inverse of the Fisher information, without weights.
+    /// 1 if calibrated; below 1 overconfident, above 1 underconfident.
+    pub slope: f64,
+    pub intercept: f64,
+    /// Standard error of the slope: the root of its entry in the inverse of the Fisher information.
     pub error: f64,
     /// The slope's Wald interval of [`LEVEL`].
     pub low: f64,
@@ -31,14 +32,13 @@ pub struct Slope {
 pub const LEVEL: f64 = 0.95;
 
 impl Slope {
-    /// The line of [`Line::of_truth`] with its slope's interval; `None` where there is no line, or where all scores are one and
-    /// every slope fits.
+    /// `None` where there is no line, or where all scores are one and every slope fits.
     #[must_use]
     pub fn of_truth(cells: &[(f32, u8)]) -> Option<Self> {
-        let (line, error) = overlap(cells).then(|| fit(cells, 0.0, 1.0))?;
+        let (Line { slope, intercept }, error) = overlap(cells).then(|| fit(cells, 0.0, 1.0))?;
         let error = error?;
         let margin = normal_quantile(0.5 + LEVEL / 2.0) * error;
-        Some(Self { line, error, low: line.slope - margin, high: line.slope + margin })
+        Some(Self { slope, intercept, error, low: slope - margin, high: slope + margin })
     }
 }
 

@@ -6,8 +6,8 @@
 //! | [`Platt`] | validation scores; two numbers per label |
 //! | [`Isotonic`] | validation scores; a rising step function a label, so many positives |
 //!
-//! All three rise with the score, so they leave rankings as they are, up to ties; [`choose`] says which of them repairs some scores best. [`judge`] measures how calibrated scores are,
-//! [`judge_label`] says whether they may be called probabilities.
+//! All three rise with the score, so they leave rankings as they are, up to ties; [`choose`] says which of them repairs some scores best. [`judge`] measures how calibrated scores are
+//! and says whether they may be called probabilities.
 //! Scores are float32 probabilities; their logits are exact to about 1e-7 × (1 + e^z), so coarse above 10 and gone above 17.
 
 mod chance;
@@ -22,16 +22,13 @@ mod repair;
 
 pub use chance::{Chance, DRAWS, QUANTILE};
 pub use isotonic::Isotonic;
-pub use judgement::{ECE, FEW, Fault, GAP, Judged, Judgement, SLOPE, judge_label, judge_labels};
+pub use judgement::{Calibration, ECE, FEW, Fault, GAP, Judgement, SLOPE, judge, judge_label};
 pub use link::invert_link;
 pub use logistic::{LEVEL, Line, Slope};
 pub use platt::Platt;
 pub use prevalence::{expected_error_at, gap_at};
 pub use reliability::{Bin, equal_mass, equal_width, expected_error};
 pub use repair::{Likelihoods, Repair, Repaired, choose};
-
-use super::curve::column;
-use crate::LabelMatrix;
 
 /// Bins of the expected calibration error (Guo et al., ICML 2017).
 pub const BINS: usize = 15;
@@ -44,43 +41,6 @@ pub fn logit(score: f32) -> f64 {
     const MOST: f64 = 1.0 - 1.0 / (1u64 << 25) as f64;
     let p = f64::from(score).clamp(LEAST, MOST);
     p.ln() - (-p).ln_1p()
-}
-
-/// How calibrated one label's scores are.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
-pub struct Calibration {
-    /// Expected calibration error over [`BINS`] bins of equal width.
-    pub ece: f64,
-    /// The same over bins of equal numbers of rows: it also sees where most scores are close together.
-    pub ece_equal_mass: f64,
-    /// The logistic regression of truth on the scores' logits: slope 1 and intercept 0 if calibrated; a slope below 1 says
-    /// overconfident, above 1 underconfident. `None` where none exists: one class only, or classes that the scores separate.
-    pub line: Option<Line>,
-    /// Mean score minus prevalence: calibration in the large.
-    pub gap: f64,
-}
-
-/// Evaluates every label's `scores` (`[rows, labels]` row-major probabilities).
-#[must_use]
-pub fn judge(scores: &[f32], truth: &LabelMatrix) -> Vec<Calibration> {
-    let gaps = super::probability(scores, truth).into_iter().map(|label| label.gap);
-    gaps.enumerate()
-        .map(|(label, gap)| {
-            let cells: Vec<_> = column(scores, truth, label).collect();
-            Calibration {
-                ece: expected_error(&equal_width(&cells, BINS)),
-                ece_equal_mass: expected_error(&equal_mass(&cells, BINS)),
-                line: Line::of_truth(&cells),
-                gap,
-            }
-        })
-        .collect()
-}
-
-/// `scores` with each label's column mapped by its own calibrator: `map(label, score)`.
-#[must_use]
-pub fn recalibrate(scores: &[f32], labels: usize, map: impl Fn(usize, f32) -> f64) -> Vec<f32> {
-    scores.iter().enumerate().map(|(cell, &score)| map(cell % labels.max(1), score) as f32).collect()
 }
 
 #[cfg(test)]

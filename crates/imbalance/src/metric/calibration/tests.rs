@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::*;
 use crate::Choice;
 use crate::LabelCounts;
+use crate::LabelMatrix;
 use crate::loss::{self, sigmoid};
 use crate::metric::Curve;
 use crate::metric::tests::Recipe;
@@ -182,13 +183,13 @@ fn judging_names_the_gap_of_a_weight() {
     let cells = draws(&*weighted_bce(), 20_000);
     let (scores, values) = cells.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
     let truth = LabelMatrix { names: Arc::new(["A".to_owned()]), values };
-    let judged = judge(&scores, &truth)[0];
+    let judged = judge(&scores, &truth, None, 0)[0];
     assert!(
         judged.gap > 0.3 && (judged.gap - judged.ece).abs() < 1e-6,
         "every bin is too high, so the errors add up to the gap: {judged:?}"
     );
     let loss = weighted_bce();
-    let repaired = judge(&invert_link(&scores, 1, |label, z| loss.implied_probability(label, z)).unwrap(), &truth)[0];
+    let repaired = judge(&invert_link(&scores, 1, |label, z| loss.implied_probability(label, z)).unwrap(), &truth, None, 0)[0];
     assert!(repaired.gap.abs() < 0.01 && (repaired.line.unwrap().slope - 1.0).abs() < 0.06, "{repaired:?}");
     assert_eq!(invert_link(&scores, 1, |_, _| None), None, "a loss without a link");
 }
@@ -252,7 +253,7 @@ fn platt_leaves_the_ranking_alone() {
     let (scores, values) = cells.iter().copied().unzip::<_, _, Vec<_>, Vec<_>>();
     let truth = LabelMatrix { names: Arc::new(["A".to_owned()]), values };
     let platt = Platt::fit(&cells).unwrap();
-    let mapped = recalibrate(&scores, 1, |_, score| platt.apply(score));
+    let mapped: Vec<f32> = scores.iter().map(|&score| platt.apply(score) as f32).collect();
     let ap = |scores: &[f32]| Curve::of(scores, &truth, 0).average_precision().unwrap();
     assert!((ap(&scores) - ap(&mapped)).abs() < 1e-4, "float32 may tie neighbours");
 }

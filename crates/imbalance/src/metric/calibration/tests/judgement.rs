@@ -64,7 +64,7 @@ fn a_right_mean_makes_no_probabilities() {
     for offset in [-3.17465, -1.2, -2.1, -0.17702] {
         let judged = judge_label(&balanced(4000, offset, 3.0, 1), None, 0);
         assert!(judged.gap.abs() < 1e-6 && judged.ece > 0.05, "{judged:?}");
-        assert!((judged.slope.unwrap().line.slope - 1.0 / 3.0).abs() < 0.06, "{judged:?}");
+        assert!((judged.line.unwrap().slope - 1.0 / 3.0).abs() < 0.06, "{judged:?}");
         assert_eq!(judged.judgement, Judgement::Not(Fault::Slope));
         let right = judge_label(&stretched(4000, offset, 1.0, 0.0, 1), None, 0);
         assert_eq!(right.judgement, Judgement::Probabilities, "{right:?}");
@@ -108,7 +108,7 @@ fn few_rows_say_nothing() {
     // One score for all has no slope.
     let flat: Vec<_> = (0..1000).map(|row| (0.25, u8::from(row % 4 == 0))).collect();
     let judged = judge_label(&flat, None, 0);
-    assert_eq!((judged.judgement, judged.slope), (Judgement::Unsure, None));
+    assert_eq!((judged.judgement, judged.line), (Judgement::Unsure, None));
 }
 
 /// How often a word is wrong. Calibrated scores are said not to be probabilities no more often than two tests at 5 % allow, and scores
@@ -161,6 +161,6 @@ fn equal_seeds_judge_alike_and_labels_one_by_one() {
     let scores: Vec<f32> = a.iter().zip(&b).flat_map(|(a, b)| [a.0, b.0]).collect();
     let values = a.iter().zip(&b).flat_map(|(a, b)| [a.1, b.1]).collect();
     let truth = LabelMatrix { names: Arc::new(["A".to_owned(), "B".to_owned()]), values };
-    assert_eq!(judge_labels(&scores, &truth, None, 9), [judge_label(&a, None, 9), judge_label(&b, None, 9)]);
-    assert_eq!(judge_labels(&scores, &truth, Some(&[0.1, 0.5]), 9)[1], judge_label(&b, Some(0.5), 9));
+    assert_eq!(judge(&scores, &truth, None, 9), [judge_label(&a, None, 9), judge_label(&b, None, 9)]);
+    assert_eq!(judge(&scores, &truth, Some(&[0.1, 0.5]), 9)[1], judge_label(&b, Some(0.5), 9));
 }
