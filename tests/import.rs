@@ -225,3 +225,22 @@ fn without_test_scores_val_alone_is_compared_and_explained() {
     );
     assert_eq!(arm["f1_tuned"]["value"]["mean"], arm["val_f1_held_out"], "tuned thresholds are held out");
 }
+
+/// Rows of an import are exported under the names that its CSV gives them, or numbered where that has changed.
+#[test]
+fn imported_rows_are_exported_with_their_names() {
+    let (place, _, _) = trained();
+    let told = json(&place, &[&IMPORT[..], &["--format", "json"]].concat());
+    let run = told["run"].as_str().unwrap();
+    let first = |name: &str| -> Vec<String> {
+        let text = fs::read_to_string(place.path(name)).unwrap();
+        text.lines().skip(1).map(|line| line.split(',').next().unwrap().to_owned()).collect()
+    };
+    place.succeed(&["export", run, "--predictions", "one.csv"]);
+    assert_eq!(first("one.csv"), [first("val.csv"), first("test.csv")].concat());
+    let csv = fs::read_to_string(place.path("val.csv")).unwrap();
+    fs::write(place.path("val.csv"), csv.lines().take(10).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let output = place.succeed(&["export", run, "--predictions", "two.csv", "--split", "val"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("rows are numbered from 0 within their split"));
+    assert_eq!(first("two.csv"), (0..75).map(|row| row.to_string()).collect::<Vec<_>>());
+}

@@ -60,7 +60,7 @@ fn words(found: &Predictions) -> String {
         );
     }
     if found.numbered {
-        words += "; imported rows are numbered from 0 within their split, in the order of the imported file";
+        words += "; rows are numbered from 0 within their split in the order of the import, whose CSV of labels is gone or has changed";
     }
     words
 }

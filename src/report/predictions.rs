@@ -1,17 +1,20 @@
 //! The scores and decisions of one run, row by row, with the names of the rows: what `sweep export --predictions` writes.
 
+use std::path::Path;
+
 use super::difference::SEED;
 use super::kept_scores::{Evidence, KeptRows, RowGroups};
 use super::probabilities::link_of;
 use super::question::Split;
 use crate::error::Error;
 use archive::runs_folder;
-use data::Dataset;
+use data::{Dataset, imported_ids};
 use imbalance::evaluation::FittedPolicy;
 use imbalance::metric::average::{Average, average};
 use imbalance::metric::calibration::{Likelihoods, Repair, choose};
 use imbalance::metric::certainty::cross_fit;
 use imbalance::metric::{Decide, Rate, ZeroDivision};
+use imbalance::stratification::{TEST, VAL};
 use imbalance::threshold::{self, Policy};
 use plan::Source;
 use store::{Reader, RunRow};
@@ -41,7 +44,7 @@ pub struct Predictions {
     pub held_out_f1: Option<f64>,
     /// What made the scores probabilities, and how likely each map makes val.
     pub repair: Option<(Repair, Likelihoods)>,
-    /// Whether the rows are named by their place within the split, because their names were not recorded.
+    /// Whether the rows are named by their place within the split, because the CSV of the import is gone or has changed.
     pub numbered: bool,
 }
 
@@ -118,10 +121,17 @@ fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Polic
     best.map_or((Policy::Fixed(0.5), None), |(f1, policy)| (policy, Some(f1)))
 }
 
-/// The names of val's and test's rows, from the prepared data, and the rows' groups. Imported scores have no prepared data: no names.
+/// The names of val's and test's rows and the rows' groups, from the prepared data. Imported scores have none: their names are read
+/// from the CSV of the import, as long as that is there and as it was.
 fn named_rows(run: &RunRow, evidence: &Evidence) -> Result<(Option<[Vec<String>; 2]>, Option<RowGroups>), Error> {
-    if matches!(run.config.data.source, Source::Imported { .. }) {
-        return Ok((None, None));
+    if let Source::Imported { labels, test_labels, .. } = &run.config.data.source {
+        let of = |csv: &Path, split: u8, rows: &KeptRows| imported_ids(csv, &run.facts.labels, split, &rows.truth.values).ok();
+        let val = of(labels, VAL, &evidence.val);
+        let test = match &evidence.test {
+            Some(rows) => of(test_labels.as_ref().unwrap_or(labels), TEST, rows),
+            None => Some(Vec::new()),
+        };
+        return Ok((val.zip(test).map(<[_; 2]>::from), None));
     }
     let data = Dataset::open(&run.folder, &run.config.data)?;
     let other = || data::DataError {

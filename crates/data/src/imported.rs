@@ -130,6 +130,26 @@ impl Imported {
     }
 }
 
+/// The names of the rows of a split that was imported with the labels of `csv`, read again: those of its first column. `truth` is what
+/// was imported of the split, `labels` its columns.
+///
+/// # Errors
+/// A CSV that cannot be read or that is not what it was: other labels, rows or values.
+pub fn imported_ids(csv: &Path, labels: &[String], split: u8, truth: &[u8]) -> Result<Vec<String>, DataError> {
+    let fault = |message: String| DataError { place: csv.display().to_string(), message };
+    let file = archive::file::open_regular(csv).map_err(|error| fault(format!("cannot read the labels: {error}")))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let header = reader.headers().map_err(|error| fault(error.to_string()))?;
+    let role = |name: &str| labels.iter().any(|label| label == name) || name == "split";
+    let ignore = header.iter().skip(1).filter(|name| !role(name)).map(str::to_owned).collect();
+    let read = Labels::read(csv, &Columns { ignore, ..Columns::default() })?;
+    let rows = read.of(split);
+    if *read.table.labels.names != *labels || read.table.labels.select(&rows).values != truth {
+        return Err(fault("is not what was imported".to_owned()));
+    }
+    Ok(rows.iter().map(|&row| read.table.ids[row as usize].clone()).collect())
+}
+
 /// A CSV of labels.
 struct Labels<'a> {
     file: &'a Path,

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 pub use gather::Change;
 pub use gather::normalization;
-pub use imported::{Files, Imported, Scored};
+pub use imported::{Files, Imported, Scored, imported_ids};
 pub use prepared::{Skipped, Unfit, check, discard};
 pub use untrainable::{Untrainable, trainable};
 
