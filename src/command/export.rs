@@ -46,16 +46,16 @@ fn words(found: &Predictions) -> String {
     });
     let mut words = format!("{} rows; decisions under {}{chosen}", super::output::thousands(found.rows), found.policy);
     if let Some((repair, nll)) = &found.repair {
+        let fitted = "fitted on val, and val's own rows through one fitted on the other parts of it";
         let by = match repair {
-            Repair::None => "as they are: no map makes val more likely",
-            Repair::Link => "through the loss's formula",
-            Repair::Platt => "through a line per label (Platt)",
-            Repair::Isotonic => "through steps per label (isotonic regression)",
+            Repair::None => "as they are, since no map makes val likelier".to_owned(),
+            Repair::Link => "through the loss's formula".to_owned(),
+            Repair::Platt => format!("through a line per label (Platt) {fitted}"),
+            Repair::Isotonic => format!("through steps per label (isotonic regression) {fitted}"),
         };
         let link = nll.link.map_or_else(String::new, |nll| format!("formula {nll:.4}, "));
         words += &format!(
-            "; scores {by}, fitted on val, val's own rows on the other parts of it (negative log-likelihood on val: as they are {:.4}, {link}line {:.4}, \
-             steps {:.4})",
+            "; scores {by} (negative log-likelihood of held-out val: as they are {:.4}, {link}line {:.4}, steps {:.4})",
             nll.none, nll.platt, nll.isotonic
         );
     }
