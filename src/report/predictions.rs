@@ -55,6 +55,13 @@ struct Part {
     rows: KeptRows,
 }
 
+/// The rows of val and test.
+struct Named {
+    /// Their names; `None` where these are not known any more.
+    ids: Option<[Vec<String>; 2]>,
+    groups: Option<RowGroups>,
+}
+
 /// The predictions of the run that `prefix` names, at its best epoch.
 ///
 /// # Errors
@@ -77,7 +84,7 @@ fn answer(run: &RunRow, evidence: Evidence, recorded: Vec<Policy>, ask: &Ask) ->
     if ask.split == Some(Split::Test) && evidence.test.is_none() {
         return Err(Error::Usage(format!("run {} has no test scores: --split val", run.fingerprint.short())));
     }
-    let (ids, groups) = named_rows(run, &evidence)?;
+    let Named { ids, groups } = named_rows(run, &evidence)?;
     let numbered = ids.is_none();
     let Evidence { mut val, mut test } = evidence;
     let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, val.truth.rows()));
@@ -123,7 +130,7 @@ fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Polic
 
 /// The names of val's and test's rows and the rows' groups, from the prepared data. Imported scores have none: their names are read
 /// from the CSV of the import, as long as that is there and as it was.
-fn named_rows(run: &RunRow, evidence: &Evidence) -> Result<(Option<[Vec<String>; 2]>, Option<RowGroups>), Error> {
+fn named_rows(run: &RunRow, evidence: &Evidence) -> Result<Named, Error> {
     if let Source::Imported { labels, test_labels, .. } = &run.config.data.source {
         let of = |csv: &Path, split: u8, rows: &KeptRows| imported_ids(csv, &run.facts.labels, split, &rows.truth.values).ok();
         let val = of(labels, VAL, &evidence.val);
@@ -131,7 +138,7 @@ fn named_rows(run: &RunRow, evidence: &Evidence) -> Result<(Option<[Vec<String>;
             Some(rows) => of(test_labels.as_ref().unwrap_or(labels), TEST, rows),
             None => Some(Vec::new()),
         };
-        return Ok((val.zip(test).map(<[_; 2]>::from), None));
+        return Ok(Named { ids: val.zip(test).map(<[_; 2]>::from), groups: None });
     }
     let data = Dataset::open(&run.folder, &run.config.data)?;
     let other = || data::DataError {
@@ -152,7 +159,7 @@ fn named_rows(run: &RunRow, evidence: &Evidence) -> Result<(Option<[Vec<String>;
     let split = data.split();
     let ids = [of(&split.val, Some(&evidence.val), &ids)?, of(&split.test, evidence.test.as_ref(), &ids)?];
     let groups = RowGroups::read(&run.folder, &run.config.data, &run.facts.content).ok().flatten();
-    Ok((Some(ids), groups))
+    Ok(Named { ids: Some(ids), groups })
 }
 
 fn csv(labels: &[String], parts: &[Part], rule: &impl Decide) -> Result<String, ::csv::Error> {
