@@ -3,8 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::show::{EpochLine, LabelLine, Shown};
-use super::show_rows::RowMetrics;
 use super::show_probabilities;
+use super::show_rows::RowMetrics;
 use super::table::{Weight, draw};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
 use imbalance::sampler::Realised;

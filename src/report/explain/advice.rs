@@ -9,6 +9,7 @@ use super::super::text_grid::{number, percent, several};
 use super::verdict::SEEDS;
 use super::view::{Arm, ArmLabel, Certainty, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::point;
+use imbalance::metric::calibration::Judgement;
 use imbalance::metric::certainty::{Crossed, seeds_for};
 use imbalance::shown::shown;
 
@@ -276,20 +277,44 @@ fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
         Rule::OperatingPoint => format!("Keep {}", arm.arm),
         _ => format!("Until then keep {}", arm.arm),
     };
-    let gain = arm.val_f1_held_out - arm.val_f1_half;
-    if gain > rope.f1 {
+    let half = arm.policies.iter().find(|policy| policy.policy == "0.5");
+    let (Some(chosen), Some(half)) = (arm.policies.get(arm.policy), half) else { return format!("{keep}.") };
+    let calibrated = calibrated(arm);
+    if chosen.val_f1_held_out - half.val_f1_held_out > rope.f1 {
         format!(
-            "{keep} and tune its thresholds on val (threshold = \"max_f1\"): macro F1 {} on {} instead of {} at 0.5.",
-            value(&arm.f1_tuned),
+            "{keep}, and take its decisions by threshold = \"{}\": macro F1 {} on {} instead of {} at 0.5 (on val rows that it was not \
+             fitted on: {} and {}){calibrated}.",
+            chosen.policy,
+            number(chosen.f1),
             setting.judged.name(),
-            value(&arm.f1_half),
+            number(half.f1),
+            number(chosen.val_f1_held_out),
+            number(half.val_f1_held_out),
         )
     } else {
+        let best = arm.policies.iter().map(|policy| policy.val_f1_held_out).fold(0.0, f64::max);
         format!(
-            "{keep} at 0.5: held-out val rows gain nothing from tuned thresholds (macro F1 {} against {}).",
-            number(arm.val_f1_held_out),
-            number(arm.val_f1_half)
+            "{keep} and its threshold of 0.5: no tuned threshold is better by more than {} on val rows that it was not fitted on (macro F1 \
+             {} against {}){calibrated}.",
+            rope.f1,
+            number(best),
+            number(half.val_f1_held_out)
         )
+    }
+}
+
+/// `; its scores are probabilities`, where that was judged of every label that has enough rows.
+fn calibrated(arm: &Arm) -> String {
+    let count = |judgement: fn(&Judgement) -> bool| {
+        arm.labels.iter().filter(|label| label.judgement.as_ref().is_some_and(judgement)).count()
+    };
+    let yes = count(|judgement| *judgement == Judgement::Probabilities);
+    let no = count(|judgement| matches!(judgement, Judgement::Not(_)));
+    match (yes, no) {
+        (0, 0) => String::new(),
+        (yes, 0) if yes == arm.labels.len() => "; its scores are probabilities".to_owned(),
+        (yes, 0) => format!("; on {} its scores are probabilities, the others cannot be judged", several(yes, "label")),
+        (_, no) => format!("; on {} its scores are not probabilities", several(no, "label")),
     }
 }
 

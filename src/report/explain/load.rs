@@ -17,7 +17,7 @@ use super::ExplainOptions;
 use super::arms::{ArmRuns, Case, SettingRuns, settings};
 use super::choice;
 use super::effect::{Pooled, Resamples, resample};
-use super::measure::{macro_f1, measure};
+use super::measure::{macro_f1, measure, policies};
 use super::summarise::{Comparing, Findings, judges, summarise};
 use super::view::{Explanation, Rope, Setting};
 use crate::error::Error;
@@ -93,11 +93,12 @@ pub async fn explain(
     let again = if tuned.is_empty() { 0 } else { recorded(&all) };
     let progress = Progress { tell, halves: AtomicUsize::new(0), runs: recorded(&settings) + again };
     let family = settings.iter().filter(|setting| setting.baseline.is_some()).map(|setting| setting.arms.len() - 1).sum();
-    let comparing = Comparing { options: ask, family };
+    let policies = policies(&reader.policies(sweep.id).await?);
+    let comparing = Comparing { options: ask, policies: &policies, family };
     let replicates: HashSet<(usize, u64)> = field.recorded().map(|case| (case.data, case.config.seed)).collect();
     let (mut views, mut seen) = (Vec::new(), 0);
     for (setting, all) in settings.iter().zip(&all) {
-        let mut findings = field.find(setting, ask, &progress);
+        let mut findings = field.find(setting, comparing, &progress);
         findings.minutes = (minutes > 0.0).then(|| minutes / replicates.len().max(1) as f64);
         let costs = if tuned.is_empty() { BTreeMap::new() } else { field.costs(all, &chosen, &progress) };
         for (case, cost) in &costs {
@@ -181,7 +182,7 @@ impl Field {
     }
 
     /// Judges the runs of a setting, split by split and seed by seed.
-    fn find(&mut self, setting: &SettingRuns, ask: &ExplainOptions, progress: &Progress<'_>) -> Findings {
+    fn find(&mut self, setting: &SettingRuns, comparing: Comparing<'_>, progress: &Progress<'_>) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
         let mut findings = Findings::default();
         let drawn = cases.iter().filter_map(|&case| Some((case, self.drawn.get(&self.cases[case].run)?.clone())));
@@ -191,7 +192,7 @@ impl Field {
         // In the order of the plan, as the runs of each arm.
         for data in cases.iter().map(|&case| self.cases[case].data).filter(|&data| known.insert(data)).collect::<Vec<_>>() {
             let here: Vec<usize> = cases.iter().copied().filter(|&case| self.cases[case].data == data).collect();
-            self.find_on(setting, &here, ask, progress, (&mut findings, &mut pools));
+            self.find_on(setting, &here, comparing, progress, (&mut findings, &mut pools));
         }
         findings.effects =
             pools.into_par_iter().filter_map(|(arm, pooled): (usize, Pooled)| Some((arm, pooled.effects()?))).collect();
@@ -203,7 +204,7 @@ impl Field {
         &mut self,
         setting: &SettingRuns,
         cases: &[usize],
-        ask: &ExplainOptions,
+        Comparing { options: ask, policies, .. }: Comparing<'_>,
         progress: &Progress<'_>,
         (findings, pools): (&mut Findings, &mut BTreeMap<usize, Pooled>),
     ) {
@@ -227,7 +228,7 @@ impl Field {
             let evidence = self.read(&here);
             let judged = evidence.par_iter().map(|(case, evidence)| {
                 let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
-                let measured = measure(&self.cases[*case], &facts, evidence, groups);
+                let measured = measure(&self.cases[*case], &facts, evidence, groups, policies);
                 progress.add(1);
                 (*case, measured)
             });

@@ -7,18 +7,17 @@ use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::lint;
 use super::super::probabilities::link_of;
 use super::arms::Case;
+use imbalance::evaluation::held_out;
 use imbalance::metric::average::{Average, average};
 pub use imbalance::metric::calibration::Repair;
 use imbalance::metric::calibration::{Calibration, choose, judge};
-use imbalance::metric::certainty::{CrossFit, cross_fit};
 use imbalance::metric::{Counts, Rate, ZeroDivision, decide, rank};
 use imbalance::threshold::Policy;
 use imbalance::{Choice, LabelMatrix};
 use plan::DataFacts;
 
-/// Parts of val for the optimism of tuned thresholds.
+/// Parts of val for the choice of what repairs the scores: where val judges it, and where test does.
 const FOLDS: usize = 10;
-/// Parts of val for the choice of what repairs the scores, where test judges it.
 const PARTS: usize = 5;
 
 /// The numbers of one run; vectors have one entry per label.
@@ -43,6 +42,8 @@ pub struct Measured {
     /// The same after scores were turned back into probabilities by the map that val chose.
     pub repaired: Vec<Calibration>,
     pub repair: Repair,
+    /// Macro F1 under each of the policies: on val rows that it was not fitted on, and on the split that judges.
+    pub policies: Vec<[f64; 2]>,
     /// How much of the macro AP on val is owed to the choice of `train.tune` by the same rows.
     pub choice: f64,
     pub health: lint::Health,
@@ -70,15 +71,42 @@ pub fn tuning() -> Policy {
     Policy::Fitted(Choice::plain("max_f1"))
 }
 
-/// Evaluates the run of `case` from its kept scores. `groups` are those of the val rows.
+/// The policies of which one is recommended, the simplest first: 0.5, those for few positives, `max_f1`, and those of the grid.
 #[must_use]
-pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>) -> Measured {
+pub fn policies(of_grid: &[Policy]) -> Vec<Policy> {
+    let for_few = Choice::plain("max_f1").with("min_positives", lint::FEW as f64);
+    let usual = [Policy::Fixed(0.5), Policy::Fitted(Choice::plain("prior_match")), Policy::Fitted(for_few), tuning()];
+    let mut all: Vec<Policy> = Vec::new();
+    for policy in usual.iter().chain(of_grid).filter_map(|policy| policy.admitted().ok()) {
+        if !all.contains(&policy) {
+            all.push(policy);
+        }
+    }
+    all
+}
+
+/// Evaluates the run of `case` from its kept scores, under `policies`, too. `groups` are those of the val rows.
+#[must_use]
+pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>, policies: &[Policy]) -> Measured {
     let (val, judged) = (&evidence.val, evidence.judged());
     let labels = val.truth.names.len();
-    let policy = tuning();
-    let fitted = cross_fit(&val.scores, &val.truth, groups, FOLDS, SEED, |scores, truth| policy.fit(scores, truth));
-    let rule = policy.fit(&val.scores, &val.truth);
+    let rule = tuning().fit(&val.scores, &val.truth);
     let tuned = decide(&judged.scores, &judged.truth, &rule);
+    let in_sample = decide(&val.scores, &val.truth, &rule).counts;
+    let all: Vec<Policy> = std::iter::once(tuning()).chain(policies.iter().cloned()).collect();
+    // Rows that cannot be divided, and a policy of another version, leave what was fitted on the same rows.
+    let mut held = held_out(&all, &val.scores, &val.truth, groups).ok().flatten().map(Vec::into_iter);
+    let mut next =
+        |fitted: &dyn Fn() -> Vec<Counts>| held.as_mut().and_then(Iterator::next).map_or_else(fitted, |held| held.counts);
+    let held_tuned = next(&|| in_sample.clone());
+    let under = |policy: &Policy| {
+        let rule = policy.fit(&val.scores, &val.truth);
+        let on_val = macro_f1(&next(&|| decide(&val.scores, &val.truth, &rule).counts));
+        let on_test = evidence.test.as_ref().map(|test| macro_f1(&decide(&test.scores, &test.truth, &rule).counts));
+        [on_val, on_test.unwrap_or(on_val)]
+    };
+    let under: Vec<[f64; 2]> = policies.iter().map(under).collect();
+    let f1 = |counts: &Counts| counts.rate(Rate::F(1.0));
     let loss = link_of(&case.config, &case.weights, facts);
     let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
     let parts = if evidence.test.is_some() { PARTS } else { FOLDS };
@@ -89,16 +117,17 @@ pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: 
         eta: (0..labels).map(|label| link(label, 0.0)).collect(),
         stands_for: (0..labels).map(|label| found.platt(label).map_or(0.5, |line| line.apply(0.5))).collect(),
         judged: SplitScores {
-            tuned: if evidence.test.is_some() { tuned.counts } else { fitted.held_out.clone() },
+            tuned: if evidence.test.is_some() { tuned.counts } else { held_tuned.clone() },
             ..on_split(judged)
         },
-        val: SplitScores { tuned: fitted.held_out.clone(), ..on_split(val) },
         thresholds: tuned.thresholds,
-        optimism: fitted.optimism(Rate::F(1.0), Average::Macro),
-        label_optimism: (0..labels).map(|label| CrossFit::of_label(&fitted, label, Rate::F(1.0))).collect(),
+        optimism: macro_f1(&in_sample) - macro_f1(&held_tuned),
+        label_optimism: in_sample.iter().zip(&held_tuned).map(|(fitted, held)| f1(fitted) - f1(held)).collect(),
+        val: SplitScores { tuned: held_tuned, ..on_split(val) },
         calibration: judge_at_train(&judged.scores, &judged.truth, facts),
         repaired: judge_at_train(probabilities, &judged.truth, facts),
         repair: found.repair,
+        policies: under,
         choice: 0.0,
         health: lint::Health::of(val),
     }
@@ -128,8 +157,8 @@ mod tests {
 pos_weight = ["none", "neg_over_pos"]"#,
         );
         let weights = cases[1].weights.clone();
-        let plain = measure(&cases[0], &facts(), &evidence(1, |_, u, _| sigmoid(u)), None);
-        let weighted = measure(&cases[1], &facts(), &evidence(1, |label, u, _| sigmoid(u + weights[label].ln())), None);
+        let plain = measure(&cases[0], &facts(), &evidence(1, |_, u, _| sigmoid(u)), None, &[]);
+        let weighted = measure(&cases[1], &facts(), &evidence(1, |label, u, _| sigmoid(u + weights[label].ln())), None, &[]);
         for (label, weight) in weights.iter().enumerate() {
             assert!((weighted.eta[label].unwrap() - 1.0 / (1.0 + weight)).abs() < 1e-12);
             assert!((weighted.stands_for[label] - weighted.eta[label].unwrap()).abs() < 0.02, "{:?}", weighted.stands_for);
@@ -151,7 +180,7 @@ pos_weight = ["none", "neg_over_pos"]"#,
             r#"loss = ["bce"]
 sampler = ["class_aware"]"#,
         );
-        let found = measure(&cases[0], &facts(), &evidence(1, |_, u, _| sigmoid(u + 1.0)), None);
+        let found = measure(&cases[0], &facts(), &evidence(1, |_, u, _| sigmoid(u + 1.0)), None, &[]);
         assert_eq!((found.eta.as_slice(), found.repair), (&[None, None][..], Repair::Platt));
         assert!((found.stands_for[1] - sigmoid(-1.0)).abs() < 0.03, "{:?}", found.stands_for);
         assert!(found.repaired[1].ece < 0.03);
@@ -166,7 +195,7 @@ sampler = ["class_aware"]"#,
         test.scores = kept.iter().flat_map(|row| [test.scores[2 * row], test.scores[2 * row + 1]]).collect();
         test.truth.values = kept.iter().flat_map(|row| [test.truth.values[2 * row], test.truth.values[2 * row + 1]]).collect();
         let raw = judge(&test.scores, &test.truth, None, 0);
-        let found = measure(&cases("loss = [\"bce\"]")[0], &facts(), &shifted, None);
+        let found = measure(&cases("loss = [\"bce\"]")[0], &facts(), &shifted, None, &[]);
         assert!(found.judged.half[0].prevalence() > 2.0 * RATES[0] && raw[0].gap < -0.05 && raw[0].ece > 0.05, "{:?}", raw[0]);
         assert!(found.calibration[0].gap.abs() < 0.02 && found.calibration[0].ece < 0.03, "{:?}", found.calibration[0]);
     }
@@ -177,7 +206,7 @@ sampler = ["class_aware"]"#,
         let cases = cases("loss = [\"bce\"]\nsampler = [\"class_aware\"]");
         let both = evidence(1, |_, u, _| sigmoid(u + 1.0));
         let val = Evidence { test: None, ..both.clone() };
-        let (tested, found) = (measure(&cases[0], &facts(), &both, None), measure(&cases[0], &facts(), &val, None));
+        let (tested, found) = (measure(&cases[0], &facts(), &both, None, &[]), measure(&cases[0], &facts(), &val, None, &[]));
         assert_eq!((found.judged.ap, found.judged.half), (found.val.ap.clone(), found.val.half.clone()));
         assert_eq!((&found.judged.tuned, &found.val.tuned), (&tested.val.tuned, &tested.val.tuned));
         assert_eq!((&found.stands_for, found.repair, found.optimism), (&tested.stands_for, Repair::Platt, tested.optimism));

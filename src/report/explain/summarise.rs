@@ -14,15 +14,17 @@ use super::effect::{Effects, OverRows};
 use super::measure::{Measured, macro_f1};
 use super::verdict::{SEEDS, verdict};
 use super::view::{
-    Arm, ArmLabel, Calibration, Certainty, Change, GroupChange, Label, Recommendation, Reference, RowCounts, Rule, Setting,
-    Verdict,
+    Arm, ArmLabel, ArmPolicy, Calibration, Certainty, Change, GroupChange, Label, Recommendation, Reference, RowCounts, Rule,
+    Setting, Verdict,
 };
 use super::words::{ArmFacts, sentence};
 use imbalance::LabelCounts;
 use imbalance::metric::Counts;
 use imbalance::metric::average::{Averages, mean_defined};
+use imbalance::metric::calibration::Judgement;
 use imbalance::metric::certainty::{Crossed, Observed, crossed, detectable};
 use imbalance::sampler::Realised;
+use imbalance::threshold::Policy;
 use plan::DataFacts;
 
 /// Positives on the split that judges below which nothing is said of a label.
@@ -48,6 +50,8 @@ pub struct Findings {
 #[derive(Clone, Copy, Debug)]
 pub struct Comparing<'a> {
     pub options: &'a ExplainOptions,
+    /// Of which one is recommended.
+    pub policies: &'a [Policy],
     /// Comparisons with a baseline in the whole sweep.
     pub family: usize,
 }
@@ -155,7 +159,7 @@ pub fn summarise(
     findings: &Findings,
     comparing: Comparing<'_>,
 ) -> Setting {
-    let Comparing { options, family } = comparing;
+    let Comparing { options, family, .. } = comparing;
     let pairs = Pairs::new(setting, cases, facts, findings);
     let baseline = setting.baseline.filter(|baseline| pairs.arms.first().is_some_and(|(arm, _)| *arm == baseline.arm));
     let mut arms = arms_of(setting, &pairs, facts, comparing);
@@ -254,7 +258,7 @@ fn labels(facts: &DataFacts, options: &ExplainOptions) -> Vec<Label> {
 /// The arms with every comparison: each metric is a family of its own, of all comparisons with a baseline in the sweep; the labels of
 /// all arms are one, and so are the groups.
 fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, comparing: Comparing<'_>) -> Vec<Arm> {
-    let Comparing { options: &ExplainOptions { rope, groups, .. }, family } = comparing;
+    let Comparing { options: &ExplainOptions { rope, groups, .. }, family, policies } = comparing;
     let counts = judges(facts).1;
     let (all, val): (usize, usize) = (counts.positives.iter().sum(), facts.val.positives.iter().sum());
     let of_labels = family * facts.labels.len();
@@ -307,10 +311,28 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
             verdict: word(&changes[at], rope.ap),
             ap: changes[at].clone(),
         };
+        let own = policies.iter().enumerate().map(|(place, policy)| {
+            let of = |which: usize| {
+                let runs = pairs.arms[at].1.iter().filter_map(|case| pairs.findings.measured.get(case)?.policies.get(place));
+                Spread::of(runs.map(|both| both[which])).map_or(0.0, |spread| spread.mean)
+            };
+            ArmPolicy { policy: policy.to_string(), val_f1_held_out: of(0), f1: of(1) }
+        });
+        arm.policies = own.collect();
+        arm.policy = chosen_policy(&arm.policies, facts, rope.f1);
         arm.groups = group_ap.iter().zip(&divided).map(of_group).collect();
         arm
     };
     (0..pairs.arms.len()).map(arm).collect()
+}
+
+/// The policy with the highest macro F1 on val rows that it was not fitted on; a simpler one that is within the rope is taken instead.
+/// `max_f1` as it is is not, where a label has too few positives in val to tune a threshold on.
+fn chosen_policy(policies: &[ArmPolicy], facts: &DataFacts, rope: f64) -> usize {
+    let few = facts.val.positives.iter().any(|positives| *positives < lint::FEW);
+    let admitted = |policy: &ArmPolicy| !(few && policy.policy == "max_f1");
+    let best = policies.iter().filter(|policy| admitted(policy)).map(|policy| policy.val_f1_held_out).fold(0.0, f64::max);
+    policies.iter().position(|policy| admitted(policy) && best - policy.val_f1_held_out <= rope).unwrap_or(0)
 }
 
 /// An arm without its verdicts.
@@ -365,8 +387,23 @@ fn arm(
         val_ap,
         labels,
         groups: Vec::new(),
+        policies: Vec::new(),
+        policy: 0,
         left_out: findings.effects.get(place).map_or(0, |effects| effects.dropped),
         sentence: String::new(),
+    }
+}
+
+/// The judgement on a label of several runs: probabilities if most are and none is not; not if most are not.
+fn judgement(of: impl Iterator<Item = Judgement>) -> Option<Judgement> {
+    let all: Vec<Judgement> = of.collect();
+    let faults: Vec<&Judgement> = all.iter().filter(|judgement| matches!(judgement, Judgement::Not(_))).collect();
+    let yes = all.iter().filter(|judgement| **judgement == Judgement::Probabilities).count();
+    match faults.first() {
+        Some(fault) if 2 * faults.len() > all.len() => Some(**fault),
+        None if 2 * yes > all.len() => Some(Judgement::Probabilities),
+        _ if all.iter().all(|judgement| *judgement == Judgement::TooFew) => all.first().copied(),
+        _ => Some(Judgement::Unsure),
     }
 }
 
@@ -398,6 +435,7 @@ fn label(at: usize, facts: &DataFacts, runs: &[&Measured], drawn: &[&Realised]) 
         optimism: mean(&|run| run.label_optimism[at]),
         ece: mean(&|run| run.calibration[at].ece),
         gap: mean(&|run| run.calibration[at].gap),
+        judgement: judgement(runs.iter().map(|run| run.calibration[at].judgement)),
         slope: some(&|run| run.calibration[at].line.map(|line| line.slope)),
         repaired_ece: mean(&|run| run.repaired[at].ece),
     }

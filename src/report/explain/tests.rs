@@ -4,7 +4,7 @@ use super::super::lint;
 use super::super::summary::RunTally;
 use super::arms::{self, settings};
 use super::effect::{Pooled, Resamples, resample};
-use super::measure::measure;
+use super::measure::{measure, policies};
 use super::summarise::{Comparing, Findings, summarise};
 use super::testing::{cases, evidence, facts};
 use super::*;
@@ -26,7 +26,7 @@ fn explained_of(cases: &[Case<'_>], score: Scores) -> Setting {
     let kept = |case: &Case<'_>| evidence(case.config.seed, |label, u, noise| score(case, label, u, noise));
     let mut findings = Findings::default();
     for (at, case) in cases.iter().enumerate() {
-        findings.measured.insert(at, measure(case, &facts, &kept(case), None));
+        findings.measured.insert(at, measure(case, &facts, &kept(case), None, &policies(&[])));
         let even = case.config.sampler.kind != "shuffle";
         let prevalence = if even { vec![0.5, 0.55] } else { vec![0.085, 0.469] };
         let drawn = Realised { draws: 10_000, prevalence, shift: 0.0, duplicates: 0.0, never_drawn: 0.0, made_up: 0.0 };
@@ -48,7 +48,8 @@ fn explained_of(cases: &[Case<'_>], score: Scores) -> Setting {
         }
     }
     findings.minutes = Some(2.5);
-    let comparing = Comparing { options: &ExplainOptions::default(), family: setting.arms.len().saturating_sub(1) };
+    let comparing =
+        Comparing { options: &ExplainOptions::default(), policies: &policies(&[]), family: setting.arms.len().saturating_sub(1) };
     summarise(&setting, cases, &facts, &findings, comparing)
 }
 
@@ -118,7 +119,11 @@ seed = [0, 1, 2]"#,
     assert_eq!((advice.rule, advice.arm.as_deref()), (Rule::OperatingPoint, Some("bce")));
     assert!(advice.sentences[0].contains("choose the operating point, not the loss"), "{advice:?}");
     let words = advice.sentences.join(" ");
-    assert!(words.contains("Keep bce and tune its thresholds on val"), "{words}");
+    assert!(
+        words.contains("Keep bce, and take its decisions by threshold = \"prior_match\"")
+            && words.contains("its scores are probabilities"),
+        "{words}"
+    );
     assert!(words.contains("bce + neg_over_pos has the best F1 there") && words.contains("on A"), "{words}");
 }
 

@@ -1,6 +1,7 @@
 //! The view model of an explanation: what every format renders, and what `--format json` prints as it is. Every number that a
 //! sentence quotes is a field.
 
+use imbalance::metric::calibration::Judgement;
 use imbalance::metric::certainty::Crossed;
 use serde::Serialize;
 
@@ -157,6 +158,9 @@ pub struct Arm {
     /// Means over labels.
     pub calibration: Calibration,
     pub labels: Vec<ArmLabel>,
+    /// Policies that turn its scores into decisions, the simplest first, and the one to take.
+    pub policies: Vec<ArmPolicy>,
+    pub policy: usize,
     /// The groups that the labels make; empty where all are in one.
     pub groups: Vec<GroupChange>,
     /// (label, resample) pairs without a positive, which were left out of the resampled means.
@@ -171,6 +175,16 @@ pub struct Change {
     pub value: Option<Spread>,
     /// Over pairs of equal seed, with an interval for other trainings and other rows; `None` for the baseline or without pairs.
     pub difference: Option<Crossed>,
+}
+
+/// A strategy under a policy: macro F1, mean over seeds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArmPolicy {
+    pub policy: String,
+    /// On val, each tenth under the rule that the others give.
+    pub val_f1_held_out: f64,
+    /// On the split that judges.
+    pub f1: f64,
 }
 
 /// AP of a group of labels, against the baseline's.
@@ -247,6 +261,8 @@ pub struct ArmLabel {
     pub ece: f64,
     /// Mean score minus prevalence, as if that were the prevalence of train.
     pub gap: f64,
+    /// Whether its scores are probabilities; the gravest judgement of its runs, and `None` without runs.
+    pub judgement: Option<Judgement>,
     /// Slope of the truth on the scores' logits: below 1 is overconfident. `None` where no run has one.
     pub slope: Option<f64>,
     pub repaired_ece: f64,

@@ -6,7 +6,7 @@ mod trained;
 
 use serde::Serialize;
 
-pub use planned::{of_data, planned};
+pub use planned::{FEW, of_data, planned};
 pub use trained::{Health, Trained, trained};
 
 /// A mistake, or something that looks like one.
