@@ -38,7 +38,7 @@ fn file(cell: &Cell) -> String {
     let (samplers, model, train) = if cell.world == "steps" {
         (&LONGER[..], "arch = \"linear\"", "epochs = 20\nbudget = \"epochs\"\nlearning_rate = 0.01")
     } else {
-        (&SHUFFLES[..], "arch = \"mlp\"\nhidden = [32]", "epochs = 6\nlearning_rate = 0.003")
+        (&SHUFFLES[..], "arch = \"mlp\"\nhidden = [64]", "epochs = 16\nlearning_rate = 0.015")
     };
     let seeds: Vec<String> = (0..cell.seeds).map(|seed| seed.to_string()).collect();
     format!(
