@@ -48,37 +48,39 @@ fn exact_intervals_are_those_of_clopper_and_pearson() {
 /// Luck of trainings: a word about strategies has to allow for it.
 #[test]
 fn trainings_that_differ_by_luck_are_seldom_called_better_or_worse() {
-    let rates = counted("luck1/2x3/600", 60);
-    ["claim", "val_claim", "f1_claim", "train_with"].iter().for_each(|name| seldom(&rates, name));
+    let rates = counted("luck1/2x3/600", 50);
+    ["any", "val_any", "f1_any", "label_any", "train_with"].iter().for_each(|name| seldom(&rates, name));
 }
 
-/// Seeds that all agree, because every one has learnt the same quirk: a word has to allow for other rows.
+/// Seeds that all agree, because every run has learnt the same quirk: a word has to allow for other rows.
 #[test]
 fn rankings_that_differ_on_these_rows_only_are_seldom_called_better_or_worse() {
     let rates = counted("quirks/2x3/300", 60);
-    ["claim", "val_claim", "f1_claim"].iter().for_each(|name| seldom(&rates, name));
+    assert!(rates["student_claim"].low > 0.3, "the seeds do not agree: {rates:?}");
+    ["any", "val_any"].iter().for_each(|name| seldom(&rates, name));
 }
 
-/// Many strategies and enough seeds: one of them is always the luckiest.
+/// Many strategies: one of them is always the luckiest, with few seeds and with enough.
 #[test]
-fn the_luckiest_of_many_is_seldom_recommended() {
-    let rates = counted("luck0.5/12x9/150", 20);
-    ["claim", "train_with"].iter().for_each(|name| seldom(&rates, name));
+fn the_luckiest_of_many_is_seldom_called_better_or_recommended() {
+    for (cell, sweeps) in [("luck0.5/12x3/150", 40), ("luck0.5/12x9/150", 16)] {
+        let rates = counted(cell, sweeps);
+        ["any", "val_any", "f1_any", "label_any", "group_any", "train_with"].iter().for_each(|name| seldom(&rates, name));
+    }
 }
 
 #[test]
 fn a_difference_is_seen_and_never_turned_round() {
-    let rates = counted("better/2x9/600", 24);
-    assert!(rates["right"].rate >= 0.5 && rates["wrong"].hits == 0, "{rates:?}");
-    assert_eq!(rates["train_with"].hits, 0, "{rates:?}");
+    let rates = counted("better40/2x9/600", 16);
+    assert!(rates["right"].rate >= 0.75 && rates["train_with_right"].rate >= 0.5 && rates["wrong"].hits == 0, "{rates:?}");
 }
 
-/// A difference of nearly three ropes, on few rows: seeds that agree do not make it none.
+/// A difference of nearly three ropes on few rows is not none, only because seeds agree; but where nothing differs, enough rows say so.
 #[test]
-fn what_few_rows_cannot_tell_is_seldom_called_the_same() {
-    let rates = counted("fixed14/2x3/150", 60);
+fn the_same_is_said_where_the_rows_can_tell() {
+    let rates = counted("fixed14/2x3/300", 100);
     seldom(&rates, "said_same");
-    assert!(rates["wrong"].hits <= 2, "{rates:?}");
-    let equal = counted("equal/2x3/3000", 10);
+    assert!(rates["wrong"].low <= 0.025, "{rates:?}");
+    let equal = counted("equal/2x3/1500", 12);
     assert!(equal["same"].rate >= 0.5 && equal["claim"].hits <= 1, "{equal:?}");
 }

@@ -51,6 +51,8 @@ pub fn exact(hits: f64, n: f64) -> (f64, f64) {
 /// Rates by name; those that the program says nothing about are missing.
 pub type Rates = BTreeMap<&'static str, Rate>;
 
+/// Reads verdicts of an arm, each with the labels that it is about.
+type Parts = fn(&ArmSaid) -> Vec<(Vec<usize>, Option<Word>)>;
 /// Reads a verdict of an arm.
 type Read = fn(&ArmSaid) -> Option<Word>;
 
@@ -80,14 +82,30 @@ pub fn rates(said: &[Said], effect: &dyn Fn(usize, Option<usize>) -> f64) -> Rat
         };
         three(said, &words, nothing, something, &mut put);
     }
-    let labels = |sweep: &Said, differs: bool| -> Vec<(Word, f64)> {
-        let arms = sweep.arms.iter().enumerate();
-        let cells = arms
-            .flat_map(|(at, arm)| arm.labels.iter().enumerate().map(move |(label, word)| (*word, effect(at + 1, Some(label)))));
-        cells.filter(|(_, effect)| (*effect != 0.0) == differs).filter_map(|(word, effect)| Some((word?, effect))).collect()
-    };
-    let names = (["label_claim", "label_any", "label_same"], ["label_right", "label_wrong", "label_said_same"]);
-    three(said, &labels, names.0, names.1, &mut put);
+    // Of AP and of F1 of labels, and of AP of groups of labels.
+    let parts: [(Parts, [&'static str; 3], [&'static str; 3]); 3] = [
+        (|arm| each(&arm.labels), ["label_claim", "label_any", "label_same"], ["label_right", "label_wrong", "label_said_same"]),
+        (
+            |arm| each(&arm.label_f1),
+            ["label_f1_claim", "label_f1_any", "label_f1_same"],
+            ["label_f1_right", "label_f1_wrong", "label_f1_said_same"],
+        ),
+        (|arm| arm.groups.clone(), ["group_claim", "group_any", "group_same"], ["group_right", "group_wrong", "group_said_same"]),
+    ];
+    for (parts, nothing, something) in parts {
+        let words = |sweep: &Said, differs: bool| -> Vec<(Word, f64)> {
+            let mut words = Vec::new();
+            for (at, arm) in sweep.arms.iter().enumerate() {
+                for (labels, word) in parts(arm) {
+                    let effects = labels.iter().map(|&label| effect(at + 1, Some(label)));
+                    let effect = effects.sum::<f64>() / labels.len().max(1) as f64;
+                    words.extend(word.filter(|_| (effect != 0.0) == differs).map(|word| (word, effect)));
+                }
+            }
+            words
+        };
+        three(said, &words, nothing, something, &mut put);
+    }
     for (rule, names) in [("ranks_better", ["train_with", "train_with_right"]), ("more_seeds", ["may", "may_right"])] {
         let right = |sweep: &Said| {
             let arm = if rule == "ranks_better" { sweep.recommended } else { sweep.candidate };
@@ -98,6 +116,11 @@ pub fn rates(said: &[Said], effect: &dyn Fn(usize, Option<usize>) -> f64) -> Rat
         put(names[1], share(&right));
     }
     rates
+}
+
+/// Labels one by one.
+fn each(words: &[Option<Word>]) -> Vec<(Vec<usize>, Option<Word>)> {
+    words.iter().enumerate().map(|(at, word)| (vec![at], *word)).collect()
 }
 
 /// Claims, sweeps with any, and "the same" where nothing differs; the right and the wrong word, and "the same", where something does.

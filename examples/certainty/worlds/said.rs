@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use imbalance::metric::certainty::special::student_quantile;
 use serde_json::Value;
 
 /// A verdict: `1` better, `-1` worse, `0` the same; anything else is no claim.
@@ -36,11 +37,14 @@ pub struct ArmSaid {
     pub ranking: Option<Word>,
     pub val_ranking: Option<Word>,
     pub tuned: Option<Word>,
-    /// Of each label.
+    /// Of AP of each label, and of its F1 at tuned thresholds.
     pub labels: Vec<Option<Word>>,
+    pub label_f1: Vec<Option<Word>>,
+    /// Of AP of groups of labels: the labels in each.
+    pub groups: Vec<(Vec<usize>, Option<Word>)>,
     /// The sign-flip test on test AP, after Holm, as a word at 0.05.
     pub holm: Option<Word>,
-    /// Whether Student's interval over the seeds excludes 0, as a word.
+    /// Whether Student's 95 % interval over the seeds excludes 0, as a word: what the seeds alone would say of one comparison.
     pub student: Option<Word>,
     /// Difference of test macro AP, mean over seeds, and its standard deviation.
     pub difference: f64,
@@ -102,11 +106,23 @@ impl Ask {
 fn read(told: &Value) -> Option<Said> {
     let setting = &told["settings"][0];
     let arms = setting["arms"].as_array()?;
+    let of_labels = |arm: &Value, keys: &[&str]| -> Vec<Option<Word>> {
+        let labels = arm["labels"].as_array().into_iter().flatten();
+        labels.map(|label| keys.iter().find_map(|key| Word::of(&label[*key]))).collect()
+    };
+    let grouped = |name: &Value| -> Vec<usize> {
+        let labels = setting["labels"].as_array().into_iter().flatten().enumerate();
+        labels.filter(|(_, label)| label["group"] == *name).map(|(at, _)| at).collect()
+    };
     let of = |arm: &Value| ArmSaid {
         ranking: Word::of(&arm["ranking"]),
         val_ranking: Word::of(&arm["val_ranking"]),
         tuned: Word::of(&arm["tuned"]),
-        labels: arm["labels"].as_array().into_iter().flatten().map(|label| Word::of(&label["verdict"])).collect(),
+        labels: of_labels(arm, &["ap_verdict", "verdict"]),
+        label_f1: of_labels(arm, &["f1_verdict"]),
+        groups: (arm["groups"].as_array().into_iter().flatten())
+            .map(|group| (grouped(&group["group"]), Word::of(&group["verdict"])))
+            .collect(),
         holm: holm(&arm["ap"]["difference"]),
         student: student(&arm["ap"]["difference"]),
         difference: arm["ap"]["difference"]["mean"].as_f64().unwrap_or(f64::NAN),
@@ -135,6 +151,7 @@ fn holm(difference: &Value) -> Option<Word> {
 }
 
 fn student(difference: &Value) -> Option<Word> {
-    let (low, high) = (difference["low"].as_f64()?, difference["high"].as_f64()?);
-    Some(word(low > 0.0 || high < 0.0, difference["mean"].as_f64()?))
+    let (mean, sd) = (difference["mean"].as_f64()?, difference["sd"].as_f64()?);
+    let runs = difference["runs"].as_f64().filter(|runs| *runs > 1.0)?;
+    Some(word(mean.abs() > student_quantile(0.975, runs - 1.0) * sd / runs.sqrt(), mean))
 }
