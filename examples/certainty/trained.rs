@@ -9,8 +9,9 @@ use archive::write_matrix;
 
 use super::worlds::in_turn;
 use super::worlds::population::LABELS;
+use super::worlds::rows::{Rows, Stream};
 use super::worlds::said::{Ask, Said};
-use super::worlds::world::{Cell, Rows, Stream, World};
+use super::worlds::world::{Cell, World};
 
 /// What exists.
 pub const WORLDS: [(&str, &str); 2] = [

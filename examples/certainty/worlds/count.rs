@@ -118,6 +118,9 @@ pub fn rates(said: &[Said], effect: &dyn Fn(usize, Option<usize>) -> f64) -> Rat
     rates
 }
 
+/// Verdicts of a sweep on differences that are none, or on those that are some, each with the true difference.
+type Words<'a> = dyn Fn(&Said, bool) -> Vec<(Word, f64)> + 'a;
+
 /// Labels one by one.
 fn each(words: &[Option<Word>]) -> Vec<(Vec<usize>, Option<Word>)> {
     words.iter().enumerate().map(|(at, word)| (vec![at], *word)).collect()
@@ -126,7 +129,7 @@ fn each(words: &[Option<Word>]) -> Vec<(Vec<usize>, Option<Word>)> {
 /// Claims, sweeps with any, and "the same" where nothing differs; the right and the wrong word, and "the same", where something does.
 fn three(
     said: &[Said],
-    words: &dyn Fn(&Said, bool) -> Vec<(Word, f64)>,
+    words: &Words<'_>,
     nothing: [&'static str; 3],
     something: [&'static str; 3],
     put: &mut dyn FnMut(&'static str, Vec<(usize, usize)>),

@@ -6,6 +6,7 @@
 pub mod count;
 pub mod population;
 pub mod record;
+pub mod rows;
 pub mod said;
 pub mod world;
 
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rows::Stream;
 use said::{Ask, Said};
-use world::{Cell, Stream, World};
+use world::{Cell, World};
 
 /// A temporary folder in memory, where there is one and no other is asked for: a sweep is some hundred small files.
 ///
@@ -47,15 +49,14 @@ pub fn ask(ask: &Ask, world: &World, cell: &Cell, seed: u64, count: usize, threa
     in_turn(count, threads, &one)
 }
 
+/// Makes one of many, given its number and a folder.
+type One<'a, T> = dyn Fn(usize, &Path) -> Result<T, Box<dyn Error>> + Sync + 'a;
+
 /// `one` for 0 to `count`, from `threads` threads, each with its own folder.
 ///
 /// # Errors
 /// The first thing that goes wrong.
-pub fn in_turn<T: Send>(
-    count: usize,
-    threads: usize,
-    one: &(dyn Fn(usize, &Path) -> Result<T, Box<dyn Error>> + Sync),
-) -> Result<Vec<T>, String> {
+pub fn in_turn<T: Send>(count: usize, threads: usize, one: &One<'_, T>) -> Result<Vec<T>, String> {
     let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || -> Result<(), String> {
         let folder = scratch().map_err(|error| error.to_string())?;

@@ -10,7 +10,8 @@ use protocol::{Evaluated, SplitName};
 use store::Writer;
 
 use super::population::{INPUTS, LABELS};
-use super::world::{Cell, Stream, World};
+use super::rows::Stream;
+use super::world::{Cell, World};
 
 /// The strategies of a sweep, of which the first is the baseline. What a strategy is called does not matter to how scores are judged.
 pub const LOSSES: [&str; 12] =

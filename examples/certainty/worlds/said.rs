@@ -6,7 +6,7 @@ use std::process::Command;
 use imbalance::metric::certainty::special::student_quantile;
 use serde_json::Value;
 
-/// A verdict: `1` better, `-1` worse, `0` the same; anything else is no claim.
+/// A verdict; `Unknown` is anything that claims nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     Better,
