@@ -22,10 +22,11 @@ fn counted(cell: &str, sweeps: usize) -> Rates {
     rates(&said, &effect)
 }
 
-/// An error that is meant to occur in at most 5 % has not been shown to occur in more.
-fn seldom(rates: &Rates, name: &str) {
+/// An error that is meant to occur in at most 10 % of the sweeps (5 % of those with one comparison, and of recommendations) has not been
+/// shown to occur in more.
+fn seldom(rates: &Rates, name: &str, most: f64) {
     if let Some(rate) = rates.get(name) {
-        assert!(rate.low <= 0.05, "{name}: {rate:?}");
+        assert!(rate.low <= most, "{name}: {rate:?}");
     }
 }
 
@@ -49,7 +50,7 @@ fn exact_intervals_are_those_of_clopper_and_pearson() {
 #[test]
 fn trainings_that_differ_by_luck_are_seldom_called_better_or_worse() {
     let rates = counted("luck1/2x3/600", 50);
-    ["any", "val_any", "f1_any", "label_any", "train_with"].iter().for_each(|name| seldom(&rates, name));
+    ["any", "val_any", "f1_any", "label_any", "train_with"].iter().for_each(|name| seldom(&rates, name, 0.05));
 }
 
 /// Seeds that all agree, because every run has learnt the same quirk: a word has to allow for other rows.
@@ -57,7 +58,7 @@ fn trainings_that_differ_by_luck_are_seldom_called_better_or_worse() {
 fn rankings_that_differ_on_these_rows_only_are_seldom_called_better_or_worse() {
     let rates = counted("quirks/2x3/300", 60);
     assert!(rates["student_claim"].low > 0.3, "the seeds do not agree: {rates:?}");
-    ["any", "val_any"].iter().for_each(|name| seldom(&rates, name));
+    ["any", "val_any"].iter().for_each(|name| seldom(&rates, name, 0.05));
 }
 
 /// Many strategies: one of them is always the luckiest, with few seeds and with enough.
@@ -65,7 +66,8 @@ fn rankings_that_differ_on_these_rows_only_are_seldom_called_better_or_worse() {
 fn the_luckiest_of_many_is_seldom_called_better_or_recommended() {
     for (cell, sweeps) in [("luck0.5/12x3/150", 40), ("luck0.5/12x9/150", 16)] {
         let rates = counted(cell, sweeps);
-        ["any", "val_any", "f1_any", "label_any", "group_any", "train_with"].iter().for_each(|name| seldom(&rates, name));
+        ["any", "val_any", "f1_any"].iter().for_each(|name| seldom(&rates, name, 0.10));
+        ["label_any", "group_any", "train_with"].iter().for_each(|name| seldom(&rates, name, 0.05));
     }
 }
 
@@ -79,7 +81,7 @@ fn a_difference_is_seen_and_never_turned_round() {
 #[test]
 fn the_same_is_said_where_the_rows_can_tell() {
     let rates = counted("fixed14/2x3/300", 100);
-    seldom(&rates, "said_same");
+    seldom(&rates, "said_same", 0.05);
     assert!(rates["wrong"].low <= 0.025, "{rates:?}");
     let equal = counted("equal/2x3/1500", 12);
     assert!(equal["same"].rate >= 0.5 && equal["claim"].hits <= 1, "{equal:?}");

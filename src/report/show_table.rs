@@ -6,7 +6,7 @@ use super::show::{EpochLine, LabelLine, Shown};
 use super::show_probabilities;
 use super::show_rows::RowMetrics;
 use super::table::{Weight, draw};
-use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text};
+use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text, wrap};
 use imbalance::sampler::Realised;
 use plan::{RunConfig, Source};
 use store::{AttemptRow, time_in_words};
@@ -46,8 +46,10 @@ pub fn render(shown: &Shown, style: bool) -> String {
     }
     // Test judges; val does where there is no test.
     parts.extend(shown.probabilities.last().map(|split| show_probabilities::render(split, style)));
-    let lost =
-        shown.scores_lost.as_ref().map(|why| format!("nothing about probabilities: the kept scores cannot be read ({why})"));
+    let lost = shown
+        .scores_lost
+        .as_ref()
+        .map(|why| wrap(&format!("nothing about probabilities: the kept scores cannot be read ({why})"), 120).join("\n"));
     parts.extend(lost);
     if shown.labels.is_empty() {
         parts.push("no result yet".to_owned());

@@ -118,7 +118,7 @@ fn one_family(values: &Values, runs: &[Run], others: &[(RunGroup, Pairing)], rep
         others.iter().map(|(_, pairing)| pairing.pairs.iter().filter_map(both).collect()).collect();
     let observed: Vec<Observed> = pairs.iter().map(|pairs| independent(pairs, values.split, runs, replicates)).collect();
     let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-    let lines = others.iter().zip(pairs).zip(crossed(&observed, others.len()));
+    let lines = others.iter().zip(pairs).zip(crossed(&observed, others.len(), level(others.len())));
     Family {
         split: values.split,
         metric: values.metric,
@@ -265,7 +265,7 @@ mod tests {
             (0..60).map(|at| (at, 0.5, 0.5 + 0.01 * (1 + at % 3) as f64 + 1e-4 * (at / 3) as f64)).collect();
         let of = |data: &[usize]| {
             let observed = independent(&pairs, Split::Test, &runs, &Replicates { data, overlap: [0.1, 0.25] });
-            crossed(&[observed], 1)[0].unwrap()
+            crossed(&[observed], 1, level(1))[0].unwrap()
         };
         let seeds = of(&[0; 60]);
         assert_eq!((seeds.runs, seeds.df), (3, Some(2.0)));

@@ -18,7 +18,7 @@ use super::arms::{ArmRuns, Case, SettingRuns, settings};
 use super::choice;
 use super::effect::{Pooled, Resamples, resample};
 use super::measure::{macro_f1, measure, policies};
-use super::summarise::{Comparing, Findings, judges, summarise};
+use super::summarise::{Comparing, Findings, LABEL_LEVEL, judges, summarise};
 use super::view::{Explanation, Rope, Setting};
 use crate::error::Error;
 use archive::runs_folder;
@@ -136,6 +136,7 @@ pub async fn explain(
         rope: ask.rope,
         groups: ask.groups,
         level: level(family),
+        label_level: LABEL_LEVEL,
         replicates: ask.replicates,
         settings: views,
         warnings: lint::merged(warnings),

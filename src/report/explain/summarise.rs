@@ -22,13 +22,15 @@ use imbalance::LabelCounts;
 use imbalance::metric::Counts;
 use imbalance::metric::average::{Averages, mean_defined};
 use imbalance::metric::calibration::Judgement;
-use imbalance::metric::certainty::{Crossed, Observed, crossed, detectable};
+use imbalance::metric::certainty::{Crossed, Observed, crossed, detectable, level};
 use imbalance::sampler::Realised;
 use imbalance::threshold::Policy;
 use plan::DataFacts;
 
 /// Positives on the split that judges below which nothing is said of a label.
 const FEW: u64 = 10;
+/// Coverage of all intervals of labels together, and of groups of labels: AP and F1 are two such families.
+pub const LABEL_LEVEL: f64 = 0.95;
 /// Seeds that are worth while: with five a strategy can be recommended, with nine differences of a seed's size are told.
 const USUAL: [usize; 4] = [5, 9, 18, 36];
 
@@ -134,7 +136,7 @@ impl<'a> Pairs<'a> {
         rows: impl Fn(&Effects) -> Option<OverRows>,
         units: usize,
         on_val: bool,
-        family: usize,
+        (family, level): (usize, f64),
     ) -> Vec<Change> {
         let observed: Vec<Observed> = (0..self.arms.len())
             .map(|at| {
@@ -145,7 +147,7 @@ impl<'a> Pairs<'a> {
         let value = |(_, runs): &(usize, Vec<usize>)| {
             Spread::of(runs.iter().filter_map(|case| self.findings.measured.get(case).and_then(metric)))
         };
-        let changes = self.arms.iter().zip(crossed(&observed, family));
+        let changes = self.arms.iter().zip(crossed(&observed, family, level));
         changes.map(|(arm, difference)| Change { value: value(arm), difference }).collect()
     }
 }
@@ -261,7 +263,9 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
     let Comparing { options: &ExplainOptions { rope, groups, .. }, family, policies } = comparing;
     let counts = judges(facts).1;
     let (all, val): (usize, usize) = (counts.positives.iter().sum(), facts.val.positives.iter().sum());
-    let of_labels = family * facts.labels.len();
+    let of_labels = (family * facts.labels.len(), LABEL_LEVEL);
+    let of_groups = |groups: usize| (family * groups, LABEL_LEVEL);
+    let family = (family, level(family));
     let ap = pairs.compare(&|run| macro_ap(&run.judged.ap), |effects| Some(effects.ap), all, false, family);
     let half = pairs.compare(&|run| Some(macro_f1(&run.judged.half)), |effects| Some(effects.f1_half), all, false, family);
     let tuned = pairs.compare(&|run| Some(macro_f1(&run.judged.tuned)), |effects| Some(effects.f1_tuned), all, false, family);
@@ -291,7 +295,7 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
         .map(|(at, (_, labels))| {
             let mean = |run: &Measured| macro_ap(&labels.iter().map(|&label| run.judged.ap[label]).collect::<Vec<_>>());
             let positives = labels.iter().map(|&label| counts.positives[label]).sum();
-            pairs.compare(&mean, |effects| effects.group_ap.get(at).copied(), positives, false, family * divided.len())
+            pairs.compare(&mean, |effects| effects.group_ap.get(at).copied(), positives, false, of_groups(divided.len()))
         })
         .collect();
     let word = |change: &Change, rope: f64| change.difference.as_ref().map(|difference| verdict(Some(difference), rope));

@@ -71,6 +71,7 @@ fn whole(settings: Vec<Setting>) -> Explanation {
         rope: Rope::default(),
         groups: Groups::default(),
         level: 0.95,
+        label_level: 0.95,
         replicates: 100,
         settings,
         warnings: vec![lint::Lint { kind: lint::Kind::FewSeeds, about: vec![], sentence: "too few".to_owned() }],

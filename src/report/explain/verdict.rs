@@ -43,7 +43,7 @@ mod tests {
     fn of(differences: &[f64], row_sd: f64, rope: f64) -> Verdict {
         let rows = Some(RowVariance { of_mean: row_sd * row_sd, of_one: row_sd * row_sd, units: 1000 });
         let observed = Observed { differences: differences.to_vec(), rows, overlap: 0.0 };
-        verdict(crossed(&[observed], 1)[0].as_ref(), rope)
+        verdict(crossed(&[observed], 1, 0.95)[0].as_ref(), rope)
     }
 
     #[test]

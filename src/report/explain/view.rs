@@ -25,6 +25,8 @@ pub struct Explanation {
     pub groups: Groups,
     /// Nominal coverage of all intervals of one metric together.
     pub level: f64,
+    /// The same for the labels, and for groups of labels.
+    pub label_level: f64,
     /// Resamples of the rows.
     pub replicates: usize,
     pub settings: Vec<Setting>,

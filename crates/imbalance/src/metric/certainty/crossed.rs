@@ -57,7 +57,7 @@ pub struct Crossed {
     /// The interval, which holds for all comparisons of the family at once.
     pub low: Option<f64>,
     pub high: Option<f64>,
-    /// Two-sided p-value of no difference, corrected for the family: below 1 - [`level`] where the interval excludes 0. `None` with
+    /// Two-sided p-value of no difference, corrected for the family: below 1 - level where the interval excludes 0. `None` with
     /// fewer than two seeds.
     pub p: Option<f64>,
 }
@@ -82,23 +82,21 @@ struct Luck {
 }
 
 /// The intervals of a family. `comparisons` are of one metric and against one baseline; `family` counts all comparisons that are made
-/// with them, at least those given.
+/// with them, at least those given. `level` is the coverage of all of their intervals together.
 ///
 /// A difference varies by the luck of its own trainings and by that of the baseline's, which all comparisons share. The baseline's
 /// variance is the mean covariance of two comparisons over seeds, the strategies' own is the rest of the mean variance; a comparison
 /// that varies more by itself has its own variance, and one that varies significantly less than the others (it trains like the baseline)
 /// stands alone. To the variance of the mean over seeds is added that of the rows that all seeds share. Degrees of freedom are
-/// Satterthwaite's (1946), fewer where the comparisons' variances differ by more than chance. The level of all together is [`level`], by [`Largest`] for the comparisons with one baseline and by Šidák (1967)
-/// for the rest of the family.
+/// Satterthwaite's (1946), fewer where the comparisons' variances differ by more than chance. The level is kept by [`Largest`] for the comparisons with one baseline and by Šidák (1967) for the rest of the family.
 ///
 /// `None` where a comparison has no differences.
 #[must_use]
-pub fn crossed(comparisons: &[Observed], family: usize) -> Vec<Option<Crossed>> {
+pub fn crossed(comparisons: &[Observed], family: usize, level: f64) -> Vec<Option<Crossed>> {
     let lucks = lucks(comparisons);
     let ready: Vec<Option<Ready>> = comparisons.iter().zip(&lucks).map(|(observed, luck)| Ready::of(observed, *luck)).collect();
     let shares: Vec<f64> = ready.iter().flatten().map(|ready| ready.share).collect();
     let family = family.max(shares.len()).max(1) as f64;
-    let level = level(family as usize);
     // level^(here / family) for those of this baseline.
     let alpha = -libm::expm1(shares.len() as f64 / family * libm::log(level));
     let mut laws: BTreeMap<u64, (Largest, f64)> = BTreeMap::new();
@@ -276,7 +274,7 @@ mod tests {
     /// scipy: `stats.ttest_1samp(d, 0)` with its `confidence_interval(.95)`.
     #[test]
     fn alone_and_without_rows_it_is_students() {
-        let found = crossed(&[observed(&[0.01, 0.03, 0.02, 0.05])], 1)[0].unwrap();
+        let found = crossed(&[observed(&[0.01, 0.03, 0.02, 0.05])], 1, 0.95)[0].unwrap();
         close(found.mean, 0.0275);
         close(found.sd.unwrap(), 0.017_078_251_276_599_33);
         assert_eq!((found.runs, found.df), (4, Some(3.0)));
@@ -289,7 +287,7 @@ mod tests {
         let differences = [0.02, 0.05, 0.01, 0.04, 0.03];
         let split =
             Observed { overlap: 0.25, rows: Some(RowVariance { of_mean: 1.0, of_one: 1.0, units: 9 }), ..observed(&differences) };
-        let found = crossed(&[split], 1)[0].unwrap();
+        let found = crossed(&[split], 1, 0.95)[0].unwrap();
         close(found.p.unwrap(), corrected_t(&differences, 0.25).unwrap().p);
         close(found.mean / found.se.unwrap(), corrected_t(&differences, 0.25).unwrap().t);
     }
@@ -301,13 +299,13 @@ mod tests {
         for family in [3, 40] {
             let samples: Vec<Observed> =
                 (0..3).map(|_| observed(&(0..5).map(|_| 0.7 + rng.normal()).collect::<Vec<_>>())).collect();
-            for found in crossed(&samples, family).into_iter().flatten() {
+            for found in crossed(&samples, family, level(family)).into_iter().flatten() {
                 let excludes = found.low.unwrap() > 0.0 || found.high.unwrap() < 0.0;
                 assert_eq!(excludes, found.p.unwrap() < 1.0 - level(family), "{found:?}");
             }
         }
-        let [alone] = crossed(&[observed(&[1.0, 2.0, 2.5])], 1)[..] else { panic!() };
-        let [of_many] = crossed(&[observed(&[1.0, 2.0, 2.5])], 11)[..] else { panic!() };
+        let [alone] = crossed(&[observed(&[1.0, 2.0, 2.5])], 1, 0.95)[..] else { panic!() };
+        let [of_many] = crossed(&[observed(&[1.0, 2.0, 2.5])], 11, 0.9)[..] else { panic!() };
         let by_sidak = 1.0 - (1.0 - alone.unwrap().p.unwrap()).powi(11);
         assert!((of_many.unwrap().p.unwrap() - by_sidak).abs() < 1e-9);
     }
@@ -319,7 +317,7 @@ mod tests {
             rows: Some(RowVariance { of_mean, of_one, units: 101 }),
             ..observed(&[0.01, 0.02, 0.03, 0.04])
         };
-        let se = |observed| crossed(&[observed], 1)[0].unwrap().se.unwrap();
+        let se = |observed| crossed(&[observed], 1, 0.95)[0].unwrap().se.unwrap();
         let seeds = se(observed(&[0.01, 0.02, 0.03, 0.04]));
         close(se(rows(1e-4 / 4.0, 1e-4)), seeds);
         assert!(se(rows(1e-5, 1e-4)) < seeds, "the seeds' own rows differ more than their mean says");
@@ -329,7 +327,7 @@ mod tests {
             rows: Some(RowVariance { of_mean: 1e-4, of_one: 1e-4, units: 101 }),
             overlap: 0.0,
         };
-        let one = crossed(&[one], 1)[0].unwrap();
+        let one = crossed(&[one], 1, 0.95)[0].unwrap();
         assert_eq!((one.sd, one.p, one.se), (None, None, Some(0.01)));
         assert!((one.high.unwrap() - 0.01 - 0.019_839_7).abs() < 1e-6, "{one:?}");
     }
@@ -340,7 +338,7 @@ mod tests {
         let noisy = [0.01, -0.02, 0.015, -0.01, 0.02];
         let calm = noisy.map(|difference| 0.4 * difference);
         let same = noisy.map(|difference| 1e-3 * difference);
-        let found = crossed(&[observed(&noisy), observed(&calm), observed(&same), observed(&[0.0; 5])], 4);
+        let found = crossed(&[observed(&noisy), observed(&calm), observed(&same), observed(&[0.0; 5])], 4, 0.9);
         let found: Vec<Crossed> = found.into_iter().flatten().collect();
         assert!(found[1].se > Some(0.6 * found[0].se.unwrap()) && found[1].df > Some(4.0), "{found:?}");
         assert!(found[2].se < Some(1e-5) && found[2].df == Some(4.0), "{found:?}");
@@ -375,7 +373,7 @@ mod tests {
                     let runs: Vec<Vec<f64>> = (0..12).map(|arm| (0..seeds).map(|_| luck(arm) * rng.normal()).collect()).collect();
                     let minus = |arm: &Vec<f64>| observed(&arm.iter().zip(&runs[0]).map(|(a, b)| a - b).collect::<Vec<_>>());
                     let samples: Vec<Observed> = runs[1..].iter().map(minus).collect();
-                    crossed(&samples, 11).iter().flatten().any(|found| found.p.unwrap() < 0.1)
+                    crossed(&samples, 11, 0.9).iter().flatten().any(|found| found.p.unwrap() < 0.1)
                 });
                 let wrong = wrong.count();
                 assert!(wrong <= 54, "world {world}, {seeds} seeds: {wrong} of 400");
