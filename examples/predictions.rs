@@ -59,7 +59,7 @@ async fn numbers(reader: &mut Reader, folder: &Path, run: &str) -> Result<Number
     let context =
         Context { pos_weight: row.pos_weight.clone(), counts: row.facts.train.clone(), epochs: row.config.train.epochs };
     let loss = loss::build(&row.config.loss, &context)?;
-    let ece = |scores: &[f32]| mean(judge(scores, truth).into_iter().map(|label| label.ece));
+    let ece = |scores: &[f32]| mean(judge(scores, truth, None, 0).into_iter().map(|label| label.ece));
     let linked = invert_link(&test, labels, |label, z| loss.implied_probability(label, z)).map(|scores| {
         let decisions = decide(&scores, truth, &Policy::Fixed(0.5).fit(&scores, truth));
         [ece(&scores), macro_f1(&decisions.counts)]
@@ -68,7 +68,7 @@ async fn numbers(reader: &mut Reader, folder: &Path, run: &str) -> Result<Number
     Ok(Numbers {
         recall: of(|counts| counts.rate(Rate::Recall)),
         predicted: of(|counts| (counts.tp + counts.fp) as f64 / (counts.tp + counts.fp + counts.fn_ + counts.tn) as f64),
-        gap: judge(&test, truth).into_iter().map(|label| label.gap).collect(),
+        gap: judge(&test, truth, None, 0).into_iter().map(|label| label.gap).collect(),
         f1: macro_f1(&half.counts),
         tuned: macro_f1(&tuned.counts),
         map: mean_defined(&ranking.ap).ok_or("no label has positives")?.mean,
