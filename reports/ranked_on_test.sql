@@ -1,7 +1,8 @@
--- How do the strategies do on test? Epoch and threshold policy are chosen on val; mean, worst and best seed on test.
+-- How do the strategies do on test? Epoch and threshold policy are chosen on val, on rows that the thresholds were not fitted on; mean,
+-- worst and best seed on test.
 WITH strategies AS (
     SELECT loss, pos_weight, gamma, sampler, params, policy, count(DISTINCT run) AS runs,
-           avg(macro_f1) FILTER (WHERE split = 'val') AS val_f1,
+           avg(coalesce(held_out_macro_f1, macro_f1)) FILTER (WHERE split = 'val') AS val_f1,
            avg(macro_f1) FILTER (WHERE split = 'test') AS test_f1,
            min(macro_f1) FILTER (WHERE split = 'test') AS worst,
            max(macro_f1) FILTER (WHERE split = 'test') AS best,
@@ -12,7 +13,7 @@ WITH strategies AS (
       AND best_epoch
     GROUP BY loss, pos_weight, gamma, sampler, params, policy
 )
-SELECT loss, pos_weight, gamma, sampler, policy, round(max(val_f1), 3) AS val_f1, round(test_f1, 3) AS test_f1,
+SELECT loss, pos_weight, gamma, sampler, params, policy, round(max(val_f1), 3) AS val_f1, round(test_f1, 3) AS test_f1,
        round(worst, 3) AS worst_seed, round(best, 3) AS best_seed, round(test_ap, 3) AS test_macro_ap, runs
 FROM strategies
 GROUP BY loss, pos_weight, gamma, sampler, params

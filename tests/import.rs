@@ -244,3 +244,43 @@ fn imported_rows_are_exported_with_their_names() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("rows are numbered from 0 within their split"));
     assert_eq!(first("two.csv"), (0..75).map(|row| row.to_string()).collect::<Vec<_>>());
 }
+
+/// Scores that say nothing, 600 rows with the question's prevalences: on the rows of its fit max_f1 beats predicting everything every
+/// time. Held out it is about as often below, so that it does not rank above by its fit.
+#[test]
+fn a_policy_does_not_rank_above_all_positive_by_its_fit() {
+    let place = Place::new(SWEEP);
+    let (mut above, mut flattered, mut difference) = (0, 0, 0.0);
+    for time in 0..6u64 {
+        let mut rng = imbalance::rng::Rng::new(time, "import", &[]);
+        let mut split = |name: &str| {
+            let mut labels = "id,A,B,C,D\n".to_owned();
+            let mut scores = "A,B,C,D\n".to_owned();
+            for row in 0..600 {
+                let cells = [0.0848, 0.2902, 0.1696, 0.4688].map(|rate| u8::from(rng.uniform() < rate));
+                labels += &format!("{row},{}\n", cells.map(|cell| cell.to_string()).join(","));
+                scores += &format!("{}\n", [(); 4].map(|()| rng.uniform().to_string()).join(","));
+            }
+            fs::write(place.path(&format!("{name}.csv")), labels).unwrap();
+            fs::write(place.path(&format!("{name}-scores.csv")), scores).unwrap();
+        };
+        split("val");
+        split("test");
+        let name = format!("noise {time}");
+        let test = ["--test-scores", "test-scores.csv", "--test-labels", "test.csv", "--format", "json"];
+        let told = json(
+            &place,
+            &[&["import", "--scores", "val-scores.csv", "--labels", "val.csv", "--name", &name][..], &test].concat(),
+        );
+        let rows = told["leaderboard"]["rows"].as_array().unwrap();
+        let of =
+            |policy: &str, value: &str| rows.iter().find(|row| row["policy"] == policy).unwrap()[value]["mean"].as_f64().unwrap();
+        let rank = |policy: &str| rows.iter().find(|row| row["policy"] == policy).unwrap()["rank"].as_u64().unwrap();
+        assert_eq!(of("all_positive", "val"), of("all_positive", "held_out"));
+        flattered += usize::from(of("max_f1", "val") > of("all_positive", "val"));
+        above += usize::from(of("max_f1", "held_out") > of("all_positive", "held_out"));
+        difference += of("max_f1", "held_out") - of("all_positive", "held_out");
+        assert_eq!(rank("max_f1") < rank("all_positive"), of("max_f1", "held_out") > of("all_positive", "held_out"), "{rows:?}");
+    }
+    assert!(flattered == 6 && above <= 3 && difference < 0.0, "{flattered}, {above}, {difference}");
+}

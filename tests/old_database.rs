@@ -69,6 +69,31 @@ fn json(place: &Place, arguments: &[&str]) -> Value {
     serde_json::from_str(&said(place, &[arguments, &["--format", "json"]].concat())).unwrap()
 }
 
+/// What it does not have recorded is computed from the kept scores; where these are lost, fitted policies rank by the rows of their fit, and
+/// the report says so.
+#[test]
+fn old_runs_are_ranked_by_rows_that_their_policies_were_not_fitted_on() {
+    let place = old();
+    let report = json(&place, &["report", "old"]);
+    let fitted = |report: &Value| -> Vec<Value> {
+        let rows = report["rows"].as_array().unwrap().iter();
+        rows.filter(|row| row["policy"] == "max_f1").cloned().collect()
+    };
+    let rows = fitted(&report);
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["held_out"]["n"] == row["n"]), "{rows:?}");
+    assert!(rows.iter().any(|row| row["held_out"]["mean"] != row["val"]["mean"]));
+    assert!(!report["notes"].to_string().contains("known only on"), "{}", report["notes"]);
+    assert_eq!(ask(&place, "SELECT json_array(count(*)) FROM held_out"), "[0]", "a report writes nothing");
+    let views = "SELECT json_array(count(*), count(held_out_macro_f1), count(macro_f1)) FROM leaderboard WHERE policy = 'max_f1' AND split = 'val'";
+    let views: [u64; 3] = serde_json::from_str(&ask(&place, views)).unwrap();
+    assert!(views[0] > 0 && views[1] == 0 && views[2] == views[0], "{views:?}");
+    fs::remove_dir_all(place.path("old.runs")).unwrap();
+    let report = json(&place, &["report", "old"]);
+    assert!(fitted(&report).iter().all(|row| row["held_out"].is_null() && row["rank"].is_u64()), "{report}");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("are known only on the val rows that they were fitted on (run "), "{notes}");
+}
+
 #[test]
 fn an_old_database_is_reported_explained_shown_and_resumed() {
     let place = old();

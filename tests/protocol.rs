@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use imbalance::Choice;
 use imbalance::LabelCounts;
+use imbalance::evaluation::HeldOut;
 use imbalance::metric::{Counts, Ranking};
 use imbalance::sampler::Realised;
 use imbalance::threshold::Policy;
@@ -102,6 +103,7 @@ fn events() -> Vec<Event> {
         subset_accuracy: 0.0,
     };
     let drawn = Realised { draws: 9, prevalence: vec![0.25, 1.0], shift: 0.1, duplicates: 0.5, never_drawn: 0.0, made_up: 0.125 };
+    let held_out = HeldOut { counts: vec![Counts { tp: 1, fp: 2, fn_: 3, tn: 4 }], samples_f1: 0.25, subset_accuracy: 1.0 };
     let mut events = vec![
         Event::Open { v: VERSION, worker, pid: 7, host, device, threads: 2, version },
         Event::Begin { r: r.clone(), a: 1, from: None },
@@ -124,6 +126,7 @@ fn events() -> Vec<Event> {
         eval(SplitName::Val, Policy::Fixed(0.5)),
         eval(SplitName::Test, Policy::Fitted(Choice::plain("max_f1"))),
         eval(SplitName::Val, Policy::Fitted(Choice::plain("demo").with("beta", 2.0).with("by", "mean"))),
+        Event::HeldOut { r: r.clone(), a: 1, epoch: 0, policy: Policy::Fitted(Choice::plain("max_f1")), held_out },
         Event::Close { why: "finished".to_owned() },
     ];
     let worker_says = [

@@ -76,6 +76,7 @@ fn check_order(path: &Path, epochs: usize, policies: usize) -> usize {
         | Event::Drawn { r, .. }
         | Event::Rank { r, .. }
         | Event::Eval { r, .. }
+        | Event::HeldOut { r, .. }
         | Event::End { r, .. }) = &event
         else {
             panic!("{event:?} inside a journal")
@@ -109,6 +110,10 @@ fn check_order(path: &Path, epochs: usize, policies: usize) -> usize {
                 Event::Eval { r, a, .. } => {
                     assert_eq!((r, *a), (&run, attempt));
                     evals += 1;
+                }
+                Event::HeldOut { r, a, epoch, held_out, .. } => {
+                    assert_eq!((r, *a, held_out.counts.len()), (&run, attempt, 4));
+                    assert!(*epoch < epochs && val.len() == epochs, "after all epochs");
                 }
                 Event::End { r, a, st, n, why } => {
                     assert_eq!((r, *a, *st), (&run, attempt, Outcome::Ok), "{why}");

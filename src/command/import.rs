@@ -129,6 +129,10 @@ fn results(run: &Fingerprint, imported: &Imported, policies: &[Policy]) -> Resul
         let evaluated = Evaluated { run, attempt: 0, epoch: 0, split };
         events.push(evaluated.ranking(metric::rank(scores, truth)));
         events.extend(evaluated.under(&fitted, scores, truth));
+        if split == SplitName::Val {
+            let held_out = evaluated.held_out(policies, scores, truth, None);
+            events.extend(held_out.map_err(|error| Error::Usage(format!("--threshold: {error}")))?);
+        }
     }
     Ok(events)
 }

@@ -5,20 +5,26 @@ use std::path::Path;
 
 use super::{again, progress};
 use crate::error::Error;
+use crate::report::{RowGroups, Split, SweepGroups};
 use archive::{Archive, Kept};
 use imbalance::evaluation;
 use imbalance::threshold::Policy;
 use plan::Fingerprint;
 use protocol::{Evaluated, Event, SplitName};
-use store::{SweepId, Writer};
+use store::{Reader, SweepId, Writer};
 
 /// Evaluations of a recorded run under `policies`, from its folder: val at every epoch, test where its scores were kept.
 /// `Eval` events of attempt 0, as [`store::Writer::record`] takes them. A run without test rows (scores that were imported)
-/// has none there.
+/// has none there. At the best and the last epoch `HeldOut` events too, unless it is not known which rows are of one group.
 ///
 /// # Errors
 /// Kept scores that cannot be read; [`is_lost`] tells whether they are lost.
-fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result<Vec<Event>> {
+fn evaluate(
+    run: &Fingerprint,
+    folder: &Path,
+    policies: &[Policy],
+    groups: Result<Option<&RowGroups>, &str>,
+) -> io::Result<Vec<Event>> {
     let kept = Kept::open(folder)?;
     let epochs = kept.epochs()?;
     let mut events = Vec::new();
@@ -29,6 +35,11 @@ fn evaluate(run: &Fingerprint, folder: &Path, policies: &[Policy]) -> io::Result
         let fitted = evaluation::fit(policies, &val, &kept.val_truth).map_err(io::Error::other)?;
         let on = |split| Evaluated { run, attempt: 0, epoch, split };
         events.extend(on(SplitName::Val).under(&fitted, &val, &kept.val_truth));
+        if let (true, Ok(groups)) = (wanted || epoch + 1 == epochs, groups) {
+            let groups = groups.and_then(|groups| groups.of(Split::Val, kept.val_truth.rows()));
+            let held_out = on(SplitName::Val).held_out(policies, &val, &kept.val_truth, groups);
+            events.extend(held_out.map_err(io::Error::other)?);
+        }
         if let Some(test) = &test {
             events.extend(on(SplitName::Test).under(&fitted, test, &kept.test_truth));
         }
@@ -52,8 +63,14 @@ pub async fn refill(writer: &mut Writer, sweep: SweepId, archive: &Archive, quie
     for policy in wanted.iter().flat_map(|(_, policies)| policies) {
         policy.admitted().map_err(|error| Error::Recorded { what: format!("policy {policy}"), why: error.to_string() })?;
     }
+    let groups = if wanted.is_empty() {
+        SweepGroups::default()
+    } else {
+        let mut reader = Reader::open(writer.path()).await?;
+        SweepGroups::read(&mut reader, sweep).await?
+    };
     for (run, policies) in &wanted {
-        match evaluate(run, archive.run(&run.0).path(), policies) {
+        match evaluate(run, archive.run(&run.0).path(), policies, groups.of(&run.0)) {
             Ok(events) => {
                 writer.record(&events).await?;
                 refilled.push(run.clone());
@@ -117,7 +134,7 @@ mod tests {
     fn a_policy_is_evaluated_from_kept_scores() {
         let folder = kept();
         let run = Fingerprint("a".into());
-        let events = evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap();
+        let events = evaluate(&run, folder.path(), &[Policy::Fixed(0.5)], Ok(None)).unwrap();
         let seen: Vec<_> = events
             .iter()
             .map(|event| match event {
@@ -141,7 +158,7 @@ mod tests {
         for damage in ["epochs/val-0.npy", "epochs/test-1.npy", "truth-val.npy"] {
             let folder = kept();
             let path = folder.path().join(damage);
-            let error = || evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err();
+            let error = || evaluate(&run, folder.path(), &[Policy::Fixed(0.5)], Ok(None)).unwrap_err();
             let bytes = fs::read(&path).unwrap();
             for cut in [0, 20, bytes.len() - 1] {
                 fs::write(&path, &bytes[..cut]).unwrap();
@@ -154,7 +171,7 @@ mod tests {
         }
         let folder = kept();
         fs::remove_dir_all(folder.path().join("epochs")).unwrap();
-        assert!(is_lost(&evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err()));
+        assert!(is_lost(&evaluate(&run, folder.path(), &[Policy::Fixed(0.5)], Ok(None)).unwrap_err()));
     }
 
     /// A link to itself represents every file that exists and cannot be opened.
@@ -167,7 +184,7 @@ mod tests {
             let path = folder.path().join(name);
             let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
             std::os::unix::fs::symlink(&path, &path).unwrap();
-            let error = evaluate(&run, folder.path(), &[Policy::Fixed(0.5)]).unwrap_err();
+            let error = evaluate(&run, folder.path(), &[Policy::Fixed(0.5)], Ok(None)).unwrap_err();
             assert!(error.to_string().contains(name) && !is_lost(&error), "{name}: {error:?}");
         }
     }

@@ -258,6 +258,7 @@ impl State {
             | Said::Drawn { .. }
             | Said::Rank { .. }
             | Said::Eval { .. }
+            | Said::HeldOut { .. }
             | Said::Close { .. } => {}
         }
     }

@@ -62,6 +62,7 @@ pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Quest
             .filter_map(|(name, value)| Some((name, exact(value)?)))
             .collect(),
         val: exact(val[score::place(question.metric)]),
+        held_out: exact(val[score::place(question.metric)]),
         predicted_rate: exact(Some(predicted_rate(&shown))),
         runs: vec![],
         steps: None,

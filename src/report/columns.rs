@@ -88,7 +88,9 @@ impl<'s> Layout<'s> {
         heads.extend(self.varying.iter().map(|name| Head::new(self.short(name), self.numeric(name))));
         heads.extend(self.policy.then(|| Head::new("policy", false)));
         heads.push(Head::new(metric, true));
-        heads.extend(on_test.then(|| Head::new("on val", true)));
+        // On val a column of its own, beside the value on the rows that thresholds are fitted on.
+        let flattered = !on_test && rows.iter().any(|row| row.held_out.is_some() && row.held_out != row.val);
+        heads.extend((on_test || flattered).then(|| Head::new(if on_test { "on val" } else { "held out" }, true)));
         heads.extend((metric != "macro_ap").then(|| Head::new("macro_ap", true)));
         heads.extend(["predicted", "prevalence"].map(|title| Head::new(title, true)));
         heads.extend(self.steps.then(|| Head::new("steps", true)));
@@ -111,7 +113,8 @@ impl<'s> Layout<'s> {
                 cells.extend(self.policy.then(|| row.policy.clone()));
             }
             cells.push(spread(value(row), pad));
-            cells.extend(on_test.then(|| row.val.map_or_else(|| NONE.to_owned(), |val| number(val.mean))));
+            let on_val = if on_test { row.ranked_by() } else { row.held_out };
+            cells.extend((on_test || flattered).then(|| on_val.map_or_else(|| NONE.to_owned(), |val| number(val.mean))));
             cells.extend((metric != "macro_ap").then(|| spread(ap(row), pad_ap)));
             cells.push(row.predicted_rate.map_or_else(|| NONE.to_owned(), |rate| percent(rate.mean)));
             cells.push(percent(self.summary.data[row.data].prevalence));

@@ -34,6 +34,8 @@ pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
         "prevalence",
         "predicted_rate",
         "reference",
+        "val",
+        "held_out",
     ];
     writer.write_record(before.into_iter().chain(columns).chain(after))?;
     for row in &summary.rows {
@@ -80,6 +82,8 @@ fn line(summary: &Summary, row: &Row, label: &LabelLine) -> Vec<String> {
         label.prevalence.to_string(),
         label.predicted_rate.to_string(),
         row.reference.unwrap_or_default().to_owned(),
+        optional(row.val.map(|spread| spread.mean)),
+        optional(row.held_out.map(|spread| spread.mean)),
     ]);
     cells
 }

@@ -118,6 +118,7 @@ impl StrategyGroups {
                 of: runs.len(),
                 metrics: METRICS.iter().enumerate().filter_map(|(at, name)| Some((*name, spread(at)?))).collect(),
                 val: val(metric),
+                held_out: Spread::of(on_val.iter().filter_map(|&at| loaded.val[at].held_out)),
                 predicted_rate: Spread::of(members.iter().filter_map(|&at| shown[at].predicted_rate)),
                 runs: members.iter().map(|&at| loaded.runs[shown[at].run].row.run.clone()).collect(),
                 steps: median(members.iter().filter_map(|&at| loaded.runs[shown[at].run].row.steps)),

@@ -1,14 +1,17 @@
 //! The kept scores of runs at the best epoch, with the truth. Intervals, calibration and explanations are computed from these;
 //! nothing trains.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
+use super::load::named;
 use super::question::Split;
 use archive::Kept;
 use data::Dataset;
 use imbalance::LabelMatrix;
 use plan::{DataConfig, Source};
+use store::{Reader, StoreError, SweepConfig, SweepId};
 
 /// One split as one run sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +98,47 @@ impl RowGroups {
             Split::Test => &self.test,
         };
         (groups.len() == rows).then_some(groups)
+    }
+}
+
+/// The groups of the rows of every run of a sweep.
+#[derive(Clone, Debug, Default)]
+pub struct SweepGroups {
+    /// Run → index into `sets`.
+    of_run: HashMap<String, usize>,
+    /// By data set, as [`RowGroups::read`].
+    sets: Vec<Result<Option<RowGroups>, String>>,
+}
+
+impl SweepGroups {
+    /// Reads them from the prepared data, where the data has groups.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn read(reader: &mut Reader, sweep: SweepId) -> Result<Self, StoreError> {
+        let runs = named(reader.sweep_runs(sweep).await?);
+        let configs = reader.sweep_configs(sweep).await?;
+        let facts = reader.data_facts(sweep).await?;
+        let mut groups = Self::default();
+        for (run, SweepConfig { config, folder, .. }) in runs.iter().zip(&configs) {
+            if let Some((facts, _)) = facts.get(run.data).filter(|_| run.data == groups.sets.len()) {
+                groups.sets.push(RowGroups::read(folder, &config.data, &facts.content));
+            }
+            groups.of_run.insert(run.row.run.clone(), run.data);
+        }
+        Ok(groups)
+    }
+
+    /// Those of one run; `None` where its data has none.
+    ///
+    /// # Errors
+    /// Why they are not known.
+    pub fn of(&self, run: &str) -> Result<Option<&RowGroups>, &str> {
+        match self.of_run.get(run).and_then(|&set| self.sets.get(set)) {
+            Some(Ok(groups)) => Ok(groups.as_ref()),
+            Some(Err(why)) => Err(why),
+            None => Ok(None),
+        }
     }
 }
 

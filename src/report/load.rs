@@ -5,9 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
+use super::kept_scores::SweepGroups;
 use super::question::{Question, Split, column};
 use super::refit;
-use super::score::{LabelScore, Labels, Score};
+use super::score::{LabelScore, Labels, Score, is_number, is_of_rankings, place};
 use super::summary::Summary;
 use super::tuning;
 use crate::error::Error;
@@ -47,6 +48,10 @@ pub struct Loaded {
     pub drawn: HashMap<usize, Realised>,
     /// Runs that could not be evaluated under a new policy, and why.
     pub lost: Vec<(String, String)>,
+    /// Runs whose fitted policies could not be judged on rows that they were not fitted on, and why.
+    pub not_held_out: Vec<(String, String)>,
+    /// Why rows of one group were dealt apart.
+    pub ungrouped: Option<String>,
 }
 
 impl Loaded {
@@ -92,6 +97,8 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
         test: vec![],
         drawn: HashMap::new(),
         lost: vec![],
+        not_held_out: vec![],
+        ungrouped: None,
     };
     let index = by_name(&loaded);
     let draws = reader.draws(loaded.sweep.id).await?.into_iter();
@@ -102,6 +109,10 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
     }
     if let Some(policy) = &question.policy {
         refit::evaluate(&mut loaded, reader.path(), policy, question)?;
+    }
+    if loaded.val.iter().any(|score| score.held_out.is_none() && score.values[place(question.metric)].is_some()) {
+        let groups = SweepGroups::read(reader, loaded.sweep.id).await?;
+        refit::hold_out(&mut loaded, reader.path(), &groups, question);
     }
     Ok(loaded)
 }
@@ -143,6 +154,14 @@ pub fn named(rows: Vec<SweepRun>) -> Vec<Run> {
 
 async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, question: &Question) -> Result<Vec<Score>, Error> {
     let index = by_name(loaded);
+    let mut held_out = HashMap::new();
+    if split == Split::Val {
+        held_out = reader.held_out(loaded.sweep.id, question.at, question.metric).await?;
+        if question.at != At::Best {
+            // Reference runs stay at their best.
+            held_out.extend(reader.held_out(loaded.sweep.id, At::Best, question.metric).await?);
+        }
+    }
     let score = |row: &Evaluated| {
         let policy = loaded.policies.iter().position(|name| *name == row.policy)?;
         let run = *index.get(row.run.as_str())?;
@@ -150,6 +169,7 @@ async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, question: &Q
             run,
             policy,
             values: row.values,
+            held_out: held_out.get(&row.evaluation).copied(),
             predicted_rate: row.predicted_rate,
             labels: Labels::Recorded(row.evaluation),
         })
@@ -165,6 +185,11 @@ async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, question: &Q
         scores.extend(chosen.iter().filter_map(score).filter(reference));
     }
     scores.sort_by_key(|score| (score.run, score.policy));
+    for score in &mut scores {
+        if is_number(&loaded.policies[score.policy]) || is_of_rankings(question.metric) {
+            score.held_out = score.values[place(question.metric)];
+        }
+    }
     Ok(scores)
 }
 

@@ -35,6 +35,7 @@ mod tuning;
 
 pub use baseline::ALL_POSITIVE;
 pub use convergence::Convergence;
+pub use kept_scores::{RowGroups, SweepGroups};
 pub use question::{Question, Split, unknown};
 pub use samplers::SamplerLine;
 pub use show::{EpochLine, LabelLine, Shown, show};

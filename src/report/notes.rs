@@ -5,6 +5,7 @@ use super::explain::Rope;
 use super::load::Loaded;
 use super::question::{Question, Split};
 use super::references;
+use super::score::{is_number, is_of_rankings, place};
 use super::splits;
 use super::summary::Summary;
 use store::At;
@@ -22,13 +23,15 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
         });
     }
     if question.split == Split::Test {
-        notes.push(format!("the order and the ranks are those of {} on val: nothing is chosen on test", question.metric));
+        let held_out = if is_held_out(summary) { " on val, held out (see below)" } else { " on val" };
+        notes.push(format!("the order and the ranks are those of {}{held_out}: nothing is chosen on test", question.metric));
         if let At::Epoch(epoch) = question.at {
             notes.push(format!(
                 "test is scored at each run's best and last epoch only: runs without test rows at epoch {epoch} are missing"
             ));
         }
     }
+    notes.extend(held_out(summary, loaded, question));
     if let Some((run, why)) = loaded.lost.first() {
         let run = run.get(..8).unwrap_or(run);
         let (lost, succeeded) = (loaded.lost.len(), runs.recorded);
@@ -52,6 +55,41 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
     }
     if runs.left > 0 && summary.state != "running" {
         notes.push(format!("{} of {} runs are not done; `sweep resume` continues", runs.left, runs.total));
+    }
+    notes
+}
+
+/// Whether a row ranks by another value than that on the rows that its thresholds were fitted on.
+fn is_held_out(summary: &Summary) -> bool {
+    summary.rows.iter().any(|row| row.held_out.is_some() && row.held_out != row.val)
+}
+
+/// On which rows of val policies are judged.
+fn held_out(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<String> {
+    let mut notes = Vec::new();
+    if is_held_out(summary) {
+        let column = if question.split == Split::Val { "the column held out" } else { "the column on val" };
+        notes.push(format!(
+            "policies that are fitted on val flatter themselves there, so rows rank by {} held out ({column}): each tenth of the val rows \
+             is decided under thresholds fitted on the other nine",
+            question.metric
+        ));
+    }
+    if let Some(why) = &loaded.ungrouped {
+        notes.push(format!("rows of one group are dealt apart there, which flatters a little: {why}"));
+    }
+    let fitted = |policy: usize| !is_number(&loaded.policies[policy]) && !is_of_rankings(question.metric);
+    let of = loaded.val.iter().filter(|score| fitted(score.policy) && score.values[place(question.metric)].is_some());
+    let (unknown, all) = of.fold((0, 0), |(unknown, all), score| (unknown + usize::from(score.held_out.is_none()), all + 1));
+    if unknown > 0 {
+        let why = loaded
+            .not_held_out
+            .first()
+            .map_or_else(String::new, |(run, why)| format!(" (run {}: {why})", run.get(..8).unwrap_or(run)));
+        notes.push(format!(
+            "{unknown} of {all} evaluations of fitted policies are known only on the val rows that they were fitted on{why}: rows without \
+             any other rank by these, which flatters them"
+        ));
     }
     notes
 }

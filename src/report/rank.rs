@@ -58,12 +58,12 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
     summary
 }
 
-/// Best first within each data set, undefined last, equal values by macro_ap, then as planned. Sets the ranks.
+/// Best first on val rows that thresholds were not fitted on, within each data set, undefined last, equal values by macro_ap, then as planned. Sets the ranks.
 fn order(rows: &mut [Row], question: &Question) {
     // Means that are equal but for the order of their sums differ after the twelfth digit at most.
     let key = |row: &Row| {
         let sign = if question.lower_is_better() { 1e12 } else { -1e12 };
-        row.val.map_or(f64::INFINITY, |val| (val.mean * sign).round())
+        row.ranked_by().map_or(f64::INFINITY, |val| (val.mean * sign).round())
     };
     let ap = |row: &Row| row.val_ap.map_or(f64::INFINITY, |ap| -ap);
     rows.sort_by(|a, b| {
@@ -80,7 +80,7 @@ fn order(rows: &mut [Row], question: &Question) {
             rank = strategies + 1;
         }
         strategies += usize::from(row.is_strategy());
-        row.rank = row.val.is_some().then_some(rank);
+        row.rank = row.ranked_by().is_some().then_some(rank);
         last = Some(here);
     }
 }

@@ -1,19 +1,20 @@
 //! A policy that was not in the grid: every recorded run's kept scores under it, in memory. The database is not written.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::load::Loaded;
+use super::kept_scores::SweepGroups;
+use super::load::{Loaded, Run};
 use super::question::{Question, Split};
-use super::score::{Labels, Score, label_scores};
+use super::score::{Labels, Score, is_number, is_of_rankings, label_scores, place};
 use crate::error::Error;
 use archive::{Kept, runs_folder};
 use imbalance::LabelMatrix;
-use imbalance::evaluation::{Evaluation, FittedPolicy, predicted_rate};
-use imbalance::threshold::{Policy, Rule};
-use store::{At, COLUMNS};
+use imbalance::evaluation::{Evaluation, FittedPolicy, held_out, predicted_rate};
+use imbalance::threshold::{self, Policy, Rule};
+use store::{At, COLUMNS, MetricColumn};
 
 /// Adds to `loaded` the evaluations that the database lacks under its one policy.
 ///
@@ -30,15 +31,7 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
         .iter()
         .enumerate()
         .filter(|(at, run)| run.row.state == "succeeded" && !recorded[*at])
-        .filter_map(|(at, run)| {
-            let epoch = match question.at {
-                _ if run.row.reference().is_some() => run.row.best_epoch?,
-                At::Best => run.row.best_epoch?,
-                At::Last => run.row.epochs - 1,
-                At::Epoch(epoch) => i64::from(epoch),
-            };
-            (epoch < run.row.epochs).then_some((at, usize::try_from(epoch).ok()?))
-        })
+        .filter_map(|(at, run)| Some((at, epoch(run, question)?)))
         .collect();
     let made: Vec<_> = missing
         .par_iter()
@@ -48,7 +41,10 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
     loaded.val.retain(|score| !again.contains(&score.run));
     for (run, result) in made {
         match result {
-            Ok((val, test)) => {
+            Ok((mut val, test)) => {
+                if is_number(&loaded.policies[0]) || is_of_rankings(question.metric) {
+                    val.held_out = val.values[place(question.metric)];
+                }
                 loaded.val.push(val);
                 loaded.test.extend(test);
             }
@@ -60,6 +56,56 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
     match loaded.lost.first() {
         Some((_, why)) if loaded.val.is_empty() => Err(Error::NotEvaluated { policy: policy.to_string(), why: why.clone() }),
         _ => Ok(()),
+    }
+}
+
+/// The epoch at which `question` asks for this run; `None` where the run does not have it.
+fn epoch(run: &Run, question: &Question) -> Option<usize> {
+    let epoch = match question.at {
+        _ if run.row.reference().is_some() => run.row.best_epoch?,
+        At::Best => run.row.best_epoch?,
+        At::Last => run.row.epochs - 1,
+        At::Epoch(epoch) => i64::from(epoch),
+    };
+    usize::try_from(epoch).ok().filter(|_| epoch < run.row.epochs)
+}
+
+/// Judges the fitted policies of val on rows that they were not fitted on, from kept scores, where the database does not say: at epochs but
+/// the best and the last, for a policy that is new to the runs, and for runs that an older program has recorded.
+pub fn hold_out(loaded: &mut Loaded, db: &Path, groups: &SweepGroups, question: &Question) {
+    let Some(column) = MetricColumn::named(question.metric) else { return };
+    let (folder, at) = (runs_folder(db), place(question.metric));
+    let mut missing: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (place, score) in loaded.val.iter().enumerate() {
+        if score.held_out.is_none() && score.values[at].is_some() {
+            missing.entry(score.run).or_default().push(place);
+        }
+    }
+    let runs: Vec<(usize, Vec<usize>)> = missing.into_iter().collect();
+    let one = |(run, places): &(usize, Vec<usize>)| -> std::io::Result<Vec<(usize, f64)>> {
+        let name = &loaded.runs[*run].row.run;
+        let epoch = epoch(&loaded.runs[*run], question).ok_or_else(|| std::io::Error::other("it does not have the epoch"))?;
+        let kept = Kept::open(&folder.join(name))?;
+        let val = kept.val(epoch)?;
+        let policies = places.iter().map(|&place| threshold::parse(&loaded.policies[loaded.val[place].policy]));
+        let policies = policies.collect::<Result<Vec<_>, _>>().map_err(std::io::Error::other)?;
+        let groups = groups.of(name).ok().flatten().and_then(|groups| groups.of(Split::Val, kept.val_truth.rows()));
+        let found = held_out(&policies, &val, &kept.val_truth, groups).map_err(std::io::Error::other)?;
+        let found = found.ok_or_else(|| std::io::Error::other("its val rows cannot be divided"))?;
+        Ok(places.iter().zip(found).filter_map(|(&place, found)| Some((place, found.value(column.metric)?))).collect())
+    };
+    let made: Vec<_> = runs.par_iter().map(|run| (run.0, one(run))).collect();
+    for (run, result) in made {
+        let name = loaded.runs[run].row.run.clone();
+        match result {
+            Ok(found) => {
+                if let Err(why) = groups.of(&name) {
+                    loaded.ungrouped.get_or_insert_with(|| why.to_owned());
+                }
+                found.into_iter().for_each(|(place, value)| loaded.val[place].held_out = Some(value));
+            }
+            Err(why) => loaded.not_held_out.push((name, why.to_string())),
+        }
     }
 }
 
@@ -83,6 +129,7 @@ fn score(run: usize, scores: &[f32], truth: &LabelMatrix, rule: &Rule) -> Score 
         run,
         policy: 0,
         values: COLUMNS.map(|column| evaluation.value(column.metric)),
+        held_out: None,
         predicted_rate: Some(predicted_rate(&decisions.counts)),
         labels: Labels::Made(label_scores(&decisions.counts, &ranking.ap, &decisions.thresholds)),
     }

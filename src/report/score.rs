@@ -12,6 +12,9 @@ pub struct Score {
     pub policy: usize,
     /// In the order of [`METRICS`]; `None` where undefined.
     pub values: [Option<f64>; METRICS.len()],
+    /// On val, the metric that ranks on rows that the thresholds were not fitted on: the value itself for a number and for a metric of
+    /// rankings; `None` where it is not known.
+    pub held_out: Option<f64>,
     pub predicted_rate: Option<f64>,
     pub labels: Labels,
 }
@@ -47,6 +50,12 @@ impl From<&LabelMeans> for LabelScore {
         let LabelMeans { ap, threshold, precision, recall, f1, predicted_rate, .. } = *means;
         Self { ap, threshold, precision, recall, f1, predicted_rate }
     }
+}
+
+/// Whether `policy` is a number, which nothing is fitted for.
+#[must_use]
+pub fn is_number(policy: &str) -> bool {
+    policy.parse::<f64>().is_ok()
 }
 
 /// Whether smaller values of a metric are better.

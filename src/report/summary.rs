@@ -119,8 +119,11 @@ pub struct Row {
     pub of: usize,
     /// Every metric that was asked for and is defined, on the split that is shown.
     pub metrics: BTreeMap<&'static str, Spread>,
-    /// The ranking metric on val.
+    /// The ranking metric on val, on the rows that thresholds are fitted on.
     pub val: Option<Spread>,
+    /// The same on val rows that they were not fitted on, which ranks; over the runs of which it is known. The value itself where nothing is
+    /// fitted.
+    pub held_out: Option<Spread>,
     pub predicted_rate: Option<Spread>,
     /// Fingerprints.
     pub runs: Vec<String>,
@@ -137,6 +140,12 @@ pub struct Row {
 }
 
 impl Row {
+    /// What ranks it.
+    #[must_use]
+    pub fn ranked_by(&self) -> Option<Spread> {
+        self.held_out.or(self.val)
+    }
+
     /// Whether it is a strategy of the grid, which ranks are for.
     #[must_use]
     pub fn is_strategy(&self) -> bool {

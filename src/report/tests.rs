@@ -58,6 +58,8 @@ fn empty() -> Loaded {
         test: vec![],
         drawn: HashMap::new(),
         lost: vec![],
+        not_held_out: vec![],
+        ungrouped: None,
     }
 }
 
@@ -96,7 +98,7 @@ fn score(run: usize, policy: usize, macro_f1: f64, macro_ap: f64) -> Score {
     values[place("macro_f1")] = Some(macro_f1);
     values[place("macro_ap")] = Some(macro_ap);
     values[place("hamming_loss")] = Some(1.0 - macro_f1);
-    Score { run, policy, values, predicted_rate: Some(0.3), labels: Labels::Recorded(0) }
+    Score { run, policy, values, held_out: None, predicted_rate: Some(0.3), labels: Labels::Recorded(0) }
 }
 
 fn ranked(loaded: &Loaded, question: &Question) -> Summary {
@@ -151,6 +153,54 @@ fn less_is_better_where_it_is() {
     // all-positive errs on 90 + 50 of 200 cells
     assert_eq!(order(&summary), names(&[(1, "bce sqrt"), (2, "bce none"), (3, ALL_POSITIVE)]));
     assert!(close(summary.rows[2].metrics["hamming_loss"].mean, 0.7));
+}
+
+/// A policy that looks best on the rows of its fit, and is not on others, does not rank first, whichever split is shown.
+#[test]
+fn fitted_policies_rank_by_rows_that_they_were_not_fitted_on() {
+    let mut loaded = empty();
+    for (loss, flattered, held_out) in [("bce", 0.9, Some(0.4)), ("focal", 0.8, Some(0.6)), ("asl", 0.7, None)] {
+        let run = add_run(&mut loaded, loss, "none", 0, "succeeded");
+        loaded.val.push(Score { held_out: Some(0.45), ..score(run, 0, 0.45, 0.5) });
+        loaded.val.push(Score { held_out, ..score(run, 1, flattered, 0.5) });
+        loaded.test.extend([score(run, 0, 0.45, 0.5), score(run, 1, 0.5, 0.5)]);
+    }
+    for split in [Split::Val, Split::Test] {
+        let summary = ranked(&loaded, &Question { split, ..Question::default() });
+        let found: Vec<_> =
+            summary.rows.iter().map(|row| (row.rank, row.strategy.get("loss").cloned(), row.policy.clone())).collect();
+        let row = |rank, loss: &str, policy: &str| (Some(rank), Some(Value::from(loss)), policy.to_owned());
+        let wanted = [row(1, "asl", "max_f1"), row(2, "focal", "max_f1"), row(3, "bce", "0.5")];
+        assert_eq!(found[..3], wanted, "asl has no other value than that of its fit");
+        let last = (Some(6), None, ALL_POSITIVE.to_owned());
+        assert_eq!(
+            found[5..],
+            [row(6, "bce", "max_f1"), last.clone()].map(|(_, loss, policy)| (
+                if policy == ALL_POSITIVE { last.0 } else { Some(6) },
+                loss,
+                policy
+            ))[..]
+        );
+        let of = |loss: &str| {
+            summary.rows.iter().find(|row| row.strategy.get("loss") == Some(&loss.into()) && row.policy == "max_f1").unwrap()
+        };
+        assert_eq!((of("bce").val.unwrap().mean, of("bce").held_out.unwrap().mean), (0.9, 0.4));
+        assert_eq!(of("asl").held_out, None);
+        let notes = summary.notes.join("; ");
+        assert!(
+            notes.contains("rank by macro_f1 held out") && notes.contains("1 of 3 evaluations of fitted policies"),
+            "{notes}"
+        );
+        let table = render(&summary, Form::Markdown).unwrap();
+        assert!(table.contains(if split == Split::Val { "held out |" } else { "on val |" }), "{table}");
+        assert!(table.contains("0.400"), "{table}");
+    }
+    // Nothing is fitted for a metric of rankings.
+    for score in &mut loaded.val {
+        score.held_out = score.values[place("macro_ap")];
+    }
+    let summary = ranked(&loaded, &Question { metric: "macro_ap", ..Question::default() });
+    assert!(!summary.notes.join("; ").contains("held out"), "{:?}", summary.notes);
 }
 
 #[test]

@@ -55,6 +55,10 @@ pub fn finite(event: &Event) -> Result<(), String> {
             one("samples_f1", *samples_f1)?;
             one("subset_accuracy", *subset_accuracy)
         }
+        Event::HeldOut { held_out, .. } => {
+            one("samples_f1", held_out.samples_f1)?;
+            one("subset_accuracy", held_out.subset_accuracy)
+        }
         Event::Open { .. } | Event::Begin { .. } | Event::Hb { .. } | Event::End { .. } | Event::Close { .. } => Ok(()),
     }
 }
@@ -118,14 +122,16 @@ pub fn fits(event: &Event, expected: &Expected<'_>) -> Result<(), String> {
             expected.epoch(*epoch)?;
             let truth = expected.truth(*split)?;
             expected.one_per_label("thresholds", thresholds.len())?;
-            expected.one_per_label("counts", counts.len())?;
-            if let Some(truth) = truth {
-                for (label, (counts, &positives)) in counts.iter().zip(&truth.positives).enumerate() {
-                    counted(label, counts, positives, truth.rows)?;
-                }
-            }
+            expected.counted(counts, truth)?;
             share("samples_f1", *samples_f1)?;
             share("subset_accuracy", *subset_accuracy)
+        }
+        Event::HeldOut { a, epoch, held_out, .. } => {
+            attempt(*a)?;
+            expected.epoch(*epoch)?;
+            expected.counted(&held_out.counts, expected.val)?;
+            share("samples_f1", held_out.samples_f1)?;
+            share("subset_accuracy", held_out.subset_accuracy)
         }
         Event::End { a, st, .. } => {
             attempt(*a)?;
@@ -152,6 +158,17 @@ impl<'a> Expected<'a> {
             SplitName::Test => Ok(self.test),
             SplitName::Train => Err("train is not evaluated: split is val or test".to_owned()),
         }
+    }
+
+    /// Counts of each label of a split.
+    fn counted(&self, counts: &[Counts], truth: Option<&LabelCounts>) -> Result<(), String> {
+        self.one_per_label("counts", counts.len())?;
+        let positives = truth.iter().flat_map(|truth| truth.positives.iter().map(|&positives| (positives, truth.rows)));
+        counts
+            .iter()
+            .zip(positives)
+            .enumerate()
+            .try_for_each(|(label, (counts, (positives, rows)))| counted(label, counts, positives, rows))
     }
 
     fn one_per_label(&self, name: &str, found: usize) -> Result<(), String> {

@@ -158,7 +158,9 @@ fn durability(event: &Event) -> Durability {
     match event {
         Event::Open { .. } | Event::End { .. } | Event::Close { .. } => Durability::Now,
         Event::Begin { .. } | Event::Epoch { .. } => Durability::Soon,
-        Event::Hb { .. } | Event::Drawn { .. } | Event::Rank { .. } | Event::Eval { .. } => Durability::None,
+        Event::Hb { .. } | Event::Drawn { .. } | Event::Rank { .. } | Event::Eval { .. } | Event::HeldOut { .. } => {
+            Durability::None
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use imbalance::evaluation::HeldOut;
 use imbalance::metric::{Counts, Ranking};
 use imbalance::sampler::Realised;
 use imbalance::threshold::Policy;
@@ -117,7 +118,10 @@ pub enum Event {
         samples_f1: f64,
         subset_accuracy: f64,
     },
-    /// The attempt is over. `n` counts its Epoch, Drawn, Rank and Eval records in this journal.
+    /// Decisions of one fitted policy on val at the best or the last epoch, each row under thresholds that it was not fitted on; after the
+    /// `Eval` of the same. A worker may leave it out.
+    HeldOut { r: Fingerprint, a: u32, epoch: usize, policy: Policy, held_out: HeldOut },
+    /// The attempt is over. `n` counts its Epoch, Drawn, Rank, Eval and HeldOut records in this journal.
     End { r: Fingerprint, a: u32, st: Outcome, n: u64, why: String },
     /// Last record of a journal.
     Close { why: String },
@@ -133,6 +137,7 @@ impl Event {
             | Self::Drawn { r, a, .. }
             | Self::Rank { r, a, .. }
             | Self::Eval { r, a, .. }
+            | Self::HeldOut { r, a, .. }
             | Self::End { r, a, .. } => Some((r, *a)),
             Self::Open { .. } | Self::Hb { .. } | Self::Close { .. } => None,
         }
@@ -149,6 +154,7 @@ impl Event {
             Self::Drawn { .. } => "drawn",
             Self::Rank { .. } => "rank",
             Self::Eval { .. } => "eval",
+            Self::HeldOut { .. } => "held_out",
             Self::End { .. } => "end",
             Self::Close { .. } => "close",
         }

@@ -1,7 +1,8 @@
 //! The records of an evaluation's results.
 
 use imbalance::LabelMatrix;
-use imbalance::evaluation::FittedPolicy;
+use imbalance::StrategyError;
+use imbalance::evaluation::{FittedPolicy, held_out};
 use imbalance::metric::{Decisions, Ranking};
 use imbalance::threshold::Policy;
 use plan::Fingerprint;
@@ -39,6 +40,28 @@ impl Evaluated<'_> {
             samples_f1,
             subset_accuracy,
         }
+    }
+
+    /// The records of the fitted ones of `policies` on validation rows that they were not fitted on; none where the rows cannot be divided.
+    /// `groups` are those of the rows.
+    ///
+    /// # Errors
+    /// An unknown policy.
+    pub fn held_out(
+        &self,
+        policies: &[Policy],
+        scores: &[f32],
+        truth: &LabelMatrix,
+        groups: Option<&[u32]>,
+    ) -> Result<Vec<Event>, StrategyError> {
+        let policies: Vec<Policy> = policies.iter().filter(|policy| matches!(policy, Policy::Fitted(_))).cloned().collect();
+        if policies.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = held_out(&policies, scores, truth, groups)?.unwrap_or_default();
+        let (r, a, epoch) = (self.run, self.attempt, self.epoch);
+        let event = |(policy, held_out)| Event::HeldOut { r: r.clone(), a, epoch, policy, held_out };
+        Ok(policies.into_iter().zip(found).map(event).collect())
     }
 
     /// The records of every policy on these scores.

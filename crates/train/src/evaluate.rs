@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 
 use super::TrainError;
 use super::loader::Loader;
+use super::record::Truth;
 use crate::model::Model;
 use data::Dataset;
 use imbalance::evaluation::{self, FittedPolicy};
@@ -138,6 +139,15 @@ pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> R
 #[must_use]
 pub fn on_test(job: &Job, fitted: &Fitted, scores: &[f32], truth: &LabelMatrix) -> Vec<Event> {
     records(job, fitted, SplitName::Test, metric::rank(scores, truth), scores, truth)
+}
+
+/// The records of fitted policies on val rows that they were not fitted on.
+///
+/// # Errors
+/// As [`on_val`].
+pub fn held_out(job: &Job, epoch: usize, scores: &[f32], truth: &Truth) -> Result<Vec<Event>, TrainError> {
+    let evaluated = Evaluated { run: &job.run, attempt: job.attempt, epoch, split: SplitName::Val };
+    Ok(evaluated.held_out(&job.policies, scores, &truth.val, truth.val_groups.as_deref())?)
 }
 
 fn records(

@@ -24,6 +24,8 @@ pub struct Truth {
     pub train: LabelMatrix,
     pub val: LabelMatrix,
     pub test: LabelMatrix,
+    /// The group of each val row, where the data has groups.
+    pub val_groups: Option<Vec<u32>>,
 }
 
 impl Truth {
@@ -31,7 +33,8 @@ impl Truth {
     #[must_use]
     pub fn of(data: &Dataset) -> Self {
         let (labels, split) = (data.labels(), data.split());
-        Self { train: labels.select(&split.train), val: labels.select(&split.val), test: labels.select(&split.test) }
+        let val_groups = data.groups().map(|groups| split.val.iter().map(|&row| groups[row as usize]).collect());
+        Self { train: labels.select(&split.train), val: labels.select(&split.val), test: labels.select(&split.test), val_groups }
     }
 }
 
@@ -262,8 +265,9 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Evaluates test, once: `last` are the logits of the last epoch, `best` those of the best one where that is another. Writes files
-    /// only and returns what is to be recorded.
+    /// Evaluates test, once: `last` are the logits of the last epoch, `best` those of the best one where that is another; and fitted policies
+    /// on val rows that they were not fitted on, at the same epochs: at every epoch that would take longer than all else that is
+    /// evaluated. Writes files only and returns what is to be recorded.
     ///
     /// # Errors
     /// Logits that are NaN or infinite; files that cannot be read or written.
@@ -281,10 +285,15 @@ impl<'a> Record<'a> {
                 folder.best_scores("test", fitted.epoch)?;
             }
         }
-        folder.kept_scores(best_epoch.epoch).ok_or_else(|| TrainError::Io {
-            path: folder.model(),
-            source: std::io::Error::other("the val scores beside it were changed by somebody else"),
-        })?;
+        let mut epochs = vec![best_epoch.epoch, last_epoch.epoch];
+        epochs.dedup();
+        for epoch in epochs {
+            let val = folder.kept_scores(epoch).ok_or_else(|| TrainError::Io {
+                path: folder.model(),
+                source: std::io::Error::other("the val scores beside it were changed by somebody else"),
+            })?;
+            events.extend(evaluate::held_out(self.job, epoch, &val, truth)?);
+        }
         folder.best_scores("val", best_epoch.epoch)?;
         folder.write_model()?;
         folder.seal()?;

@@ -28,6 +28,7 @@ pub enum Event {
     Drawn(Drawn),
     Rank(Rank),
     Eval(Eval),
+    HeldOut(HeldOut),
     End(End),
     Close(Close),
 }
@@ -182,6 +183,28 @@ pub struct Eval {
     pub subset_accuracy: f64,
 }
 
+/// Decisions of one fitted policy on val at one epoch, each row under thresholds that it was not fitted on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct HeldOut {
+    /// The run.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
+    pub r: String,
+    /// The attempt.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    pub a: u32,
+    pub epoch: u64,
+    pub policy: Policy,
+    /// One per label, of all rows of val.
+    pub counts: Vec<Counts>,
+    /// Mean over rows of the row's F1; 0 where truth and decision are both empty.
+    #[cfg_attr(test, schemars(range(min = 0.0, max = 1.0)))]
+    pub samples_f1: f64,
+    /// Share of rows with every label right.
+    #[cfg_attr(test, schemars(range(min = 0.0, max = 1.0)))]
+    pub subset_accuracy: f64,
+}
+
 /// Cells of one label's confusion matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -204,7 +227,7 @@ pub struct End {
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub a: u32,
     pub st: Outcome,
-    /// Epoch, drawn, rank and eval records of this attempt in this journal.
+    /// Epoch, drawn, rank, eval and held_out records of this attempt in this journal.
     pub n: u64,
     /// For people; empty where all is well.
     #[serde(default)]
@@ -297,6 +320,12 @@ impl From<&crate::Event> for Event {
                 samples_f1,
                 subset_accuracy,
             }),
+            Said::HeldOut { r, a, epoch, policy, held_out } => {
+                let imbalance::evaluation::HeldOut { counts, samples_f1, subset_accuracy } = held_out;
+                let counts = counts.into_iter().map(Into::into).collect();
+                let (epoch, policy) = (epoch as u64, (&policy).into());
+                Self::HeldOut(HeldOut { r: r.0, a, epoch, policy, counts, samples_f1, subset_accuracy })
+            }
             Said::End { r, a, st, n, why } => Self::End(End { r: r.0, a, st: st.into(), n, why }),
             Said::Close { why } => Self::Close(Close { why }),
         }
@@ -353,6 +382,11 @@ impl From<Event> for crate::Event {
                 samples_f1,
                 subset_accuracy,
             },
+            Event::HeldOut(HeldOut { r, a, epoch, policy, counts, samples_f1, subset_accuracy }) => {
+                let counts = counts.into_iter().map(Into::into).collect();
+                let held_out = imbalance::evaluation::HeldOut { counts, samples_f1, subset_accuracy };
+                Self::HeldOut { r: Fingerprint(r), a, epoch: epoch as usize, policy: policy.into(), held_out }
+            }
             Event::End(End { r, a, st, n, why }) => Self::End { r: Fingerprint(r), a, st: st.into(), n, why },
             Event::Close(Close { why }) => Self::Close { why },
         }

@@ -1,11 +1,13 @@
 //! Rows of the two views, as the reports need them.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::Reader;
-use crate::columns::{COLUMNS, METRICS, MetricValues};
+use crate::columns::{COLUMNS, METRICS, MetricColumn, MetricValues};
 use crate::{StoreError, SweepId};
 use plan::Fingerprint;
 
@@ -187,6 +189,39 @@ impl Reader {
             .await;
         // Collected before it is converted: freeing rows while SQLite's thread makes new ones costs more than keeping them.
         self.told(rows.and_then(|rows| rows.iter().map(|row| Evaluated::read(row, &metrics)).collect()))
+    }
+
+    /// What `metric` (of [`METRICS`]) is on validation rows that the thresholds were not fitted on, by evaluation: of fitted policies that have
+    /// it recorded. Nothing for a metric of rankings.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn held_out(&mut self, sweep: SweepId, at: At, metric: &str) -> Result<HashMap<EvaluationId, f64>, StoreError> {
+        let Some(column) = MetricColumn::named(metric).filter(|column| column.metric.needs_threshold()) else {
+            return Ok(HashMap::new());
+        };
+        // `e` has what the metrics take from an evaluation.
+        let query = format!(
+            "SELECT v.id, {}
+             FROM sweep_runs w
+             CROSS JOIN runs r ON r.id = w.run
+             CROSS JOIN evaluations v ON v.run = r.id
+             CROSS JOIN policies p ON p.id = v.policy AND p.fitted
+             CROSS JOIN held_out e ON e.evaluation = v.id
+             CROSS JOIN label_held_out c ON c.evaluation = v.id
+             WHERE w.sweep = ?1 AND r.state = 'succeeded' AND v.split = 'val'
+               AND v.epoch = CASE ?2 WHEN 'best' THEN r.best_epoch WHEN 'last' THEN r.epochs - 1 ELSE ?3 END
+             GROUP BY v.id",
+            column.sql
+        );
+        let (which, epoch) = at.bound();
+        let rows = sqlx::query_as(sqlx::AssertSqlSafe(query)) // made of constants
+            .bind(sweep)
+            .bind(which)
+            .bind(epoch)
+            .fetch_all(self.connected().await?)
+            .await;
+        self.told(rows.map(|rows| rows.into_iter().collect()))
     }
 
     /// Means of the label rows of groups of evaluations. `groups` are (evaluation, place), each evaluation in one group only; a row for

@@ -1,11 +1,12 @@
 //! Plans and records as the other crates would make them; no workers needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Writer;
 use imbalance::Choice;
 use imbalance::LabelCounts;
 use imbalance::PosWeight;
+use imbalance::evaluation::HeldOut;
 use imbalance::metric::{Counts, Ranking};
 use imbalance::rng::Rng;
 use imbalance::sampler::Realised;
@@ -170,6 +171,15 @@ impl Journal {
         if best != epochs - 1 {
             self.evaluate(&r, a, epochs - 1, SplitName::Test, policies);
         }
+        for epoch in BTreeSet::from([best, epochs - 1]) {
+            for policy in policies.iter().filter(|policy| matches!(policy, Policy::Fitted(_))) {
+                let mut event = held_out(&r, epoch, policy);
+                if let Event::HeldOut { a: of, .. } = &mut event {
+                    *of = a;
+                }
+                self.push(event);
+            }
+        }
         let n = (self.records.len() - before) as u64;
         self.push(Event::End { r, a, st: Outcome::Ok, n, why: String::new() });
     }
@@ -205,6 +215,18 @@ pub fn ranking(r: &Fingerprint, epoch: usize, split: SplitName) -> Ranking {
 pub fn best_epoch(r: &Fingerprint, epochs: usize) -> usize {
     let ap = |epoch| ranking(r, epoch, SplitName::Val).ap.iter().flatten().sum::<f64>();
     (0..epochs).reduce(|best, epoch| if ap(epoch) > ap(best) { epoch } else { best }).unwrap()
+}
+
+/// Of the first attempt.
+pub fn held_out(r: &Fingerprint, epoch: usize, policy: &Policy) -> Event {
+    let Event::Eval { counts, .. } = evaluation(r, 1, epoch, SplitName::Val, policy) else { unreachable!() };
+    // one positive less is found
+    let counts = counts.into_iter().map(|counts| match counts.tp {
+        0 => counts,
+        tp => Counts { tp: tp - 1, fn_: counts.fn_ + 1, ..counts },
+    });
+    let held_out = HeldOut { counts: counts.collect(), samples_f1: 0.25, subset_accuracy: 0.125 };
+    Event::HeldOut { r: r.clone(), a: 1, epoch, policy: policy.clone(), held_out }
 }
 
 pub fn evaluation(r: &Fingerprint, a: u32, epoch: usize, split: SplitName, policy: &Policy) -> Event {

@@ -352,9 +352,10 @@ async fn an_older_database_is_brought_up_to_date() {
     let before = rows(&db).await;
     let mut old = sqlx::SqliteConnection::connect(&format!("sqlite:{}", db.display())).await.unwrap();
     old.execute(
-        "ALTER TABLE sweeps DROP COLUMN changes;
+        "DROP VIEW leaderboard; DROP VIEW label_metrics; DROP VIEW leaderboard_all; DROP VIEW label_metrics_all;
+         DROP TABLE label_held_out; DROP TABLE held_out; ALTER TABLE policies DROP COLUMN fitted;
+         ALTER TABLE sweeps DROP COLUMN changes;
          ALTER TABLE runs DROP COLUMN max_epochs; ALTER TABLE epochs DROP COLUMN steps;
-         DROP VIEW leaderboard; DROP VIEW label_metrics; DROP VIEW leaderboard_all; DROP VIEW label_metrics_all;
          DROP INDEX runs_replacing; DROP INDEX sweep_runs_again;
          ALTER TABLE runs DROP COLUMN replaces; ALTER TABLE sweep_runs DROP COLUMN again;
          DROP TABLE label_draws; DROP TABLE draws; ALTER TABLE journals DROP COLUMN fault; ALTER TABLE runs DROP COLUMN format;
@@ -410,6 +411,65 @@ async fn results_are_those_of_the_view() {
             assert_eq!(found.is_empty(), at == At::Epoch(9));
         }
     }
+}
+
+/// Held-out values are in the views and in the reader's pass the same; a number and test have their own, other epochs none.
+#[tokio::test]
+async fn held_out_values_are_those_of_the_view() {
+    let plan = fixture::plan("letters", &["bce", "focal"], 2, 3);
+    let (_folder, db, sweep) = recorded(&plan).await;
+    let mut reader = Reader::open(&db).await.unwrap();
+    let mut some = 0;
+    for column in crate::COLUMNS.iter().filter(|column| column.metric.needs_threshold()) {
+        let name = column.name;
+        let view = format!(
+            "SELECT run, policy, split, best_epoch, last_epoch, {name}, held_out_{name} FROM leaderboard WHERE sweep_id = ?1"
+        );
+        let view = sqlx::query(sqlx::AssertSqlSafe(view)).bind(sweep);
+        let view = view.fetch_all(&mut open::for_reading(&db).await.unwrap()).await.unwrap();
+        for (at, place) in [(At::Best, 3), (At::Last, 4)] {
+            let values = reader.results(sweep, "val", at, &[name]).await.unwrap();
+            let held_out = reader.held_out(sweep, at, name).await.unwrap();
+            for row in &view {
+                let (run, policy, split): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+                let (own, shown): (Option<f64>, Option<f64>) = (row.get(5), row.get(6));
+                let fitted = policy.parse::<f64>().is_err() && split == "val";
+                if !fitted {
+                    assert_eq!(shown, own, "{name} of {policy} on {split}");
+                } else if row.get(place) {
+                    let found = values.iter().find(|found| found.run == run && found.policy == policy).unwrap();
+                    assert_eq!(shown, held_out.get(&found.evaluation).copied(), "{name} of {policy}");
+                    assert!(shown.is_some());
+                    some += usize::from(shown != own);
+                } else if !row.get::<bool, _>(3) && !row.get::<bool, _>(4) {
+                    assert_eq!(shown, None);
+                }
+            }
+        }
+        assert_eq!(reader.held_out(sweep, At::Epoch(9), name).await.unwrap().len(), 0);
+    }
+    assert!(some > 20, "{some}");
+    assert_eq!(reader.held_out(sweep, At::Best, "macro_ap").await.unwrap().len(), 0, "nothing is fitted for a ranking");
+    // The labels' own values are those of the counts that were recorded.
+    let counts =
+        fixture::held_out(&plan.runs[0].fingerprint, fixture::best_epoch(&plan.runs[0].fingerprint, 3), &plan.policies[1]);
+    let Event::HeldOut { held_out, .. } = counts else { panic!() };
+    let rows: Vec<(String, i64, i64, f64)> = sqlx::query_as(
+        "SELECT label, held_out_tp, held_out_fn, held_out_f1 FROM label_metrics
+         WHERE run = ?1 AND policy = ?2 AND split = 'val' AND best_epoch AND sweep_id = ?3",
+    )
+    .bind(&plan.runs[0].fingerprint.0)
+    .bind(plan.policies[1].to_string())
+    .bind(sweep)
+    .fetch_all(&mut open::for_reading(&db).await.unwrap())
+    .await
+    .unwrap();
+    for (label, tp, fn_, f1) in &rows {
+        let counts = held_out.counts[fixture::LABELS.iter().position(|name| name == label).unwrap()];
+        assert_eq!((*tp as u64, *fn_ as u64), (counts.tp, counts.fn_));
+        assert!((f1 - counts.f1()).abs() < 1e-15);
+    }
+    assert_eq!(rows.len(), 4);
 }
 
 /// Groups over two runs and two policies, one of them with a run less, against the rows of the view.

@@ -8,6 +8,7 @@ use sqlx::{QueryBuilder, Sqlite};
 
 use super::{Known, KnownRun};
 use crate::{json, word};
+use imbalance::evaluation::HeldOut;
 use imbalance::metric::{Counts, Ranking};
 use imbalance::sampler::Realised;
 use protocol::{Event, SplitName};
@@ -27,6 +28,7 @@ pub(super) struct Batch {
     /// In the order of arrival; a repeated one keeps its first place and has its last numbers.
     evaluations: Vec<EvaluationRow>,
     placed: HashMap<(i64, i64, SplitName, i64), usize>,
+    held_out: Vec<HeldOutRow>,
     /// Runs whose best epoch may have changed.
     ranked: BTreeSet<i64>,
     /// Run, attempt and its number of records; each attempt once.
@@ -83,6 +85,16 @@ struct EvaluationRow {
     counts: Vec<Counts>,
 }
 
+/// What is known of an evaluation on val beside its own counts.
+struct HeldOutRow {
+    run: i64,
+    epoch: i64,
+    policy: i64,
+    attempt: u32,
+    held_out: HeldOut,
+    labels: Arc<[i64]>,
+}
+
 /// Mean over the labels for which the metric is defined.
 fn mean(values: &[Option<f64>]) -> Option<f64> {
     let defined: Vec<f64> = values.iter().copied().flatten().collect();
@@ -90,8 +102,8 @@ fn mean(values: &[Option<f64>]) -> Option<f64> {
 }
 
 impl Batch {
-    /// Adds an `Epoch`, `Drawn`, `Rank` or `Eval`; `false` where its vectors do not have one value per label. `policy` is the row id of
-    /// an `Eval`'s policy. A repeated record replaces the earlier one.
+    /// Adds an `Epoch`, `Drawn`, `Rank`, `Eval` or `HeldOut`; `false` where its vectors do not have one value per label. `policy` is the row
+    /// id of the policy of the latter two. A repeated record replaces the earlier one.
     pub fn add(&mut self, run: &KnownRun, event: &Event, policy: i64, time: f64) -> bool {
         match event {
             Event::Epoch { a, epoch, train_loss, val_loss, learning_rate, seconds, images_per_s, steps, .. } => {
@@ -132,6 +144,14 @@ impl Batch {
                     None => self.evaluations.push(row),
                 }
                 true
+            }
+            Event::HeldOut { a, epoch, held_out, .. } => {
+                let (held_out, labels) = (held_out.clone(), Arc::clone(&run.data.labels));
+                let whole = held_out.counts.len() == labels.len();
+                if whole {
+                    self.held_out.push(HeldOutRow { run: run.id, epoch: *epoch as i64, policy, attempt: *a, held_out, labels });
+                }
+                whole
             }
             _ => false,
         }
@@ -213,6 +233,7 @@ impl Batch {
         };
         statements.insert(into, 7, &batch.label_rankings, bind).await?;
         statements.insert_evaluations(known, &batch.evaluations).await?;
+        statements.insert_held_out(&batch.held_out).await?;
         if !batch.ranked.is_empty() {
             let query = statements.begin();
             query.push("UPDATE runs SET best_epoch = (SELECT epoch FROM rankings WHERE run = runs.id AND split = 'val'");
@@ -333,5 +354,48 @@ impl Statements<'_> {
             }
         };
         self.insert(into, 7, &counts, bind).await
+    }
+
+    /// They belong to evaluations of the same attempt that are there already; without one they say nothing.
+    async fn insert_held_out(&mut self, rows: &[HeldOutRow]) -> Result<(), sqlx::Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // Most rows bring one evaluation each and many labels: the evaluations' row ids first, then the labels as bound values.
+        let facts: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let HeldOut { samples_f1, subset_accuracy, .. } = row.held_out;
+                (row.run, row.epoch, row.policy, row.attempt, samples_f1, subset_accuracy)
+            })
+            .collect();
+        self.run().await?;
+        let ids: Vec<(i64, i64)> = sqlx::query_as(
+            "INSERT OR REPLACE INTO held_out (evaluation, samples_f1, subset_accuracy)
+             SELECT e.id, n.value ->> 4, n.value ->> 5 FROM json_each(?1) n
+             CROSS JOIN evaluations e ON e.run = n.value ->> 0 AND e.epoch = n.value ->> 1 AND e.split = 'val' AND e.policy = n.value ->> 2
+             WHERE e.attempt = n.value ->> 3;
+             SELECT n.key, e.id FROM json_each(?1) n
+             CROSS JOIN evaluations e ON e.run = n.value ->> 0 AND e.epoch = n.value ->> 1 AND e.split = 'val' AND e.policy = n.value ->> 2
+             WHERE e.attempt = n.value ->> 3",
+        )
+        .bind(json(&facts))
+        .fetch_all(&mut *self.tx)
+        .await?;
+        // Of a repeated record the last one counts.
+        let places: HashMap<i64, i64> = ids.iter().map(|&(place, evaluation)| (evaluation, place)).collect();
+        let of = |(&evaluation, &place): (&i64, &i64)| {
+            let row = usize::try_from(place).ok().and_then(|place| rows.get(place));
+            let cells = row.into_iter().flat_map(|row| row.labels.iter().zip(&row.held_out.counts));
+            cells.map(|(&label, &counts)| (evaluation, label, counts)).collect::<Vec<_>>()
+        };
+        let cells: Vec<_> = places.iter().flat_map(of).collect();
+        let bind = |(evaluation, label, counts): &(i64, i64, Counts), to: &mut Values<'_>| {
+            to.push_bind(*evaluation).push_bind(*label);
+            for count in [counts.tp, counts.fp, counts.fn_, counts.tn] {
+                to.push_bind(count as i64);
+            }
+        };
+        self.insert("INSERT OR REPLACE INTO label_held_out (evaluation, label, tp, fp, fn, tn) ", 6, &cells, bind).await
     }
 }

@@ -12,7 +12,7 @@ use plan::Plan;
 use protocol::{Event, SplitName};
 
 impl Writer {
-    /// Records a plan of one run that was made elsewhere, its results (`Rank` and `Eval`) and a sweep that is done, in one
+    /// Records a plan of one run that was made elsewhere, its results (`Rank`, `Eval` and `HeldOut`) and a sweep that is done, in one
     /// transaction. Of a run that is recorded already only evaluations under new policies are taken. Returns the sweep, and whether
     /// anything was new.
     ///
@@ -45,6 +45,11 @@ impl Writer {
                         Event::Eval { r, policy, split, .. } if *r == planned.fingerprint => {
                             let policy = Self::policy(known, tx, policy).await?;
                             (policy, !recorded || !has(&there, *split, policy))
+                        }
+                        // With the evaluation that it belongs to.
+                        Event::HeldOut { r, policy, .. } if *r == planned.fingerprint => {
+                            let policy = Self::policy(known, tx, policy).await?;
+                            (policy, !recorded || !has(&there, SplitName::Val, policy))
                         }
                         Event::Rank { r, .. } if *r == planned.fingerprint => (0, !recorded),
                         _ => continue,

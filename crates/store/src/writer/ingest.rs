@@ -134,7 +134,7 @@ impl Writer {
         Ok(row.map_or((0, 0, false), |(offset, next, refused)| (offset as u64, next as u64, refused)))
     }
 
-    /// Stores evaluations that the controller computed from kept scores (`Rank` and `Eval`; other events are ignored).
+    /// Stores evaluations that the controller computed from kept scores (`Rank`, `Eval` and `HeldOut`; other events are ignored).
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -142,10 +142,10 @@ impl Writer {
         transaction!(self, |tx, known| {
             let mut batch = Batch::default();
             for event in events {
-                let (Event::Rank { r, .. } | Event::Eval { r, .. }) = event else { continue };
+                let (Event::Rank { r, .. } | Event::Eval { r, .. } | Event::HeldOut { r, .. }) = event else { continue };
                 let Some(run) = Self::run(known, tx, r).await? else { continue };
                 let policy = match event {
-                    Event::Eval { policy, .. } => Self::policy(known, tx, policy).await?,
+                    Event::Eval { policy, .. } | Event::HeldOut { policy, .. } => Self::policy(known, tx, policy).await?,
                     _ => 0,
                 };
                 batch.add(&run, event, policy, now());
@@ -167,7 +167,7 @@ struct Together<'r> {
     ends: Vec<End>,
 }
 
-/// An Epoch, Drawn, Rank or Eval record.
+/// An Epoch, Drawn, Rank, Eval or HeldOut record.
 struct Row<'r> {
     run: KnownRun,
     attempt: u32,
@@ -235,7 +235,7 @@ impl<'a, 'r> Ingest<'a, 'r> {
             return Ok(Err(why));
         }
         let policy = match &record.event {
-            Event::Eval { policy, .. } => {
+            Event::Eval { policy, .. } | Event::HeldOut { policy, .. } => {
                 let known = Writer::known_policy(self.known, self.tx, policy).await?;
                 let Some(ordered) = known.filter(|policy| run.policies.contains(policy)) else {
                     let name: String = policy.to_string().chars().take(80).collect();

@@ -119,6 +119,12 @@ impl Writer {
         self.patience.clone()
     }
 
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Brings the write-ahead log into the database and waits for the disk: from here on a power loss loses nothing, and
     /// journals that are fully ingested may go.
     ///
