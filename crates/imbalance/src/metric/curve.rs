@@ -67,11 +67,13 @@ fn sort_falling(cells: &mut Vec<u64>, low: u32) {
 /// The steps of [`sorted`] cells, one a distinct score.
 pub(super) fn steps(cells: &[u64], into: &mut Vec<Step>) {
     into.clear();
-    let (mut predicted, mut tp) = (0, 0);
-    for group in cells.chunk_by(|a, b| a >> 1 == b >> 1) {
-        predicted += group.len() as u64;
-        tp += group.iter().map(|cell| cell & 1).sum::<u64>();
-        into.push(Step { score: disordered((group[0] >> 1) as u32), predicted, tp });
+    into.reserve(cells.len());
+    let mut tp = 0;
+    for (at, cell) in cells.iter().enumerate() {
+        tp += cell & 1;
+        if cells.get(at + 1).is_none_or(|next| next >> 1 != cell >> 1) {
+            into.push(Step { score: disordered((cell >> 1) as u32), predicted: at as u64 + 1, tp });
+        }
     }
 }
 
@@ -180,11 +182,17 @@ impl FallingCells {
 
     /// Scores and truth of the rows outside of `part`, in falling order, in place of what the vectors hold.
     pub fn outside(&self, part: usize, scores: &mut Vec<f32>, truth: &mut Vec<u8>) {
-        let others = || self.cells.iter().filter(|&cell| (cell >> 1) as usize & ((1 << PART) - 1) != part);
-        scores.clear();
-        scores.extend(others().map(|cell| disordered((cell >> (PART + 1)) as u32)));
-        truth.clear();
-        truth.extend(others().map(|cell| (cell & 1) as u8));
+        scores.resize(self.cells.len(), 0.0);
+        truth.resize(self.cells.len(), 0);
+        // Every cell is written, and the next one in its place where it is not to stay: parts come at random, which no branch foresees.
+        let mut kept = 0;
+        for &cell in &self.cells {
+            scores[kept] = disordered((cell >> (PART + 1)) as u32);
+            truth[kept] = (cell & 1) as u8;
+            kept += usize::from((cell >> 1) as usize & ((1 << PART) - 1) != part);
+        }
+        scores.truncate(kept);
+        truth.truncate(kept);
     }
 }
 

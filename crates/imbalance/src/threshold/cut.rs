@@ -40,7 +40,19 @@ pub(super) fn largest_f(curve: &Curve, beta: f64) -> Option<(usize, f64)> {
     let f = |groups: usize| {
         ((1.0 + square) * tp(curve, groups) as f64, curve.predicted(groups) as f64 + square * curve.positives as f64)
     };
-    let groups = best(1..=curve.steps.len(), |a, b| fractions(f(a), f(b)))?;
-    let (hits, all) = f(groups);
-    Some((groups, hits / all))
+    // As `best`, with the value of the best so far at hand.
+    let (mut ties, mut top) = (Vec::new(), (-1.0, 1.0));
+    for groups in 1..=curve.steps.len() {
+        let here = f(groups);
+        let order = fractions(here, top);
+        if order == Ordering::Greater {
+            ties.clear();
+            top = here;
+        }
+        if order != Ordering::Less {
+            ties.push(groups);
+        }
+    }
+    let (hits, all) = top;
+    (!ties.is_empty()).then(|| (ties[(ties.len() - 1) / 2], hits / all))
 }
