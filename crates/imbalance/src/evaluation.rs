@@ -1,14 +1,25 @@
 //! Evaluation, in one place: scores, truth and a policy in; ranking, decisions and the metrics of the leaderboard out. Training, new
-//! policies on recorded runs, imports and reports all evaluate through here. Pure.
+//! policies on recorded runs, imports and reports all evaluate through here. Rankings are those of logits, decisions those of their
+//! float32 probabilities. Pure.
 
 mod held_out;
 
 pub use held_out::{HeldOut, PARTS, held_out};
 
+use crate::loss::sigmoid;
 use crate::metric::average::{Averages, mean_defined};
-use crate::metric::{Counts, Decisions, Ranking, decide, rank};
+use crate::metric::{Counts, Decisions, Ranking, decide, rank_logits};
 use crate::threshold::{Policy, Rule};
-use crate::{LabelMatrix, StrategyError};
+use crate::{LabelMatrix, StrategyError, vectorized};
+
+/// The float32 probabilities of float32 logits: their sigmoid in f64, rounded once. The same bits on every machine.
+#[must_use]
+pub fn probabilities(logits: &[f32]) -> Vec<f32> {
+    vectorized(
+        #[inline(always)]
+        || logits.iter().map(|&logit| sigmoid(logit.into()) as f32).collect(),
+    )
+}
 
 /// A policy and the rule that it chose on validation.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,12 +61,18 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Ranks and decides.
+    /// Ranks and decides by `scores` (`[rows, labels]` row-major float32 probabilities).
     #[must_use]
     pub fn new(scores: &[f32], truth: &LabelMatrix, rule: &Rule) -> Self {
+        Self::of_logits(scores, scores, truth, rule)
+    }
+
+    /// Ranks by `logits`, decides by their probabilities, `scores`.
+    #[must_use]
+    pub fn of_logits(logits: &[f32], scores: &[f32], truth: &LabelMatrix, rule: &Rule) -> Self {
         let decisions = decide(scores, truth, rule);
         let averages = Averages::of(&decisions.counts);
-        Self { ranking: rank(scores, truth), decisions, averages }
+        Self { ranking: rank_logits(logits, scores, truth), decisions, averages }
     }
 
     /// A metric of the leaderboard; `None` where it is undefined.

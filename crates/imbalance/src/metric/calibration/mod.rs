@@ -43,5 +43,18 @@ pub fn logit(score: f32) -> f64 {
     p.ln() - (-p).ln_1p()
 }
 
+/// [`logit`] of a float64 probability: what rounds to 0 and 1 has a logit of about -745 and 37.4.
+#[must_use]
+pub fn logit_f64(p: f64) -> f64 {
+    /// Half of the smallest positive float64 is 2^-1075; half of the distance of 1 from its neighbour is 2^-54.
+    const LEAST: f64 = -1075.0 * std::f64::consts::LN_2;
+    const MOST: f64 = 54.0 * std::f64::consts::LN_2;
+    match p {
+        p if p <= 0.0 => LEAST,
+        p if p >= 1.0 => MOST,
+        p => p.ln() - (-p).ln_1p(),
+    }
+}
+
 #[cfg(test)]
 mod tests;
