@@ -76,7 +76,7 @@ pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Err
     let events = results(&run, &imported, &plan.policies)?;
     let mut writer = Writer::open(&global.db).await?;
     let folder = Archive::beside(&global.db).map_err(Error::file)?.run(&run.0);
-    let kept = archive::keep(&folder, imported.val.view(), imported.test.as_ref().map(Scored::view));
+    let kept = archive::keep(&folder, part(&imported.val), imported.test.as_ref().map(part));
     kept.map_err(|source| Error::Io { path: folder.path().to_owned(), source })?;
     let (sweep, new) = writer.import(&plan, &absolute(&args.labels), &text(args), &events).await?;
     writer.close().await?;
@@ -119,15 +119,19 @@ fn fitted(text: &str) -> Result<Policy, Error> {
     threshold::parse(text).map_err(|error| Error::Usage(format!("--threshold: {error}")))
 }
 
+fn part(scored: &Scored) -> archive::Part<'_> {
+    archive::Part { scores: &scored.scores, logits: &scored.logits, truth: &scored.truth }
+}
+
 /// Rankings, and decisions under every policy: thresholds are fitted on validation before test is looked at.
 fn results(run: &Fingerprint, imported: &Imported, policies: &[Policy]) -> Result<Vec<Event>, Error> {
     let fitted = evaluation::fit(policies, &imported.val.scores, &imported.val.truth);
     let fitted = fitted.map_err(|error| Error::Usage(format!("--threshold: {error}")))?;
     let mut events = Vec::new();
     for (split, part) in [(SplitName::Val, Some(&imported.val)), (SplitName::Test, imported.test.as_ref())] {
-        let Some(Scored { scores, truth }) = part else { continue };
+        let Some(Scored { scores, logits, truth }) = part else { continue };
         let evaluated = Evaluated { run, attempt: 0, epoch: 0, split };
-        events.push(evaluated.ranking(metric::rank(scores, truth)));
+        events.push(evaluated.ranking(metric::rank_logits(logits, scores, truth)));
         events.extend(evaluated.under(&fitted, scores, truth));
         if split == SplitName::Val {
             let held_out = evaluated.held_out(policies, scores, truth, None);

@@ -32,16 +32,16 @@ fn evaluate(
         let val = kept.val(epoch)?;
         let wanted = kept.has_test(epoch)? || epoch + 1 == epochs && kept.test_truth.rows() > 0;
         let test = if wanted { Some(kept.test(epoch)?) } else { None };
-        let fitted = evaluation::fit(policies, &val, &kept.val_truth).map_err(io::Error::other)?;
+        let fitted = evaluation::fit(policies, &val.scores, &kept.val_truth).map_err(io::Error::other)?;
         let on = |split| Evaluated { run, attempt: 0, epoch, split };
-        events.extend(on(SplitName::Val).under(&fitted, &val, &kept.val_truth));
+        events.extend(on(SplitName::Val).under(&fitted, &val.scores, &kept.val_truth));
         if let (true, Ok(groups)) = (wanted || epoch + 1 == epochs, groups) {
             let groups = groups.and_then(|groups| groups.of(Split::Val, kept.val_truth.rows()));
-            let held_out = on(SplitName::Val).held_out(policies, &val, &kept.val_truth, groups);
+            let held_out = on(SplitName::Val).held_out(policies, &val.scores, &kept.val_truth, groups);
             events.extend(held_out.map_err(io::Error::other)?);
         }
         if let Some(test) = &test {
-            events.extend(on(SplitName::Test).under(&fitted, test, &kept.test_truth));
+            events.extend(on(SplitName::Test).under(&fitted, &test.scores, &kept.test_truth));
         }
     }
     Ok(events)

@@ -10,7 +10,7 @@ use super::load::{Loaded, Run};
 use super::question::{Question, Split};
 use super::score::{Labels, Score, is_number, is_of_rankings, label_scores, place};
 use crate::error::Error;
-use archive::{Kept, runs_folder};
+use archive::{Kept, Scores, runs_folder};
 use imbalance::LabelMatrix;
 use imbalance::evaluation::{Evaluation, FittedPolicy, held_out, predicted_rate};
 use imbalance::threshold::{self, Policy, Rule};
@@ -113,7 +113,7 @@ pub fn hold_out(loaded: &mut Loaded, db: &Path, groups: &SweepGroups, question: 
 fn one(run: usize, folder: &Path, epoch: usize, policy: &Policy, split: Split) -> std::io::Result<(Score, Option<Score>)> {
     let kept = Kept::open(folder)?;
     let val = kept.val(epoch)?;
-    let rule = FittedPolicy::new(policy, &val, &kept.val_truth).map_err(std::io::Error::other)?.rule;
+    let rule = FittedPolicy::new(policy, &val.scores, &kept.val_truth).map_err(std::io::Error::other)?.rule;
     let test = if split == Split::Test && kept.has_test(epoch)? {
         Some(score(run, &kept.test(epoch)?, &kept.test_truth, &rule))
     } else {
@@ -122,8 +122,8 @@ fn one(run: usize, folder: &Path, epoch: usize, policy: &Policy, split: Split) -
     Ok((score(run, &val, &kept.val_truth, &rule), test))
 }
 
-fn score(run: usize, scores: &[f32], truth: &LabelMatrix, rule: &Rule) -> Score {
-    let evaluation = Evaluation::new(scores, truth, rule);
+fn score(run: usize, kept: &Scores, truth: &LabelMatrix, rule: &Rule) -> Score {
+    let evaluation = Evaluation::of_logits(kept.ranked(), &kept.scores, truth, rule);
     let Evaluation { ranking, decisions, .. } = &evaluation;
     Score {
         run,

@@ -1,6 +1,7 @@
 //! The scores that a finished run has kept: writing and reading them. A policy never trains, so the rows of a new policy are computed
 //! from these, by the controller for a sweep and by the report for a question.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,13 +12,52 @@ use super::matrix::{damaged, named, parse, write_matrix};
 use super::run::RunFolder;
 use super::seal::Seals;
 use imbalance::LabelMatrix;
+use imbalance::evaluation::probabilities;
+
+/// One split of a run that was not trained here.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// `[rows, labels]` row-major float32 probabilities.
+    pub scores: &'a [f32],
+    /// Their logits.
+    pub logits: &'a [f32],
+    pub truth: &'a LabelMatrix,
+}
+
+/// The scores of one split at one epoch, as they were kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// `[rows, labels]` row-major float32 probabilities.
+    pub scores: Vec<f32>,
+    /// Their logits; `None` where a version before 0.2, or a trainer in another language, kept none.
+    pub logits: Option<Vec<f32>>,
+}
+
+impl Scores {
+    /// What ranks: the logits, or the probabilities where there are none.
+    #[must_use]
+    pub fn ranked(&self) -> &[f32] {
+        self.logits.as_ref().unwrap_or(&self.scores)
+    }
+}
+
+/// The name of an epoch's logits on `split`, as seals know it.
+#[must_use]
+pub fn logits_name(split: &str, epoch: usize) -> String {
+    format!("epochs/logits-{split}-{epoch}.npy")
+}
+
+/// The name of an epoch's probabilities: where logits were not kept, or the probabilities are not exactly their sigmoid.
+fn scores_name(split: &str, epoch: usize) -> String {
+    format!("epochs/{split}-{epoch}.npy")
+}
 
 /// Fills a run's folder as a worker does after a run of one epoch. Without test there are no test scores, and the truth of
 /// test has no rows. On failure a folder that was made for it is removed.
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn keep(folder: &RunFolder, val: (&[f32], &LabelMatrix), test: Option<(&[f32], &LabelMatrix)>) -> io::Result<()> {
+pub fn keep(folder: &RunFolder, val: Part<'_>, test: Option<Part<'_>>) -> io::Result<()> {
     let new = !folder.path().exists();
     let kept = fill(folder, val, test);
     if kept.is_err() && new {
@@ -26,19 +66,23 @@ pub fn keep(folder: &RunFolder, val: (&[f32], &LabelMatrix), test: Option<(&[f32
     kept
 }
 
-fn fill(folder: &RunFolder, val: (&[f32], &LabelMatrix), test: Option<(&[f32], &LabelMatrix)>) -> io::Result<()> {
-    let labels = val.1.names.len();
+fn fill(folder: &RunFolder, val: Part<'_>, test: Option<Part<'_>>) -> io::Result<()> {
+    let labels = val.truth.names.len();
     folder.create()?;
     folder.unseal()?;
     let mut seals = Seals::new();
     for (split, part) in [("val", Some(val)), ("test", test)] {
-        let truth: &[u8] = part.map_or(&[], |(_, truth)| &truth.values);
+        let truth: &[u8] = part.map_or(&[], |part| &part.truth.values);
         let name = format!("truth-{split}.npy");
         seals.insert(name.clone(), write_matrix(&folder.file(&name), labels, truth)?);
-        for name in [format!("scores-{split}.npy"), format!("epochs/{split}-0.npy")] {
-            if let Some((scores, _)) = part {
-                seals.insert(name.clone(), write_matrix(&folder.file(&name), labels, scores)?);
-            }
+        let Some(Part { scores, logits, .. }) = part else { continue };
+        for (name, best, values) in [
+            (scores_name(split, 0), format!("scores-{split}.npy"), scores),
+            (logits_name(split, 0), format!("logits-{split}.npy"), logits),
+        ] {
+            let seal = write_matrix(&folder.file(&name), labels, values)?;
+            file::link(&folder.file(&name), &folder.file(&best))?;
+            seals.extend([(name, seal.clone()), (best, seal)]);
         }
     }
     folder.seal(&seals)?;
@@ -74,20 +118,21 @@ impl Kept {
     /// The folder of the epochs cannot be read.
     pub fn epochs(&self) -> io::Result<usize> {
         let path = self.folder.file("epochs");
-        let mut kept = 0;
+        let mut kept = BTreeSet::new();
         for entry in fs::read_dir(&path).map_err(|error| named(&path, &error))? {
             let name = entry.map_err(|error| named(&path, &error))?.file_name();
-            kept += usize::from(name.to_string_lossy().starts_with("val-"));
+            let name = name.to_string_lossy();
+            kept.extend(name.strip_prefix("logits-").unwrap_or(&name).strip_prefix("val-").map(str::to_owned));
         }
-        Ok(kept)
+        Ok(kept.len())
     }
 
-    /// Val scores at `epoch`: `[rows, labels]`, row-major probabilities.
+    /// Val scores at `epoch`.
     ///
     /// # Errors
     /// Missing or damaged scores.
-    pub fn val(&self, epoch: usize) -> io::Result<Vec<f32>> {
-        self.scores(&format!("epochs/val-{epoch}.npy"), &self.val_truth)
+    pub fn val(&self, epoch: usize) -> io::Result<Scores> {
+        self.scores("val", epoch, &self.val_truth)
     }
 
     /// Whether test scores were kept at `epoch`, as they are for the best and the last one.
@@ -95,39 +140,49 @@ impl Kept {
     /// # Errors
     /// The folder cannot be read.
     pub fn has_test(&self, epoch: usize) -> io::Result<bool> {
-        let name = test_name(epoch);
-        match &self.seals {
-            Some(seals) => Ok(seals.contains_key(&name)),
-            None => {
-                let path = self.folder.file(&name);
-                path.try_exists().map_err(|error| named(&path, &error))
-            }
-        }
+        Ok(self.has(&logits_name("test", epoch))? || self.has(&scores_name("test", epoch))?)
     }
 
     /// Test scores at `epoch`, as [`Self::val`].
     ///
     /// # Errors
     /// Missing or damaged scores.
-    pub fn test(&self, epoch: usize) -> io::Result<Vec<f32>> {
-        self.scores(&test_name(epoch), &self.test_truth)
+    pub fn test(&self, epoch: usize) -> io::Result<Scores> {
+        self.scores("test", epoch, &self.test_truth)
     }
 
-    fn scores(&self, name: &str, truth: &LabelMatrix) -> io::Result<Vec<f32>> {
+    /// Whether a file was kept under this name.
+    fn has(&self, name: &str) -> io::Result<bool> {
+        match &self.seals {
+            Some(seals) => Ok(seals.contains_key(name)),
+            None => {
+                let path = self.folder.file(name);
+                path.try_exists().map_err(|error| named(&path, &error))
+            }
+        }
+    }
+
+    fn scores(&self, split: &str, epoch: usize, truth: &LabelMatrix) -> io::Result<Scores> {
+        let names = (logits_name(split, epoch), scores_name(split, epoch));
+        let logits = if self.has(&names.0)? { Some(self.matrix(&names.0, truth)?) } else { None };
+        let scores = match &logits {
+            Some(logits) if !self.has(&names.1)? => probabilities(logits),
+            _ => self.matrix(&names.1, truth)?,
+        };
+        Ok(Scores { scores, logits })
+    }
+
+    fn matrix(&self, name: &str, truth: &LabelMatrix) -> io::Result<Vec<f32>> {
         let path = self.folder.file(name);
-        let (labels, scores) = parse::<f32>(&path, &read(&self.folder, &self.seals, name)?)?;
-        if labels != truth.names.len() || scores.len() != truth.values.len() {
+        let (labels, values) = parse::<f32>(&path, &read(&self.folder, &self.seals, name)?)?;
+        if labels != truth.names.len() || values.len() != truth.values.len() {
             return Err(damaged(&path, "does not have the rows and labels of the truth beside it"));
         }
-        if scores.iter().any(|score| !score.is_finite()) {
-            return Err(damaged(&path, "holds scores that are not finite"));
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(damaged(&path, "holds numbers that are not finite"));
         }
-        Ok(scores)
+        Ok(values)
     }
-}
-
-fn test_name(epoch: usize) -> String {
-    format!("epochs/test-{epoch}.npy")
 }
 
 /// The bytes of a file, compared with its seal if there is one.
@@ -181,8 +236,8 @@ mod tests {
         testing::fill(folder.path());
         let kept = Kept::open(folder.path()).unwrap();
         assert_eq!((kept.epochs().unwrap(), kept.has_test(0).unwrap(), kept.has_test(1).unwrap()), (2, false, true));
-        assert_eq!(kept.val(1).unwrap(), [0.9, 0.2, 0.4, 0.6]);
-        assert_eq!(kept.test(1).unwrap(), [0.3, 0.7]);
+        assert_eq!(kept.val(1).unwrap(), Scores { scores: vec![0.9, 0.2, 0.4, 0.6], logits: None });
+        assert_eq!(kept.test(1).unwrap().ranked(), [0.3, 0.7]);
         assert_eq!((kept.val_truth.values, kept.test_truth.values), (vec![1, 0, 0, 1], vec![1, 1]));
     }
 
@@ -190,12 +245,34 @@ mod tests {
     fn what_is_kept_without_test_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let truth = LabelMatrix { names: ["0", "1"].map(str::to_owned).into(), values: vec![1, 0, 0, 1] };
-        keep(&RunFolder::at(folder.path()), (&[0.9, 0.2, 0.4, 0.1], &truth), None).unwrap();
+        let val = Part { scores: &[0.9, 0.2, 1.0, 1.0], logits: &[2.0, -1.0, 20.0, 19.0], truth: &truth };
+        keep(&RunFolder::at(folder.path()), val, None).unwrap();
         let kept = Kept::open(folder.path()).unwrap();
         assert_eq!((kept.epochs().unwrap(), kept.has_test(0).unwrap(), kept.test_truth.rows()), (1, false, 0));
-        assert_eq!((kept.val(0).unwrap(), &kept.val_truth), (vec![0.9, 0.2, 0.4, 0.1], &truth));
-        keep(&RunFolder::at(folder.path()), (&[0.9, 0.2, 0.4, 0.1], &truth), Some((&[0.5, 0.6, 0.7, 0.8], &truth))).unwrap();
-        assert_eq!(Kept::open(folder.path()).unwrap().test(0).unwrap(), [0.5, 0.6, 0.7, 0.8]);
+        // Both are as they were given, and neither is computed from the other.
+        assert_eq!(kept.val(0).unwrap(), Scores { scores: val.scores.to_vec(), logits: Some(val.logits.to_vec()) });
+        assert_eq!(kept.val_truth, truth);
+        let test = Part { scores: &[0.5, 0.6, 0.7, 0.8], logits: &[0.0, 0.4, 0.8, 1.4], truth: &truth };
+        keep(&RunFolder::at(folder.path()), val, Some(test)).unwrap();
+        assert_eq!(Kept::open(folder.path()).unwrap().test(0).unwrap().scores, test.scores);
+        for (name, other) in [("scores-val.npy", "epochs/val-0.npy"), ("logits-test.npy", "epochs/logits-test-0.npy")] {
+            let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+            assert_eq!(read(name), read(other), "{name}");
+        }
+    }
+
+    /// A training keeps the logits of its epochs: their probabilities are computed, exactly as the training has.
+    #[test]
+    fn probabilities_are_those_of_kept_logits() {
+        let folder = tempfile::tempdir().unwrap();
+        testing::fill(folder.path());
+        let logits = [-200.0, 12.000_001, 0.0, 30.0];
+        fs::remove_file(folder.path().join("epochs/val-1.npy")).unwrap();
+        testing::write(&folder.path().join("epochs/logits-val-1.npy"), 2, &logits);
+        let kept = Kept::open(folder.path()).unwrap();
+        let val = kept.val(1).unwrap();
+        assert_eq!((kept.epochs().unwrap(), val.ranked()), (2, &logits[..]));
+        assert_eq!(val.scores, logits.map(|z: f32| imbalance::loss::sigmoid(z.into()) as f32));
     }
 
     #[test]
@@ -223,13 +300,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = RunFolder::at(folder.path().join("run"));
         let truth = LabelMatrix { names: ["0", "1"].map(str::to_owned).into(), values: vec![1, 0, 0, 1] };
-        keep(&run, (&[0.9, 0.2, 0.4, 0.1], &truth), Some((&[0.5, 0.6, 0.7, 0.8], &truth))).unwrap();
+        let part = |scores| Part { scores, logits: &[2.0, -1.0, -0.4, -2.0], truth: &truth };
+        keep(&run, part(&[0.9, 0.2, 0.4, 0.1]), Some(part(&[0.5, 0.6, 0.7, 0.8]))).unwrap();
         let read = || {
             let kept = Kept::open(run.path())?;
             Ok::<_, io::Error>((kept.val(0)?, kept.test(0)?, kept.val_truth.values, kept.test_truth.values))
         };
         let whole = read().unwrap();
-        for name in ["truth-val.npy", "truth-test.npy", "epochs/val-0.npy", "epochs/test-0.npy"] {
+        for name in ["truth-val.npy", "truth-test.npy", "epochs/val-0.npy", "epochs/test-0.npy", "epochs/logits-val-0.npy"] {
             let bytes = fs::read(run.file(name)).unwrap();
             for at in 0..bytes.len() {
                 let mut other = bytes.clone();

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use kept::{Kept, keep};
+pub use kept::{Kept, Part, Scores, keep, logits_name};
 pub use matrix::{parse as parse_matrix, write_matrix};
 pub use run::{MODEL, RunFolder};
 pub use seal::{Seal, Seals};

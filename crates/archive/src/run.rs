@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `model.safetensors` | parameters and running statistics of the best epoch |
 //! | `scores-val.npy`, `scores-test.npy` | probabilities of the best epoch, float32 `[rows, labels]` |
+//! | `logits-val.npy`, `logits-test.npy` | their logits, float32 `[rows, labels]`: these rank |
 //! | `truth-val.npy`, `truth-test.npy` | labels, uint8 `[rows, labels]` |
-//! | `epochs/val-N.npy`, `epochs/test-N.npy` | probabilities of epoch N (test: best and last), for policies that are asked for later |
+//! | `epochs/logits-val-N.npy`, `epochs/logits-test-N.npy` | logits of epoch N (test: best and last), for policies that are asked for later |
+//! | `epochs/val-N.npy`, `epochs/test-N.npy` | probabilities of epoch N where they are not the sigmoid of these: versions before 0.2, imports |
 //! | `seals.json` | length and blake3 of each of these, once the run is done |
 //! | `checkpoint.safetensors` | while the run is unfinished |
 //! | `log.txt` | what happened, for people |

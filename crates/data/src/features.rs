@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 /// written.
 pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
     let wrong = |message: String| Unprepared::from(DataError { place: file.display().to_string(), message });
-    let matrix = load(file, "features").map_err(wrong)?;
+    let matrix = load::<f32>(file, "features").map_err(wrong)?;
     let rows = table.ids.len();
     if matrix.rows != rows {
         return Err(wrong(format!("{} rows of features, but the labels have {rows} rows: they must agree", matrix.rows)));

@@ -6,7 +6,9 @@ use super::DataError;
 use super::matrix::{Matrix, load};
 use super::table::{self, Called, Table};
 use imbalance::LabelCounts;
-use imbalance::loss::sigmoid;
+use imbalance::evaluation::probabilities;
+use imbalance::metric::calibration::{logit, logit_f64};
+use imbalance::metric::{in_order, merged, rank, rank_logits};
 use imbalance::shown::shown;
 use imbalance::{LabelMatrix, stratification};
 use plan::InputShape;
@@ -36,14 +38,16 @@ pub struct Files<'a> {
 pub struct Scored {
     /// Row-major probabilities.
     pub scores: Vec<f32>,
+    /// Their logits, in the order that the values of the file have: what float32 probabilities round to one number stays apart.
+    pub logits: Vec<f32>,
     pub truth: LabelMatrix,
 }
 
 impl Scored {
-    /// Scores and truth.
-    #[must_use]
-    pub fn view(&self) -> (&[f32], &LabelMatrix) {
-        (&self.scores, &self.truth)
+    /// Whether its logits rank otherwise than its probabilities do.
+    fn is_finer(&self) -> bool {
+        let (by_logits, by_scores) = (rank_logits(&self.logits, &self.scores, &self.truth), rank(&self.scores, &self.truth));
+        (by_logits.ap, by_logits.auc) != (by_scores.ap, by_scores.auc)
     }
 }
 
@@ -115,7 +119,8 @@ impl Imported {
         }
     }
 
-    /// The fingerprint of the run: the hash of its scores and of their data, independent of file names.
+    /// The fingerprint of the run: the hash of its scores and of their data, independent of file names. Logits count where they rank
+    /// otherwise than the probabilities, by which older versions ranked: other results have another name.
     #[must_use]
     pub fn fingerprint(&self, facts: &DataFacts) -> Fingerprint {
         let mut hasher = blake3::Hasher::new();
@@ -124,6 +129,12 @@ impl Imported {
             hasher.update(&(part.scores.len() as u64).to_le_bytes());
             for score in &part.scores {
                 hasher.update(&score.to_le_bytes());
+            }
+            if part.is_finer() {
+                hasher.update(b"logits");
+                for logit in &part.logits {
+                    hasher.update(&logit.to_le_bytes());
+                }
             }
         }
         Fingerprint(hasher.finalize().to_hex()[..32].to_owned())
@@ -201,7 +212,7 @@ impl<'a> Labels<'a> {
 /// A file of scores.
 struct Scores<'a> {
     file: &'a Path,
-    matrix: Matrix,
+    matrix: Matrix<f64>,
     logits: bool,
 }
 
@@ -245,17 +256,18 @@ impl<'a> Scores<'a> {
                 return Err(self.wrong(format!("{found} rows of scores, but {csv} has {all} rows{part}: there must be {right}")));
             }
         };
-        let mut scores = Vec::with_capacity(places.len() * names.len());
+        let mut values = Vec::with_capacity(places.len() * names.len());
         for (&row, &place) in rows.iter().zip(&places) {
             for (column, &value) in self.matrix.values[place * names.len()..][..names.len()].iter().enumerate() {
                 let fault = if !value.is_finite() {
                     "every score must be a finite number"
-                } else if !self.logits && !(0.0..=1.0).contains(&value) {
+                } else if !self.logits && !(0.0..=1.0).contains(&(value as f32)) {
                     "a probability lies between 0 and 1. Are these logits? Then use --logits"
                 } else {
-                    scores.push(if self.logits { sigmoid(value.into()) as f32 } else { value });
+                    values.push(value);
                     continue;
                 };
+                let value = if self.matrix.double { value.to_string() } else { (value as f32).to_string() };
                 let (line, id) = (labels.table.lines[row as usize], shown(&labels.table.ids[row as usize]));
                 return Err(self.wrong(format!(
                     "row {place}, column {column} (both from 0; label `{}`, line {line} of {csv}, `{id}`) is {value}: {fault}",
@@ -263,16 +275,41 @@ impl<'a> Scores<'a> {
                 )));
             }
         }
-        doubts.extend(self.doubt(&places, &scores));
-        Ok(Scored { scores, truth: labels.table.labels.select(&rows) })
+        let (scores, logits) = self.both(&values);
+        let truth = labels.table.labels.select(&rows);
+        doubts.extend(self.doubt(&values, &scores));
+        doubts.extend(self.merged(&logits, &truth));
+        Ok(Scored { scores, logits, truth })
+    }
+
+    /// Probabilities and logits of values of the file, each from the value itself.
+    fn both(&self, values: &[f64]) -> (Vec<f32>, Vec<f32>) {
+        if self.logits {
+            // A logit beyond float32 is its largest.
+            let rounded: Vec<f32> = values.iter().map(|&value| (value as f32).clamp(f32::MIN, f32::MAX)).collect();
+            return (probabilities(&rounded), in_order(values, |logit| logit));
+        }
+        let logits = in_order(values, |p| if self.matrix.double { logit_f64(p) } else { logit(p as f32) });
+        (values.iter().map(|&p| p as f32).collect(), logits)
+    }
+
+    /// A warning about probabilities that were logits too large for them.
+    fn merged(&self, logits: &[f32], truth: &LabelMatrix) -> Option<String> {
+        let merged = if self.logits { 0 } else { merged(logits, truth, logit(0.9999) as f32) };
+        let (file, width) = (self.file.display(), if self.matrix.double { "float64" } else { "float32" });
+        (merged > 0).then(|| {
+            format!(
+                "{file}: {merged} of {} scores lie above 0.9999 and are equal to one of the other class: probabilities in {width} have lost \
+                 the order of their logits there, which AP and AUC need. With the logits (--logits) nothing is lost",
+                logits.len()
+            )
+        })
     }
 
     /// Warnings about values that contradict the flags.
-    fn doubt(&self, places: &[usize], scores: &[f32]) -> Option<String> {
-        let width = self.matrix.width;
-        let mut values = places.iter().flat_map(|place| &self.matrix.values[place * width..][..width]);
+    fn doubt(&self, values: &[f64], scores: &[f32]) -> Option<String> {
         let file = self.file.display();
-        if self.logits && values.all(|value| (0.0..=1.0).contains(value)) {
+        if self.logits && values.iter().all(|value| (0.0..=1.0).contains(value)) {
             return Some(format!("{file}: every value lies between 0 and 1: if these are probabilities, leave --logits out"));
         }
         (!self.logits && scores.iter().all(|score| *score >= 0.5)).then(|| {
@@ -285,6 +322,7 @@ impl<'a> Scores<'a> {
 mod tests {
     use super::*;
     use crate::matrix::tests::{f4, npy_bytes};
+    use imbalance::loss::sigmoid;
 
     /// Files in a folder; the names of `scores` and `labels` and of their twins for test.
     struct Place(tempfile::TempDir);
@@ -304,6 +342,12 @@ mod tests {
         /// Two columns.
         fn npy(&self, name: &str, values: &[f32]) {
             let bytes = npy_bytes("<f4", false, &format!("{}, 2", values.len() / 2), &f4(values));
+            std::fs::write(self.0.path().join(name), bytes).unwrap();
+        }
+
+        fn doubles(&self, name: &str, values: &[f64]) {
+            let data: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes = npy_bytes("<f8", false, &format!("{}, 2", values.len() / 2), &data);
             std::fs::write(self.0.path().join(name), bytes).unwrap();
         }
 
@@ -377,6 +421,85 @@ mod tests {
         assert!(doubts(&[0.5, 0.6, 0.7, 0.8, 0.9, 0.5], false)[0].contains("was a sigmoid applied twice?"));
         assert!(doubts(&[0.5, 0.6, 0.1, 0.8, 0.9, 0.5], true)[0].contains("leave --logits out"));
         assert_eq!(doubts(&[0.5, 0.6, 0.1, 0.8, 0.9, 0.5], false), [""; 0]);
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Oracle {
+        mu: f64,
+        logits: Vec<f64>,
+        truth: Vec<u8>,
+        ap_logits: Vec<f64>,
+        auc_logits: Vec<f64>,
+        ap_double: Vec<f64>,
+        auc_double: Vec<f64>,
+        ap_single: Vec<f64>,
+        auc_single: Vec<f64>,
+    }
+
+    /// Float64 logits, float64 probabilities and float32 ones of the same rows, each with scikit-learn's AP and AUC of what the file has.
+    #[test]
+    fn what_is_imported_ranks_as_it_was_given() {
+        let cases: Vec<Oracle> = serde_json::from_str(include_str!("../../../tests/oracle/import_logits.json")).unwrap();
+        for case in cases {
+            let rows: Vec<String> = case.truth.chunks(2).enumerate().map(|(row, y)| format!("{row},{},{}", y[0], y[1])).collect();
+            let place = Place::new(&format!("id,A,B\n{}\n", rows.join("\n")), &[]);
+            let probability = |z: f64| if z < 0.0 { z.exp() / (1.0 + z.exp()) } else { 1.0 / (1.0 + (-z).exp()) };
+            let probabilities: Vec<f64> = case.logits.iter().map(|&z| probability(z)).collect();
+            let judged = |name: &str, logits: bool, ap: &[f64], auc: &[f64]| {
+                let imported = place.read((None, None), logits).unwrap();
+                let Scored { scores, logits, truth } = &imported.val;
+                let found = rank_logits(logits, scores, truth);
+                for (ours, theirs) in found.ap.iter().zip(ap).chain(found.auc.iter().zip(auc)) {
+                    assert!((ours.unwrap() - theirs).abs() < 1e-12, "mu {}, {name}: {found:?} {ap:?} {auc:?}", case.mu);
+                }
+                imported
+            };
+            place.doubles("val.npy", &case.logits);
+            let logits = judged("logits", true, &case.ap_logits, &case.auc_logits);
+            assert_eq!(logits.doubts, [""; 0]);
+            place.doubles("val.npy", &probabilities);
+            judged("double", false, &case.ap_double, &case.auc_double);
+            let single: Vec<f32> = probabilities.iter().map(|&p| p as f32).collect();
+            place.npy("val.npy", &single);
+            let single = judged("single", false, &case.ap_single, &case.auc_single);
+            let told = single.doubts.iter().any(|doubt| doubt.contains("have lost the order of their logits"));
+            assert_eq!(told, case.mu >= 16.0, "mu {}: {:?}", case.mu, single.doubts);
+            // Another ranking is another run; the same ranking keeps its name.
+            let name = |imported: &Imported| imported.fingerprint(&imported.facts());
+            assert_eq!(name(&logits) == name(&single), case.mu <= 0.0, "mu {}", case.mu);
+        }
+    }
+
+    /// The names of imports whose probabilities and logits rank alike are those that older versions gave.
+    #[test]
+    fn names_of_imports_stay() {
+        let place = Place::new(PLAIN, &[0.9, 0.1, 0.2, 0.8, 0.3, 0.4]);
+        let name = |logits| {
+            let imported = place.read((None, None), logits).unwrap();
+            imported.fingerprint(&imported.facts()).0
+        };
+        assert_eq!(name(false), "");
+        assert_eq!(name(true), "");
+    }
+
+    #[test]
+    fn logits_beyond_float32_are_its_largest() {
+        let place = Place::new(PLAIN, &[]);
+        place.doubles("val.npy", &[1e300, -1e300, 4e38, 0.0, -1e39, 2.0]);
+        let Scored { scores, logits, .. } = place.read((None, None), true).unwrap().val;
+        assert_eq!(scores, [1.0, 0.0, 1.0, 0.5, 0.0, sigmoid(2.0) as f32]);
+        let most = f32::MAX;
+        assert_eq!(logits, [most, -most, most.next_down(), 0.0, -most.next_down(), 2.0]);
+        place.doubles("val.npy", &[f64::INFINITY, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        let error = place.read((None, None), true).unwrap_err();
+        assert!(error.contains("is inf: every score must be a finite number"), "{error}");
+        // What rounds to a probability is one, and values are shown as the file has them.
+        place.doubles("val.npy", &[1.0 + 1e-9, 0.1, 0.2, 0.3, 0.4, 0.5]);
+        assert_eq!(place.read((None, None), false).unwrap().val.scores[0], 1.0);
+        place.doubles("val.npy", &[1.1, 0.1, 0.2, 0.3, 0.4, 0.5]);
+        place.fails((None, None), "is 1.1: a probability");
+        place.npy("val.npy", &[1.1, 0.1, 0.2, 0.3, 0.4, 0.5]);
+        place.fails((None, None), "is 1.1: a probability");
     }
 
     #[test]

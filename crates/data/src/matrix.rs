@@ -1,4 +1,4 @@
-//! Matrices from other programs: `.npy` and `.safetensors`, numbers of any width, in float32.
+//! Matrices from other programs: `.npy` and `.safetensors`, numbers of any width, in float32 or float64.
 
 use std::io::BufReader;
 use std::path::Path;
@@ -9,18 +9,50 @@ use safetensors::Dtype;
 use archive::file::open_regular;
 
 /// Rows and columns of a matrix, its values row by row.
-pub struct Matrix {
+pub struct Matrix<T = f32> {
     pub rows: usize,
     pub width: usize,
-    pub values: Vec<f32>,
+    pub values: Vec<T>,
+    /// Whether the file has them in float64.
+    pub double: bool,
 }
+
+/// What the numbers of a file are read as, each rounded once.
+pub trait Number: Copy {
+    fn of_single(value: f32) -> Self;
+    fn of_double(value: f64) -> Self;
+    fn of_signed(value: i64) -> Self;
+    fn of_unsigned(value: u64) -> Self;
+}
+
+macro_rules! number {
+    ($kind:ty) => {
+        impl Number for $kind {
+            fn of_single(value: f32) -> Self {
+                value.into()
+            }
+            fn of_double(value: f64) -> Self {
+                value as Self
+            }
+            fn of_signed(value: i64) -> Self {
+                value as Self
+            }
+            fn of_unsigned(value: u64) -> Self {
+                value as Self
+            }
+        }
+    };
+}
+
+number!(f32);
+number!(f64);
 
 /// Reads the matrix of `file`; `what` ("features") names its values in messages, and the tensor to read where a file
 /// holds several.
 ///
 /// # Errors
 /// A file of another kind or shape, or without values.
-pub fn load(file: &Path, what: &str) -> Result<Matrix, String> {
+pub fn load<T: Number>(file: &Path, what: &str) -> Result<Matrix<T>, String> {
     let matrix = match file.extension().and_then(|extension| extension.to_str()) {
         Some("npy") => npy(file, what)?,
         Some("safetensors") => safetensors(file, what)?,
@@ -40,7 +72,7 @@ fn two(shape: &[usize], what: &str) -> Result<(usize, usize), String> {
     }
 }
 
-fn npy(file: &Path, what: &str) -> Result<Matrix, String> {
+fn npy<T: Number>(file: &Path, what: &str) -> Result<Matrix<T>, String> {
     let read = |error: std::io::Error| format!("cannot read this .npy file: {error}");
     let opened = open_regular(file).map_err(|error| error.to_string())?;
     let length = opened.metadata().map_err(read)?.len();
@@ -53,29 +85,32 @@ fn npy(file: &Path, what: &str) -> Result<Matrix, String> {
     }
     let fortran = npy.order() == npyz::Order::Fortran;
     let kind = npy.dtype().descr();
+    let double = kind.ends_with("f8'");
     macro_rules! read_as {
         ($npy:ident, $($kind:ty => $convert:expr),+) => {{
             let other = $npy;
             $(let other = match other.try_data::<$kind>() {
-                Ok(data) => return data.map(|x| x.map($convert)).collect::<Result<Vec<f32>, _>>().map_err(read)
-                    .map(|values| Matrix { rows, width, values: if fortran { transpose(&values, rows, width) } else { values } }),
+                Ok(data) => return data.map(|x| x.map($convert)).collect::<Result<Vec<T>, _>>().map_err(read)
+                    .map(|values| Matrix { rows, width, double, values: if fortran { transpose(&values, rows, width) } else { values } }),
                 Err(other) => other,
             };)+
             drop(other);
         }};
     }
-    read_as!(npy, f32 => |x| x, f64 => |x| x as f32, f16 => f16::to_f32,
-        i8 => f32::from, u8 => f32::from, i16 => f32::from, u16 => f32::from,
-        i32 => |x| x as f32, u32 => |x| x as f32, i64 => |x| x as f32, u64 => |x| x as f32, bool => |x| f32::from(u8::from(x)));
+    read_as!(npy, f32 => T::of_single, f64 => T::of_double, f16 => |x| T::of_single(x.to_f32()),
+        i8 => |x| T::of_signed(x.into()), u8 => |x| T::of_unsigned(x.into()),
+        i16 => |x| T::of_signed(x.into()), u16 => |x| T::of_unsigned(x.into()),
+        i32 => |x| T::of_signed(x.into()), u32 => |x| T::of_unsigned(x.into()),
+        i64 => T::of_signed, u64 => T::of_unsigned, bool => |x| T::of_unsigned(x.into()));
     Err(format!("values of type {kind}: {what} must be numbers (float32, float64, float16 or integers)"))
 }
 
 /// Row-major from column-major.
-fn transpose(values: &[f32], rows: usize, width: usize) -> Vec<f32> {
+fn transpose<T: Copy>(values: &[T], rows: usize, width: usize) -> Vec<T> {
     (0..rows).flat_map(|row| (0..width).map(move |column| values[column * rows + row])).collect()
 }
 
-fn safetensors(file: &Path, what: &str) -> Result<Matrix, String> {
+fn safetensors<T: Number>(file: &Path, what: &str) -> Result<Matrix<T>, String> {
     let opened = open_regular(file).map_err(|error| error.to_string())?;
     // SAFETY: the map is read here and dropped before this function returns; a file that someone truncates meanwhile is as fatal as for any other reader of it.
     let bytes = unsafe { memmap2::Mmap::map(&opened) }.map_err(|error| error.to_string())?;
@@ -91,19 +126,19 @@ fn safetensors(file: &Path, what: &str) -> Result<Matrix, String> {
     let (rows, width) = two(tensor.shape(), what)?;
     let data = tensor.data();
     let values = match tensor.dtype() {
-        Dtype::F32 => words(data, f32::from_le_bytes),
-        Dtype::F64 => words(data, |b| f64::from_le_bytes(b) as f32),
-        Dtype::F16 => words(data, |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => words(data, |b| bf16::from_le_bytes(b).to_f32()),
-        Dtype::U8 => words(data, |[b]| f32::from(b)),
-        Dtype::I64 => words(data, |b| i64::from_le_bytes(b) as f32),
-        Dtype::I32 => words(data, |b| i32::from_le_bytes(b) as f32),
+        Dtype::F32 => words(data, |b| T::of_single(f32::from_le_bytes(b))),
+        Dtype::F64 => words(data, |b| T::of_double(f64::from_le_bytes(b))),
+        Dtype::F16 => words(data, |b| T::of_single(f16::from_le_bytes(b).to_f32())),
+        Dtype::BF16 => words(data, |b| T::of_single(bf16::from_le_bytes(b).to_f32())),
+        Dtype::U8 => words(data, |[b]| T::of_unsigned(b.into())),
+        Dtype::I64 => words(data, |b| T::of_signed(i64::from_le_bytes(b))),
+        Dtype::I32 => words(data, |b| T::of_signed(i32::from_le_bytes(b).into())),
         other => return Err(format!("tensor `{name}` holds {other:?}: {what} must be F32, F64, F16, BF16, U8, I32 or I64")),
     };
-    Ok(Matrix { rows, width, values })
+    Ok(Matrix { rows, width, values, double: tensor.dtype() == Dtype::F64 })
 }
 
-fn words<const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+fn words<T, const N: usize>(data: &[u8], value: impl Fn([u8; N]) -> T) -> Vec<T> {
     data.as_chunks().0.iter().map(|bytes| value(*bytes)).collect()
 }
 
@@ -130,7 +165,7 @@ pub mod tests {
         values.iter().flat_map(|x| x.to_le_bytes()).collect()
     }
 
-    fn load_bytes(name: &str, bytes: &[u8]) -> Result<Matrix, String> {
+    fn load_bytes<T: Number>(name: &str, bytes: &[u8]) -> Result<Matrix<T>, String> {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), bytes).unwrap();
         load(&folder.path().join(name), "features")
@@ -153,23 +188,27 @@ pub mod tests {
             npy_bytes("<i8", false, "2, 3", &i8),
             npy_bytes("|u1", false, "2, 3", &want.map(|x| x as u8)),
         ] {
-            let matrix = load_bytes("x.npy", &bytes).unwrap();
+            let matrix = load_bytes::<f32>("x.npy", &bytes).unwrap();
             assert_eq!((matrix.rows, matrix.width, matrix.values.as_slice()), (2, 3, want.as_slice()));
+            let wide = load_bytes::<f64>("x.npy", &bytes).unwrap();
+            assert_eq!(wide.values, want.map(f64::from));
+            assert_eq!(wide.double, bytes.windows(3).any(|word| word == b"f8'"));
         }
         let bf: Vec<u8> = want.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect();
         for (dtype, data) in [(Dtype::F32, f4(&want)), (Dtype::F64, f8), (Dtype::F16, f2), (Dtype::BF16, bf), (Dtype::I64, i8)] {
             let view = safetensors::tensor::TensorView::new(dtype, vec![2, 3], &data).unwrap();
             let bytes = safetensors::serialize([("features", view.clone())], None).unwrap();
-            assert_eq!(load_bytes("x.safetensors", &bytes).unwrap().values, want);
+            assert_eq!(load_bytes::<f32>("x.safetensors", &bytes).unwrap().values, want);
             let bytes = safetensors::serialize([("features", view.clone()), ("other", view)], None).unwrap();
-            assert_eq!(load_bytes("x.safetensors", &bytes).unwrap().values, want);
+            assert_eq!(load_bytes::<f64>("x.safetensors", &bytes).unwrap().double, dtype == Dtype::F64);
+            assert_eq!(load_bytes::<f32>("x.safetensors", &bytes).unwrap().values, want);
         }
     }
 
     #[test]
     fn unusable_files_are_refused() {
         let fails = |name: &str, bytes: &[u8], message: &str| {
-            let error = load_bytes(name, bytes).err().unwrap();
+            let error = load_bytes::<f32>(name, bytes).err().unwrap();
             assert!(error.contains(message), "{error}");
         };
         fails("x.npy", b"nonsense", "cannot read this .npy file");

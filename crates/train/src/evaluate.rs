@@ -7,11 +7,11 @@ use super::loader::Loader;
 use super::record::Truth;
 use crate::model::Model;
 use data::Dataset;
+use imbalance::LabelMatrix;
 use imbalance::evaluation::{self, FittedPolicy};
-use imbalance::loss::{Batch, Loss, sigmoid};
+use imbalance::loss::{Batch, Loss};
 use imbalance::metric;
 use imbalance::sampler::Draw;
-use imbalance::{LabelMatrix, vectorized};
 use plan::InputShape;
 use protocol::journal::JournalError;
 use protocol::{Evaluated, Event, Job, SplitName};
@@ -95,10 +95,7 @@ pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>
         let split = if split == SplitName::Val { "val" } else { "test" };
         return Err(TrainError::Diverged(format!("a {split} logit is {} after epoch {}", logits[at], epoch + 1)));
     }
-    Ok(vectorized(
-        #[inline(always)]
-        || logits.iter().map(|&logit| sigmoid(logit.into()) as f32).collect(),
-    ))
+    Ok(evaluation::probabilities(logits))
 }
 
 /// The loss over a whole split.
@@ -123,22 +120,28 @@ pub struct Fitted {
     pub macro_ap: Option<f64>,
 }
 
-/// The records of one epoch's val scores, with the policies fitted on them.
+/// The records of one epoch's val logits and their probabilities, `scores`, with the policies fitted on these.
 ///
 /// # Errors
 /// [`TrainError::Strategy`]: a policy that this version does not know.
-pub fn on_val(job: &Job, epoch: usize, scores: &[f32], truth: &LabelMatrix) -> Result<(Fitted, Vec<Event>), TrainError> {
-    let ranking = metric::rank(scores, truth);
+pub fn on_val(
+    job: &Job,
+    epoch: usize,
+    (logits, scores): (&[f32], &[f32]),
+    truth: &LabelMatrix,
+) -> Result<(Fitted, Vec<Event>), TrainError> {
+    let ranking = metric::rank_logits(logits, scores, truth);
     let macro_ap = metric::average::mean_defined(&ranking.ap).map(|mean| mean.mean);
     let fitted = Fitted { epoch, policies: evaluation::fit(&job.policies, scores, truth)?, macro_ap };
     let events = records(job, &fitted, SplitName::Val, ranking, scores, truth);
     Ok((fitted, events))
 }
 
-/// The records of the test scores of the same epoch, under thresholds that were fitted before test was looked at.
+/// The records of the test logits of the same epoch and of their probabilities, under thresholds that were fitted before test was
+/// looked at.
 #[must_use]
-pub fn on_test(job: &Job, fitted: &Fitted, scores: &[f32], truth: &LabelMatrix) -> Vec<Event> {
-    records(job, fitted, SplitName::Test, metric::rank(scores, truth), scores, truth)
+pub fn on_test(job: &Job, fitted: &Fitted, (logits, scores): (&[f32], &[f32]), truth: &LabelMatrix) -> Vec<Event> {
+    records(job, fitted, SplitName::Test, metric::rank_logits(logits, scores, truth), scores, truth)
 }
 
 /// The records of fitted policies on val rows that they were not fitted on.

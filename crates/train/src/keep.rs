@@ -109,35 +109,35 @@ impl Folder {
         self.matrix(&format!("truth-{split}.npy"), truth.names.len(), &truth.values)
     }
 
-    /// Keeps the scores of an epoch, row-major.
+    /// Keeps the logits of an epoch, row-major.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn scores(&mut self, split: &str, epoch: usize, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
-        self.matrix(&format!("epochs/{split}-{epoch}.npy"), labels, scores)
+    pub fn logits(&mut self, split: &str, epoch: usize, labels: usize, logits: &[f32]) -> Result<(), TrainError> {
+        self.matrix(&archive::logits_name(split, epoch), labels, logits)
     }
 
-    /// Keeps the scores of the best `epoch` under the name that users look for: the file of the epoch has two names.
+    /// Keeps the logits and the probabilities of the best `epoch` under the names that users look for: the file of the logits has two.
     ///
     /// # Errors
-    /// The name cannot be given.
-    pub fn best_scores(&mut self, split: &str, epoch: usize) -> Result<(), TrainError> {
-        let (name, best) = (format!("epochs/{split}-{epoch}.npy"), format!("scores-{split}.npy"));
+    /// A file that cannot be written, or a name that cannot be given.
+    pub fn best(&mut self, split: &str, epoch: usize, labels: usize, scores: &[f32]) -> Result<(), TrainError> {
+        let (name, best) = (archive::logits_name(split, epoch), format!("logits-{split}.npy"));
         let path = self.files.file(&best);
         file::link(&self.files.file(&name), &path).map_err(|source| TrainError::Io { path, source })?;
         if let Some(seal) = self.seals.get(&name).cloned() {
             self.seals.insert(best, seal);
         }
-        Ok(())
+        self.matrix(&format!("scores-{split}.npy"), labels, scores)
     }
 
-    /// The kept val scores of an epoch; `None` where they are missing or damaged.
+    /// The kept val logits of an epoch; `None` where they are missing or damaged.
     #[must_use]
-    pub fn kept_scores(&self, epoch: usize) -> Option<Vec<f32>> {
-        let name = format!("epochs/val-{epoch}.npy");
+    pub fn kept_logits(&self, epoch: usize) -> Option<Vec<f32>> {
+        let name = archive::logits_name("val", epoch);
         let read = self.files.read_sealed(&name, &self.seals);
-        let scores = read.and_then(|bytes| archive::parse_matrix::<f32>(&self.files.file(&name), &bytes));
-        scores.inspect_err(|error| tracing::warn!("{error}")).ok().map(|(_, scores)| scores)
+        let logits = read.and_then(|bytes| archive::parse_matrix::<f32>(&self.files.file(&name), &bytes));
+        logits.inspect_err(|error| tracing::warn!("{error}")).ok().map(|(_, logits)| logits)
     }
 
     /// Writes the seals: the run is done.

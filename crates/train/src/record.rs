@@ -10,6 +10,7 @@ use super::{Monitor, TrainError};
 use crate::model::State;
 use data::Dataset;
 use imbalance::LabelMatrix;
+use imbalance::evaluation::probabilities;
 use imbalance::loss::Loss;
 use imbalance::sampler::Realised;
 use protocol::{Event, Job, SplitName};
@@ -124,16 +125,16 @@ impl<'a> Record<'a> {
     ) -> Result<(), TrainError> {
         let Some(checkpoint) = checkpoint::read(&self.folder, &self.job.run) else { return self.begin(truth, monitor) };
         self.folder.seals.clone_from(&checkpoint.seals);
-        let scores = |epoch| self.folder.kept_scores(epoch).filter(|scores| scores.len() == truth.val.values.len());
-        let scores = (0..checkpoint.epochs.len()).map(scores).collect::<Option<Vec<_>>>();
-        let Some(scores) = scores.filter(|_| self.folder.has_model()) else { return self.begin(truth, monitor) };
+        let logits = |epoch| self.folder.kept_logits(epoch).filter(|logits| logits.len() == truth.val.values.len());
+        let logits = (0..checkpoint.epochs.len()).map(logits).collect::<Option<Vec<_>>>();
+        let Some(logits) = logits.filter(|_| self.folder.has_model()) else { return self.begin(truth, monitor) };
         if !checkpoint.restore(&learner.state, &mut learner.optimizer)? {
             return self.begin(truth, monitor);
         }
         self.keep_truth(truth)?;
-        monitor.begin(self.job, Some(scores.len()))?;
-        for (epoch, (facts, scores)) in checkpoint.epochs.iter().zip(&scores).enumerate() {
-            let (fitted, events) = evaluate::on_val(self.job, epoch, scores, &truth.val)?;
+        monitor.begin(self.job, Some(logits.len()))?;
+        for (epoch, (facts, logits)) in checkpoint.epochs.iter().zip(&logits).enumerate() {
+            let (fitted, events) = evaluate::on_val(self.job, epoch, (logits, &probabilities(logits)), &truth.val)?;
             self.ranked(fitted);
             self.report(*facts, events, Some(drawn), monitor)?;
         }
@@ -174,8 +175,8 @@ impl<'a> Record<'a> {
         let epoch = self.done();
         let scores = evaluate::scores(logits, SplitName::Val, epoch)?;
         let val_loss = evaluate::loss(loss, logits, val, epoch)?;
-        let (fitted, events) = evaluate::on_val(self.job, epoch, &scores, val)?;
-        self.folder.scores("val", epoch, val.names.len(), &scores)?;
+        let (fitted, events) = evaluate::on_val(self.job, epoch, (logits, &scores), val)?;
+        self.folder.logits("val", epoch, val.names.len(), logits)?;
         if self.ranked(fitted) {
             self.folder.keep_model(state, epoch)?;
         }
@@ -279,22 +280,25 @@ impl<'a> Record<'a> {
         for (fitted, logits) in [(last_epoch, Some(last)), (best_epoch, best)] {
             let Some(logits) = logits else { continue };
             let scores = evaluate::scores(logits, SplitName::Test, fitted.epoch)?;
-            folder.scores("test", fitted.epoch, labels, &scores)?;
-            events.extend(evaluate::on_test(self.job, fitted, &scores, &truth.test));
+            folder.logits("test", fitted.epoch, labels, logits)?;
+            events.extend(evaluate::on_test(self.job, fitted, (logits, &scores), &truth.test));
             if fitted.epoch == best_epoch.epoch {
-                folder.best_scores("test", fitted.epoch)?;
+                folder.best("test", fitted.epoch, labels, &scores)?;
             }
         }
-        let mut epochs = vec![best_epoch.epoch, last_epoch.epoch];
+        let mut epochs = vec![last_epoch.epoch, best_epoch.epoch];
         epochs.dedup();
         for epoch in epochs {
-            let val = folder.kept_scores(epoch).ok_or_else(|| TrainError::Io {
+            let val = folder.kept_logits(epoch).ok_or_else(|| TrainError::Io {
                 path: folder.model(),
-                source: std::io::Error::other("the val scores beside it were changed by somebody else"),
+                source: std::io::Error::other("the val logits beside it were changed by somebody else"),
             })?;
+            let val = probabilities(&val);
             events.extend(evaluate::held_out(self.job, epoch, &val, truth)?);
+            if epoch == best_epoch.epoch {
+                folder.best("val", epoch, labels, &val)?;
+            }
         }
-        folder.best_scores("val", best_epoch.epoch)?;
         folder.write_model()?;
         folder.seal()?;
         Ok(events)

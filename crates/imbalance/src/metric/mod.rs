@@ -25,7 +25,7 @@ pub use decide::{Decide, decide};
 pub use probability::{Probability, probability};
 pub use rates::{Rate, ZeroDivision};
 pub use samples::{LabelRanking, RowMean, SampleRates, label_ranking, sample_rates};
-pub use single::in_order;
+pub use single::{in_order, merged};
 pub use thresholds::{Grid, counts_at};
 
 use rayon::prelude::*;
