@@ -183,14 +183,17 @@ def attempt(job, journal, stopping, hopeless):
     def add(kind, **fields):
         journal.add(kind, r=run, a=a, **fields)
 
-    def scores(model, rows):
-        return array.array("f", [sigmoid(z) for row in rows for z in logits(model, x[row])])
+    def all_logits(model, rows):
+        return array.array("f", [z for row in rows for z in logits(model, x[row])])
 
-    def tell(epoch, split, values, rows):
-        columns = [[values[i * labels + k] for i in range(len(rows))] for k in range(labels)]
+    def probabilities(values):
+        return array.array("f", map(sigmoid, values))
+
+    def tell(epoch, split, ranked, rows):
         truth = [[y[row][k] for row in rows] for k in range(labels)]
-        ap, auc = zip(*map(ranking, columns, truth))
-        add("rank", epoch=epoch, split=split, ap=ap, auc=auc, mean_score=[sum(column) / len(rows) for column in columns])
+        ap, auc = zip(*(ranking(ranked[k::labels], truth[k]) for k in range(labels)))
+        values = probabilities(ranked)
+        add("rank", epoch=epoch, split=split, ap=ap, auc=auc, mean_score=[sum(values[k::labels]) / len(rows) for k in range(labels)])
         for policy in job["policies"]:
             threshold = array.array("f", [policy])[0]
             counts, f1, exact = [dict(tp=0, fp=0, fn=0, tn=0) for _ in range(labels)], 0, 0
@@ -213,7 +216,7 @@ def attempt(job, journal, stopping, hopeless):
     model = state["model"]
     for epoch, facts in enumerate(state["epochs"]):  # an attempt tells the whole story
         add("epoch", epoch=epoch, **facts)
-        tell(epoch, "val", kept(f"{folder}/epochs/val-{epoch}.npy"), parts[1])
+        tell(epoch, "val", kept(f"{folder}/epochs/logits-val-{epoch}.npy"), parts[1])
     def over():
         done, stop = len(state["epochs"]), train["stop"]
         return done >= train["epochs"] or stop and done >= stop["least"] and done > state["best"]["epoch"] + stop["patience"]
@@ -244,7 +247,7 @@ def attempt(job, journal, stopping, hopeless):
                 journal.add("hb", r=run, epoch=epoch, step=step + 1, steps=len(batches), loss=mean, images_per_s=(step + 1) * len(batch) / (beat - start))
                 journal.flush(durable=False)
         seconds = time.monotonic() - start
-        val = scores(model, parts[1])
+        val = all_logits(model, parts[1])
         val_loss = sum(loss(logits(model, x[row]), row) for row in parts[1]) / len(parts[1])
         facts = dict(train_loss=total / len(rows), val_loss=val_loss, learning_rate=train["learning_rate"], seconds=seconds,
                      images_per_s=len(rows) / max(seconds, 1e-9), steps=(epoch + 1) * len(batches))
@@ -253,7 +256,7 @@ def attempt(job, journal, stopping, hopeless):
             add("drawn", draws=len(rows), prevalence=[sum(y[row][k] for row in rows) / len(rows) for k in range(labels)], shift=0, duplicates=0,
                 never_drawn=0, made_up=0)
         ap = tell(epoch, "val", val, parts[1])
-        npy(f"{folder}/epochs/val-{epoch}.npy", "<f4", val, labels)
+        npy(f"{folder}/epochs/logits-val-{epoch}.npy", "<f4", val, labels)
         if state["best"] is None or ap > state["best"]["ap"]:
             state["best"] = {"epoch": epoch, "ap": ap, "model": [weights[:] for weights in model]}
         journal.flush()
@@ -265,12 +268,14 @@ def attempt(job, journal, stopping, hopeless):
             raise Stopped("stopped_early")
     last = len(state["epochs"]) - 1
     for epoch, weights in {state["best"]["epoch"]: state["best"]["model"], last: model}.items():
-        test = scores(weights, parts[2])
+        test = all_logits(weights, parts[2])
         tell(epoch, "test", test, parts[2])
-        npy(f"{folder}/epochs/test-{epoch}.npy", "<f4", test, labels)
+        npy(f"{folder}/epochs/logits-test-{epoch}.npy", "<f4", test, labels)
     for part, name in ((1, "val"), (2, "test")):
         npy(f"{folder}/truth-{name}.npy", "|u1", array.array("B", [t for row in parts[part] for t in y[row]]), labels)
-        npy(f"{folder}/scores-{name}.npy", "<f4", scores(state["best"]["model"], parts[part]), labels)
+        best = all_logits(state["best"]["model"], parts[part])
+        npy(f"{folder}/logits-{name}.npy", "<f4", best, labels)
+        npy(f"{folder}/scores-{name}.npy", "<f4", probabilities(best), labels)
     safetensors(folder + "/model.safetensors", state["best"]["model"])
     journal.flush()
     put(folder + "/log.txt", f"attempt {a}: best epoch {state['best']['epoch']}, val macro AP {state['best']['ap']:.4f}\n".encode())

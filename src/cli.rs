@@ -335,7 +335,7 @@ pub struct ImportArgs {
     /// What reports call it, e.g. pytorch-densenet
     #[arg(long)]
     pub name: String,
-    /// The scores are logits: their sigmoid is taken
+    /// The scores are logits: they rank the rows, and their sigmoid is compared with thresholds
     #[arg(long)]
     pub logits: bool,
     /// Threshold policies, instead of 0.5, max_f1 and prior_match (repeatable)

@@ -127,7 +127,7 @@ fn features_are_computed_once_and_train_like_any_features() {
     let text = format!("name = \"three\"\n{data}[model]\narch = \"linear\"\n{TRAINING}loss = [\"bce\", \"focal\"]\n");
     fs::write(place.path("three.toml"), text).unwrap();
     place.succeed(&["run", "three.toml", "--db", "other.db"]);
-    for name in ["model.safetensors", "scores-val.npy", "scores-test.npy"] {
+    for name in ["model.safetensors", "scores-val.npy", "scores-test.npy", "logits-val.npy", "logits-test.npy"] {
         let results = |db| runs(&place, db).iter().map(|run| fs::read(run.join(name)).unwrap()).collect::<BTreeSet<_>>();
         assert!(results("sweep") == results("other"), "{name}");
         assert_eq!(results("other").len(), 6, "{name}");

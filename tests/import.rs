@@ -106,6 +106,55 @@ fn imported_scores_come_to_what_their_run_came_to() {
     assert_eq!((status["runs"]["succeeded"].as_i64(), status["runs"]["total"].as_i64()), (Some(1), Some(1)));
 }
 
+/// The logits that a run keeps, imported, come to what the run came to, and saturated ones keep their ranking where their
+/// probabilities have none.
+#[test]
+fn imported_logits_rank_as_they_are() {
+    let (place, folder, run) = trained();
+    for split in ["val", "test"] {
+        fs::copy(folder.join(format!("logits-{split}.npy")), place.path(&format!("{split}.npy"))).unwrap();
+    }
+    let told = json(&place, &[&IMPORT[..], &["--logits", "--format", "json"]].concat());
+    let imported = told["run"].as_str().unwrap().to_owned();
+    for split in ["val", "test"] {
+        assert_eq!(results(&place, "pytorch", split, &imported), results(&place, "small", split, &run));
+        for file in [format!("scores-{split}.npy"), format!("logits-{split}.npy")] {
+            let read = |folder: &Path| fs::read(folder.join(&file)).unwrap();
+            assert_eq!(read(&place.path("sweep.runs").join(&imported)), read(&folder), "{file}");
+        }
+    }
+    let shifted = |name: &str, by: f32| {
+        let mut bytes = fs::read(folder.join("logits-val.npy")).unwrap();
+        let start = bytes.len() - 75 * 3 * 4;
+        for cell in bytes[start..].chunks_exact_mut(4) {
+            let logit = f32::from_le_bytes(cell.try_into().unwrap()) + by;
+            cell.copy_from_slice(&logit.to_le_bytes());
+        }
+        fs::write(place.path("shifted.npy"), bytes).unwrap();
+        let import = ["import", "--scores", "shifted.npy", "--labels", "val.csv", "--logits", "--format", "json", "--name", name];
+        let told = json(&place, &import);
+        let ap = told["leaderboard"]["rows"][0]["metrics"]["macro_ap"]["mean"].as_f64().unwrap();
+        (told["run"].as_str().unwrap().to_owned(), ap)
+    };
+    let (plain, ap) = shifted("plain", 0.0);
+    let (saturated, same) = shifted("saturated", 40.0);
+    assert!((ap - same).abs() < 0.002, "float32 logits of 40 are coarser than of 0, but not gone: {ap} {same}");
+    let (other, _) = shifted("other", 60.0);
+    assert!(other != saturated, "every probability of both is 1, their rankings are not the same");
+    // Kept logits rank in every command that reads kept scores.
+    let compared = json(&place, &["compare", &plain, &saturated, "--format", "json", "--replicates", "50"]);
+    let measures = compared["splits"][0]["measures"].as_array().unwrap();
+    let ap = measures.iter().find(|measure| measure["metric"] == "macro_ap").unwrap();
+    assert!(ap["difference"].as_f64().unwrap().abs() < 0.002, "{ap}");
+    let fresh = json(&place, &["report", "saturated", "--threshold", "youden", "--format", "json"]);
+    assert_eq!(fresh["rows"][0]["metrics"]["macro_ap"]["mean"].as_f64(), Some(same), "{fresh}");
+    assert!(!fresh["notes"].to_string().contains("without its logits"), "{fresh}");
+    let explained = json(&place, &["explain", "saturated", "--format", "json", "--replicates", "50"]);
+    let value = explained["settings"][0]["arms"][0]["ap"]["value"]["mean"].as_f64().unwrap();
+    assert!((value - same).abs() < 1e-9, "{value} {same}");
+    assert!(explained.to_string().contains("no threshold parts them"), "{}", explained["warnings"]);
+}
+
 #[test]
 fn importing_twice_changes_nothing() {
     let (place, _, _) = trained();

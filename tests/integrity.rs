@@ -150,7 +150,7 @@ fn damaged_scores_give_no_rows_for_a_new_policy() {
     let runs = fs::read_dir(place.path("sweep.runs")).unwrap().flatten().map(|entry| entry.path());
     let runs: Vec<PathBuf> = runs.filter(|path| path.join("seals.json").exists()).collect();
     assert_eq!(runs.len(), 4);
-    for (run, name) in runs.iter().zip(["epochs/val-0.npy", "epochs/test-1.npy", "truth-val.npy", "seals.json"]) {
+    for (run, name) in runs.iter().zip(["epochs/logits-val-0.npy", "epochs/logits-test-1.npy", "truth-val.npy", "seals.json"]) {
         flip(&run.join(name), 131);
     }
     let changed = place.run(&again);

@@ -176,9 +176,10 @@ fn check(folder: &Path) {
     for entry in fs::read_dir(folder.join("test.runs")).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "journals")
     {
         let run = entry.unwrap().path();
-        let files = ["model.safetensors", "log.txt", "epochs/test-2.npy"].map(PathBuf::from);
-        let scores = ["val", "test"].into_iter().flat_map(|split| [format!("scores-{split}.npy"), format!("truth-{split}.npy")]);
-        let epochs = (0..3).map(|epoch| format!("epochs/val-{epoch}.npy"));
+        let files = ["model.safetensors", "log.txt", "epochs/logits-test-2.npy"].map(PathBuf::from);
+        let named = |split: &str| ["scores", "logits", "truth"].map(|what| format!("{what}-{split}.npy"));
+        let scores = ["val", "test"].into_iter().flat_map(named);
+        let epochs = (0..3).map(|epoch| format!("epochs/logits-val-{epoch}.npy"));
         for file in files.into_iter().chain(scores.chain(epochs).map(PathBuf::from)) {
             assert!(run.join(&file).is_file(), "{} is missing", file.display());
         }

@@ -62,7 +62,7 @@ fn reference() -> BTreeSet<String> {
 fn scores_that_cannot_be_read_end_the_command_before_anything_changes() {
     let (place, folders) = recorded();
     let rows = results(&place);
-    let path = folders[1].join("epochs/val-1.npy");
+    let path = folders[1].join("epochs/logits-val-1.npy");
     let kept = fs::read(&path).unwrap();
     fs::remove_file(&path).unwrap();
     symlink(&path, &path).unwrap();
@@ -70,7 +70,7 @@ fn scores_that_cannot_be_read_end_the_command_before_anything_changes() {
     let output = place.run(&[&RUN[..], &MORE].concat());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    assert!(error.contains("epochs/val-1.npy") && error.contains("symbolic link"), "{error}");
+    assert!(error.contains("epochs/logits-val-1.npy") && error.contains("symbolic link"), "{error}");
     assert_eq!(folders.iter().map(|folder| files(folder)).collect::<Vec<_>>(), before);
     assert!(rows.is_subset(&results(&place)), "a recorded row is gone");
     fs::remove_file(&path).unwrap();
@@ -105,7 +105,7 @@ fn lost_scores_are_trained_again_and_nothing_is_removed_before() {
     let (place, folders) = recorded();
     let rows = results(&place);
     fs::remove_dir_all(&folders[0]).unwrap();
-    fs::write(folders[1].join("epochs/val-2.npy"), b"not a matrix").unwrap();
+    fs::write(folders[1].join("epochs/logits-val-2.npy"), b"not a matrix").unwrap();
     let before = files(&folders[1]);
     // The new training fails: its workers end at once.
     let output = place.command(&[&RUN[..6], &MORE].concat()).env("SWEEP_WORKER", "/bin/false").output().unwrap();

@@ -1,24 +1,112 @@
 //! The kept scores of runs at the best epoch, with the truth. Intervals, calibration and explanations are computed from these;
 //! nothing trains.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::load::named;
 use super::question::Split;
-use archive::Kept;
+use archive::{Kept, Scores};
 use data::Dataset;
 use imbalance::LabelMatrix;
+use imbalance::metric::merged;
 use plan::{DataConfig, Source};
 use store::{Reader, StoreError, SweepConfig, SweepId};
 
 /// One split as one run sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptRows {
-    /// `[rows, labels]` row-major float32 probabilities.
+    /// `[rows, labels]` row-major float32 probabilities: thresholds and calibration.
     pub scores: Vec<f32>,
+    /// Their logits; `None` where none were kept.
+    pub logits: Option<Vec<f32>>,
     pub truth: LabelMatrix,
+}
+
+/// Float32 probabilities above it are so far apart that those of different logits become equal.
+const HIGH: f32 = 0.9999;
+
+impl KeptRows {
+    /// Rows of which the probabilities alone are known.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of(scores: Vec<f32>, truth: LabelMatrix) -> Self {
+        Self { scores, logits: None, truth }
+    }
+
+    fn new(kept: Scores, truth: LabelMatrix) -> Self {
+        Self { scores: kept.scores, logits: kept.logits, truth }
+    }
+
+    /// What ranks: AP, AUC and everything else that asks for the order of rows alone.
+    #[must_use]
+    pub fn ranked(&self) -> &[f32] {
+        self.logits.as_ref().unwrap_or(&self.scores)
+    }
+
+    /// Cells whose order was lost with their logits: [`merged`].
+    fn merged(&self) -> u64 {
+        if self.logits.is_some() { 0 } else { merged(&self.scores, &self.truth, HIGH) }
+    }
+}
+
+/// Runs without kept logits whose probabilities have lost the order that AP and AUC need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rounded {
+    /// Each run with the share of its val scores, in thousandths, rounded up.
+    runs: BTreeMap<String, u64>,
+}
+
+impl Rounded {
+    /// Of these runs, at their best epochs. Those with logits are not read, those that cannot be read are left to others.
+    #[must_use]
+    pub fn among(runs: &Path, best: &[(&str, usize)]) -> Self {
+        let read = |&(run, epoch): &(&str, usize)| {
+            let folder = runs.join(run);
+            if folder.join("logits-val.npy").exists() {
+                return None;
+            }
+            let kept = Kept::open(&folder).ok()?;
+            Some((run, KeptRows::new(kept.val(epoch).ok()?, kept.val_truth)))
+        };
+        let share = |(run, rows): (&str, KeptRows)| Some((run.to_owned(), per_mille(&rows)?));
+        Self { runs: best.par_iter().filter_map(|one| read(one).and_then(share)).collect() }
+    }
+
+    /// Adds a run, if it is one.
+    pub fn add(&mut self, run: &str, evidence: &Evidence) {
+        self.runs.extend(per_mille(&evidence.val).map(|share| (run.to_owned(), share)));
+    }
+
+    /// What it means.
+    #[must_use]
+    pub fn sentence(&self) -> Option<String> {
+        let (first, most) = (self.runs.keys().next()?, self.runs.values().max()?);
+        let (n, first) = (self.runs.len(), first.get(..8).unwrap_or(first));
+        let (which, have, of) = if n == 1 {
+            (format!("run {first}"), "was recorded without its logits (a version before 0.2, or another trainer)", "its")
+        } else {
+            (
+                format!("{n} runs ({first}, ...)"),
+                "were recorded without their logits (a version before 0.2, or another trainer)",
+                "their",
+            )
+        };
+        Some(format!(
+            "{which} {have}, and up to {:.1}% of {of} val scores lie above {HIGH} and are equal to one of the other class: AP, AUC and the \
+             best epoch are those of rounded scores there, not comparable with runs that are ranked by logits. Trained or imported \
+             anew in another database (--db), they are ranked by logits",
+            *most as f64 / 10.0
+        ))
+    }
+}
+
+fn per_mille(rows: &KeptRows) -> Option<u64> {
+    let merged = rows.merged();
+    (merged > 0).then(|| (1000 * merged).div_ceil(rows.scores.len() as u64))
 }
 
 /// The splits that are judged: val, and test where there is one (imported scores may have none).
@@ -37,8 +125,8 @@ impl Evidence {
         let kept = Kept::open(folder)?;
         let val = kept.val(epoch)?;
         let test = if kept.test_truth.rows() > 0 { Some(kept.test(epoch)?) } else { None };
-        let test = test.map(|scores| KeptRows { scores, truth: kept.test_truth });
-        Ok(Self { val: KeptRows { scores: val, truth: kept.val_truth }, test })
+        let test = test.map(|scores| KeptRows::new(scores, kept.test_truth));
+        Ok(Self { val: KeptRows::new(val, kept.val_truth), test })
     }
 
     /// The rows of `split`; `None` without test.
@@ -159,6 +247,32 @@ mod tests {
         assert!(evidence.same_rows(&Evidence::read(other.path(), 1).unwrap()));
         write(&other.path().join("truth-test.npy"), 2, &[0u8, 1]);
         assert!(!evidence.same_rows(&Evidence::read(other.path(), 1).unwrap()));
+    }
+
+    /// Saturated scores are told of where no logits stand beside them, and nowhere else.
+    #[test]
+    fn rounded_scores_are_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        for (run, logits) in [("old", false), ("new", true)] {
+            let path = folder.path().join(run);
+            fill(&path);
+            write(&path.join("epochs/val-1.npy"), 2, &[1f32, 0.2, 1.0, 0.1]);
+            if logits {
+                write(&path.join("epochs/logits-val-1.npy"), 2, &[20f32, -1.0, 19.0, -2.0]);
+                write(&path.join("logits-val.npy"), 2, &[20f32, -1.0, 19.0, -2.0]);
+            }
+        }
+        let among = |best: &[(&str, usize)]| Rounded::among(folder.path(), best);
+        let found = among(&[("old", 1), ("new", 1), ("none", 1)]);
+        assert_eq!(found.runs, BTreeMap::from([("old".to_owned(), 500)]));
+        assert!(found.sentence().unwrap().starts_with("run old was recorded without its logits"));
+        assert!(found.sentence().unwrap().contains("up to 50.0% of its val scores"));
+        assert_eq!((among(&[("old", 0), ("new", 1)]), Rounded::default().sentence()), (Rounded::default(), None));
+        let (mut read, evidence) = (Rounded::default(), |run: &str| Evidence::read(&folder.path().join(run), 1).unwrap());
+        read.add("new", &evidence("new"));
+        assert_eq!((read.clone(), evidence("new").val.ranked()), (Rounded::default(), &[20.0, -1.0, 19.0, -2.0][..]));
+        read.add("old", &evidence("old"));
+        assert_eq!(read, found);
     }
 
     #[test]

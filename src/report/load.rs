@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use super::kept_scores::SweepGroups;
+use super::kept_scores::{Rounded, SweepGroups};
 use super::question::{Question, Split, column};
 use super::refit;
 use super::score::{LabelScore, Labels, Score, is_number, is_of_rankings, place};
@@ -52,6 +52,8 @@ pub struct Loaded {
     pub not_held_out: Vec<(String, String)>,
     /// Why rows of one group were dealt apart.
     pub ungrouped: Option<String>,
+    /// Runs whose recorded AP is that of scores which float32 has rounded.
+    pub rounded: Rounded,
 }
 
 impl Loaded {
@@ -99,6 +101,7 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
         lost: vec![],
         not_held_out: vec![],
         ungrouped: None,
+        rounded: Rounded::default(),
     };
     let index = by_name(&loaded);
     let draws = reader.draws(loaded.sweep.id).await?.into_iter();
@@ -114,6 +117,9 @@ pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> 
         let groups = SweepGroups::read(reader, loaded.sweep.id).await?;
         refit::hold_out(&mut loaded, reader.path(), &groups, question);
     }
+    let best = |run: &Run| Some(usize::try_from(run.row.best_epoch?).ok()?).filter(|_| run.row.state == "succeeded");
+    let best: Vec<(&str, usize)> = loaded.runs.iter().filter_map(|run| Some((run.row.run.as_str(), best(run)?))).collect();
+    loaded.rounded = Rounded::among(&archive::runs_folder(reader.path()), &best);
     Ok(loaded)
 }
 

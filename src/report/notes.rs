@@ -39,6 +39,7 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
     }
     let recorded = loaded.runs.iter().filter(|run| run.row.state == "succeeded");
     notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
+    notes.extend(loaded.rounded.sentence());
     notes.extend(tuned(loaded));
     notes.extend(Convergence::of(loaded.runs.iter().map(|run| &run.row)).sentence());
     notes.extend((0..summary.data.len()).filter_map(|data| outdone(summary, data)));

@@ -60,6 +60,7 @@ fn empty() -> Loaded {
         lost: vec![],
         not_held_out: vec![],
         ungrouped: None,
+        rounded: super::kept_scores::Rounded::default(),
     }
 }
 

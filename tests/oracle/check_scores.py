@@ -49,6 +49,10 @@ for board in db.execute("SELECT * FROM leaderboard WHERE best_epoch = 1"):
     scores = np.load(runs_folder / run / f"scores-{split}.npy")
     truth = np.load(runs_folder / run / f"truth-{split}.npy")
     assert scores.dtype == np.float32 and scores.shape == truth.shape, where
+    # Rankings are those of the logits, which versions before 0.2 did not keep.
+    logits = runs_folder / run / f"logits-{split}.npy"
+    ranked = np.load(logits) if logits.exists() else scores
+    assert ranked.dtype == np.float32 and ranked.shape == truth.shape, where
     labels = db.execute(
         "SELECT * FROM label_metrics WHERE sweep IS ? AND run = ? AND epoch = ? AND split = ? AND policy = ?",
         (board["sweep"], run, board["epoch"], split, policy),
@@ -80,8 +84,8 @@ for board in db.execute("SELECT * FROM leaderboard WHERE best_epoch = 1"):
     check(where, "subset_accuracy", board["subset_accuracy"], skm.accuracy_score(truth, predicted))
     with_positives = [k for k in range(truth.shape[1]) if truth[:, k].any()]
     with_both = [k for k in with_positives if not truth[:, k].all()]
-    ap = [skm.average_precision_score(truth[:, k], scores[:, k]) for k in with_positives]
-    auc = [skm.roc_auc_score(truth[:, k], scores[:, k]) for k in with_both]
+    ap = [skm.average_precision_score(truth[:, k], ranked[:, k]) for k in with_positives]
+    auc = [skm.roc_auc_score(truth[:, k], ranked[:, k]) for k in with_both]
     check(where, "macro_ap", board["macro_ap"], float(np.mean(ap)) if ap else None)
     check(where, "macro_auc", board["macro_auc"], float(np.mean(auc)) if auc else None)
 

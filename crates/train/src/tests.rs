@@ -8,6 +8,7 @@ use candle_core::Device;
 use super::testing::{prepared, timeless};
 use super::*;
 use data::Dataset;
+use imbalance::LabelMatrix;
 use protocol::{Job, SplitName};
 
 const FILE: &str = r#"
@@ -125,8 +126,61 @@ fn a_training_learns_and_tells_all_of_it() {
     let evaluations = listener.events.iter().filter(|event| matches!(event, Event::Eval { .. })).count();
     assert_eq!(evaluations, 2 * (6 + ends), "two policies");
     assert!(listener.beats > 6 * 14);
-    for name in ["model.safetensors", "scores-val.npy", "scores-test.npy", "truth-val.npy", "truth-test.npy"] {
+    for name in ["model.safetensors", "scores-val.npy", "scores-test.npy", "logits-val.npy", "logits-test.npy", "truth-val.npy"] {
         assert!(place.files().contains_key(&Path::new("run").join(name)), "{name}");
+    }
+}
+
+/// Average precision from its definition (scikit-learn's `average_precision_score`): the mean over positives of the precision among
+/// the rows that score no less.
+fn average_precision(logits: &[f32], truth: &LabelMatrix, label: usize) -> f64 {
+    let labels = truth.names.len();
+    let cells: Vec<(f32, u8)> = logits.iter().zip(&truth.values).skip(label).step_by(labels).map(|(z, y)| (*z, *y)).collect();
+    let positives: Vec<f32> = cells.iter().filter(|cell| cell.1 == 1).map(|cell| cell.0).collect();
+    let precision = |&z: &f32| {
+        let above: Vec<u8> = cells.iter().filter(|cell| cell.0 >= z).map(|cell| cell.1).collect();
+        above.iter().map(|&y| f64::from(y)).sum::<f64>() / above.len() as f64
+    };
+    positives.iter().map(precision).sum::<f64>() / positives.len() as f64
+}
+
+/// A weight that makes every probability 1 in float32, and a loss and a learning rate that make logits large: the logits are kept, and
+/// rank.
+#[test]
+fn saturated_trainings_are_ranked_by_their_logits() {
+    let weighted = ["model.arch='linear'", "grid.loss='bce'", "grid.pos_weight=[[1e9, 1e9]]"];
+    let soft_f1 = ["model.arch='linear'", "grid.loss='soft_f1'", "grid.pos_weight='none'", "train.learning_rate=3.0"];
+    for (set, saturated) in [(&weighted[..], true), (&soft_f1[..], false)] {
+        let place = place(set);
+        let (_, told) = place.train(None);
+        let kept = archive::Kept::open(&place.job.folder).unwrap();
+        let mut seen = Vec::new();
+        for event in &told.events {
+            let Event::Rank { epoch, split, ranking, .. } = event else { continue };
+            let (rows, truth) = match split {
+                SplitName::Val => (kept.val(*epoch).unwrap(), &kept.val_truth),
+                SplitName::Test => (kept.test(*epoch).unwrap(), &kept.test_truth),
+            };
+            let logits = rows.logits.as_ref().unwrap();
+            for (label, ap) in ranking.ap.iter().enumerate() {
+                let right = average_precision(logits, truth, label);
+                assert!((ap.unwrap() - right).abs() < 1e-12, "{set:?}: epoch {epoch}, {ap:?} {right}");
+                if saturated {
+                    assert!(right > 1.2 * average_precision(&rows.scores, truth, label), "{set:?}: epoch {epoch}, {right}");
+                }
+            }
+            if *split == SplitName::Val {
+                seen.push(ranking.ap.iter().map(|ap| ap.unwrap()).sum::<f64>());
+            }
+        }
+        // The best epoch is the first with the highest AP of logits, and its files are those that users look for.
+        let best = (0..seen.len()).rev().max_by(|&a, &b| seen[a].total_cmp(&seen[b])).unwrap();
+        let read = |name: &str| {
+            let path = place.job.folder.join(name);
+            archive::parse_matrix::<f32>(&path, &std::fs::read(&path).unwrap()).unwrap().1
+        };
+        let rows = kept.val(best).unwrap();
+        assert_eq!((read("logits-val.npy"), read("scores-val.npy")), (rows.logits.unwrap(), rows.scores));
     }
 }
 
@@ -154,7 +208,7 @@ fn a_checkpoint_that_does_not_fit_is_left_aside() {
     let good = std::fs::read(&checkpoint).unwrap();
     let damages: [(&str, &dyn Fn()); 3] = [
         ("a torn checkpoint", &|| std::fs::write(&checkpoint, &good[..good.len() / 2]).unwrap()),
-        ("missing scores", &|| std::fs::remove_file(broken.job.folder.join("epochs/val-0.npy")).unwrap()),
+        ("missing scores", &|| std::fs::remove_file(broken.job.folder.join("epochs/logits-val-0.npy")).unwrap()),
         ("a missing model", &|| std::fs::remove_file(broken.job.folder.join("model.safetensors")).unwrap()),
     ];
     for (what, damage) in damages {
@@ -221,7 +275,7 @@ fn a_flipped_bit_in_what_a_run_goes_on_from_is_never_trained_on() {
     let stopped = place(SMALL);
     assert_eq!(stopped.train(Some(2)).0, Finish::Stopped);
     let read = |name: &str| std::fs::read(stopped.job.folder.join(name)).unwrap();
-    let names = ["checkpoint.safetensors", "model.safetensors", "epochs/val-0.npy", "epochs/val-1.npy"];
+    let names = ["checkpoint.safetensors", "model.safetensors", "epochs/logits-val-0.npy", "epochs/val-1.npy"];
     let kept = names.map(read);
     let header = kept[0].windows(10).position(|window| window == b"train_loss").unwrap();
     let mut cases = vec![(0, header + 16)];

@@ -67,6 +67,9 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &CompareO
         None
     });
     notes.extend(store::mixed_formats(&[first.format, second.format]));
+    let mut rounded = kept_scores::Rounded::default();
+    [(first, &a), (second, &b)].into_iter().for_each(|(run, evidence)| rounded.add(&run.fingerprint.0, evidence));
+    notes.extend(rounded.sentence());
     if first.facts.content != second.facts.content {
         notes.push("the runs see other inputs, but the labels of their rows are the same, one by one".to_owned());
     }
@@ -193,6 +196,7 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Compa
     let mut found = groups::compare(&sweep.title, &runs, first, &others, &values, &replicates, ask.rope);
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");
     found.notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
+    found.notes.extend(all.rounded.sentence());
     if splits.len() < ask.splits.len() {
         found.notes.push(
             "there are no test scores: the groups are compared on val alone, where strategies and thresholds were chosen"

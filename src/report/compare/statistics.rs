@@ -25,8 +25,8 @@ impl Judged {
     #[must_use]
     pub fn new(evidence: &Evidence, split: Split, policy: Option<&Policy>) -> Option<Self> {
         let rows = evidence.on(split)?;
-        let KeptRows { scores, truth } = rows;
-        let Some(policy) = policy else { return Some(Self::Ranked(Ranked::new(scores, truth))) };
+        let KeptRows { scores, truth, .. } = rows;
+        let Some(policy) = policy else { return Some(Self::Ranked(Ranked::new(rows.ranked(), truth))) };
         let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);
         Some(Self::Decided { decided: Decided::new(scores, truth, &rule), rows: PerRow::new(rows, &rule) })
     }
@@ -93,14 +93,14 @@ mod tests {
         let scores: Vec<f32> = (0..270).map(|_| rng.uniform() as f32).collect();
         let values = scores.iter().map(|&score| u8::from(rng.uniform() < f64::from(score))).collect();
         let names = ["a", "b", "c"].map(str::to_owned);
-        KeptRows { scores, truth: LabelMatrix { names: names.into(), values } }
+        KeptRows::of(scores, LabelMatrix { names: names.into(), values })
     }
 
     /// The point estimate of every column is the leaderboard's own.
     #[test]
     fn every_metric_is_the_leaderboards() {
         let evidence = Evidence { val: rows(1), test: Some(rows(2)) };
-        let KeptRows { scores, truth } = evidence.judged();
+        let KeptRows { scores, truth, .. } = evidence.judged();
         let policies = ["0.4", "max_f1", "rcut(r=1)"].map(imbalance::threshold::parse);
         for policy in policies.map(Result::unwrap) {
             let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);

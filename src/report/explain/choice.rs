@@ -62,7 +62,7 @@ pub fn parts(val: &KeptRows, groups: Option<&[u32]>) -> Parts {
     let fold = deal(val.truth.rows(), groups, FOLDS, SEED);
     let ap = |keep: &dyn Fn(usize) -> bool| {
         let rows: Vec<u32> = (0..val.truth.rows()).filter(|&row| keep(fold[row])).map(|row| row as u32).collect();
-        let scores: Vec<f32> = rows.iter().flat_map(|&row| &val.scores[row as usize * labels..][..labels]).copied().collect();
+        let scores: Vec<f32> = rows.iter().flat_map(|&row| &val.ranked()[row as usize * labels..][..labels]).copied().collect();
         mean_defined(&rank(&scores, &val.truth.select(&rows)).ap).map(|mean| mean.mean)
     };
     Parts {
@@ -294,7 +294,7 @@ mod tests {
             let rows = |case: usize| {
                 let whole = testing::evidence(case as u64 + 1, |_, u, noise| score(case, u, noise)).val;
                 let truth = whole.truth.select(&(0..300).collect::<Vec<u32>>());
-                KeptRows { scores: whole.scores[..600].to_vec(), truth }
+                KeptRows::of(whole.scores[..600].to_vec(), truth)
             };
             let parts: BTreeMap<usize, Parts> = all.iter().map(|&case| (case, parts(&rows(case), None))).collect();
             let whole = |case: usize| mean_defined(&rank(&rows(case).scores, &rows(case).truth).ap).unwrap().mean;

@@ -89,11 +89,12 @@ fn on_judged(all: &[&Evidence], resampler: &Resampler) -> Vec<[Estimates; 3]> {
     let judged: Vec<(Ranked, Decided, Decided)> = all
         .par_iter()
         .map(|evidence| {
-            let (val, KeptRows { scores, truth }) = (&evidence.val, evidence.judged());
+            let (val, judged) = (&evidence.val, evidence.judged());
+            let KeptRows { scores, truth, .. } = judged;
             let rule = tuning().fit(&val.scores, &val.truth);
             let half = vec![0.5f32; truth.names.len()];
             let decided = |rule: &dyn imbalance::metric::Decide| Decided::new(scores, truth, rule);
-            (Ranked::new(scores, truth), decided(&half), decided(&rule))
+            (Ranked::new(judged.ranked(), truth), decided(&half), decided(&rule))
         })
         .collect();
     let statistics: Vec<Box<dyn Statistic + '_>> = judged
@@ -112,7 +113,7 @@ fn on_judged(all: &[&Evidence], resampler: &Resampler) -> Vec<[Estimates; 3]> {
 }
 
 fn on_val(all: &[&Evidence], resampler: &Resampler) -> Vec<Estimates> {
-    let ranked: Vec<Ranked> = all.par_iter().map(|evidence| Ranked::new(&evidence.val.scores, &evidence.val.truth)).collect();
+    let ranked: Vec<Ranked> = all.par_iter().map(|evidence| Ranked::new(evidence.val.ranked(), &evidence.val.truth)).collect();
     let statistics: Vec<Box<dyn Statistic + '_>> = ranked
         .iter()
         .map(|ranked| -> Box<dyn Statistic + '_> { Box::new(ranked.metric(RankedMetric::AveragePrecision)) })

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::super::convergence::Convergence;
-use super::super::kept_scores::{Evidence, RowGroups};
+use super::super::kept_scores::{Evidence, Rounded, RowGroups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;
@@ -38,6 +38,7 @@ struct Field {
     kept: PathBuf,
     /// What the samplers drew, by run.
     drawn: HashMap<String, Realised>,
+    rounded: Rounded,
     notes: Vec<String>,
 }
 
@@ -80,7 +81,15 @@ pub async fn explain(
     let folders = of_grid.iter().map(|(_, config)| config.folder.clone()).collect();
     let cases = of_grid.into_iter().map(|(run, config)| Case::recorded(&run.row, &run.params, run.data, config, &tuned));
     let minutes = reader.busy_seconds(sweep.id).await? / 60.0;
-    let mut field = Field { cases: cases.collect(), folders, facts, kept: runs_folder(reader.path()), drawn, notes: Vec::new() };
+    let mut field = Field {
+        cases: cases.collect(),
+        folders,
+        facts,
+        kept: runs_folder(reader.path()),
+        drawn,
+        rounded: Rounded::default(),
+        notes: Vec::new(),
+    };
     let all = settings(&field.cases);
     let settings: Vec<SettingRuns> = all.iter().map(|setting| setting.only(&chosen)).collect();
     // Weights that come to plain 1 have no run of their own, so they are read from the file, if this version can parse it.
@@ -128,6 +137,7 @@ pub async fn explain(
     }
     field.notes.extend(Convergence::of(runs.iter().map(|run| &run.row)).sentence());
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");
+    field.notes.extend(field.rounded.sentence());
     field.notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
     Ok(Explanation {
         sweep: sweep.title.clone(),
@@ -294,6 +304,7 @@ impl Field {
                     "it was judged on other rows than the others".to_owned()
                 }
                 Ok(evidence) => {
+                    self.rounded.add(&self.cases[case].run, &evidence);
                     found.push((case, evidence));
                     continue;
                 }

@@ -140,7 +140,7 @@ fn judge_at_train(scores: &[f32], truth: &LabelMatrix, facts: &DataFacts) -> Vec
 
 fn on_split(rows: &KeptRows) -> SplitScores {
     let half = decide(&rows.scores, &rows.truth, &vec![0.5f32; rows.truth.names.len()]);
-    SplitScores { ap: rank(&rows.scores, &rows.truth).ap, half: half.counts, tuned: Vec::new() }
+    SplitScores { ap: rank(rows.ranked(), &rows.truth).ap, half: half.counts, tuned: Vec::new() }
 }
 
 #[cfg(test)]

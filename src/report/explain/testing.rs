@@ -60,7 +60,7 @@ pub fn evidence(seed: u64, score: impl Fn(usize, f64, f64) -> f64) -> Evidence {
             scores.push(score(label, u, own.normal()) as f32);
         }
         let names = ["0", "1"].map(str::to_owned);
-        KeptRows { scores, truth: LabelMatrix { names: names.into(), values } }
+        KeptRows::of(scores, LabelMatrix { names: names.into(), values })
     };
     Evidence { val: split("val"), test: Some(split("test")) }
 }

@@ -20,6 +20,8 @@ pub struct Health {
     pub highest: f32,
     /// Share of scores that are exactly 0 or 1.
     pub rim: f64,
+    /// Whether logits keep the order of these.
+    pub logits: bool,
     /// Labels (by position) with one score for every row.
     pub constant: Vec<usize>,
 }
@@ -31,13 +33,14 @@ impl Health {
         let (scores, labels) = (&rows.scores, rows.truth.names.len());
         let rim = scores.iter().filter(|score| **score == 0.0 || **score == 1.0).count();
         let constant = |label: &usize| {
-            let mut column = scores.iter().skip(*label).step_by(labels.max(1));
+            let mut column = rows.ranked().iter().skip(*label).step_by(labels.max(1));
             column.next().is_some_and(|first| column.all(|score| score == first))
         };
         Self {
             lowest: scores.iter().copied().fold(f32::INFINITY, f32::min),
             highest: scores.iter().copied().fold(f32::NEG_INFINITY, f32::max),
             rim: rim as f64 / scores.len().max(1) as f64,
+            logits: rows.logits.is_some(),
             constant: (0..labels).filter(constant).collect(),
         }
     }
@@ -90,8 +93,14 @@ fn scores(run: &Trained<'_>, lints: &mut Lints) {
         lints.add(Kind::ConstantLabel, run.name, what);
     }
     if health.rim > RIM {
-        let what = "more than 1 % of the scores are exactly 0 or 1: float32 has rounded them and their order is lost; the logits are too large";
-        lints.add(Kind::RimScores, run.name, what.to_owned());
+        let lost = if health.logits {
+            "no threshold parts them, and as probabilities they are certain (rankings are taken on the logits, which keep their order)"
+        } else {
+            "their order is lost"
+        };
+        let what =
+            format!("more than 1 % of the scores are exactly 0 or 1: float32 has rounded them, {lost}; the logits are too large");
+        lints.add(Kind::RimScores, run.name, what);
     }
 }
 
@@ -184,6 +193,15 @@ mod tests {
         assert_eq!((constant.constant.as_slice(), kinds(&constant, [0.5, 0.5], 0.0)), (&[0][..], vec![Kind::ConstantLabel]));
         let rim = Health::of(&evidence(0, |_, u, _| sigmoid(40.0 * u)).val);
         assert_eq!(kinds(&rim, [0.5, 0.5], 0.0), [Kind::RimScores]);
+        assert!(lints(&rim, [0.5, 0.5], 0.0)[0].sentence.contains("their order is lost"));
+        // With logits their order is known, and so is that of a label whose scores are all 1.
+        let mut rows = evidence(0, |_, _, _| 1.0).val;
+        assert_eq!(Health::of(&rows).constant, [0, 1]);
+        rows.logits = Some((0..8000).map(|cell| 20.0 + cell as f32 / 1000.0).collect());
+        let kept = Health::of(&rows);
+        assert_eq!(kept.constant, [0usize; 0]);
+        let words = lints(&kept, [0.5, 0.5], 0.0).iter().map(|lint| lint.sentence.clone()).collect::<Vec<_>>().join("\n");
+        assert!(words.contains("no threshold parts them") && !words.contains("order is lost"), "{words}");
     }
 
     #[test]
