@@ -70,10 +70,10 @@ impl Rounded {
                 return None;
             }
             let kept = Kept::open(&folder).ok()?;
-            Some((run, KeptRows::new(kept.val(epoch).ok()?, kept.val_truth)))
+            let rows = KeptRows::new(kept.val(epoch).ok()?, kept.val_truth);
+            Some((run.to_owned(), per_mille(&rows)?))
         };
-        let share = |(run, rows): (&str, KeptRows)| Some((run.to_owned(), per_mille(&rows)?));
-        Self { runs: best.par_iter().filter_map(|one| read(one).and_then(share)).collect() }
+        Self { runs: best.par_iter().filter_map(read).collect() }
     }
 
     /// Adds a run, if it is one.
