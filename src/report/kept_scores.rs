@@ -1,7 +1,7 @@
 //! The kept scores of runs at the best epoch, with the truth. Intervals, calibration and explanations are computed from these;
 //! nothing trains.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 
@@ -47,66 +47,55 @@ impl KeptRows {
         self.logits.as_ref().unwrap_or(&self.scores)
     }
 
-    /// Cells whose order was lost with their logits: [`merged`].
-    fn merged(&self) -> u64 {
-        if self.logits.is_some() { 0 } else { merged(&self.scores, &self.truth, HIGH) }
+    /// Whether an order that AP needs was lost with the logits: [`merged`].
+    fn is_rounded(&self) -> bool {
+        self.logits.is_none() && merged(&self.scores, &self.truth, HIGH) > 0
     }
 }
 
 /// Runs without kept logits whose probabilities have lost the order that AP and AUC need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rounded {
-    /// Each run with the share of its val scores, in thousandths, rounded up.
-    runs: BTreeMap<String, u64>,
+    runs: BTreeSet<String>,
 }
 
 impl Rounded {
     /// Of these runs, at their best epochs. Those with logits are not read, those that cannot be read are left to others.
     #[must_use]
     pub fn among(runs: &Path, best: &[(&str, usize)]) -> Self {
-        let read = |&(run, epoch): &(&str, usize)| {
+        let rounded = |&&(run, epoch): &&(&str, usize)| {
             let folder = runs.join(run);
-            if folder.join("logits-val.npy").exists() {
-                return None;
-            }
-            let kept = Kept::open(&folder).ok()?;
-            let rows = KeptRows::new(kept.val(epoch).ok()?, kept.val_truth);
-            Some((run.to_owned(), per_mille(&rows)?))
+            let read = || {
+                let kept = Kept::open(&folder)?;
+                Ok::<_, io::Error>(KeptRows::new(kept.val(epoch)?, kept.val_truth))
+            };
+            !folder.join("logits-val.npy").exists() && read().is_ok_and(|rows| rows.is_rounded())
         };
-        Self { runs: best.par_iter().filter_map(read).collect() }
+        Self { runs: best.par_iter().filter(rounded).map(|(run, _)| (*run).to_owned()).collect() }
     }
 
     /// Adds a run, if it is one.
     pub fn add(&mut self, run: &str, evidence: &Evidence) {
-        self.runs.extend(per_mille(&evidence.val).map(|share| (run.to_owned(), share)));
+        if evidence.val.is_rounded() {
+            self.runs.insert(run.to_owned());
+        }
     }
 
     /// What it means.
     #[must_use]
     pub fn sentence(&self) -> Option<String> {
-        let (first, most) = (self.runs.keys().next()?, self.runs.values().max()?);
-        let (n, first) = (self.runs.len(), first.get(..8).unwrap_or(first));
-        let (which, have, of) = if n == 1 {
-            (format!("run {first}"), "was recorded without its logits (a version before 0.2, or another trainer)", "its")
-        } else {
-            (
-                format!("{n} runs ({first}, ...)"),
-                "were recorded without their logits (a version before 0.2, or another trainer)",
-                "their",
-            )
+        let first = self.runs.first()?;
+        let first = first.get(..8).unwrap_or(first);
+        let (which, of) = match self.runs.len() {
+            1 => (format!("run {first} was"), "its"),
+            n => (format!("{n} runs (the first is {first}) were"), "their"),
         };
         Some(format!(
-            "{which} {have}, and up to {:.1}% of {of} val scores lie above {HIGH} and are equal to one of the other class: AP, AUC and the \
-             best epoch are those of rounded scores there, not comparable with runs that are ranked by logits. Trained or imported \
-             anew in another database (--db), they are ranked by logits",
-            *most as f64 / 10.0
+            "{which} recorded without logits (by a version before 0.2, or by another trainer), and float32 has rounded some of {of} scores \
+             above {HIGH} to the same number as those of the other class: AP, AUC and the best epoch are those of rounded scores there, \
+             not comparable with runs that are ranked by logits. Trained or imported anew in another database (--db), they have logits"
         ))
     }
-}
-
-fn per_mille(rows: &KeptRows) -> Option<u64> {
-    let merged = rows.merged();
-    (merged > 0).then(|| (1000 * merged).div_ceil(rows.scores.len() as u64))
 }
 
 /// The splits that are judged: val, and test where there is one (imported scores may have none).
@@ -264,9 +253,8 @@ mod tests {
         }
         let among = |best: &[(&str, usize)]| Rounded::among(folder.path(), best);
         let found = among(&[("old", 1), ("new", 1), ("none", 1)]);
-        assert_eq!(found.runs, BTreeMap::from([("old".to_owned(), 500)]));
-        assert!(found.sentence().unwrap().starts_with("run old was recorded without its logits"));
-        assert!(found.sentence().unwrap().contains("up to 50.0% of its val scores"));
+        assert_eq!(found.runs, BTreeSet::from(["old".to_owned()]));
+        assert!(found.sentence().unwrap().starts_with("run old was recorded without logits"));
         assert_eq!((among(&[("old", 0), ("new", 1)]), Rounded::default().sentence()), (Rounded::default(), None));
         let (mut read, evidence) = (Rounded::default(), |run: &str| Evidence::read(&folder.path().join(run), 1).unwrap());
         read.add("new", &evidence("new"));

@@ -119,10 +119,16 @@ impl Kept {
     pub fn epochs(&self) -> io::Result<usize> {
         let path = self.folder.file("epochs");
         let mut kept = BTreeSet::new();
-        for entry in fs::read_dir(&path).map_err(|error| named(&path, &error))? {
-            let name = entry.map_err(|error| named(&path, &error))?.file_name();
-            let name = name.to_string_lossy();
-            kept.extend(name.strip_prefix("logits-").unwrap_or(&name).strip_prefix("val-").map(str::to_owned));
+        let mut count =
+            |name: &str| kept.extend(name.strip_prefix("logits-").unwrap_or(name).strip_prefix("val-").map(str::to_owned));
+        match &self.seals {
+            // An unfinished attempt of an older version may have left files of its own.
+            Some(seals) => seals.keys().filter_map(|name| name.strip_prefix("epochs/")).for_each(count),
+            None => {
+                for entry in fs::read_dir(&path).map_err(|error| named(&path, &error))? {
+                    count(&entry.map_err(|error| named(&path, &error))?.file_name().to_string_lossy());
+                }
+            }
         }
         Ok(kept.len())
     }
