@@ -173,7 +173,7 @@ fn a_bundle_agrees_with_candles_own_way() {
                 let close = |a: f64, b: f64| (a - b).abs() <= 2e-4 * (1.0 + b.abs());
                 assert!(close(ours.0, theirs.0) && close(ours.1, theirs.1), "{:?}: {ours:?} {theirs:?}", job.config.loss);
             }
-            let scores = |folder: &Path| archive::Kept::open(folder).unwrap().val(2).unwrap();
+            let scores = |folder: &Path| archive::Kept::open(folder).unwrap().val(2).unwrap().scores;
             let ours = scores(&bundle.folder.path().join(&job.run.0));
             let worst = ours.iter().zip(scores(&job.folder)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst < 2e-3, "{:?} {:?}: {worst}", job.config.loss, job.config.train.optimizer);

@@ -159,7 +159,7 @@ fn saturated_trainings_are_ranked_by_their_logits() {
             let Event::Rank { epoch, split, ranking, .. } = event else { continue };
             let (rows, truth) = match split {
                 SplitName::Val => (kept.val(*epoch).unwrap(), &kept.val_truth),
-                SplitName::Test => (kept.test(*epoch).unwrap(), &kept.test_truth),
+                SplitName::Test | SplitName::Train => (kept.test(*epoch).unwrap(), &kept.test_truth),
             };
             let logits = rows.logits.as_ref().unwrap();
             for (label, ap) in ranking.ap.iter().enumerate() {

@@ -91,7 +91,7 @@ impl Place {
     /// The val scores of each epoch of a run.
     fn scores(&self, job: &Job) -> Vec<f32> {
         let kept = Kept::open(&job.folder).unwrap();
-        (0..3).flat_map(|epoch| kept.val(epoch).unwrap()).collect()
+        (0..3).flat_map(|epoch| kept.val(epoch).unwrap().scores).collect()
     }
 }
 
