@@ -51,10 +51,11 @@ async fn numbers(reader: &mut Reader, folder: &Path, run: &str) -> Result<Number
     let row = reader.find_run(run).await?;
     let best = usize::try_from(row.best_epoch.ok_or("the run has no best epoch")?)?;
     let kept = Kept::open(&folder.join(run))?;
-    let (val, test, truth) = (kept.val(best)?, kept.test(best)?, &kept.test_truth);
+    let (val, kept_test, truth) = (kept.val(best)?.scores, kept.test(best)?, &kept.test_truth);
+    let ranking = rank(kept_test.ranked(), truth);
+    let test = kept_test.scores;
     let half = decide(&test, truth, &Policy::Fixed(0.5).fit(&val, &kept.val_truth));
     let tuned = decide(&test, truth, &Policy::Fitted(Choice::plain("max_f1")).fit(&val, &kept.val_truth));
-    let ranking = rank(&test, truth);
     let labels = truth.names.len();
     let context =
         Context { pos_weight: row.pos_weight.clone(), counts: row.facts.train.clone(), epochs: row.config.train.epochs };

@@ -189,10 +189,8 @@ mod tests {
     use imbalance::LabelMatrix;
 
     fn rows(scores: &[f32], values: &[u8]) -> KeptRows {
-        KeptRows {
-            scores: scores.to_vec(),
-            truth: LabelMatrix { names: ["0", "1"].map(str::to_owned).into(), values: values.to_vec() },
-        }
+        let names = ["0", "1"].map(str::to_owned);
+        KeptRows::of(scores.to_vec(), LabelMatrix { names: names.into(), values: values.to_vec() })
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct RowRates {
 #[must_use]
 pub fn row_metrics(on: &KeptRows, val: &KeptRows, labels: &[String], judged: &BTreeMap<String, Vec<LabelLine>>) -> RowMetrics {
     let LabelRanking { coverage_error, ranking_loss, ranking_average_precision, average_precision } =
-        label_ranking(&on.scores, &on.truth);
+        label_ranking(on.ranked(), &on.truth);
     let rates = |(policy, lines): (&String, &Vec<LabelLine>)| {
         let rule = rule(policy, lines, labels, val)?;
         let SampleRates { precision, recall, f1, jaccard } = sample_rates(&on.scores, &on.truth, &rule);
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn rows_are_judged_as_scikit_learn_does() {
         let truth = LabelMatrix { names: ["0", "1", "2"].map(str::to_owned).into(), values: vec![1, 0, 0, 0, 1, 1, 0, 0, 0] };
-        let rows = KeptRows { scores: vec![0.4, 0.9, 0.1, 0.2, 0.8, 0.6, 0.1, 0.2, 0.3], truth };
+        let rows = KeptRows::of(vec![0.4, 0.9, 0.1, 0.2, 0.8, 0.6, 0.1, 0.2, 0.3], truth);
         let labels = ["A", "B", "C"].map(str::to_owned);
         // In another order than the labels', as a query may give them.
         let half = vec![line("C", 0.5), line("A", 0.5), line("B", 0.85)];
