@@ -134,6 +134,9 @@ pub struct DataArgs {
     /// Every label and pair of labels, and every weight formula and sampler that there is, not only those of the grid
     #[arg(long)]
     pub all: bool,
+    /// Labels of the tables: rare (of more than 20 the rarest and the commonest), all, or names with commas between them
+    #[arg(long, default_value = "rare", value_name = "rare|all|NAME,...")]
+    pub labels: String,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -184,6 +187,10 @@ pub struct ReportArgs {
     /// Only the best N rows
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
+    /// Labels of the rows: rare (of more than 20 the 10 rarest and the 10 with the lowest F1; the default of tables), all (the default of
+    /// JSON and CSV), or names with commas between them
+    #[arg(long, value_name = "rare|all|NAME,...")]
+    pub labels: Option<String>,
     #[arg(long, value_enum, default_value_t)]
     pub format: ReportFormat,
     /// Write to this file instead of stdout
@@ -281,6 +288,9 @@ pub enum ExplainFormat {
 pub struct ShowArgs {
     /// Fingerprint of a run, or the start of one
     pub run: String,
+    /// Labels of the tables: rare (of more than 20 the 10 rarest and the 10 with the lowest F1), all, or names with commas between them
+    #[arg(long, default_value = "rare", value_name = "rare|all|NAME,...")]
+    pub labels: String,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

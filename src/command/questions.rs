@@ -5,7 +5,7 @@ use crate::cli;
 use crate::error::Error;
 use crate::report::compare::{self, Subject};
 use crate::report::explain::{self, Groups, Rope};
-use crate::report::{Question, Split, unknown};
+use crate::report::{LabelChoice, Question, Split, unknown};
 use imbalance::Choice;
 use imbalance::threshold::{self, Policy};
 use store::{At, METRICS};
@@ -39,6 +39,7 @@ pub fn report(args: &cli::ReportArgs) -> Result<Question, Error> {
         group_by: args.group_by.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
         top: args.top,
         detailed: usize::MAX,
+        labels: args.labels.as_deref().map(LabelChoice::read),
         why: args.format != cli::ReportFormat::Csv,
     })
 }

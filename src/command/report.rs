@@ -7,7 +7,7 @@ use super::output::print;
 use super::questions;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
-use crate::report::{self, Form, Question, Summary};
+use crate::report::{self, Form, LabelChoice, Question, Summary};
 use store::{Reader, SweepId};
 
 /// Rows whose labels are shown without `--top`.
@@ -23,6 +23,7 @@ pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
     let mut question = questions::report(args)?;
     if matches!(args.format, ReportFormat::Table | ReportFormat::Markdown) {
         question.detailed = question.top.unwrap_or(DETAILED);
+        question.labels.get_or_insert(LabelChoice::Rare);
     }
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
@@ -48,7 +49,7 @@ pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Resul
     if format == Format::Json {
         return print(&format!("{:#}\n", leaderboard_json(db, sweep).await?));
     }
-    let summary = leaderboard(db, sweep, 1).await?;
+    let summary = leaderboard(db, sweep, 1, Some(LabelChoice::Rare)).await?;
     let text = report::render(&summary, table(true))?;
     print(&format!("\n{text}\n{}", next_steps(db, &summary)))
 }
@@ -58,14 +59,14 @@ pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Resul
 /// # Errors
 /// Database errors.
 pub async fn leaderboard_json(db: &Path, sweep: SweepId) -> Result<serde_json::Value, Error> {
-    let summary = leaderboard(db, sweep, AFTER_RUN).await?;
+    let summary = leaderboard(db, sweep, AFTER_RUN, None).await?;
     serde_json::to_value(summary).map_err(|error| Error::Unexpected(error.to_string()))
 }
 
-async fn leaderboard(db: &Path, sweep: SweepId, detailed: usize) -> Result<Summary, Error> {
+async fn leaderboard(db: &Path, sweep: SweepId, detailed: usize, labels: Option<LabelChoice>) -> Result<Summary, Error> {
     let mut reader = Reader::open(db).await?;
     let sweep = reader.sweep(sweep).await?;
-    let question = Question { top: Some(AFTER_RUN), detailed, ..Question::default() };
+    let question = Question { top: Some(AFTER_RUN), detailed, labels, ..Question::default() };
     report::answer(&mut reader, sweep, &question).await
 }
 

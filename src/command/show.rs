@@ -12,12 +12,15 @@ use store::Reader;
 /// Prints the run that `args` names.
 ///
 /// # Errors
-/// No run or more than one matches; database errors.
+/// No run or more than one matches; a label that it does not have; database errors.
 pub async fn run(global: &Global, args: &cli::ShowArgs) -> Result<(), Error> {
     let mut reader = Reader::open(&global.db).await?;
     let shown = report::show(&mut reader, &args.run).await?;
     match args.format {
-        Format::Table => print(&report::render_run(&shown, std::io::stdout().is_terminal() && styled())),
+        Format::Table => {
+            let choice = report::LabelChoice::read(&args.labels);
+            print(&report::render_run(&shown, std::io::stdout().is_terminal() && styled(), &choice)?)
+        },
         Format::Json => print_json(&shown),
     }
 }

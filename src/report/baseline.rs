@@ -65,6 +65,7 @@ pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Quest
         held_out: exact(val[score::place(question.metric)]),
         predicted_rate: exact(Some(predicted_rate(&shown))),
         runs: vec![],
+        equal_to: vec![],
         steps: None,
         labels: lines(&[Part { evaluations: 1, labels: scores }], set),
         val_ap: None,

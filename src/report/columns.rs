@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::group::PREPARED;
+use super::short_values::{ShortValues, scientific};
 use super::summary::{Row, Spread, Summary};
-use super::text_grid::{Grid, Head, LONG, NONE, distinct, number, percent, shorten, spread, text};
+use super::text_grid::{Grid, Head, NONE, number, percent, shorten, spread, text};
 use store::At;
 
 /// The identifying columns that differ between rows: only those are shown.
@@ -16,8 +17,17 @@ pub struct Layout<'s> {
     policy: bool,
     /// Whether rows differ in their gradient steps.
     steps: bool,
-    /// Width to which the values of each varying column are cut, so that different ones stay different.
-    cut: Vec<usize>,
+    /// The short forms of the values of each varying column.
+    values: Vec<ShortValues>,
+}
+
+/// How the identifying columns of a ranking are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// A column for each.
+    Apart,
+    /// One column with all of them: for narrow screens.
+    Joined,
 }
 
 impl<'s> Layout<'s> {
@@ -33,9 +43,9 @@ impl<'s> Layout<'s> {
         let references = summary.rows.iter().any(|row| row.reference.is_some());
         let varies = |name: &str| if one { texts(name) != [NONE.to_owned()].into() } else { texts(name).len() > 1 };
         let varying: Vec<&str> = names.filter(|name| varies(name) || (references && *name == "loss")).collect();
-        let cut = varying.iter().map(|name| distinct(&texts(name))).collect();
+        let values = varying.iter().map(|name| ShortValues::of(&texts(name))).collect();
         let steps = strategies().map(|row| row.steps).collect::<BTreeSet<_>>().len() > 1;
-        Self { summary, varying, policy: policies.len() > 1 || one, steps, cut }
+        Self { summary, varying, policy: policies.len() > 1 || one, steps, values }
     }
 
     /// Two or three lines that say what the table shows.
@@ -60,9 +70,13 @@ impl<'s> Layout<'s> {
         let fixed = self.summary.group_by.iter().filter(|name| !self.varying.contains(&name.as_str()));
         let fixed = fixed.map(|name| (name.as_str(), text(first.strategy.get(name)))).filter(|(_, value)| value != NONE);
         let fixed = fixed.chain((!self.policy).then(|| ("policy", first.policy.clone())));
-        let fixed: Vec<String> = fixed.map(|(name, value)| format!("{name} {value}")).collect();
+        let fixed: Vec<String> = fixed.map(|(name, value)| format!("{name} {}", scientific(&value))).collect();
         if !fixed.is_empty() {
             lines.push(format!("every row: {}", fixed.join(", ")));
+        }
+        let shared: Vec<&str> = self.values.iter().flat_map(|values| &values.shared).map(String::as_str).collect();
+        if !shared.is_empty() {
+            lines.push(format!("every {}", shared.join("; every ")));
         }
         lines
     }
@@ -78,15 +92,22 @@ impl<'s> Layout<'s> {
         })
     }
 
-    /// The ranking of one data set, and its rows in the same order.
+    /// The ranking of one data set, and its rows in the same order. Rows with the same results as an earlier one stand below it, with
+    /// `=` and their names alone.
     #[must_use]
-    pub fn ranking(&self, data: usize) -> (Grid, Vec<&'s Row>) {
-        let rows: Vec<&Row> = self.summary.rows.iter().filter(|row| row.data == data).collect();
+    pub fn ranking(&self, data: usize, names: Names) -> (Grid, Vec<&'s Row>) {
+        let rows = self.rows(data);
         let (metric, split) = (self.summary.metric, self.summary.split.name());
         let on_test = split == "test";
         let mut heads = vec![Head::new("#", true)];
-        heads.extend(self.varying.iter().map(|name| Head::new(self.short(name), self.numeric(name))));
-        heads.extend(self.policy.then(|| Head::new("policy", false)));
+        match names {
+            Names::Apart => {
+                heads.extend(self.varying.iter().map(|name| Head::new(self.short(name), self.numeric(name))));
+                heads.extend(self.policy.then(|| Head::new("policy", false)));
+            }
+            Names::Joined => heads.push(Head::new("strategy", false)),
+        }
+        let identifying = heads.len() - 1;
         heads.push(Head::new(metric, true));
         // On val a column of its own, beside the value on the rows that thresholds are fitted on.
         let flattered = !on_test && rows.iter().any(|row| row.held_out.is_some() && row.held_out != row.val);
@@ -102,15 +123,29 @@ impl<'s> Layout<'s> {
         let (pad, pad_ap) = (padded(&value), padded(&ap));
         let line = |row: &&Row| {
             let rank = row.rank.map_or_else(|| NONE.to_owned(), |rank| rank.to_string());
-            let mut cells = vec![if row.is_strategy() { rank } else { format!("({rank})") }];
-            if row.baseline {
-                let width = self.varying.len() + usize::from(self.policy);
-                cells.extend((0..width).map(|at| if at == 0 { "all-positive".to_owned() } else { String::new() }));
-            } else if let Some(reference) = row.reference {
-                cells.extend(self.reference_cells(row, reference));
-            } else {
-                cells.extend(self.varying.iter().zip(&self.cut).map(|(name, &cut)| shorten(&text(row.strategy.get(*name)), cut)));
-                cells.extend(self.policy.then(|| row.policy.clone()));
+            let like_another = self.leader(row).is_some();
+            let mut cells = vec![match row.is_strategy() {
+                _ if like_another => "=".to_owned(),
+                true => rank,
+                false => format!("({rank})"),
+            }];
+            match names {
+                Names::Joined => cells.push(self.name(row)),
+                Names::Apart if row.baseline => {
+                    cells.extend((0..identifying).map(|at| if at == 0 { "all-positive".to_owned() } else { String::new() }));
+                }
+                Names::Apart => match row.reference {
+                    Some(reference) => cells.extend(self.reference_cells(row, reference)),
+                    None => {
+                        let values = self.varying.iter().zip(&self.values);
+                        cells.extend(values.map(|(name, values)| values.get(&text(row.strategy.get(*name)))));
+                        cells.extend(self.policy.then(|| row.policy.clone()));
+                    }
+                },
+            }
+            if like_another {
+                cells.resize(heads.len(), String::new());
+                return cells;
             }
             cells.push(spread(value(row), pad));
             let on_val = if on_test { row.ranked_by() } else { row.held_out };
@@ -130,8 +165,25 @@ impl<'s> Layout<'s> {
             });
             cells
         };
-        let grid = Grid { heads, rows: rows.iter().map(line).collect() };
-        (grid, rows)
+        let cells = rows.iter().map(line).collect();
+        (Grid { heads, rows: cells }, rows)
+    }
+
+    /// The rows of a data set as they are shown: those with equal results one below the other.
+    fn rows(&self, data: usize) -> Vec<&'s Row> {
+        let rows = &self.summary.rows;
+        let followers = |row: &'s Row| row.equal_to.iter().filter_map(|&other| rows.get(other));
+        let leaders = rows.iter().filter(|row| row.data == data && self.leader(row).is_none());
+        leaders.flat_map(|row| std::iter::once(row).chain(followers(row))).collect()
+    }
+
+    /// The first of the rows with the same results; `None` for that row itself, and where there are none.
+    #[must_use]
+    pub fn leader(&self, row: &Row) -> Option<&'s Row> {
+        let rows = &self.summary.rows;
+        let first = rows.get(*row.equal_to.first()?)?;
+        let place = |wanted: &Row| rows.iter().position(|row| std::ptr::eq(row, wanted));
+        (place(first) < place(row)).then_some(first)
     }
 
     /// The labels of one row.
@@ -158,7 +210,7 @@ impl<'s> Layout<'s> {
     fn reference_cells(&self, row: &Row, reference: &str) -> Vec<String> {
         let own = |name: &str| name.starts_with("data.") || name.starts_with("model.") || name == PREPARED;
         let value = |name: &str| Some(text(row.strategy.get(name))).filter(|value| own(name) && value != NONE);
-        let columns = self.varying.iter().zip(&self.cut).map(|(name, &cut)| value(name).map(|value| shorten(&value, cut)));
+        let columns = self.varying.iter().zip(&self.values).map(|(name, values)| value(name).map(|value| values.get(&value)));
         let mut cells: Vec<Option<String>> = columns.chain(self.policy.then(|| Some(row.policy.clone()))).collect();
         if let Some(first) = cells.first_mut() {
             *first = Some(first.take().map_or_else(|| reference.to_owned(), |value| format!("{reference}, {value}")));
@@ -175,13 +227,13 @@ impl<'s> Layout<'s> {
         if let Some(reference) = row.reference {
             return format!("{reference}, threshold {}", row.policy);
         }
-        let words = self.varying.iter().zip(&self.cut).filter_map(|(name, &cut)| self.word(&row.strategy, name, cut));
+        let words = self.varying.iter().zip(&self.values).filter_map(|(name, values)| self.word(&row.strategy, name, values));
         words.chain(self.policy.then(|| format!("threshold {}", row.policy))).collect::<Vec<_>>().join(", ")
     }
 
     /// `sqrt`, `gamma 2`; nothing where a strategy has no such value.
-    fn word(&self, strategy: &Map<String, Value>, name: &str, cut: usize) -> Option<String> {
-        let value = shorten(&text(strategy.get(name)), cut);
+    fn word(&self, strategy: &Map<String, Value>, name: &str, values: &ShortValues) -> Option<String> {
+        let value = values.get(&text(strategy.get(name)));
         let named = !["loss", "pos_weight", "sampler"].contains(&name);
         (value != NONE).then(|| if named { format!("{} {value}", self.short(name)) } else { value })
     }
@@ -198,6 +250,13 @@ impl<'s> Layout<'s> {
         }
         if self.steps {
             notes.push("steps: gradient steps until a run ended on its own, median over its runs".to_owned());
+        }
+        if rows().any(|row| !row.equal_to.is_empty()) {
+            notes.push(
+                "=: the same counts for every label, and the same values to the digits shown, as the row above: on these data the two \
+                 strategies are one"
+                    .to_owned(),
+            );
         }
         if rows().any(|row| row.n < row.of) {
             notes.push("n 2/3: two of the three runs have a result".to_owned());
@@ -216,8 +275,9 @@ impl<'s> Layout<'s> {
             notes.push("macro_ap needs no threshold: where it is equal, only the decision point differs".to_owned());
         }
         for absent in self.summary.without_results.iter().take(5) {
+            let values = ShortValues::default();
             let name: Vec<String> =
-                self.summary.group_by.iter().filter_map(|name| self.word(&absent.strategy, name, LONG)).collect();
+                self.summary.group_by.iter().filter_map(|name| self.word(&absent.strategy, name, &values)).collect();
             let states = [(absent.failed, "failed"), (absent.left, "to be done"), (absent.elsewhere, "without rows here")];
             let states: Vec<String> = states.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
             notes.push(format!("no result: {} ({})", name.join(", "), states.join(", ")));

@@ -38,8 +38,9 @@ pub fn data_sets<'f>(facts: &'f [DataFacts], split: Split) -> (Vec<DataSet>, Vec
         let LabelCounts { rows, positives } = counts(facts, split).clone();
         let prevalence = positives.iter().sum::<usize>() as f64 / (rows * positives.len()).max(1) as f64;
         let (labels, content) = (facts.labels.clone(), vec![facts.content.clone()]);
+        let without_positives = super::splits::without_positives(facts);
         first.push(facts);
-        sets.push(DataSet { content, labels, rows, positives, prevalence });
+        sets.push(DataSet { content, labels, rows, positives, prevalence, without_positives });
         sets.len() - 1
     };
     let of = facts.iter().map(put).collect();
@@ -120,6 +121,7 @@ impl StrategyGroups {
                 val: val(metric),
                 held_out: Spread::of(on_val.iter().filter_map(|&at| loaded.val[at].held_out)),
                 predicted_rate: Spread::of(members.iter().filter_map(|&at| shown[at].predicted_rate)),
+                equal_to: vec![],
                 runs: members.iter().map(|&at| loaded.runs[shown[at].run].row.run.clone()).collect(),
                 steps: median(members.iter().filter_map(|&at| loaded.runs[shown[at].run].row.steps)),
                 labels: vec![],

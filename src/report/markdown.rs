@@ -1,9 +1,9 @@
 //! A report as GitHub renders it.
 
-use super::columns::Layout;
+use super::columns::{Layout, Names};
 use super::summary::Summary;
 use super::text_grid::Grid;
-use super::{explain, samplers};
+use super::{explain, labels, samplers};
 use imbalance::shown::is_obeyed;
 
 /// The report in GitHub-flavoured Markdown.
@@ -16,7 +16,7 @@ pub fn render(summary: &Summary) -> String {
         text += &format!("\n{}\n", escape(&line));
     }
     for data in 0..summary.data.len() {
-        let (grid, rows) = layout.ranking(data);
+        let (grid, rows) = layout.ranking(data, Names::Apart);
         if rows.is_empty() {
             continue;
         }
@@ -35,9 +35,11 @@ pub fn render(summary: &Summary) -> String {
             text += &format!("\n**{}{}**\n\n{}", samplers::TITLE, escape(&set), table(&grid));
         }
     }
-    for row in summary.rows.iter().filter(|row| !row.labels.is_empty()) {
+    let chosen = |data: usize| labels::chosen(summary, data).map_or_else(String::new, |words| format!(" ({})", escape(&words)));
+    for row in summary.rows.iter().filter(|row| !row.baseline && !row.labels.is_empty()) {
         let rank = row.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string());
-        text += &format!("\n**{rank}. {}**\n\n{}", escape(&layout.name(row)), table(&Layout::labels(row)));
+        let (name, chosen) = (escape(&layout.name(row)), chosen(row.data));
+        text += &format!("\n**{rank}. {name}**{chosen}\n\n{}", table(&Layout::labels(row)));
     }
     if let Some(why) = &summary.why {
         text += "\n**Why**\n\n";

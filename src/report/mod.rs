@@ -6,7 +6,9 @@ pub mod compare;
 mod convergence;
 mod csv;
 mod difference;
+mod equal;
 pub mod explain;
+mod fitting;
 mod group;
 mod kept_scores;
 mod labels;
@@ -22,6 +24,7 @@ mod references;
 mod refit;
 mod samplers;
 mod score;
+mod short_values;
 mod show;
 mod show_probabilities;
 mod show_rows;
@@ -36,7 +39,7 @@ mod tuning;
 pub use baseline::ALL_POSITIVE;
 pub use convergence::Convergence;
 pub use kept_scores::{RowGroups, SweepGroups};
-pub use question::{Question, Split, unknown};
+pub use question::{LabelChoice, Question, Split, unknown};
 pub use samplers::SamplerLine;
 pub use show::{EpochLine, LabelLine, Shown, show};
 pub use show_rows::{RowMetrics, RowRates};
@@ -77,18 +80,42 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     };
     let columns = question::columns(&question.group_by, &loaded.keys)?;
     let mut summary = rank::rank(&loaded, question, &columns);
-    let mut given = vec![0; summary.data.len()];
-    let detailed = |(place, row): (usize, &Row)| {
-        given[row.data] += usize::from(row.is_strategy());
-        // Tables show the labels of the best strategies; where all rows have theirs, the reference runs have them too.
-        let wanted = if row.is_strategy() { given[row.data] <= question.detailed } else { question.detailed == usize::MAX };
-        (!row.baseline && wanted).then_some(place)
-    };
-    let places: Vec<usize> = summary.rows.iter().enumerate().filter_map(detailed).collect();
+    if let Some(choice) = &question.labels {
+        labels::check(choice, summary.data.iter().map(|set| &set.labels[..]))?;
+    }
+    let alike = equal::candidates(&summary);
+    let places: Vec<usize> = alike.iter().flatten().copied().collect();
+    let parts = load::labels(reader, &loaded, question, &summary, &places).await?;
+    equal::mark(&mut summary, &alike, &parts);
+    let places = detailed(&summary, question);
     let parts = load::labels(reader, &loaded, question, &summary, &places).await?;
     labels::describe(&mut summary, &parts);
+    if let Some(choice) = &question.labels {
+        labels::select(&mut summary, choice);
+    }
     summary.why = why;
     Ok(summary)
+}
+
+/// Lines of labels that a table has at most, unless it is asked for a number of rows.
+const LINES: usize = 60;
+
+/// The rows whose labels are shown. Where all rows have theirs, so do the reference runs and rows with equal results; a table shows
+/// those of the best strategies, and fewer of them where each has many labels.
+fn detailed(summary: &Summary, question: &Question) -> Vec<usize> {
+    let all = question.detailed == usize::MAX;
+    let most = |data: usize| match (question.top, summary.data[data].labels.len()) {
+        (None, labels) if !all => question.detailed.min((LINES / labels.clamp(1, labels::SHOWN)).max(1)),
+        _ => question.detailed,
+    };
+    let mut given = vec![0; summary.data.len()];
+    let wanted = |(place, row): (usize, &Row)| {
+        let repeats = row.equal_to.first().is_some_and(|&first| first < place);
+        given[row.data] += usize::from(row.is_strategy() && !repeats);
+        let wanted = all || row.is_strategy() && !repeats && given[row.data] <= most(row.data);
+        (!row.baseline && wanted).then_some(place)
+    };
+    summary.rows.iter().enumerate().filter_map(wanted).collect()
 }
 
 /// The report as text, with a newline at its end.

@@ -119,7 +119,7 @@ fn divided(loaded: &Loaded, question: &Question) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
     let (some, more) = loaded.data.split_at(loaded.data.len().min(DATA_SETS));
     for facts in some {
-        let absent = shown.iter().filter_map(|&split| splits::absence(facts, split));
+        let absent = shown.iter().filter_map(|&split| splits::undefined(facts, split));
         let shifted = splits::shift(facts, question.split);
         for note in absent.chain(shifted) {
             if !said.contains(&note) {

@@ -27,6 +27,48 @@ impl Split {
     }
 }
 
+/// The labels of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelChoice {
+    /// All where they are few; otherwise the rarest, and those that are predicted worst.
+    Rare,
+    All,
+    /// As typed: a label, or several with commas between them.
+    Named(String),
+}
+
+impl LabelChoice {
+    /// What `--labels` says.
+    #[must_use]
+    pub fn read(typed: &str) -> Self {
+        match typed {
+            "rare" => Self::Rare,
+            "all" => Self::All,
+            names => Self::Named(names.to_owned()),
+        }
+    }
+
+    /// The places of the labels that are named among `labels`, each once, and the names that none of them has; `None` if no names are
+    /// given. A name with a comma is found if it is the only one.
+    #[must_use]
+    pub fn find<'t>(&'t self, labels: &[String]) -> Option<(Vec<usize>, Vec<&'t str>)> {
+        let Self::Named(typed) = self else { return None };
+        let place = |name: &str| labels.iter().position(|label| label == name);
+        if let Some(whole) = place(typed) {
+            return Some((vec![whole], vec![]));
+        }
+        let (mut places, mut unknown) = (Vec::new(), Vec::new());
+        for name in typed.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match place(name) {
+                Some(place) if places.contains(&place) => {}
+                Some(place) => places.push(place),
+                None => unknown.push(name),
+            }
+        }
+        Some((places, unknown))
+    }
+}
+
 /// A question to one sweep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Question {
@@ -44,6 +86,8 @@ pub struct Question {
     pub top: Option<usize>,
     /// Shown rows that get their labels.
     pub detailed: usize,
+    /// Which labels they get; all, in the order of the data, if it is not said.
+    pub labels: Option<LabelChoice>,
     /// Whether to say why in brief.
     pub why: bool,
 }
@@ -59,6 +103,7 @@ impl Default for Question {
             group_by: Vec::new(),
             top: None,
             detailed: usize::MAX,
+            labels: None,
             why: true,
         }
     }
@@ -164,6 +209,15 @@ pub fn column(name: &str, keys: &[String]) -> Result<Column, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_found_by_their_names() {
+        let labels = ["A", "b, c", "D"].map(str::to_owned);
+        let find = |typed: &'static str| LabelChoice::Named(typed.to_owned()).find(&labels).map(|(places, _)| places);
+        assert_eq!([find("D, A,D"), find("b, c"), find("")], [Some(vec![2, 0]), Some(vec![1]), Some(vec![])]);
+        assert_eq!(LabelChoice::read("A,X").find(&labels).unwrap(), (vec![0], vec!["X"]));
+        assert_eq!([LabelChoice::read("all"), LabelChoice::read("rare")].map(|choice| choice.find(&labels)), [None, None]);
+    }
 
     #[test]
     fn columns_are_found_by_their_names() {

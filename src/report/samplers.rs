@@ -10,7 +10,8 @@ use super::load::Loaded;
 use super::summary::{Spread, Summary};
 use super::text_grid::{Grid, Head, number, percent, shorten, text};
 
-/// Labels that have a column; JSON has all.
+/// Labels that have a column; JSON has all. Of more, half are those whose prevalence changed by the largest factor, half by the largest
+/// difference.
 const LABELS: usize = 8;
 
 /// One sampler on one data set: means over its runs.
@@ -91,12 +92,12 @@ pub fn grid(summary: &Summary, data: usize) -> Option<Grid> {
     if lines.iter().all(|line| line.sampler == "shuffle") {
         return None;
     }
-    let labels: Vec<&String> = summary.data[data].labels.iter().take(LABELS).collect();
+    let labels = moved(&lines);
     let mut heads = vec![Head::new("sampler", false), Head::new("draws", true)];
-    heads.extend(labels.iter().map(|label| Head::new(shorten(label, 12), true)));
+    heads.extend(labels.iter().map(|&label| Head::new(shorten(&summary.data[data].labels[label], 20), true)));
     heads.extend(["shift", "drawn again", "never drawn", "made up"].map(|title| Head::new(title, true)));
     let row = |name: String, draws: f64, prevalence: &[f64], shares: [String; 4]| {
-        let prevalences = prevalence.iter().take(labels.len()).map(|&share| percent(share));
+        let prevalences = labels.iter().map(|&label| percent(prevalence.get(label).copied().unwrap_or(0.0)));
         [name, format!("{draws:.0}")].into_iter().chain(prevalences).chain(shares).collect::<Vec<_>>()
     };
     let first = lines.first()?;
@@ -111,5 +112,29 @@ pub fn grid(summary: &Summary, data: usize) -> Option<Grid> {
     Some(Grid { heads, rows })
 }
 
+/// The labels that are shown, the rarest first: all if they are few, otherwise those that the samplers moved most.
+fn moved(lines: &[&SamplerLine]) -> Vec<usize> {
+    let Some(train) = lines.first().map(|line| &line.train_prevalence) else { return Vec::new() };
+    let most = |change: fn(f64, f64) -> f64| {
+        let of = |label: usize| {
+            let shown = lines.iter().filter_map(|line| line.prevalence.get(label));
+            shown.map(|&shown| change(shown, train[label])).fold(0.0, f64::max)
+        };
+        let mut labels: Vec<usize> = (0..train.len()).collect();
+        labels.sort_by(|&a, &b| of(b).total_cmp(&of(a)));
+        labels
+    };
+    // A label that is not shown at all has changed by any factor.
+    let factor = most(|shown, train| if train > 0.0 { (shown.max(1e-12) / train).ln().abs() } else { 0.0 });
+    let mut labels: Vec<usize> = factor.into_iter().take(if train.len() > LABELS { LABELS / 2 } else { LABELS }).collect();
+    for label in most(|shown, train| (shown - train).abs()) {
+        if labels.len() < LABELS && !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    labels.sort_by(|&a, &b| train[a].total_cmp(&train[b]));
+    labels
+}
+
 /// The line above that table.
-pub const TITLE: &str = "what the samplers showed in an epoch: prevalence of each label, and how often the same rows";
+pub const TITLE: &str = "what the samplers showed in an epoch: prevalence of the labels that they moved most, and how often the same rows";

@@ -8,6 +8,8 @@ use super::kept_scores::{Evidence, KeptRows};
 use super::probabilities::SplitProbabilities;
 use super::question::Split;
 use super::show_rows::{RowMetrics, row_metrics};
+use super::splits::without_positives;
+use super::summary::WithoutPositives;
 use archive::runs_folder;
 use imbalance::metric::{Counts, Rate};
 use imbalance::sampler::Realised;
@@ -26,6 +28,8 @@ pub struct Shown {
     pub drawn: Option<Realised>,
     /// Every evaluation: split, epoch, policy.
     pub results: Vec<ResultRow>,
+    /// Labels that the means of a split count as 0 (macro F1, precision, recall) or leave out (macro AP, AUC).
+    pub without_positives: WithoutPositives,
     /// Split → policy → labels, at the best epoch.
     pub labels: BTreeMap<String, BTreeMap<String, Vec<LabelLine>>>,
     /// Split → means over its rows at the best epoch; empty where the kept scores cannot be read.
@@ -104,7 +108,20 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
         Some(Ok(found)) => (found, None),
         Some(Err(why)) => (Default::default(), Some(why)),
     };
-    Ok(Shown { run, attempts, epochs, strength, drawn, results, labels, rows, probabilities, scores_lost })
+    let without_positives = without_positives(&run.facts);
+    Ok(Shown {
+        run,
+        attempts,
+        epochs,
+        strength,
+        drawn,
+        results,
+        without_positives,
+        labels,
+        rows,
+        probabilities,
+        scores_lost,
+    })
 }
 
 /// The means over rows of each split.

@@ -2,45 +2,60 @@
 
 use serde_json::{Map, Value};
 
+use super::labels::{check, places as chosen_places};
+use super::question::{LabelChoice, Split};
 use super::show::{EpochLine, LabelLine, Shown};
 use super::show_probabilities;
 use super::show_rows::RowMetrics;
+use super::splits::undefined;
 use super::table::{Weight, draw};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text, wrap};
+use crate::error::Error;
 use imbalance::sampler::Realised;
-use plan::{RunConfig, Source};
+use plan::{InputShape, RunConfig, Source};
 use store::{AttemptRow, time_in_words};
 
 /// Width of a line of the configuration.
 const WIDTH: usize = 110;
 /// Most characters of a label's name.
 const NAME: usize = 26;
+/// Lines of the table of epochs, about.
+const EPOCHS: usize = 25;
 /// Where the values of the configuration begin.
 const INDENT: usize = 12;
 
-/// Configuration, labels, attempts, epochs and the labels' metrics; `style`: bold text.
-#[must_use]
-pub fn render(shown: &Shown, style: bool) -> String {
+/// Configuration, labels, attempts, epochs and the labels' metrics; `style`: bold text; `choice`: the labels of the tables.
+///
+/// # Errors
+/// A label that the run does not have.
+pub fn render(shown: &Shown, style: bool, choice: &LabelChoice) -> Result<String, Error> {
     let run = &shown.run;
+    let places = places(shown, choice)?;
+    let of = |labels: usize| if places.len() < labels { some(places.len(), labels, choice) } else { String::new() };
     let mut parts = vec![head(shown)];
     let drawn = shown.drawn.as_ref().map_or_else(String::new, |drawn| format!("\n{}", sampled(drawn)));
-    parts.push(draw(&weights(shown), &[], style, None) + &drawn);
+    parts.push(draw(&weights(shown, &places), &[], style, None) + &of(run.facts.labels.len()) + &drawn);
     if !imported(&run.config) {
         parts.push(attempts(&shown.attempts, style));
     }
-    parts.push(epochs(&shown.epochs, &run.config, style));
-    for (split, title) in [("val", "val"), ("test", "test")] {
+    parts.push(epochs(shown, style));
+    for split in [Split::Val, Split::Test] {
+        let (undefined, split) = (undefined(&run.facts, split), split.name());
+        let undefined = undefined.map_or_else(String::new, |words| wrap(&words, WIDTH).join("\n") + "\n");
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
+            let named = |&place: &usize| rows.iter().find(|line| line.row.label == run.facts.labels[place]);
+            let some: Vec<&LabelLine> = places.iter().filter_map(named).collect();
             let averages = ["macro_f1", "micro_f1", "macro_ap", "macro_auc", "hamming_loss", "subset_accuracy"];
             let averages = averages.iter().filter_map(|name| Some((name, result?.metrics.get(name)?)));
             let averages: Vec<String> = averages.map(|(name, value)| format!("{name} {}", number(value))).collect();
             let epoch = run.best_epoch.map_or_else(String::new, |epoch| format!(" (epoch {epoch})"));
             let over_rows = shown.rows.get(split).map_or_else(String::new, |rows| over_rows(rows, policy));
             parts.push(format!(
-                "{title}, best epoch{epoch}, threshold {policy}\n{}\n{over_rows}{}",
+                "{split}, best epoch{epoch}, threshold {policy}\n{}\n{over_rows}{undefined}{}{}",
                 averages.join(", "),
-                draw(&labels(rows), &[], style, None)
+                draw(&labels(&some), &[], style, None),
+                of(rows.len())
             ));
         }
     }
@@ -55,7 +70,28 @@ pub fn render(shown: &Shown, style: bool) -> String {
         parts.push("no result yet".to_owned());
     }
     parts.retain(|part| !part.is_empty());
-    parts.join("\n\n") + "\n"
+    Ok(parts.join("\n\n") + "\n")
+}
+
+/// The places of the labels that the tables show, the rarest first; the worst are those of the first policy on val.
+fn places(shown: &Shown, choice: &LabelChoice) -> Result<Vec<usize>, Error> {
+    let facts = &shown.run.facts;
+    check(choice, std::iter::once(&facts.labels[..]))?;
+    // The train rows of imported scores are unknown.
+    let positives = if facts.train.rows > 0 { &facts.train.positives } else { &facts.val.positives };
+    let rows = shown.labels.get("val").and_then(|policies| policies.values().next());
+    let f1 = |label: &String| rows.and_then(|rows| rows.iter().find(|line| line.row.label == *label)).map_or(0.0, |line| line.row.f1);
+    Ok(chosen_places(choice, &facts.labels, positives, || facts.labels.iter().map(f1).collect()))
+}
+
+/// A line below a table of some labels.
+fn some(shown: usize, all: usize, choice: &LabelChoice) -> String {
+    match choice {
+        LabelChoice::Rare => {
+            format!("\nof {all} labels the {0} rarest and the {0} with the lowest F1 on val (--labels all, --labels NAME,NAME)", shown / 2)
+        }
+        _ => format!("\n{shown} of {all} labels (--labels all)"),
+    }
 }
 
 fn head(shown: &Shown) -> String {
@@ -161,19 +197,19 @@ fn sampled(drawn: &Realised) -> String {
 }
 
 /// The weight of each label beside what it is made from.
-fn weights(shown: &Shown) -> Grid {
+fn weights(shown: &Shown, places: &[usize]) -> Grid {
     let (facts, weights) = (&shown.run.facts, &shown.run.pos_weight);
     let titles = ["pos_weight", "train positives", "train", "shown", "val", "test"];
     let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
     let drawn = shown.drawn.as_ref();
-    let line = |(at, label): (usize, &String)| {
+    let line = |&at: &usize| {
         // A split without rows is unknown.
         let positives = |counts: &imbalance::LabelCounts| counts.positives.get(at).copied().filter(|_| counts.rows > 0);
         let rate = |counts: &imbalance::LabelCounts| {
             positives(counts).map_or_else(|| NONE.to_owned(), |n| percent(n as f64 / counts.rows as f64))
         };
         vec![
-            shorten(label, NAME),
+            shorten(&facts.labels[at], NAME),
             weights.get(at).map_or_else(|| NONE.to_owned(), |weight| format!("{weight:.4}")),
             positives(&facts.train).map_or_else(|| NONE.to_owned(), |n| n.to_string()),
             rate(&facts.train),
@@ -182,7 +218,7 @@ fn weights(shown: &Shown) -> Grid {
             rate(&facts.test),
         ]
     };
-    Grid { heads, rows: facts.labels.iter().enumerate().map(line).collect() }
+    Grid { heads, rows: places.iter().map(line).collect() }
 }
 
 fn attempts(attempts: &[AttemptRow], style: bool) -> String {
@@ -223,15 +259,21 @@ fn attempts(attempts: &[AttemptRow], style: bool) -> String {
 }
 
 /// The epochs of a run; those of a reference run are strengths.
-fn epochs(epochs: &[EpochLine], config: &RunConfig, style: bool) -> String {
-    if epochs.is_empty() {
+fn epochs(shown: &Shown, style: bool) -> String {
+    if shown.epochs.is_empty() {
         return String::new();
     }
+    // Of many epochs every second, third ..., the best and the last.
+    let (all, step) = (shown.epochs.len(), shown.epochs.len().div_ceil(EPOCHS));
+    let kept = |(at, line): (usize, &'_ EpochLine)| at.is_multiple_of(step) || line.best || at + 1 == all;
+    let epochs: Vec<&EpochLine> = shown.epochs.iter().enumerate().filter(|&(at, line)| kept((at, line))).map(|(_, line)| line).collect();
+    let config = &shown.run.config;
     let reference = config.reference().is_some();
     let rate = if reference { "C" } else { "learning rate" };
-    let titles = ["epoch", "train loss", "val loss", rate, "seconds", "images/s", "val macro_ap", ""];
+    let speed = if matches!(shown.run.facts.input, InputShape::Image { .. }) { "images/s" } else { "rows/s" };
+    let titles = ["epoch", "train loss", "val loss", rate, "seconds", speed, "val macro_ap", ""];
     let heads = titles.map(|title| Head::new(title, !title.is_empty())).to_vec();
-    let line = |line: &EpochLine| {
+    let line = |line: &&EpochLine| {
         let value =
             |value: Option<f64>, digits: usize| value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.digits$}"));
         let epoch = &line.epoch;
@@ -252,7 +294,9 @@ fn epochs(epochs: &[EpochLine], config: &RunConfig, style: bool) -> String {
         ]
     };
     let weights: Vec<Weight> = epochs.iter().map(|line| if line.best { Weight::Bold } else { Weight::Plain }).collect();
-    draw(&Grid { heads, rows: epochs.iter().map(line).collect() }, &weights, style, None)
+    let table = draw(&Grid { heads, rows: epochs.iter().map(line).collect() }, &weights, style, None);
+    let some = epochs.len();
+    if some < all { format!("{table}\n{some} of {all} epochs (--format json has all)") } else { table }
 }
 
 /// The means over rows, as two lines.
@@ -268,11 +312,11 @@ fn over_rows(rows: &RowMetrics, policy: &str) -> String {
     format!("{rates}ranking of each row's labels: ap {ap}, lrap {lrap}, coverage error {coverage}, ranking loss {loss}\n")
 }
 
-fn labels(rows: &[LabelLine]) -> Grid {
+fn labels(rows: &[&LabelLine]) -> Grid {
     let titles =
         ["ap", "auc", "precision", "recall", "f1", "bal acc", "mcc", "threshold", "prevalence", "predicted", "tp/fp/fn/tn"];
     let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
-    let line = |line: &LabelLine| {
+    let line = |line: &&LabelLine| {
         let row = &line.row;
         let optional = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), number);
         let counts = [row.tp, row.fp, row.fn_, row.tn].map(|count| count.to_string()).join("/");

@@ -3,6 +3,7 @@
 
 use super::group::counts;
 use super::question::Split;
+use super::summary::WithoutPositives;
 use super::text_grid::{number, percent};
 use imbalance::LabelCounts;
 use imbalance::shift::{Shift, shifts};
@@ -24,6 +25,32 @@ fn named(mut labels: Vec<String>) -> String {
 pub fn absent(facts: &DataFacts, split: Split) -> Vec<usize> {
     let LabelCounts { rows, positives } = counts(facts, split);
     (0..positives.len()).filter(|&label| *rows > 0 && positives[label] == 0).collect()
+}
+
+/// The labels without a positive, by split.
+#[must_use]
+pub fn without_positives(facts: &DataFacts) -> WithoutPositives {
+    let names = |split| absent(facts, split).into_iter().map(|label| facts.labels[label].clone()).collect();
+    WithoutPositives { val: names(Split::Val), test: names(Split::Test) }
+}
+
+/// The same as a short line beside means over labels.
+#[must_use]
+pub fn undefined(facts: &DataFacts, split: Split) -> Option<String> {
+    let absent = absent(facts, split);
+    let (name, all, left) = (split.name(), facts.labels.len(), facts.labels.len() - absent.len());
+    let left_out = match left {
+        0 => "macro AP and AUC are undefined".to_owned(),
+        left => format!("macro AP and AUC are means over the other {left}"),
+    };
+    (!absent.is_empty()).then(|| {
+        format!(
+            "{name} has no positive of {} of {all} labels ({}): macro F1, precision and recall count them as 0 (macro F1 is {} at most), {left_out}",
+            absent.len(),
+            named(absent.iter().map(|&label| shown(&facts.labels[label])).collect()),
+            number(left as f64 / all as f64),
+        )
+    })
 }
 
 /// What labels without positives in the split do to macro F1 and macro AP, and why they have none.

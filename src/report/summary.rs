@@ -96,6 +96,15 @@ pub struct DataSet {
     pub positives: Vec<usize>,
     /// Mean over labels.
     pub prevalence: f64,
+    /// Labels without a positive in a split: macro F1, precision and recall count them as 0, macro AP and AUC leave them out.
+    pub without_positives: WithoutPositives,
+}
+
+/// Labels without a positive, by split.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WithoutPositives {
+    pub val: Vec<String>,
+    pub test: Vec<String>,
 }
 
 /// A strategy under one policy, averaged over its runs; or what it is to be held against: the all-positive baseline, a reference run.
@@ -127,6 +136,9 @@ pub struct Row {
     pub predicted_rate: Option<Spread>,
     /// Fingerprints.
     pub runs: Vec<String>,
+    /// The rows (places in [`Summary::rows`]) of other strategies with the same counts for every label under this policy, and the same
+    /// values of the metrics that are shown, to the three digits of a table.
+    pub equal_to: Vec<usize>,
     /// Gradient steps of its runs, median; `None` where they are not recorded.
     pub steps: Option<i64>,
     /// Means over the runs, one line per label; empty where labels were not asked for.

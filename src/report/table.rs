@@ -1,13 +1,12 @@
 //! A report for people: the ranking, then the labels of each shown row.
 
-use comfy_table::{
-    Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row as Line, Table, TableStyle, Width,
-};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle, Row as Line, Table, TableStyle};
 
-use super::columns::Layout;
+use super::columns::{Layout, Names};
+use super::fitting::{fits, fitted};
 use super::summary::Summary;
 use super::text_grid::{Grid, percent, wrap};
-use super::{explain, samplers};
+use super::{explain, labels as label_lines, samplers};
 use imbalance::shown::escape;
 
 /// A rule below the heads, two blanks between columns.
@@ -27,17 +26,19 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
     let layout = Layout::of(summary);
     let mut text = layout.title().join("\n") + "\n";
     for data in 0..summary.data.len() {
-        let (grid, rows) = layout.ranking(data);
+        let (mut grid, rows) = layout.ranking(data, Names::Apart);
         if rows.is_empty() {
             continue;
         }
         let weights: Vec<Weight> = rows.iter().map(|row| weight(row.is_strategy(), row.rank)).collect();
         let mut title: Vec<String> = layout.data_title(data).into_iter().collect();
-        // Where the screen is narrow, the column that is the same in every row goes first.
-        let narrow = grid.width() > usize::from(width);
-        let grid = if narrow { grid.without("prevalence") } else { grid };
-        if narrow {
+        // Where the screen is narrow, the column that is the same in every row goes first, then the names share one.
+        if grid.width() > usize::from(width) {
+            grid = grid.without("prevalence");
             title.push(format!("prevalence {}, mean over labels", percent(summary.data[data].prevalence)));
+            if !fits(&grid, width.into()) {
+                grid = layout.ranking(data, Names::Joined).0.without("prevalence");
+            }
         }
         title.push(draw(&grid, &weights, style, Some(width)));
         text += &format!("\n{}\n", title.join("\n"));
@@ -49,7 +50,7 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
     for data in 0..summary.data.len() {
         if let Some(grid) = samplers::grid(summary, data) {
             let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
-            text += &format!("\n{}{set}\n{}\n", samplers::TITLE, draw(&grid, &[], style, None));
+            text += &format!("\n{}{set}\n{}\n", samplers::TITLE, draw(&grid, &[], style, Some(width)));
         }
         text += &labels(&layout, summary, data);
     }
@@ -70,9 +71,11 @@ fn weight(strategy: bool, rank: Option<usize>) -> Weight {
     }
 }
 
-/// The labels of a data set's rows: one table, a line with the row's name before each of its parts.
+/// The labels of a data set's strategies: one table, a line with the row's name before each of its parts. The baseline has none: its
+/// precision is the prevalence, its recall 1.
 fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
-    let described: Vec<_> = summary.rows.iter().filter(|row| row.data == data && !row.labels.is_empty()).collect();
+    let here = || summary.rows.iter().filter(|row| row.data == data);
+    let described: Vec<_> = here().filter(|row| !row.baseline && !row.labels.is_empty()).collect();
     if !described.iter().any(|row| row.is_strategy()) {
         return String::new();
     }
@@ -88,7 +91,8 @@ fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
     let drawn = draw(&all, &[], false, None);
     let mut lines = drawn.lines();
     let mut text = format!(
-        "\nper label, means over the runs of a row{}\n",
+        "\nper label, means over the runs of a row{}{}\n",
+        label_lines::chosen(summary, data).map_or_else(String::new, |words| format!("; {words}")),
         layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"))
     );
     for line in lines.by_ref().take(2) {
@@ -101,29 +105,37 @@ fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
             text += &format!("{line}\n");
         }
     }
-    let left = summary.rows.iter().filter(|row| row.data == data && row.is_strategy() && row.labels.is_empty()).count();
+    let left = here().filter(|row| row.is_strategy() && row.labels.is_empty() && layout.leader(row).is_none()).count();
     if left > 0 {
         text += &format!("labels of the other {left} rows: `sweep report` with --top N, --format csv or --format json\n");
     }
     text
 }
 
-/// A grid as text without trailing blanks; `weights` are those of its rows; no `width`: as wide as it is.
+/// A grid as text without trailing blanks; `weights` are those of its rows; no `width`: as wide as it is. What does not fit into `width`
+/// is wrapped, or stands below in a table of its own ([`fitted`]).
 #[must_use]
 pub fn draw(grid: &Grid, weights: &[Weight], style: bool, width: Option<u16>) -> String {
-    let mut table = Table::new();
-    table.load_style(STYLE);
-    match width {
-        Some(width) => table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
-        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    let clean = |cells: &Vec<String>| cells.iter().map(|cell| escape(cell).into_owned()).collect();
+    let grid = Grid { heads: grid.heads.clone(), rows: grid.rows.iter().map(clean).collect() };
+    let tables = match width {
+        Some(width) => fitted(&grid, usize::from(width)),
+        None => vec![grid],
     };
+    tables.iter().map(|table| lines(table, weights, style)).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The lines of one table.
+fn lines(grid: &Grid, weights: &[Weight], style: bool) -> String {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
     if style {
         table.enforce_styling();
     } else {
         table.force_no_tty();
     }
     let cell = |text: &str, right: bool, weight: Weight| {
-        let cell = Cell::new(escape(text)).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
+        let cell = Cell::new(text).set_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
         match weight {
             _ if !style => cell,
             Weight::Plain => cell,
@@ -131,16 +143,11 @@ pub fn draw(grid: &Grid, weights: &[Weight], style: bool, width: Option<u16>) ->
             Weight::Dim => cell.add_attribute(Attribute::Dim),
         }
     };
-    table.set_header(grid.heads.iter().map(|head| cell(&head.title, head.right, Weight::Plain)));
+    table.set_header(grid.heads.iter().map(|head| cell(&escape(&head.title), head.right, Weight::Plain)));
     for (at, row) in grid.rows.iter().enumerate() {
         let weight = weights.get(at).copied().unwrap_or(Weight::Plain);
         table.add_row(Line::from(row.iter().zip(&grid.heads).map(|(text, head)| cell(text, head.right, weight))));
     }
-    // Numbers are never broken: only text wraps where the width is short.
-    table.set_constraints(grid.heads.iter().filter(|_| width.is_some()).map(|head| match head.right {
-        true => ColumnConstraint::ContentWidth,
-        false => ColumnConstraint::LowerBoundary(Width::Fixed(6)),
-    }));
     if let Some(first) = table.column_mut(0) {
         first.set_padding((0, 1));
     }

@@ -1,7 +1,5 @@
 //! Shared by table and markdown: a table before it is drawn, and the formatting of values.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::summary::Spread;
@@ -9,7 +7,7 @@ use imbalance::shown::escape;
 
 /// A missing value.
 pub const NONE: &str = "–";
-/// Characters of a name before it is cut.
+/// Characters of a value from which it counts as long.
 pub const LONG: usize = 20;
 
 /// A table before it is drawn.
@@ -36,15 +34,21 @@ impl Head {
 }
 
 impl Grid {
+    /// The width of each column: its longest line.
+    #[must_use]
+    pub fn widths(&self) -> Vec<usize> {
+        let longest = |cell: &String| cell.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        let column = |(at, head): (usize, &Head)| {
+            let cells = self.rows.iter().filter_map(|row| row.get(at)).map(longest).max().unwrap_or(0);
+            cells.max(head.title.chars().count())
+        };
+        self.heads.iter().enumerate().map(column).collect()
+    }
+
     /// Columns on the screen, two blanks between cells.
     #[must_use]
     pub fn width(&self) -> usize {
-        let cell = |row: &[String], at: usize| row.get(at).map_or(0, |cell| cell.chars().count());
-        let column = |(at, head): (usize, &Head)| {
-            let cells = self.rows.iter().map(|row| cell(row, at)).max().unwrap_or(0);
-            cells.max(head.title.chars().count()) + 2
-        };
-        self.heads.iter().enumerate().map(column).sum::<usize>().saturating_sub(2)
+        self.widths().iter().map(|width| width + 2).sum::<usize>().saturating_sub(2)
     }
 
     /// The same table without the column of this title.
@@ -126,15 +130,6 @@ pub fn shorten(text: &str, width: usize) -> String {
         return text.into_owned();
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// The least width from [`LONG`] at which these texts stay distinct.
-#[must_use]
-pub fn distinct(texts: &BTreeSet<String>) -> usize {
-    let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0);
-    (LONG..longest)
-        .find(|&width| texts.iter().map(|text| shorten(text, width)).collect::<BTreeSet<_>>().len() == texts.len())
-        .unwrap_or(longest.max(LONG))
 }
 
 /// `text` in lines of at most `width` characters, broken at spaces.

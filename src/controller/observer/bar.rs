@@ -98,7 +98,7 @@ impl Observer for Bar {
                 let words = beat.doing.clone().unwrap_or_else(|| {
                     let (epoch, epochs, speed) = (beat.epoch + 1, self.remarks.epochs(*run), rate(beat.images_per_s));
                     let (step, steps, loss) = (beat.step, beat.steps, beat.loss);
-                    format!("epoch {epoch}/{epochs}  step {step}/{steps}  loss {loss:.4}  {speed} images/s")
+                    format!("epoch {epoch}/{epochs}  step {step}/{steps}  loss {loss:.4}  {speed} rows/s")
                 });
                 self.line(*worker, &words);
             }
