@@ -131,7 +131,7 @@ pub struct PlanArgs {
 pub struct DataArgs {
     #[command(flatten)]
     pub file: SweepFileArgs,
-    /// Every label and pair of labels, and every weight formula and sampler that there is, not only those of the grid
+    /// Every label (unless --labels) and pair of labels, and every weight formula and sampler that there is, not only those of the grid
     #[arg(long)]
     pub all: bool,
     /// Labels of the tables: rare (of more than 20 the rarest and the commonest), all, or names with commas between them

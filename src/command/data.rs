@@ -14,6 +14,7 @@ use crate::cli;
 use crate::controller::progress::Verbosity;
 use crate::error::Error;
 use crate::report::lint::{Lint, of_data};
+use crate::report::{LabelChoice, WithoutPositives, check_labels, without_positives};
 use data::{Dataset, Skipped, Untrainable};
 use imbalance::diagnosis::{Diagnosis, diagnose};
 use imbalance::oracle::{Oracle, limits};
@@ -45,6 +46,8 @@ struct Set {
     warnings: Vec<Lint>,
     /// Labels that are more or less frequent in val or test than in train.
     shifts: Shifts,
+    /// Labels that the means of a split count as 0 (macro F1, precision, recall) or leave out (macro AP, AUC).
+    without_positives: WithoutPositives,
     /// Imbalance over all rows.
     diagnosis: Diagnosis,
     weights: Vec<Weights>,
@@ -92,7 +95,7 @@ struct Drawing {
 /// Shows every data configuration of a sweep file, also those that nothing can be trained on.
 ///
 /// # Errors
-/// A bad sweep file; data that cannot be read.
+/// A bad sweep file; data that cannot be read; a label that it does not have.
 pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
     let load::SweepFile { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
     let facts = {
@@ -107,11 +110,13 @@ pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
         all: args.all || args.format == cli::Format::Json,
     };
     let sets = sweep.data_configs().into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &strategies));
+    let choice = if args.all && args.labels == "rare" { LabelChoice::All } else { LabelChoice::read(&args.labels) };
     let seen = DataView { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
     match args.format {
         cli::Format::Json => output::print_json(&seen),
         cli::Format::Table => {
-            let text = |set| format!("{}: {}", seen.name, text::render(set, args.all));
+            check_labels(&choice, seen.data.iter().map(|set| &set.labels[..]))?;
+            let text = |set| format!("{}: {}", seen.name, text::render(set, args.all, &choice));
             output::print(&seen.data.iter().map(text).collect::<Vec<_>>().join("\n\n"))
         }
     }
@@ -155,6 +160,7 @@ impl Set {
             refused: data::trainable(&config, &facts.labels, [&facts.train, &facts.val, &facts.test]).err(),
             warnings: of_data(&facts, true),
             shifts: Shifts { val: shifts(&facts.train, &facts.val), test: shifts(&facts.train, &facts.test) },
+            without_positives: without_positives(&facts),
             diagnosis: diagnose(data.labels()),
             weights: weights(&facts.train, strategies),
             samplers: drawings(&data, strategies),

@@ -1,6 +1,6 @@
 //! `sweep plan FILE`: what `run` would do, and which part is done already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::cli;
 use crate::controller::progress::{Verbosity, span};
 use crate::error::Error;
 use crate::launcher::Place;
-use crate::report::{Convergence, explain, lint};
+use crate::report::{Convergence, ShortValues, axis_value, explain, lint};
 use data::Untrainable;
 use imbalance::PosWeight;
 use imbalance::threshold::Policy;
@@ -226,8 +226,11 @@ impl PlanView {
             },
         );
         for (at, lint) in self.warnings.iter().enumerate() {
+            // Of several the number, so that a long one does not hide that there are others.
+            let all = self.warnings.len();
+            let number = if all > 1 { format!("{} of {all}", at + 1) } else { String::new() };
             let about = if lint.about.is_empty() { String::new() } else { format!("{}: ", lint::listed(&lint.about)) };
-            facts.add(if at == 0 { "warnings" } else { "" }, "", format!("{about}{}", lint.sentence));
+            facts.add(if at == 0 { "warnings" } else { "" }, number, format!("{about}{}", lint.sentence));
         }
         let refused: String = self.untrainable.iter().map(|found| output::refused(found) + "\n").collect();
         format!("{}: {}\n\n{refused}{facts}\n{}", plan.name, self.file, self.strategies())
@@ -252,20 +255,20 @@ impl PlanView {
             *runs += 1;
             *recorded += usize::from(*state == PlannedState::Recorded);
         }
-        let other = found.iter().any(|(name, ..)| !name.params.is_empty());
+        let axes = OtherAxes::of(self.plan.of_grid().map(|run| &run.name), &self.plan.tuned);
+        let other = !axes.varying.is_empty();
         let header = ["loss", "pos_weight", "gamma", "sampler", "seeds", "recorded"].into_iter();
         let mut grid = TextTable::new(7, header.chain(other.then_some("other axes")));
         for (name, seeds, runs, recorded) in found.iter().take(SHOWN) {
             let gamma = name.gamma.map_or_else(String::new, |gamma| gamma.to_string());
-            let params: Vec<String> = name.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let recorded = format!("{recorded} of {runs}");
             let cells = [fit(&name.loss), fit(&name.pos_weight), gamma, fit(&name.sampler), some(seeds), recorded];
-            grid.row(cells.into_iter().chain(other.then(|| params.join(" "))));
+            grid.row(cells.into_iter().chain(other.then(|| axes.words(name))));
         }
         let more = found.len().saturating_sub(SHOWN);
         let more =
             if more > 0 { format!("and {} more; --format json lists every run\n", thousands(more)) } else { String::new() };
-        format!("{grid}{more}")
+        format!("{}{grid}{more}", axes.shared)
     }
 
     /// All but the runs.
@@ -335,6 +338,48 @@ impl Serialize for Field<'_> {
                 "weights": Some(&run.pos_weight).filter(|weights| !weights.is_empty()),
             })
         }))
+    }
+}
+
+/// The axes beside the four that have columns: those in which strategies differ, with short values.
+struct OtherAxes {
+    varying: BTreeMap<String, ShortValues>,
+    /// A line with what all strategies share.
+    shared: String,
+}
+
+impl OtherAxes {
+    fn of<'n>(names: impl Iterator<Item = &'n RunName>, tuned: &[String]) -> Self {
+        let mut values: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut all = 0;
+        let mut having: BTreeMap<String, usize> = BTreeMap::new();
+        for name in names {
+            all += 1;
+            for (key, value) in name.params.iter().filter(|(key, _)| !tuned.contains(key)) {
+                values.entry(key.clone()).or_default().insert(axis_value(Some(value)));
+                *having.entry(key.clone()).or_default() += 1;
+            }
+        }
+        let same = |key: &String, values: &BTreeSet<String>| values.len() == 1 && having.get(key) == Some(&all);
+        let mut shared = Vec::new();
+        let mut varying = BTreeMap::new();
+        for (key, texts) in values {
+            if same(&key, &texts) {
+                shared.extend(texts.iter().map(|text| format!("{key} {text}")));
+            } else {
+                varying.insert(key, ShortValues::of(&texts));
+            }
+        }
+        shared.extend(varying.values().flat_map(|values| values.shared.iter().cloned()));
+        let shared = if shared.is_empty() { String::new() } else { format!("every strategy: {}\n", shared.join("; ")) };
+        Self { varying, shared }
+    }
+
+    /// `train.optimizer=sgd(weight_decay=1e-4)`.
+    fn words(&self, name: &RunName) -> String {
+        let word =
+            |(key, value): (&String, &Value)| Some(format!("{key}={}", self.varying.get(key)?.get(&axis_value(Some(value)))));
+        name.params.iter().filter_map(word).collect::<Vec<_>>().join(" ")
     }
 }
 

@@ -20,7 +20,7 @@ pub async fn run(global: &Global, args: &cli::ShowArgs) -> Result<(), Error> {
         Format::Table => {
             let choice = report::LabelChoice::read(&args.labels);
             print(&report::render_run(&shown, std::io::stdout().is_terminal() && styled(), &choice)?)
-        },
+        }
         Format::Json => print_json(&shown),
     }
 }

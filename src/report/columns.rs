@@ -130,7 +130,7 @@ impl<'s> Layout<'s> {
                 false => format!("({rank})"),
             }];
             match names {
-                Names::Joined => cells.push(self.name(row)),
+                Names::Joined => cells.push(self.words(row).iter().map(|word| together(word)).collect::<Vec<_>>().join(", ")),
                 Names::Apart if row.baseline => {
                     cells.extend((0..identifying).map(|at| if at == 0 { "all-positive".to_owned() } else { String::new() }));
                 }
@@ -221,14 +221,18 @@ impl<'s> Layout<'s> {
     /// The name of the row: the values in which it differs from the others.
     #[must_use]
     pub fn name(&self, row: &Row) -> String {
+        self.words(row).join(", ")
+    }
+
+    fn words(&self, row: &Row) -> Vec<String> {
         if row.baseline {
-            return "all-positive".to_owned();
+            return vec!["all-positive".to_owned()];
         }
         if let Some(reference) = row.reference {
-            return format!("{reference}, threshold {}", row.policy);
+            return vec![reference.to_owned(), format!("threshold {}", row.policy)];
         }
         let words = self.varying.iter().zip(&self.values).filter_map(|(name, values)| self.word(&row.strategy, name, values));
-        words.chain(self.policy.then(|| format!("threshold {}", row.policy))).collect::<Vec<_>>().join(", ")
+        words.chain(self.policy.then(|| format!("threshold {}", row.policy))).collect()
     }
 
     /// `sqrt`, `gamma 2`; nothing where a strategy has no such value.
@@ -304,6 +308,14 @@ impl<'s> Layout<'s> {
     fn numeric(&self, name: &str) -> bool {
         self.summary.rows.iter().filter_map(|row| row.strategy.get(name)).all(|value| value.is_number() || value.is_null())
     }
+}
+
+/// Characters of a name and its value that stay on one line.
+const TOGETHER: usize = 32;
+
+/// `optimizer sgd(momentum=0.9)` with a blank that no line ends at.
+fn together(word: &str) -> String {
+    if word.chars().count() <= TOGETHER { word.replace(' ', "\u{a0}") } else { word.to_owned() }
 }
 
 /// The epoch, spelled out.

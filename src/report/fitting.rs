@@ -7,7 +7,7 @@ const GAP: usize = 2;
 /// Text columns keep this width, or their own where that is less.
 const READABLE: usize = 14;
 /// A word is broken only where it is longer.
-const WORD: usize = 28;
+const WORD: usize = 36;
 /// Text is broken after these, beside blanks.
 const BREAKS: [char; 3] = [',', '+', '/'];
 
@@ -101,8 +101,10 @@ mod tests {
     use super::*;
 
     fn grid(names: &[&str], numbers: usize) -> Grid {
-        let heads = [Head::new("strategy", false)].into_iter().chain((0..numbers).map(|at| Head::new(format!("metric {at}"), true)));
-        let row = |name: &&str| [(*name).to_owned()].into_iter().chain((0..numbers).map(|at| format!("0.{at:03} ± 0.001"))).collect();
+        let heads =
+            [Head::new("strategy", false)].into_iter().chain((0..numbers).map(|at| Head::new(format!("metric {at}"), true)));
+        let row =
+            |name: &&str| [(*name).to_owned()].into_iter().chain((0..numbers).map(|at| format!("0.{at:03} ± 0.001"))).collect();
         Grid { heads: heads.collect(), rows: names.iter().map(row).collect() }
     }
 

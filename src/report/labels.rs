@@ -105,7 +105,10 @@ pub fn chosen(summary: &Summary, data: usize) -> Option<String> {
     let (some, all) = (row.labels.len(), summary.data[data].labels.len());
     (some < all).then(|| {
         if some == SHOWN {
-            format!("of {all} labels the {0} rarest and the {0} with the lowest F1 in the best row (--labels all, --labels NAME,NAME)", SHOWN / 2)
+            format!(
+                "of {all} labels the {0} rarest, and the {0} others with the lowest F1 in the best row (--labels all, --labels NAME,NAME)",
+                SHOWN / 2
+            )
         } else {
             format!("{some} of {all} labels (--labels all)")
         }

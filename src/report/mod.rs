@@ -39,13 +39,16 @@ mod tuning;
 pub use baseline::ALL_POSITIVE;
 pub use convergence::Convergence;
 pub use kept_scores::{RowGroups, SweepGroups};
+pub use labels::check as check_labels;
 pub use question::{LabelChoice, Question, Split, unknown};
 pub use samplers::SamplerLine;
+pub use short_values::ShortValues;
 pub use show::{EpochLine, LabelLine, Shown, show};
 pub use show_rows::{RowMetrics, RowRates};
 pub use show_table::render as render_run;
+pub use splits::without_positives;
 pub use summary::*;
-pub use text_grid::wrap;
+pub use text_grid::{text as axis_value, wrap};
 
 use crate::error::Error;
 use store::{At, Reader, SweepRow};

@@ -8,11 +8,14 @@ use serde_json::{Map, Value};
 
 use super::load::Loaded;
 use super::summary::{Spread, Summary};
-use super::text_grid::{Grid, Head, number, percent, shorten, text};
+use super::text_grid::{Grid, Head, number, percent, text};
+use imbalance::shown::cut;
 
 /// Labels that have a column; JSON has all. Of more, half are those whose prevalence changed by the largest factor, half by the largest
 /// difference.
 const LABELS: usize = 8;
+/// Characters of their names.
+const NAME: usize = 20;
 
 /// One sampler on one data set: means over its runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -94,7 +97,7 @@ pub fn grid(summary: &Summary, data: usize) -> Option<Grid> {
     }
     let labels = moved(&lines);
     let mut heads = vec![Head::new("sampler", false), Head::new("draws", true)];
-    heads.extend(labels.iter().map(|&label| Head::new(shorten(&summary.data[data].labels[label], 20), true)));
+    heads.extend(labels.iter().map(|&label| Head::new(cut(&summary.data[data].labels[label], NAME), true)));
     heads.extend(["shift", "drawn again", "never drawn", "made up"].map(|title| Head::new(title, true)));
     let row = |name: String, draws: f64, prevalence: &[f64], shares: [String; 4]| {
         let prevalences = labels.iter().map(|&label| percent(prevalence.get(label).copied().unwrap_or(0.0)));
@@ -137,4 +140,5 @@ fn moved(lines: &[&SamplerLine]) -> Vec<usize> {
 }
 
 /// The line above that table.
-pub const TITLE: &str = "what the samplers showed in an epoch: prevalence of the labels that they moved most, and how often the same rows";
+pub const TITLE: &str =
+    "what the samplers showed in an epoch: prevalence of the labels that they moved most, and how often the same rows";

@@ -122,8 +122,7 @@ mod tests {
 
     #[test]
     fn the_digits_that_differ_are_kept_and_what_is_shared_is_said_once() {
-        let (names, shared) =
-            short(&["adam", "sgd(momentum=0.9,weight_decay=0.0001)", "sgd(momentum=0.9,weight_decay=0.00001)"]);
+        let (names, shared) = short(&["adam", "sgd(momentum=0.9,weight_decay=0.0001)", "sgd(momentum=0.9,weight_decay=0.00001)"]);
         assert_eq!(names, ["adam", "sgd(weight_decay=1e-4)", "sgd(weight_decay=1e-5)"]);
         assert_eq!(shared, ["sgd: momentum=0.9"]);
         let (names, shared) = short(&["sgd", "sgd(momentum=0.9)"]);

@@ -88,7 +88,10 @@ fn places(shown: &Shown, choice: &LabelChoice) -> Result<Vec<usize>, Error> {
 fn some(shown: usize, all: usize, choice: &LabelChoice) -> String {
     match choice {
         LabelChoice::Rare => {
-            format!("\nof {all} labels the {0} rarest and the {0} with the lowest F1 on val (--labels all, --labels NAME,NAME)", shown / 2)
+            format!(
+                "\nof {all} labels the {0} rarest, and the {0} others with the lowest F1 on val (--labels all, --labels NAME,NAME)",
+                shown / 2
+            )
         }
         _ => format!("\n{shown} of {all} labels (--labels all)"),
     }
@@ -265,8 +268,8 @@ fn epochs(shown: &Shown, style: bool) -> String {
     }
     // Of many epochs every second, third ..., the best and the last.
     let (all, step) = (shown.epochs.len(), shown.epochs.len().div_ceil(EPOCHS));
-    let kept = |(at, line): (usize, &'_ EpochLine)| at.is_multiple_of(step) || line.best || at + 1 == all;
-    let epochs: Vec<&EpochLine> = shown.epochs.iter().enumerate().filter(|&(at, line)| kept((at, line))).map(|(_, line)| line).collect();
+    let kept = shown.epochs.iter().enumerate().filter(|(at, line)| at.is_multiple_of(step) || line.best || at + 1 == all);
+    let epochs: Vec<&EpochLine> = kept.map(|(_, line)| line).collect();
     let config = &shown.run.config;
     let reference = config.reference().is_some();
     let rate = if reference { "C" } else { "learning rate" };

@@ -7,7 +7,7 @@ use super::fitting::{fits, fitted};
 use super::summary::Summary;
 use super::text_grid::{Grid, percent, wrap};
 use super::{explain, labels as label_lines, samplers};
-use imbalance::shown::escape;
+use imbalance::shown::{cut, escape};
 
 /// A rule below the heads, two blanks between columns.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─'));
@@ -24,7 +24,7 @@ pub enum Weight {
 #[must_use]
 pub fn render(summary: &Summary, style: bool, width: u16) -> String {
     let layout = Layout::of(summary);
-    let mut text = layout.title().join("\n") + "\n";
+    let mut text: String = layout.title().iter().map(|line| paragraph(line, width)).collect();
     for data in 0..summary.data.len() {
         let (mut grid, rows) = layout.ranking(data, Names::Apart);
         if rows.is_empty() {
@@ -43,16 +43,18 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         title.push(draw(&grid, &weights, style, Some(width)));
         text += &format!("\n{}\n", title.join("\n"));
     }
-    let notes: Vec<String> = layout.footnotes().iter().flat_map(|note| wrap(note, usize::from(width.min(120)))).collect();
+    let notes: String = layout.footnotes().iter().map(|note| paragraph(note, width)).collect();
     if !notes.is_empty() {
-        text += &format!("\n{}\n", notes.join("\n"));
+        text += &format!("\n{notes}");
     }
     for data in 0..summary.data.len() {
         if let Some(grid) = samplers::grid(summary, data) {
             let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
-            text += &format!("\n{}{set}\n{}\n", samplers::TITLE, draw(&grid, &[], style, Some(width)));
+            let grid = if fits(&grid, width.into()) { grid } else { grid.transposed() };
+            let title = paragraph(&format!("{}{set}", samplers::TITLE), width);
+            text += &format!("\n{title}{}\n", draw(&grid, &[], style, Some(width)));
         }
-        text += &labels(&layout, summary, data);
+        text += &labels(&layout, summary, data, width);
     }
     if let Some(why) = &summary.why {
         text += "\nwhy\n";
@@ -61,6 +63,11 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         }
     }
     text
+}
+
+/// Wrapped lines, each with its end.
+fn paragraph(text: &str, width: u16) -> String {
+    wrap(text, width.min(120).into()).join("\n") + "\n"
 }
 
 fn weight(strategy: bool, rank: Option<usize>) -> Weight {
@@ -73,7 +80,7 @@ fn weight(strategy: bool, rank: Option<usize>) -> Weight {
 
 /// The labels of a data set's strategies: one table, a line with the row's name before each of its parts. The baseline has none: its
 /// precision is the prevalence, its recall 1.
-fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
+fn labels(layout: &Layout, summary: &Summary, data: usize, width: u16) -> String {
     let here = || summary.rows.iter().filter(|row| row.data == data);
     let described: Vec<_> = here().filter(|row| !row.baseline && !row.labels.is_empty()).collect();
     if !described.iter().any(|row| row.is_strategy()) {
@@ -88,13 +95,11 @@ fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
             cells
         }));
     }
+    let all = narrowed(all, width.into());
     let drawn = draw(&all, &[], false, None);
     let mut lines = drawn.lines();
-    let mut text = format!(
-        "\nper label, means over the runs of a row{}{}\n",
-        label_lines::chosen(summary, data).map_or_else(String::new, |words| format!("; {words}")),
-        layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"))
-    );
+    let set = layout.data_title(data).map_or_else(String::new, |title| format!(": {title}"));
+    let mut text = format!("\nper label, means over the runs of a row, rarest first{set}\n");
     for line in lines.by_ref().take(2) {
         text += &format!("{line}\n");
     }
@@ -107,9 +112,24 @@ fn labels(layout: &Layout, summary: &Summary, data: usize) -> String {
     }
     let left = here().filter(|row| row.is_strategy() && row.labels.is_empty() && layout.leader(row).is_none()).count();
     if left > 0 {
-        text += &format!("labels of the other {left} rows: `sweep report` with --top N, --format csv or --format json\n");
+        text += &paragraph(
+            &format!("labels of the other {left} rows: `sweep report` with --top N, --format csv or --format json"),
+            width,
+        );
     }
-    text
+    text + &label_lines::chosen(summary, data).map_or_else(String::new, |words| paragraph(&words, width))
+}
+
+/// A table of labels that fits a narrow screen: without the share that is predicted, and with names cut in the middle.
+fn narrowed(grid: Grid, width: usize) -> Grid {
+    if grid.width() <= width {
+        return grid;
+    }
+    let mut grid = grid.without("predicted");
+    let over = grid.width().saturating_sub(width);
+    let names = grid.widths().first().map_or(0, |names| names.saturating_sub(over)).max(20);
+    grid.rows.iter_mut().for_each(|row| row[0] = cut(&row[0], names));
+    grid
 }
 
 /// A grid as text without trailing blanks; `weights` are those of its rows; no `width`: as wide as it is. What does not fit into `width`

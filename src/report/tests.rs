@@ -8,7 +8,7 @@ use super::load::{Loaded, Part, Run};
 use super::question::{Question, Split, columns};
 use super::score::{LabelScore, Labels, Score, place};
 use super::summary::{Row, Spread, Summary};
-use super::{Form, baseline::ALL_POSITIVE, labels, rank, render};
+use super::{Form, baseline::ALL_POSITIVE, equal, labels, rank, render};
 use imbalance::LabelCounts;
 use imbalance::sampler::Realised;
 use plan::DataFacts;
@@ -442,4 +442,72 @@ fn what_samplers_showed_is_told_once_a_sampler() {
     assert_eq!(cells, ["class_aware", "600", "35.0%", "60.0%", "0.200", "40.0%", "30.0%", "0.0%"], "{table}");
     assert!(render(&summary, Form::Markdown).unwrap().contains("| class_aware | 600 | 35.0% | 60.0% |"));
     assert!(render(&summary, Form::Json).unwrap().contains("\"never_drawn\": 0.3"));
+}
+
+#[test]
+fn strategies_with_the_same_counts_are_one_row_of_a_table() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.7004, 0.7004]);
+    add(&mut loaded, "class_balanced", "none", &[0.7004, 0.7004]);
+    add(&mut loaded, "bce", "sqrt", &[0.70041, 0.70041]);
+    let question = Question::default();
+    let mut summary = ranked(&loaded, &question);
+    let groups = equal::candidates(&summary);
+    assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [3], "equal to the digits shown");
+    let line = |recall: f64| LabelScore { ap: Some(0.5), threshold: 0.5, precision: 0.5, recall, f1: 0.5, predicted_rate: 0.3 };
+    let part = |recall: f64| vec![Part { evaluations: 2, labels: vec![line(recall), line(0.4)] }];
+    // The one with the weight differs by a single row.
+    let weighted = |row: &Row| row.strategy["pos_weight"] == "sqrt";
+    let parts: HashMap<usize, Vec<Part>> =
+        groups[0].iter().map(|&place| (place, part(if weighted(&summary.rows[place]) { 0.5 } else { 0.4 }))).collect();
+    equal::mark(&mut summary, &groups, &parts);
+    let at = |loss: &str| {
+        summary.rows.iter().position(|row| row.strategy.get("loss") == Some(&json!(loss)) && !weighted(row)).unwrap()
+    };
+    let (first, second) = (at("bce"), at("class_balanced"));
+    assert_eq!((&summary.rows[first].equal_to[..], &summary.rows[second].equal_to[..]), (&[second][..], &[first][..]));
+    assert!(summary.rows.iter().filter(|row| row.is_strategy() && weighted(row)).all(|row| row.equal_to.is_empty()));
+    let text = render(&summary, Form::Table { style: false, width: 100 }).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let row = lines.iter().position(|line| line.trim_start().starts_with("=  ")).unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(lines[row].split_whitespace().collect::<Vec<_>>()[..2], ["=", "class_balanced"], "{text}");
+    assert!(lines[row - 1].contains("bce") && lines[row - 1].contains("0.700") && !lines[row].contains("0.700"), "{text}");
+    assert!(text.contains("=: the same counts for every label"), "{text}");
+    let json: Value = serde_json::from_str(&render(&summary, Form::Json).unwrap()).unwrap();
+    assert_eq!(json["rows"][second]["equal_to"], json!([first]), "both rows stay in JSON");
+}
+
+#[test]
+fn a_narrow_screen_keeps_names_readable() {
+    let mut loaded = empty();
+    loaded.keys = vec!["train.learning_rate".to_owned(), "train.optimizer".to_owned()];
+    for (loss, decay) in [("class_balanced(beta=0.9999,by=label)", 1e-4), ("bce", 1e-5), ("focal_seed(alpha=0.25)", 1e-5)] {
+        let run = add_run(&mut loaded, loss, "neg_over_pos", 0, "succeeded");
+        loaded.runs[run]
+            .params
+            .insert("train.optimizer".to_owned(), json!({ "kind": "sgd", "momentum": 0.9, "weight_decay": decay }));
+        loaded.runs[run].params.insert("train.learning_rate".to_owned(), json!(decay));
+        loaded.val.extend([score(run, 0, 0.6, 0.5), score(run, 1, 0.61, 0.5)]);
+    }
+    let summary = ranked(&loaded, &Question::default());
+    for width in [80, 100, 120] {
+        let text = render(&summary, Form::Table { style: false, width }).unwrap();
+        assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}: {text}");
+        for words in ["sgd(weight_decay=1e-4)", "sgd(weight_decay=1e-5)", "beta=0.9999", "focal_seed", "max_f1", "learning_rate"]
+        {
+            assert!(text.contains(words), "{width}, {words}: {text}");
+        }
+        assert!(text.contains("every sgd: momentum=0.9"), "{text}");
+    }
+}
+
+#[test]
+fn the_labels_of_a_table_are_the_rarest_and_the_worst() {
+    let positives: Vec<usize> = (0..30).map(|label| 100 - label).chain([0]).collect();
+    let f1: Vec<f64> = (0..31).map(|label| if label % 2 == 0 { 0.9 } else { 0.1 + f64::from(label) / 1000.0 }).collect();
+    let chosen = labels::rare(&positives, &f1);
+    // The label without positives and the nine next ones, then ten others by their F1, ordered by prevalence.
+    assert_eq!(chosen[..10], [30, 29, 28, 27, 26, 25, 24, 23, 22, 21]);
+    assert_eq!(chosen[10..], [19, 17, 15, 13, 11, 9, 7, 5, 3, 1]);
+    assert_eq!(labels::rare(&[3, 1, 2], &[]), [1, 2, 0], "all where they are few");
 }

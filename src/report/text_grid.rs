@@ -51,6 +51,21 @@ impl Grid {
         self.widths().iter().map(|width| width + 2).sum::<usize>().saturating_sub(2)
     }
 
+    /// Rows as columns: the first column has the titles, the titles are the first column.
+    #[must_use]
+    pub fn transposed(&self) -> Self {
+        let first = self.heads.first().map_or_else(String::new, |head| head.title.clone());
+        let names = self.rows.iter().filter_map(|row| row.first()).map(|name| Head::new(name, true));
+        let row = |(at, head): (usize, &Head)| {
+            let cells = self.rows.iter().map(|row| row.get(at).cloned().unwrap_or_default());
+            std::iter::once(head.title.clone()).chain(cells).collect()
+        };
+        Self {
+            heads: std::iter::once(Head::new(first, false)).chain(names).collect(),
+            rows: self.heads.iter().enumerate().skip(1).map(row).collect(),
+        }
+    }
+
     /// The same table without the column of this title.
     #[must_use]
     pub fn without(mut self, title: &str) -> Self {

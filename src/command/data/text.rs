@@ -2,14 +2,18 @@
 
 use super::{Drawing, Set, Shifts, Splits, Weights};
 use crate::command::output::{self, Facts, TextTable, WIDTH, counted, fit, matrix, thousands};
+use crate::report::LabelChoice;
 use data::Skipped;
 use imbalance::LabelCounts;
 use imbalance::diagnosis::{Diagnosis, Pair, Pairs, Pattern};
 use imbalance::oracle::Oracle;
 use imbalance::sampler::Realised;
 
-/// Most rows of a table of labels; `--all` shows all.
+/// Most rows of a table of labels, the commonest among them; `--labels all` shows all.
 const LABELS: usize = 20;
+const COMMONEST: usize = 6;
+/// The same for the tables of weights and samplers.
+const FEWER: usize = 12;
 /// Most labels as columns of a table of formulas, or as rows and columns of those that share rows.
 const ACROSS: usize = 8;
 /// Skipped images that are listed; JSON has all.
@@ -25,23 +29,30 @@ struct View<'a> {
     all: bool,
 }
 
-/// The whole text about one data set; `all`: every label, pair of labels, formula and sampler.
-pub fn render(set: &Set, all: bool) -> String {
-    let mut labels: Vec<usize> = (0..set.labels.len()).collect();
-    labels.sort_by_key(|&label| set.diagnosis.positives[label]);
-    if !all {
-        labels.truncate(LABELS);
-    }
-    let view = View { set, labels, all };
+/// The whole text about one data set; `all`: every pair of labels, formula and sampler; `choice`: the labels of the tables.
+pub fn render(set: &Set, all: bool, choice: &LabelChoice) -> String {
+    let view = View { set, labels: some(set, choice, LABELS), all };
     let mut parts = vec![heading(set)];
     parts.extend(set.refused.as_ref().map(output::refused));
     parts.extend([positives(&view), facts(set).to_string()]);
     parts.extend(company(&view));
+    let view = View { labels: some(set, choice, FEWER), ..view };
     parts.push(weights(&view));
     parts.push(samplers(&view));
     parts.extend(set.limits.as_deref().map(|limits| best_possible(&view, limits)));
     parts.extend(left_out(&set.skipped));
     parts.join("\n")
+}
+
+/// The labels of a choice, the rarest first: of more than [`LABELS`] at most `most`, the rarest and the commonest.
+fn some(set: &Set, choice: &LabelChoice, most: usize) -> Vec<usize> {
+    let mut labels = choice.find(&set.labels).map_or_else(|| (0..set.labels.len()).collect(), |(named, _)| named);
+    labels.sort_by_key(|&label| set.diagnosis.positives[label]);
+    if *choice == LabelChoice::Rare && labels.len() > LABELS {
+        let common = COMMONEST * most / LABELS;
+        labels.drain(most - common..labels.len() - common);
+    }
+    labels
 }
 
 fn heading(set: &Set) -> String {
@@ -93,7 +104,7 @@ fn positives(view: &View) -> String {
     } else {
         ""
     };
-    format!("{grid}{}{mark}", and_more(set.labels.len() - view.labels.len(), "label", "--all"))
+    format!("{grid}{}{mark}", and_more(set.labels.len() - view.labels.len(), "label", "--labels all"))
 }
 
 fn facts(set: &Set) -> Facts {
@@ -140,8 +151,11 @@ fn facts(set: &Set) -> Facts {
 fn meaning(pattern: Pattern, pairs: &Pairs) -> &'static str {
     match pattern {
         Pattern::AsIfIndependent if pairs.seldom + pairs.often > 0 => {
-            "in total the labels share rows about as chance would have it, but pairs of them do not: resampling rows for a label moves \
-             those that come with it or keep away from it"
+            "pairs of labels come together, or keep apart, more than chance would have it: resampling rows for a label also moves those \
+             that come with it or keep away from it"
+        }
+        Pattern::AsIfIndependent if pairs.counted == 0 => {
+            "too few rows to tell which labels share rows more or less often than by chance"
         }
         Pattern::NearExclusive => {
             "the labels nearly exclude each other: a row mostly carries one of them, and resampling rows for one hardly touches the others"
@@ -206,24 +220,39 @@ fn weights(view: &View) -> String {
     if !view.all && !some.iter().any(numbers) {
         return "pos_weight: the grid has none; --all shows what each formula would give\n".to_owned();
     }
-    let weights = by_formula(view, &some, "pos_weight (from train)", |weights| &weights.weights);
-    let half = by_formula(view, &some, "0.5 then stands for", |weights| &weights.half);
-    let note = "The probability of a label at which BCE, trained with that weight, gives it a score of 0.5.\n";
+    // Of many labels one table has both numbers.
+    let tables = if view.labels.len() > ACROSS {
+        by_formula(view, &some, "pos_weight (0.5 stands for)", |weights, label| {
+            match (weights.weights[label], weights.half[label]) {
+                (Some(weight), Some(half)) => format!("{} ({half:.4})", ratio(Some(weight))),
+                _ => ratio(None),
+            }
+        })
+    } else {
+        let weights = by_formula(view, &some, "pos_weight (from train)", |weights, label| ratio(weights.weights[label]));
+        let half = by_formula(view, &some, "0.5 then stands for", |weights, label| ratio(weights.half[label]));
+        format!("{weights}\n{half}")
+    };
+    let note = if view.labels.len() > ACROSS {
+        "Weights from train; in parentheses the probability at which BCE, trained with that weight, scores a label 0.5.\n"
+    } else {
+        "The probability of a label at which BCE, trained with that weight, gives it a score of 0.5.\n"
+    };
     let undefined = if view.labels.iter().any(|&label| some.iter().any(|weights| weights.weights[label].is_none())) {
         "-: undefined, because the train rows have one class of the label; the others are as if it were left out.\n"
     } else {
         ""
     };
-    format!("{weights}\n{half}{note}{undefined}")
+    format!("{tables}{note}{undefined}")
 }
 
 /// Formulas and labels, the fewer of them as columns.
-fn by_formula(view: &View, some: &[&Weights], corner: &str, values: fn(&Weights) -> &[Option<f64>]) -> String {
+fn by_formula(view: &View, some: &[&Weights], corner: &str, cell: fn(&Weights, usize) -> String) -> String {
     let labels = view.names();
     // Names of formulas may differ anywhere, so they are not cut; a vector is as long as the number of labels.
     let name = |name: &String| if name.starts_with('[') { fit(name) } else { name.clone() };
     let formulas: Vec<String> = some.iter().map(|weights| name(&weights.pos_weight)).collect();
-    let cell = |formula: usize, label: usize| ratio(values(some[formula])[view.labels[label]]);
+    let cell = |formula: usize, label: usize| cell(some[formula], view.labels[label]);
     if labels.len() <= ACROSS {
         matrix(corner, &formulas, &labels, cell)
     } else {

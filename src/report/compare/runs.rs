@@ -6,6 +6,7 @@ use super::super::difference::LEVEL;
 use super::super::kept_scores::{Evidence, RowGroups};
 use super::super::question::Split;
 use super::super::score::{is_of_rankings, lower_is_better};
+use super::super::summary::WithoutPositives;
 use super::ask::CompareOptions;
 use super::statistics::Judged;
 use imbalance::metric::certainty::{Estimate, bootstrap};
@@ -20,6 +21,8 @@ pub struct RunComparison {
     /// Differences of their configurations: key, first, second.
     pub differ: Vec<[String; 3]>,
     pub labels: Vec<String>,
+    /// Labels that the means of a split count as 0 or leave out.
+    pub without_positives: WithoutPositives,
     /// Nominal coverage of the intervals.
     pub level: f64,
     pub replicates: usize,

@@ -77,16 +77,35 @@ fn split_table(runs: &RunComparison, split: &SplitComparison, names: [&str; 2], 
     for measure in &split.measures {
         let Measure { metric, policy, lower_is_better, all, second_better, labels, .. } = measure;
         grid.rows.push(cells(measured(metric, policy.as_ref(), *lower_is_better), all, percent(*second_better)));
-        for (label, paired) in runs.labels.iter().zip(labels) {
+        for (label, paired) in most_changed(&runs.labels, labels) {
             grid.rows.push(cells(format!("\u{a0}\u{a0}{}", shorten(label, 30)), paired, String::new()));
         }
     }
     let left_out: usize = split.measures.iter().map(|measure| measure.left_out).max().unwrap_or(0);
-    let drawn = draw(&grid, &[], false, Some(width));
+    let mut drawn = draw(&grid, &[], false, Some(width));
+    if runs.labels.len() > LABELS {
+        drawn +=
+            &format!("\nof {} labels the {LABELS} that changed most in each metric; --format json has all", runs.labels.len());
+    }
     if left_out == 0 {
         return drawn;
     }
     format!("{drawn}\n{left_out} times a label had no positive in a resample and was left out of that mean")
+}
+
+/// Labels of a metric that a table shows.
+const LABELS: usize = 10;
+
+/// All labels if they are few; otherwise those with the largest differences, in the order of the data.
+fn most_changed<'a>(names: &'a [String], values: &'a [PairedValue]) -> Vec<(&'a String, &'a PairedValue)> {
+    let mut all: Vec<(usize, (&String, &PairedValue))> = names.iter().zip(values).enumerate().collect();
+    if all.len() > LABELS {
+        let change = |value: &PairedValue| value.difference.map_or(0.0, f64::abs);
+        all.sort_by(|a, b| change(b.1.1).total_cmp(&change(a.1.1)));
+        all.truncate(LABELS);
+        all.sort_by_key(|(at, _)| *at);
+    }
+    all.into_iter().map(|(_, pair)| pair).collect()
 }
 
 fn groups_of_runs(groups: &GroupComparison, width: u16) -> String {

@@ -198,7 +198,9 @@ fn nothing_repeated(case: &Case<'_>, facts: &DataFacts, lints: &mut Lints) {
 
 fn few_positives(facts: &DataFacts, lints: &mut Lints) {
     let few = facts.labels.iter().zip(&facts.val.positives).filter(|(_, n)| (1..FEW).contains(*n));
-    let few: Vec<String> = few.map(|(label, n)| format!("{} ({n})", shown(label))).collect();
+    let mut few: Vec<(&String, &usize)> = few.collect();
+    few.sort_by_key(|(_, n)| **n);
+    let few: Vec<String> = few.into_iter().map(|(label, n)| format!("{} ({n})", shown(label))).collect();
     if !few.is_empty() {
         lints.add(
             Kind::FewPositives,
