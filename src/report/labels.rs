@@ -20,16 +20,17 @@ pub fn describe(summary: &mut Summary, parts: &HashMap<usize, Vec<Part>>) {
     }
 }
 
-/// The places of at most [`SHOWN`] labels, the rarest first: all if they are so few, otherwise the rarest half and those with the lowest
-/// `f1` among the others. Positives and F1 have the order of the data; a label without positives has no F1 that says anything.
+/// The places of at most [`SHOWN`] labels, the rarest first: all if they are so few, otherwise the rarest half of those with positives
+/// and, of the others, those with the lowest `f1`. Positives and F1 have the order of the data.
 #[must_use]
 pub fn rare(positives: &[usize], f1: &[f64]) -> Vec<usize> {
     let mut places = rarest_first(positives);
     if places.len() <= SHOWN {
         return places;
     }
-    let mut others = places.split_off(SHOWN / 2);
-    others.retain(|&label| positives[label] > 0);
+    // Without positives every rate is 0 or undefined.
+    places.retain(|&label| positives[label] > 0);
+    let mut others = places.split_off(places.len().min(SHOWN / 2));
     let of = |label: &usize| f1.get(*label).copied().unwrap_or(0.0);
     others.sort_by(|a, b| of(a).total_cmp(&of(b)));
     places.extend(others.into_iter().take(SHOWN / 2));
@@ -106,7 +107,7 @@ pub fn chosen(summary: &Summary, data: usize) -> Option<String> {
     (some < all).then(|| {
         if some == SHOWN {
             format!(
-                "of {all} labels the {0} rarest, and the {0} others with the lowest F1 in the best row (--labels all, --labels NAME,NAME)",
+                "of {all} labels the {0} rarest with positives, and the {0} others with the lowest F1 in the best row (--labels all, --labels NAME,NAME)",
                 SHOWN / 2
             )
         } else {
