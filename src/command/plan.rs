@@ -370,8 +370,10 @@ impl OtherAxes {
                 varying.insert(key, ShortValues::of(&texts));
             }
         }
-        shared.extend(varying.values().flat_map(|values| values.shared.iter().cloned()));
-        let shared = if shared.is_empty() { String::new() } else { format!("every strategy: {}\n", shared.join("; ")) };
+        let mut lines: Vec<String> = Vec::new();
+        lines.extend((!shared.is_empty()).then(|| format!("every strategy: {}", shared.join(", "))));
+        lines.extend(varying.values().flat_map(|values| &values.shared).map(|shared| format!("every {shared}")));
+        let shared = lines.into_iter().map(|line| line + "\n").collect();
         Self { varying, shared }
     }
 
