@@ -38,6 +38,10 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
             title.push(format!("prevalence {}, mean over labels", percent(summary.data[data].prevalence)));
             if !fits(&grid, width.into()) {
                 grid = layout.ranking(data, Names::Joined).0.without("prevalence");
+                if !fits(&grid, width.into()) {
+                    // A name and its value part only where there is no other way.
+                    grid.rows.iter_mut().for_each(|row| row[1] = row[1].replace('\u{a0}', " "));
+                }
             }
         }
         title.push(draw(&grid, &weights, style, Some(width)));
@@ -172,5 +176,11 @@ fn lines(grid: &Grid, weights: &[Weight], style: bool) -> String {
         first.set_padding((0, 1));
     }
     // Cells keep their columns with no-break spaces; on the screen they are blanks.
-    table.lines().map(|line| line.replace('\u{a0}', " ").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    let rule = grid.width();
+    let line = |line: String| match line.chars().all(|letter| letter == '─') {
+        // The rule ends where the table does.
+        true => "─".repeat(rule),
+        false => line.replace('\u{a0}', " ").trim_end().to_owned(),
+    };
+    table.lines().map(line).collect::<Vec<_>>().join("\n")
 }

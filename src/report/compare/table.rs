@@ -1,6 +1,7 @@
 //! A comparison for people.
 
 use super::super::difference::probability;
+use super::super::short_values::ShortValues;
 use super::super::table::draw;
 use super::super::text_grid::{Grid, Head, NONE, number, percent, several, shorten, wrap};
 use super::Comparison;
@@ -38,8 +39,11 @@ fn two_runs(runs: &RunComparison, width: u16) -> String {
     let short = |run: &str| run.get(..8).unwrap_or(run).to_owned();
     let (first, second) = (short(&runs.first.run), short(&runs.second.run));
     let mut text = format!("{first}  {}\n{second}  {}\n", runs.first.name, runs.second.name);
-    let differ: Vec<String> =
-        runs.differ.iter().map(|[key, a, b]| format!("{key} ({} | {})", shorten(a, 40), shorten(b, 40))).collect();
+    let differ = runs.differ.iter().map(|[key, a, b]| {
+        let values = ShortValues::of(&[a.clone(), b.clone()].into());
+        format!("{key} ({} | {})", shorten(&values.get(a), 80), shorten(&values.get(b), 80))
+    });
+    let differ: Vec<String> = differ.collect();
     text += &lines(&format!("they differ in {}", differ.join(", ")), width);
     for split in &runs.splits {
         let groups = split.groups.map_or_else(String::new, |groups| format!(" in {groups} groups"));
