@@ -90,7 +90,7 @@ pub fn hold_out(loaded: &mut Loaded, db: &Path, groups: &SweepGroups, question: 
         let policies = places.iter().map(|&place| threshold::parse(&loaded.policies[loaded.val[place].policy]));
         let policies = policies.collect::<Result<Vec<_>, _>>().map_err(std::io::Error::other)?;
         let groups = groups.of(name).ok().flatten().and_then(|groups| groups.of(Split::Val, kept.val_truth.rows()));
-        let found = held_out(&policies, &val, &kept.val_truth, groups).map_err(std::io::Error::other)?;
+        let found = held_out(&policies, &val.scores, &kept.val_truth, groups).map_err(std::io::Error::other)?;
         let found = found.ok_or_else(|| std::io::Error::other("its val rows cannot be divided"))?;
         Ok(places.iter().zip(found).filter_map(|(&place, found)| Some((place, found.value(column.metric)?))).collect())
     };
