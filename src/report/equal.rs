@@ -29,7 +29,8 @@ pub fn candidates(summary: &Summary) -> Vec<Vec<usize>> {
 fn printed(summary: &Summary, row: &Row) -> String {
     let shown = [summary.metric, "macro_ap"].map(|metric| spread(row.metrics.get(metric).copied(), false));
     let steps = row.steps.map_or_else(|| NONE.to_owned(), |steps| steps.to_string());
-    format!("{shown:?} {} {} {steps} {}", spread(row.val, false), row.n, row.of)
+    let on_val = [row.val, row.held_out].map(|value| spread(value, false));
+    format!("{shown:?} {on_val:?} {} {steps} {}", row.n, row.of)
 }
 
 /// Marks the rows of each group whose counts are equal for every label. `parts` are those of all of them.
