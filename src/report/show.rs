@@ -109,19 +109,7 @@ pub async fn show(reader: &mut Reader, prefix: &str) -> Result<Shown, StoreError
         Some(Err(why)) => (Default::default(), Some(why)),
     };
     let without_positives = without_positives(&run.facts);
-    Ok(Shown {
-        run,
-        attempts,
-        epochs,
-        strength,
-        drawn,
-        results,
-        without_positives,
-        labels,
-        rows,
-        probabilities,
-        scores_lost,
-    })
+    Ok(Shown { run, attempts, epochs, strength, drawn, results, without_positives, labels, rows, probabilities, scores_lost })
 }
 
 /// The means over rows of each split.

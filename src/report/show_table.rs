@@ -80,7 +80,8 @@ fn places(shown: &Shown, choice: &LabelChoice) -> Result<Vec<usize>, Error> {
     // The train rows of imported scores are unknown.
     let positives = if facts.train.rows > 0 { &facts.train.positives } else { &facts.val.positives };
     let rows = shown.labels.get("val").and_then(|policies| policies.values().next());
-    let f1 = |label: &String| rows.and_then(|rows| rows.iter().find(|line| line.row.label == *label)).map_or(0.0, |line| line.row.f1);
+    let f1 =
+        |label: &String| rows.and_then(|rows| rows.iter().find(|line| line.row.label == *label)).map_or(0.0, |line| line.row.f1);
     Ok(chosen_places(choice, &facts.labels, positives, || facts.labels.iter().map(f1).collect()))
 }
 

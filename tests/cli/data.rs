@@ -192,7 +192,10 @@ fn screens_of_many_labels_and_long_values_are_read() {
         let labels: Vec<&str> = screen.lines().filter(|line| line.starts_with("   l")).collect();
         let blocks = labels.len() / 20;
         assert!(labels.len() == 20 * blocks && (1..=3).contains(&blocks), "{name}: {screen}");
-        assert!(screen.contains("of 159 labels the 10 rarest with positives, and the 10 others with the lowest F1"), "{name}: {screen}");
+        assert!(
+            screen.contains("of 159 labels the 10 rarest with positives, and the 10 others with the lowest F1"),
+            "{name}: {screen}"
+        );
         let rates: Vec<f64> = labels[..20]
             .iter()
             .map(|line| line.split_whitespace().rev().nth(1).unwrap().trim_end_matches('%').parse().unwrap())

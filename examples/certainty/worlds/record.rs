@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use archive::Archive;
+use archive::{Archive, Part};
+use imbalance::metric::calibration::logit;
 use imbalance::{LabelCounts, LabelMatrix, evaluation, metric};
 use plan::{DataFacts, InputShape};
 use protocol::{Evaluated, SplitName};
@@ -60,8 +61,11 @@ pub async fn record(db: &Path, world: &World, cell: &Cell, stream: &Stream) -> R
     for run in &plan.runs {
         let arm = LOSSES.iter().position(|loss| *loss == run.config.loss.kind).ok_or("a strategy that was not asked for")?;
         let scores = world.scores(stream, &rows, arm, usize::try_from(run.config.seed)?);
+        let logits: Vec<f32> = scores.iter().map(|score| logit(*score) as f32).collect();
         let (val_scores, test_scores) = scores.split_at(half);
-        archive::keep(&archive.run(&run.fingerprint.0), (val_scores, &val), Some((test_scores, &test)))?;
+        let kept_val = Part { scores: val_scores, logits: &logits[..half], truth: &val };
+        let kept_test = Part { scores: test_scores, logits: &logits[half..], truth: &test };
+        archive::keep(&archive.run(&run.fingerprint.0), kept_val, Some(kept_test))?;
         let fitted = evaluation::fit(&plan.policies, val_scores, &val)?;
         for (split, scores, truth) in [(SplitName::Val, val_scores, &val), (SplitName::Test, test_scores, &test)] {
             let evaluated = Evaluated { run: &run.fingerprint, attempt: 0, epoch: 0, split };
