@@ -192,3 +192,20 @@ fn citations_in_the_code_lead_to_a_page_and_heading() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The table of seeds is what the program computes.
+#[test]
+fn the_seeds_on_the_page_are_those_of_the_program() {
+    let text = read("docs/certainty.md");
+    let seeds = [3, 5, 9, 18];
+    let header = ["comparisons"].into_iter().map(str::to_owned).chain(seeds.map(|seeds| format!("{seeds} seeds")));
+    let header: Vec<String> = header.collect();
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    let of = |comparisons: usize| -> Vec<String> {
+        let least = seeds.map(|seeds| imbalance::metric::certainty::detectable(seeds, comparisons).unwrap());
+        std::iter::once(comparisons.to_string()).chain(least.map(|least| format!("{least:.2}"))).collect()
+    };
+    let expected: Vec<Vec<String>> = [1, 2, 4, 11, 24, 124].map(of).into();
+    let table: Vec<String> = expected.iter().map(|row| format!("| {} |", row.join(" | "))).collect();
+    assert_eq!(rows(&text, &header), expected, "the page should have\n{}", table.join("\n"));
+}

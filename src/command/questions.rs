@@ -227,7 +227,7 @@ mod tests {
             ("a b --split tset", "did you mean `test`?"),
             ("a b --threshold maxf1", "did you mean `max_f1`?"),
             ("a b --rope 2", "such as 0.01"),
-            ("a b --replicates 1", "1,000 is usual"),
+            ("a b --replicates 1", "500 is usual"),
         ] {
             let error = asked_compare(flags).unwrap_err();
             assert!(error.contains(told), "{flags}: {error}");

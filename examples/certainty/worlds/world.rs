@@ -65,7 +65,7 @@ pub struct World {
 }
 
 /// What exists, and what is true there.
-pub const WORLDS: [(&str, &str); 15] = [
+pub const WORLDS: [(&str, &str); 16] = [
     ("random", "all scores are random"),
     ("noise", "strategies have learnt the same; each run adds noise of its own, row by row"),
     ("luckX", "strategies learn the same; each training ends at w + X e / sqrt(20)"),
@@ -77,6 +77,7 @@ pub const WORLDS: [(&str, &str); 15] = [
     ("crossed", "as quirks, with the luck of luck0.5"),
     ("equal", "strategies learn the same with hardly any luck"),
     ("betterN", "the last strategy has AP +0.0NN, with the luck of luck0.35"),
+    ("steadyN", "the last strategy has AP +0.0NN with the luck of luck0.35, because the luck of the others is larger"),
     ("worseN", "the last strategy has AP -0.0NN, with the luck of luck0.35"),
     ("fixedN", "the last strategy has AP -0.0NN with hardly any luck"),
     ("rare", "the last strategy has AP +0.060 on the rare label A only, with the luck of luck0.25"),
@@ -120,6 +121,12 @@ impl World {
             "rare" => but_last(rare(&population, 0.25, 0.06), plain(0.25)),
             "unstable" => but_last(plain(0.25), Arm { lost: 0.2, ..plain(0.25) }),
             _ => match [number("luck"), number("fixed"), number("better"), number("worse")] {
+                _ if number("steady").is_some() => {
+                    let own = macro_ap(population.expected([0.0; LABELS], USUAL));
+                    let more = number("steady").unwrap_or(0.0) / 1000.0;
+                    let off = |luck: f64| own - more - macro_ap(population.expected([0.0; LABELS], luck));
+                    but_last(plain(super::population::bisect(USUAL, 3.0, off)), plain(USUAL))
+                }
                 [Some(luck), ..] => all(plain(luck)),
                 [_, Some(less), ..] => but_last(plain(HARDLY), angled(HARDLY, less / 1000.0)),
                 [_, _, Some(more), _] => but_last(angled(USUAL, more / 1000.0), plain(USUAL)),
@@ -130,8 +137,8 @@ impl World {
                 }
             },
         };
-        let differs =
-            matches!(name, "rare" | "unstable") || ["fixed", "better", "worse"].iter().any(|kind| number(kind).is_some());
+        let differs = matches!(name, "rare" | "unstable")
+            || ["fixed", "better", "worse", "steady"].iter().any(|kind| number(kind).is_some());
         let expected = |arm: &Arm| {
             // A run that has learnt nothing has the prevalence as its AP.
             let learnt = population.expected(arm.angle, arm.luck);
@@ -143,7 +150,10 @@ impl World {
             }
             let (own, first): ([f64; LABELS], [f64; LABELS]) = (expected(&made[at]), expected(&made[0]));
             // Labels that are the same differ by nothing, not by a rounding.
-            let same = |label: usize| made[at].lost == made[0].lost && made[at].angle[label] == made[0].angle[label];
+            let same = |label: usize| {
+                let (own, first) = (&made[at], &made[0]);
+                own.lost == first.lost && own.luck == first.luck && own.angle[label] == first.angle[label]
+            };
             std::array::from_fn(|label| if same(label) { 0.0 } else { own[label] - first[label] })
         };
         let effects = (0..arms).map(effect).collect();

@@ -14,7 +14,7 @@ use super::special::{normal_cdf, student_two_sided};
 const NODES: usize = 16;
 const NODES_OF_FEW: usize = 64;
 /// Shares of the variance are rounded to so many steps, and degrees of freedom beyond this are endless.
-const STEPS: f64 = 8.0;
+const STEPS: f64 = 10.0;
 const LARGE: f64 = 1e4;
 
 /// The distribution of the largest statistic of a family.
@@ -35,7 +35,7 @@ impl Largest {
         let mut counts: BTreeMap<u32, f64> = BTreeMap::new();
         for share in shares {
             // Up to the step below 1, so that something of each is its own.
-            let step = (share.clamp(0.0, 1.0 - 1.0 / STEPS) * STEPS).floor() as u32;
+            let step = (share.clamp(0.0, 1.0) * STEPS).round().min(STEPS - 1.0) as u32;
             *counts.entry(step).or_default() += 1.0;
         }
         let shares = counts.into_iter().map(|(step, count)| ((f64::from(step) / STEPS).sqrt(), count)).collect();
