@@ -45,7 +45,7 @@ fn trainings_that_are_too_short_are_said_and_not_compared() {
     let report = said(&place, &["report"]);
     assert!(report.contains(words) && report.contains("Nothing is compared yet"), "{report}");
     assert!(!report.contains("ranks better than bce") && !report.contains("Train with"), "{report}");
-    let explained = said(&place, &["explain"]);
+    let explained = said(&place, &["explain", "--all"]);
     assert!(explained.contains(words) && explained.contains("its ranking is not compared"), "{explained}");
     let view = json(&place, &["explain", "--format", "json"]);
     assert_eq!(view["settings"][0]["recommendation"]["rule"], "not_converged");
@@ -105,7 +105,7 @@ fn strategies_are_tuned_before_they_are_compared() {
     assert!(report["notes"].to_string().contains("train.learning_rate is tuned"), "{report}");
     let both = json(&place, &["report", "--group-by", "loss,learning_rate", "--format", "json"]);
     assert_eq!(both["rows"].as_array().unwrap().len(), 5, "{both}");
-    let explained = said(&place, &["explain"]);
+    let explained = said(&place, &["explain", "--all"]);
     for words in ["Under each train.learning_rate: macro AP on val (difference from bce under the same)", "cost of choosing"] {
         assert!(explained.contains(words), "{explained}");
     }

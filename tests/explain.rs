@@ -252,7 +252,7 @@ fn mistakes_are_told_before_and_after() {
     let text = said(&["plan", "sweep.toml"]);
     assert!(
         unwrapped(&text).contains(
-            "warnings bce + neg_over_pos + class_aware: the same imbalance is corrected twice, by a sampler and positive weights:"
+            "bce + neg_over_pos + class_aware: the same imbalance is corrected twice, by a sampler and positive weights:"
         ),
         "{text}"
     );

@@ -50,7 +50,7 @@ fn many_labels_fit_a_screen() {
     assert!(said.out.contains("and 139 more labels (--labels all)"), "{}", said.out);
     assert!(said.out.contains("l0 ") && said.out.contains("lift") && !said.out.contains("P(column | row)"), "{}", said.out);
     // The rarest and the commonest labels, and the weights and samplers of the grid only.
-    assert!(said.out.contains("\nl158 ") && said.out.contains("\nl1 ") && !said.out.contains("\nl20 "), "{}", said.out);
+    assert!(said.out.contains("\nl126 ") && said.out.contains("\nl1 ") && !said.out.contains("\nl20 "), "{}", said.out);
     assert!(said.out.contains("neg_over_pos") && !said.out.contains("inverse_share") && !said.out.contains("repeat_factor"));
     let all = place.sweep(&["data", "sweep.toml", "--all"]).out;
     for words in ["\nl20 ", "inverse_share", "repeat_factor", "P(column | row)"] {
@@ -203,10 +203,9 @@ fn screens_of_many_labels_and_long_values_are_read() {
         assert!(rates.is_sorted(), "rarest first: {rates:?}");
         assert!(screen.contains("sgd(weight_decay=1e-4)") && screen.contains("every sgd: momentum=0.9"), "{name}: {screen}");
         assert!(screen.lines().all(|line| line.chars().count() <= 120), "{name}: {screen}");
-        assert!(
-            screen.lines().filter(|line| line.contains("all-positive")).all(|line| !line.starts_with("(")),
-            "{name}: {screen}"
-        );
+        // Its row of the leaderboard, and no table of its labels.
+        let trivial = screen.lines().filter(|line| line.trim_start().starts_with('(') && line.contains("all-positive"));
+        assert!(trivial.count() <= 1, "{name}: {screen}");
     }
     let one = place.sweep(&["report", "--labels", "l7,l158", "--top", "1"]).out;
     assert_eq!(one.lines().filter(|line| line.starts_with("   l")).count(), 2, "{one}");

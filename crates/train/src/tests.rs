@@ -275,7 +275,7 @@ fn a_flipped_bit_in_what_a_run_goes_on_from_is_never_trained_on() {
     let stopped = place(SMALL);
     assert_eq!(stopped.train(Some(2)).0, Finish::Stopped);
     let read = |name: &str| std::fs::read(stopped.job.folder.join(name)).unwrap();
-    let names = ["checkpoint.safetensors", "model.safetensors", "epochs/logits-val-0.npy", "epochs/val-1.npy"];
+    let names = ["checkpoint.safetensors", "model.safetensors", "epochs/logits-val-0.npy", "epochs/logits-val-1.npy"];
     let kept = names.map(read);
     let header = kept[0].windows(10).position(|window| window == b"train_loss").unwrap();
     let mut cases = vec![(0, header + 16)];

@@ -234,7 +234,7 @@ fn weights(view: &View) -> String {
         format!("{weights}\n{half}")
     };
     let note = if view.labels.len() > ACROSS {
-        "Weights from train; in parentheses the probability at which BCE, trained with that weight, scores a label 0.5.\n"
+        "Weights from train; in parentheses the probability at which BCE with that weight scores a label 0.5.\n"
     } else {
         "The probability of a label at which BCE, trained with that weight, gives it a score of 0.5.\n"
     };
