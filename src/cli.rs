@@ -251,7 +251,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub only: Vec<String>,
     /// Strategies that get a row: the best ones, and the worst
-    #[arg(long, default_value_t = 8, value_name = "N")]
+    #[arg(long, default_value_t = 6, value_name = "N")]
     pub top: usize,
     /// Everything: a paragraph per strategy, every table and warning
     #[arg(long)]

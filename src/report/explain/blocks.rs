@@ -122,7 +122,7 @@ fn of_setting(setting: &Setting) -> Vec<Block> {
     blocks
 }
 
-pub(super) fn name(arm: &Arm) -> String {
+fn name(arm: &Arm) -> String {
     shorten(&arm.arm, NAME)
 }
 
@@ -130,7 +130,7 @@ pub(super) fn value(change: &Change) -> String {
     change.value.map_or_else(|| NONE.to_owned(), |value| number(value.mean))
 }
 
-pub(super) fn changed(change: &Change) -> String {
+fn changed(change: &Change) -> String {
     change.difference.as_ref().map_or_else(String::new, |difference| signed(difference.mean))
 }
 
@@ -146,7 +146,7 @@ fn effects(setting: &Setting) -> Grid {
 }
 
 /// `3`, or `2/3` where not all are recorded.
-pub(super) fn seeds(arm: &Arm) -> String {
+fn seeds(arm: &Arm) -> String {
     if arm.runs.len() == arm.of { arm.of.to_string() } else { format!("{}/{}", arm.runs.len(), arm.of) }
 }
 

@@ -7,22 +7,24 @@ use super::super::compare::table::signed;
 use super::super::lint::listed;
 use super::super::question::Split;
 use super::super::text_grid::{NONE, number, percent, several, shorten};
-use super::blocks::{Block, about, candidates, grid, name, seeds, value, word};
+use super::blocks::{Block, about, candidates, grid, value, word};
 use super::summarise::is_like;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
 use super::words::{effect, point};
 use imbalance::shown::shown as shown_name;
 
 /// Rows of the table of labels, of an axis, and warnings, at most.
-const LABELS: usize = 6;
-const VALUES: usize = 5;
-const WARNINGS: usize = 3;
+const LABELS: usize = 4;
+const VALUES: usize = 3;
+const WARNINGS: usize = 2;
 /// Other settings that get a line.
 const SETTINGS: usize = 8;
 /// Strategies beyond which their axes are summed up.
 const MANY: usize = 6;
 /// Characters of a warning.
-const WARNING: usize = 260;
+const WARNING: usize = 150;
+/// Characters of a strategy in a table.
+const NAME: usize = 28;
 
 /// What of an explanation is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub struct Shown {
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { only: Vec::new(), top: 8, all: false }
+        Self { only: Vec::new(), top: 6, all: false }
     }
 }
 
@@ -110,7 +112,7 @@ pub fn blocks(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
     if !warnings.is_empty() {
         blocks.push(Block::Heading("Warnings".to_owned()));
         blocks.extend(
-            warnings.iter().take(WARNINGS).map(|lint| Block::Item(shorten(&about(lint), 60), shorten(&lint.sentence, WARNING))),
+            warnings.iter().take(WARNINGS).map(|lint| Block::Item(shorten(&about(lint), 40), shorten(&lint.sentence, WARNING))),
         );
     }
     let notes = explanation.notes.iter().take(WARNINGS).map(|note| Block::Text(format!("note: {}", shorten(note, WARNING))));
@@ -236,36 +238,45 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
     }
     let rarest = (0..setting.labels.len()).min_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
     let at_half = rarest.map(|at| format!("0.5 on {}", shorten(&setting.labels[at].label, 12)));
-    let heads = ["strategy", "seeds", "AP", "change", "ranks", "F1 at 0.5", "F1 tuned"];
-    let heads: Vec<&str> = heads.into_iter().chain(at_half.as_deref()).collect();
+    let heads: Vec<&str> = ["strategy", "AP, change", "ranks", "F1", "tuned"].into_iter().chain(at_half.as_deref()).collect();
     let row = |(arm, equal): &(&Arm, Vec<&str>)| {
         let found = arm.ap.difference.as_ref();
-        let change = found.map_or_else(String::new, |found| if found.low.is_some() { effect(found) } else { signed(found.mean) });
+        let change =
+            found.map_or_else(|| value(&arm.ap), |found| if found.low.is_some() { effect(found) } else { signed(found.mean) });
         let point = rarest.map(|at| {
             let label = &arm.labels[at];
             let about = if label.eta.is_some() { "" } else { "~" };
             format!("{about}{}, {}", point(label.decision_point()), percent(label.predicted_rate))
         });
         let equal = if equal.is_empty() { String::new() } else { format!(" (= {})", equal.join(", ")) };
-        let cells = [shorten(&format!("{}{equal}", name(arm)), 60), seeds(arm), value(&arm.ap), change];
-        let cells =
-            cells.into_iter().chain([word(arm.ranking, arm.baseline).to_owned(), value(&arm.f1_half), value(&arm.f1_tuned)]);
-        cells.chain(point).collect()
+        let word = word(arm.ranking, arm.baseline).to_owned();
+        let cells = [shorten(&format!("{}{equal}", arm.arm), NAME), change, word, value(&arm.f1_half), value(&arm.f1_tuned)];
+        cells.into_iter().chain(point).collect()
     };
     let mut blocks = vec![Block::Table(grid(&heads, rows.iter().map(row).collect()))];
-    let mut said = Vec::new();
+    let mut said = vec![format!("{} each; F1 at 0.5 and at thresholds tuned on val", runs(setting))];
     if hidden > 0 {
-        said.push(format!("{hidden} strategies between these are left out (--top)"));
+        said.push(format!(
+            "{} between these left out (--top)",
+            if hidden == 1 { "1 strategy".to_owned() } else { format!("{hidden} strategies") }
+        ));
     }
     if let Some(at) = rarest {
         said.push(format!(
-            "0.5 on {}: how likely the label is where its score is 0.5 (~ as measured), and the share of rows above it ({} have it)",
+            "0.5 on {}: what a score of 0.5 stands for (~ as measured), and the share of rows above it ({} have it)",
             shown_name(&setting.labels[at].label),
             percent(setting.labels[at].prevalence)
         ));
     }
     blocks.push(Block::Text(said.join("; ")));
     blocks
+}
+
+/// `9 seeds`, or `7 to 9 seeds` where some are missing.
+fn runs(setting: &Setting) -> String {
+    let counts = setting.arms.iter().map(|arm| arm.runs.len());
+    let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
+    if least == most { several(most, "run") } else { format!("{least} to {}", several(most, "run")) }
 }
 
 /// What each value of each axis did, over all strategies that have it.
@@ -293,7 +304,7 @@ fn axes(setting: &Setting) -> Vec<Block> {
                 [Verdict::Better, Verdict::Same, Verdict::Worse, Verdict::Unknown].map(|verdict| count(verdict).to_string());
             let key = if at == 0 { part.name() } else { "" };
             let gap = if hidden > 0 && at == VALUES - 2 { format!(" ({hidden} between)") } else { String::new() };
-            let cells = [key.to_owned(), format!("{}{gap}", shorten(text, 34)), arms.len().to_string()];
+            let cells = [key.to_owned(), format!("{}{gap}", shorten(text, 24)), arms.len().to_string()];
             let changes =
                 [mean(arms, |arm| &arm.ap), mean(arms, |arm| &arm.f1_half), mean(arms, |arm| &arm.f1_tuned)].map(signed);
             rows.push(cells.into_iter().chain(changes).chain([counts.join(" / ")]).collect());
@@ -302,7 +313,7 @@ fn axes(setting: &Setting) -> Vec<Block> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let heads = ["axis", "value", "strategies", "AP", "F1 at 0.5", "F1 tuned", "better / same / worse / cannot tell"];
+    let heads = ["axis", "value", "n", "AP", "F1 at 0.5", "tuned", "better/same/worse/?"];
     vec![
         Block::Heading("By axis: mean change over the strategies that have the value".to_owned()),
         Block::Table(grid(&heads, rows)),
@@ -336,12 +347,12 @@ fn labels(setting: &Setting) -> Vec<Block> {
                 let own = &arm.labels[at];
                 let few = if own.ap_verdict.is_none() { "too few positives" } else { word(own.ap_verdict, false) };
                 let change = if found.low.is_some() { effect(&found) } else { signed(found.mean) };
-                (shorten(&arm.arm, 30), change, few.to_owned())
+                (shorten(&arm.arm, 24), change, few.to_owned())
             }
             None => (String::new(), NONE.to_owned(), "no positives".to_owned()),
         };
         vec![
-            shorten(&label.label, 20),
+            shorten(&label.label, 16),
             format!("{} ({})", percent(label.prevalence), label.positives),
             baseline.map_or_else(|| NONE.to_owned(), number),
             arm,

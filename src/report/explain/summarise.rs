@@ -219,7 +219,16 @@ fn certainty(pairs: &Pairs<'_>, arms: &[Arm], family: usize, minutes: Option<f64
     let variances = found.iter().filter_map(|found| Some((found.sd?.powi(2) * (found.runs - 1) as f64, found.runs - 1)));
     let (squares, df) = variances.fold((0.0, 0), |(squares, df), (own, more)| (squares + own, df + more));
     let seed_sd = (df > 0).then(|| (squares / df as f64).sqrt());
-    let least = |seeds: usize| detectable(seeds, family).zip(seed_sd).map(|(least, sd)| least * sd);
+    // Half an interval is critical value x standard error; of its square, the seeds' part falls with their number.
+    let critical = |seeds: usize| detectable(seeds, family).map(|least| least * (seeds as f64).sqrt());
+    let mut errors: Vec<f64> = found.iter().filter_map(|found| found.se).collect();
+    errors.sort_by(f64::total_cmp);
+    let usual = errors.get(errors.len() / 2).copied();
+    let least = |more: usize| {
+        let (se, sd) = (usual?, seed_sd?);
+        let rows = (se * se - sd * sd / seeds as f64).max(0.0);
+        Some(critical(more)? * (sd * sd / more as f64 + rows).sqrt())
+    };
     let further_seeds = USUAL.into_iter().find(|usual| *usual > seeds).unwrap_or(2 * seeds) - seeds;
     Some(Certainty {
         seeds,

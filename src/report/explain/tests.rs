@@ -80,7 +80,7 @@ fn whole(settings: Vec<Setting>) -> Explanation {
 }
 
 /// Everything.
-const ALL: Shown = Shown { only: Vec::new(), top: 8, all: true };
+const ALL: Shown = Shown { only: Vec::new(), top: 6, all: true };
 
 /// docs/strategies.md#decision-rule: weights move the decision point, the ranking stays, tuned bce does as well and stays
 /// calibrated.

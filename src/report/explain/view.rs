@@ -108,7 +108,8 @@ pub struct Certainty {
     pub comparisons: usize,
     /// Standard deviation over seeds of a strategy's difference in macro AP from the baseline, pooled over the strategies.
     pub seed_sd: Option<f64>,
-    /// The smallest difference in macro AP that so many seeds can tell from 0, the rows apart. `None` below three seeds.
+    /// The smallest difference in macro AP that so many seeds can tell from 0 on these rows: half of the usual interval. `None` below
+    /// three seeds.
     pub detectable: Option<f64>,
     /// More seeds that are worth while, the smallest difference with them, and the minutes that they would take here.
     pub further_seeds: usize,

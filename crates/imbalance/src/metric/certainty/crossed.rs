@@ -153,7 +153,8 @@ impl Ready {
         };
         let seeds = luck.variance * (1.0 / n as f64 + observed.overlap);
         let variance = seeds + shared;
-        let df = if shared > 0.0 { satterthwaite([(seeds, luck.df), (shared, units)]) } else { luck.df };
+        // A small part by chance is not to be worth degrees of freedom.
+        let df = if shared > seeds { satterthwaite([(seeds, luck.df), (shared, units)]) } else { luck.df };
         let share = if variance > 0.0 { (luck.share * seeds / variance).min(1.0) } else { 0.0 };
         Some(Self { variance, df, share, told: true })
     }
