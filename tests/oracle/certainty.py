@@ -1,15 +1,13 @@
-"""scipy's and baycomp's word on certainty: python tests/oracle/certainty.py writes certainty.json beside itself."""
+"""scipy's word on certainty: python tests/oracle/certainty.py writes certainty.json beside itself."""
 import json
 import pathlib
 import warnings
 
 import numpy as np
-from baycomp import SignedRankTest
 from scipy import special, stats
 from scipy.stats import _resampling
 
 rng = np.random.default_rng(0)
-UNLIMITED = 2**60
 
 
 def functions():
@@ -27,60 +25,6 @@ def functions():
         chi_squared_tail=[[x, df, stats.chi2.sf(x, df)] for x, df in tails],
         fisher_tail=[[x, a, b, stats.f.sf(x, a, b)] for x, a, b in fisher],
         incomplete_beta=[[x, a, b, special.betainc(a, b, x)] for x, a, b in beta])
-
-
-def differences():
-    """Random, tied, with zeros, one-sided, empty-handed."""
-    named = [[.03], [.01, .02], [0., 0., 0.], [.1, -.1], [.02, .03, .01, .04, .05], [-.02, -.03, -.01, -.04, -.05, -.06],
-             [.5, 0., -.25, .25, 0., 1.], [1., 1., 1., -1.], [1., 2., 3., 4., 5., 6., 7., 8., 9.]]
-    for n in (3, 5, 8, 9, 10, 12, 13):
-        named.append(list(rng.normal(.01, .02, n)))
-        named.append(list(np.round(rng.normal(.5, 2, n)) / 4))  # multiples of a quarter: ties and zeros without rounding
-    return [[float(x) for x in d] for d in named]
-
-
-def wilcoxon(d):
-    d = np.asarray(d)
-    left = d[d != 0]
-    if len(left) == 0:
-        return dict(differences=list(d), plus=0., minus=0., p=1., exact=True)
-    ranks = stats.rankdata(abs(left))
-    plus, minus = float(ranks[left > 0].sum()), float(ranks[left < 0].sum())
-    ties = len(set(abs(left))) < len(left)
-    if len(left) > 50:
-        p, exact = stats.wilcoxon(d, method="asymptotic").pvalue, False
-    elif ties and len(left) > 13:  # scipy would approximate: enumerate
-        exact = True
-        p = stats.permutation_test((left,), lambda x: (stats.rankdata(abs(x)) * (x > 0)).sum(), permutation_type="samples", vectorized=False, n_resamples=UNLIMITED).pvalue
-    elif ties or (d == 0).any():
-        exact = True
-        p = stats.wilcoxon(left, method=stats.PermutationMethod(n_resamples=UNLIMITED)).pvalue
-        if len(d) <= 13:
-            assert np.isclose(p, stats.wilcoxon(d).pvalue)
-    else:
-        p, exact = stats.wilcoxon(d).pvalue, True
-    return dict(differences=[float(x) for x in d], plus=plus, minus=minus, p=float(p), exact=exact)
-
-
-def sign_flip(d):
-    p = stats.permutation_test((np.asarray(d),), np.mean, permutation_type="samples", n_resamples=UNLIMITED).pvalue if len(d) > 1 else 1.
-    return dict(differences=d, p=float(p))
-
-
-def holm(p):
-    """As the definition has it: docs/strategies.md#certainty."""
-    p, m = np.asarray(p), len(p)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty(m)
-    for i in range(m):
-        adjusted[order[i]] = max(min(1, (m - j) * p[order[j]]) for j in range(i + 1))
-    return dict(p=list(p), adjusted=list(adjusted))
-
-
-def posterior(d, rope):
-    probabilities = SignedRankTest.probs(np.zeros(len(d)), np.asarray(d), rope, nsamples=100_000, random_state=1)
-    left, equal, right = probabilities if rope > 0 else (probabilities[0], 0., probabilities[1])
-    return dict(differences=list(d), rope=rope, worse=left, same=equal, better=right)
 
 
 def corrected_t(d, test_share):
@@ -112,13 +56,9 @@ def encode(x):
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    every = differences()
-    large = [list(rng.normal(.3, 1, n)) for n in (14, 30, 50, 51, 80)] + [list(np.round(rng.normal(1, 4, n)) / 4) for n in (16, 70)]
     seeds = list(rng.normal(.02, .01, 10))
     fixture = dict(
-        functions=functions(), wilcoxon=[wilcoxon(d) for d in every + large], sign_flip=[sign_flip(d) for d in every],
-        holm=[holm(p) for p in ([.001, .01, .02, .04, .2], [.04, .001, .2, .01, .02], [.5, .9], [.03, .03, .03], [1.], list(rng.uniform(0, .1, 11)))],
-        posterior=[posterior(d, rope) for d in (seeds, [-x for x in seeds], list(rng.normal(.01, .01, 5)), [.001, -.002, .003]) for rope in (0., .01, .02)],
+        functions=functions(),
         corrected_t=[corrected_t(d, share) for d in (seeds, list(rng.normal(0, 1, 5))) for share in (0., 1 / 9, .25)],
         intervals=[intervals(*case) for case in ((25, False, .95), (25, True, .95), (40, True, .8))])
     text = ",\n".join(f"{json.dumps(name)}: {json.dumps(value, default=encode)}" for name, value in fixture.items())

@@ -56,11 +56,10 @@ type Parts = fn(&ArmSaid) -> Vec<(Vec<usize>, Option<Word>)>;
 /// Reads a verdict of an arm.
 type Read = fn(&ArmSaid) -> Option<Word>;
 
-const VERDICTS: [(Read, [&str; 3], [&str; 3]); 5] = [
+const VERDICTS: [(Read, [&str; 3], [&str; 3]); 4] = [
     (|arm| arm.ranking, ["claim", "any", "same"], ["right", "wrong", "said_same"]),
     (|arm| arm.val_ranking, ["val_claim", "val_any", "val_same"], ["val_right", "val_wrong", "val_said_same"]),
     (|arm| arm.tuned, ["f1_claim", "f1_any", "f1_same"], ["f1_right", "f1_wrong", "f1_said_same"]),
-    (|arm| arm.holm, ["holm_claim", "holm_any", "holm_same"], ["holm_right", "holm_wrong", "holm_said_same"]),
     (
         |arm| arm.student,
         ["student_claim", "student_any", "student_same"],

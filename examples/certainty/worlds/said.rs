@@ -42,8 +42,6 @@ pub struct ArmSaid {
     pub label_f1: Vec<Option<Word>>,
     /// Of AP of groups of labels: the labels in each.
     pub groups: Vec<(Vec<usize>, Option<Word>)>,
-    /// The sign-flip test on test AP, after Holm, as a word at 0.05.
-    pub holm: Option<Word>,
     /// Whether Student's 95 % interval over the seeds excludes 0, as a word: what the seeds alone would say of one comparison.
     pub student: Option<Word>,
     /// Difference of test macro AP, mean over seeds, and its standard deviation.
@@ -123,7 +121,6 @@ fn read(told: &Value) -> Option<Said> {
         groups: (arm["groups"].as_array().into_iter().flatten())
             .map(|group| (grouped(&group["group"]), Word::of(&group["verdict"])))
             .collect(),
-        holm: holm(&arm["ap"]["difference"]),
         student: student(&arm["ap"]["difference"]),
         difference: arm["ap"]["difference"]["mean"].as_f64().unwrap_or(f64::NAN),
         deviation: arm["ap"]["difference"]["sd"].as_f64(),
@@ -144,10 +141,6 @@ fn word(significant: bool, mean: f64) -> Word {
         (true, true) => Word::Better,
         (true, false) => Word::Worse,
     }
-}
-
-fn holm(difference: &Value) -> Option<Word> {
-    Some(word(difference["tests"]["sign_flip_holm"].as_f64()? <= 0.05, difference["mean"].as_f64()?))
 }
 
 fn student(difference: &Value) -> Option<Word> {
