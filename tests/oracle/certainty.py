@@ -15,14 +15,13 @@ def functions():
     z = [-38., -8., -2., -.3, 0., .7, 3., 9.]
     t = [(x, df) for x in (-30., -2.5, -.1, 0., 1., 2.262, 12.) for df in (1., 2., 9., 30., 1000.)]
     quantiles = [(q, df) for q in (.01, .3, .5, .9, .975, .9999) for df in (1., 2., 9., 30., 1000.)]
-    tails = [(x, df) for x in (0., .1, 1., 3.84, 20., 200.) for df in (1., 2., 5., 19., 100.)]
     fisher = [(x, a, b) for x in (0., .3, 1., 4., 50.) for a, b in ((1., 4.), (3., 12.), (11., 99.))]
     beta = [(x, a, b) for x in (1e-8, .1, .5, .93) for a, b in ((.5, .5), (2., 7.), (400., 30.))]
     return dict(
         normal_quantile=[[x, None if np.isinf(special.ndtri(x)) else special.ndtri(x)] for x in p],
         normal_cdf=[[x, special.ndtr(x)] for x in z],
         student_cdf=[[x, df, stats.t.cdf(x, df)] for x, df in t], student_quantile=[[q, df, stats.t.ppf(q, df)] for q, df in quantiles],
-        chi_squared_tail=[[x, df, stats.chi2.sf(x, df)] for x, df in tails],
+        trigamma=[[x, float(special.polygamma(1, x))] for x in (.1, .5, 1., 4., 22.5, 300.)],
         fisher_tail=[[x, a, b, stats.f.sf(x, a, b)] for x, a, b in fisher],
         incomplete_beta=[[x, a, b, special.betainc(a, b, x)] for x, a, b in beta])
 

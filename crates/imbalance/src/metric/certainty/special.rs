@@ -100,12 +100,6 @@ pub fn student_quantile(p: f64, df: f64) -> f64 {
     f64::midpoint(low, high)
 }
 
-/// P(X >= x) of chi-squared with `df` degrees of freedom.
-#[must_use]
-pub fn chi_squared_tail(x: f64, df: f64) -> f64 {
-    upper_gamma(0.5 * df, 0.5 * x)
-}
-
 /// P(F >= f) of Fisher's F with `a` and `b` degrees of freedom.
 #[must_use]
 pub fn fisher_tail(f: f64, a: f64, b: f64) -> f64 {
@@ -178,41 +172,4 @@ fn beta_fraction(x: f64, a: f64, b: f64) -> f64 {
         }
     }
     fraction
-}
-
-/// The regularised upper incomplete gamma function Q(a, x) (Numerical Recipes 6.2).
-fn upper_gamma(a: f64, x: f64) -> f64 {
-    if x <= 0.0 {
-        return 1.0;
-    }
-    let scale = libm::exp(a * libm::log(x) - x - libm::lgamma(a));
-    if x < a + 1.0 {
-        // The series of P(a, x).
-        let (mut term, mut sum) = (1.0 / a, 1.0 / a);
-        for n in 1..STEPS {
-            term *= x / (a + f64::from(n));
-            sum += term;
-            if term < sum * 1e-17 {
-                break;
-            }
-        }
-        return 1.0 - scale * sum;
-    }
-    // The continued fraction of Q(a, x).
-    let mut b = x + 1.0 - a;
-    let mut c = 1e300;
-    let mut d = 1.0 / b;
-    let mut fraction = d;
-    for n in 1..STEPS {
-        let n = f64::from(n);
-        let step = -n * (n - a);
-        b += 2.0;
-        d = 1.0 / (step * d + b);
-        c = b + step / c;
-        fraction *= c * d;
-        if (c * d - 1.0).abs() < 1e-16 {
-            break;
-        }
-    }
-    scale * fraction
 }
