@@ -17,6 +17,25 @@ use imbalance::shown::shown as shown_name;
 const LABELS: usize = 4;
 const VALUES: usize = 3;
 const WARNINGS: usize = 2;
+/// Lines of a page, at most.
+pub const LINES: usize = 60;
+
+/// What a page goes without, one after the other, until it has few enough lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Brevity {
+    Nothing,
+    /// One warning and one note.
+    Warnings,
+    /// The change under each candidate of `train.tune`, and half of the labels.
+    Details,
+    /// The sums over axes.
+    Axes,
+}
+
+impl Brevity {
+    /// From the longest page to the shortest.
+    pub const ALL: [Self; 4] = [Self::Nothing, Self::Warnings, Self::Details, Self::Axes];
+}
 /// Other settings that get a line.
 const SETTINGS: usize = 8;
 /// Strategies beyond which their axes are summed up.
@@ -95,7 +114,7 @@ pub fn only(explanation: &Explanation, shown: &Shown) -> Explanation {
 
 /// The page.
 #[must_use]
-pub fn blocks(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
+pub fn blocks(explanation: &Explanation, shown: &Shown, brevity: Brevity) -> Vec<Block> {
     let Explanation { sweep, runs, settings, .. } = explanation;
     let mut blocks = vec![Block::Title(format!(
         "{sweep}: what the strategies changed, and why; best epoch (by val macro_ap), {} of {} runs recorded",
@@ -106,18 +125,19 @@ pub fn blocks(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
         if settings.len() > 1 {
             blocks.extend(others(settings, first));
         }
-        blocks.extend(of_setting(&settings[first], shown));
+        blocks.extend(of_setting(&settings[first], shown, brevity));
     }
     let warnings = &explanation.warnings;
+    let most = if brevity >= Brevity::Warnings { 1 } else { WARNINGS };
     if !warnings.is_empty() {
         blocks.push(Block::Heading("Warnings".to_owned()));
         blocks.extend(
-            warnings.iter().take(WARNINGS).map(|lint| Block::Item(shorten(&about(lint), 40), shorten(&lint.sentence, WARNING))),
+            warnings.iter().take(most).map(|lint| Block::Item(shorten(&about(lint), 40), shorten(&lint.sentence, WARNING))),
         );
     }
-    let notes = explanation.notes.iter().take(WARNINGS).map(|note| Block::Text(format!("note: {}", shorten(note, WARNING))));
+    let notes = explanation.notes.iter().take(most).map(|note| Block::Text(format!("note: {}", shorten(note, WARNING))));
     blocks.extend(notes);
-    let hidden = warnings.len().saturating_sub(WARNINGS) + explanation.notes.len().saturating_sub(WARNINGS);
+    let hidden = warnings.len().saturating_sub(most) + explanation.notes.len().saturating_sub(most);
     let more = if hidden > 0 { format!(", {}", several(hidden, "more warning")) } else { String::new() };
     blocks.push(Block::Text(format!(
         "Intervals hold for other seeds and other rows at once, and for all comparisons together ({:.0} %). --all: a paragraph per strategy, every \
@@ -178,7 +198,7 @@ fn others(settings: &[Setting], first: usize) -> Vec<Block> {
     blocks
 }
 
-fn of_setting(setting: &Setting, shown: &Shown) -> Vec<Block> {
+fn of_setting(setting: &Setting, shown: &Shown, brevity: Brevity) -> Vec<Block> {
     let mut blocks = vec![Block::Heading("What to do".to_owned())];
     blocks.extend(setting.outdone.iter().map(|words| Block::Text(format!("{words}."))));
     blocks.extend(setting.recommendation.sentences.iter().cloned().map(Block::Text));
@@ -196,17 +216,17 @@ fn of_setting(setting: &Setting, shown: &Shown) -> Vec<Block> {
         }
     }));
     blocks.extend(strategies(setting, shown));
-    if setting.arms.len() > MANY {
+    if setting.arms.len() > MANY && brevity < Brevity::Axes {
         blocks.extend(axes(setting));
     }
     if let Some(tuned) = &setting.candidates {
         blocks.push(Block::Heading(format!("Under each {}", tuned.keys.join(" and "))));
         blocks.extend(tuned.sentences.iter().cloned().map(Block::Text));
-        if tuned.arms.len() <= MANY {
+        if tuned.arms.len() <= MANY && brevity < Brevity::Details {
             blocks.push(Block::Table(candidates(tuned)));
         }
     }
-    blocks.extend(labels(setting));
+    blocks.extend(labels(setting, if brevity < Brevity::Details { LABELS } else { LABELS / 2 }));
     if !setting.missing.is_empty() {
         blocks.push(Block::Text(format!("no result yet: {}", listed(&setting.missing))));
     }
@@ -321,7 +341,7 @@ fn axes(setting: &Setting) -> Vec<Block> {
 }
 
 /// The rarest labels and those that moved, each with the strategy that changes it most; and the groups of labels.
-fn labels(setting: &Setting) -> Vec<Block> {
+fn labels(setting: &Setting, most_labels: usize) -> Vec<Block> {
     let others: Vec<&Arm> = setting.arms.iter().filter(|arm| arm.ap.difference.is_some()).collect();
     if others.is_empty() {
         return Vec::new();
@@ -331,8 +351,8 @@ fn labels(setting: &Setting) -> Vec<Block> {
     let mut order: Vec<usize> = (0..setting.labels.len()).collect();
     order.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
     // Those that moved first, then the rarest.
-    let mut some: Vec<usize> = order.iter().copied().filter(|&at| moves(at)).take(LABELS - 2).collect();
-    some.extend(order.iter().copied().filter(|at| !some.contains(at)).take(LABELS - some.len()).collect::<Vec<_>>());
+    let mut some: Vec<usize> = order.iter().copied().filter(|&at| moves(at)).take(most_labels.div_ceil(2)).collect();
+    some.extend(order.iter().copied().filter(|at| !some.contains(at)).take(most_labels - some.len()).collect::<Vec<_>>());
     some.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
     let row = |&at: &usize| {
         let label = &setting.labels[at];

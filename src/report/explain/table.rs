@@ -4,15 +4,31 @@ use super::super::markdown;
 use super::super::table::draw;
 use super::super::text_grid::wrap;
 use super::blocks::{Block, blocks};
-use super::page::{self, Shown};
+use super::page::{self, Brevity, LINES, Shown};
 use super::view::Explanation;
 
 /// Text of at most `width` columns.
 #[must_use]
 pub fn render(explanation: &Explanation, shown: &Shown, width: u16) -> String {
+    let explanation = page::only(explanation, shown);
+    if shown.all {
+        return text(blocks(&explanation), width);
+    }
+    let pages = Brevity::ALL.into_iter().map(|brevity| text(page::blocks(&explanation, shown, brevity), width));
+    let mut shortest = String::new();
+    for page in pages {
+        shortest = page;
+        if shortest.lines().count() <= LINES {
+            break;
+        }
+    }
+    shortest
+}
+
+fn text(blocks: Vec<Block>, width: u16) -> String {
     let columns = usize::from(width).clamp(60, 120);
     let mut text = String::new();
-    for (at, block) in of(explanation, shown).into_iter().enumerate() {
+    for (at, block) in blocks.into_iter().enumerate() {
         match block {
             Block::Title(title) if at == 0 => text += &(lines(&title, columns, "", "") + "\n"),
             Block::Title(title) => text += &format!("\n== {title} ==\n"),
@@ -25,16 +41,13 @@ pub fn render(explanation: &Explanation, shown: &Shown, width: u16) -> String {
     text
 }
 
-/// A page, or everything.
-fn of(explanation: &Explanation, shown: &Shown) -> Vec<Block> {
-    if shown.all { blocks(&page::only(explanation, shown)) } else { page::blocks(&page::only(explanation, shown), shown) }
-}
-
 /// GitHub-flavoured Markdown.
 #[must_use]
 pub fn markdown(explanation: &Explanation, shown: &Shown) -> String {
+    let explanation = page::only(explanation, shown);
+    let all = if shown.all { blocks(&explanation) } else { page::blocks(&explanation, shown, Brevity::Nothing) };
     let mut text = String::new();
-    for (at, block) in of(explanation, shown).into_iter().enumerate() {
+    for (at, block) in all.into_iter().enumerate() {
         let gap = if at == 0 || matches!(block, Block::Item(..)) { "" } else { "\n" };
         text += gap;
         match block {

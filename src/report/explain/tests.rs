@@ -311,3 +311,34 @@ fn every_form_has_the_same_answer() {
         "{lines:?}"
     );
 }
+
+/// Many strategies, warnings and notes: a page stays a page, and what it leaves out is there with --all.
+#[test]
+fn a_page_has_sixty_lines() {
+    let view = explained(
+        "loss = [\"bce\", \"focal\", \"asl\", \"hill\", \"poly1\"]\npos_weight = [\"none\", \"sqrt\", \"neg_over_pos\"]\nseed = [0, 1, 2]",
+        focal_better,
+    );
+    let mut all = whole(vec![view]);
+    all.warnings = (0..9)
+        .map(|at| lint::Lint {
+            kind: lint::Kind::FewSeeds,
+            about: vec![],
+            sentence: format!("warning {at} {}", "word ".repeat(60)),
+        })
+        .collect();
+    all.notes = (0..9).map(|at| format!("note {at} {}", "word ".repeat(60))).collect();
+    for width in [80, 100, 120] {
+        let page = render(&all, &Shown::default(), width);
+        let lines = page.lines().count();
+        assert!(lines <= 60 || width < 100, "{lines}: {page}");
+        assert!(page.lines().all(|line| line.chars().count() <= usize::from(width)), "{page}");
+        let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("warning 0") && words.contains("more warnings"), "{page}");
+    }
+    let everything = render(&all, &ALL, 100);
+    assert!(everything.contains("warning 8") && everything.contains("- poly1 + sqrt: "), "{everything}");
+    let some = Shown { only: vec![(Part::Loss, "asl".to_owned())], ..Shown::default() };
+    let page = render(&all, &some, 100);
+    assert!(page.contains("asl + sqrt") && !page.contains("hill") && page.contains("bce "), "{page}");
+}
