@@ -114,3 +114,17 @@ fn strategies_are_tuned_before_they_are_compared() {
     let candidates = &view["settings"][0]["candidates"];
     assert_eq!((candidates["arms"][0]["chosen"].as_u64(), candidates["values"].as_array().unwrap().len()), (Some(1), 2));
 }
+
+/// Splits of the data as replicates of tuned strategies: each split chooses its own value by its own rows.
+#[test]
+fn splits_of_tuned_strategies_are_not_mixed() {
+    let tuned = SWEEP
+        .replace("learning_rate = 1e-4", "tune = { \"train.learning_rate\" = [30.0, 0.003] }")
+        .replace("[grid]", "[grid]\n\"data.split.seed\" = [0, 1, 2]");
+    let place = Place::new(&tuned);
+    place.succeed(&["run", "sweep.toml", "--quiet"]);
+    let view = json(&place, &["explain", "--format", "json"]);
+    let setting = &view["settings"][0];
+    assert_eq!((&setting["certainty"]["splits"], view["settings"].as_array().unwrap().len()), (&3.into(), 1), "{view}");
+    assert!(!view["notes"].to_string().contains("is left out"), "{}", view["notes"]);
+}

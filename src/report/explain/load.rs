@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -36,6 +37,8 @@ struct Field {
     facts: Vec<DataFacts>,
     /// Folder of all runs' folders.
     kept: PathBuf,
+    /// By data set, once read: see [`Field::groups`].
+    groups: HashMap<usize, Option<Arc<RowGroups>>>,
     /// What the samplers drew, by run.
     drawn: HashMap<String, Realised>,
     rounded: Rounded,
@@ -86,6 +89,7 @@ pub async fn explain(
         folders,
         facts,
         kept: runs_folder(reader.path()),
+        groups: HashMap::new(),
         drawn,
         rounded: Rounded::default(),
         notes: Vec::new(),
@@ -192,6 +196,20 @@ impl Field {
         self.cases.iter().filter(|case| case.epoch.is_some())
     }
 
+    /// The groups of the rows of a case, read once per data set.
+    fn groups(&mut self, case: usize) -> Option<Arc<RowGroups>> {
+        let data = self.cases[case].data;
+        if let Some(known) = self.groups.get(&data) {
+            return known.clone();
+        }
+        let read = RowGroups::read(&self.folders[case], &self.cases[case].config.data, &self.facts[data].content);
+        let groups = read.unwrap_or_else(|why| {
+            self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
+            None
+        });
+        self.groups.entry(data).or_insert(groups.map(Arc::new)).clone()
+    }
+
     /// Judges the runs of a setting, split by split and seed by seed.
     fn find(&mut self, setting: &SettingRuns, comparing: Comparing<'_>, progress: &Progress<'_>) -> Findings {
         let cases: Vec<usize> = setting.arms.iter().flat_map(|arm| arm.cases.iter().copied()).collect();
@@ -221,11 +239,7 @@ impl Field {
     ) {
         let Some(&first) = cases.first() else { return };
         let facts = self.facts[self.cases[first].data].clone();
-        let groups =
-            RowGroups::read(&self.folders[first], &self.cases[first].config.data, &facts.content).unwrap_or_else(|why| {
-                self.notes.push(format!("rows of a group are taken for independent, so the intervals are too short: {why}"));
-                None
-            });
+        let groups = self.groups(first);
         let label_groups: Vec<Vec<usize>> = ask.groups.divide(&facts.train).into_iter().map(|(_, labels)| labels).collect();
         let mut known = HashSet::new();
         let seeds: Vec<u64> = cases.iter().map(|&case| self.cases[case].config.seed).filter(|&seed| known.insert(seed)).collect();
@@ -250,7 +264,7 @@ impl Field {
                 let others: Vec<&(usize, Evidence)> = evidence.iter().filter(|(case, _)| case != baseline).collect();
                 let fitting = resamples.take().filter(|resamples| resamples.fit(first));
                 let resamples =
-                    &*resamples.insert(fitting.unwrap_or_else(|| Resamples::of(first, groups.as_ref(), ask.replicates)));
+                    &*resamples.insert(fitting.unwrap_or_else(|| Resamples::of(first, groups.as_deref(), ask.replicates)));
                 for some in others.chunks(together) {
                     let arms: Vec<&Evidence> = some.iter().map(|(_, evidence)| evidence).collect();
                     for ((case, _), run) in some.iter().zip(resample(first, &arms, resamples, &label_groups)) {
@@ -267,15 +281,19 @@ impl Field {
     /// What choosing a candidate on val costs each run of a chosen one; `all` has the runs of every candidate.
     fn costs(&mut self, all: &SettingRuns, chosen: &[bool], progress: &Progress<'_>) -> BTreeMap<usize, f64> {
         let mut costs = BTreeMap::new();
-        let groups = all.arms.iter().flat_map(|arm| &arm.cases).next();
-        let groups = groups.and_then(|&case| {
-            let content = &self.facts[all.data].content;
-            RowGroups::read(&self.folders[case], &self.cases[case].config.data, content).ok().flatten()
-        });
-        for arm in &all.arms {
+        // Each split of the data chooses for itself.
+        let data = |case: &usize| self.cases[*case].data;
+        let of_arm = |arm: &ArmRuns| {
+            let mut cases = arm.cases.clone();
+            cases.sort_by_key(data);
+            cases.chunk_by(|a, b| data(a) == data(b)).map(<[usize]>::to_vec).collect::<Vec<_>>()
+        };
+        let alike: Vec<Vec<usize>> = all.arms.iter().flat_map(of_arm).collect();
+        for cases in &alike {
             let mut parts = BTreeMap::new();
+            let groups = self.groups(cases[0]);
             // A few at a time, so that memory does not hold the scores of all.
-            for some in arm.cases.chunks(16) {
+            for some in cases.chunks(16) {
                 let evidence = self.read(some);
                 let cut = evidence.par_iter().map(|(case, evidence)| {
                     let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
@@ -285,7 +303,7 @@ impl Field {
                 });
                 parts.extend(cut.collect::<Vec<_>>());
             }
-            costs.extend(choice::costs(&self.cases, &arm.cases, chosen, &parts));
+            costs.extend(choice::costs(&self.cases, cases, chosen, &parts));
         }
         costs
     }
