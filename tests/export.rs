@@ -12,7 +12,6 @@ use common::Place;
 use imbalance::LabelMatrix;
 use imbalance::metric::probability;
 use imbalance::rng::Rng;
-use serde_json::Value;
 
 const SWEEP: &str = r#"
 name = "small"
@@ -49,12 +48,8 @@ fn place() -> Place {
     place
 }
 
-fn json(place: &Place, arguments: &[&str]) -> Value {
-    serde_json::from_slice(&place.succeed(&[arguments, &["--format", "json"]].concat()).stdout).unwrap()
-}
-
 fn run_of(place: &Place) -> String {
-    json(place, &["report"])["rows"][0]["runs"][0].as_str().unwrap().to_owned()
+    place.json(&["report"])["rows"][0]["runs"][0].as_str().unwrap().to_owned()
 }
 
 /// Lines as (column, value).
@@ -94,7 +89,7 @@ fn every_row_has_its_name_its_scores_and_the_decisions_that_are_reported() {
         let given = &truth[&line["id"]];
         assert_eq!((&given["split"], &given["A"], &given["B, b"]), (&line["split"], &line["truth.A"], &line["truth.B, b"]));
     }
-    let shown = json(&place, &["show", &run]);
+    let shown = place.json(&["show", &run]);
     for split in ["val", "test"] {
         for label in shown["labels"][split]["max_f1"].as_array().unwrap() {
             let reported = ["tp", "fp", "fn"].map(|count| label[count].as_i64().unwrap());

@@ -66,7 +66,7 @@ fn said(place: &Place, arguments: &[&str]) -> String {
 }
 
 fn json(place: &Place, arguments: &[&str]) -> Value {
-    serde_json::from_str(&said(place, &[arguments, &["--format", "json"]].concat())).unwrap()
+    place.json(&[arguments, &["--db", "old.db"]].concat())
 }
 
 /// What it does not have recorded is computed from the kept scores; where these are lost, fitted policies rank by the rows of their fit, and

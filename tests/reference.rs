@@ -47,10 +47,6 @@ fn said(place: &Place, arguments: &[&str]) -> String {
     String::from_utf8(place.succeed(arguments).stdout).unwrap()
 }
 
-fn json(place: &Place, arguments: &[&str]) -> Value {
-    serde_json::from_str(&said(place, &[arguments, &["--format", "json"]].concat())).unwrap()
-}
-
 /// The rows of a report, those of the strategies and those of the references.
 fn rows(report: &Value) -> (Vec<&Value>, Vec<&Value>) {
     let rows = report["rows"].as_array().unwrap().iter().filter(|row| row["baseline"] == false);
@@ -60,11 +56,11 @@ fn rows(report: &Value) -> (Vec<&Value>, Vec<&Value>) {
 #[test]
 fn references_are_planned_once_per_data_and_can_be_left_out() {
     let place = place();
-    let plan = json(&place, &["plan", "sweep.toml"]);
+    let plan = place.json(&["plan", "sweep.toml"]);
     assert_eq!((&plan["points"], &plan["distinct"], &plan["references"]), (&4.into(), &4.into(), &2.into()));
     let text = said(&place, &["plan", "sweep.toml"]);
     assert!(text.contains("+2") && text.contains("(train.reference = false leaves them out)"), "{text}");
-    let set = |change: &str| json(&place, &["plan", "sweep.toml", "--set", change]);
+    let set = |change: &str| place.json(&["plan", "sweep.toml", "--set", change]);
     let names = |plan: &Value| -> Vec<String> {
         plan["runs"].as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap().to_owned()).collect()
     };
@@ -79,7 +75,7 @@ fn references_are_planned_once_per_data_and_can_be_left_out() {
     assert_eq!(set("grid.seed=[0, 1, 2]")["references"], 2);
     // Networks on images from scratch have none.
     fs::write(place.path("letters.toml"), "[data]\nkind = \"letters\"\nsamples = 100\nimage_size = 16\n").unwrap();
-    assert_eq!(json(&place, &["plan", "letters.toml"])["references"], 0);
+    assert_eq!(place.json(&["plan", "letters.toml"])["references"], 0);
     let wrong = place.run(&["plan", "sweep.toml", "--set", "grid.train.reference=[true, false]"]);
     assert_eq!(wrong.status.code(), Some(2));
 }
@@ -87,12 +83,12 @@ fn references_are_planned_once_per_data_and_can_be_left_out() {
 #[test]
 fn references_stand_beside_the_strategies() {
     let place = place();
-    let run = json(&place, &["run", "sweep.toml"]);
+    let run = place.json(&["run", "sweep.toml"]);
     assert_eq!((&run["runs"]["total"], &run["runs"]["trained"]), (&4.into(), &4.into()));
-    assert_eq!(json(&place, &["run", "sweep.toml"])["runs"]["trained"], 0, "they are found again");
-    assert_eq!(json(&place, &["status"])["runs"]["succeeded"], 4);
+    assert_eq!(place.json(&["run", "sweep.toml"])["runs"]["trained"], 0, "they are found again");
+    assert_eq!(place.json(&["status"])["runs"]["succeeded"], 4);
 
-    let report = json(&place, &["report"]);
+    let report = place.json(&["report"]);
     let (strategies, references) = rows(&report);
     assert_eq!((strategies.len(), references.len(), &report["strategies"]), (4, 4, &4.into()));
     let mut ranks: Vec<u64> = strategies.iter().map(|row| row["rank"].as_u64().unwrap()).collect();
@@ -109,11 +105,11 @@ fn references_stand_beside_the_strategies() {
     );
 
     // With --top each reference has one row; at any epoch it is the strength that val has chosen; under any policy it is there.
-    assert_eq!(rows(&json(&place, &["report", "--top", "1"])).1.len(), 2);
+    assert_eq!(rows(&place.json(&["report", "--top", "1"])).1.len(), 2);
     for more in
         [["--epoch", "last"], ["--epoch", "0"], ["--threshold", "prior_match"], ["--split", "test"], ["--group-by", "sampler"]]
     {
-        let report = json(&place, &[&["report"][..], &more].concat());
+        let report = place.json(&[&["report"][..], &more].concat());
         let (_, others) = rows(&report);
         let aps = |rows: &[&Value]| rows.iter().map(|row| row["val"]["mean"].as_f64().unwrap()).collect::<Vec<_>>();
         match more[0] {
@@ -131,19 +127,19 @@ fn references_stand_beside_the_strategies() {
     assert!(said(&place, &["report", "--format", "markdown"]).contains("| logistic_balanced |"));
 
     // Explained and compared are strategies.
-    let explained = json(&place, &["explain"]);
+    let explained = place.json(&["explain"]);
     let setting = &explained["settings"][0];
     assert_eq!((explained["settings"].as_array().unwrap().len(), setting["arms"].as_array().unwrap().len()), (1, 2));
     assert!(setting["outdone"].as_str().unwrap().contains("more than every strategy here"), "{setting}");
     assert!(said(&place, &["explain"]).contains("more than every strategy here"));
-    let weights = json(&place, &["compare", "pos_weight=none", "pos_weight=sqrt"]);
+    let weights = place.json(&["compare", "pos_weight=none", "pos_weight=sqrt"]);
     assert!(!weights["notes"].to_string().contains("partner") && weights["groups"][0]["pairs"].as_array().unwrap().len() == 1);
-    let named = json(&place, &["compare", "loss=bce,pos_weight=none", "loss=logistic"]);
+    let named = place.json(&["compare", "loss=bce,pos_weight=none", "loss=logistic"]);
     assert_eq!(named["groups"][0]["pairs"].as_array().unwrap().len(), 1);
 
     // One of them.
     let name = references[0]["runs"][0].as_str().unwrap();
-    let shown = json(&place, &["show", name]);
+    let shown = place.json(&["show", name]);
     let best = shown["best_epoch"].as_u64().unwrap() as usize;
     assert_eq!(shown["strength"].as_f64(), Some(plan::STRENGTHS[best]));
     let text = said(&place, &["show", name]);

@@ -80,10 +80,6 @@ impl Place {
         }
     }
 
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_slice(&self.succeed(arguments).stdout).unwrap()
-    }
-
     /// Macro AP of the runs of plain bce: (mean, standard deviation) on val and test, and the largest number of steps.
     fn trained(&self, set: &[&str]) -> ([(f64, f64); 2], i64) {
         let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
@@ -96,7 +92,7 @@ impl Place {
             if split == "val" {
                 self.succeed(&[&["run", "sweep.toml", "--quiet"], &set[..]].concat());
             }
-            let report = self.json(&["report", "--split", split, "--format", "json"]);
+            let report = self.json(&["report", "--split", split]);
             let bce = report["rows"].as_array().unwrap().iter().find(|row| row["strategy"]["loss"] == "bce").unwrap().clone();
             steps = bce["steps"].as_i64().unwrap();
             of(&bce, "macro_ap")

@@ -1,6 +1,10 @@
 //! What every difference between strategies has in common: coverage, seeds of resampling, p-values as text.
 
-use imbalance::metric::certainty::Resampling;
+use std::collections::BTreeMap;
+
+use super::question::Split;
+use imbalance::metric::certainty::{Observed, Resampling, RowVariance};
+use plan::DataFacts;
 
 /// Nominal coverage of the intervals of a family together.
 pub const LEVEL: f64 = 0.95;
@@ -11,6 +15,23 @@ pub const SEED: u64 = 0;
 #[must_use]
 pub fn resampling(rows: usize, groups: Option<&[u32]>, replicates: usize) -> Resampling<'_> {
     Resampling { rows, groups, replicates, seed: SEED, jackknife: replicates.min(1000) }
+}
+
+/// Rows of `split` / rows of train: how much splits of one data set overlap.
+#[must_use]
+pub fn overlap(facts: &DataFacts, split: Split) -> f64 {
+    let rows = if split == Split::Test { facts.test.rows } else { facts.val.rows };
+    rows as f64 / facts.train.rows.max(1) as f64
+}
+
+/// The independent differences among those of `pairs` of runs, each with its unit, a seed or a split: the mean over the pairs of a unit,
+/// because those that differ in other axes are no independent evidence. The rest is as in [`Observed`].
+#[must_use]
+pub fn independent<U: Ord>(pairs: impl IntoIterator<Item = (U, f64)>, rows: Option<RowVariance>, overlap: f64) -> Observed {
+    let mut units: BTreeMap<U, Vec<f64>> = BTreeMap::new();
+    pairs.into_iter().for_each(|(unit, difference)| units.entry(unit).or_default().push(difference));
+    let differences = units.into_values().map(|all| all.iter().sum::<f64>() / all.len() as f64).collect();
+    Observed { differences, rows, overlap }
 }
 
 /// `0.25`, `0.0078`, `< 0.0001`.

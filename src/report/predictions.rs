@@ -9,17 +9,15 @@ use super::question::Split;
 use crate::error::Error;
 use archive::runs_folder;
 use data::{Dataset, imported_ids};
-use imbalance::evaluation::FittedPolicy;
-use imbalance::metric::average::{Average, average};
+use imbalance::evaluation::{FittedPolicy, LeaderboardMetric, held_out};
+use imbalance::metric::Decide;
 use imbalance::metric::calibration::{Likelihoods, Repair, choose};
-use imbalance::metric::certainty::cross_fit;
-use imbalance::metric::{Decide, Rate, ZeroDivision};
 use imbalance::stratification::{TEST, VAL};
 use imbalance::threshold::{self, Policy};
 use plan::Source;
 use store::{Reader, RunRow};
 
-/// Parts of val that policies and maps are held out from.
+/// Parts of val that maps are held out from.
 const FOLDS: usize = 10;
 
 /// What is asked for.
@@ -117,12 +115,9 @@ fn answer(run: &RunRow, evidence: Evidence, recorded: Vec<Policy>, ask: &Ask) ->
 /// The policy with the best macro F1 on val among `policies`, each part of val under thresholds fitted on the others, and that F1; 0.5
 /// where none is known any more.
 fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Policy, Option<f64>) {
-    let held_out = |policy: &Policy| {
-        let fit = |scores: &[f32], truth: &_| policy.fit(scores, truth);
-        let counts = cross_fit(&val.scores, &val.truth, groups, FOLDS, SEED, fit).held_out;
-        average(&counts, Rate::F(1.0), Average::Macro, ZeroDivision::Zero)
-    };
-    let judged = policies.into_iter().filter_map(|policy| Some((held_out(&policy)?, policy)));
+    let held = held_out(&policies, &val.scores, &val.truth, groups).ok().flatten().unwrap_or_default();
+    let judged =
+        policies.into_iter().zip(held).filter_map(|(policy, held)| Some((held.value(LeaderboardMetric::MacroF1)?, policy)));
     // The first of equals.
     let best = judged.reduce(|best, other| if other.0 > best.0 { other } else { best });
     best.map_or((Policy::Fixed(0.5), None), |(f1, policy)| (policy, Some(f1)))

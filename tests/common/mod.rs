@@ -69,6 +69,11 @@ impl Place {
         output
     }
 
+    /// What a command that succeeds prints as JSON.
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_slice(&self.succeed(&[arguments, &["--format", "json"]].concat()).stdout).unwrap()
+    }
+
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::super::difference::independent;
 use super::super::load::Run;
 use super::super::question::Split;
 use super::super::score::lower_is_better;
@@ -116,9 +117,9 @@ fn one_family(values: &Values, runs: &[Run], others: &[(RunGroup, Pairing)], rep
     let both = |&(a, b): &(usize, usize)| Some((b, *values.of_run.get(&a)?, *values.of_run.get(&b)?));
     let pairs: Vec<Vec<(usize, f64, f64)>> =
         others.iter().map(|(_, pairing)| pairing.pairs.iter().filter_map(both).collect()).collect();
-    let observed: Vec<Observed> = pairs.iter().map(|pairs| independent(pairs, values.split, runs, replicates)).collect();
+    let differences: Vec<Observed> = pairs.iter().map(|pairs| observed(pairs, values.split, runs, replicates)).collect();
     let mean = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-    let lines = others.iter().zip(pairs).zip(crossed(&observed, others.len(), level(others.len())));
+    let lines = others.iter().zip(pairs).zip(crossed(&differences, others.len(), level(others.len())));
     Family {
         split: values.split,
         metric: values.metric,
@@ -136,18 +137,13 @@ fn one_family(values: &Values, runs: &[Run], others: &[(RunGroup, Pairing)], rep
     }
 }
 
-/// The independent differences among `pairs` (run, the first group's value, its own): the mean over the pairs of a seed; with several
-/// splits of the data the mean over those of a split.
-fn independent(pairs: &[(usize, f64, f64)], split: Split, runs: &[Run], replicates: &Replicates<'_>) -> Observed {
+/// The independent differences among `pairs` (run, the first group's value, its own): one per seed, or per split of the data.
+fn observed(pairs: &[(usize, f64, f64)], split: Split, runs: &[Run], replicates: &Replicates<'_>) -> Observed {
     let splits: BTreeSet<usize> = pairs.iter().map(|(run, ..)| replicates.data[*run]).collect();
-    let mut of: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
-    for (run, first, own) in pairs {
-        let unit = if splits.len() > 1 { replicates.data[*run] as i64 } else { runs[*run].row.seed };
-        of.entry(unit).or_default().push(own - first);
-    }
-    let differences = of.into_values().map(|all| all.iter().sum::<f64>() / all.len() as f64).collect();
-    let overlap = if splits.len() > 1 { replicates.overlap[usize::from(split == Split::Test)] } else { 0.0 };
-    Observed { differences, rows: None, overlap }
+    let several = splits.len() > 1;
+    let unit = |run: usize| if several { replicates.data[run] as i64 } else { runs[run].row.seed };
+    let overlap = if several { replicates.overlap[usize::from(split == Split::Test)] } else { 0.0 };
+    independent(pairs.iter().map(|(run, first, own)| (unit(*run), own - first)), None, overlap)
 }
 
 fn notes(runs: &[Run], first: &RunGroup, others: &[(RunGroup, Pairing)], families: &[Family]) -> Vec<String> {
@@ -264,7 +260,7 @@ mod tests {
         let pairs: Vec<(usize, f64, f64)> =
             (0..60).map(|at| (at, 0.5, 0.5 + 0.01 * (1 + at % 3) as f64 + 1e-4 * (at / 3) as f64)).collect();
         let of = |data: &[usize]| {
-            let observed = independent(&pairs, Split::Test, &runs, &Replicates { data, overlap: [0.1, 0.25] });
+            let observed = observed(&pairs, Split::Test, &runs, &Replicates { data, overlap: [0.1, 0.25] });
             crossed(&[observed], 1, level(1))[0].unwrap()
         };
         let seeds = of(&[0; 60]);

@@ -16,7 +16,7 @@ pub use groups::GroupComparison;
 pub use runs::RunComparison;
 pub use table::render;
 
-use super::difference::LEVEL;
+use super::difference::{LEVEL, overlap};
 use super::kept_scores::{self, Evidence};
 use super::load::{self, Loaded, Run};
 use super::question::{Question, Split};
@@ -191,10 +191,7 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Compa
         }
     }
     let data: Vec<usize> = all.runs.iter().map(|run| run.data).collect();
-    let overlap = all
-        .data
-        .first()
-        .map_or([0.0; 2], |facts| [facts.val.rows, facts.test.rows].map(|rows| rows as f64 / facts.train.rows.max(1) as f64));
+    let overlap = all.data.first().map_or([0.0; 2], |facts| [Split::Val, Split::Test].map(|split| overlap(facts, split)));
     let replicates = groups::Replicates { data: &data, overlap };
     let mut found = groups::compare(&sweep.title, &runs, first, &others, &values, &replicates, ask.rope);
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");

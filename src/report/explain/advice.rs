@@ -1,6 +1,6 @@
 //! The recommendation (docs/certainty.md). Strategies are chosen on val; values on test are quoted. Pure.
 
-use super::super::compare::table::{interval, signed};
+use super::super::compare::table::signed;
 use super::super::difference::probability;
 use super::super::lint::listed;
 use super::super::question::Split;
@@ -8,7 +8,7 @@ use super::super::strategy_names;
 use super::super::text_grid::{number, percent, several};
 use super::verdict::SEEDS;
 use super::view::{Arm, ArmLabel, Certainty, Change, Recommendation, Rope, Rule, Setting, Verdict};
-use super::words::point;
+use super::words::{effect, moved, payer, point, value};
 use imbalance::metric::calibration::Judgement;
 use imbalance::metric::certainty::{Crossed, seeds_for};
 use imbalance::shown::shown;
@@ -85,10 +85,6 @@ fn runs(arm: &Arm) -> usize {
     arm.val_ap.difference.as_ref().map_or(0, |difference| difference.runs)
 }
 
-fn value(change: &Change) -> String {
-    change.value.map_or_else(|| "undefined".to_owned(), |value| number(value.mean))
-}
-
 /// The highest on val of those that `are`.
 fn best<'a>(arms: &[&'a Arm], are: impl Fn(&Arm) -> bool) -> Option<&'a Arm> {
     let found = arms.iter().copied().filter(|arm| are(arm));
@@ -104,10 +100,7 @@ fn is_better(arm: &Arm, p: f64, rope: Rope) -> bool {
 
 /// `AP +0.021 [+0.011, +0.031]`.
 fn quoted(change: &Change) -> String {
-    change
-        .difference
-        .as_ref()
-        .map_or_else(String::new, |found| format!("AP {} {}", signed(found.mean), interval(found.low.zip(found.high))))
+    change.difference.as_ref().map_or_else(String::new, |found| format!("AP {}", effect(found)))
 }
 
 fn seeds(count: usize, setting: &Setting) -> String {
@@ -239,8 +232,7 @@ fn certain_on_test(others: &[&Arm], arm: &Arm, candidate: Option<&Arm>, setting:
 
 /// The rarest label for which some strategy is better, in AP or in F1 at tuned thresholds, and the label that pays for it.
 fn rarest(others: &[&Arm], setting: &Setting) -> Option<String> {
-    let mut order: Vec<usize> = (0..setting.labels.len()).collect();
-    order.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    let order = setting.rarest_first();
     let gain = |arm: &Arm, at: usize| {
         let label = &arm.labels[at];
         [(label.ap_verdict, label.ap_difference), (label.f1_verdict, label.f1_difference)]
@@ -257,16 +249,16 @@ fn rarest(others: &[&Arm], setting: &Setting) -> Option<String> {
     let label = &setting.labels[at];
     let place = order.iter().position(|&other| other == at).unwrap_or(0);
     let rarity = if place == 0 { ", the rarest label," } else { "" };
-    let pays = super::words::payer(arm).map_or_else(
+    let pays = payer(arm).map_or_else(
         || "no label is seen to pay for it".to_owned(),
-        |payer| format!("{} pays for it: {}", shown(&payer.label), super::words::moved(payer)),
+        |payer| format!("{} pays for it: {}", shown(&payer.label), moved(payer)),
     );
     Some(format!(
         "For {}{rarity} ({} of the rows) {} is better: {}; {pays}.",
         shown(&label.label),
         percent(label.prevalence),
         arm.arm,
-        super::words::moved(&arm.labels[at])
+        moved(&arm.labels[at])
     ))
 }
 

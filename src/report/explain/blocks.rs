@@ -197,8 +197,7 @@ fn decisions(setting: &Setting) -> Grid {
 
 /// The rarest labels, in the order of the data.
 fn shown(setting: &Setting) -> Vec<usize> {
-    let mut all: Vec<usize> = (0..setting.labels.len()).collect();
-    all.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    let mut all = setting.rarest_first();
     all.truncate(LABELS);
     all.sort_unstable();
     all

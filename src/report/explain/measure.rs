@@ -11,7 +11,7 @@ use imbalance::evaluation::held_out;
 use imbalance::metric::average::{Average, average};
 pub use imbalance::metric::calibration::Repair;
 use imbalance::metric::calibration::{Calibration, choose, judge};
-use imbalance::metric::{Counts, Rate, ZeroDivision, decide, rank};
+use imbalance::metric::{Counts, Decide, Rate, ZeroDivision, decide, rank};
 use imbalance::threshold::Policy;
 use imbalance::{Choice, LabelMatrix};
 use plan::DataFacts;
@@ -90,22 +90,24 @@ pub fn policies(of_grid: &[Policy]) -> Vec<Policy> {
 pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: Option<&[u32]>, policies: &[Policy]) -> Measured {
     let (val, judged) = (&evidence.val, evidence.judged());
     let labels = val.truth.names.len();
-    let rule = tuning().fit(&val.scores, &val.truth);
-    let tuned = decide(&judged.scores, &judged.truth, &rule);
-    let in_sample = decide(&val.scores, &val.truth, &rule).counts;
-    let all: Vec<Policy> = std::iter::once(tuning()).chain(policies.iter().cloned()).collect();
+    let all: Vec<Policy> = policies.iter().cloned().chain((!policies.contains(&tuning())).then(tuning)).collect();
     // Rows that cannot be divided, and a policy of another version, leave what was fitted on the same rows.
     let mut held = held_out(&all, &val.scores, &val.truth, groups).ok().flatten().map(Vec::into_iter);
-    let mut next =
-        |fitted: &dyn Fn() -> Vec<Counts>| held.as_mut().and_then(Iterator::next).map_or_else(fitted, |held| held.counts);
-    let held_tuned = next(&|| in_sample.clone());
-    let under = |policy: &Policy| {
+    let (mut of_policies, mut of_tuning) = (Vec::new(), None);
+    for (at, policy) in all.iter().enumerate() {
         let rule = policy.fit(&val.scores, &val.truth);
-        let on_val = macro_f1(&next(&|| decide(&val.scores, &val.truth, &rule).counts));
-        let on_test = evidence.test.as_ref().map(|test| macro_f1(&decide(&test.scores, &test.truth, &rule).counts));
-        [on_val, on_test.unwrap_or(on_val)]
-    };
-    let under: Vec<[f64; 2]> = policies.iter().map(under).collect();
+        let in_sample = || decide(&val.scores, &val.truth, &rule).counts;
+        let held = held.as_mut().and_then(Iterator::next).map_or_else(in_sample, |held| held.counts);
+        let test = evidence.test.as_ref().map(|test| decide(&test.scores, &test.truth, &rule).counts);
+        let test = test.unwrap_or_else(|| held.clone());
+        if at < policies.len() {
+            of_policies.push([macro_f1(&held), macro_f1(&test)]);
+        }
+        if *policy == tuning() {
+            of_tuning = Some((in_sample(), rule.thresholds(labels), held, test));
+        }
+    }
+    let (in_sample, thresholds, held_tuned, judged_tuned) = of_tuning.unwrap_or_default();
     let f1 = |counts: &Counts| counts.rate(Rate::F(1.0));
     let loss = link_of(&case.config, &case.weights, facts);
     let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
@@ -116,18 +118,15 @@ pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: 
     Measured {
         eta: (0..labels).map(|label| link(label, 0.0)).collect(),
         stands_for: (0..labels).map(|label| found.platt(label).map_or(0.5, |line| line.apply(0.5))).collect(),
-        judged: SplitScores {
-            tuned: if evidence.test.is_some() { tuned.counts } else { held_tuned.clone() },
-            ..on_split(judged)
-        },
-        thresholds: tuned.thresholds,
+        judged: SplitScores { tuned: judged_tuned, ..on_split(judged) },
+        thresholds,
         optimism: macro_f1(&in_sample) - macro_f1(&held_tuned),
         label_optimism: in_sample.iter().zip(&held_tuned).map(|(fitted, held)| f1(fitted) - f1(held)).collect(),
         val: SplitScores { tuned: held_tuned, ..on_split(val) },
         calibration: judge_at_train(&judged.scores, &judged.truth, facts),
         repaired: judge_at_train(probabilities, &judged.truth, facts),
         repair: found.repair,
-        policies: under,
+        policies: of_policies,
         choice: 0.0,
         health: lint::Health::of(val),
     }

@@ -1,6 +1,7 @@
 //! An explanation on a page: the answer, the strategies that matter, what each axis did, the rare labels, the gravest warnings. The
 //! rest is in [`super::blocks`]. Pure.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::super::compare::table::signed;
@@ -19,6 +20,14 @@ const VALUES: usize = 3;
 const WARNINGS: usize = 2;
 /// Lines of a page, at most.
 pub const LINES: usize = 60;
+/// Other settings that get a line.
+const SETTINGS: usize = 8;
+/// Strategies beyond which their axes are summed up.
+const MANY: usize = 6;
+/// Characters of a warning.
+const WARNING: usize = 150;
+/// Characters of a strategy in a table.
+const NAME: usize = 28;
 
 /// What a page goes without, one after the other, until it has few enough lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,14 +45,6 @@ impl Brevity {
     /// From the longest page to the shortest.
     pub const ALL: [Self; 4] = [Self::Nothing, Self::Warnings, Self::Details, Self::Axes];
 }
-/// Other settings that get a line.
-const SETTINGS: usize = 8;
-/// Strategies beyond which their axes are summed up.
-const MANY: usize = 6;
-/// Characters of a warning.
-const WARNING: usize = 150;
-/// Characters of a strategy in a table.
-const NAME: usize = 28;
 
 /// What of an explanation is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,15 +102,16 @@ impl Part {
 
 /// The explanation with the strategies that are asked for; the baseline stays, and so does every verdict.
 #[must_use]
-pub fn only(explanation: &Explanation, shown: &Shown) -> Explanation {
+pub fn only<'e>(explanation: &'e Explanation, shown: &Shown) -> Cow<'e, Explanation> {
+    if shown.only.is_empty() {
+        return Cow::Borrowed(explanation);
+    }
     let mut cut = explanation.clone();
     let asked = |arm: &Arm| arm.baseline || shown.only.iter().all(|(part, wanted)| part.is(arm, wanted));
     cut.settings.iter_mut().for_each(|setting| setting.arms.retain(asked));
-    if !shown.only.is_empty() {
-        let names: Vec<&String> = cut.settings.iter().flat_map(|setting| &setting.arms).map(|arm| &arm.arm).collect();
-        cut.warnings.retain(|lint| lint.about.is_empty() || lint.about.iter().any(|name| names.contains(&name)));
-    }
-    cut
+    let names: Vec<&String> = cut.settings.iter().flat_map(|setting| &setting.arms).map(|arm| &arm.arm).collect();
+    cut.warnings.retain(|lint| lint.about.is_empty() || lint.about.iter().any(|name| names.contains(&name)));
+    Cow::Owned(cut)
 }
 
 /// The page.
@@ -256,7 +258,7 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
         let worst = shown.top / 3;
         rows.drain(1 + shown.top - worst..rows.len() - worst);
     }
-    let rarest = (0..setting.labels.len()).min_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    let rarest = setting.rarest_first().first().copied();
     let at_half = rarest.map(|at| format!("0.5 on {}", shorten(&setting.labels[at].label, 12)));
     let heads: Vec<&str> = ["strategy", "AP, change", "ranks", "F1", "tuned"].into_iter().chain(at_half.as_deref()).collect();
     let row = |(arm, equal): &(&Arm, Vec<&str>)| {
@@ -348,12 +350,11 @@ fn labels(setting: &Setting, most_labels: usize) -> Vec<Block> {
     }
     let told = |verdict: Option<Verdict>| matches!(verdict, Some(Verdict::Better | Verdict::Worse));
     let moves = |at: usize| others.iter().any(|arm| told(arm.labels[at].ap_verdict) || told(arm.labels[at].f1_verdict));
-    let mut order: Vec<usize> = (0..setting.labels.len()).collect();
-    order.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
-    // Those that moved first, then the rarest.
+    let order = setting.rarest_first();
+    // Those that moved before the others, the rarest of each.
     let mut some: Vec<usize> = order.iter().copied().filter(|&at| moves(at)).take(most_labels.div_ceil(2)).collect();
     some.extend(order.iter().copied().filter(|at| !some.contains(at)).take(most_labels - some.len()).collect::<Vec<_>>());
-    some.sort_by(|&a, &b| setting.labels[a].prevalence.total_cmp(&setting.labels[b].prevalence));
+    let some: Vec<usize> = order.into_iter().filter(|at| some.contains(at)).collect();
     let row = |&at: &usize| {
         let label = &setting.labels[at];
         let size = |arm: &Arm| {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::convergence::Convergence;
+use super::super::difference::{independent, overlap};
 use super::super::lint;
 use super::super::question::Split;
 use super::super::summary::Spread;
@@ -93,38 +94,29 @@ impl<'a> Pairs<'a> {
         };
         let pairs: Vec<Vec<(usize, usize)>> = arms.iter().map(pairs).collect();
         let splits: BTreeSet<usize> = pairs.iter().flatten().map(|(_, ours)| cases[*ours].data).collect();
-        let share = |rows: usize| rows as f64 / facts.train.rows.max(1) as f64;
-        let overlap = (splits.len() > 1).then(|| [share(judges(facts).1.rows), share(facts.val.rows)]);
+        let overlap = (splits.len() > 1).then(|| [judges(facts).0, Split::Val].map(|split| overlap(facts, split)));
         Self { cases, findings, arms, pairs, overlap }
     }
 
     fn splits(&self) -> usize {
-        self.pairs.iter().map(|pairs| self.of_splits(pairs).count()).max().unwrap_or(0)
-    }
-
-    /// Pairs by their split.
-    fn of_splits<'p>(&self, pairs: &'p [(usize, usize)]) -> impl Iterator<Item = Vec<&'p (usize, usize)>> + use<'p, 'a> {
-        let mut splits: BTreeMap<usize, Vec<&(usize, usize)>> = BTreeMap::new();
-        pairs.iter().for_each(|pair| splits.entry(self.cases[pair.1].data).or_default().push(pair));
-        splits.into_values()
+        let of =
+            |pairs: &Vec<(usize, usize)>| pairs.iter().map(|(_, ours)| self.cases[*ours].data).collect::<BTreeSet<_>>().len();
+        self.pairs.iter().map(of).max().unwrap_or(0)
     }
 
     /// The differences of an arm in a metric: one per seed, or per split, its mean over seeds.
     fn observed(&self, arm: usize, metric: Metric<'_>, rows: Option<(OverRows, usize)>, on_val: bool) -> Observed {
         let of = |case: usize| self.findings.measured.get(&case).and_then(metric);
-        let differ = |(theirs, ours): &(usize, usize)| Some(of(*ours)? - of(*theirs)?);
-        let pairs = &self.pairs[arm];
+        let differ = |(theirs, ours): &(usize, usize)| Some((&self.cases[*ours], of(*ours)? - of(*theirs)?));
+        let differences = self.pairs[arm].iter().filter_map(differ);
         match self.overlap {
-            None => Observed {
-                differences: pairs.iter().filter_map(differ).collect(),
-                rows: rows.map(|(rows, units)| rows.of(units)),
-                overlap: 0.0,
-            },
+            None => {
+                let rows = rows.map(|(rows, units)| rows.of(units));
+                independent(differences.map(|(case, difference)| (case.config.seed, difference)), rows, 0.0)
+            }
             Some([judged, val]) => {
-                let mean =
-                    |pairs: Vec<&(usize, usize)>| Spread::of(pairs.into_iter().filter_map(differ)).map(|spread| spread.mean);
-                let differences = self.of_splits(pairs).filter_map(mean).collect();
-                Observed { differences, rows: None, overlap: if on_val { val } else { judged } }
+                let overlap = if on_val { val } else { judged };
+                independent(differences.map(|(case, difference)| (case.data, difference)), None, overlap)
             }
         }
     }

@@ -77,6 +77,16 @@ pub struct Setting {
     pub missing: Vec<String>,
 }
 
+impl Setting {
+    /// The places of all labels, the rarest on the split that judges first.
+    #[must_use]
+    pub fn rarest_first(&self) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..self.labels.len()).collect();
+        places.sort_by(|&a, &b| self.labels[a].prevalence.total_cmp(&self.labels[b].prevalence));
+        places
+    }
+}
+
 /// Rows of each split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct RowCounts {

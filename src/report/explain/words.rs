@@ -58,7 +58,8 @@ fn alone(arm: &Arm) -> String {
     )
 }
 
-fn value(change: &Change) -> String {
+/// Its mean over runs.
+pub fn value(change: &Change) -> String {
     change.value.map_or_else(|| "undefined".to_owned(), |value| number(value.mean))
 }
 

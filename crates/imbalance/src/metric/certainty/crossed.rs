@@ -17,6 +17,7 @@ use super::special::{fisher_tail, normal_quantile, trigamma, trigamma_inverse};
 
 /// A comparison that varies less than the others at this level (F test, Bonferroni over the comparisons) is not like them.
 const UNLIKE: f64 = 0.01;
+
 /// A difference as it was observed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
@@ -84,8 +85,9 @@ struct Luck {
 /// A difference varies by the luck of its own trainings and by that of the baseline's, which all comparisons share. The baseline's
 /// variance is the mean covariance of two comparisons over seeds, the strategies' own is the rest of the mean variance; a comparison
 /// that varies more has the mean of its own variance and that of all, and one that varies significantly less than the others (it trains
-/// like the baseline) stands alone. To the variance of the mean over seeds is added that of the rows that all seeds share. Degrees of freedom are
-/// Satterthwaite's (1946), fewer where the comparisons' variances differ by more than chance. The level is kept by [`Largest`] for the comparisons with one baseline and by Šidák (1967) for the rest of the family.
+/// like the baseline) stands alone. To the variance of the mean over seeds is added that of the rows that all seeds share. Degrees of
+/// freedom are Satterthwaite's (1946), fewer where the comparisons' variances differ by more than chance. The level is kept by
+/// [`Largest`] for the comparisons with one baseline and by Šidák (1967) for the rest of the family.
 ///
 /// `None` where a comparison has no differences.
 #[must_use]
