@@ -147,6 +147,17 @@ pub fn shorten(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// `text` where it has at most `width` characters; else as many of its clauses as have, and an ellipsis.
+#[must_use]
+pub fn clauses(text: &str, width: usize) -> String {
+    let cut = shorten(text, width);
+    let ends = |at: &(usize, char)| matches!(at.1, ';' | ',' | '.') && cut[at.0 + 1..].starts_with(' ');
+    match cut.char_indices().filter(ends).last() {
+        Some((end, _)) if cut.ends_with('…') && end > cut.len() / 2 => format!("{} …", &cut[..end]),
+        _ => cut,
+    }
+}
+
 /// `text` in lines of at most `width` characters, broken at spaces.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
@@ -174,8 +185,18 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::{clauses, text};
     use serde_json::json;
+
+    #[test]
+    fn what_is_cut_ends_where_a_clause_does() {
+        let text = "held-out F1 is lower; believe the test column, or give validation more rows";
+        assert_eq!(clauses(text, 80), text);
+        assert_eq!(clauses(text, 60), "held-out F1 is lower; believe the test column …");
+        assert_eq!(clauses(text, 30), "held-out F1 is lower …");
+        assert_eq!(clauses("no clause ends here", 10), "no clause…");
+        assert_eq!(clauses("0.012;0.034;0.056;0.078", 12), "0.012;0.034…");
+    }
 
     #[test]
     fn a_choice_is_written_as_everywhere() {

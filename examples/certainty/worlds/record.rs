@@ -1,6 +1,7 @@
 //! Scores into a database: what the program records of a sweep, by the same calls.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::Path;
 
 use archive::{Archive, Part};
@@ -31,16 +32,33 @@ fn file(cell: &Cell) -> String {
     )
 }
 
-/// Makes a database of one finished sweep at `db`.
+/// The val scores, then the test scores, of a strategy (its place) and a seed.
+pub type Scores<'a> = dyn Fn(usize, usize) -> Result<Vec<f32>, Box<dyn Error>> + 'a;
+
+/// Makes a database of one finished sweep at `db`: the scores of a world.
 ///
 /// # Errors
 /// Whatever the calls say; none is expected.
-pub async fn record(db: &Path, world: &World, cell: &Cell, stream: &Stream) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn record(db: &Path, world: &World, cell: &Cell, stream: &Stream) -> Result<(), Box<dyn Error>> {
     let rows = world.rows(stream, cell.rows);
+    record_scores(db, cell, stream, &rows.truth, &|arm, seed| Ok(world.scores(stream, &rows, arm, seed))).await
+}
+
+/// Makes a database of one finished sweep at `db`, of such scores of val and test rows whose labels are `truth` (val, then test).
+///
+/// # Errors
+/// Whatever the calls say; none is expected.
+pub async fn record_scores(
+    db: &Path,
+    cell: &Cell,
+    stream: &Stream,
+    truth: &[u8],
+    scores_of: &Scores<'_>,
+) -> Result<(), Box<dyn Error>> {
     let names: std::sync::Arc<[String]> = ["A", "B", "C", "D"].map(str::to_owned).into();
     let half = cell.rows * LABELS;
-    let truth = |part: &[u8]| LabelMatrix { names: names.clone(), values: part.to_vec() };
-    let (val, test) = (truth(&rows.truth[..half]), truth(&rows.truth[half..]));
+    let matrix = |part: &[u8]| LabelMatrix { names: names.clone(), values: part.to_vec() };
+    let (val, test) = (matrix(&truth[..half]), matrix(&truth[half..]));
     let positives = super::population::RATES.map(|rate| (rate * 2.0 * cell.rows as f64).round() as usize).to_vec();
     let facts = DataFacts {
         content: stream.content(),
@@ -60,7 +78,7 @@ pub async fn record(db: &Path, world: &World, cell: &Cell, stream: &Stream) -> R
     let mut events = Vec::new();
     for run in &plan.runs {
         let arm = LOSSES.iter().position(|loss| *loss == run.config.loss.kind).ok_or("a strategy that was not asked for")?;
-        let scores = world.scores(stream, &rows, arm, usize::try_from(run.config.seed)?);
+        let scores = scores_of(arm, usize::try_from(run.config.seed)?)?;
         let logits: Vec<f32> = scores.iter().map(|score| logit(*score) as f32).collect();
         let (val_scores, test_scores) = scores.split_at(half);
         let kept_val = Part { scores: val_scores, logits: &logits[..half], truth: &val };

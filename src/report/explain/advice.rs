@@ -274,9 +274,9 @@ fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
     let calibrated = calibrated(arm);
     if chosen.val_f1_held_out - half.val_f1_held_out > rope.f1 {
         format!(
-            "{keep}, and take its decisions by threshold = \"{}\": macro F1 {} on {} instead of {} at 0.5 (on val rows that it was not \
+            "{keep}, and take its decisions by threshold = {}: macro F1 {} on {} instead of {} at 0.5 (on val rows that it was not \
              fitted on: {} and {}){calibrated}.",
-            chosen.policy,
+            in_toml(&chosen.policy),
             number(chosen.f1),
             setting.judged.name(),
             number(half.f1),
@@ -295,6 +295,19 @@ fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
     }
 }
 
+/// A policy as a sweep file has it: `"max_f1"`, `{ kind = "max_f1", min_positives = 20 }`.
+fn in_toml(policy: &str) -> String {
+    let Some((kind, values)) = policy.strip_suffix(')').and_then(|policy| policy.split_once('(')) else {
+        return format!("\"{policy}\"");
+    };
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((key, value)) if value.parse::<f64>().is_ok() => format!("{key} = {value}"),
+        Some((key, value)) => format!("{key} = \"{value}\""),
+        None => pair.to_owned(),
+    };
+    format!("{{ kind = \"{kind}\", {} }}", values.split(',').map(pair).collect::<Vec<_>>().join(", "))
+}
+
 /// `; its scores are probabilities`, where that was judged of every label that has enough rows.
 fn calibrated(arm: &Arm) -> String {
     let count = |judgement: fn(&Judgement) -> bool| {
@@ -310,15 +323,18 @@ fn calibrated(arm: &Arm) -> String {
     }
 }
 
+/// More seeds are not worth their time where the least difference that they show is still so large a part of today's.
+const HARDLY_LESS: f64 = 0.9;
+
 /// What the seeds can tell, and what more of them would.
 fn more_seeds(certainty: &Certainty, setting: &Setting) -> Option<String> {
     let Certainty { seeds: own, detectable, further_seeds, then_detectable, minutes, .. } = certainty;
     let cost = minutes.map_or_else(String::new, |minutes| {
         if minutes < 1.0 { " (under a minute here)".to_owned() } else { format!(" (about {minutes:.0} min here)") }
     });
-    let then = then_detectable.map_or_else(String::new, |least| format!(" and show differences of AP from {}", number(least)));
     let further = several(*further_seeds, &format!("more {}", unit(setting)));
     if *own < SEEDS {
+        let then = then_detectable.map_or_else(String::new, |least| format!(" and show differences of AP from {}", number(least)));
         return Some(format!(
             "What can be said of {}: decision points, calibration and tuned F1 of these trainings. {further}{cost} would make a word on \
              rankings possible{then}.",
@@ -327,13 +343,17 @@ fn more_seeds(certainty: &Certainty, setting: &Setting) -> Option<String> {
     }
     let unknown = setting.arms.iter().any(|arm| arm.ranking == Some(Verdict::Unknown));
     let detectable = detectable.filter(|_| unknown)?;
+    let outlook = match then_detectable {
+        None => format!("{further}{cost} would show smaller ones"),
+        Some(least) if *least > HARDLY_LESS * detectable => "more seeds would hardly show smaller ones, more rows would".to_owned(),
+        Some(least) => format!("{further}{cost} would show differences of AP from {}", number(*least)),
+    };
     Some(format!(
-        "{} and {} {} rows show differences of AP from about {}; {further}{cost} would{}.",
+        "{} and {} {} rows show differences of AP from about {}; {outlook}.",
         capitalised(&seeds(*own, setting)),
         if setting.judged == Split::Test { setting.rows.test } else { setting.rows.val },
         setting.judged.name(),
-        number(detectable),
-        if then.is_empty() { " show smaller ones".to_owned() } else { then.replacen(" and", "", 1) }
+        number(detectable)
     ))
 }
 
@@ -389,4 +409,16 @@ fn nothing(setting: &Setting, rope: Rope) -> Recommendation {
         (None, _) => "There is nothing to compare with: add loss = \"bce\", pos_weight = \"none\", sampler = \"shuffle\" to the grid.".to_owned(),
     });
     Recommendation { rule: Rule::NothingToCompare, arm: None, candidate: None, sentences }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_toml;
+
+    #[test]
+    fn a_policy_is_written_as_a_sweep_file_has_it() {
+        assert_eq!(in_toml("prior_match"), "\"prior_match\"");
+        assert_eq!(in_toml("max_f1(min_positives=20)"), "{ kind = \"max_f1\", min_positives = 20 }");
+        assert_eq!(in_toml("cost(by=probability,fn=3)"), "{ kind = \"cost\", by = \"probability\", fn = 3 }");
+    }
 }

@@ -177,7 +177,8 @@ pub fn settings(cases: &[Case<'_>]) -> Vec<SettingRuns> {
     settings
 }
 
-/// A name for each setting: the axes in which they differ, or a number where none does.
+/// A name for each setting: the axes in which they differ, or a number where none does. Several settings of which one has no axis of its
+/// own: what the file says outside of the grid.
 fn names(cases: &[Case<'_>], settings: &[SettingRuns]) -> Vec<String> {
     let of = |setting: &SettingRuns| {
         setting.arms.first().and_then(|arm| arm.cases.first()).map_or(&[][..], |&case| &cases[case].setting)
@@ -191,6 +192,8 @@ fn names(cases: &[Case<'_>], settings: &[SettingRuns]) -> Vec<String> {
     let mut names: Vec<String> = all.iter().map(words).collect();
     if settings.len() > 1 && names.iter().collect::<BTreeSet<_>>().len() < names.len() {
         names.iter_mut().enumerate().for_each(|(at, name)| *name = format!("setting {} {name}", at + 1).trim_end().to_owned());
+    } else if settings.len() > 1 {
+        names.iter_mut().filter(|name| name.is_empty()).for_each(|name| "as in the file".clone_into(name));
     }
     names
 }

@@ -71,11 +71,11 @@ pub fn tuning() -> Policy {
     Policy::Fitted(Choice::plain("max_f1"))
 }
 
-/// The policies of which one is recommended, the simplest first: 0.5, those for few positives, `max_f1`, and those of the grid.
+/// The policies of which one is recommended, the simplest first: 0.5, `prior_match`, `max_f1`, that for few positives, and those of the grid.
 #[must_use]
 pub fn policies(of_grid: &[Policy]) -> Vec<Policy> {
     let for_few = Choice::plain("max_f1").with("min_positives", lint::FEW as f64);
-    let usual = [Policy::Fixed(0.5), Policy::Fitted(Choice::plain("prior_match")), Policy::Fitted(for_few), tuning()];
+    let usual = [Policy::Fixed(0.5), Policy::Fitted(Choice::plain("prior_match")), tuning(), Policy::Fitted(for_few)];
     let mut all: Vec<Policy> = Vec::new();
     for policy in usual.iter().chain(of_grid).filter_map(|policy| policy.admitted().ok()) {
         if !all.contains(&policy) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::super::compare::table::signed;
 use super::super::lint::listed;
 use super::super::question::Split;
-use super::super::text_grid::{NONE, number, percent, several, shorten};
+use super::super::text_grid::{NONE, clauses, number, percent, several, shorten};
 use super::blocks::{Block, about, candidates, grid, value, word};
 use super::summarise::is_like;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
@@ -134,10 +134,10 @@ pub fn blocks(explanation: &Explanation, shown: &Shown, brevity: Brevity) -> Vec
     if !warnings.is_empty() {
         blocks.push(Block::Heading("Warnings".to_owned()));
         blocks.extend(
-            warnings.iter().take(most).map(|lint| Block::Item(shorten(&about(lint), 40), shorten(&lint.sentence, WARNING))),
+            warnings.iter().take(most).map(|lint| Block::Item(shorten(&about(lint), 40), clauses(&lint.sentence, WARNING))),
         );
     }
-    let notes = explanation.notes.iter().take(most).map(|note| Block::Text(format!("note: {}", shorten(note, WARNING))));
+    let notes = explanation.notes.iter().take(most).map(|note| Block::Text(format!("note: {}", clauses(note, WARNING))));
     blocks.extend(notes);
     let hidden = warnings.len().saturating_sub(most) + explanation.notes.len().saturating_sub(most);
     let more = if hidden > 0 { format!(", {}", several(hidden, "more warning")) } else { String::new() };
@@ -258,7 +258,7 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
         let worst = shown.top / 3;
         rows.drain(1 + shown.top - worst..rows.len() - worst);
     }
-    let rarest = setting.rarest_first().first().copied();
+    let rarest = setting.rarest_first().into_iter().find(|&at| setting.labels[at].positives > 0);
     let at_half = rarest.map(|at| format!("0.5 on {}", shorten(&setting.labels[at].label, 12)));
     let heads: Vec<&str> = ["strategy", "AP, change", "ranks", "F1", "tuned"].into_iter().chain(at_half.as_deref()).collect();
     let row = |(arm, equal): &(&Arm, Vec<&str>)| {
@@ -350,7 +350,8 @@ fn labels(setting: &Setting, most_labels: usize) -> Vec<Block> {
     }
     let told = |verdict: Option<Verdict>| matches!(verdict, Some(Verdict::Better | Verdict::Worse));
     let moves = |at: usize| others.iter().any(|arm| told(arm.labels[at].ap_verdict) || told(arm.labels[at].f1_verdict));
-    let order = setting.rarest_first();
+    // Of a label without positives nothing can be said; the warnings count them.
+    let order: Vec<usize> = setting.rarest_first().into_iter().filter(|&at| setting.labels[at].positives > 0).collect();
     // Those that moved before the others, the rarest of each.
     let mut some: Vec<usize> = order.iter().copied().filter(|&at| moves(at)).take(most_labels.div_ceil(2)).collect();
     some.extend(order.iter().copied().filter(|at| !some.contains(at)).take(most_labels - some.len()).collect::<Vec<_>>());
@@ -366,11 +367,14 @@ fn labels(setting: &Setting, most_labels: usize) -> Vec<Block> {
         let (arm, change, said) = match most.and_then(|arm| Some((arm, arm.labels[at].ap_difference?))) {
             Some((arm, found)) => {
                 let own = &arm.labels[at];
-                let few = if own.ap_verdict.is_none() { "too few positives" } else { word(own.ap_verdict, false) };
-                let change = if found.low.is_some() { effect(&found) } else { signed(found.mean) };
-                (shorten(&arm.arm, 24), change, few.to_owned())
+                let (change, said) = match own.ap_verdict {
+                    None => (signed(found.mean), "too few positives"),
+                    verdict if found.low.is_some() => (effect(&found), word(verdict, false)),
+                    verdict => (signed(found.mean), word(verdict, false)),
+                };
+                (shorten(&arm.arm, 24), change, said.to_owned())
             }
-            None => (String::new(), NONE.to_owned(), "no positives".to_owned()),
+            None => (String::new(), NONE.to_owned(), String::new()),
         };
         vec![
             shorten(&label.label, 16),
