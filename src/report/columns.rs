@@ -250,7 +250,9 @@ impl<'s> Layout<'s> {
         if rows().any(|row| row.n > 1) {
             let seeds = if self.summary.group_by.iter().any(|name| name == "seed") { "runs" } else { "seeds" };
             let seeds = if self.averages_only_seeds() { seeds } else { "runs" };
-            notes.push(format!("mean ± standard deviation over n {seeds} (ddof 1)"));
+            notes.push(format!(
+                "mean ± standard deviation over n {seeds} (ddof 1): of these rows; sweep explain allows for other rows, too"
+            ));
         }
         if self.steps {
             notes.push("steps: gradient steps until a run ended on its own, median over its runs".to_owned());

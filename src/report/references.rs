@@ -10,7 +10,7 @@ pub fn outdone((name, reference): (&str, f64), best: f64, rope: f64) -> Option<S
         let reference = number(reference);
         format!(
             "{name}, a logistic regression on the same features, has macro AP {reference} on val, more than every strategy here (at most {}): \
-             look at the network and its training before you ask about imbalance",
+             change the network or its training (model.hidden, train.learning_rate) before you ask about imbalance",
             number(best)
         )
     })

@@ -1,18 +1,19 @@
 //! The recommendation (docs/certainty.md). Strategies are chosen on val; values on test are quoted. Pure.
 
-use super::super::compare::table::signed;
 use super::super::difference::probability;
 use super::super::lint::listed;
 use super::super::question::Split;
 use super::super::strategy_names;
 use super::super::text_grid::{number, percent, several};
 use super::verdict::SEEDS;
-use super::view::{Arm, ArmLabel, Certainty, Change, Recommendation, Rope, Rule, Setting, Verdict};
+use super::view::{Arm, ArmLabel, ArmPolicy, Certainty, Change, Recommendation, Rope, Rule, Setting, Verdict};
 use super::words::{effect, moved, payer, point, value};
 use imbalance::metric::calibration::Judgement;
 use imbalance::metric::certainty::{Crossed, seeds_for};
 use imbalance::shown::shown;
 
+/// The policy that nothing is fitted for.
+const HALF: &str = "0.5";
 /// The fewest seeds with which a strategy is recommended for its ranking.
 pub const SEEDS_NEEDED: usize = 5;
 /// The p-value on val, corrected for all comparisons, with which it is; and the one with which it may be better.
@@ -47,22 +48,24 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
         _ => standing(&others, baseline, setting, rope),
     });
     sentences.extend(under_each(candidate.unwrap_or(arm), setting, rope));
-    sentences.extend(certain_on_test(&others, arm, candidate, setting));
+    sentences.extend(certain_on_test(&others, arm, candidate, setting, rope));
     if !withheld.is_empty() {
         sentences.push(format!("Not compared, because most of its runs have not converged: {}.", listed(&withheld)));
     }
     sentences.extend(rarest(&others, setting));
     sentences.push(thresholds(rule, arm, setting, rope));
-    sentences.extend(at_half(baseline, &others, setting.judged, rope));
+    sentences.extend(at_half(baseline, &others, setting.judged, rope, !are_tuned(arm, rope)));
     if rule != Rule::RanksBetter {
         sentences.extend(setting.certainty.as_ref().and_then(|certainty| more_seeds(certainty, setting)));
     }
     let one_rate =
         setting.candidates.is_none() && others.iter().any(|arm| matches!(arm.ranking, Some(Verdict::Better | Verdict::Worse)));
     sentences.extend(one_rate.then(|| {
+        // As a sweep file has them, one of about three times less and one of three times more beside it.
+        let (rate, less, more) = (setting.learning_rate, setting.learning_rate / 3.0, setting.learning_rate * 3.0);
         format!(
-            "Better and worse are meant under this training: every strategy had a learning rate of {}; `[train] tune` gives each its own.",
-            point(setting.learning_rate)
+            "Better and worse are meant under this training: every strategy had a learning rate of {rate:e}; [train] tune = {{ \
+             \"train.learning_rate\" = [{less:.0e}, {rate:e}, {more:.0e}] }} gives each its own."
         )
     }));
     let candidate = candidate.map(|arm| arm.arm.clone());
@@ -194,7 +197,7 @@ fn standing(others: &[&Arm], baseline: &Arm, setting: &Setting, rope: Rope) -> S
             seeds(known, setting)
         );
     }
-    let choose = "choose the operating point, not the loss";
+    let choose = "choose the threshold, not the loss";
     if same == others.len() {
         return match others {
             [other] => format!("{} ranks as well as {} (AP within {}): {choose}.", other.arm, baseline.arm, 2.0 * rope.ap),
@@ -213,8 +216,9 @@ fn standing(others: &[&Arm], baseline: &Arm, setting: &Setting, rope: Rope) -> S
 }
 
 /// Strategies that rank better on test with certainty, and yet are not chosen on val.
-fn certain_on_test(others: &[&Arm], arm: &Arm, candidate: Option<&Arm>, setting: &Setting) -> Option<String> {
-    let spoken = |other: &Arm| other.arm == arm.arm || candidate.is_some_and(|candidate| candidate.arm == other.arm);
+fn certain_on_test(others: &[&Arm], arm: &Arm, candidate: Option<&Arm>, setting: &Setting, rope: Rope) -> Option<String> {
+    let named = |other: &Arm| other.arm == arm.arm || candidate.is_some_and(|candidate| candidate.arm == other.arm);
+    let spoken = |other: &Arm| named(other) || is_better(other, PROVEN, rope);
     let better: Vec<String> = others
         .iter()
         .filter(|other| other.ranking == Some(Verdict::Better) && !spoken(other))
@@ -262,21 +266,29 @@ fn rarest(others: &[&Arm], setting: &Setting) -> Option<String> {
     ))
 }
 
+/// Whether tuned thresholds are recommended: they have to win on val rows that they were not fitted on.
+fn are_tuned(arm: &Arm, rope: Rope) -> bool {
+    let held = |policy: &ArmPolicy| policy.val_f1_held_out;
+    let half = arm.policies.iter().find(|policy| policy.policy == HALF).map_or(0.0, held);
+    arm.policies.get(arm.policy).is_some_and(|chosen| held(chosen) - half > rope.f1)
+}
+
 /// What to do about thresholds.
 fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
     let keep = match rule {
         Rule::RanksBetter => format!("With {}", arm.arm),
-        Rule::OperatingPoint => format!("Keep {}", arm.arm),
-        _ => format!("Until then keep {}", arm.arm),
+        Rule::MoreSeeds => format!("Until then keep {}", arm.arm),
+        _ => format!("Keep {}", arm.arm),
     };
-    let half = arm.policies.iter().find(|policy| policy.policy == "0.5");
+    let half = arm.policies.iter().find(|policy| policy.policy == HALF);
     let (Some(chosen), Some(half)) = (arm.policies.get(arm.policy), half) else { return format!("{keep}.") };
     let calibrated = calibrated(arm);
-    if chosen.val_f1_held_out - half.val_f1_held_out > rope.f1 {
+    if are_tuned(arm, rope) {
         format!(
-            "{keep}, and take its decisions by threshold = {}: macro F1 {} on {} instead of {} at 0.5 (on val rows that it was not \
+            "{keep}, and take its decisions by threshold = {}{}: macro F1 {} on {} instead of {} at 0.5 (on val rows that it was not \
              fitted on: {} and {}){calibrated}.",
             in_toml(&chosen.policy),
+            meaning(&chosen.policy),
             number(chosen.f1),
             setting.judged.name(),
             number(half.f1),
@@ -284,14 +296,28 @@ fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
             number(half.val_f1_held_out),
         )
     } else {
-        let best = arm.policies.iter().map(|policy| policy.val_f1_held_out).fold(0.0, f64::max);
+        let tried = arm.policies.iter().filter(|policy| policy.trusted && policy.policy != HALF);
+        let best = tried.map(|policy| policy.val_f1_held_out).fold(0.0, f64::max);
+        let few = if arm.policies.iter().all(|policy| policy.trusted) { "" } else { "; max_f1 needs more positives in val" };
         format!(
             "{keep} and its threshold of 0.5: no tuned threshold is better by more than {} on val rows that it was not fitted on (macro F1 \
-             {} against {}){calibrated}.",
+             {} against {}{few}){calibrated}.",
             rope.f1,
             number(best),
             number(half.val_f1_held_out)
         )
+    }
+}
+
+/// What a policy does, in brackets.
+fn meaning(policy: &str) -> &'static str {
+    match policy {
+        "prior_match" => " (each label on as many rows as have it)",
+        "max_f1" => " (the best F1 of each label on val)",
+        _ if policy.starts_with("max_f1(min_positives") => {
+            " (the best F1 of each label on val, and prior_match for rarer labels)"
+        }
+        _ => "",
     }
 }
 
@@ -318,7 +344,7 @@ fn calibrated(arm: &Arm) -> String {
     match (yes, no) {
         (0, 0) => String::new(),
         (yes, 0) if yes == arm.labels.len() => "; its scores are probabilities".to_owned(),
-        (yes, 0) => format!("; on {} its scores are probabilities, the others cannot be judged", several(yes, "label")),
+        (yes, 0) => format!("; on {} its scores are probabilities, on the others the rows do not tell", several(yes, "label")),
         (_, no) => format!("; on {} its scores are not probabilities", several(no, "label")),
     }
 }
@@ -334,7 +360,8 @@ fn more_seeds(certainty: &Certainty, setting: &Setting) -> Option<String> {
     });
     let further = several(*further_seeds, &format!("more {}", unit(setting)));
     if *own < SEEDS {
-        let then = then_detectable.map_or_else(String::new, |least| format!(" and show differences of AP from {}", number(least)));
+        let then =
+            then_detectable.map_or_else(String::new, |least| format!(" and show differences of AP from {}", number(least)));
         return Some(format!(
             "What can be said of {}: decision points, calibration and tuned F1 of these trainings. {further}{cost} would make a word on \
              rankings possible{then}.",
@@ -345,7 +372,9 @@ fn more_seeds(certainty: &Certainty, setting: &Setting) -> Option<String> {
     let detectable = detectable.filter(|_| unknown)?;
     let outlook = match then_detectable {
         None => format!("{further}{cost} would show smaller ones"),
-        Some(least) if *least > HARDLY_LESS * detectable => "more seeds would hardly show smaller ones, more rows would".to_owned(),
+        Some(least) if *least > HARDLY_LESS * detectable => {
+            "more seeds would hardly show smaller ones, more rows would".to_owned()
+        }
         Some(least) => format!("{further}{cost} would show differences of AP from {}", number(*least)),
     };
     Some(format!(
@@ -369,8 +398,14 @@ fn trivial(setting: &Setting, rope: Rope) -> Option<String> {
     })
 }
 
-/// The advice for a fixed threshold of 0.5: chosen on val, quoted on the split that judges, and only where that agrees.
-fn at_half(baseline: &Arm, others: &[&Arm], judged: Split, rope: Rope) -> Option<String> {
+/// How far the scores of a label are off on average.
+fn off(label: &ArmLabel) -> String {
+    format!("{:.3} too {}", label.gap.abs(), if label.gap > 0.0 { "high" } else { "low" })
+}
+
+/// The advice for a fixed threshold of 0.5: chosen on val, quoted on the split that judges, and only where that agrees. `kept`: 0.5 is what
+/// was just recommended.
+fn at_half(baseline: &Arm, others: &[&Arm], judged: Split, rope: Rope, kept: bool) -> Option<String> {
     let most = others.iter().map(|arm| arm.val_f1_half).fold(f64::NEG_INFINITY, f64::max);
     // Of equally good ones the first, which in most sweep files is the simpler one.
     let best = others.iter().find(|arm| most - arm.val_f1_half < 1e-3)?;
@@ -378,12 +413,18 @@ fn at_half(baseline: &Arm, others: &[&Arm], judged: Split, rope: Rope) -> Option
     (best.val_f1_half - baseline.val_f1_half > rope.f1 && agrees).then(|| {
         let label: Option<&ArmLabel> = best.labels.get(best.calibration.worst_label);
         let price = label.filter(|label| label.gap.abs() > 0.05).map_or_else(String::new, |label| {
-            format!("; the price is that its scores are no probabilities ({} off on {})", signed(label.gap), shown(&label.label))
+            let own = baseline.labels.get(best.calibration.worst_label).map_or_else(String::new, off);
+            format!(
+                "; the price is that its scores are no probabilities, on average {} on {} ({} {own})",
+                off(label),
+                shown(&label.label),
+                baseline.arm
+            )
         });
-        let tuned =
-            baseline.f1_tuned.value.map_or_else(String::new, |value| format!(", tuned {} {}", baseline.arm, point(value.mean)));
+        let tuned = baseline.f1_tuned.value.map_or_else(String::new, |value| format!(", with max_f1 {}", point(value.mean)));
+        let when = if kept { "For F1 at 0.5 alone" } else { "If the threshold has to stay at 0.5" };
         format!(
-            "If the threshold has to stay at 0.5, {} has the best F1 there on val: {} on {} ({} {}{tuned}){price}.",
+            "{when}, {} is the best on val: {} on {} ({} {}{tuned}){price}.",
             best.arm,
             value(&best.f1_half),
             judged.name(),

@@ -237,6 +237,18 @@ seed = [0, 1, 2]"#,
     }
 
     #[test]
+    fn a_setting_without_axes_of_its_own_has_a_name() {
+        let cases = cases(
+            r#"loss = ["bce", "focal"]
+[[grid.include]]
+loss = "bce"
+"train.start" = "zero""#,
+        );
+        let names: Vec<String> = settings(&cases).into_iter().map(|setting| setting.name).collect();
+        assert_eq!(names, ["as in the file", "train.start zero"]);
+    }
+
+    #[test]
     fn splits_of_the_data_are_replicates() {
         let cases = cases(
             r#"loss = ["bce", "focal"]

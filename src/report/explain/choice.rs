@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::compare::table::signed;
 use super::super::difference::SEED;
 use super::super::kept_scores::KeptRows;
+use super::super::lint::listed;
 use super::super::summary::Spread;
 use super::super::text_grid::number;
 use super::super::tuning::{self, Candidate};
@@ -209,19 +210,19 @@ fn sentences(found: &Candidates, reversed: &[Reversal], rope: f64) -> Vec<String
             values[*below],
         ),
     }];
-    let ends: Vec<&str> =
-        arms.iter().filter(|arm| n > 1 && (arm.chosen == 0 || arm.chosen == n - 1)).map(|arm| arm.arm.as_str()).collect();
+    let ends: Vec<String> = arms
+        .iter()
+        .filter(|arm| n > 1 && (arm.chosen == 0 || arm.chosen == n - 1))
+        .map(|arm| format!("{} ({})", arm.arm, values[arm.chosen]))
+        .collect();
     if !ends.is_empty() && found.keys.len() == 1 {
-        sentences.push(format!(
-            "The best value is the first or last of the list for {} of {} strategies: a longer list may have a better one.",
-            ends.len(),
-            arms.len()
-        ));
+        sentences
+            .push(format!("The best value is an end of the list for {}: a longer list may have a better one.", listed(&ends)));
     }
     let cost = arms.iter().map(|arm| arm.cost).fold(0.0, f64::max);
     sentences.push(format!(
-        "Choosing by the same val rows flatters their AP by up to {} (cross-fitted over {FOLDS} parts); it is taken off below, and test \
-         was never looked at.",
+        "Choosing by the same val rows flatters val AP by up to {} (cross-fitted over {FOLDS} parts), which is taken off where val decides; \
+         test is never looked at.",
         number(cost)
     ));
     sentences

@@ -47,6 +47,17 @@ impl LabelGroup {
 }
 
 impl Groups {
+    /// What makes a label one of `group`.
+    #[must_use]
+    pub fn words(&self, group: LabelGroup) -> String {
+        let percent = |share: f64| format!("{}%", 100.0 * share);
+        match group {
+            LabelGroup::Head => format!("on at least {} of the train rows", percent(self.head)),
+            LabelGroup::Medium => "between the two".to_owned(),
+            LabelGroup::Tail => format!("below {} or {} positives", percent(self.tail), self.tail_positives),
+        }
+    }
+
     /// The group of a label with `positives` of `rows`.
     #[must_use]
     pub fn of(&self, positives: usize, rows: usize) -> LabelGroup {

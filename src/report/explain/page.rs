@@ -9,13 +9,15 @@ use super::super::lint::listed;
 use super::super::question::Split;
 use super::super::text_grid::{NONE, clauses, number, percent, several, shorten};
 use super::blocks::{Block, about, candidates, grid, value, word};
+use super::groups::Groups;
 use super::summarise::is_like;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
 use super::words::{effect, point};
 use imbalance::shown::shown as shown_name;
 
 /// Rows of the table of labels, of an axis, and warnings, at most.
-const LABELS: usize = 4;
+const LABELS: usize = 12;
+const FEWER_LABELS: usize = 4;
 const VALUES: usize = 3;
 const WARNINGS: usize = 2;
 /// Lines of a page, at most.
@@ -24,15 +26,20 @@ pub const LINES: usize = 60;
 const SETTINGS: usize = 8;
 /// Strategies beyond which their axes are summed up.
 const MANY: usize = 6;
-/// Characters of a warning.
-const WARNING: usize = 150;
+/// Characters of a warning, where there is room and where there is not.
+const WARNING: usize = 280;
+const SHORT_WARNING: usize = 150;
 /// Characters of a strategy in a table.
-const NAME: usize = 28;
+const NAME: usize = 26;
+/// Positives from which a label stands for the rare ones in the table of strategies.
+const ENOUGH: usize = 20;
 
 /// What a page goes without, one after the other, until it has few enough lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Brevity {
     Nothing,
+    /// The ends of long warnings, and labels that did not move.
+    Ends,
     /// One warning and one note.
     Warnings,
     /// The change under each candidate of `train.tune`, and half of the labels.
@@ -43,7 +50,7 @@ pub enum Brevity {
 
 impl Brevity {
     /// From the longest page to the shortest.
-    pub const ALL: [Self; 4] = [Self::Nothing, Self::Warnings, Self::Details, Self::Axes];
+    pub const ALL: [Self; 5] = [Self::Nothing, Self::Ends, Self::Warnings, Self::Details, Self::Axes];
 }
 
 /// What of an explanation is shown.
@@ -127,24 +134,29 @@ pub fn blocks(explanation: &Explanation, shown: &Shown, brevity: Brevity) -> Vec
         if settings.len() > 1 {
             blocks.extend(others(settings, first));
         }
-        blocks.extend(of_setting(&settings[first], shown, brevity));
+        blocks.extend(of_setting(&settings[first], &explanation.groups, shown, brevity));
     }
     let warnings = &explanation.warnings;
     let most = if brevity >= Brevity::Warnings { 1 } else { WARNINGS };
+    let length = if brevity >= Brevity::Ends { SHORT_WARNING } else { WARNING };
     if !warnings.is_empty() {
         blocks.push(Block::Heading("Warnings".to_owned()));
         blocks.extend(
-            warnings.iter().take(most).map(|lint| Block::Item(shorten(&about(lint), 40), clauses(&lint.sentence, WARNING))),
+            warnings.iter().take(most).map(|lint| Block::Item(shorten(&about(lint), 40), clauses(&lint.sentence, length))),
         );
     }
-    let notes = explanation.notes.iter().take(most).map(|note| Block::Text(format!("note: {}", clauses(note, WARNING))));
+    let notes = explanation.notes.iter().take(most).map(|note| Block::Text(format!("note: {}", clauses(note, length))));
     blocks.extend(notes);
     let hidden = warnings.len().saturating_sub(most) + explanation.notes.len().saturating_sub(most);
     let more = if hidden > 0 { format!(", {}", several(hidden, "more warning")) } else { String::new() };
+    let rope = explanation.rope.ap;
+    blocks.push(Block::Heading("How to read it".to_owned()));
     blocks.push(Block::Text(format!(
-        "Intervals hold for other seeds and other rows at once, and for all comparisons together ({:.0} %). --all: a paragraph per strategy, every \
-         table{more}; --only loss=NAME; docs/certainty.md.",
-        100.0 * explanation.level
+        "[..]: where a change would lie with other seeds and other rows, {:.0}% sure for all of them together. better, worse: 0 is not in \
+         it; the same: at most {rope}, and {} is not in it; cannot tell: neither. --all: a paragraph per strategy, every table{more}; \
+         --only loss=NAME; docs/certainty.md.",
+        100.0 * explanation.level,
+        2.0 * rope
     )));
     blocks
 }
@@ -188,7 +200,7 @@ fn others(settings: &[Setting], first: usize) -> Vec<Block> {
     let rows = rows.collect();
     let mut blocks = vec![
         Block::Text(format!(
-            "{} differ in more than the strategy; believe the one whose best strategy ranks best on val: {}.",
+            "{} differ in more than the strategy; below is the one whose best strategy ranks best on val: {}.",
             several(settings.len(), "setting"),
             settings[first].setting
         )),
@@ -200,7 +212,7 @@ fn others(settings: &[Setting], first: usize) -> Vec<Block> {
     blocks
 }
 
-fn of_setting(setting: &Setting, shown: &Shown, brevity: Brevity) -> Vec<Block> {
+fn of_setting(setting: &Setting, groups: &Groups, shown: &Shown, brevity: Brevity) -> Vec<Block> {
     let mut blocks = vec![Block::Heading("What to do".to_owned())];
     blocks.extend(setting.outdone.iter().map(|words| Block::Text(format!("{words}."))));
     blocks.extend(setting.recommendation.sentences.iter().cloned().map(Block::Text));
@@ -228,7 +240,15 @@ fn of_setting(setting: &Setting, shown: &Shown, brevity: Brevity) -> Vec<Block> 
             blocks.push(Block::Table(candidates(tuned)));
         }
     }
-    blocks.extend(labels(setting, if brevity < Brevity::Details { LABELS } else { LABELS / 2 }));
+    blocks.extend(labels(
+        setting,
+        groups,
+        match brevity {
+            Brevity::Nothing => LABELS,
+            Brevity::Ends | Brevity::Warnings => FEWER_LABELS,
+            Brevity::Details | Brevity::Axes => FEWER_LABELS / 2,
+        },
+    ));
     if !setting.missing.is_empty() {
         blocks.push(Block::Text(format!("no result yet: {}", listed(&setting.missing))));
     }
@@ -252,15 +272,17 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
     let mut rows = ties(setting);
     let ap = |arm: &Arm| arm.val_ap.value.map_or(f64::NEG_INFINITY, |value| value.mean);
     rows.sort_by(|a, b| b.0.baseline.cmp(&a.0.baseline).then(ap(b.0).total_cmp(&ap(a.0))));
-    let hidden = rows.len().saturating_sub(shown.top + 1);
+    // A line that says that one is hidden takes the place of that one.
+    let hidden = Some(rows.len().saturating_sub(shown.top + 1)).filter(|hidden| *hidden > 1).unwrap_or(0);
     if hidden > 0 {
         // The worst ones have a third of the rows.
         let worst = shown.top / 3;
         rows.drain(1 + shown.top - worst..rows.len() - worst);
     }
-    let rarest = setting.rarest_first().into_iter().find(|&at| setting.labels[at].positives > 0);
-    let at_half = rarest.map(|at| format!("0.5 on {}", shorten(&setting.labels[at].label, 12)));
-    let heads: Vec<&str> = ["strategy", "AP, change", "ranks", "F1", "tuned"].into_iter().chain(at_half.as_deref()).collect();
+    let rare = |least: usize| setting.rarest_first().into_iter().find(|&at| setting.labels[at].positives as usize >= least);
+    let rarest = rare(ENOUGH).or_else(|| rare(1));
+    let of_rarest = rarest.map(|_| ["p at 0.5", "above"]).into_iter().flatten();
+    let heads: Vec<&str> = ["strategy", "AP, change", "ranks", "F1", "max_f1"].into_iter().chain(of_rarest).collect();
     let row = |(arm, equal): &(&Arm, Vec<&str>)| {
         let found = arm.ap.difference.as_ref();
         let change =
@@ -268,26 +290,24 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
         let point = rarest.map(|at| {
             let label = &arm.labels[at];
             let about = if label.eta.is_some() { "" } else { "~" };
-            format!("{about}{}, {}", point(label.decision_point()), percent(label.predicted_rate))
+            [format!("{about}{}", point(label.decision_point())), percent(label.predicted_rate)]
         });
         let equal = if equal.is_empty() { String::new() } else { format!(" (= {})", equal.join(", ")) };
         let word = word(arm.ranking, arm.baseline).to_owned();
         let cells = [shorten(&format!("{}{equal}", arm.arm), NAME), change, word, value(&arm.f1_half), value(&arm.f1_tuned)];
-        cells.into_iter().chain(point).collect()
+        cells.into_iter().chain(point.into_iter().flatten()).collect()
     };
     let mut blocks = vec![Block::Table(grid(&heads, rows.iter().map(row).collect()))];
-    let mut said = vec![format!("{} each; F1 at 0.5 and at thresholds tuned on val", runs(setting))];
+    let mut said = vec![format!("{} each; macro F1 at 0.5 and at the thresholds of max_f1, fitted on val", runs(setting))];
     if hidden > 0 {
-        said.push(format!(
-            "{} between these left out (--top)",
-            if hidden == 1 { "1 strategy".to_owned() } else { format!("{hidden} strategies") }
-        ));
+        said.push(format!("{hidden} strategies between these left out (--top)"));
     }
     if let Some(at) = rarest {
         said.push(format!(
-            "0.5 on {}: what a score of 0.5 stands for (~ as measured), and the share of rows above it ({} have it)",
-            shown_name(&setting.labels[at].label),
-            percent(setting.labels[at].prevalence)
+            "p at 0.5: the probability of {name} at which its score is 0.5 (~ as measured); above: rows with a score of {name} above 0.5 ({} \
+             have {name})",
+            percent(setting.labels[at].prevalence),
+            name = shown_name(&setting.labels[at].label)
         ));
     }
     blocks.push(Block::Text(said.join("; ")));
@@ -335,26 +355,30 @@ fn axes(setting: &Setting) -> Vec<Block> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let heads = ["axis", "value", "n", "AP", "F1 at 0.5", "tuned", "better/same/worse/?"];
+    let heads = ["axis", "value", "n", "AP", "F1 at 0.5", "max_f1", "better/same/worse/?"];
     vec![
-        Block::Heading("By axis: mean change over the strategies that have the value".to_owned()),
+        Block::Heading("By axis: mean change from the baseline over the strategies that have the value".to_owned()),
         Block::Table(grid(&heads, rows)),
     ]
 }
 
 /// The rarest labels and those that moved, each with the strategy that changes it most; and the groups of labels.
-fn labels(setting: &Setting, most_labels: usize) -> Vec<Block> {
+fn labels(setting: &Setting, groups: &Groups, most_labels: usize) -> Vec<Block> {
     let others: Vec<&Arm> = setting.arms.iter().filter(|arm| arm.ap.difference.is_some()).collect();
     if others.is_empty() {
         return Vec::new();
     }
     let told = |verdict: Option<Verdict>| matches!(verdict, Some(Verdict::Better | Verdict::Worse));
+    let judged = |at: usize| others.iter().any(|arm| arm.labels[at].ap_verdict.is_some());
     let moves = |at: usize| others.iter().any(|arm| told(arm.labels[at].ap_verdict) || told(arm.labels[at].f1_verdict));
     // Of a label without positives nothing can be said; the warnings count them.
     let order: Vec<usize> = setting.rarest_first().into_iter().filter(|&at| setting.labels[at].positives > 0).collect();
     // Those that moved before the others, the rarest of each.
     let mut some: Vec<usize> = order.iter().copied().filter(|&at| moves(at)).take(most_labels.div_ceil(2)).collect();
-    some.extend(order.iter().copied().filter(|at| !some.contains(at)).take(most_labels - some.len()).collect::<Vec<_>>());
+    for enough in [true, false] {
+        let more = order.iter().copied().filter(|at| !some.contains(at) && judged(*at) == enough);
+        some.extend(more.take(most_labels - some.len()).collect::<Vec<_>>());
+    }
     let some: Vec<usize> = order.into_iter().filter(|at| some.contains(at)).collect();
     let row = |&at: &usize| {
         let label = &setting.labels[at];
@@ -372,7 +396,7 @@ fn labels(setting: &Setting, most_labels: usize) -> Vec<Block> {
                     verdict if found.low.is_some() => (effect(&found), word(verdict, false)),
                     verdict => (signed(found.mean), word(verdict, false)),
                 };
-                (shorten(&arm.arm, 24), change, said.to_owned())
+                (shorten(&arm.arm, 32), change, said.to_owned())
             }
             None => (String::new(), NONE.to_owned(), String::new()),
         };
@@ -393,17 +417,17 @@ fn labels(setting: &Setting, most_labels: usize) -> Vec<Block> {
         }),
         Block::Table(grid(&heads, some.iter().map(row).collect())),
     ];
-    let groups = others.first().map_or(0, |arm| arm.groups.len());
-    for at in 0..groups {
+    for at in 0..others.first().map_or(0, |arm| arm.groups.len()) {
         let size = |arm: &Arm| arm.groups[at].ap.difference.map_or(0.0, |found| found.mean.abs());
         let Some(most) = others.iter().max_by(|a, b| size(a).total_cmp(&size(b))) else { continue };
         let group = &most.groups[at];
         let Some(found) = group.ap.difference else { continue };
         let change = if found.low.is_some() { effect(&found) } else { signed(found.mean) };
         blocks.push(Block::Text(format!(
-            "{} ({}): the largest change of its mean AP is {change} by {} ({})",
+            "{} ({}, {}): the largest change of its mean AP is {change} by {} ({})",
             group.group.name(),
             several(group.labels, "label"),
+            groups.words(group.group),
             shorten(&most.arm, 40),
             word(group.verdict, false)
         )));

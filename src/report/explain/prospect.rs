@@ -79,10 +79,10 @@ impl Prospect {
             }
             _ => "better, the same and worse can be said, and a strategy be recommended for its ranking".to_owned(),
         };
-        let told = if self.seeds < SEEDS { String::new() } else { format!("{own} with these, ") };
+        let told = if self.seeds < SEEDS { String::new() } else { format!("{own} times with these {unit}s, ") };
         format!(
-            "of each strategy, {comparisons}: {possible}; differences told from 0, in standard deviations of a {unit}'s difference: from \
-             {told}{five} with {SEEDS_NEEDED}, {nine} with {NINE}"
+            "of each strategy, {comparisons}: {possible}; a difference is told from 0 when it is so many times what it varies by from \
+             {unit} to {unit} (standard deviation): {told}{five} times with {SEEDS_NEEDED}, {nine} times with {NINE}"
         )
     }
 

@@ -213,11 +213,10 @@ fn certainty(pairs: &Pairs<'_>, arms: &[Arm], family: usize, minutes: Option<f64
     let seed_sd = (df > 0).then(|| (squares / df as f64).sqrt());
     // Half an interval is critical value x standard error; of its square, the seeds' part falls with their number.
     let critical = |seeds: usize| detectable(seeds, family).map(|least| least * (seeds as f64).sqrt());
-    let mut errors: Vec<f64> = found.iter().filter_map(|found| found.se).collect();
-    errors.sort_by(f64::total_cmp);
-    let usual = errors.get(errors.len() / 2).copied();
+    // The widest: what is told of every strategy.
+    let widest = found.iter().filter_map(|found| found.se).max_by(f64::total_cmp);
     let least = |more: usize| {
-        let (se, sd) = (usual?, seed_sd?);
+        let (se, sd) = (widest?, seed_sd?);
         let rows = (se * se - sd * sd / seeds as f64).max(0.0);
         Some(critical(more)? * (sd * sd / more as f64 + rows).sqrt())
     };
@@ -316,15 +315,18 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
             verdict: word(&changes[at], rope.ap),
             ap: changes[at].clone(),
         };
+        let few = facts.val.positives.iter().any(|positives| *positives < lint::FEW);
         let own = policies.iter().enumerate().map(|(place, policy)| {
             let of = |which: usize| {
                 let runs = pairs.arms[at].1.iter().filter_map(|case| pairs.findings.measured.get(case)?.policies.get(place));
                 Spread::of(runs.map(|both| both[which])).map_or(0.0, |spread| spread.mean)
             };
-            ArmPolicy { policy: policy.to_string(), val_f1_held_out: of(0), f1: of(1) }
+            let policy = policy.to_string();
+            let trusted = !(few && policy == "max_f1");
+            ArmPolicy { policy, val_f1_held_out: of(0), f1: of(1), trusted }
         });
         arm.policies = own.collect();
-        arm.policy = chosen_policy(&arm.policies, facts, rope.f1);
+        arm.policy = chosen_policy(&arm.policies, rope.f1);
         arm.groups = group_ap.iter().zip(&divided).map(of_group).collect();
         arm
     };
@@ -332,12 +334,9 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
 }
 
 /// The policy with the highest macro F1 on val rows that it was not fitted on; a simpler one that is within the rope is taken instead.
-/// `max_f1` as it is is not, where a label has too few positives in val to tune a threshold on.
-fn chosen_policy(policies: &[ArmPolicy], facts: &DataFacts, rope: f64) -> usize {
-    let few = facts.val.positives.iter().any(|positives| *positives < lint::FEW);
-    let admitted = |policy: &ArmPolicy| !(few && policy.policy == "max_f1");
-    let best = policies.iter().filter(|policy| admitted(policy)).map(|policy| policy.val_f1_held_out).fold(0.0, f64::max);
-    policies.iter().position(|policy| admitted(policy) && best - policy.val_f1_held_out <= rope).unwrap_or(0)
+fn chosen_policy(policies: &[ArmPolicy], rope: f64) -> usize {
+    let best = policies.iter().filter(|policy| policy.trusted).map(|policy| policy.val_f1_held_out).fold(0.0, f64::max);
+    policies.iter().position(|policy| policy.trusted && best - policy.val_f1_held_out <= rope).unwrap_or(0)
 }
 
 /// An arm without its verdicts.

@@ -118,14 +118,15 @@ seed = [0, 1, 2]"#,
     assert!((change - (values.0 - values.1)).abs() < 1e-12 && change > 0.05);
     let advice = &view.recommendation;
     assert_eq!((advice.rule, advice.arm.as_deref()), (Rule::OperatingPoint, Some("bce")));
-    assert!(advice.sentences[0].contains("choose the operating point, not the loss"), "{advice:?}");
+    assert!(advice.sentences[0].contains("choose the threshold, not the loss"), "{advice:?}");
     let words = advice.sentences.join(" ");
     assert!(
-        words.contains("Keep bce, and take its decisions by threshold = \"prior_match\"")
-            && words.contains("its scores are probabilities"),
+        words.contains(
+            "Keep bce, and take its decisions by threshold = \"prior_match\" (each label on as many rows as have it): macro F1"
+        ) && words.contains("its scores are probabilities"),
         "{words}"
     );
-    assert!(words.contains("bce + neg_over_pos has the best F1 there") && words.contains("on A"), "{words}");
+    assert!(words.contains("bce + neg_over_pos is the best on val") && words.contains(" too high on A (bce 0.0"), "{words}");
 }
 
 /// A better ranking is believed from five seeds on; with three it is named, with what is missing; with one nothing is said.
@@ -159,7 +160,8 @@ fn a_better_ranking_needs_five_seeds() {
     assert_eq!((advice.rule, advice.arm.as_deref()), (Rule::RanksBetter, Some("focal(gamma=2)")));
     let words = advice.sentences.join(" ");
     assert!(words.starts_with("Train with focal(gamma=2): it ranks better, AP +0."), "{words}");
-    assert!(words.contains("under this training: every strategy had a learning rate of"), "{words}");
+    let rates = "every strategy had a learning rate of 1e-3; [train] tune = { \"train.learning_rate\" = [3e-4, 1e-3, 3e-3] }";
+    assert!(words.contains(rates), "{words}");
     let difference = five.arms[1].val_ap.difference.unwrap();
     assert!(difference.runs == 5 && difference.p.unwrap() < 0.01 && difference.low.unwrap() > 0.0, "{difference:?}");
 }

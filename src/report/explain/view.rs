@@ -198,6 +198,8 @@ pub struct ArmPolicy {
     pub val_f1_held_out: f64,
     /// On the split that judges.
     pub f1: f64,
+    /// Whether val has enough positives of every label for it.
+    pub trusted: bool,
 }
 
 /// AP of a group of labels, against the baseline's.

@@ -144,11 +144,11 @@ fn one_run(case: &Case<'_>, facts: &DataFacts, lints: &mut Lints) {
             Kind::ScheduleSpent,
             &case.name,
             format!(
-                "{:.0} % of the learning rate is spent in the first of {} epochs ({}): the others hardly train, which costs rare labels most; \
-                 try schedule = \"cosine\" or \"constant\"",
+                "the schedule {} spends {:.0} % of the learning rate in the first of {} epochs: the other epochs hardly train, which \
+                 costs rare labels most; try schedule = \"cosine\" or \"constant\"",
+                config.train.schedule,
                 100.0 * share,
-                config.train.epochs,
-                config.train.schedule
+                config.train.epochs
             ),
         );
     }
