@@ -152,8 +152,8 @@ pub fn blocks(explanation: &Explanation, shown: &Shown, brevity: Brevity) -> Vec
     let rope = explanation.rope.ap;
     blocks.push(Block::Heading("How to read it".to_owned()));
     blocks.push(Block::Text(format!(
-        "[..]: where a change would lie with other seeds and other rows, {:.0}% sure for all of them together. better, worse: 0 is not in \
-         it; the same: at most {rope}, and {} is not in it; cannot tell: neither. --all: a paragraph per strategy, every table{more}; \
+        "[..]: where a change would lie with other seeds and other rows, {:.0}% sure for all of them together. the same: at most {rope}, \
+         and {} is not in it; else better or worse: 0 is not in it; cannot tell: neither. --all: a paragraph per strategy, every table{more}; \
          --only loss=NAME; docs/certainty.md.",
         100.0 * explanation.level,
         2.0 * rope
