@@ -241,10 +241,7 @@ seed = [0, 1, 2]"#,
     assert!(said.contains("tuned bce gives a better F1") && said.contains("(Platt)"), "{said}");
     assert_eq!(view.recommendation.rule, Rule::OperatingPoint);
     let first = &view.recommendation.sentences[0];
-    assert!(
-        first.starts_with("No strategy is seen to rank better than bce: 1 ranks worse; choose the operating point"),
-        "{first}"
-    );
+    assert!(first.starts_with("No strategy is seen to rank better than bce: 1 ranks worse; choose the threshold"), "{first}");
 }
 
 #[test]

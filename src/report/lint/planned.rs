@@ -307,7 +307,8 @@ mod tests {
         let grid = "loss = [\"bce\", \"focal\"]\n\"train.epochs\" = [4]\n\"train.schedule\" = [{ kind = \"step\", every = 1, factor = 0.1 }]";
         let lint = of(Kind::ScheduleSpent, &found(grid, &facts()));
         assert_eq!(lint.about.len(), 2);
-        assert!(lint.sentence.starts_with("90 % of the learning rate"), "{}", lint.sentence);
+        let told = "the schedule step(every=1,factor=0.1,warmup=0) spends 90 % of the learning rate in the first of 4 epochs";
+        assert!(lint.sentence.starts_with(told), "{}", lint.sentence);
     }
 
     #[test]
