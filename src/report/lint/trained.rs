@@ -143,7 +143,7 @@ fn optimism(runs: &[Trained<'_>], lints: &mut Lints) {
         Kind::Optimism,
         "",
         format!(
-            "thresholds of max_f1 flatter val, by up to {:.3} of macro F1 in a run: expect what they reach on test, or give val more \
+            "thresholds of max_f1 flatter val, by up to {:.3} of macro F1 in a run: expect that much less on new rows, or give val more \
              rows{of}",
             worst.optimism
         ),
