@@ -279,7 +279,7 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
         let worst = shown.top / 3;
         rows.drain(1 + shown.top - worst..rows.len() - worst);
     }
-    let rare = |least: usize| setting.rarest_first().into_iter().find(|&at| setting.labels[at].positives as usize >= least);
+    let rare = |least: usize| setting.rarest_first().into_iter().find(|&at| setting.labels[at].positives >= least);
     let rarest = rare(ENOUGH).or_else(|| rare(1));
     let of_rarest = rarest.map(|_| ["p at 0.5", "above"]).into_iter().flatten();
     let heads: Vec<&str> = ["strategy", "AP, change", "ranks", "F1", "max_f1"].into_iter().chain(of_rarest).collect();
