@@ -152,7 +152,7 @@ pub fn shorten(text: &str, width: usize) -> String {
 pub fn clauses(text: &str, width: usize) -> String {
     let cut = shorten(text, width);
     let ends = |at: &(usize, char)| matches!(at.1, ';' | ',' | '.') && cut[at.0 + 1..].starts_with(' ');
-    match cut.char_indices().filter(ends).next_back() {
+    match cut.char_indices().rfind(ends) {
         Some((end, _)) if cut.ends_with('…') && end > cut.len() / 2 => format!("{} …", &cut[..end]),
         _ => cut,
     }
