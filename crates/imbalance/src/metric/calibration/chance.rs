@@ -10,7 +10,7 @@ use super::reliability::place;
 use crate::rng::Rng;
 
 /// Draws of the truth.
-pub const DRAWS: usize = 400;
+pub const DRAWS: usize = 1000;
 /// The quantile of the draws' errors that chance is held to explain.
 pub const QUANTILE: f64 = 0.95;
 /// From this variance on the number of positives in a bin is drawn from the normal distribution: its skewness is below 0.1.
