@@ -53,8 +53,9 @@ pub fn advise(setting: &Setting, rope: Rope) -> Recommendation {
         sentences.push(format!("Not compared, because most of its runs have not converged: {}.", listed(&withheld)));
     }
     sentences.extend(rarest(&others, setting));
-    sentences.push(thresholds(rule, arm, setting, rope));
-    sentences.extend(at_half(baseline, &others, setting.judged, rope, !are_tuned(arm, rope)));
+    let tuned = are_tuned(arm, rope);
+    sentences.push(thresholds(rule, arm, setting, rope, tuned));
+    sentences.extend(at_half(baseline, &others, setting.judged, rope, !tuned));
     if rule != Rule::RanksBetter {
         sentences.extend(setting.certainty.as_ref().and_then(|certainty| more_seeds(certainty, setting)));
     }
@@ -273,8 +274,8 @@ fn are_tuned(arm: &Arm, rope: Rope) -> bool {
     arm.policies.get(arm.policy).is_some_and(|chosen| held(chosen) - half > rope.f1)
 }
 
-/// What to do about thresholds.
-fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
+/// What to do about thresholds; `tuned`: to tune them.
+fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope, tuned: bool) -> String {
     let keep = match rule {
         Rule::RanksBetter => format!("With {}", arm.arm),
         Rule::MoreSeeds => format!("Until then keep {}", arm.arm),
@@ -283,7 +284,7 @@ fn thresholds(rule: Rule, arm: &Arm, setting: &Setting, rope: Rope) -> String {
     let half = arm.policies.iter().find(|policy| policy.policy == HALF);
     let (Some(chosen), Some(half)) = (arm.policies.get(arm.policy), half) else { return format!("{keep}.") };
     let calibrated = calibrated(arm);
-    if are_tuned(arm, rope) {
+    if tuned {
         format!(
             "{keep}, and take its decisions by threshold = {}{}: macro F1 {} on {} instead of {} at 0.5 (on val rows that it was not \
              fitted on: {} and {}){calibrated}.",

@@ -13,6 +13,7 @@ use super::groups::Groups;
 use super::summarise::is_like;
 use super::view::{Arm, Change, Explanation, Setting, Verdict};
 use super::words::{effect, point};
+use imbalance::metric::certainty::Crossed;
 use imbalance::shown::shown as shown_name;
 
 /// Rows of the table of labels, of an axis, and warnings, at most.
@@ -273,7 +274,10 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
     let ap = |arm: &Arm| arm.val_ap.value.map_or(f64::NEG_INFINITY, |value| value.mean);
     rows.sort_by(|a, b| b.0.baseline.cmp(&a.0.baseline).then(ap(b.0).total_cmp(&ap(a.0))));
     // A line that says that one is hidden takes the place of that one.
-    let hidden = Some(rows.len().saturating_sub(shown.top + 1)).filter(|hidden| *hidden > 1).unwrap_or(0);
+    let hidden = match rows.len().saturating_sub(shown.top + 1) {
+        1 => 0,
+        more => more,
+    };
     if hidden > 0 {
         // The worst ones have a third of the rows.
         let worst = shown.top / 3;
@@ -285,8 +289,7 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
     let heads: Vec<&str> = ["strategy", "AP, change", "ranks", "F1", "max_f1"].into_iter().chain(of_rarest).collect();
     let row = |(arm, equal): &(&Arm, Vec<&str>)| {
         let found = arm.ap.difference.as_ref();
-        let change =
-            found.map_or_else(|| value(&arm.ap), |found| if found.low.is_some() { effect(found) } else { signed(found.mean) });
+        let change = found.map_or_else(|| value(&arm.ap), change_of);
         let point = rarest.map(|at| {
             let label = &arm.labels[at];
             let about = if label.eta.is_some() { "" } else { "~" };
@@ -312,6 +315,11 @@ fn strategies(setting: &Setting, shown: &Shown) -> Vec<Block> {
     }
     blocks.push(Block::Text(said.join("; ")));
     blocks
+}
+
+/// A difference with its interval, where it has one.
+fn change_of(found: &Crossed) -> String {
+    if found.low.is_some() { effect(found) } else { signed(found.mean) }
 }
 
 /// `9 seeds`, or `7 to 9 seeds` where some are missing.
@@ -393,8 +401,7 @@ fn labels(setting: &Setting, groups: &Groups, most_labels: usize) -> Vec<Block> 
                 let own = &arm.labels[at];
                 let (change, said) = match own.ap_verdict {
                     None => (signed(found.mean), "too few positives"),
-                    verdict if found.low.is_some() => (effect(&found), word(verdict, false)),
-                    verdict => (signed(found.mean), word(verdict, false)),
+                    verdict => (change_of(&found), word(verdict, false)),
                 };
                 (shorten(&arm.arm, 32), change, said.to_owned())
             }
@@ -422,7 +429,7 @@ fn labels(setting: &Setting, groups: &Groups, most_labels: usize) -> Vec<Block> 
         let Some(most) = others.iter().max_by(|a, b| size(a).total_cmp(&size(b))) else { continue };
         let group = &most.groups[at];
         let Some(found) = group.ap.difference else { continue };
-        let change = if found.low.is_some() { effect(&found) } else { signed(found.mean) };
+        let change = change_of(&found);
         blocks.push(Block::Text(format!(
             "{} ({}, {}): the largest change of its mean AP is {change} by {} ({})",
             group.group.name(),

@@ -299,6 +299,7 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
         })
         .collect();
     let word = |change: &Change, rope: f64| change.difference.as_ref().map(|difference| verdict(Some(difference), rope));
+    let few = facts.val.positives.iter().any(|positives| *positives < lint::FEW);
     let arm = |at: usize| {
         let mut arm = arm(setting, pairs, at, facts, [&ap[at], &half[at], &tuned[at], &val_ap[at]].map(Clone::clone));
         (arm.ranking, arm.val_ranking, arm.tuned) =
@@ -315,7 +316,6 @@ fn arms_of(setting: &arms::SettingRuns, pairs: &Pairs<'_>, facts: &DataFacts, co
             verdict: word(&changes[at], rope.ap),
             ap: changes[at].clone(),
         };
-        let few = facts.val.positives.iter().any(|positives| *positives < lint::FEW);
         let own = policies.iter().enumerate().map(|(place, policy)| {
             let of = |which: usize| {
                 let runs = pairs.arms[at].1.iter().filter_map(|case| pairs.findings.measured.get(case)?.policies.get(place));
