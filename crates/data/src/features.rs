@@ -1,14 +1,14 @@
 //! A matrix of features, `.npy` or `.safetensors`, beside a CSV whose rows are in the same order.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::DataError;
-use super::Unprepared;
+use super::duplicates::classes;
 use super::matrix::load;
-use super::prepared::{Rows, Writer};
+use super::prepared::{self, Writer};
 use super::table::Table;
+use super::{DataError, Rows, Unprepared, images};
 use imbalance::shown::shown;
-use plan::InputShape;
+use plan::{Columns, InputShape};
 
 /// Part of the prepared folder's key; increase it when the values change.
 const VERSION: u32 = 1;
@@ -18,12 +18,20 @@ const VERSION: u32 = 1;
 /// # Errors
 /// A file of another kind or shape, or with another number of rows than `table`; a value that is not finite; a cache that cannot be
 /// written.
-pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize, usize) + Sync)) -> Result<PathBuf, Unprepared> {
+pub fn prepare(
+    file: &Path,
+    labels: &Path,
+    columns: &Columns,
+    mut table: Table,
+    cache: &Path,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Rows, Unprepared> {
     let wrong = |message: String| Unprepared::from(DataError { place: file.display().to_string(), message });
     let matrix = load::<f32>(file, "features").map_err(wrong)?;
     let rows = table.ids.len();
     if matrix.rows != rows {
-        return Err(wrong(format!("{} rows of features, but the labels have {rows} rows: they must agree", matrix.rows)));
+        let turned = if matrix.width == rows { "; the matrix seems to be transposed: rows are samples" } else { "" };
+        return Err(wrong(format!("{} rows of features, but the labels have {rows} rows: they must agree{turned}", matrix.rows)));
     }
     if let Some(bad) = matrix.values.iter().position(|x| !x.is_finite()) {
         let (row, column, line) = (bad / matrix.width, bad % matrix.width, table.lines[bad / matrix.width]);
@@ -37,14 +45,22 @@ pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize
     }
     let bytes = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|x| x.to_le_bytes()).collect() };
     let mut content = blake3::Hasher::new();
-    for row in matrix.values.chunks(matrix.width) {
-        content.update(&bytes(row));
+    let row_hash = |row: &[f32]| {
+        let bytes = bytes(row);
+        content.update(&bytes);
+        Some(blake3::hash(&bytes))
+    };
+    let same = classes(matrix.values.chunks(matrix.width).map(row_hash));
+    if columns.group_duplicates {
+        images::group(&mut table, &same);
     }
+    warn_of_repeated_ids(labels, columns, &table);
     let content = content.finalize().to_hex().to_string();
     let mut key = blake3::Hasher::new();
     key.update(format!("features {VERSION} {} {} {content}", matrix.rows, matrix.width).as_bytes());
     table.add_to(&mut key);
-    super::ensure(cache, &key, |key| {
+    let (layout, ids) = (table.layout.clone(), table.ids.clone());
+    let folder = super::ensure(cache, &key, |key| {
         let mut writer = Writer::create(cache)?;
         for (row, values) in matrix.values.chunks(matrix.width).enumerate() {
             writer.push(&bytes(values))?;
@@ -53,8 +69,23 @@ pub fn prepare(file: &Path, table: Table, cache: &Path, progress: &(dyn Fn(usize
             }
         }
         progress(rows, rows);
-        writer.finish(key, InputShape::Features { width: matrix.width }, &Rows::from(table), content)
-    })
+        writer.finish(key, InputShape::Features { width: matrix.width }, &prepared::Rows::from(table), content)
+    })?;
+    Ok(Rows { folder, layout, same: if columns.group_duplicates { Vec::new() } else { same }, ids })
+}
+
+/// Says that ids come again, unless they are groups: rows of one patient, say, in train and in val.
+fn warn_of_repeated_ids(labels: &Path, columns: &Columns, table: &Table) {
+    let distinct = classes(table.ids.iter().map(Some)).into_iter().max().map_or(0, |most| most as usize + 1);
+    let again = table.ids.len() - distinct;
+    if let (true, None, Some(path)) = (again > 0, &columns.group, &table.layout.path) {
+        tracing::warn!(
+            "{}: `{}` repeats: {} rows have {distinct} ids. If rows of one id belong together, `data.group_column = {path:?}` keeps them in one split",
+            labels.display(),
+            shown(path),
+            table.ids.len()
+        );
+    }
 }
 
 #[cfg(test)]
@@ -90,7 +121,7 @@ mod tests {
     fn columns_are_standardised_by_train_alone() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 100, |_| {});
-        let facts = prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap();
+        let facts = prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap().facts;
         let data = Dataset::open(&facts.folder, &config(true)).unwrap();
         let train = &data.split().train;
         let mut out = vec![0.0; train.len() * 4];
@@ -119,7 +150,7 @@ mod tests {
         std::fs::write(b.path().join("labels.csv"), csv.replace("row ", "renamed ")).unwrap();
         write(c.path(), 60, |values| values[17] += 1.0);
         let [a, b, c] = [&a, &b, &c]
-            .map(|folder| prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap());
+            .map(|folder| prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap().facts);
         assert_eq!(a.content, b.content);
         assert_ne!(a.content, c.content);
     }
@@ -149,7 +180,7 @@ mod tests {
         write(folder.path(), 50, |_| {});
         let csv: String = (0..50).map(|row| format!("{row},{},0,1\n", row % 2)).collect();
         std::fs::write(folder.path().join("labels.csv"), format!("id,A,\"N/A, rare\",all\n{csv}")).unwrap();
-        let facts = prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap();
+        let facts = prepare_any(&config(true), folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap().facts;
         let data = Dataset::open(&facts.folder, &config(true)).unwrap();
         let error = data.trainable(&config(true)).unwrap_err().to_string();
         assert!(error.starts_with("labels.csv: no row of the train split (35 rows) carries the label `N/A, rare`"), "{error}");
@@ -168,7 +199,7 @@ mod tests {
             if let Source::Features { features, .. } = &mut config.source {
                 *features = "features.npy".into();
             }
-            let facts = prepare_any(&config, &folder, cache.path(), &|_, _| {}).unwrap();
+            let facts = prepare_any(&config, &folder, cache.path(), &|_, _| {}).unwrap().facts;
             assert_eq!((facts.input, facts.labels.len()), (InputShape::Features { width }, labels));
             assert_eq!(facts.train.rows + facts.val.rows + facts.test.rows, rows);
             assert!(facts.val.rows > 0 && facts.train.positives.iter().all(|n| *n > 0));

@@ -6,17 +6,20 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::Unprepared;
-use super::prepared::{Rows, Skipped, Writer};
+use super::prepared::{self, Skipped, Writer};
 use super::table::Table;
-use super::{DataError, decode, hashes};
+use super::{DataError, Rows, Unprepared, decode, duplicates, hashes, spelled};
 use archive::file;
+use duplicates::Duplicates;
 use imbalance::shown::{cut, shown};
-use plan::ImageConfig;
-use plan::InputShape;
+use plan::{Columns, ImageConfig, InputShape};
 
 /// How many bad files are named in a message.
 const SHOWN: usize = 20;
+/// How many files without a row are named.
+const LISTED: usize = 5;
+/// Why a file that is not there cannot be used.
+const MISSING: &str = "there is no such file";
 
 /// Rows are decoded in blocks of about this many bytes, two of which are in memory: one is written while the next is decoded.
 const BLOCK: usize = 32 << 20;
@@ -24,29 +27,48 @@ const BLOCK: usize = 32 << 20;
 /// Decodes the images of `table` (paths relative to `root`) into a prepared folder below `cache`, unless it is there.
 ///
 /// # Errors
-/// Every bad file (the first 20 and a count), unless they are to be skipped; a cache that cannot be written.
+/// Every bad file (the first 20 and a count), unless they are to be skipped; a picture of several rows, unless they become a group; a
+/// cache that cannot be written.
 pub fn prepare(
     root: &Path,
     labels: &Path,
     config: &ImageConfig,
-    table: Table,
+    columns: &Columns,
+    mut table: Table,
     cache: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<PathBuf, Unprepared> {
-    let files: Vec<PathBuf> = table.ids.iter().map(|id| root.join(id)).collect();
+) -> Result<Rows, Unprepared> {
+    let fault = |message: String| DataError { place: labels.display().to_string(), message };
+    let files = spelled::files(root, &table.ids);
     let rows = files.len();
+    let by_path = duplicates::classes(files.iter().map(|file| Some(lexical(file))));
+    if !columns.group_duplicates {
+        one_row_each(&table, &by_path).map_err(fault)?;
+    }
     let hashes: Vec<Result<blake3::Hash, String>> =
         hashes::all(cache, &files, progress).into_iter().map(|hash| hash.map_err(|error| reason(&error))).collect();
-    if hashes.iter().all(Result::is_err) {
-        return Err(DataError {
-            place: labels.display().to_string(),
-            message: format!(
-                "none of the {rows} images can be read; their paths must be relative to `data.root`, {}{}",
-                root.display(),
-                listing(&table, &failures(&hashes))
+    let unread = failures(&hashes);
+    // Where files are missing, what they are called here is said once, in place of the files without a row.
+    let gone: Vec<&str> = unread.iter().filter(|(_, why)| why == MISSING).map(|(row, _)| table.ids[*row].as_str()).collect();
+    let hint = (!gone.is_empty()).then(|| spelled::hint(root, &gone)).flatten();
+    if unread.len() == rows {
+        let root = root.display();
+        let wrong_root = if Path::new(&root.to_string()).is_dir() { "" } else { " (which is no folder)" };
+        return Err(fault(match hint {
+            Some(hint) => format!("none of the {rows} images can be read below `data.root`: {hint}{}", listing(&table, &unread)),
+            None => format!(
+                "none of the {rows} images can be read; their paths must be relative to `data.root`, {root}{wrong_root}{}",
+                listing(&table, &unread)
             ),
-        }
+        })
         .into());
+    }
+    warn_of_places(root, labels, &table, &files, hint.is_some());
+    let by_content: Vec<Option<blake3::Hash>> = hashes.iter().map(|hash| hash.as_ref().ok().copied()).collect();
+    let same = duplicates::classes(by_content.into_iter());
+    if columns.group_duplicates {
+        let classes = duplicates::joined(Some(&by_path), &same);
+        group(&mut table, &classes);
     }
     let mut key = blake3::Hasher::new();
     let ImageConfig { size, channels, resize, on_bad_image, max_pixels, .. } = config;
@@ -56,7 +78,8 @@ pub fn prepare(
         key.update(hash.as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
     }
     let shape = InputShape::Image { channels: *channels as usize, height: *size as usize, width: *size as usize };
-    super::ensure(cache, &key, |key| {
+    let (layout, ids) = (table.layout.clone(), table.ids.clone());
+    let folder = super::ensure(cache, &key, |key| {
         let mut writer = Writer::create(cache)?;
         let mut bad: Vec<(usize, String)> = Vec::new();
         let mut content = blake3::Hasher::new();
@@ -99,9 +122,10 @@ pub fn prepare(
             return Err(DataError {
                 place: labels.display().to_string(),
                 message: format!(
-                    "{} of {rows} images cannot be used{}\nrepair or remove them, or set `data.on_bad_image = \"skip\"` to leave their rows out",
+                    "{} of {rows} images cannot be used{}\n{}repair or remove them, or set `data.on_bad_image = \"skip\"` to leave their rows out",
                     bad.len(),
-                    listing(&table, &bad)
+                    listing(&table, &bad),
+                    hint.as_ref().map_or_else(String::new, |hint| format!("of those that are missing, {hint}\n"))
                 ),
             }
             .into());
@@ -110,13 +134,67 @@ pub fn prepare(
             tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad));
         }
         writer.finish(key, shape, &without(table, &bad), content.finalize().to_hex().to_string())
-    })
+    })?;
+    Ok(Rows { folder, layout, same: if columns.group_duplicates { Vec::new() } else { same }, ids })
 }
 
-/// Images below `root` that no row of `table` names: how many, and the first few.
+/// Refuses a picture that several rows name.
+fn one_row_each(table: &Table, by_path: &[u32]) -> Result<(), String> {
+    let Duplicates { things, rows, contradictory, .. } = Duplicates::of(by_path, &table.labels, None);
+    if things == 0 {
+        return Ok(());
+    }
+    let mut first: HashMap<u32, usize> = HashMap::new();
+    let twice = by_path.iter().enumerate().find_map(|(row, class)| first.insert(*class, row).map(|before| (before, row)));
+    let (one, other) = twice.unwrap_or_default();
+    let contradict = match contradictory {
+        0 => String::new(),
+        _ => format!(", and the rows of {contradictory} contradict each other about a label"),
+    };
+    Err(format!(
+        "{things} pictures have more than one row ({rows} rows; `{}` is in line {} and in line {}){contradict}. Write one row for each picture, \
+         or keep the rows of a picture in one split with `data.duplicates = \"group\"`",
+        shown(&table.ids[one]),
+        table.lines[one],
+        table.lines[other]
+    ))
+}
+
+/// Rows of one class become one group, with those that were grouped already.
+pub fn group(table: &mut Table, classes: &[u32]) {
+    let groups = duplicates::joined(table.groups.as_deref(), classes);
+    let mut names: Vec<String> = Vec::new();
+    for (row, &group) in groups.iter().enumerate() {
+        if group as usize == names.len() {
+            let before = table.groups.as_ref().map(|groups| table.group_names[groups[row] as usize].clone());
+            names.push(before.unwrap_or_else(|| table.ids[row].clone()));
+        }
+    }
+    (table.groups, table.group_names) = (Some(groups), names);
+}
+
+/// Warns of pictures outside of the root, and of those below it that no row names, unless `misspelled` rows mean them.
+fn warn_of_places(root: &Path, labels: &Path, table: &Table, files: &[PathBuf], misspelled: bool) {
+    let (labels, root_name) = (labels.display(), root.display());
+    let (outside, first) = outside(root, table, files);
+    if outside > 0 {
+        tracing::warn!(
+            "{labels}: {outside} of {} images lie outside of data.root, {root_name} (`{}` is the first): they are read all the same",
+            table.ids.len(),
+            shown(&first)
+        );
+    }
+    let (extra, names) = if misspelled { Default::default() } else { unlisted(root, files) };
+    if extra > 0 {
+        let more = if extra > names.len() { ", ..." } else { "" };
+        tracing::warn!("{root_name}: {extra} images have no row in {labels} and are not used: {}{more}", names.join(", "));
+    }
+}
+
+/// Images below `root` that are none of `files`: how many, and the first few.
 #[must_use]
-pub fn unlisted(root: &Path, table: &Table) -> (usize, Vec<String>) {
-    let named: HashSet<PathBuf> = table.ids.iter().map(|id| lexical(&root.join(id))).collect();
+pub fn unlisted(root: &Path, files: &[PathBuf]) -> (usize, Vec<String>) {
+    let named: HashSet<PathBuf> = files.iter().map(|file| lexical(file)).collect();
     let mut extra = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -133,18 +211,17 @@ pub fn unlisted(root: &Path, table: &Table) -> (usize, Vec<String>) {
     }
     extra.sort_unstable();
     let count = extra.len();
-    extra.truncate(SHOWN);
+    extra.truncate(LISTED);
     (count, extra)
 }
 
 /// Rows whose image lies outside of `root`, by a path that leaves it or by a link: how many, and the first path.
 #[must_use]
-pub fn outside(root: &Path, table: &Table) -> (usize, String) {
+pub fn outside(root: &Path, table: &Table, files: &[PathBuf]) -> (usize, String) {
     let Ok(real) = root.canonicalize() else { return (0, String::new()) };
     let mut folders: HashMap<PathBuf, bool> = HashMap::new();
-    let mut leaves = |id: &String| {
-        let path = root.join(id);
-        if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_symlink()) {
+    let mut leaves = |path: &Path| {
+        if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
             return path.canonicalize().is_ok_and(|path| !path.starts_with(&real));
         }
         let Some(folder) = path.parent() else { return false };
@@ -155,7 +232,7 @@ pub fn outside(root: &Path, table: &Table) -> (usize, String) {
         folders.insert(folder.to_owned(), leaves);
         leaves
     };
-    let outside: Vec<&String> = table.ids.iter().filter(|id| leaves(id)).collect();
+    let outside: Vec<&String> = table.ids.iter().zip(files).filter(|(_, file)| leaves(file)).map(|(id, _)| id).collect();
     (outside.len(), outside.first().map_or_else(String::new, |id| (*id).clone()))
 }
 
@@ -175,7 +252,7 @@ fn lexical(path: &Path) -> PathBuf {
 }
 
 fn reason(error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::NotFound { "there is no such file".to_owned() } else { error.to_string() }
+    if error.kind() == std::io::ErrorKind::NotFound { MISSING.to_owned() } else { error.to_string() }
 }
 
 fn failures(hashes: &[Result<blake3::Hash, String>]) -> Vec<(usize, String)> {
@@ -195,8 +272,8 @@ fn listing(table: &Table, bad: &[(usize, String)]) -> String {
 }
 
 /// The rows that are left.
-fn without(table: Table, bad: &[(usize, String)]) -> Rows {
-    let mut rows = Rows::from(table);
+fn without(table: Table, bad: &[(usize, String)]) -> prepared::Rows {
+    let mut rows = prepared::Rows::from(table);
     if bad.is_empty() {
         return rows;
     }
@@ -218,7 +295,7 @@ mod tests {
     use super::*;
     use crate::{Dataset, prepare as prepare_any};
     use imbalance::stratification::SplitConfig;
-    use plan::{Columns, DataConfig, DataFacts, Source};
+    use plan::{DataConfig, DataFacts, Source};
 
     fn config(on_bad_image: &str) -> DataConfig {
         DataConfig {
@@ -257,7 +334,14 @@ mod tests {
 
     fn prepared(folder: &tempfile::TempDir, on_bad_image: &str) -> Result<DataFacts, String> {
         let cache = folder.path().join("cache");
-        prepare_any(&config(on_bad_image), folder.path(), &cache, &|_, _| {}).map_err(|error| error.to_string())
+        prepare_any(&config(on_bad_image), folder.path(), &cache, &|_, _| {})
+            .map(|data| data.facts)
+            .map_err(|error| error.to_string())
+    }
+
+    fn table(folder: &tempfile::TempDir, csv: &str) -> Table {
+        crate::table::read(&folder.path().join(csv), &Columns::default(), crate::table::Called::Keys, crate::Ids::Pictures)
+            .unwrap()
     }
 
     fn folders(folder: &tempfile::TempDir) -> usize {
@@ -360,22 +444,20 @@ mod tests {
         let root = folder.path().join("photos");
         std::fs::copy(root.join("0.png"), root.join("sub folder/extra.PNG")).unwrap();
         std::fs::write(root.join("notes.txt"), "no image").unwrap();
-        let table =
-            super::super::table::read(&folder.path().join("labels.csv"), &Columns::default(), super::super::table::Called::Keys)
-                .unwrap();
-        assert_eq!(unlisted(&root, &table), (1, vec!["sub folder/extra.PNG".to_owned()]));
+        let table = table(&folder, "labels.csv");
+        assert_eq!(unlisted(&root, &spelled::files(&root, &table.ids)), (1, vec!["sub folder/extra.PNG".to_owned()]));
     }
 
     #[test]
     fn images_outside_of_the_root_are_counted() {
         let folder = photos();
         let root = folder.path().join("photos");
-        let table = |csv: &str| {
+        let outside = |csv: &str| {
             std::fs::write(folder.path().join("some.csv"), csv).unwrap();
-            super::super::table::read(&folder.path().join("some.csv"), &Columns::default(), super::super::table::Called::Keys)
-                .unwrap()
+            let table = table(&folder, "some.csv");
+            super::outside(&root, &table, &spelled::files(&root, &table.ids))
         };
-        assert_eq!(outside(&root, &table("image,A\n0.png,1\nsub folder/../2.png,0\n./4.png,1\nmissing/x.png,0\n")).0, 0);
+        assert_eq!(outside("image,A\n0.png,1\nsub folder/../2.png,0\n./4.png,1\nmissing/x.png,0\n").0, 0);
         std::fs::create_dir(folder.path().join("private")).unwrap();
         std::fs::copy(root.join("0.png"), folder.path().join("private/0.png")).unwrap();
         std::os::unix::fs::symlink(folder.path().join("private/0.png"), root.join("link.png")).unwrap();
@@ -383,7 +465,7 @@ mod tests {
         std::os::unix::fs::symlink(root.join("2.png"), root.join("inside.png")).unwrap();
         let absolute = folder.path().join("private/0.png").display().to_string();
         let csv = format!("image,A\n0.png,1\n../private/0.png,0\n{absolute},1\nlink.png,1\nlinked/0.png,1\ninside.png,0\n");
-        assert_eq!(outside(&root, &table(&csv)), (4, "../private/0.png".to_owned()));
+        assert_eq!(outside(&csv), (4, "../private/0.png".to_owned()));
     }
 
     #[test]
@@ -451,7 +533,7 @@ mod tests {
                 image.size = 32;
                 image.channels = channels;
             }
-            let facts = prepare_any(&config, &folder, cache.path(), &|_, _| {}).unwrap();
+            let facts = prepare_any(&config, &folder, cache.path(), &|_, _| {}).unwrap().facts;
             assert_eq!(facts.labels.len(), labels, "{name}");
             assert_eq!(facts.train.rows + facts.val.rows + facts.test.rows, rows);
             let data = Dataset::open(&facts.folder, &config).unwrap();

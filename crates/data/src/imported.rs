@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::DataError;
 use super::matrix::{Matrix, load};
 use super::table::{self, Called, Table};
+use super::{DataError, Ids, settle};
 use imbalance::LabelCounts;
 use imbalance::evaluation::probabilities;
 use imbalance::metric::calibration::{logit, logit_f64};
@@ -169,7 +169,9 @@ struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     fn read(file: &'a Path, columns: &Columns) -> Result<Self, DataError> {
-        Ok(Self { file, table: table::read(file, columns, Called::Flags)? })
+        let mut table = table::read(file, columns, Called::Flags, Ids::Rows)?;
+        settle(&mut table.labels, &columns.unknown, None);
+        Ok(Self { file, table })
     }
 
     fn rows(&self) -> usize {

@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod derived;
+mod duplicates;
 mod features;
 mod gather;
 mod glyph;
@@ -11,6 +12,7 @@ mod imported;
 pub mod letters;
 mod matrix;
 mod prepared;
+mod spelled;
 mod table;
 mod untrainable;
 pub mod weights;
@@ -23,13 +25,15 @@ pub use gather::Change;
 pub use gather::normalization;
 pub use imported::{Files, Imported, Scored, imported_ids};
 pub use prepared::{Skipped, Unfit, check, discard};
+pub use table::{Ids, Layout, Look, Profile, Survey, is_picture, survey};
 pub use untrainable::{Untrainable, trainable};
 
 use archive::file;
-use imbalance::shown::shown;
+use duplicates::Duplicates;
+use imbalance::loss::IGNORED;
 use imbalance::stratification::{self, Split};
 use imbalance::{LabelCounts, LabelMatrix};
-use plan::{DataConfig, DataFacts, InputShape, Source};
+use plan::{Columns, DataConfig, DataFacts, InputShape, Source, Unknown, UnknownAs};
 use table::Called;
 
 /// Data that cannot be used.
@@ -66,9 +70,16 @@ impl Dataset {
     /// # Errors
     /// A folder that is missing, incomplete, damaged or of another version; a split column that tears a group apart.
     pub fn open(folder: &Path, config: &DataConfig) -> Result<Self, DataError> {
-        let opened = prepared::open(folder)?;
+        let mut opened = prepared::open(folder)?;
+        let unknown = columns_of(config).map(|columns| &columns.unknown);
+        if let Some(unknown) = unknown.filter(|unknown| !unknown.judge_known) {
+            settle(&mut opened.labels, unknown, None);
+        }
         let split = stratification::divide(&opened.labels, opened.splits.as_deref(), opened.groups.as_deref(), &config.split)
             .map_err(|error| DataError { place: place_of(config), message: error.with_groups(&opened.meta.group_names) })?;
+        if let Some(unknown) = unknown.filter(|unknown| unknown.judge_known) {
+            settle(&mut opened.labels, unknown, Some(&split.train));
+        }
         let transform = match (opened.meta.shape, &config.source) {
             (InputShape::Image { channels, height, width }, source) => {
                 gather::Transform::Image(gather::ImageTransform::new(source, channels, height, width))
@@ -228,6 +239,58 @@ fn place_of(config: &DataConfig) -> String {
     }
 }
 
+/// How the CSV of labels is read, where there is one.
+fn columns_of(config: &DataConfig) -> Option<&Columns> {
+    match &config.source {
+        Source::Letters { .. } => None,
+        Source::Images { columns, .. } | Source::Features { columns, .. } | Source::Imported { columns, .. } => Some(columns),
+    }
+}
+
+/// Takes the unknown cells of `rows` (of all, without) for what `unknown` says.
+fn settle(labels: &mut LabelMatrix, unknown: &Unknown, rows: Option<&[u32]>) {
+    let taken: Vec<u8> = labels
+        .names
+        .iter()
+        .map(|name| match unknown.of(name) {
+            UnknownAs::Negative => 0,
+            UnknownAs::Positive => 1,
+            UnknownAs::Error | UnknownAs::Ignore => IGNORED,
+        })
+        .collect();
+    if taken.iter().all(|taken| *taken == IGNORED) {
+        return;
+    }
+    let width = labels.names.len();
+    let settle = |row: &mut [u8]| {
+        for (value, taken) in row.iter_mut().zip(&taken).filter(|(value, _)| **value == IGNORED) {
+            *value = *taken;
+        }
+    };
+    match rows {
+        None => labels.values.chunks_exact_mut(width).for_each(settle),
+        Some(rows) => rows.iter().for_each(|&row| settle(&mut labels.values[row as usize * width..][..width])),
+    }
+}
+
+/// Data that is ready.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    pub facts: DataFacts,
+    /// What the columns of the CSV were taken for, where there is one.
+    pub layout: Option<Layout>,
+}
+
+/// Rows in a prepared folder, and what showed the same among them.
+struct Rows {
+    folder: PathBuf,
+    layout: Layout,
+    /// Equal numbers for rows of equal content, for each row of the CSV; empty where they are one group already.
+    same: Vec<u32>,
+    /// The rows' names as in the CSV.
+    ids: Vec<String>,
+}
+
 /// Reads, checks and decodes the data of `config` (paths relative to `base`) into a folder below `cache`, unless an equal one is
 /// there, and returns its facts, also of data that nothing can be trained on ([`trainable()`]). `progress` is called with (done, total)
 /// rows.
@@ -239,49 +302,65 @@ pub fn prepare(
     base: &Path,
     cache: &Path,
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<DataFacts, Unprepared> {
+) -> Result<Prepared, Unprepared> {
     let cache = std::path::absolute(cache).unwrap_or_else(|_| cache.to_owned());
     if cache.exists() {
         file::own_folder(&cache).map_err(prepared::cannot(&cache, prepared::WRITING))?;
         prepared::remove_leftovers(&cache);
     }
-    let folder = match &config.source {
-        Source::Letters { .. } => letters::prepare(&config.source, &cache, progress)?,
+    let place = |path: &Path| base.join(file::expand_home(path));
+    let rows = match &config.source {
+        Source::Letters { .. } => {
+            let folder = letters::prepare(&config.source, &cache, progress)?;
+            let data = Dataset::open(&folder, config)?;
+            prepared::keep_split(&folder, &config.split, data.split())?;
+            return Ok(Prepared { facts: data.facts(&folder), layout: None });
+        }
         Source::Features { features, labels, columns, .. } => {
-            features::prepare(&base.join(features), table::read(&base.join(labels), columns, Called::Keys)?, &cache, progress)?
+            let labels = place(labels);
+            let table = table::read(&labels, columns, Called::Keys, Ids::Rows)?;
+            features::prepare(&place(features), &labels, columns, table, &cache, progress)?
         }
         Source::Images { root, labels, image, columns } => {
-            let (root, labels) = (base.join(root), base.join(labels));
-            let table = table::read(&labels, columns, Called::Keys)?;
-            let (outside, first) = images::outside(&root, &table);
-            if outside > 0 {
-                tracing::warn!(
-                    "{}: {outside} of {} images lie outside of data.root, {} (`{}` is the first): they are read all the same",
-                    labels.display(),
-                    table.ids.len(),
-                    root.display(),
-                    shown(&first)
-                );
-            }
-            let (extra, names) = images::unlisted(&root, &table);
-            if extra > 0 {
-                tracing::warn!(
-                    "{}: {extra} images have no row in {} and are not used: {}",
-                    root.display(),
-                    labels.display(),
-                    names.join(", ")
-                );
-            }
-            images::prepare(&root, &labels, image, table, &cache, progress)?
+            let (root, labels) = (place(root), place(labels));
+            let table = table::read(&labels, columns, Called::Keys, Ids::Pictures)?;
+            images::prepare(&root, &labels, image, columns, table, &cache, progress)?
         }
         Source::Imported { .. } => {
             let message = "imported scores have no inputs: nothing can be trained on them".to_owned();
             return Err(DataError { place: place_of(config), message }.into());
         }
     };
+    let Rows { folder, layout, same, ids } = rows;
     let data = Dataset::open(&folder, config)?;
     prepared::keep_split(&folder, &config.split, data.split())?;
-    Ok(data.facts(&folder))
+    if !same.is_empty() {
+        warn_of_duplicates(config, &data, &same, &ids);
+    }
+    Ok(Prepared { facts: data.facts(&folder), layout: Some(layout) })
+}
+
+/// Says which rows show the same, if that can mislead: in more than one split, or with other labels.
+fn warn_of_duplicates(config: &DataConfig, data: &Dataset, same: &[u32], ids: &[String]) {
+    let skipped: std::collections::HashSet<&str> = data.skipped().iter().map(|row| row.id.as_str()).collect();
+    let kept = same.iter().zip(ids).filter(|(_, id)| !skipped.contains(id.as_str())).map(|(same, _)| *same);
+    let Duplicates { things, rows, torn, contradictory } =
+        Duplicates::of(&kept.collect::<Vec<_>>(), data.labels(), Some(data.split()));
+    if torn == 0 && contradictory == 0 {
+        return;
+    }
+    let what = if matches!(data.shape(), InputShape::Image { .. }) { "files" } else { "features" };
+    let torn = if torn > 0 {
+        format!("; {torn} of them lie in more than one split, so that a model is judged on what it was trained on")
+    } else {
+        String::new()
+    };
+    let contradictory =
+        if contradictory > 0 { format!("; {contradictory} contradict each other about a label") } else { String::new() };
+    tracing::warn!(
+        "{}: {rows} rows show {things} {what} that are equal byte for byte{torn}{contradictory}; `data.duplicates = \"group\"` keeps equal ones in one split",
+        place_of(config)
+    );
 }
 
 /// The folder of `key` below `cache`: the one that is there, or what `make` writes. A damaged one is written again.

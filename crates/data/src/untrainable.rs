@@ -67,7 +67,7 @@ impl From<Untrainable> for DataError {
 }
 
 /// A basic string of TOML: escaped as in JSON.
-fn quoted(name: &str) -> String {
+pub fn quoted(name: &str) -> String {
     json(&serde_json::Value::from(name).to_string()).replace('\u{7f}', "\\u007f")
 }
 

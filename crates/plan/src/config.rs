@@ -1,6 +1,7 @@
 //! What decides a run's result, as typed values. Everything here is in canonical form: defaults filled in, unread keys folded
 //! away.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{Architecture, Stop};
@@ -78,20 +79,92 @@ pub enum Source {
         test_labels: Option<PathBuf>,
         /// The files held logits.
         logits: bool,
+        /// How the CSVs were read; versions before 0.2 did not keep it.
+        #[serde(default)]
+        columns: Columns,
     },
 }
 
-/// Columns of the CSV that are not labels.
+/// How the CSV is read: which of its columns are not labels, and what its cells mean.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Columns {
-    /// The image's path or the row's id; the first column by default.
+    /// The image's path or the row's id; the first column by default, [`NO_COLUMN`] for none.
     pub path: Option<String>,
-    /// `train`, `val`, `test` (or `valid`, `validation`); a column named `split` by default, if there is one.
+    /// `train`, `val`, `test` (or `valid`, `validation`); a column named `split` by default, if there is one, [`NO_COLUMN`] for none.
     pub split: Option<String>,
     /// Rows that share a value never cross splits.
     pub group: Option<String>,
     /// Columns that are neither.
     pub ignore: Vec<String>,
+    /// The labels; empty: every column that nothing else is said of.
+    pub labels: Vec<String>,
+    /// What stands between two cells, in ASCII; found by default.
+    pub separator: Option<char>,
+    /// Columns whose cells are lists of label names, and what separates the names.
+    pub lists: BTreeMap<String, String>,
+    /// Entries of lists that are no label: the row has none.
+    pub no_label: Vec<String>,
+    /// Cells that mean 0, and 1, besides numbers and `true` and `false`.
+    pub negative: Vec<String>,
+    pub positive: Vec<String>,
+    /// What becomes of cells that are blank, NaN or -1.
+    pub unknown: Unknown,
+    /// Whether rows that show the same become one group; else the same path twice is refused.
+    pub group_duplicates: bool,
+}
+
+/// The word in the place of a column's name that says that there is no such column.
+pub const NO_COLUMN: &str = "none";
+
+/// What becomes of the cells of labels that the CSV leaves open.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unknown {
+    /// In columns that `labels` does not name.
+    pub all: UnknownAs,
+    pub labels: BTreeMap<String, UnknownAs>,
+    /// Whether val and test count known cells only, and `all` and `labels` are about train alone: where a grid compares them.
+    pub judge_known: bool,
+}
+
+impl Unknown {
+    /// What becomes of the unknown cells of `label`.
+    #[must_use]
+    pub fn of(&self, label: &str) -> UnknownAs {
+        self.labels.get(label).copied().unwrap_or(self.all)
+    }
+}
+
+/// What an unknown cell is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownAs {
+    /// The data is refused.
+    #[default]
+    Error,
+    /// Nothing: losses, counts and metrics leave it out (U-Ignore: Irvin et al., CheXpert, AAAI 2019).
+    Ignore,
+    /// 0 (U-Zeros).
+    Negative,
+    /// 1 (U-Ones).
+    Positive,
+}
+
+impl UnknownAs {
+    /// The words of the sweep file.
+    pub const NAMES: [&str; 4] = ["error", "ignore", "negative", "positive"];
+
+    /// The value of one of [`Self::NAMES`].
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "error" => Some(Self::Error),
+            "ignore" => Some(Self::Ignore),
+            "negative" => Some(Self::Negative),
+            "positive" => Some(Self::Positive),
+            _ => None,
+        }
+    }
 }
 
 /// How a file becomes a tensor.

@@ -1,5 +1,6 @@
 //! Which keys a sweep file may have, and the typed sections they make: `data`, `model`, `train`, `workers`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +9,14 @@ use super::HubFile;
 use super::architecture::ON_FEATURES;
 use super::backbone::{archs, freezes};
 use super::choice::Family;
-use super::document::{Node, Value};
+use super::document::{Entry, Node, Value};
 use super::flatten::{Layout, loose_family};
 use super::points::TrainPart;
 use super::typed::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
-use super::{Architecture, Budget, Columns, DataConfig, ImageConfig, Length, ModelConfig, Source, SpecError, Start, TrainConfig};
+use super::{
+    Architecture, Budget, Columns, DataConfig, ImageConfig, Length, ModelConfig, Source, SpecError, Start, TrainConfig, Unknown,
+    UnknownAs,
+};
 use imbalance::Choice;
 use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
@@ -21,7 +25,20 @@ use imbalance::stratification::SplitConfig;
 pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers"];
 
 const LETTERS: &[&str] = &["data.samples", "data.label_rates", "data.image_size", "data.signal", "data.seed"];
-const COLUMNS: &[&str] = &["data.path_column", "data.split_column", "data.group_column", "data.ignore_columns"];
+const COLUMNS: &[&str] = &[
+    "data.path_column",
+    "data.split_column",
+    "data.group_column",
+    "data.ignore_columns",
+    "data.label_columns",
+    "data.label_lists",
+    "data.no_label",
+    "data.unknown",
+    "data.negative",
+    "data.positive",
+    "data.separator",
+    "data.duplicates",
+];
 const IMAGES: &[&str] = &[
     "data.root",
     "data.labels",
@@ -164,7 +181,7 @@ fn label_rates(keys: &Keys<'_>) -> Result<Vec<(String, f64)>, SpecError> {
         let most = super::MOST_LABELS;
         return Err(node.fault(format!("`data.label_rates` has {} labels; allowed are {most} at most", entries.len())));
     }
-    let rate = |entry: &super::document::Entry| {
+    let rate = |entry: &Entry| {
         let rate = entry.node.number(&format!("data.label_rates.{}", shown(&entry.key)), (ABOVE_ZERO, BELOW_ONE))?;
         Ok((entry.key.clone(), rate))
     };
@@ -191,19 +208,97 @@ fn image(keys: &Keys<'_>) -> Result<ImageConfig, SpecError> {
 }
 
 fn columns(keys: &Keys<'_>) -> Result<Columns, SpecError> {
-    let ignore = match keys.get("data.ignore_columns") {
-        None => Vec::new(),
-        Some(node) => {
-            let names = node.list("data.ignore_columns", "column names")?;
-            names.iter().map(|name| name.text("data.ignore_columns")).collect::<Result<_, _>>()?
-        }
+    let names = |key: &str, of: &str| -> Result<Vec<String>, SpecError> {
+        let Some(node) = keys.get(key) else { return Ok(Vec::new()) };
+        node.list(key, of)?.iter().map(|name| name.text(key)).collect()
     };
+    let negative = spellings(keys, "data.negative")?;
+    let positive = spellings(keys, "data.positive")?;
+    if let Some(both) = negative.iter().find(|word| positive.contains(word)) {
+        return Err(keys.place_fault("data.positive", &format!("{both:?} is in `data.negative` too: it cannot mean both")));
+    }
     Ok(Columns {
         path: keys.text("data.path_column")?,
         split: keys.text("data.split_column")?,
         group: keys.text("data.group_column")?,
-        ignore,
+        ignore: names("data.ignore_columns", "column names")?,
+        labels: names("data.label_columns", "column names")?,
+        separator: keys.get("data.separator").map(separator).transpose()?,
+        lists: label_lists(keys)?,
+        no_label: match keys.get("data.no_label").map(|node| &node.value) {
+            Some(Value::List(_)) => spellings(keys, "data.no_label")?,
+            Some(Value::Text(word)) => vec![word.clone()],
+            None => Vec::new(),
+            Some(_) => return Err(keys.place_fault("data.no_label", "must be a name such as \"No Finding\", or a list of names")),
+        },
+        negative,
+        positive,
+        unknown: unknown(keys)?,
+        group_duplicates: keys.one_of("data.duplicates", "error", &["error", "group"])? == "group",
     })
+}
+
+/// Texts of cells, the empty one too; a number stands for its digits.
+fn spellings(keys: &Keys<'_>, key: &str) -> Result<Vec<String>, SpecError> {
+    let Some(node) = keys.get(key) else { return Ok(Vec::new()) };
+    let text = |node: &Node| match &node.value {
+        Value::Text(word) => Ok(word.clone()),
+        Value::Integer(_) | Value::Number(_) => Ok(node.to_string()),
+        _ => Err(node
+            .fault(format!("`{key}` must be a list of texts as cells have them, such as [\"no\", \"\"], not {}", node.shown()))),
+    };
+    node.list(key, "texts as cells have them, such as [\"no\", \"\"]")?.iter().map(text).collect()
+}
+
+/// `data.separator`: a character, or its name.
+fn separator(node: &Node) -> Result<char, SpecError> {
+    const KEY: &str = "data.separator";
+    let wrong = || node.fault(format!("`{KEY}` must be one ASCII character, such as \";\", or \"tab\", not {}", node.shown()));
+    let Value::Text(text) = &node.value else { return Err(wrong()) };
+    let mut letters = text.chars();
+    match (text.as_str(), letters.next(), letters.next()) {
+        ("tab", ..) => Ok('\t'),
+        (_, Some(letter), None) if letter.is_ascii() && !letter.is_ascii_alphanumeric() && !"\"\n\r".contains(letter) => {
+            Ok(letter)
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// `data.label_lists`: a table of columns and what separates the names in their cells.
+fn label_lists(keys: &Keys<'_>) -> Result<BTreeMap<String, String>, SpecError> {
+    const KEY: &str = "data.label_lists";
+    let Some(node) = keys.get(KEY) else { return Ok(BTreeMap::new()) };
+    let wrong = |node: &Node| {
+        let what = "a table of columns and what separates the names in a cell, such as { \"Finding Labels\" = \"|\" }";
+        node.fault(format!("`{KEY}` must be {what}, not {}", node.shown()))
+    };
+    let entries = node.entries().filter(|entries| !entries.is_empty()).ok_or_else(|| wrong(node))?;
+    let read = |entry: &Entry| match &entry.node.value {
+        Value::Text(separator) if !separator.is_empty() => Ok((entry.key.clone(), separator.clone())),
+        _ => Err(wrong(&entry.node)),
+    };
+    entries.iter().map(read).collect()
+}
+
+/// `data.unknown`: a word, or a table of labels and words in which `*` is every other label.
+fn unknown(keys: &Keys<'_>) -> Result<Unknown, SpecError> {
+    const KEY: &str = "data.unknown";
+    let Some(node) = keys.get(KEY) else { return Ok(Unknown::default()) };
+    let word = |node: &Node| Ok(UnknownAs::named(&node.one_of(KEY, &UnknownAs::NAMES)?).unwrap_or_default());
+    let mut unknown = Unknown { judge_known: keys.over.iter().any(|(key, _)| *key == KEY), ..Unknown::default() };
+    let Some(entries) = node.entries() else {
+        return Ok(Unknown { all: word(node)?, ..unknown });
+    };
+    for entry in entries {
+        let value = word(&entry.node)?;
+        if entry.key == "*" {
+            unknown.all = value;
+        } else {
+            unknown.labels.insert(entry.key.clone(), value);
+        }
+    }
+    Ok(unknown)
 }
 
 fn split(keys: &Keys<'_>) -> Result<SplitConfig, SpecError> {

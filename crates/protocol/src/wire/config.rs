@@ -64,10 +64,12 @@ pub enum Source {
         test_labels: Option<String>,
         /// The files held logits.
         logits: bool,
+        #[serde(default)]
+        columns: Columns,
     },
 }
 
-/// Columns of the CSV that are not labels.
+/// How the CSV was read. Workers read the prepared folder, and of this `unknown` only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -76,6 +78,57 @@ pub struct Columns {
     pub split: Option<String>,
     pub group: Option<String>,
     pub ignore: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub separator: Option<char>,
+    /// Column → what separates the label names in its cells.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub no_label: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub negative: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub positive: Vec<String>,
+    #[serde(skip_serializing_if = "Unknown::is_default")]
+    pub unknown: Unknown,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub group_duplicates: bool,
+}
+
+/// What a 2 in `labels.bin`, a cell that the CSV leaves open, is taken for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Unknown {
+    /// Of labels that `labels` does not name.
+    pub all: UnknownAs,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, UnknownAs>,
+    /// In rows of train only; val and test leave it out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub judge_known: bool,
+}
+
+impl Unknown {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What an unknown cell is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum UnknownAs {
+    /// There is none.
+    #[default]
+    Error,
+    /// Losses, counts and metrics leave it out.
+    Ignore,
+    Negative,
+    Positive,
 }
 
 /// How a file became bytes, and how bytes become numbers.
@@ -391,12 +444,76 @@ impl From<Config> for plan::RunConfig {
     }
 }
 
+impl From<&plan::Columns> for Columns {
+    fn from(columns: &plan::Columns) -> Self {
+        let plan::Columns {
+            path,
+            split,
+            group,
+            ignore,
+            labels,
+            separator,
+            lists,
+            no_label,
+            negative,
+            positive,
+            unknown,
+            group_duplicates,
+        } = columns.clone();
+        let plan::Unknown { all, labels: each, judge_known } = unknown;
+        let each = each.into_iter().map(|(label, taken)| (label, taken.into())).collect();
+        let unknown = Unknown { all: all.into(), labels: each, judge_known };
+        Self { path, split, group, ignore, labels, separator, lists, no_label, negative, positive, unknown, group_duplicates }
+    }
+}
+
+impl From<Columns> for plan::Columns {
+    fn from(columns: Columns) -> Self {
+        let Columns {
+            path,
+            split,
+            group,
+            ignore,
+            labels,
+            separator,
+            lists,
+            no_label,
+            negative,
+            positive,
+            unknown,
+            group_duplicates,
+        } = columns;
+        let Unknown { all, labels: each, judge_known } = unknown;
+        let each = each.into_iter().map(|(label, taken)| (label, taken.into())).collect();
+        let unknown = plan::Unknown { all: all.into(), labels: each, judge_known };
+        Self { path, split, group, ignore, labels, separator, lists, no_label, negative, positive, unknown, group_duplicates }
+    }
+}
+
+impl From<plan::UnknownAs> for UnknownAs {
+    fn from(taken: plan::UnknownAs) -> Self {
+        match taken {
+            plan::UnknownAs::Error => Self::Error,
+            plan::UnknownAs::Ignore => Self::Ignore,
+            plan::UnknownAs::Negative => Self::Negative,
+            plan::UnknownAs::Positive => Self::Positive,
+        }
+    }
+}
+
+impl From<UnknownAs> for plan::UnknownAs {
+    fn from(taken: UnknownAs) -> Self {
+        match taken {
+            UnknownAs::Error => Self::Error,
+            UnknownAs::Ignore => Self::Ignore,
+            UnknownAs::Negative => Self::Negative,
+            UnknownAs::Positive => Self::Positive,
+        }
+    }
+}
+
 impl From<&plan::DataConfig> for Data {
     fn from(data: &plan::DataConfig) -> Self {
-        let columns = |columns: &plan::Columns| {
-            let plan::Columns { path, split, group, ignore } = columns.clone();
-            Columns { path, split, group, ignore }
-        };
         let source = match &data.source {
             plan::Source::Letters { samples, label_rates, image_size, signal, seed } => Source::Letters {
                 samples: *samples as u64,
@@ -405,24 +522,25 @@ impl From<&plan::DataConfig> for Data {
                 signal: *signal,
                 seed: *seed,
             },
-            plan::Source::Images { root, labels, image, columns: named } => {
+            plan::Source::Images { root, labels, image, columns } => {
                 let plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels } =
                     image.clone();
                 let image = Image { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
-                Source::Images { root: text(root), labels: text(labels), image, columns: columns(named) }
+                Source::Images { root: text(root), labels: text(labels), image, columns: columns.into() }
             }
-            plan::Source::Features { features, labels, columns: named, standardize } => Source::Features {
+            plan::Source::Features { features, labels, columns, standardize } => Source::Features {
                 features: text(features),
                 labels: text(labels),
-                columns: columns(named),
+                columns: columns.into(),
                 standardize: *standardize,
             },
-            plan::Source::Imported { scores, labels, test_scores, test_labels, logits } => Source::Imported {
+            plan::Source::Imported { scores, labels, test_scores, test_labels, logits, columns } => Source::Imported {
                 scores: text(scores),
                 labels: text(labels),
                 test_scores: test_scores.as_deref().map(text),
                 test_labels: test_labels.as_deref().map(text),
                 logits: *logits,
+                columns: columns.into(),
             },
         };
         let imbalance::stratification::SplitConfig { train, val, test, method, seed } = data.split.clone();
@@ -432,28 +550,25 @@ impl From<&plan::DataConfig> for Data {
 
 impl From<Data> for plan::DataConfig {
     fn from(data: Data) -> Self {
-        let columns = |columns: Columns| {
-            let Columns { path, split, group, ignore } = columns;
-            plan::Columns { path, split, group, ignore }
-        };
         let source = match data.source {
             Source::Letters { samples, label_rates, image_size, signal, seed } => {
                 plan::Source::Letters { samples: samples as usize, label_rates, image_size, signal, seed }
             }
-            Source::Images { root, labels, image, columns: named } => {
+            Source::Images { root, labels, image, columns } => {
                 let Image { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels } = image;
                 let image = plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
-                plan::Source::Images { root: root.into(), labels: labels.into(), image, columns: columns(named) }
+                plan::Source::Images { root: root.into(), labels: labels.into(), image, columns: columns.into() }
             }
-            Source::Features { features, labels, columns: named, standardize } => {
-                plan::Source::Features { features: features.into(), labels: labels.into(), columns: columns(named), standardize }
+            Source::Features { features, labels, columns, standardize } => {
+                plan::Source::Features { features: features.into(), labels: labels.into(), columns: columns.into(), standardize }
             }
-            Source::Imported { scores, labels, test_scores, test_labels, logits } => plan::Source::Imported {
+            Source::Imported { scores, labels, test_scores, test_labels, logits, columns } => plan::Source::Imported {
                 scores: scores.into(),
                 labels: labels.into(),
                 test_scores: test_scores.map(Into::into),
                 test_labels: test_labels.map(Into::into),
                 logits,
+                columns: columns.into(),
             },
         };
         let Division { train, val, test, method, seed } = data.split;
