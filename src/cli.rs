@@ -31,6 +31,8 @@ pub struct Global {
 /// The commands, each in a file of `command/`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at your files and write a sweep file that fits them
+    Init(InitArgs),
     /// Train what the grid asks for and the database lacks, then show the leaderboard
     Run(RunArgs),
     /// What `run` would do: points, what was merged or dropped and why, runs, bundles, time
@@ -104,6 +106,25 @@ pub enum LauncherName {
     /// No processes: records made-up results (for tests of the sweep itself)
     #[value(hide = true)]
     Fake,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// A folder of images, or a .npy or .safetensors file of features
+    pub input: PathBuf,
+    /// The CSV with the labels; by default the only one in that folder
+    pub labels: Option<PathBuf>,
+    /// The sweep file to write
+    #[arg(short, long, default_value = "sweep.toml", value_name = "FILE")]
+    pub output: PathBuf,
+    /// Write over a sweep file that is there
+    #[arg(long)]
+    pub force: bool,
+    /// How long the grid may take on this machine
+    #[arg(long, default_value_t = 30.0, value_name = "MINUTES")]
+    pub minutes: f64,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -360,8 +381,25 @@ pub struct ImportArgs {
     /// Columns of the CSV that are not labels
     #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     pub ignore_columns: Vec<String>,
+    /// What a blank, NaN or -1 in a label's column is: left out, 0 or 1
+    #[arg(long, value_enum, default_value_t)]
+    pub unknown: UnknownCells,
+    /// What stands between two cells of the CSV; found by default
+    #[arg(long, value_name = "CHARACTER")]
+    pub separator: Option<char>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// What an unknown cell of a CSV is taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum UnknownCells {
+    /// The file is refused
+    #[default]
+    Error,
+    Ignore,
+    Negative,
+    Positive,
 }
 
 #[derive(Debug, Args)]

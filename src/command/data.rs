@@ -15,7 +15,7 @@ use crate::controller::progress::Verbosity;
 use crate::error::Error;
 use crate::report::lint::{Lint, of_data};
 use crate::report::{LabelChoice, WithoutPositives, check_labels, without_positives};
-use data::{Dataset, Skipped, Untrainable};
+use data::{Dataset, Layout, Prepared, Skipped, Untrainable};
 use imbalance::diagnosis::{Diagnosis, diagnose};
 use imbalance::oracle::{Oracle, limits};
 use imbalance::sampler::{self, Realised, Train, realised};
@@ -23,7 +23,7 @@ use imbalance::shift::{Shift, shifts};
 use imbalance::{self, LabelCounts, pos_weight};
 use imbalance::{Choice, PosWeight};
 use plan::InputShape;
-use plan::{DataConfig, DataFacts, Source};
+use plan::{DataConfig, Source};
 
 /// The one JSON value of `data`.
 #[derive(Serialize)]
@@ -38,6 +38,8 @@ struct DataView {
 struct Set {
     config: DataConfig,
     labels: Vec<String>,
+    /// What the columns of the CSV were taken for; `None` without one.
+    layout: Option<Layout>,
     input: InputShape,
     splits: Splits,
     /// Why `run` would refuse the data; `None` if it would not.
@@ -98,7 +100,7 @@ struct Drawing {
 /// A bad sweep file; data that cannot be read; a label that it does not have.
 pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
     let load::SweepFile { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
-    let facts = {
+    let prepared = {
         let preparing = Preparing::new(Verbosity::of(global.quiet));
         load::prepare(&sweep, &base, &global.db, &preparing)?
     };
@@ -109,7 +111,7 @@ pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
         // JSON is for programs: it keeps everything.
         all: args.all || args.format == cli::Format::Json,
     };
-    let sets = sweep.data_configs().into_iter().zip(facts).map(|(config, facts)| Set::new(config, facts, &strategies));
+    let sets = sweep.data_configs().into_iter().zip(prepared).map(|(config, data)| Set::new(config, data, &strategies));
     let choice = if args.all && args.labels == "rare" { LabelChoice::All } else { LabelChoice::read(&args.labels) };
     let seen = DataView { name: sweep.name, data: sets.collect::<Result<_, _>>()? };
     match args.format {
@@ -150,7 +152,8 @@ pub fn input(shape: InputShape) -> String {
 }
 
 impl Set {
-    fn new(config: DataConfig, facts: DataFacts, strategies: &Strategies) -> Result<Self, Error> {
+    fn new(config: DataConfig, prepared: Prepared, strategies: &Strategies) -> Result<Self, Error> {
+        let Prepared { facts, layout } = prepared;
         let data = Dataset::open(&facts.folder, &config)?;
         let limits = match &config.source {
             Source::Letters { signal, label_rates, .. } => Some(limits(*signal, label_rates)),
@@ -166,6 +169,7 @@ impl Set {
             samplers: drawings(&data, strategies),
             skipped: data.skipped().to_vec(),
             labels: facts.labels,
+            layout,
             input: facts.input,
             splits: Splits { train: facts.train, val: facts.val, test: facts.test },
             config,

@@ -19,6 +19,7 @@ use imbalance::threshold::{self, Policy};
 use imbalance::{Choice, PosWeight};
 use plan::{
     self, Bundle, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, RunConfig, RunName, Source, TrainConfig,
+    Unknown, UnknownAs,
 };
 use protocol::{Evaluated, Event, SplitName};
 use store::{Reader, SweepRow, Writer};
@@ -59,8 +60,10 @@ pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Err
     let columns = Columns {
         path: args.path_column.clone(),
         split: args.split_column.clone(),
-        group: None,
         ignore: args.ignore_columns.clone(),
+        separator: args.separator,
+        unknown: Unknown { all: unknown_as(args.unknown), ..Unknown::default() },
+        ..Columns::default()
     };
     let imported = Imported::read(&Files {
         scores: &args.scores,
@@ -71,7 +74,7 @@ pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Err
         logits: args.logits,
     })?;
     imported.doubts.iter().for_each(|doubt| tracing::warn!("{doubt}"));
-    let plan = plan(args, &imported, policies);
+    let plan = plan(args, &columns, &imported, policies);
     let run = plan.runs[0].fingerprint.clone();
     let events = results(&run, &imported, &plan.policies)?;
     let mut writer = Writer::open(&global.db).await?;
@@ -98,6 +101,15 @@ pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Err
             let sweep = Reader::open(&global.db).await?.sweep(sweep).await?;
             output::print_json(&ImportView { sweep, run, new, rows, leaderboard })
         }
+    }
+}
+
+fn unknown_as(typed: cli::UnknownCells) -> UnknownAs {
+    match typed {
+        cli::UnknownCells::Error => UnknownAs::Error,
+        cli::UnknownCells::Ignore => UnknownAs::Ignore,
+        cli::UnknownCells::Negative => UnknownAs::Negative,
+        cli::UnknownCells::Positive => UnknownAs::Positive,
     }
 }
 
@@ -142,7 +154,7 @@ fn results(run: &Fingerprint, imported: &Imported, policies: &[Policy]) -> Resul
 }
 
 /// The plan of one run of one epoch. Unknown values are [`UNKNOWN`] or 0.
-fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> Plan {
+fn plan(args: &cli::ImportArgs, columns: &Columns, imported: &Imported, policies: Vec<Policy>) -> Plan {
     let facts = imported.facts();
     let source = Source::Imported {
         scores: absolute(&args.scores),
@@ -150,6 +162,7 @@ fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> P
         test_scores: args.test_scores.as_deref().map(absolute),
         test_labels: args.test_labels.as_deref().map(absolute),
         logits: args.logits,
+        columns: columns.clone(),
     };
     let [train, val, test] = [&facts.train, &facts.val, &facts.test].map(|counts| counts.rows as f64);
     let share = |rows: f64| rows / (train + val + test).max(1.0);

@@ -4,8 +4,8 @@
 use super::preparing::Preparing;
 use crate::error::Error;
 use archive::file::open_regular;
-use data::Untrainable;
-use plan::{self, DataFacts, HubFile, Plan, Recorded, SpecError, Sweep, WeightFile};
+use data::{Layout, Prepared, Untrainable};
+use plan::{self, DataFacts, HubFile, Plan, Recorded, Source, SpecError, Sweep, WeightFile};
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub struct PreparedSweep {
     pub path: PathBuf,
     pub base: PathBuf,
     pub text: Recorded,
+    /// What the columns of each CSV were taken for, in a line.
+    pub read: Vec<String>,
 }
 
 /// The folder of prepared data sets beside a database: `X.cache` for `X.db`.
@@ -81,10 +83,12 @@ impl SweepFile {
         let Self { sweep, path, base, text } = self;
         // Weights first: a wrong path is reported before a million images are decoded.
         let weights = weight_files(&sweep, &base, preparing)?;
-        let facts = prepare(&sweep, &base, db, preparing)?;
+        let prepared = prepare(&sweep, &base, db, preparing)?;
+        let read = readings(&sweep, &prepared);
+        let facts: Vec<DataFacts> = prepared.into_iter().map(|data| data.facts).collect();
         let untrainable = untrainable(&sweep, &facts);
         let plan = if untrainable.is_empty() { sweep.plan(&facts, &weights)? } else { sweep.outline(&facts, &weights)? };
-        Ok((PreparedSweep { sweep, plan, path, base, text }, untrainable))
+        Ok((PreparedSweep { sweep, plan, path, base, text, read }, untrainable))
     }
 }
 
@@ -98,11 +102,27 @@ fn untrainable(sweep: &Sweep, facts: &[DataFacts]) -> Vec<Untrainable> {
     found
 }
 
+/// `labels.csv: 60 rows; row: `id`; ...`, once for each CSV that was read in its own way.
+fn readings(sweep: &Sweep, prepared: &[Prepared]) -> Vec<String> {
+    let mut read: Vec<String> = Vec::new();
+    for (config, data) in sweep.data_configs().iter().zip(prepared) {
+        read.extend(reading(&config.source, data.layout.as_ref()).filter(|line| !read.contains(line)));
+    }
+    read
+}
+
+/// What the columns of the CSV were taken for, in a line; `None` where there is no CSV.
+#[must_use]
+pub fn reading(source: &Source, layout: Option<&Layout>) -> Option<String> {
+    let (Source::Images { labels, .. } | Source::Features { labels, .. }) = source else { return None };
+    layout.map(|layout| format!("{}: {layout}", labels.display()))
+}
+
 /// Prepares each data configuration of the sweep, in order.
 ///
 /// # Errors
 /// Data that cannot be used.
-pub fn prepare(sweep: &Sweep, base: &Path, db: &Path, preparing: &Preparing) -> Result<Vec<DataFacts>, Error> {
+pub fn prepare(sweep: &Sweep, base: &Path, db: &Path, preparing: &Preparing) -> Result<Vec<Prepared>, Error> {
     let cache = cache_folder(db);
     let configs = sweep.data_configs();
     let prepare =

@@ -7,6 +7,7 @@ mod estimate;
 mod explain;
 mod export;
 mod import;
+mod init;
 mod inputs;
 mod length;
 pub mod load;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     let Cli { global, command } = cli;
     match command {
         Command::Run(args) => wait(run::run(&global, &args)),
+        Command::Init(args) => init::run(&args),
         Command::Plan(args) => wait(plan::run(&global, &args)),
         Command::Data(args) => data::run(&global, &args),
         Command::Resume(args) => wait(resume::run(&global, &args)),

@@ -40,6 +40,8 @@ struct PlanView {
     plan: Plan,
     /// Why `run` would refuse the data; empty if it would not.
     untrainable: Vec<Untrainable>,
+    /// What the columns of each CSV were taken for.
+    read: Vec<String>,
     file: String,
     axes: Vec<(String, usize)>,
     /// The state of each run.
@@ -85,7 +87,7 @@ pub async fn show(
         let preparing = Preparing::new(Verbosity::of(global.quiet));
         file.outline(&global.db, &preparing)?
     };
-    let plan = loaded.plan;
+    let (plan, read) = (loaded.plan, loaded.read);
     let (mut states, mut paces) = (vec![PlannedState::ToTrain; plan.runs.len()], Vec::new());
     let mut convergence = Convergence::default();
     if global.db.exists() {
@@ -113,8 +115,20 @@ pub async fn show(
     };
     let (warnings, prospect) = foreseen(&plan, &weights);
     let lengths = lengths(&plan);
-    let seen =
-        PlanView { plan, untrainable, file: typed, axes, states, convergence, lengths, warnings, prospect, slots, estimate };
+    let seen = PlanView {
+        plan,
+        untrainable,
+        read,
+        file: typed,
+        axes,
+        states,
+        convergence,
+        lengths,
+        warnings,
+        prospect,
+        slots,
+        estimate,
+    };
     match format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen),
@@ -212,6 +226,9 @@ impl PlanView {
             let name = if at == 0 { "data" } else { "" };
             facts.add(name, "", format!("{}: {}", super::data::source(config), rows_in_words(data)));
         }
+        for (at, read) in self.read.iter().enumerate() {
+            facts.add(if at == 0 { "read" } else { "" }, "", read);
+        }
         match &self.slots {
             Ok(slots) => facts.add("workers", slots.len().to_string(), Place::words(slots)),
             Err(why) => facts.add("workers", "", format!("not on this machine: {why}")),
@@ -281,6 +298,7 @@ impl PlanView {
             "product": plan.product,
             "excluded": plan.excluded.iter().map(|(rule, points)| json!({ "rule": rule, "points": points })).collect::<Vec<_>>(),
             "included": plan.included,
+            "read": self.read,
             "points": plan.points.len(),
             "merged": plan.merged,
             "references": plan.references(),

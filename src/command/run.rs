@@ -6,7 +6,7 @@ use super::train::{self, Orders, Ready};
 use super::{load, plan};
 use crate::cli;
 use crate::controller;
-use crate::controller::progress::Verbosity;
+use crate::controller::progress::{Verbosity, say};
 use crate::error::Error;
 use archive::Archive;
 use store::Writer;
@@ -29,6 +29,9 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     controller::recover(&mut writer, &archive).await?;
     let preparing = Preparing::new(Verbosity::of(global.quiet));
     let loaded = file.plan(&global.db, &preparing)?;
+    if Verbosity::of(global.quiet) != Verbosity::Quiet {
+        loaded.read.iter().for_each(|read| say(read));
+    }
     let plan = &loaded.plan;
     let names: Vec<_> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
     let recorded = writer.recorded(&names).await?;

@@ -126,8 +126,10 @@ fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Polic
 /// The names of val's and test's rows and the rows' groups, from the prepared data. Imported scores have none: their names are read
 /// from the CSV of the import, as long as that is there and as it was.
 fn named_rows(run: &RunRow, evidence: &Evidence) -> Result<Named, Error> {
-    if let Source::Imported { labels, test_labels, .. } = &run.config.data.source {
-        let of = |csv: &Path, split: u8, rows: &KeptRows| imported_ids(csv, &run.facts.labels, split, &rows.truth.values).ok();
+    if let Source::Imported { labels, test_labels, columns, .. } = &run.config.data.source {
+        let of = |csv: &Path, split: u8, rows: &KeptRows| {
+            imported_ids(csv, columns, &run.facts.labels, split, &rows.truth.values).ok()
+        };
         let val = of(labels, VAL, &evidence.val);
         let test = match &evidence.test {
             Some(rows) => of(test_labels.as_ref().unwrap_or(labels), TEST, rows),

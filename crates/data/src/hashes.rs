@@ -57,14 +57,13 @@ pub fn all(cache: &Path, files: &[PathBuf], progress: &(dyn Fn(usize, usize) + S
             if let Some((_, hash)) = known.get(&path).filter(|(known, _)| *known == stamp) {
                 return Ok((*hash, None));
             }
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(file::open_regular(&path)?)?;
+            let hash = of(&path)?;
             let count = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if count.is_multiple_of(1024) {
                 progress(count, files.len());
             }
             let settled = now - stamp.mtime.max(stamp.ctime) > SETTLED;
-            Ok((hasher.finalize(), settled.then_some(stamp)))
+            Ok((hash, settled.then_some(stamp)))
         })
         .collect();
     let mut fresh = false;
@@ -78,6 +77,13 @@ pub fn all(cache: &Path, files: &[PathBuf], progress: &(dyn Fn(usize, usize) + S
         tracing::debug!("{}: cannot remember hashes: {error}", cache.display());
     }
     found.into_iter().map(|found| found.map(|(hash, _)| hash)).collect()
+}
+
+/// The hash of a file.
+pub fn of(path: &Path) -> io::Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file::open_regular(path)?)?;
+    Ok(hasher.finalize())
 }
 
 fn load(path: &Path) -> HashMap<PathBuf, (Stamp, blake3::Hash)> {

@@ -146,14 +146,11 @@ impl Imported {
 ///
 /// # Errors
 /// A CSV that cannot be read or that is not what it was: other labels, rows or values.
-pub fn imported_ids(csv: &Path, labels: &[String], split: u8, truth: &[u8]) -> Result<Vec<String>, DataError> {
+pub fn imported_ids(csv: &Path, columns: &Columns, labels: &[String], split: u8, truth: &[u8]) -> Result<Vec<String>, DataError> {
     let fault = |message: String| DataError { place: csv.display().to_string(), message };
-    let file = archive::file::open_regular(csv).map_err(|error| fault(format!("cannot read the labels: {error}")))?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-    let header = reader.headers().map_err(|error| fault(error.to_string()))?;
-    let role = |name: &str| labels.iter().any(|label| label == name) || name == "split";
-    let ignore = header.iter().skip(1).filter(|name| !role(name)).map(str::to_owned).collect();
-    let read = Labels::read(csv, &Columns { ignore, ..Columns::default() })?;
+    // Imports of versions that did not keep `columns`: the labels are known, and everything else but the first column is none.
+    let columns = Columns { labels: labels.to_vec(), ignore: Vec::new(), ..columns.clone() };
+    let read = Labels::read(csv, &columns)?;
     let rows = read.of(split);
     if *read.table.labels.names != *labels || read.table.labels.select(&rows).values != truth {
         return Err(fault("is not what was imported".to_owned()));

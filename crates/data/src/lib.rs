@@ -12,6 +12,7 @@ mod imported;
 pub mod letters;
 mod matrix;
 mod prepared;
+pub mod seen;
 mod spelled;
 mod table;
 mod untrainable;
@@ -25,8 +26,8 @@ pub use gather::Change;
 pub use gather::normalization;
 pub use imported::{Files, Imported, Scored, imported_ids};
 pub use prepared::{Skipped, Unfit, check, discard};
-pub use table::{Ids, Layout, Look, Profile, Survey, is_picture, survey};
-pub use untrainable::{Untrainable, trainable};
+pub use table::{Called, Ids, Layout, Look, Profile, Survey, Table, is_picture, survey};
+pub use untrainable::{Untrainable, quoted, trainable};
 
 use archive::file;
 use duplicates::Duplicates;
@@ -34,7 +35,6 @@ use imbalance::loss::IGNORED;
 use imbalance::stratification::{self, Split};
 use imbalance::{LabelCounts, LabelMatrix};
 use plan::{Columns, DataConfig, DataFacts, InputShape, Source, Unknown, UnknownAs};
-use table::Called;
 
 /// Data that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -271,6 +271,14 @@ fn settle(labels: &mut LabelMatrix, unknown: &Unknown, rows: Option<&[u32]>) {
         None => labels.values.chunks_exact_mut(width).for_each(settle),
         Some(rows) => rows.iter().for_each(|&row| settle(&mut labels.values[row as usize * width..][..width])),
     }
+}
+
+/// Reads a CSV of labels as `columns` says, with its messages about keys of a sweep file.
+///
+/// # Errors
+/// Every column that cannot be what it is taken for; else the first fault, with its line and column.
+pub fn read_labels(file: &Path, columns: &Columns, ids: Ids) -> Result<Table, DataError> {
+    table::read(file, columns, Called::Keys, ids)
 }
 
 /// Data that is ready.

@@ -1,6 +1,7 @@
 //! The text of `sweep data`.
 
 use super::{Drawing, Set, Shifts, Splits, Weights};
+use crate::command::load::reading;
 use crate::command::output::{self, Facts, TextTable, WIDTH, counted, fit, matrix, thousands};
 use crate::report::LabelChoice;
 use data::Skipped;
@@ -57,7 +58,11 @@ fn some(set: &Set, choice: &LabelChoice, most: usize) -> Vec<usize> {
 
 fn heading(set: &Set) -> String {
     let (rows, labels) = (counted(set.diagnosis.rows, "row"), counted(set.labels.len(), "label"));
-    format!("{}: {rows}, {labels}, {}\n", super::source(&set.config), super::input(set.input))
+    let mut facts = Facts::default();
+    if let Some(read) = reading(&set.config.source, set.layout.as_ref()) {
+        facts.add("read", "", read);
+    }
+    format!("{}: {rows}, {labels}, {}\n{facts}", super::source(&set.config), super::input(set.input))
 }
 
 impl View<'_> {

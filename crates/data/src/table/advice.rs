@@ -69,11 +69,14 @@ pub fn check(survey: &Survey, roles: &Roles, columns: &Columns, called: Called) 
     Err((Some(first.line), message))
 }
 
-/// Columns about which there is the same to say, in the order of the file.
+/// Columns about which there is the same to say, in the order of the file. Cells that nothing is known about are counted together.
 fn grouped<'s>(offences: &[Offence<'s>]) -> Vec<(String, Vec<&'s str>)> {
     let mut groups: Vec<(String, Vec<&str>)> = Vec::new();
+    let open = |offence: &&Offence<'_>| offence.look == Look::Label && !is_signed(offence.profile);
+    let sum = |of: fn(&Profile) -> usize| offences.iter().filter(open).map(|offence| of(offence.profile)).sum();
+    let together = undecided(sum(|profile| profile.blanks), sum(|profile| profile.minus_ones));
     for offence in offences {
-        let said = what(offence);
+        let said = if open(&offence) { together.clone() } else { what(offence) };
         match groups.iter_mut().find(|(known, _)| *known == said) {
             Some((_, names)) => names.push(offence.name),
             None => groups.push((said, vec![offence.name])),
@@ -90,16 +93,10 @@ fn grouped<'s>(offences: &[Offence<'s>]) -> Vec<(String, Vec<&'s str>)> {
 /// What a column holds, and what that means.
 fn what(offence: &Offence<'_>) -> String {
     let Profile { zeros, ones, others, blanks, minus_ones, .. } = offence.profile;
-    let cells = |count: usize, one: &str, many: &str| if count == 1 { format!("1 {one}") } else { format!("{count} {many}") };
     match &offence.look {
         _ if is_slip(offence) => format!("{} of {} cells are neither 0 nor 1: correct them", others, offence.profile.filled()),
-        Look::Label if *zeros == 0 && *blanks == 0 && *others == 0 => "-1 and 1: does -1 mean 0?".to_owned(),
-        Look::Label => {
-            let blanks = (*blanks > 0).then(|| cells(*blanks, "blank", "blanks"));
-            let minus = (*minus_ones > 0).then(|| format!("{minus_ones} of -1"));
-            let open: Vec<String> = blanks.into_iter().chain(minus).collect();
-            format!("{}: nothing says whether they are 0 or 1", open.join(" and "))
-        }
+        Look::Label if is_signed(offence.profile) => "-1 and 1, no 0: does -1 mean 0".to_owned(),
+        Look::Label => undecided(*blanks, *minus_ones),
         Look::SplitFlag => format!("{zeros} of 0 and {ones} of 1, and a name as of a split"),
         Look::Split => "names of splits".to_owned(),
         Look::Fold => "numbers of folds".to_owned(),
@@ -120,6 +117,29 @@ fn what(offence: &Offence<'_>) -> String {
         Look::Text => "text".to_owned(),
         Look::Empty => "blank throughout".to_owned(),
     }
+}
+
+/// Blanks and cells of -1 that nothing was decided about.
+fn undecided(blanks: usize, minus_ones: usize) -> String {
+    let blanks = match blanks {
+        0 => None,
+        1 => Some("1 blank".to_owned()),
+        _ => Some(format!("{blanks} blanks")),
+    };
+    let minus = (minus_ones > 0).then(|| format!("{minus_ones} of -1"));
+    let open: Vec<String> = blanks.into_iter().chain(minus).collect();
+    format!("{}: nothing says whether they are 0 or 1", open.join(" and "))
+}
+
+/// Whether the column holds -1 and 1 throughout.
+fn is_signed(profile: &Profile) -> bool {
+    profile.zeros == 0 && profile.blanks == 0 && profile.others == 0 && profile.minus_ones > 0
+}
+
+/// Whether a column of 0 and 1 says which rows are validation, or test.
+fn says_which_split(name: &str) -> bool {
+    let name = name.to_lowercase();
+    (name.contains("val") || name.contains("test") || name.contains("holdout")) && !name.contains("train")
 }
 
 /// Whether the column is one of 0 and 1 with a few slips.
@@ -172,7 +192,11 @@ impl Remedy {
             return;
         }
         match &offence.look {
-            Look::Split | Look::SplitFlag if self.split.is_none() && columns.split.is_none() => {
+            Look::Split | Look::SplitFlag
+                if self.split.is_none()
+                    && columns.split.is_none()
+                    && (offence.look == Look::Split || says_which_split(&name)) =>
+            {
                 self.flag |= offence.look == Look::SplitFlag;
                 self.split = Some(name);
             }
@@ -183,10 +207,11 @@ impl Remedy {
                 word(&mut self.positive, yes);
                 word(&mut self.negative, no);
             }
-            Look::Label if offence.profile.zeros == 0 && offence.profile.blanks == 0 => word(&mut self.negative, "-1"),
+            Look::Label if is_signed(offence.profile) => word(&mut self.negative, "-1"),
             Look::Label => self.unknown = true,
             Look::Soft | Look::Counts { .. } => {}
             look => {
+                self.flag |= *look == Look::SplitFlag;
                 self.names |= matches!(look, Look::Names { .. });
                 self.ignore.push(name);
             }
@@ -232,7 +257,10 @@ impl Remedy {
                     .to_owned(),
             );
         }
-        if lines.is_empty() { String::new() } else { format!(". Below [data] this would settle it:\n{}", lines.join("\n")) }
+        if self.flag {
+            lines.push("# or, if it is a label after all: label_columns = [...], with the names of all labels".to_owned());
+        }
+        if lines.is_empty() { String::new() } else { format!("\nthis would settle it, below [data]:\n{}", lines.join("\n")) }
     }
 
     /// Flags of `sweep import`, and what to do where there is none.

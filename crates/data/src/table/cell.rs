@@ -20,7 +20,7 @@ const MISSING: [&str; 10] = ["nan", "-nan", "na", "n/a", "#n/a", "<na>", "null",
 pub struct Spelling<'c> {
     pub negative: &'c [String],
     pub positive: &'c [String],
-    /// `0,0` is a number: where cells are not separated by commas.
+    /// Every comma in a number is a decimal one: where cells are not separated by commas.
     pub decimal_comma: bool,
 }
 
@@ -57,8 +57,10 @@ impl Spelling<'_> {
         if !text.bytes().any(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let number = text.parse().ok();
-        number.or_else(|| self.decimal_comma.then(|| text.replacen(',', ".", 1).parse().ok()).flatten())
+        // Of three digits after a comma nobody knows whether they are thousands.
+        let comma =
+            |text: &str| text.rsplit_once(',').is_some_and(|(_, digits)| self.decimal_comma || (1..=2).contains(&digits.len()));
+        text.parse().ok().or_else(|| comma(text).then(|| text.replacen(',', ".", 1).parse().ok()).flatten())
     }
 
     fn among(&self, spellings: &[String], text: &str) -> bool {
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn zeros_and_ones_are_read_in_every_spelling() {
         let plain = Spelling::default();
-        for zero in ["0", "0.0", "0.00", "-0.0", "+0", "0e0", "0.000000000000000000e+00", "False", "FALSE", "00"] {
+        for zero in ["0", "0.0", "0.00", "-0.0", "+0", "0e0", "0.000000000000000000e+00", "False", "FALSE", "00", "0,0"] {
             assert_eq!(plain.read(zero), Cell::Zero, "{zero}");
         }
         for one in ["1", "1.0", "1.000000000000000000e+00", "+1", "10e-1", "true", "TRUE", "01"] {
@@ -91,12 +93,12 @@ mod tests {
         for minus in ["-1", "-1.0", "-1e0"] {
             assert_eq!(plain.read(minus), Cell::MinusOne, "{minus}");
         }
-        for other in ["yes", "no", "x", "2", "0.1", "0,0", "inf", "-inf", "1,000", "t", "1 0", "0x1", "1.0000001", "-2"] {
+        for other in ["yes", "no", "x", "2", "0.1", "0,5", "inf", "-inf", "1,000", "t", "1 0", "0x1", "1.0000001", "-2"] {
             assert_eq!(plain.read(other), Cell::Other, "{other}");
         }
         let comma = Spelling { decimal_comma: true, ..Spelling::default() };
         assert_eq!(
-            [comma.read("0,0"), comma.read("1,00"), comma.read("0,5"), comma.read("-1,0")],
+            [comma.read("0,0"), comma.read("1,000"), comma.read("0,5"), comma.read("-1,0")],
             [Cell::Zero, Cell::One, Cell::Other, Cell::MinusOne]
         );
     }

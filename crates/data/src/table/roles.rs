@@ -191,6 +191,11 @@ impl Finder<'_> {
         };
         let holds_more = |column: &usize| survey.profiles[*column].others > 0 || survey.profiles[*column].counts_up();
         let pictures: Vec<usize> = (0..self.names.len()).filter(open).filter(|&c| survey.profiles[c].names_pictures()).collect();
+        let left_out = (0..self.names.len()).find(|&c| self.roles[c] == Role::Ignored && survey.profiles[c].names_pictures());
+        if let (Ids::Pictures, true, Some(column)) = (ids, pictures.is_empty(), left_out) {
+            let (name, ignored) = (shown(self.names[column]), self.called.option("ignore_columns"));
+            return Err(format!("`{name}` names the pictures, and `{ignored}` leaves it out: take it out of there"));
+        }
         let found = match (ids, pictures.as_slice()) {
             (Ids::Pictures, &[only]) => Some(only),
             _ => {
