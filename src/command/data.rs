@@ -222,7 +222,7 @@ fn weights(train: &LabelCounts, strategies: &Strategies) -> Vec<Weights> {
 fn defined(weight: &PosWeight, train: &LabelCounts) -> Option<Vec<Option<f64>>> {
     let both: Vec<usize> =
         (0..train.positives.len()).filter(|&label| (1..train.rows).contains(&train.positives[label])).collect();
-    let counts = LabelCounts { rows: train.rows, positives: both.iter().map(|&label| train.positives[label]).collect() };
+    let counts = LabelCounts::new(train.rows, both.iter().map(|&label| train.positives[label]).collect());
     let weight = match weight {
         PosWeight::Explicit(numbers) if numbers.len() == train.positives.len() => {
             PosWeight::Explicit(both.iter().map(|&label| numbers[label]).collect())

@@ -134,7 +134,7 @@ mod tests {
         assert!(absence(&two, Split::Val).unwrap().contains("Fewer than three positives"));
         assert_eq!(absence(&two, Split::Test), None);
         let mut none = sparse();
-        none.val = LabelCounts { rows: 0, positives: vec![0; of] };
+        none.val = LabelCounts::new(0, vec![0; of]);
         assert_eq!(absence(&none, Split::Val), None, "a split that nobody knows of misses nothing");
     }
 

@@ -97,7 +97,7 @@ impl Imported {
     #[must_use]
     pub fn facts(&self) -> DataFacts {
         let names = &self.val.truth.names;
-        let none = || LabelCounts { rows: 0, positives: vec![0; names.len()] };
+        let none = || LabelCounts::new(0, vec![0; names.len()]);
         let test = self.test.as_ref().map(|test| &test.truth);
         let mut hasher = blake3::Hasher::new();
         let mut add = |bytes: &[u8]| {

@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn counts(rows: usize, positives: &[usize]) -> LabelCounts {
-        LabelCounts { rows, positives: positives.to_vec() }
+        LabelCounts::new(rows, positives.to_vec())
     }
 
     fn found(ignore: &[&str], labels: &[&str], train: &LabelCounts) -> Result<(), Untrainable> {

@@ -22,7 +22,7 @@ mod vectorized;
 
 pub use choice::{Choice, PosWeight, Setting};
 pub use error::{ChoiceError, StrategyError, hint, nearest};
-pub use labels::{LabelCounts, LabelMatrix};
+pub use labels::{LabelCounts, LabelMatrix, UNKNOWN};
 pub use param::{Absent, Family, Param, Takes, param, range};
 pub use vectorized::vectorized;
 

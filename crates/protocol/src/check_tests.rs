@@ -9,7 +9,7 @@ fn run() -> Fingerprint {
 }
 
 fn truth() -> LabelCounts {
-    LabelCounts { rows: 10, positives: vec![4, 0] }
+    LabelCounts::new(10, vec![4, 0])
 }
 
 /// The complaint about `event` of a run of three epochs on two labels, the second without positives; empty if there is none.

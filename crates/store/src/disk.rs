@@ -94,7 +94,7 @@ pub(crate) fn facts_text(facts: &DataFacts) -> String {
 /// Text that no version has written.
 pub(crate) fn facts_of(text: &str) -> Result<DataFacts, serde_json::Error> {
     let Facts { content, labels, input, train, val, test, folder, .. } = serde_json::from_str(text)?;
-    let counts = |Rows { rows, positives }| LabelCounts { rows, positives };
+    let counts = |Rows { rows, positives }| LabelCounts::new(rows, positives);
     let input = match input {
         Input::Image { channels, height, width } => InputShape::Image { channels, height, width },
         Input::Features { width } => InputShape::Features { width },

@@ -76,7 +76,7 @@ impl View<'_> {
 fn positives(view: &View) -> String {
     let set = view.set;
     let Splits { train, val, test } = &set.splits;
-    let all = LabelCounts { rows: set.diagnosis.rows, positives: set.diagnosis.positives.clone() };
+    let all = LabelCounts::new(set.diagnosis.rows, set.diagnosis.positives.clone());
     let Shifts { val: in_val, test: in_test } = &set.shifts;
     let splits = [(train, &[][..]), (val, in_val), (test, in_test), (&all, &[])];
     let any = !in_val.is_empty() || !in_test.is_empty();

@@ -93,9 +93,9 @@ mod tests {
         let of = |positives| groups.of(positives, 10_000);
         assert_eq!([1000, 999, 200, 199].map(of), [LabelGroup::Head, LabelGroup::Medium, LabelGroup::Medium, LabelGroup::Tail]);
         assert_eq!(groups.of(49, 100), LabelGroup::Tail, "49 positives are few, however frequent");
-        let train = LabelCounts { rows: 10_000, positives: vec![5000, 10, 300, 2000] };
+        let train = LabelCounts::new(10_000, vec![5000, 10, 300, 2000]);
         let found = groups.divide(&train);
         assert_eq!(found, [(LabelGroup::Head, vec![0, 3]), (LabelGroup::Medium, vec![2]), (LabelGroup::Tail, vec![1])]);
-        assert!(groups.divide(&LabelCounts { rows: 100, positives: vec![60, 70] }).is_empty());
+        assert!(groups.divide(&LabelCounts::new(100, vec![60, 70])).is_empty());
     }
 }

@@ -448,7 +448,7 @@ fn label(at: usize, facts: &DataFacts, runs: &[&Measured], drawn: &[&Realised]) 
 /// Share of rows that are predicted minus the prevalence, as if that were the prevalence of train, where it is known: recall and
 /// false-positive rate, weighed by it. With one class only, the share that is predicted minus it.
 fn over_predicted(counts: &Counts, label: usize, facts: &DataFacts) -> f64 {
-    let (rate, LabelCounts { rows, positives }) = (counts.predicted_rate(), &facts.train);
+    let (rate, LabelCounts::new(rows, positives)) = (counts.predicted_rate(), &facts.train);
     if *rows == 0 {
         return rate - counts.prevalence();
     }

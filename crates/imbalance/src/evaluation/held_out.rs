@@ -21,9 +21,9 @@ const SEED: u64 = 0;
 pub struct HeldOut {
     /// One entry per label.
     pub counts: Vec<Counts>,
-    /// Mean over rows of the row's F1; 0 where truth and decision are both empty.
+    /// Mean over rows of the row's F1 on the labels that it knows; 0 where truth and decision are both empty.
     pub samples_f1: f64,
-    /// Share of rows with every label right.
+    /// Share of rows with every known label right. Rows that know no label count in neither.
     pub subset_accuracy: f64,
 }
 
@@ -38,7 +38,7 @@ impl HeldOut {
         }
     }
 
-    /// The sum of the decisions on parts of the rows.
+    /// The sum of the decisions on parts of the rows, each with its rows that know a label.
     fn sum(parts: impl Iterator<Item = (usize, Decisions)>, labels: usize) -> Self {
         let mut sum = Self { counts: vec![Counts::default(); labels], samples_f1: 0.0, subset_accuracy: 0.0 };
         let mut all = 0;
@@ -104,13 +104,13 @@ pub fn held_out(
     let found = policies.iter().map(|policy| {
         let rules = match policy {
             Policy::Fixed(_) => {
-                return HeldOut::sum(std::iter::once((truth.rows(), decide(scores, truth, &policy.fit(&[], truth)))), labels);
+                return HeldOut::sum(std::iter::once((truth.known_rows(), decide(scores, truth, &policy.fit(&[], truth)))), labels);
             }
             Policy::Fitted(_) if policy.is_by_label() => by_label.next(),
             Policy::Fitted(_) => whole.next(),
         };
         let decided = held.iter().zip(rules.unwrap_or_default());
-        HeldOut::sum(decided.map(|(rows, rule)| (rows.truth.rows(), decide(&rows.scores, &rows.truth, &rule))), labels)
+        HeldOut::sum(decided.map(|(rows, rule)| (rows.truth.known_rows(), decide(&rows.scores, &rows.truth, &rule))), labels)
     });
     Ok(Some(found.collect()))
 }

@@ -28,7 +28,7 @@ pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 use super::{Entry, LabelCounts, StrategyError};
 use crate::Choice;
 
-/// A masked target: its cell costs nothing and has no gradient.
+/// A masked target: its cell costs nothing and has no gradient. [`crate::UNKNOWN`] labels are masked.
 pub const IGNORED: u8 = 2;
 
 /// One batch, row-major `[rows, labels]`.

@@ -18,15 +18,15 @@ const CELLS: usize = 1 << 18;
 const STEPS: usize = 200;
 
 /// The logit of each label's prevalence: the start of plain bce, and what code that knows no other calls the prior bias. 0 for a
-/// label with one class.
+/// label with one class. Prevalences are those among the rows that know the label.
 #[must_use]
 pub fn prior(counts: &LabelCounts) -> Vec<f64> {
-    let logit = |&positives: &usize| match counts.rows - positives {
+    let logit = |(label, &positives): (usize, &usize)| match counts.negatives(label) {
         0 => 0.0,
         _ if positives == 0 => 0.0,
         negatives => (positives as f64).ln() - (negatives as f64).ln(),
     };
-    counts.positives.iter().map(logit).collect()
+    counts.positives.iter().enumerate().map(logit).collect()
 }
 
 /// The constant logits, one per label, at which `loss` believes in the prevalences of the `train` rows (`counts` are theirs):
@@ -35,14 +35,14 @@ pub fn prior(counts: &LabelCounts) -> Vec<f64> {
 /// is best when everything is predicted) and for a label with one class.
 #[must_use]
 pub fn link(loss: &dyn Loss, train: &LabelMatrix, counts: &LabelCounts, batch: usize) -> Vec<f64> {
-    let linked = |(label, &positives): (usize, &usize)| {
-        let pi = positives as f64 / counts.rows.max(1) as f64;
+    let linked = |label: usize| {
+        let pi = counts.prevalence(label);
         if pi <= 0.0 || pi >= 1.0 {
             return Some(0.0);
         }
         inverse(|z| loss.implied_probability(label, z), pi)
     };
-    match counts.positives.iter().enumerate().map(linked).collect() {
+    match (0..counts.positives.len()).map(linked).collect() {
         Some(logits) => logits,
         None => minimum(loss, train, batch),
     }

@@ -93,7 +93,7 @@ impl Counts {
         Self { tp: positives as u64, fp: rows.saturating_sub(positives) as u64, fn_: 0, tn: 0 }
     }
 
-    /// Rows: tp + fp + fn + tn.
+    /// Rows that know the label: tp + fp + fn + tn.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.tp + self.fp + self.fn_ + self.tn

@@ -28,7 +28,7 @@ pub fn in_order(values: &[f64], map: impl Fn(f64) -> f64) -> Vec<f32> {
     values.iter().map(|value| single[place(value)]).collect()
 }
 
-/// Cells above `least` that a positive and a negative row of their label share, all of which `scores` (`[rows, labels]` row-major,
+/// Known cells above `least` that a positive and a negative row of their label share, all of which `scores` (`[rows, labels]` row-major,
 /// finite) leave in no order. Above 0.9999, where float32 probabilities of different logits become equal, AP and AUC are then those
 /// of rounded scores.
 #[must_use]
