@@ -9,6 +9,7 @@ use super::question::Split;
 use crate::error::Error;
 use archive::runs_folder;
 use data::{Dataset, imported_ids};
+use imbalance::UNKNOWN;
 use imbalance::evaluation::{FittedPolicy, LeaderboardMetric, held_out};
 use imbalance::metric::Decide;
 use imbalance::metric::calibration::{Likelihoods, Repair, choose};
@@ -34,7 +35,7 @@ pub struct Ask {
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// `id`, `split`, then `truth.LABEL`, `score.LABEL` and `decision.LABEL` of every label; a line per row.
+    /// `id`, `split`, then `truth.LABEL` (empty where it is unknown), `score.LABEL` and `decision.LABEL` of every label; a line per row.
     pub csv: String,
     pub rows: usize,
     pub policy: String,
@@ -170,7 +171,8 @@ fn csv(labels: &[String], parts: &[Part], rule: &impl Decide) -> Result<String, 
         for (id, ((scores, truth), decisions)) in ids.iter().zip(cells) {
             let flag = |yes: bool| if yes { "1" } else { "0" }.to_owned();
             let row = [id.clone(), (*name).to_owned()].into_iter();
-            let row = row.chain(truth.iter().map(|&y| flag(y == 1))).chain(scores.iter().map(ToString::to_string));
+            let truth = truth.iter().map(|&y| if y == UNKNOWN { String::new() } else { flag(y == 1) });
+            let row = row.chain(truth).chain(scores.iter().map(ToString::to_string));
             writer.write_record(row.chain(decisions.iter().map(|&decision| flag(decision))))?;
         }
     }

@@ -71,7 +71,7 @@ fn quoted(name: &str) -> String {
     json(&serde_json::Value::from(name).to_string()).replace('\u{7f}', "\\u007f")
 }
 
-/// Whether something can be trained: each split has rows, and the train rows have both classes of every label (weights, starts and
+/// Whether something can be trained: each split has rows, and the train rows have both known classes of every label (weights, starts and
 /// losses are undefined without). `counts` are those of train, val and test; `labels` their names.
 ///
 /// # Errors
@@ -86,24 +86,26 @@ pub fn trainable(config: &DataConfig, labels: &[String], counts: [&LabelCounts; 
         })
         .collect();
     let train = counts[0];
-    let with = |positives: usize| -> Vec<&String> {
-        let bad = |(name, &n)| (n == positives && train.rows > 0).then_some(name);
-        labels.iter().zip(&train.positives).filter_map(bad).collect()
+    let with = |lacks: &dyn Fn(usize) -> bool| -> Vec<usize> {
+        (0..labels.len()).filter(|&label| train.rows > 0 && lacks(label)).collect()
     };
-    let (never, always) = (with(0), with(train.rows));
+    let never = with(&|label| train.positives[label] == 0);
+    let always = with(&|label| train.positives[label] > 0 && train.negatives(label) == 0);
     for (who, bad) in [("no row", &never), ("every row", &always)] {
         if !bad.is_empty() {
+            let aside = if bad.iter().any(|&label| train.known(label) < train.rows) { ", unknown values aside" } else { "" };
             reasons.push(format!(
-                "{who} of the train split ({} rows) carries {}: nothing can be learnt about that",
+                "{who} of the train split ({} rows{aside}) carries {}: nothing can be learnt about that",
                 train.rows,
-                named(bad)
+                named(&bad.iter().map(|&label| &labels[label]).collect::<Vec<_>>())
             ));
         }
     }
     if reasons.is_empty() {
         return Ok(());
     }
-    let bad: Vec<&String> = labels.iter().filter(|label| never.contains(label) || always.contains(label)).collect();
+    let bad = labels.iter().enumerate().filter(|(label, _)| never.contains(label) || always.contains(label));
+    let bad: Vec<&String> = bad.map(|(_, name)| name).collect();
     let (remedy, ignore_columns) = remedy(config, &bad, labels.len());
     Err(Untrainable { place: place_of(config), reasons, remedy, ignore_columns })
 }

@@ -124,6 +124,12 @@ impl LabelCounts {
         self.known(label).saturating_sub(self.positives[label])
     }
 
+    /// Whether the label has known positives and known negatives.
+    #[must_use]
+    pub fn has_both(&self, label: usize) -> bool {
+        self.positives[label] > 0 && self.negatives(label) > 0
+    }
+
     /// The share of positives among the rows that know the label; 0 where none does.
     #[must_use]
     pub fn prevalence(&self, label: usize) -> f64 {

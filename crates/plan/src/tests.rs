@@ -729,7 +729,7 @@ fn bundles_share_data_backbone_order_and_epochs() {
 #[test]
 fn weights_the_data_does_not_allow_name_place_and_label() {
     let plan = |text: &str, positives: Vec<usize>| {
-        let train = LabelCounts { rows: 100, positives };
+        let train = LabelCounts::new(100, positives);
         let sweep = parse("f", &format!("{MINIMAL}[grid]\npos_weight = {text}"), &[]).unwrap();
         sweep.plan(&[DataFacts { train, ..facts() }], &BTreeMap::new()).unwrap_err().to_string()
     };

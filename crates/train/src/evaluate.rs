@@ -7,11 +7,11 @@ use super::loader::Loader;
 use super::record::Truth;
 use crate::model::Model;
 use data::Dataset;
-use imbalance::LabelMatrix;
 use imbalance::evaluation::{self, FittedPolicy};
 use imbalance::loss::{Batch, Loss};
 use imbalance::metric;
 use imbalance::sampler::Draw;
+use imbalance::{LabelMatrix, UNKNOWN};
 use plan::InputShape;
 use protocol::journal::JournalError;
 use protocol::{Evaluated, Event, Job, SplitName};
@@ -98,7 +98,15 @@ pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>
     Ok(evaluation::probabilities(logits))
 }
 
-/// The loss over a whole split.
+/// What makes a loss that is a mean over all cells of `targets` one over their known cells, for the record: gradients are those of all
+/// cells. 1 of a loss that is no mean over cells.
+#[must_use]
+pub fn per_known_cell(loss: &dyn Loss, targets: &[u8]) -> f64 {
+    let known = targets.iter().filter(|y| **y != UNKNOWN).count();
+    if loss.is_over_cells() && known > 0 { targets.len() as f64 / known as f64 } else { 1.0 }
+}
+
+/// The loss over the known cells of a whole split.
 ///
 /// # Errors
 /// [`TrainError::Diverged`] where it is NaN or infinite.
@@ -106,7 +114,7 @@ pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) 
     let mut gradient = vec![0.0; logits.len()];
     let value = loss.evaluate(Batch { labels: truth.names.len(), logits, targets: &truth.values, epoch }, &mut gradient);
     if value.is_finite() {
-        Ok(value)
+        Ok(value * per_known_cell(loss, &truth.values))
     } else {
         Err(TrainError::Diverged(format!("the val loss is {value} after epoch {}", epoch + 1)))
     }

@@ -76,7 +76,8 @@ impl View<'_> {
 fn positives(view: &View) -> String {
     let set = view.set;
     let Splits { train, val, test } = &set.splits;
-    let all = LabelCounts::new(set.diagnosis.rows, set.diagnosis.positives.clone());
+    let Diagnosis { rows, positives, unknown, .. } = &set.diagnosis;
+    let all = LabelCounts::new(*rows, positives.clone()).with_unknown(unknown.clone());
     let Shifts { val: in_val, test: in_test } = &set.shifts;
     let splits = [(train, &[][..]), (val, in_val), (test, in_test), (&all, &[])];
     let any = !in_val.is_empty() || !in_test.is_empty();
@@ -87,7 +88,7 @@ fn positives(view: &View) -> String {
     for (name, &label) in view.names().into_iter().zip(&view.labels) {
         let cells = splits.map(|(counts, shifts)| {
             let positives = counts.positives[label];
-            let share = if counts.rows > 0 { percent(positives as f64 / counts.rows as f64) } else { "-".to_owned() };
+            let share = if counts.known(label) > 0 { percent(counts.prevalence(label)) } else { "-".to_owned() };
             let mark = match shifts.iter().any(|shift| shift.label == label) {
                 true => "*",
                 false if any => " ",
@@ -268,7 +269,7 @@ fn samplers(view: &View) -> String {
     }
     let labels = view.names();
     let counts = &view.set.splits.train;
-    let train = |label: usize| counts.positives[view.labels[label]] as f64 / counts.rows.max(1) as f64;
+    let train = |label: usize| counts.prevalence(view.labels[label]);
     let names: Vec<String> =
         std::iter::once("(train)".to_owned()).chain(some.iter().map(|drawing| fit(&drawing.sampler))).collect();
     let cell = |sampler: usize, label: usize| match sampler.checked_sub(1) {

@@ -2,6 +2,7 @@
 
 use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::question::Split;
+use imbalance::UNKNOWN;
 use imbalance::evaluation::LeaderboardMetric;
 use imbalance::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Statistic};
 use imbalance::metric::{Decide, Rate};
@@ -17,7 +18,8 @@ pub enum Judged {
 pub struct PerRow {
     f1: RowValues,
     exact: RowValues,
-    wrong: RowValues,
+    /// `None` where rows have more or fewer known labels, so that the loss is no mean over rows.
+    wrong: Option<RowValues>,
 }
 
 impl Judged {
@@ -52,7 +54,10 @@ impl Judged {
             LeaderboardMetric::MacroRecall => Some(Box::new(decided.rate(Rate::Recall))),
             LeaderboardMetric::SamplesF1 => Some(Box::new(rows.f1.clone())),
             LeaderboardMetric::SubsetAccuracy => Some(Box::new(rows.exact.clone())),
-            LeaderboardMetric::HammingLoss => Some(Box::new(rows.wrong.clone())),
+            LeaderboardMetric::HammingLoss => Some(match &rows.wrong {
+                Some(wrong) => Box::new(wrong.clone()),
+                None => Box::new(decided.micro(Rate::Error)),
+            }),
             LeaderboardMetric::MacroAp | LeaderboardMetric::MacroAuc => None,
         }
     }
@@ -65,16 +70,19 @@ impl PerRow {
         let [mut f1, mut exact, mut wrong] = [const { Vec::new() }; 3];
         for (row, scores) in rows.scores.chunks_exact(labels.max(1)).enumerate() {
             rule.row(scores, &mut predicted);
-            let truth = rows.truth.row(row);
-            let count = |hit: bool| predicted.iter().zip(truth).filter(|(p, y)| (**p == (**y == 1)) == hit).count();
-            let hits = predicted.iter().zip(truth).filter(|(p, y)| **p && **y == 1).count();
-            let missed = count(false);
+            let known = || predicted.iter().zip(rows.truth.row(row)).filter(|(_, y)| **y != UNKNOWN);
+            if known().next().is_none() {
+                [&mut f1, &mut exact, &mut wrong].into_iter().for_each(|values| values.push(f64::NAN));
+                continue;
+            }
+            let hits = known().filter(|(p, y)| **p && **y == 1).count();
+            let missed = known().filter(|(p, y)| **p != (**y == 1)).count();
             f1.push(if hits > 0 { (2 * hits) as f64 / (2 * hits + missed) as f64 } else { 0.0 });
             exact.push(f64::from(u8::from(missed == 0)));
             wrong.push(missed as f64 / labels.max(1) as f64);
         }
         let one = |values| RowValues { labels: vec![values] };
-        Self { f1: one(f1), exact: one(exact), wrong: one(wrong) }
+        Self { f1: one(f1), exact: one(exact), wrong: (!rows.truth.has_unknown()).then(|| one(wrong)) }
     }
 }
 

@@ -104,7 +104,10 @@ pub fn held_out(
     let found = policies.iter().map(|policy| {
         let rules = match policy {
             Policy::Fixed(_) => {
-                return HeldOut::sum(std::iter::once((truth.known_rows(), decide(scores, truth, &policy.fit(&[], truth)))), labels);
+                return HeldOut::sum(
+                    std::iter::once((truth.known_rows(), decide(scores, truth, &policy.fit(&[], truth)))),
+                    labels,
+                );
             }
             Policy::Fitted(_) if policy.is_by_label() => by_label.next(),
             Policy::Fitted(_) => whole.next(),

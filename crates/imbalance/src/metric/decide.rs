@@ -112,7 +112,10 @@ pub fn decide<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R)
             #[inline(always)]
             || {
                 let decided = predicted.iter().zip(truth);
-                cells.iter_mut().zip(decided).for_each(|(cell, (&predicted, &y))| *cell = pack(predicted & (y != UNKNOWN), y == 1));
+                cells
+                    .iter_mut()
+                    .zip(decided)
+                    .for_each(|(cell, (&predicted, &y))| *cell = pack(predicted & (y != UNKNOWN), y == 1));
             },
         );
         for row in cells.chunks_exact(labels) {

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use super::logistic::{Line, fit_points};
 use super::platt::Targets;
 use super::{Isotonic, Platt, invert_link, logit};
-use crate::{LabelMatrix, UNKNOWN};
 use crate::metric::certainty::deal;
 use crate::metric::curve::{every_cell, is_known};
 use crate::metric::probability::surprise;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// How scores are turned into probabilities, the simplest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]

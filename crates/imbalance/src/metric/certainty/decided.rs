@@ -2,9 +2,9 @@
 
 use super::resampling::{Blocks, LANES, Weights};
 use super::statistic::Statistic;
-use crate::{LabelMatrix, UNKNOWN};
 use crate::metric::average::{Average, average};
 use crate::metric::{Counts, Decide, Rate, ZeroDivision};
+use crate::{LabelMatrix, UNKNOWN};
 
 /// Decisions under thresholds held fixed: which rows of each label are hits, false alarms and misses.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::resampling::{Blocks, LANES, Weights};
 use super::statistic::Statistic;
-use crate::{LabelMatrix, UNKNOWN};
 use crate::metric::curve::ordered;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// The rows that know each label in falling order of score: average precision and ROC-AUC of any weighting in one pass, without a sort.
 #[derive(Clone, Debug)]
