@@ -18,6 +18,8 @@ pub mod shift;
 pub mod shown;
 pub mod stratification;
 pub mod threshold;
+#[cfg(test)]
+mod unknown_tests;
 mod vectorized;
 
 pub use choice::{Choice, PosWeight, Setting};

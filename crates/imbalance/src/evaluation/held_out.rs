@@ -201,11 +201,14 @@ mod tests {
         for (number, signal) in [(7, 0.2), (150, 0.3), (1000, 0.2)] {
             let (scores, truth) = rows(number, signal, 1);
             let groups: Vec<u32> = (0..number as u32).map(|row| row / 3 % 50).collect();
-            for groups in [None, Some(groups.as_slice())] {
-                let found = held_out(&policies, &scores, &truth, groups).unwrap().unwrap();
+            let mut partly = truth.clone();
+            partly.values.iter_mut().step_by(3).for_each(|y| *y = crate::UNKNOWN);
+            let cases = [(&truth, None), (&truth, Some(groups.as_slice())), (&partly, Some(groups.as_slice()))];
+            for (truth, groups) in cases {
+                let found = held_out(&policies, &scores, truth, groups).unwrap().unwrap();
                 assert_eq!(found.len(), policies.len());
                 for (policy, found) in policies.iter().zip(&found) {
-                    let plain = cross_fit(&scores, &truth, groups, PARTS, SEED, |scores, truth| policy.fit(scores, truth));
+                    let plain = cross_fit(&scores, truth, groups, PARTS, SEED, |scores, truth| policy.fit(scores, truth));
                     assert_eq!(found.counts, plain.held_out, "{policy}, {number} rows");
                 }
             }

@@ -177,30 +177,34 @@ mod tests {
         }
     }
 
-    /// The start is a minimum of the loss among constants, for every loss with a finite one.
+    /// The start is a minimum of the loss among constants, for every loss with a finite one; also where cells are unknown.
     #[test]
     fn no_other_constant_costs_less() {
-        let train = train();
-        let batches = Batches { batch: 2000, ..Batches::new(&train, 2000) };
-        for entry in REGISTRY {
-            let loss = loss(entry.kind, &train, &[1.0; 4]);
-            let start = link(&*loss, &train, &train.counts(), 2000);
-            assert!(start.iter().all(|z| z.is_finite()), "{}: {start:?}", entry.kind);
-            if entry.kind == "soft_f1" {
-                assert_eq!(start, [0.0; 4], "predicting everything has no finite logit");
-                continue;
-            }
-            let (least, _) = batches.mean(&*loss, &start);
-            for label in 0..4 {
-                for change in [-0.05, 0.05] {
-                    let mut other = start.clone();
-                    other[label] += change;
-                    // Above tau splc has no link: it begins at tau at most, so that it does not correct every negative at once.
-                    if entry.kind == "splc" && loss.implied_probability(label, other[label]).is_none() {
-                        continue;
+        let known = train();
+        let mut rng = Rng::new(4, "test", &[]);
+        let hidden = known.values.iter().map(|&y| if rng.uniform() < 0.4 { crate::UNKNOWN } else { y }).collect();
+        for train in [known.clone(), LabelMatrix { values: hidden, ..known }] {
+            let batches = Batches { batch: 2000, ..Batches::new(&train, 2000) };
+            for entry in REGISTRY {
+                let loss = loss(entry.kind, &train, &[1.0; 4]);
+                let start = link(&*loss, &train, &train.counts(), 2000);
+                assert!(start.iter().all(|z| z.is_finite()), "{}: {start:?}", entry.kind);
+                if entry.kind == "soft_f1" {
+                    assert_eq!(start, [0.0; 4], "predicting everything has no finite logit");
+                    continue;
+                }
+                let (least, _) = batches.mean(&*loss, &start);
+                for label in 0..4 {
+                    for change in [-0.05, 0.05] {
+                        let mut other = start.clone();
+                        other[label] += change;
+                        // Above tau splc has no link: it begins at tau at most, so that it does not correct every negative at once.
+                        if entry.kind == "splc" && loss.implied_probability(label, other[label]).is_none() {
+                            continue;
+                        }
+                        let (value, _) = batches.mean(&*loss, &other);
+                        assert!(value > least - 1e-9, "{}: {value} at {other:?}, {least} at {start:?}", entry.kind);
                     }
-                    let (value, _) = batches.mean(&*loss, &other);
-                    assert!(value > least - 1e-9, "{}: {value} at {other:?}, {least} at {start:?}", entry.kind);
                 }
             }
         }
