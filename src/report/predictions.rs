@@ -195,7 +195,7 @@ mod tests {
         let part = Part {
             name: "val",
             ids: vec!["a/1.png".to_owned(), "b,2".to_owned()],
-            rows: rows(&[0.9, 0.1, 0.25, 0.5], &[1, 0, 0, 1]),
+            rows: rows(&[0.9, 0.1, 0.25, 0.5], &[1, UNKNOWN, 0, 1]),
         };
         let labels = ["A", "B/b, \"b\""].map(str::to_owned);
         let text = csv(&labels, &[part], &vec![0.5f32, 0.5]).unwrap();
@@ -204,7 +204,7 @@ mod tests {
             lines[0],
             r#"id,split,truth.A,"truth.B/b, ""b""",score.A,"score.B/b, ""b""",decision.A,"decision.B/b, ""b""""#
         );
-        assert_eq!(lines[1..], ["a/1.png,val,1,0,0.9,0.1,1,0", "\"b,2\",val,0,1,0.25,0.5,0,1"]);
+        assert_eq!(lines[1..], ["a/1.png,val,1,,0.9,0.1,1,0", "\"b,2\",val,0,1,0.25,0.5,0,1"]);
     }
 
     /// Of scores that are noise, the policy that fits the most does not win by its fit.

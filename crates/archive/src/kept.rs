@@ -282,6 +282,14 @@ mod tests {
     }
 
     #[test]
+    fn unknown_cells_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        testing::fill(folder.path());
+        testing::write(&folder.path().join("truth-val.npy"), 2, &[1u8, UNKNOWN, 0, UNKNOWN]);
+        assert_eq!(Kept::open(folder.path()).unwrap().val_truth.counts().unknown, [0, 2]);
+    }
+
+    #[test]
     fn damage_is_named() {
         let folder = tempfile::tempdir().unwrap();
         testing::fill(folder.path());

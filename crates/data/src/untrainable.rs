@@ -176,6 +176,19 @@ mod tests {
         assert!(error.ends_with(":\nignore_columns = [\"age\", \"b \\\"c\\\"\", \"d\"]"), "{error}");
     }
 
+    /// A label must have both classes among the rows that know it; one that nobody knows has no positive.
+    #[test]
+    fn unknown_cells_are_no_class() {
+        let counts = |unknown| counts(9, &[1, 3, 0]).with_unknown(unknown);
+        assert_eq!(found(&[], &["a", "b"], &counts(vec![7, 5, 0]).of_labels(&[0, 1])), Ok(()));
+        let error = found(&[], &["a", "b", "c"], &counts(vec![7, 6, 9])).unwrap_err();
+        assert!(error.reasons[0].starts_with("no row of the train split (9 rows, unknown values aside) carries the label `c`"));
+        assert!(
+            error.reasons[1].starts_with("every row of the train split (9 rows, unknown values aside) carries the label `b`")
+        );
+        assert_eq!((error.reasons.len(), error.ignore_columns), (2, vec!["b".to_owned(), "c".to_owned()]));
+    }
+
     #[test]
     fn a_long_line_is_broken_and_stays_toml() {
         let names: Vec<String> = (0..60).map(|at| format!("a label called {at}")).collect();

@@ -123,3 +123,21 @@ pub(crate) fn policy(row: &SqliteRow, column: usize) -> Result<imbalance::thresh
 pub(crate) fn policy_text(policy: &imbalance::threshold::Policy) -> String {
     crate::json(&wire::Policy::from(policy))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Facts are read as they were written; those of data without unknown cells have no key for them.
+    #[test]
+    fn facts_keep_unknown_cells() {
+        let known = crate::tests::fixture::facts();
+        let partly = DataFacts { test: known.test.clone().with_unknown(vec![0, 7, 150, 1]), ..known.clone() };
+        for facts in [known, partly] {
+            let text = facts_text(&facts);
+            let read = facts_of(&text).unwrap();
+            assert_eq!((&read.train, &read.val, &read.test), (&facts.train, &facts.val, &facts.test));
+            assert_eq!(text.contains("unknown"), !facts.test.unknown.is_empty(), "{text}");
+        }
+    }
+}

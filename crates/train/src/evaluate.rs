@@ -174,3 +174,27 @@ fn records(
     events.extend(evaluated.under(&fitted.policies, scores, truth));
     events
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imbalance::loss::{Context, REGISTRY, build};
+
+    /// The recorded loss of a loss over cells is that of the known cells alone; a loss over rows or labels says what it is.
+    #[test]
+    fn recorded_losses_are_means_over_known_cells() {
+        let known = LabelMatrix { names: ["a".to_owned()].into(), values: vec![1, 0, 0, 1] };
+        let partly = LabelMatrix { values: vec![1, UNKNOWN, 0, 0, UNKNOWN, 1, UNKNOWN], ..known.clone() };
+        let (own, all) = ([0.3, -1.0, 2.0, 0.5], [0.3, 9.0, -1.0, 2.0, -9.0, 0.5, 1.0]);
+        let context = Context { pos_weight: vec![2.0], counts: partly.counts(), epochs: 3 };
+        for entry in REGISTRY {
+            let over = build(&imbalance::parse(REGISTRY, "loss", entry.kind).unwrap(), &context).unwrap();
+            let [alone, recorded] =
+                [(&own[..], &known), (&all[..], &partly)].map(|(logits, truth)| loss(&*over, logits, truth, 0).unwrap());
+            let is_over_cells = !["soft_f1", "two_way", "zlpr"].contains(&entry.kind);
+            assert_eq!(over.is_over_cells(), is_over_cells, "{}", entry.kind);
+            assert!(!is_over_cells || (alone - recorded).abs() < 1e-12 * alone, "{}: {recorded} is not {alone}", entry.kind);
+            assert_eq!(per_known_cell(&*over, &known.values), 1.0);
+        }
+    }
+}

@@ -82,9 +82,11 @@ fn positives(view: &View) -> String {
     let splits = [(train, &[][..]), (val, in_val), (test, in_test), (&all, &[])];
     let any = !in_val.is_empty() || !in_test.is_empty();
     let title = if view.labels.len() > 1 { "positives, rarest first" } else { "positives" };
-    let mut grid = TextTable::new(1, [title, "train", "val", "test", "all", "IRLbl", "neg/pos"]);
+    let partly = !unknown.is_empty();
+    let heads = [title, "train", "val", "test", "all", "IRLbl", "neg/pos"].into_iter().chain(partly.then_some("unknown"));
+    let mut grid = TextTable::new(1, heads);
     let rows = splits.map(|(counts, _)| counted(counts.rows, "row") + if any { " " } else { "" });
-    grid.row([String::new()].into_iter().chain(rows).chain([String::new(), String::new()]));
+    grid.row([String::new()].into_iter().chain(rows).chain(vec![String::new(); 2 + usize::from(partly)]));
     for (name, &label) in view.names().into_iter().zip(&view.labels) {
         let cells = splits.map(|(counts, shifts)| {
             let positives = counts.positives[label];
@@ -97,7 +99,8 @@ fn positives(view: &View) -> String {
             format!("{} {share:>6}{mark}", thousands(positives)).replace(' ', "\u{a0}")
         });
         let ratios = [set.diagnosis.imbalance.irlbl[label], set.diagnosis.imr[label]].map(ratio);
-        grid.row([name].into_iter().chain(cells).chain(ratios));
+        let unknown = partly.then(|| percent((all.rows - all.known(label)) as f64 / all.rows as f64));
+        grid.row([name].into_iter().chain(cells).chain(ratios).chain(unknown));
     }
     let grid = grid.to_string().replace('\u{a0}', " ");
     let mark = if any {

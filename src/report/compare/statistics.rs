@@ -95,11 +95,14 @@ mod tests {
     use imbalance::rng::Rng;
     use store::{COLUMNS, MetricColumn};
 
-    /// 3 labels, 90 rows.
-    fn rows(seed: u64) -> KeptRows {
+    /// 3 labels, 90 rows, of which `unknown` know a label seldom and the first one none.
+    fn rows(seed: u64, unknown: bool) -> KeptRows {
         let mut rng = Rng::new(seed, "rows", &[]);
         let scores: Vec<f32> = (0..270).map(|_| rng.uniform() as f32).collect();
-        let values = scores.iter().map(|&score| u8::from(rng.uniform() < f64::from(score))).collect();
+        let mut values: Vec<u8> = scores.iter().map(|&score| u8::from(rng.uniform() < f64::from(score))).collect();
+        if unknown {
+            values.iter_mut().enumerate().filter(|(at, _)| *at < 3 || at % 4 == 1).for_each(|(_, y)| *y = UNKNOWN);
+        }
         let names = ["a", "b", "c"].map(str::to_owned);
         KeptRows::of(scores, LabelMatrix { names: names.into(), values })
     }
@@ -107,14 +110,19 @@ mod tests {
     /// The point estimate of every column is the leaderboard's own.
     #[test]
     fn every_metric_is_the_leaderboards() {
-        let evidence = Evidence { val: rows(1), test: Some(rows(2)) };
+        for unknown in [false, true] {
+            is_the_leaderboards(&Evidence { val: rows(1, unknown), test: Some(rows(2, unknown)) });
+        }
+    }
+
+    fn is_the_leaderboards(evidence: &Evidence) {
         let KeptRows { scores, truth, .. } = evidence.judged();
         let policies = ["0.4", "max_f1", "rcut(r=1)"].map(imbalance::threshold::parse);
         for policy in policies.map(Result::unwrap) {
             let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);
             let evaluation = Evaluation::new(scores, truth, &rule);
             for MetricColumn { name, metric, .. } in COLUMNS {
-                let judged = Judged::new(&evidence, Split::Test, metric.needs_threshold().then_some(&policy)).unwrap();
+                let judged = Judged::new(evidence, Split::Test, metric.needs_threshold().then_some(&policy)).unwrap();
                 let resampling = Resampling { rows: 90, groups: None, replicates: 2, seed: 0, jackknife: 0 };
                 let found = bootstrap(&resampling, &[judged.statistic(metric).unwrap().as_ref()])[0].mean.point;
                 let wanted = evaluation.value(metric).unwrap();
