@@ -35,7 +35,8 @@ pub struct Ask {
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// `id`, `split`, then `truth.LABEL` (empty where it is unknown), `score.LABEL` and `decision.LABEL` of every label; a line per row.
+    /// `id`, `split`, then `truth.LABEL` (empty where it is unknown), `score.LABEL` and `decision.LABEL` of every label; a line per
+    /// row.
     pub csv: String,
     pub rows: usize,
     pub policy: String,

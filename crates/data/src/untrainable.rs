@@ -71,8 +71,8 @@ fn quoted(name: &str) -> String {
     json(&serde_json::Value::from(name).to_string()).replace('\u{7f}', "\\u007f")
 }
 
-/// Whether something can be trained: each split has rows, and the train rows have both known classes of every label (weights, starts and
-/// losses are undefined without). `counts` are those of train, val and test; `labels` their names.
+/// Whether something can be trained: each split has rows, and the train rows have both known classes of every label (weights, starts
+/// and losses are undefined without). `counts` are those of train, val and test; `labels` their names.
 ///
 /// # Errors
 /// What is missing, and what to do.

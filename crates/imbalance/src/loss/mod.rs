@@ -54,8 +54,8 @@ pub struct Context {
 
 /// A loss over a batch of logits.
 pub trait Loss: Send + Sync + std::fmt::Debug {
-    /// The loss, a mean over batch × labels (masked cells too) unless the loss's own file says otherwise; writes its gradient by the logits to
-    /// `gradient` (same shape as the logits).
+    /// The loss, a mean over batch × labels (masked cells too) unless the loss's own file says otherwise; writes its gradient by the
+    /// logits to `gradient` (same shape as the logits).
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64;
 
     /// The loss of epoch `epoch` as numbers, where it is a mean over cells: the same values as [`Self::evaluate`], wherever they

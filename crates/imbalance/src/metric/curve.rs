@@ -24,6 +24,8 @@ pub struct Curve {
 /// Score and known truth packed into integers that sort like the score, highest first.
 pub(super) fn sorted(cells: impl Iterator<Item = (f32, u8)>, into: &mut Vec<u64>) {
     into.clear();
+    // Of filtered cells the number is known at most.
+    into.reserve(cells.size_hint().1.unwrap_or(0));
     into.extend(cells.map(|(score, y)| u64::from(ordered(score)) << 1 | u64::from(y)));
     // Parts of sorted rows come in order.
     if !into.is_sorted_by(|a, b| a >> 1 >= b >> 1) {
@@ -159,8 +161,8 @@ impl Curve {
     }
 }
 
-/// One label's known cells in falling order of their scores, each with the part of the rows that it is dealt to: sorted once, whatever parts
-/// are left out.
+/// One label's known cells in falling order of their scores, each with the part of the rows that it is dealt to: sorted once,
+/// whatever parts are left out.
 pub(crate) struct FallingCells {
     /// Score, part (of [`PART`] bits) and truth, packed.
     cells: Vec<u64>,

@@ -19,8 +19,8 @@ pub struct Grid {
 /// Cells that are worth a thread, about a millisecond: on a busy machine it takes longer than that until another one is awake.
 const PIECE: usize = 1 << 17;
 
-/// The counts of every label, on the rows that know it, at each of `thresholds` (any order, not NaN; the same for every label), positive where
-/// score >= threshold. `scores` is `[rows, labels]` row-major, finite. O(cells + labels × thresholds).
+/// The counts of every label, on the rows that know it, at each of `thresholds` (any order, not NaN; the same for every label),
+/// positive where score >= threshold. `scores` is `[rows, labels]` row-major, finite. O(cells + labels × thresholds).
 #[must_use]
 pub fn counts_at(scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> Grid {
     let labels = truth.names.len();

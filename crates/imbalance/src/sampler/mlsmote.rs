@@ -2,11 +2,12 @@
 //! Knowledge-Based Systems 89, 2015): synthetic rows between rows of a minority label. For features only: between two images
 //! there is no image.
 //!
-//! For each label with an IRLbl above the mean and each of its rows: the k nearest rows with the label (Euclid, on the features
-//! as the network sees them), one of them at random, and a new row whose every number lies at a random place between the two. Its
+//! For each label with an IRLbl above the mean and each of its rows: the k nearest rows with the label (Euclid, on the features as
+//! the network sees them), one of them at random, and a new row whose every number lies at a random place between the two. Its
 //! labels are those that more than half of the row and its neighbours have (`ranking`), any of them (`union`) or all
-//! (`intersection`); those that do not know a label have no say in it, and where none knows it, it is unknown. The synthetic rows are those of the seed, the same in every epoch. All pairs of a label's rows are compared:
-//! 10,000 rows of 100 features are seconds.
+//! (`intersection`); those that do not know a label have no say in it, and where none knows it, it is unknown. The synthetic rows
+//! are those of the seed, the same in every epoch. All pairs of a label's rows are compared: 10,000 rows of 100 features are
+//! seconds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

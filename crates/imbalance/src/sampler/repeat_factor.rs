@@ -1,9 +1,9 @@
 //! Repeat factor sampling (Gupta, Dollár, Girshick, "LVIS", CVPR 2019, section 5.1): a row is repeated as its rarest label demands.
 //!
-//! Label c with prevalence f (among the rows that know it) has `r(c) = max(1, sqrt(t / f))`, a row the largest r of its labels, a row without labels 1. Each epoch
-//! shows a row floor(r) times, and once more with the probability of what is left (stochastic rounding, as in detectron2), so that an
-//! epoch has as many draws as the factors add up to: more than there are rows. LVIS's own t = 0.001 repeats nothing where every label
-//! has 0.1 % of the rows.
+//! Label c with prevalence f (among the rows that know it) has `r(c) = max(1, sqrt(t / f))`, a row the largest r of its labels, a
+//! row without labels 1. Each epoch shows a row floor(r) times, and once more with the probability of what is left (stochastic
+//! rounding, as in detectron2), so that an epoch has as many draws as the factors add up to: more than there are rows. LVIS's own t
+//! = 0.001 repeats nothing where every label has 0.1 % of the rows.
 
 use super::{Entry, Sampler, SamplerBuild};
 use crate::LabelMatrix;

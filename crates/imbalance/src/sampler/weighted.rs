@@ -1,6 +1,7 @@
 //! Weighted random sampling (torch `WeightedRandomSampler`): as many draws with replacement as there are train rows, each row with
-//! probability proportional to its weight: the largest, mean or summed 1 / prevalence (among the rows that know it) of its labels; rows without labels have a
-//! weight of their own, 1 by default (the least a label could give). Drawn by the alias method (Walker 1977; Vose 1991) in O(1).
+//! probability proportional to its weight: the largest, mean or summed 1 / prevalence (among the rows that know it) of its labels;
+//! rows without labels have a weight of their own, 1 by default (the least a label could give). Drawn by the alias method (Walker
+//! 1977; Vose 1991) in O(1).
 
 use super::{Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;

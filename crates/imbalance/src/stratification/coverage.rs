@@ -2,10 +2,11 @@
 //!
 //! Asked for, the most important first: every part has rows, and train has both classes of every label (without them nothing can be
 //! trained); a label carried by as many units as there are parts is in each of them; one carried by fewer is in as many parts as it
-//! has units, train among them. Known negatives of a label that some rows do not know are asked for as a label. Whether all of this can be had at once is a colouring problem of hypergraphs, NP-complete in general
-//! (Lovász 1973) and sometimes impossible: seven labels of three rows each, the lines of the Fano plane. Hence a local search: units of
-//! a label that misses a part are moved into it, by least damage (min-conflicts: Minton et al., Artificial Intelligence 58, 1992), and
-//! a moved unit rests for a few steps (tabu search: Glover 1989). A division that has all of it stays as it is, to the last row.
+//! has units, train among them. Known negatives of a label that some rows do not know are asked for as a label. Whether all of this
+//! can be had at once is a colouring problem of hypergraphs, NP-complete in general (Lovász 1973) and sometimes impossible: seven
+//! labels of three rows each, the lines of the Fano plane. Hence a local search: units of a label that misses a part are moved into
+//! it, by least damage (min-conflicts: Minton et al., Artificial Intelligence 58, 1992), and a moved unit rests for a few steps
+//! (tabu search: Glover 1989). A division that has all of it stays as it is, to the last row.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -25,8 +25,11 @@ impl Units {
         let group = |row: u32| groups.map_or(row, |groups| groups[row as usize]);
         rows.sort_by_key(|&row| (group(row), row));
         let width = labels.names.len();
-        let partly: Vec<usize> =
-            (0..width).filter(|&label| rows.iter().any(|&row| labels.row(row as usize)[label] == UNKNOWN)).collect();
+        let mut unknown = vec![false; width];
+        for &row in &rows {
+            unknown.iter_mut().zip(labels.row(row as usize)).for_each(|(any, &value)| *any |= value == UNKNOWN);
+        }
+        let partly: Vec<usize> = (0..width).filter(|&label| unknown[label]).collect();
         let (mut bounds, mut positive_bounds, mut positives) = (vec![0], vec![0], Vec::new());
         let mut sums = vec![0u32; width + partly.len()];
         for (i, &row) in rows.iter().enumerate() {

@@ -1,7 +1,6 @@
-//! RCut (Yang, SIGIR 2001): the r highest labels of every row, so that every row has r. Scores of different labels are compared with each
-//! other, which weighted losses make incomparable; and a row without labels gets r all the same. Unknown cells do
-//! not count: r is the sum of the labels' prevalences, each among the rows that know it, and the r labels may be some that a row does not
-//! know.
+//! RCut (Yang, SIGIR 2001): the r highest labels of every row, so that every row has r. Scores of different labels are compared with
+//! each other, which weighted losses make incomparable; and a row without labels gets r all the same. Unknown cells do not count: r
+//! is the sum of the labels' prevalences, each among the rows that know it, and the r labels may be some that a row does not know.
 
 use super::{Entry, Fit, Rule};
 use crate::{Absent, Param, Takes};
