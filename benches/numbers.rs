@@ -41,7 +41,7 @@ mod loss_with_gradient {
     fn ours(bencher: Bencher, choice: Choice) {
         let (scores, truth) = cells(SHAPE.0, SHAPE.1);
         let logits: Vec<f32> = scores.iter().map(|score| 6.0 * score - 3.0).collect();
-        let counts = LabelCounts { rows: 1000, positives: vec![300; SHAPE.1] };
+        let counts = LabelCounts::new(1000, vec![300; SHAPE.1]);
         let loss = loss::build(&choice, &Context { pos_weight: vec![2.0; SHAPE.1], counts, epochs: 1 }).expect("a loss");
         let mut gradient = vec![0.0; logits.len()];
         bencher.counter(ItemsCount::new(logits.len())).bench_local(|| {

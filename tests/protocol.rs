@@ -229,7 +229,7 @@ fn plan(text: &str, cache: Option<&Path>) -> Plan {
     let facts = sweep.data_configs().into_iter().map(|config| match cache {
         Some(cache) => data::prepare(&config, Path::new("."), cache, &|_, _| {}).unwrap(),
         None => {
-            let counts = LabelCounts { rows: 10, positives: vec![4] };
+            let counts = LabelCounts::new(10, vec![4]);
             plan::DataFacts {
                 content: "c".to_owned(),
                 labels: vec!["A".to_owned()],

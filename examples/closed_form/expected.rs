@@ -41,7 +41,7 @@ impl Truth {
         let positives = RATES.iter().map(|rate| (rate * rows as f64) as usize).collect();
         Self {
             curves: RATES.iter().map(|rate| LatentCurve::new(signal, *rate)).collect(),
-            counts: LabelCounts { rows, positives },
+            counts: LabelCounts::new(rows, positives),
         }
     }
 

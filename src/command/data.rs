@@ -224,9 +224,8 @@ fn weights(train: &LabelCounts, strategies: &Strategies) -> Vec<Weights> {
 
 /// The weights of the labels that have both classes in train; `None` if they are undefined even so.
 fn defined(weight: &PosWeight, train: &LabelCounts) -> Option<Vec<Option<f64>>> {
-    let both: Vec<usize> =
-        (0..train.positives.len()).filter(|&label| (1..train.rows).contains(&train.positives[label])).collect();
-    let counts = LabelCounts { rows: train.rows, positives: both.iter().map(|&label| train.positives[label]).collect() };
+    let both: Vec<usize> = (0..train.positives.len()).filter(|&label| train.has_both(label)).collect();
+    let counts = train.of_labels(&both);
     let weight = match weight {
         PosWeight::Explicit(numbers) if numbers.len() == train.positives.len() => {
             PosWeight::Explicit(both.iter().map(|&label| numbers[label]).collect())

@@ -111,7 +111,7 @@ mod tests {
     fn plan() -> Plan {
         let text = "model.arch = \"linear\"\ntrain.epochs = 10\ngrid.seed = [0, 1]\n\
                     [data]\nkind = \"features\"\nfeatures = \"x.npy\"\nlabels = \"y.csv\"\n";
-        let counts = |rows| LabelCounts { rows, positives: vec![rows / 2; 3] };
+        let counts = |rows| LabelCounts::new(rows, vec![rows / 2; 3]);
         let facts = DataFacts {
             content: "c".to_owned(),
             labels: ["a", "b", "c"].map(str::to_owned).to_vec(),

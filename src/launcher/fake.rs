@@ -205,7 +205,7 @@ fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
     let split = |epoch: usize, split: SplitName| {
         let truth = if split == SplitName::Val { val } else { test };
         let ap = (0..labels).map(|label| (truth.positives[label] > 0).then(|| ap(epoch, label))).collect::<Vec<_>>();
-        let both = |label: usize| truth.positives[label] < truth.rows;
+        let both = |label: usize| truth.has_both(label);
         let auc = ap.iter().enumerate().map(|(label, ap)| ap.filter(|_| both(label)).map(|ap| 0.5 + ap / 2.0)).collect();
         let ranking = Ranking { ap, auc, mean_score: vec![0.3; labels] };
         let evaluated = Evaluated { run: &job.run, attempt: job.attempt, epoch, split };
@@ -254,8 +254,9 @@ fn rng(job: &Job, purpose: &str, indices: &[u64]) -> Rng {
 
 /// Made-up decisions, consistent with the rows and positives of the split.
 fn counts(job: &Job, truth: &LabelCounts, indices: [u64; 4]) -> Counts {
-    let (rows, positives) = (truth.rows as u64, truth.positives[indices[3] as usize] as u64);
+    let label = indices[3] as usize;
+    let (positives, negatives) = (truth.positives[label] as u64, truth.negatives(label) as u64);
     let mut rng = rng(job, "counts", &indices);
-    let (tp, fp) = (rng.below(positives + 1), rng.below((rows - positives) / 4 + 1));
-    Counts { tp, fp, fn_: positives - tp, tn: rows - positives - fp }
+    let (tp, fp) = (rng.below(positives + 1), rng.below(negatives / 4 + 1));
+    Counts { tp, fp, fn_: positives - tp, tn: negatives - fp }
 }

@@ -8,7 +8,6 @@ use super::load::Part;
 use super::question::Question;
 use super::score;
 use super::summary::{DataSet, Row, Spread};
-use imbalance::LabelCounts;
 use imbalance::evaluation::{LeaderboardMetric, predicted_rate};
 use imbalance::metric::Counts;
 use imbalance::metric::average::{Averages, mean_defined};
@@ -17,11 +16,6 @@ use store::{COLUMNS, METRICS};
 
 /// The policy of the baseline, in every format.
 pub const ALL_POSITIVE: &str = "all_positive";
-
-/// The counts of a model that predicts everything.
-fn all_positive(counts: &LabelCounts) -> Vec<Counts> {
-    counts.positives.iter().map(|&positives| Counts::all_positive(counts.rows, positives)).collect()
-}
 
 /// AP of a constant score: the prevalence (scikit-learn's, ties grouped); `None` without positives.
 fn constant_ap(counts: &[Counts]) -> Vec<Option<f64>> {
@@ -44,8 +38,8 @@ fn baseline_values(counts: &[Counts]) -> [Option<f64>; METRICS.len()] {
 #[must_use]
 pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Question) -> Row {
     let exact = |value: Option<f64>| value.map(|mean| Spread { mean, sd: None, n: 1 });
-    let shown = all_positive(counts(facts, question.split));
-    let val = baseline_values(&all_positive(&facts.val));
+    let shown = Counts::all_positive(counts(facts, question.split));
+    let val = baseline_values(&Counts::all_positive(&facts.val));
     let scores = score::label_scores(&shown, &constant_ap(&shown), &vec![0.0; shown.len()]);
     Row {
         rank: None,

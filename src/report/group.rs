@@ -35,12 +35,14 @@ pub fn data_sets<'f>(facts: &'f [DataFacts], split: Split) -> (Vec<DataSet>, Vec
             sets[at].content.push(facts.content.clone());
             return at;
         }
-        let LabelCounts { rows, positives } = counts(facts, split).clone();
-        let prevalence = positives.iter().sum::<usize>() as f64 / (rows * positives.len()).max(1) as f64;
+        let counts = counts(facts, split);
+        let known: usize = (0..counts.positives.len()).map(|label| counts.known(label)).sum();
+        let prevalence = counts.positives.iter().sum::<usize>() as f64 / known.max(1) as f64;
+        let LabelCounts { rows, positives, unknown } = counts.clone();
         let (labels, content) = (facts.labels.clone(), vec![facts.content.clone()]);
         let without_positives = super::splits::without_positives(facts);
         first.push(facts);
-        sets.push(DataSet { content, labels, rows, positives, prevalence, without_positives });
+        sets.push(DataSet { content, labels, rows, positives, unknown, prevalence, without_positives });
         sets.len() - 1
     };
     let of = facts.iter().map(put).collect();

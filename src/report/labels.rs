@@ -7,6 +7,7 @@ use super::question::{LabelChoice, unknown};
 use super::score::LabelScore;
 use super::summary::{DataSet, LabelLine, Summary};
 use crate::error::Error;
+use imbalance::LabelCounts;
 
 /// Most labels of a table unless more are asked for: the rarest, and as many that are predicted worst.
 pub const SHOWN: usize = 20;
@@ -119,6 +120,7 @@ pub fn chosen(summary: &Summary, data: usize) -> Option<String> {
 /// Means over evaluations, one line per label of the data.
 #[must_use]
 pub fn lines(parts: &[Part], set: &DataSet) -> Vec<LabelLine> {
+    let counts = LabelCounts::new(set.rows, set.positives.clone()).with_unknown(set.unknown.clone());
     let line = |(at, label): (usize, &String)| {
         // A label's AP is defined in all evaluations of a data set or in none.
         let ap = mean(parts, |part| part.labels.get(at).and_then(|score| score.ap));
@@ -130,7 +132,7 @@ pub fn lines(parts: &[Part], set: &DataSet) -> Vec<LabelLine> {
             recall: of(|score| score.recall),
             f1: of(|score| score.f1),
             threshold: of(|score| score.threshold),
-            prevalence: set.positives[at] as f64 / set.rows.max(1) as f64,
+            prevalence: counts.prevalence(at),
             predicted_rate: of(|score| score.predicted_rate),
         }
     };

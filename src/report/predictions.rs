@@ -9,6 +9,7 @@ use super::question::Split;
 use crate::error::Error;
 use archive::runs_folder;
 use data::{Dataset, imported_ids};
+use imbalance::UNKNOWN;
 use imbalance::evaluation::{FittedPolicy, LeaderboardMetric, held_out};
 use imbalance::metric::Decide;
 use imbalance::metric::calibration::{Likelihoods, Repair, choose};
@@ -34,7 +35,8 @@ pub struct Ask {
 /// The answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predictions {
-    /// `id`, `split`, then `truth.LABEL`, `score.LABEL` and `decision.LABEL` of every label; a line per row.
+    /// `id`, `split`, then `truth.LABEL` (empty where it is unknown), `score.LABEL` and `decision.LABEL` of every label; a line per
+    /// row.
     pub csv: String,
     pub rows: usize,
     pub policy: String,
@@ -172,7 +174,8 @@ fn csv(labels: &[String], parts: &[Part], rule: &impl Decide) -> Result<String, 
         for (id, ((scores, truth), decisions)) in ids.iter().zip(cells) {
             let flag = |yes: bool| if yes { "1" } else { "0" }.to_owned();
             let row = [id.clone(), (*name).to_owned()].into_iter();
-            let row = row.chain(truth.iter().map(|&y| flag(y == 1))).chain(scores.iter().map(ToString::to_string));
+            let truth = truth.iter().map(|&y| if y == UNKNOWN { String::new() } else { flag(y == 1) });
+            let row = row.chain(truth).chain(scores.iter().map(ToString::to_string));
             writer.write_record(row.chain(decisions.iter().map(|&decision| flag(decision))))?;
         }
     }
@@ -195,7 +198,7 @@ mod tests {
         let part = Part {
             name: "val",
             ids: vec!["a/1.png".to_owned(), "b,2".to_owned()],
-            rows: rows(&[0.9, 0.1, 0.25, 0.5], &[1, 0, 0, 1]),
+            rows: rows(&[0.9, 0.1, 0.25, 0.5], &[1, UNKNOWN, 0, 1]),
         };
         let labels = ["A", "B/b, \"b\""].map(str::to_owned);
         let text = csv(&labels, &[part], &vec![0.5f32, 0.5]).unwrap();
@@ -204,7 +207,7 @@ mod tests {
             lines[0],
             r#"id,split,truth.A,"truth.B/b, ""b""",score.A,"score.B/b, ""b""",decision.A,"decision.B/b, ""b""""#
         );
-        assert_eq!(lines[1..], ["a/1.png,val,1,0,0.9,0.1,1,0", "\"b,2\",val,0,1,0.25,0.5,0,1"]);
+        assert_eq!(lines[1..], ["a/1.png,val,1,,0.9,0.1,1,0", "\"b,2\",val,0,1,0.25,0.5,0,1"]);
     }
 
     /// Of scores that are noise, the policy that fits the most does not win by its fit.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::difference::SEED;
 use super::kept_scores::{Evidence, KeptRows};
 use super::lint;
+use imbalance::UNKNOWN;
 use imbalance::loss::{self, Context, Loss};
 use imbalance::metric::calibration::{BINS, Bin, Calibration, equal_width, judge};
 use imbalance::metric::probability;
@@ -52,6 +53,7 @@ impl SplitProbabilities {
         let width = truth.names.len().max(1);
         let line = |(at, (calibration, proper)): (usize, (Calibration, imbalance::metric::Probability))| {
             let cells = scores.iter().zip(&truth.values).skip(at).step_by(width).map(|(&score, &y)| (score, y));
+            let cells = cells.filter(|(_, y)| *y != UNKNOWN);
             LabelProbabilities {
                 label: facts.labels.get(at).cloned().unwrap_or_default(),
                 brier: proper.brier,

@@ -78,7 +78,7 @@ pub fn lines(loaded: &Loaded, of_facts: &[usize]) -> Vec<SamplerLine> {
             draws: mean(&mut drawn().map(|drawn| drawn.draws as f64)),
             rows: train.rows,
             prevalence: (0..train.positives.len()).map(prevalence).collect(),
-            train_prevalence: train.positives.iter().map(|&n| n as f64 / train.rows.max(1) as f64).collect(),
+            train_prevalence: (0..train.positives.len()).map(|label| train.prevalence(label)).collect(),
             shift: mean(&mut drawn().map(|drawn| drawn.shift)),
             duplicates: mean(&mut drawn().map(|drawn| drawn.duplicates)),
             never_drawn: mean(&mut drawn().map(|drawn| drawn.never_drawn)),

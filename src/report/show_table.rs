@@ -210,7 +210,7 @@ fn weights(shown: &Shown, places: &[usize]) -> Grid {
         // A split without rows is unknown.
         let positives = |counts: &imbalance::LabelCounts| counts.positives.get(at).copied().filter(|_| counts.rows > 0);
         let rate = |counts: &imbalance::LabelCounts| {
-            positives(counts).map_or_else(|| NONE.to_owned(), |n| percent(n as f64 / counts.rows as f64))
+            positives(counts).map_or_else(|| NONE.to_owned(), |_| percent(counts.prevalence(at)))
         };
         vec![
             shorten(&facts.labels[at], NAME),

@@ -5,7 +5,6 @@ use super::group::counts;
 use super::question::Split;
 use super::summary::WithoutPositives;
 use super::text_grid::{number, percent};
-use imbalance::LabelCounts;
 use imbalance::shift::{Shift, shifts};
 use imbalance::shown::shown;
 use plan::DataFacts;
@@ -23,8 +22,8 @@ fn named(mut labels: Vec<String>) -> String {
 /// Labels without a positive in the split; none if the split has no rows.
 #[must_use]
 pub fn absent(facts: &DataFacts, split: Split) -> Vec<usize> {
-    let LabelCounts { rows, positives } = counts(facts, split);
-    (0..positives.len()).filter(|&label| *rows > 0 && positives[label] == 0).collect()
+    let counts = counts(facts, split);
+    (0..counts.positives.len()).filter(|&label| counts.rows > 0 && counts.positives[label] == 0).collect()
 }
 
 /// The labels without a positive, by split.
@@ -134,7 +133,7 @@ mod tests {
         assert!(absence(&two, Split::Val).unwrap().contains("Fewer than three positives"));
         assert_eq!(absence(&two, Split::Test), None);
         let mut none = sparse();
-        none.val = LabelCounts { rows: 0, positives: vec![0; of] };
+        none.val = imbalance::LabelCounts::new(0, vec![0; of]);
         assert_eq!(absence(&none, Split::Val), None, "a split that nobody knows of misses nothing");
     }
 

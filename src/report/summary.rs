@@ -94,7 +94,10 @@ pub struct DataSet {
     pub rows: usize,
     /// Positives of each label in the split.
     pub positives: Vec<usize>,
-    /// Mean over labels.
+    /// Rows of the split that do not know each label; empty where every cell is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<usize>,
+    /// Share of positives among the known cells; where all are known, the mean over labels.
     pub prevalence: f64,
     /// Labels without a positive in a split: macro F1, precision and recall count them as 0, macro AP and AUC leave them out.
     pub without_positives: WithoutPositives,

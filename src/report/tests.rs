@@ -17,7 +17,7 @@ use store::{METRICS, SweepRow, SweepRun};
 
 /// Two labels: a tenth and a half of 100 val rows, two and five tenths of 50 test rows.
 fn facts() -> DataFacts {
-    let counts = |rows: usize, positives: [usize; 2]| LabelCounts { rows, positives: positives.to_vec() };
+    let counts = |rows: usize, positives: [usize; 2]| LabelCounts::new(rows, positives.to_vec());
     DataFacts {
         content: "c0ffee0123".to_owned(),
         labels: vec!["rare".to_owned(), "a|b, \"c\"".to_owned()],

@@ -11,8 +11,8 @@ use super::file;
 use super::matrix::{damaged, named, parse, write_matrix};
 use super::run::RunFolder;
 use super::seal::Seals;
-use imbalance::LabelMatrix;
 use imbalance::evaluation::probabilities;
+use imbalance::{LabelMatrix, UNKNOWN};
 
 /// One split of a run that was not trained here.
 #[derive(Clone, Copy, Debug)]
@@ -203,8 +203,8 @@ fn read(folder: &RunFolder, seals: &Option<Seals>, name: &str) -> io::Result<Vec
 fn read_truth(folder: &RunFolder, seals: &Option<Seals>, name: &str) -> io::Result<LabelMatrix> {
     let path = folder.file(name);
     let (labels, values) = parse::<u8>(&path, &read(folder, seals, name)?)?;
-    if values.iter().any(|&value| value > 1) {
-        return Err(damaged(&path, "holds values that are not 0 or 1"));
+    if values.iter().any(|&value| value > UNKNOWN) {
+        return Err(damaged(&path, "holds values that are not 0, 1 or 2 (unknown)"));
     }
     let names: Arc<[String]> = (0..labels).map(|label| label.to_string()).collect();
     Ok(LabelMatrix { names, values })
@@ -282,6 +282,14 @@ mod tests {
     }
 
     #[test]
+    fn unknown_cells_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        testing::fill(folder.path());
+        testing::write(&folder.path().join("truth-val.npy"), 2, &[1u8, UNKNOWN, 0, UNKNOWN]);
+        assert_eq!(Kept::open(folder.path()).unwrap().val_truth.counts().unknown, [0, 2]);
+    }
+
+    #[test]
     fn damage_is_named() {
         let folder = tempfile::tempdir().unwrap();
         testing::fill(folder.path());
@@ -296,8 +304,8 @@ mod tests {
         told("rows and labels");
         testing::write(&path, 2, &[1u8, 0, 0, 1]);
         told("val-0.npy");
-        testing::write(&folder.path().join("truth-val.npy"), 2, &[1u8, 0, 2, 1]);
-        told("not 0 or 1");
+        testing::write(&folder.path().join("truth-val.npy"), 2, &[1u8, 0, 3, 1]);
+        told("not 0, 1 or 2");
     }
 
     /// A flip of any bit of any file that a new policy reads is found, in a run with seals.

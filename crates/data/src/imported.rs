@@ -97,7 +97,7 @@ impl Imported {
     #[must_use]
     pub fn facts(&self) -> DataFacts {
         let names = &self.val.truth.names;
-        let none = || LabelCounts { rows: 0, positives: vec![0; names.len()] };
+        let none = || LabelCounts::new(0, vec![0; names.len()]);
         let test = self.test.as_ref().map(|test| &test.truth);
         let mut hasher = blake3::Hasher::new();
         let mut add = |bytes: &[u8]| {
@@ -106,8 +106,8 @@ impl Imported {
         names.iter().for_each(|name| add(name.as_bytes()));
         add(&self.val.truth.values);
         add(test.map_or(&[], |truth| &truth.values));
-        let LabelCounts { rows, positives } = &self.train;
-        std::iter::once(rows).chain(positives).for_each(|count| add(&(*count as u64).to_le_bytes()));
+        let LabelCounts { rows, positives, unknown } = &self.train;
+        std::iter::once(rows).chain(positives).chain(unknown).for_each(|count| add(&(*count as u64).to_le_bytes()));
         DataFacts {
             content: hasher.finalize().to_hex()[..32].to_owned(),
             labels: names.to_vec(),

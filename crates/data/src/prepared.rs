@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `inputs.bin` | u8 `[rows, channels, height, width]` or little-endian f32 `[rows, width]` |
-//! | `labels.bin` | u8 `[rows, labels]`, 0 or 1 |
+//! | `labels.bin` | u8 `[rows, labels]`, 0, 1 or 2 (unknown) |
 //! | `splits.bin` | u8 per row (0 train, 1 val, 2 test), if the CSV has a split column |
 //! | `groups.bin` | little-endian u32 per row, equal for rows of one group, if the CSV has a group column |
 //! | `ids.json` | the rows' names, in row order |

@@ -71,8 +71,8 @@ pub fn quoted(name: &str) -> String {
     json(&serde_json::Value::from(name).to_string()).replace('\u{7f}', "\\u007f")
 }
 
-/// Whether something can be trained: each split has rows, and the train rows have both classes of every label (weights, starts and
-/// losses are undefined without). `counts` are those of train, val and test; `labels` their names.
+/// Whether something can be trained: each split has rows, and the train rows have both known classes of every label (weights, starts
+/// and losses are undefined without). `counts` are those of train, val and test; `labels` their names.
 ///
 /// # Errors
 /// What is missing, and what to do.
@@ -86,24 +86,26 @@ pub fn trainable(config: &DataConfig, labels: &[String], counts: [&LabelCounts; 
         })
         .collect();
     let train = counts[0];
-    let with = |positives: usize| -> Vec<&String> {
-        let bad = |(name, &n)| (n == positives && train.rows > 0).then_some(name);
-        labels.iter().zip(&train.positives).filter_map(bad).collect()
+    let with = |lacks: &dyn Fn(usize) -> bool| -> Vec<usize> {
+        (0..labels.len()).filter(|&label| train.rows > 0 && lacks(label)).collect()
     };
-    let (never, always) = (with(0), with(train.rows));
+    let never = with(&|label| train.positives[label] == 0);
+    let always = with(&|label| train.positives[label] > 0 && train.negatives(label) == 0);
     for (who, bad) in [("no row", &never), ("every row", &always)] {
         if !bad.is_empty() {
+            let aside = if bad.iter().any(|&label| train.known(label) < train.rows) { ", unknown values aside" } else { "" };
             reasons.push(format!(
-                "{who} of the train split ({} rows) carries {}: nothing can be learnt about that",
+                "{who} of the train split ({} rows{aside}) carries {}: nothing can be learnt about that",
                 train.rows,
-                named(bad)
+                named(&bad.iter().map(|&label| &labels[label]).collect::<Vec<_>>())
             ));
         }
     }
     if reasons.is_empty() {
         return Ok(());
     }
-    let bad: Vec<&String> = labels.iter().filter(|label| never.contains(label) || always.contains(label)).collect();
+    let bad = labels.iter().enumerate().filter(|(label, _)| never.contains(label) || always.contains(label));
+    let bad: Vec<&String> = bad.map(|(_, name)| name).collect();
     let (remedy, ignore_columns) = remedy(config, &bad, labels.len());
     Err(Untrainable { place: place_of(config), reasons, remedy, ignore_columns })
 }
@@ -154,7 +156,7 @@ mod tests {
     }
 
     fn counts(rows: usize, positives: &[usize]) -> LabelCounts {
-        LabelCounts { rows, positives: positives.to_vec() }
+        LabelCounts::new(rows, positives.to_vec())
     }
 
     fn found(ignore: &[&str], labels: &[&str], train: &LabelCounts) -> Result<(), Untrainable> {
@@ -172,6 +174,19 @@ mod tests {
         assert!(error.contains("every row of the train split (9 rows) carries the label `d`"), "{error}");
         assert!(error.contains("over 2 labels instead of 4"), "{error}");
         assert!(error.ends_with(":\nignore_columns = [\"age\", \"b \\\"c\\\"\", \"d\"]"), "{error}");
+    }
+
+    /// A label must have both classes among the rows that know it; one that nobody knows has no positive.
+    #[test]
+    fn unknown_cells_are_no_class() {
+        let counts = |unknown| counts(9, &[1, 3, 0]).with_unknown(unknown);
+        assert_eq!(found(&[], &["a", "b"], &counts(vec![7, 5, 0]).of_labels(&[0, 1])), Ok(()));
+        let error = found(&[], &["a", "b", "c"], &counts(vec![7, 6, 9])).unwrap_err();
+        assert!(error.reasons[0].starts_with("no row of the train split (9 rows, unknown values aside) carries the label `c`"));
+        assert!(
+            error.reasons[1].starts_with("every row of the train split (9 rows, unknown values aside) carries the label `b`")
+        );
+        assert_eq!((error.reasons.len(), error.ignore_columns), (2, vec!["b".to_owned(), "c".to_owned()]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How imbalanced a multi-label data set is, and how its labels go together (docs/strategies.md#diagnosis). Pure: labels in,
-//! numbers out.
+//! numbers out. Rows carry a label where they are known to: combinations, pairs and means over rows take an unknown cell for none, and
+//! so does what independence would give. Prevalences and [`Diagnosis::imr`] are of the rows that know the label.
 //!
 //! IRLbl, MeanIR, CVIR and SCUMBLE are those of Charte et al. (Neurocomputing 163, 2015; HAIS 2014) as the R package mldr
 //! computes them, except that labels without positives stay out of the means instead of counting as 0.
@@ -19,6 +20,9 @@ pub const TOGETHER: usize = 512;
 pub struct Diagnosis {
     pub rows: usize,
     pub positives: Vec<usize>,
+    /// Rows that do not know each label; empty where every cell is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<usize>,
     pub imbalance: Imbalance,
     /// Negatives / positives; `None` without positives.
     pub imr: Vec<Option<f64>>,
@@ -177,7 +181,7 @@ pub fn scumble(active: impl Iterator<Item = f64> + Clone) -> f64 {
     (1.0 - geometric / arithmetic).max(0.0)
 }
 
-/// Shares of rows with no label and with several, were the labels independent with these prevalences.
+/// Shares of rows with no label and with several, were the labels independent and each known to be carried by so many of the rows.
 #[must_use]
 pub fn if_independent(counts: &LabelCounts) -> (f64, f64) {
     // Coefficients of z^0 and z^1 of the product of (1 - p + p z).
@@ -193,6 +197,7 @@ pub fn if_independent(counts: &LabelCounts) -> (f64, f64) {
 #[must_use]
 pub fn diagnose(labels: &LabelMatrix) -> Diagnosis {
     let counts = labels.counts();
+    let known_positives = labels.known_positives();
     let (rows, names) = (counts.rows, labels.names.len());
     let share = |part: usize| part as f64 / rows.max(1) as f64;
     let imbalance = imbalance(&counts.positives);
@@ -201,7 +206,7 @@ pub fn diagnose(labels: &LabelMatrix) -> Diagnosis {
     let mut together = vec![vec![0; paired]; paired];
     let (mut none, mut several, mut scumbles) = (0, 0, 0.0);
     let mut scumble_of_label = vec![0.0; names];
-    for row in labels.values.chunks_exact(names.max(1)) {
+    for row in known_positives.values.chunks_exact(names.max(1)) {
         *sets.entry(row).or_default() += 1;
         let active: Vec<usize> = (0..names).filter(|&label| row[label] == 1).collect();
         none += usize::from(active.is_empty());
@@ -223,7 +228,7 @@ pub fn diagnose(labels: &LabelMatrix) -> Diagnosis {
     let (none_if_independent, several_if_independent) = if_independent(&counts);
     Diagnosis {
         rows,
-        imr: counts.positives.iter().map(|&n| of((rows - n) as f64, n)).collect(),
+        imr: counts.positives.iter().enumerate().map(|(label, &n)| of(counts.negatives(label) as f64, n)).collect(),
         cardinality,
         density: cardinality / names.max(1) as f64,
         labelsets: Labelsets {
@@ -248,6 +253,7 @@ pub fn diagnose(labels: &LabelMatrix) -> Diagnosis {
         pairs: Pairs::of(&together, rows),
         together,
         positives: counts.positives,
+        unknown: counts.unknown,
         imbalance,
     }
 }
@@ -298,7 +304,7 @@ mod tests {
         }
         close(mean_ir.unwrap(), 2.726, 5e-4);
         close(cvir.unwrap(), 0.7353, 5e-5);
-        let (none, _) = if_independent(&LabelCounts { rows: ROWS, positives: SEED.to_vec() });
+        let (none, _) = if_independent(&LabelCounts::new(ROWS, SEED.to_vec()));
         close(none, 0.287, 5e-4);
     }
 
@@ -315,7 +321,7 @@ mod tests {
             several += if set.count_ones() > 1 { probability } else { 0.0 };
         }
         close(expected, 0.0239, 5e-5);
-        close(if_independent(&LabelCounts { rows: ROWS, positives: SEED.to_vec() }).1, several, 1e-12);
+        close(if_independent(&LabelCounts::new(ROWS, SEED.to_vec())).1, several, 1e-12);
     }
 
     /// Six rows: {a}, {a}, {a, b}, {a, c}, {}, {a}; by hand: IRLbl 1, 5, 5; mean 11/3; sd sqrt(((8/3)² + 2 (4/3)²) / 2) = 4/√3.

@@ -18,11 +18,13 @@ pub mod shift;
 pub mod shown;
 pub mod stratification;
 pub mod threshold;
+#[cfg(test)]
+mod unknown_tests;
 mod vectorized;
 
 pub use choice::{Choice, PosWeight, Setting};
 pub use error::{ChoiceError, StrategyError, hint, nearest};
-pub use labels::{LabelCounts, LabelMatrix};
+pub use labels::{LabelCounts, LabelMatrix, UNKNOWN};
 pub use param::{Absent, Family, Param, Takes, param, range};
 pub use vectorized::vectorized;
 

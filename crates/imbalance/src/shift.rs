@@ -8,7 +8,7 @@ use crate::LabelCounts;
 pub struct Shift {
     /// By position.
     pub label: usize,
-    /// Share of the rows of train and of the split that carry it.
+    /// Share of positives among the rows of train and of the split that know it.
     pub train: f64,
     pub split: f64,
     /// [`probability`] of a difference as large, were the rows dealt by chance; for one label.
@@ -24,14 +24,15 @@ const LEVEL: f64 = 0.01;
 /// The labels that have shifted between train and another split, the largest difference first.
 #[must_use]
 pub fn shifts(train: &LabelCounts, split: &LabelCounts) -> Vec<Shift> {
-    if train.rows == 0 || split.rows == 0 {
-        return Vec::new();
-    }
     let labels = train.positives.len().max(1) as f64;
     let of = |(label, (&k, &n)): (usize, (&usize, &usize))| {
-        let (before, after) = (k as f64 / train.rows as f64, n as f64 / split.rows as f64);
+        let known = [train, split].map(|counts| counts.known(label));
+        if known.contains(&0) {
+            return None;
+        }
+        let [before, after] = [train, split].map(|counts| counts.prevalence(label));
         let matters = (after - before).abs() >= DIFFERENCE || after.max(before) >= RATIO * after.min(before);
-        let p = if matters { probability([k, train.rows], [n, split.rows]) } else { 1.0 };
+        let p = if matters { probability([k, known[0]], [n, known[1]]) } else { 1.0 };
         (matters && p * labels <= LEVEL).then_some(Shift { label, train: before, split: after, p })
     };
     let mut found: Vec<Shift> = train.positives.iter().zip(&split.positives).enumerate().filter_map(of).collect();
@@ -92,7 +93,7 @@ mod tests {
     }
 
     fn counts(rows: usize, positives: &[usize]) -> LabelCounts {
-        LabelCounts { rows, positives: positives.to_vec() }
+        LabelCounts::new(rows, positives.to_vec())
     }
 
     #[test]

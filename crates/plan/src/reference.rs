@@ -59,7 +59,7 @@ impl Reference {
         Self::ALL.into_iter().find(|reference| reference.name() == loss)
     }
 
-    /// The weights of (positives, negatives) of a label with `positives` in `rows`; both must be there.
+    /// The weights of (positives, negatives) of a label with `positives` in the `rows` that know it; both must be there.
     #[must_use]
     pub fn class_weights(self, rows: usize, positives: usize) -> (f64, f64) {
         match self {

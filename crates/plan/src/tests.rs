@@ -11,7 +11,7 @@ use imbalance::{Choice, LabelCounts, PosWeight, Setting};
 const MINIMAL: &str = "[data]\nkind = \"letters\"\n";
 
 fn facts() -> DataFacts {
-    let counts = LabelCounts { rows: 224_000, positives: vec![19_000, 65_000, 38_000, 105_000] };
+    let counts = LabelCounts::new(224_000, vec![19_000, 65_000, 38_000, 105_000]);
     DataFacts {
         content: "c0ffee".to_owned(),
         labels: ["A", "B", "C", "D"].map(str::to_owned).to_vec(),
@@ -532,7 +532,7 @@ fn the_fingerprint_knows_content_and_not_paths_names_or_spelling() {
     );
     let vector = images("a", "[grid]\npos_weight = [[4, 4, 4, 4]]");
     assert_ne!(base, print(&vector, &facts));
-    let even = LabelCounts { rows: 100, positives: vec![20; 4] };
+    let even = LabelCounts::new(100, vec![20; 4]);
     let even = DataFacts { train: even, ..facts.clone() };
     assert_eq!(print(&images("a", "[grid]\npos_weight = 'neg_over_pos'"), &even), print(&vector, &even));
     for change in [
@@ -729,7 +729,7 @@ fn bundles_share_data_backbone_order_and_epochs() {
 #[test]
 fn weights_the_data_does_not_allow_name_place_and_label() {
     let plan = |text: &str, positives: Vec<usize>| {
-        let train = LabelCounts { rows: 100, positives };
+        let train = LabelCounts::new(100, positives);
         let sweep = parse("f", &format!("{MINIMAL}[grid]\npos_weight = {text}"), &[]).unwrap();
         sweep.plan(&[DataFacts { train, ..facts() }], &BTreeMap::new()).unwrap_err().to_string()
     };

@@ -9,7 +9,7 @@ use imbalance::metric::Counts;
 pub struct Expected<'a> {
     pub epochs: usize,
     pub labels: usize,
-    /// Rows and positives of each split; `None` where the data set does not say.
+    /// Rows, positives and unknown cells of each split; `None` where the data set does not say.
     pub val: Option<&'a LabelCounts>,
     pub test: Option<&'a LabelCounts>,
 }
@@ -108,9 +108,9 @@ pub fn fits(event: &Event, expected: &Expected<'_>) -> Result<(), String> {
             expected.one_per_label("auc", ranking.auc.len())?;
             expected.one_per_label("mean_score", ranking.mean_score.len())?;
             for label in 0..expected.labels {
-                let (positives, rows) = truth.map_or((None, None), |truth| (truth.positives.get(label), Some(truth.rows)));
-                let some = positives.map(|&positives| positives > 0);
-                let both = positives.zip(rows).map(|(&positives, rows)| positives > 0 && positives < rows);
+                let truth = truth.filter(|truth| label < truth.positives.len());
+                let some = truth.map(|truth| truth.positives[label] > 0);
+                let both = truth.map(|truth| truth.has_both(label));
                 ranked("ap", label, ranking.ap[label], some, "positives")?;
                 ranked("auc", label, ranking.auc[label], both, "both positives and negatives")?;
                 share("mean_score", ranking.mean_score[label])?;
@@ -163,12 +163,9 @@ impl<'a> Expected<'a> {
     /// Counts of each label of a split.
     fn counted(&self, counts: &[Counts], truth: Option<&LabelCounts>) -> Result<(), String> {
         self.one_per_label("counts", counts.len())?;
-        let positives = truth.iter().flat_map(|truth| truth.positives.iter().map(|&positives| (positives, truth.rows)));
-        counts
-            .iter()
-            .zip(positives)
-            .enumerate()
-            .try_for_each(|(label, (counts, (positives, rows)))| counted(label, counts, positives, rows))
+        let Some(truth) = truth else { return Ok(()) };
+        let labels = counts.iter().zip(&truth.positives).enumerate();
+        labels.into_iter().try_for_each(|(label, (counts, &positives))| counted(label, counts, positives, truth.known(label)))
     }
 
     fn one_per_label(&self, name: &str, found: usize) -> Result<(), String> {
@@ -203,7 +200,7 @@ fn ranked(name: &str, label: usize, value: Option<f64>, defined: Option<bool>, n
     }
 }
 
-/// The four cells are those of `rows` rows with `positives` positives.
+/// The four cells are those of the `rows` rows that know the label, with `positives` positives.
 fn counted(label: usize, counts: &Counts, positives: usize, rows: usize) -> Result<(), String> {
     let Counts { tp, fp, fn_, tn } = *counts;
     let sum = |parts: &[u64]| parts.iter().try_fold(0u64, |sum, &part| sum.checked_add(part));

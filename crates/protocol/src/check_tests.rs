@@ -9,7 +9,7 @@ fn run() -> Fingerprint {
 }
 
 fn truth() -> LabelCounts {
-    LabelCounts { rows: 10, positives: vec![4, 0] }
+    LabelCounts::new(10, vec![4, 0])
 }
 
 /// The complaint about `event` of a run of three epochs on two labels, the second without positives; empty if there is none.
@@ -54,6 +54,27 @@ fn counts_are_those_of_the_split() {
         assert!(counts(Counts { tn: huge, fp: huge, ..right }).contains("tp + fp + fn + tn of label 0"));
     }
     assert!(counts(Counts { tp: u64::MAX, fn_: 9, ..right }).contains("too large to add up"));
+}
+
+/// Rows that do not know a label are none of its four cells, and its ranking is of those that do.
+#[test]
+fn counts_are_those_of_the_rows_that_know_the_label() {
+    let truth = LabelCounts::new(10, vec![4, 3]).with_unknown(vec![3, 7]);
+    let expected = Expected { epochs: 3, labels: 2, val: Some(&truth), test: Some(&truth) };
+    let counted = |tn: u64| {
+        let counts = vec![Counts { tp: 3, fp: 2, fn_: 1, tn }, Counts { tp: 3, ..Counts::default() }];
+        let (thresholds, split, policy) = (vec![0.5; 2], SplitName::Val, Policy::Fixed(0.5));
+        let (samples_f1, subset_accuracy) = (0.5, 0.5);
+        fits(&Event::Eval { r: run(), a: 1, epoch: 0, split, policy, thresholds, counts, samples_f1, subset_accuracy }, &expected)
+    };
+    assert_eq!(counted(1), Ok(()));
+    assert_eq!(counted(4).unwrap_err(), "tp + fp + fn + tn of label 0 (from 0) is 10, but the split has 7");
+    let ranked = |auc: Option<f64>| {
+        let ranking = Ranking { ap: vec![Some(0.5), Some(1.0)], auc: vec![Some(0.5), auc], mean_score: vec![0.5; 2] };
+        fits(&Event::Rank { r: run(), a: 1, epoch: 0, split: SplitName::Val, ranking }, &expected)
+    };
+    assert_eq!(ranked(None), Ok(()));
+    assert!(ranked(Some(0.5)).unwrap_err().contains("both positives and negatives"));
 }
 
 #[test]

@@ -49,11 +49,13 @@ enum Input {
     Features { width: usize },
 }
 
-/// A split's rows and the positives of each label among them.
+/// A split's rows, the positives of each label among them, and the rows that do not know it, where there are some.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Rows {
     rows: usize,
     positives: Vec<usize>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<usize>,
 }
 
 /// The text of a configuration.
@@ -71,7 +73,11 @@ pub(crate) fn config(row: &SqliteRow, column: usize) -> Result<RunConfig, sqlx::
 
 /// The text of a data set's facts; its folder is kept elsewhere.
 pub(crate) fn facts_text(facts: &DataFacts) -> String {
-    let rows = |counts: &LabelCounts| Rows { rows: counts.rows, positives: counts.positives.clone() };
+    let rows = |LabelCounts { rows, positives, unknown }: &LabelCounts| Rows {
+        rows: *rows,
+        positives: positives.clone(),
+        unknown: unknown.clone(),
+    };
     let input = match facts.input {
         InputShape::Image { channels, height, width } => Input::Image { channels, height, width },
         InputShape::Features { width } => Input::Features { width },
@@ -94,7 +100,7 @@ pub(crate) fn facts_text(facts: &DataFacts) -> String {
 /// Text that no version has written.
 pub(crate) fn facts_of(text: &str) -> Result<DataFacts, serde_json::Error> {
     let Facts { content, labels, input, train, val, test, folder, .. } = serde_json::from_str(text)?;
-    let counts = |Rows { rows, positives }| LabelCounts { rows, positives };
+    let counts = |Rows { rows, positives, unknown }| LabelCounts::new(rows, positives).with_unknown(unknown);
     let input = match input {
         Input::Image { channels, height, width } => InputShape::Image { channels, height, width },
         Input::Features { width } => InputShape::Features { width },
@@ -116,4 +122,22 @@ pub(crate) fn policy(row: &SqliteRow, column: usize) -> Result<imbalance::thresh
 /// The text of a policy.
 pub(crate) fn policy_text(policy: &imbalance::threshold::Policy) -> String {
     crate::json(&wire::Policy::from(policy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Facts are read as they were written; those of data without unknown cells have no key for them.
+    #[test]
+    fn facts_keep_unknown_cells() {
+        let known = crate::tests::fixture::facts();
+        let partly = DataFacts { test: known.test.clone().with_unknown(vec![0, 7, 150, 1]), ..known.clone() };
+        for facts in [known, partly] {
+            let text = facts_text(&facts);
+            let read = facts_of(&text).unwrap();
+            assert_eq!((&read.train, &read.val, &read.test), (&facts.train, &facts.val, &facts.test));
+            assert_eq!(text.contains("unknown"), !facts.test.unknown.is_empty(), "{text}");
+        }
+    }
 }

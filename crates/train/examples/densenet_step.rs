@@ -126,7 +126,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let adam = [("beta1", 0.9), ("beta2", 0.999), ("eps", 1e-8), ("weight_decay", 0.0)];
     let adam = adam.iter().fold(Choice::plain("adam"), |adam, &(name, value)| adam.with(name, value));
     let mut optimizer = Optimizer::new(&adam, &model.state().parameters)?;
-    let counts = LabelCounts { rows: batch, positives: vec![1; labels] };
+    let counts = LabelCounts::new(batch, vec![1; labels]);
     let loss = loss::build(&Choice::plain("bce"), &Context { pos_weight: vec![1.0; labels], counts, epochs: 1 })?;
 
     let mut rng = Rng::new(0, "densenet_step", &[]);

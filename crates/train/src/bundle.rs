@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use super::checkpoint::EpochFacts;
 use super::criterion::Steps;
+use super::evaluate;
 use super::heads;
 use super::loader::Loader;
 use super::record::{Learner, Record, Truth};
@@ -322,9 +323,11 @@ impl BundleTraining<'_, '_> {
         phases.end("logits");
         let _stage = monitor.stage(job, "evaluating an epoch", None);
 
+        let partly = truth.train.has_unknown();
         let ready = others.par_iter_mut().zip(&learners).zip(logits).zip(losses).with_max_len(1);
         let ready = ready.map(|((((_, record, _, loss), learner), logits), train_loss)| {
-            let train_loss = train_loss?;
+            let known = if partly { evaluate::per_known_cell(*loss, &targets) } else { 1.0 };
+            let train_loss = train_loss? * known;
             Ok((train_loss, record.evaluate(&logits, *loss, &learner.state, &truth.val)?))
         });
         let ready: Vec<Result<_, TrainError>> = ready.collect();

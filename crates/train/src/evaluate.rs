@@ -7,11 +7,11 @@ use super::loader::Loader;
 use super::record::Truth;
 use crate::model::Model;
 use data::Dataset;
-use imbalance::LabelMatrix;
 use imbalance::evaluation::{self, FittedPolicy};
 use imbalance::loss::{Batch, Loss};
 use imbalance::metric;
 use imbalance::sampler::Draw;
+use imbalance::{LabelMatrix, UNKNOWN};
 use plan::InputShape;
 use protocol::journal::JournalError;
 use protocol::{Evaluated, Event, Job, SplitName};
@@ -98,7 +98,15 @@ pub fn scores(logits: &[f32], split: SplitName, epoch: usize) -> Result<Vec<f32>
     Ok(evaluation::probabilities(logits))
 }
 
-/// The loss over a whole split.
+/// What makes a loss that is a mean over all cells of `targets` one over their known cells, for the record: gradients are those of all
+/// cells. 1 of a loss that is no mean over cells.
+#[must_use]
+pub fn per_known_cell(loss: &dyn Loss, targets: &[u8]) -> f64 {
+    let known = targets.iter().filter(|y| **y != UNKNOWN).count();
+    if loss.is_over_cells() && known > 0 { targets.len() as f64 / known as f64 } else { 1.0 }
+}
+
+/// The loss over the known cells of a whole split.
 ///
 /// # Errors
 /// [`TrainError::Diverged`] where it is NaN or infinite.
@@ -106,7 +114,7 @@ pub fn loss(loss: &dyn Loss, logits: &[f32], truth: &LabelMatrix, epoch: usize) 
     let mut gradient = vec![0.0; logits.len()];
     let value = loss.evaluate(Batch { labels: truth.names.len(), logits, targets: &truth.values, epoch }, &mut gradient);
     if value.is_finite() {
-        Ok(value)
+        Ok(value * per_known_cell(loss, &truth.values))
     } else {
         Err(TrainError::Diverged(format!("the val loss is {value} after epoch {}", epoch + 1)))
     }
@@ -165,4 +173,28 @@ fn records(
     let mut events = vec![evaluated.ranking(ranking)];
     events.extend(evaluated.under(&fitted.policies, scores, truth));
     events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imbalance::loss::{Context, REGISTRY, build};
+
+    /// The recorded loss of a loss over cells is that of the known cells alone; a loss over rows or labels says what it is.
+    #[test]
+    fn recorded_losses_are_means_over_known_cells() {
+        let known = LabelMatrix { names: ["a".to_owned()].into(), values: vec![1, 0, 0, 1] };
+        let partly = LabelMatrix { values: vec![1, UNKNOWN, 0, 0, UNKNOWN, 1, UNKNOWN], ..known.clone() };
+        let (own, all) = ([0.3, -1.0, 2.0, 0.5], [0.3, 9.0, -1.0, 2.0, -9.0, 0.5, 1.0]);
+        let context = Context { pos_weight: vec![2.0], counts: partly.counts(), epochs: 3 };
+        for entry in REGISTRY {
+            let over = build(&imbalance::parse(REGISTRY, "loss", entry.kind).unwrap(), &context).unwrap();
+            let [alone, recorded] =
+                [(&own[..], &known), (&all[..], &partly)].map(|(logits, truth)| loss(&*over, logits, truth, 0).unwrap());
+            let is_over_cells = !["soft_f1", "two_way", "zlpr"].contains(&entry.kind);
+            assert_eq!(over.is_over_cells(), is_over_cells, "{}", entry.kind);
+            assert!(!is_over_cells || (alone - recorded).abs() < 1e-12 * alone, "{}: {recorded} is not {alone}", entry.kind);
+            assert_eq!(per_known_cell(&*over, &known.values), 1.0);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Reference runs ([`plan::Reference`]): one L2 logistic regression per label on fixed features, converged in f64 at each strength of
 //! [`plan::STRENGTHS`], from strong to weak regularisation, each from the solution before it. A strength is an epoch of the run: it is
 //! evaluated and recorded as one, the best epoch is the strength with the highest val macro AP (the stronger of equal ones), and the run
-//! ends as any other once val gets no better.
+//! ends as any other once val gets no better. Each label is fitted on the rows that know it.
 //!
 //! It is short, so there is no checkpoint: an attempt that is interrupted begins anew.
 
@@ -18,7 +18,7 @@ use super::record::{Record, Truth};
 use super::{Beat, Finish, Monitor, TrainError};
 use crate::model::{self, ModelError, State};
 use data::Dataset;
-use imbalance::LabelMatrix;
+use imbalance::{LabelCounts, LabelMatrix};
 use lbfgs::{Ending, Lbfgs, Limits};
 use objective::{ClassWeights, Features, Objective};
 use plan::{InputShape, Reference, STRENGTHS};
@@ -131,14 +131,19 @@ struct Path<'a> {
     solutions: Vec<Vec<f64>>,
     /// Labels with both classes; the others have a constant score.
     trained: Vec<usize>,
-    /// Sum of the losses of the others.
+    /// Sum of the losses of the others, each times its share of known rows.
     constant: f64,
-    rows: usize,
+    counts: LabelCounts,
+}
+
+/// The share of the rows that know a label.
+fn known_share(counts: &LabelCounts, label: usize) -> f64 {
+    counts.known(label) as f64 / counts.rows.max(1) as f64
 }
 
 /// What a strength came to.
 struct Step {
-    /// Weighted cross-entropy on train, mean over labels, without the penalty.
+    /// Weighted cross-entropy on the known cells of train, without the penalty.
     train_loss: f64,
     /// Labels that have not converged.
     unfinished: usize,
@@ -160,22 +165,22 @@ impl<'a> Path<'a> {
         let (mut solutions, mut trained, mut constant) = (Vec::new(), Vec::new(), 0.0);
         for (label, &positives) in counts.positives.iter().enumerate() {
             let mut solution = vec![0.0; train.width + 1];
-            if positives > 0 && positives < counts.rows {
+            if counts.has_both(label) {
                 trained.push(label);
             } else {
                 // The optimum is at infinity: half a row of each class more (Jeffreys's prior) makes it finite.
-                let share = (positives as f64 + 0.5) / (counts.rows as f64 + 1.0);
+                let share = (positives as f64 + 0.5) / (counts.known(label) as f64 + 1.0);
                 solution[train.width] = (share / (1.0 - share)).ln();
-                constant -= if positives == 0 { (1.0 - share).ln() } else { share.ln() };
+                constant -= known_share(&counts, label) * if positives == 0 { (1.0 - share).ln() } else { share.ln() };
             }
             solutions.push(solution);
         }
-        Self { objective: Objective::new(train, truth, terms), limits, solutions, trained, constant, rows: counts.rows }
+        Self { objective: Objective::new(train, truth, terms), limits, solutions, trained, constant, counts }
     }
 
     /// Solves all labels for C = `strength`, from where they are.
     fn advance(&mut self, strength: f64, watch: &mut Watch<'_>) -> Result<Advance, TrainError> {
-        let Self { objective, limits, solutions, trained, .. } = self;
+        let Self { objective, limits, solutions, trained, counts, .. } = self;
         let (mut loss, mut unfinished, mut evaluations) = (self.constant, 0, 0);
         for labels in trained.chunks(TOGETHER) {
             let mut machines: Vec<Lbfgs> =
@@ -198,12 +203,14 @@ impl<'a> Path<'a> {
             for (&label, machine) in labels.iter().zip(&machines) {
                 let point = machine.point().to_vec();
                 let square: f64 = point[..point.len() - 1].iter().map(|weight| weight * weight).sum();
-                loss += machine.value().unwrap_or(f64::NAN) - 0.5 * square / (strength * self.rows as f64);
+                let penalty = 0.5 * square / (strength * counts.known(label) as f64);
+                loss += known_share(counts, label) * (machine.value().unwrap_or(f64::NAN) - penalty);
                 unfinished += usize::from(machine.ending() == Some(Ending::TooLong));
                 solutions[label] = point;
             }
         }
-        let train_loss = loss / solutions.len().max(1) as f64;
+        let known: f64 = (0..solutions.len()).map(|label| known_share(counts, label)).sum();
+        let train_loss = if known > 0.0 { loss / known } else { 0.0 };
         Ok(Advance::Solved(Step { train_loss, unfinished, evaluations }))
     }
 }

@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The steps of an epoch: mean loss over its draws, the last learning rate, and how many draws there were.
+    /// The steps of an epoch: mean loss over the known cells of its draws, the last learning rate, and how many draws there were.
     fn train(&mut self, epoch: usize) -> Result<(f64, f64, usize), TrainError> {
         let job = self.record.job;
         let (batch_size, seed) = (job.config.train.batch_size, job.config.seed);
@@ -224,7 +224,8 @@ impl<'a> Session<'a> {
             self.monitor.beat(job, self.beat)?;
         }
         self.mean = criterion.close()?;
-        Ok((self.mean, rate, draws.len()))
+        let known = if self.truth.train.has_unknown() { evaluate::per_known_cell(&*self.loss, &targets) } else { 1.0 };
+        Ok((self.mean * known, rate, draws.len()))
     }
 
     fn logits(&mut self, split: SplitName) -> Result<Vec<f32>, TrainError> {

@@ -506,7 +506,7 @@ fn launches_are_counted_by_class() {
 #[test]
 fn losses_of_bundles() {
     let Some(cuda) = cuda::device() else { return };
-    let counts = LabelCounts { rows: 1000, positives: vec![100, 400, 20] };
+    let counts = LabelCounts::new(1000, vec![100, 400, 20]);
     let names = ["bce", "db", "focal(gamma=1.5)", "asl", "class_balanced(by=average_n)", "ldam", "splc(start=0)", "focal_seed"];
     let context = Context { pos_weight: vec![3.0, 0.5, 7.0], counts, epochs: 4 };
     let build = |name: &str| loss::build(&parse(loss::REGISTRY, "loss", name).unwrap(), &context).unwrap();

@@ -45,7 +45,7 @@ fn largest_difference(ours: &[f32], theirs: &[f64]) -> f64 {
 /// One training step's forward and backward pass with bce: logits, loss, and the gradient of each parameter, with the running
 /// statistics after it.
 fn step(model: &dyn Model, inputs: &Tensor, targets: &[u8]) -> (Vec<f32>, f64, BTreeMap<String, Vec<f32>>) {
-    let counts = LabelCounts { rows: 2, positives: vec![1; LABELS] };
+    let counts = LabelCounts::new(2, vec![1; LABELS]);
     let context = Context { pos_weight: vec![1.0; LABELS], counts, epochs: 1 };
     let bce = loss::build(&Choice::plain("bce"), &context).unwrap();
     let logits = model.forward(inputs, Some(Step { seed: 0, epoch: 0, step: 0 })).unwrap();

@@ -125,7 +125,7 @@ fn every_loss() -> Vec<(String, Box<dyn Loss>)> {
         "hill(lambda=2,margin=0,gamma=0)",
         "splc(start=0,tau=0.2,margin=3)",
     ];
-    let counts = LabelCounts { rows: 1000, positives: vec![100, 400, 20] };
+    let counts = LabelCounts::new(1000, vec![100, 400, 20]);
     let context = Context { pos_weight: vec![3.0, 0.5, 7.0], counts, epochs: 4 };
     let names = loss::REGISTRY.iter().map(|entry| entry.kind).chain(corners);
     names.map(|name| (name.to_owned(), loss::build(&parse(loss::REGISTRY, "loss", name).unwrap(), &context).unwrap())).collect()

@@ -64,7 +64,7 @@ pub async fn record_scores(
         content: stream.content(),
         labels: names.to_vec(),
         input: InputShape::Features { width: INPUTS },
-        train: LabelCounts { rows: 2 * cell.rows, positives },
+        train: LabelCounts::new(2 * cell.rows, positives),
         val: val.counts(),
         test: test.counts(),
         folder: db.with_extension("cache"),

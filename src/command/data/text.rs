@@ -81,18 +81,21 @@ impl View<'_> {
 fn positives(view: &View) -> String {
     let set = view.set;
     let Splits { train, val, test } = &set.splits;
-    let all = LabelCounts { rows: set.diagnosis.rows, positives: set.diagnosis.positives.clone() };
+    let Diagnosis { rows, positives, unknown, .. } = &set.diagnosis;
+    let all = LabelCounts::new(*rows, positives.clone()).with_unknown(unknown.clone());
     let Shifts { val: in_val, test: in_test } = &set.shifts;
     let splits = [(train, &[][..]), (val, in_val), (test, in_test), (&all, &[])];
     let any = !in_val.is_empty() || !in_test.is_empty();
     let title = if view.labels.len() > 1 { "positives, rarest first" } else { "positives" };
-    let mut grid = TextTable::new(1, [title, "train", "val", "test", "all", "IRLbl", "neg/pos"]);
+    let partly = !unknown.is_empty();
+    let heads = [title, "train", "val", "test", "all", "IRLbl", "neg/pos"].into_iter().chain(partly.then_some("unknown"));
+    let mut grid = TextTable::new(1, heads);
     let rows = splits.map(|(counts, _)| counted(counts.rows, "row") + if any { " " } else { "" });
-    grid.row([String::new()].into_iter().chain(rows).chain([String::new(), String::new()]));
+    grid.row([String::new()].into_iter().chain(rows).chain(vec![String::new(); 2 + usize::from(partly)]));
     for (name, &label) in view.names().into_iter().zip(&view.labels) {
         let cells = splits.map(|(counts, shifts)| {
             let positives = counts.positives[label];
-            let share = if counts.rows > 0 { percent(positives as f64 / counts.rows as f64) } else { "-".to_owned() };
+            let share = if counts.known(label) > 0 { percent(counts.prevalence(label)) } else { "-".to_owned() };
             let mark = match shifts.iter().any(|shift| shift.label == label) {
                 true => "*",
                 false if any => " ",
@@ -101,7 +104,8 @@ fn positives(view: &View) -> String {
             format!("{} {share:>6}{mark}", thousands(positives)).replace(' ', "\u{a0}")
         });
         let ratios = [set.diagnosis.imbalance.irlbl[label], set.diagnosis.imr[label]].map(ratio);
-        grid.row([name].into_iter().chain(cells).chain(ratios));
+        let unknown = partly.then(|| percent((all.rows - all.known(label)) as f64 / all.rows as f64));
+        grid.row([name].into_iter().chain(cells).chain(ratios).chain(unknown));
     }
     let grid = grid.to_string().replace('\u{a0}', " ");
     let mark = if any {
@@ -273,7 +277,7 @@ fn samplers(view: &View) -> String {
     }
     let labels = view.names();
     let counts = &view.set.splits.train;
-    let train = |label: usize| counts.positives[view.labels[label]] as f64 / counts.rows.max(1) as f64;
+    let train = |label: usize| counts.prevalence(view.labels[label]);
     let names: Vec<String> =
         std::iter::once("(train)".to_owned()).chain(some.iter().map(|drawing| fit(&drawing.sampler))).collect();
     let cell = |sampler: usize, label: usize| match sampler.checked_sub(1) {

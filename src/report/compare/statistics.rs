@@ -2,6 +2,7 @@
 
 use super::super::kept_scores::{Evidence, KeptRows};
 use super::super::question::Split;
+use imbalance::UNKNOWN;
 use imbalance::evaluation::LeaderboardMetric;
 use imbalance::metric::certainty::{Decided, Ranked, RankedMetric, RowValues, Statistic};
 use imbalance::metric::{Decide, Rate};
@@ -17,7 +18,8 @@ pub enum Judged {
 pub struct PerRow {
     f1: RowValues,
     exact: RowValues,
-    wrong: RowValues,
+    /// `None` where rows have more or fewer known labels, so that the loss is no mean over rows.
+    wrong: Option<RowValues>,
 }
 
 impl Judged {
@@ -52,7 +54,10 @@ impl Judged {
             LeaderboardMetric::MacroRecall => Some(Box::new(decided.rate(Rate::Recall))),
             LeaderboardMetric::SamplesF1 => Some(Box::new(rows.f1.clone())),
             LeaderboardMetric::SubsetAccuracy => Some(Box::new(rows.exact.clone())),
-            LeaderboardMetric::HammingLoss => Some(Box::new(rows.wrong.clone())),
+            LeaderboardMetric::HammingLoss => Some(match &rows.wrong {
+                Some(wrong) => Box::new(wrong.clone()),
+                None => Box::new(decided.micro(Rate::Error)),
+            }),
             LeaderboardMetric::MacroAp | LeaderboardMetric::MacroAuc => None,
         }
     }
@@ -65,16 +70,19 @@ impl PerRow {
         let [mut f1, mut exact, mut wrong] = [const { Vec::new() }; 3];
         for (row, scores) in rows.scores.chunks_exact(labels.max(1)).enumerate() {
             rule.row(scores, &mut predicted);
-            let truth = rows.truth.row(row);
-            let count = |hit: bool| predicted.iter().zip(truth).filter(|(p, y)| (**p == (**y == 1)) == hit).count();
-            let hits = predicted.iter().zip(truth).filter(|(p, y)| **p && **y == 1).count();
-            let missed = count(false);
+            let known = || predicted.iter().zip(rows.truth.row(row)).filter(|(_, y)| **y != UNKNOWN);
+            if known().next().is_none() {
+                [&mut f1, &mut exact, &mut wrong].into_iter().for_each(|values| values.push(f64::NAN));
+                continue;
+            }
+            let hits = known().filter(|(p, y)| **p && **y == 1).count();
+            let missed = known().filter(|(p, y)| **p != (**y == 1)).count();
             f1.push(if hits > 0 { (2 * hits) as f64 / (2 * hits + missed) as f64 } else { 0.0 });
             exact.push(f64::from(u8::from(missed == 0)));
             wrong.push(missed as f64 / labels.max(1) as f64);
         }
         let one = |values| RowValues { labels: vec![values] };
-        Self { f1: one(f1), exact: one(exact), wrong: one(wrong) }
+        Self { f1: one(f1), exact: one(exact), wrong: (!rows.truth.has_unknown()).then(|| one(wrong)) }
     }
 }
 
@@ -87,11 +95,14 @@ mod tests {
     use imbalance::rng::Rng;
     use store::{COLUMNS, MetricColumn};
 
-    /// 3 labels, 90 rows.
-    fn rows(seed: u64) -> KeptRows {
+    /// 3 labels, 90 rows, of which `unknown` know a label seldom and the first one none.
+    fn rows(seed: u64, unknown: bool) -> KeptRows {
         let mut rng = Rng::new(seed, "rows", &[]);
         let scores: Vec<f32> = (0..270).map(|_| rng.uniform() as f32).collect();
-        let values = scores.iter().map(|&score| u8::from(rng.uniform() < f64::from(score))).collect();
+        let mut values: Vec<u8> = scores.iter().map(|&score| u8::from(rng.uniform() < f64::from(score))).collect();
+        if unknown {
+            values.iter_mut().enumerate().filter(|(at, _)| *at < 3 || at % 4 == 1).for_each(|(_, y)| *y = UNKNOWN);
+        }
         let names = ["a", "b", "c"].map(str::to_owned);
         KeptRows::of(scores, LabelMatrix { names: names.into(), values })
     }
@@ -99,14 +110,19 @@ mod tests {
     /// The point estimate of every column is the leaderboard's own.
     #[test]
     fn every_metric_is_the_leaderboards() {
-        let evidence = Evidence { val: rows(1), test: Some(rows(2)) };
+        for unknown in [false, true] {
+            is_the_leaderboards(&Evidence { val: rows(1, unknown), test: Some(rows(2, unknown)) });
+        }
+    }
+
+    fn is_the_leaderboards(evidence: &Evidence) {
         let KeptRows { scores, truth, .. } = evidence.judged();
         let policies = ["0.4", "max_f1", "rcut(r=1)"].map(imbalance::threshold::parse);
         for policy in policies.map(Result::unwrap) {
             let rule = policy.fit(&evidence.val.scores, &evidence.val.truth);
             let evaluation = Evaluation::new(scores, truth, &rule);
             for MetricColumn { name, metric, .. } in COLUMNS {
-                let judged = Judged::new(&evidence, Split::Test, metric.needs_threshold().then_some(&policy)).unwrap();
+                let judged = Judged::new(evidence, Split::Test, metric.needs_threshold().then_some(&policy)).unwrap();
                 let resampling = Resampling { rows: 90, groups: None, replicates: 2, seed: 0, jackknife: 0 };
                 let found = bootstrap(&resampling, &[judged.statistic(metric).unwrap().as_ref()])[0].mean.point;
                 let wanted = evaluation.value(metric).unwrap();

@@ -58,10 +58,10 @@ impl Groups {
         }
     }
 
-    /// The group of a label with `positives` of `rows`.
+    /// The group of a label by its counts in train.
     #[must_use]
-    pub fn of(&self, positives: usize, rows: usize) -> LabelGroup {
-        let prevalence = positives as f64 / rows.max(1) as f64;
+    pub fn of(&self, train: &LabelCounts, label: usize) -> LabelGroup {
+        let (positives, prevalence) = (train.positives[label], train.prevalence(label));
         if positives < self.tail_positives || prevalence < self.tail {
             LabelGroup::Tail
         } else if prevalence >= self.head {
@@ -75,8 +75,7 @@ impl Groups {
     #[must_use]
     pub fn divide(&self, train: &LabelCounts) -> Vec<(LabelGroup, Vec<usize>)> {
         let of = |group: LabelGroup| {
-            let labels = train.positives.iter().enumerate().filter(|(_, positives)| self.of(**positives, train.rows) == group);
-            (group, labels.map(|(label, _)| label).collect::<Vec<_>>())
+            (group, (0..train.positives.len()).filter(|&label| self.of(train, label) == group).collect::<Vec<_>>())
         };
         let groups: Vec<_> = LabelGroup::ALL.map(of).into_iter().filter(|(_, labels)| !labels.is_empty()).collect();
         if groups.len() > 1 { groups } else { Vec::new() }
@@ -93,9 +92,9 @@ mod tests {
         let of = |positives| groups.of(positives, 10_000);
         assert_eq!([1000, 999, 200, 199].map(of), [LabelGroup::Head, LabelGroup::Medium, LabelGroup::Medium, LabelGroup::Tail]);
         assert_eq!(groups.of(49, 100), LabelGroup::Tail, "49 positives are few, however frequent");
-        let train = LabelCounts { rows: 10_000, positives: vec![5000, 10, 300, 2000] };
+        let train = LabelCounts::new(10_000, vec![5000, 10, 300, 2000]);
         let found = groups.divide(&train);
         assert_eq!(found, [(LabelGroup::Head, vec![0, 3]), (LabelGroup::Medium, vec![2]), (LabelGroup::Tail, vec![1])]);
-        assert!(groups.divide(&LabelCounts { rows: 100, positives: vec![60, 70] }).is_empty());
+        assert!(groups.divide(&LabelCounts::new(100, vec![60, 70])).is_empty());
     }
 }

@@ -337,8 +337,7 @@ impl Field {
     fn trained(&self, setting: &SettingRuns, findings: &Findings) -> Vec<lint::Lint> {
         let facts = &self.facts[setting.data];
         let (_, counts) = judges(facts);
-        let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
-        let all_positive = macro_f1(&everything.collect::<Vec<_>>());
+        let all_positive = macro_f1(&Counts::all_positive(counts));
         let of_arm = |arm: &ArmRuns| arm.cases.clone();
         let cases = setting.arms.iter().flat_map(of_arm).filter_map(|case| Some((case, findings.measured.get(&case)?)));
         let runs: Vec<lint::Trained<'_>> = cases

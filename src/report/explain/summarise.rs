@@ -167,7 +167,6 @@ pub fn summarise(
         let known = ArmFacts { weights: plain.then_some(&*case.weights), rope_f1: options.rope.f1 };
         arm.sentence = sentence(arm, first.as_ref(), known);
     }
-    let everything = counts.positives.iter().map(|&n| Counts::all_positive(counts.rows, n));
     let missing = order(setting).into_iter().filter(|arm| pairs.arms.iter().all(|(present, _)| present != arm));
     let mut view = Setting {
         setting: setting.name.clone(),
@@ -176,7 +175,7 @@ pub fn summarise(
         rows: RowCounts { train: facts.train.rows, val: facts.val.rows, test: facts.test.rows },
         labels: labels(facts, options),
         baseline: baseline.map(|baseline| Reference { arm: setting.arms[baseline.arm].name.clone(), exact: baseline.exact }),
-        all_positive: Averages::of(&everything.collect::<Vec<_>>()).macro_f1,
+        all_positive: Averages::of(&Counts::all_positive(counts)).macro_f1,
         learning_rate: setting.arms.first().map_or(0.0, |arm| cases[arm.cases[0]].config.train.learning_rate),
         certainty: certainty(&pairs, &arms, family, findings.minutes),
         recommendation: Recommendation { rule: Rule::NothingToCompare, arm: None, candidate: None, sentences: Vec::new() },
@@ -249,10 +248,10 @@ fn labels(facts: &DataFacts, options: &ExplainOptions) -> Vec<Label> {
     let (_, counts) = judges(facts);
     let label = |(at, label): (usize, &String)| Label {
         label: label.clone(),
-        prevalence: counts.positives[at] as f64 / counts.rows.max(1) as f64,
+        prevalence: counts.prevalence(at),
         val_positives: facts.val.positives[at],
         positives: counts.positives[at],
-        group: options.groups.of(facts.train.positives[at], facts.train.rows),
+        group: options.groups.of(&facts.train, at),
     };
     facts.labels.iter().enumerate().map(label).collect()
 }
@@ -426,7 +425,7 @@ fn label(at: usize, facts: &DataFacts, runs: &[&Measured], drawn: &[&Realised]) 
         ap_verdict: None,
         f1_verdict: None,
         shown: Spread::of(drawn.iter().filter_map(|drawn| drawn.prevalence.get(at).copied())).map(|spread| spread.mean),
-        train_prevalence: facts.train.positives[at] as f64 / facts.train.rows.max(1) as f64,
+        train_prevalence: facts.train.prevalence(at),
         prevalence: mean(&|run| run.judged.half[at].prevalence()),
         predicted_rate: mean(&|run| run.judged.half[at].predicted_rate()),
         predicted_rate_tuned: mean(&|run| run.judged.tuned[at].predicted_rate()),
@@ -448,11 +447,11 @@ fn label(at: usize, facts: &DataFacts, runs: &[&Measured], drawn: &[&Realised]) 
 /// Share of rows that are predicted minus the prevalence, as if that were the prevalence of train, where it is known: recall and
 /// false-positive rate, weighed by it. With one class only, the share that is predicted minus it.
 fn over_predicted(counts: &Counts, label: usize, facts: &DataFacts) -> f64 {
-    let (rate, LabelCounts { rows, positives }) = (counts.predicted_rate(), &facts.train);
-    if *rows == 0 {
+    let rate = counts.predicted_rate();
+    if facts.train.known(label) == 0 {
         return rate - counts.prevalence();
     }
-    let prevalence = positives[label] as f64 / *rows as f64;
+    let prevalence = facts.train.prevalence(label);
     let negatives = counts.rows() - counts.support();
     if counts.support() == 0 || negatives == 0 {
         return rate - prevalence;

@@ -16,7 +16,7 @@ pub const RATES: [f64; 2] = [0.0848, 0.4688];
 
 /// Facts of two labels: 10,000 train rows, 4,000 of val and of test.
 pub fn facts() -> DataFacts {
-    let counts = |rows: usize| LabelCounts { rows, positives: RATES.map(|rate| (rate * rows as f64) as usize).to_vec() };
+    let counts = |rows: usize| LabelCounts::new(rows, RATES.map(|rate| (rate * rows as f64) as usize).to_vec());
     DataFacts {
         content: "c0ffee".to_owned(),
         labels: vec!["A".to_owned(), "D".to_owned()],

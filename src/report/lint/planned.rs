@@ -97,8 +97,8 @@ fn consequence(twice: &[&Case<'_>], facts: &[DataFacts]) -> String {
         let context =
             Context { pos_weight: case.weights.to_vec(), counts: facts.train.clone(), epochs: case.config.train.epochs };
         let Ok(loss) = loss::build(&case.config.loss, &context) else { continue };
-        for (label, &positives) in facts.train.positives.iter().enumerate() {
-            let prevalence = positives as f64 / facts.train.rows.max(1) as f64;
+        for label in 0..facts.labels.len() {
+            let prevalence = facts.train.prevalence(label);
             let Some(stands_for) = loss.implied_probability(label, 0.0) else { continue };
             if stands_for < prevalence / 2.0 && lowest.as_ref().is_none_or(|(least, of, ..)| stands_for / prevalence < least / of)
             {
@@ -181,8 +181,10 @@ fn equal_weights(weights: &[f64], beta: f64, facts: &DataFacts, about: &str, lin
 
 fn nothing_repeated(case: &Case<'_>, facts: &DataFacts, lints: &mut Lints) {
     let Some(t) = case.config.sampler.find("t") else { return };
-    let rarest = facts.labels.iter().zip(&facts.train.positives).filter(|(_, n)| **n > 0).min_by_key(|(_, n)| **n);
-    let Some((label, frequency)) = rarest.map(|(label, &n)| (shown(label), n as f64 / facts.train.rows as f64)) else { return };
+    let train = &facts.train;
+    let present = (0..facts.labels.len()).filter(|&label| train.positives[label] > 0);
+    let rarest = present.min_by(|&one, &other| train.prevalence(one).total_cmp(&train.prevalence(other)));
+    let Some((label, frequency)) = rarest.map(|label| (shown(&facts.labels[label]), train.prevalence(label))) else { return };
     if label_factors(t, &facts.train).iter().all(|factor| *factor <= 1.0) {
         lints.add(
             Kind::NothingRepeated,

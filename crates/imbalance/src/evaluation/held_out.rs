@@ -21,9 +21,9 @@ const SEED: u64 = 0;
 pub struct HeldOut {
     /// One entry per label.
     pub counts: Vec<Counts>,
-    /// Mean over rows of the row's F1; 0 where truth and decision are both empty.
+    /// Mean over rows of the row's F1 on the labels that it knows; 0 where truth and decision are both empty.
     pub samples_f1: f64,
-    /// Share of rows with every label right.
+    /// Share of rows with every known label right. Rows that know no label count in neither.
     pub subset_accuracy: f64,
 }
 
@@ -38,7 +38,7 @@ impl HeldOut {
         }
     }
 
-    /// The sum of the decisions on parts of the rows.
+    /// The sum of the decisions on parts of the rows, each with its rows that know a label.
     fn sum(parts: impl Iterator<Item = (usize, Decisions)>, labels: usize) -> Self {
         let mut sum = Self { counts: vec![Counts::default(); labels], samples_f1: 0.0, subset_accuracy: 0.0 };
         let mut all = 0;
@@ -104,13 +104,16 @@ pub fn held_out(
     let found = policies.iter().map(|policy| {
         let rules = match policy {
             Policy::Fixed(_) => {
-                return HeldOut::sum(std::iter::once((truth.rows(), decide(scores, truth, &policy.fit(&[], truth)))), labels);
+                return HeldOut::sum(
+                    std::iter::once((truth.known_rows(), decide(scores, truth, &policy.fit(&[], truth)))),
+                    labels,
+                );
             }
             Policy::Fitted(_) if policy.is_by_label() => by_label.next(),
             Policy::Fitted(_) => whole.next(),
         };
         let decided = held.iter().zip(rules.unwrap_or_default());
-        HeldOut::sum(decided.map(|(rows, rule)| (rows.truth.rows(), decide(&rows.scores, &rows.truth, &rule))), labels)
+        HeldOut::sum(decided.map(|(rows, rule)| (rows.truth.known_rows(), decide(&rows.scores, &rows.truth, &rule))), labels)
     });
     Ok(Some(found.collect()))
 }
@@ -198,11 +201,14 @@ mod tests {
         for (number, signal) in [(7, 0.2), (150, 0.3), (1000, 0.2)] {
             let (scores, truth) = rows(number, signal, 1);
             let groups: Vec<u32> = (0..number as u32).map(|row| row / 3 % 50).collect();
-            for groups in [None, Some(groups.as_slice())] {
-                let found = held_out(&policies, &scores, &truth, groups).unwrap().unwrap();
+            let mut partly = truth.clone();
+            partly.values.iter_mut().step_by(3).for_each(|y| *y = crate::UNKNOWN);
+            let cases = [(&truth, None), (&truth, Some(groups.as_slice())), (&partly, Some(groups.as_slice()))];
+            for (truth, groups) in cases {
+                let found = held_out(&policies, &scores, truth, groups).unwrap().unwrap();
                 assert_eq!(found.len(), policies.len());
                 for (policy, found) in policies.iter().zip(&found) {
-                    let plain = cross_fit(&scores, &truth, groups, PARTS, SEED, |scores, truth| policy.fit(scores, truth));
+                    let plain = cross_fit(&scores, truth, groups, PARTS, SEED, |scores, truth| policy.fit(scores, truth));
                     assert_eq!(found.counts, plain.held_out, "{policy}, {number} rows");
                 }
             }

@@ -28,7 +28,7 @@ pub use pointwise::{Pointwise, Term, sigmoid, softplus};
 use super::{Entry, LabelCounts, StrategyError};
 use crate::Choice;
 
-/// A masked target: its cell costs nothing and has no gradient.
+/// A masked target: its cell costs nothing and has no gradient. [`crate::UNKNOWN`] labels are masked.
 pub const IGNORED: u8 = 2;
 
 /// One batch, row-major `[rows, labels]`.
@@ -54,14 +54,19 @@ pub struct Context {
 
 /// A loss over a batch of logits.
 pub trait Loss: Send + Sync + std::fmt::Debug {
-    /// The loss, a mean over batch × labels unless the loss's own file says otherwise; writes its gradient by the logits to
-    /// `gradient` (same shape as the logits).
+    /// The loss, a mean over batch × labels (masked cells too) unless the loss's own file says otherwise; writes its gradient by the
+    /// logits to `gradient` (same shape as the logits).
     fn evaluate(&self, batch: Batch<'_>, gradient: &mut [f32]) -> f64;
 
     /// The loss of epoch `epoch` as numbers, where it is a mean over cells: the same values as [`Self::evaluate`], wherever they
     /// are computed.
     fn form(&self, _epoch: usize) -> Option<Form> {
         None
+    }
+
+    /// Whether it is a mean over cells, as every loss with a form is; the others compare rows or labels as a whole.
+    fn is_over_cells(&self) -> bool {
+        self.form(0).is_some()
     }
 
     /// A number for each row of `targets` (`[rows, labels]`) if the form's [`form::RowWeights`] uses one; empty otherwise.

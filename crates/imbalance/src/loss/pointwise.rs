@@ -107,6 +107,10 @@ impl<P: Pointwise> Loss for P {
         Pointwise::form(self)
     }
 
+    fn is_over_cells(&self) -> bool {
+        true
+    }
+
     fn implied_probability(&self, label: usize, z: f64) -> Option<f64> {
         self.link(label, z)
     }

@@ -18,15 +18,15 @@ const CELLS: usize = 1 << 18;
 const STEPS: usize = 200;
 
 /// The logit of each label's prevalence: the start of plain bce, and what code that knows no other calls the prior bias. 0 for a
-/// label with one class.
+/// label with one class. Prevalences are those among the rows that know the label.
 #[must_use]
 pub fn prior(counts: &LabelCounts) -> Vec<f64> {
-    let logit = |&positives: &usize| match counts.rows - positives {
+    let logit = |(label, &positives): (usize, &usize)| match counts.negatives(label) {
         0 => 0.0,
         _ if positives == 0 => 0.0,
         negatives => (positives as f64).ln() - (negatives as f64).ln(),
     };
-    counts.positives.iter().map(logit).collect()
+    counts.positives.iter().enumerate().map(logit).collect()
 }
 
 /// The constant logits, one per label, at which `loss` believes in the prevalences of the `train` rows (`counts` are theirs):
@@ -35,14 +35,14 @@ pub fn prior(counts: &LabelCounts) -> Vec<f64> {
 /// is best when everything is predicted) and for a label with one class.
 #[must_use]
 pub fn link(loss: &dyn Loss, train: &LabelMatrix, counts: &LabelCounts, batch: usize) -> Vec<f64> {
-    let linked = |(label, &positives): (usize, &usize)| {
-        let pi = positives as f64 / counts.rows.max(1) as f64;
+    let linked = |label: usize| {
+        let pi = counts.prevalence(label);
         if pi <= 0.0 || pi >= 1.0 {
             return Some(0.0);
         }
         inverse(|z| loss.implied_probability(label, z), pi)
     };
-    match counts.positives.iter().enumerate().map(linked).collect() {
+    match (0..counts.positives.len()).map(linked).collect() {
         Some(logits) => logits,
         None => minimum(loss, train, batch),
     }
@@ -177,30 +177,34 @@ mod tests {
         }
     }
 
-    /// The start is a minimum of the loss among constants, for every loss with a finite one.
+    /// The start is a minimum of the loss among constants, for every loss with a finite one; also where cells are unknown.
     #[test]
     fn no_other_constant_costs_less() {
-        let train = train();
-        let batches = Batches { batch: 2000, ..Batches::new(&train, 2000) };
-        for entry in REGISTRY {
-            let loss = loss(entry.kind, &train, &[1.0; 4]);
-            let start = link(&*loss, &train, &train.counts(), 2000);
-            assert!(start.iter().all(|z| z.is_finite()), "{}: {start:?}", entry.kind);
-            if entry.kind == "soft_f1" {
-                assert_eq!(start, [0.0; 4], "predicting everything has no finite logit");
-                continue;
-            }
-            let (least, _) = batches.mean(&*loss, &start);
-            for label in 0..4 {
-                for change in [-0.05, 0.05] {
-                    let mut other = start.clone();
-                    other[label] += change;
-                    // Above tau splc has no link: it begins at tau at most, so that it does not correct every negative at once.
-                    if entry.kind == "splc" && loss.implied_probability(label, other[label]).is_none() {
-                        continue;
+        let known = train();
+        let mut rng = Rng::new(4, "test", &[]);
+        let hidden = known.values.iter().map(|&y| if rng.uniform() < 0.4 { crate::UNKNOWN } else { y }).collect();
+        for train in [known.clone(), LabelMatrix { values: hidden, ..known }] {
+            let batches = Batches { batch: 2000, ..Batches::new(&train, 2000) };
+            for entry in REGISTRY {
+                let loss = loss(entry.kind, &train, &[1.0; 4]);
+                let start = link(&*loss, &train, &train.counts(), 2000);
+                assert!(start.iter().all(|z| z.is_finite()), "{}: {start:?}", entry.kind);
+                if entry.kind == "soft_f1" {
+                    assert_eq!(start, [0.0; 4], "predicting everything has no finite logit");
+                    continue;
+                }
+                let (least, _) = batches.mean(&*loss, &start);
+                for label in 0..4 {
+                    for change in [-0.05, 0.05] {
+                        let mut other = start.clone();
+                        other[label] += change;
+                        // Above tau splc has no link: it begins at tau at most, so that it does not correct every negative at once.
+                        if entry.kind == "splc" && loss.implied_probability(label, other[label]).is_none() {
+                            continue;
+                        }
+                        let (value, _) = batches.mean(&*loss, &other);
+                        assert!(value > least - 1e-9, "{}: {value} at {other:?}, {least} at {start:?}", entry.kind);
                     }
-                    let (value, _) = batches.mean(&*loss, &other);
-                    assert!(value > least - 1e-9, "{}: {value} at {other:?}, {least} at {start:?}", entry.kind);
                 }
             }
         }

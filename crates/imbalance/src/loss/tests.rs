@@ -8,7 +8,7 @@ use crate::Setting;
 const POSITIVES: [usize; 4] = [19_000, 65_000, 38_000, 105_000];
 
 fn context(pos_weight: &[f64]) -> Context {
-    let counts = LabelCounts { rows: 224_000, positives: POSITIVES[..pos_weight.len()].to_vec() };
+    let counts = LabelCounts::new(224_000, POSITIVES[..pos_weight.len()].to_vec());
     Context { pos_weight: pos_weight.to_vec(), counts, epochs: 4 }
 }
 
@@ -391,7 +391,7 @@ fn splc_takes_high_negatives_for_positives_after_its_first_epochs() {
 
 #[test]
 fn labels_that_say_nothing_are_named() {
-    let counts = LabelCounts { rows: 10, positives: vec![5, 0] };
+    let counts = LabelCounts::new(10, vec![5, 0]);
     for kind in ["class_balanced", "logit_adjust", "ldam", "db"] {
         let choice = crate::parse(REGISTRY, "loss", kind).unwrap();
         let error = build(&choice, &Context { pos_weight: vec![1.0; 2], counts: counts.clone(), epochs: 1 }).unwrap_err();

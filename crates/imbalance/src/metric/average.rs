@@ -47,7 +47,7 @@ pub struct Averages {
     pub macro_precision: f64,
     /// Mean of the labels' recall.
     pub macro_recall: f64,
-    /// Σ (fp + fn) / Σ rows: the share of wrong cells.
+    /// Σ (fp + fn) / Σ rows: the share of wrong cells among the known ones.
     pub hamming_loss: f64,
 }
 

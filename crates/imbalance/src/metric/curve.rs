@@ -1,7 +1,7 @@
 //! One label's decisions at every possible cut of its scores: what average precision, ROC-AUC and fitted thresholds are read off.
 
 use super::Counts;
-use crate::LabelMatrix;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// The decisions if every row with this score or a higher one is predicted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Step {
     pub tp: u64,
 }
 
-/// The distinct scores of a label in falling order; rows with equal scores are never told apart.
+/// The distinct scores of the rows that know a label in falling order; rows with equal scores are never told apart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
     pub steps: Vec<Step>,
@@ -21,9 +21,11 @@ pub struct Curve {
     pub positives: u64,
 }
 
-/// Score and truth packed into integers that sort like the score, highest first.
+/// Score and known truth packed into integers that sort like the score, highest first.
 pub(super) fn sorted(cells: impl Iterator<Item = (f32, u8)>, into: &mut Vec<u64>) {
     into.clear();
+    // Of filtered cells the number is known at most.
+    into.reserve(cells.size_hint().1.unwrap_or(0));
     into.extend(cells.map(|(score, y)| u64::from(ordered(score)) << 1 | u64::from(y)));
     // Parts of sorted rows come in order.
     if !into.is_sorted_by(|a, b| a >> 1 >= b >> 1) {
@@ -84,13 +86,13 @@ impl Curve {
         Self::new(column(scores, truth, label))
     }
 
-    /// The curve of all cells as if they were one label: what micro averages of ranking metrics are read off.
+    /// The curve of all known cells as if they were one label: what micro averages of ranking metrics are read off.
     #[must_use]
     pub fn of_all(scores: &[f32], truth: &LabelMatrix) -> Self {
-        Self::new(scores.iter().copied().zip(truth.values.iter().copied()))
+        Self::new(scores.iter().copied().zip(truth.values.iter().copied()).filter(is_known))
     }
 
-    /// The curve of these cells: score (finite) and truth of each row.
+    /// The curve of these cells: score (finite) and known truth of each row.
     pub(crate) fn new(cells: impl Iterator<Item = (f32, u8)>) -> Self {
         let (mut order, mut groups) = (Vec::new(), Vec::new());
         sorted(cells, &mut order);
@@ -159,8 +161,8 @@ impl Curve {
     }
 }
 
-/// One label's cells in falling order of their scores, each with the part of the rows that it is dealt to: sorted once, whatever parts
-/// are left out.
+/// One label's known cells in falling order of their scores, each with the part of the rows that it is dealt to: sorted once,
+/// whatever parts are left out.
 pub(crate) struct FallingCells {
     /// Score, part (of [`PART`] bits) and truth, packed.
     cells: Vec<u64>,
@@ -170,17 +172,17 @@ pub(crate) struct FallingCells {
 const PART: u32 = 8;
 
 impl FallingCells {
-    /// The cells of column `label` of `scores` (`[rows, labels]` row-major, finite). `part` has one entry per row, below 256.
+    /// The known cells of column `label` of `scores` (`[rows, labels]` row-major, finite). `part` has one entry per row, below 256.
     pub fn of(scores: &[f32], truth: &LabelMatrix, label: usize, part: &[usize]) -> Self {
         debug_assert!(part.iter().all(|part| part >> PART == 0), "few parts");
-        let cells = column(scores, truth, label).zip(part);
+        let cells = every_cell(scores, truth, label).zip(part).filter(|(cell, _)| is_known(cell));
         let pack = |((score, y), &part)| u64::from(ordered(score)) << (PART + 1) | (part as u64) << 1 | u64::from(y);
         let mut cells: Vec<u64> = cells.map(pack).collect();
         sort_falling(&mut cells, PART + 1);
         Self { cells }
     }
 
-    /// Scores and truth of the rows outside of `part`, in falling order, in place of what the vectors hold.
+    /// Scores and truth of the cells outside of `part`, in falling order, in place of what the vectors hold.
     pub fn outside(&self, part: usize, scores: &mut Vec<f32>, truth: &mut Vec<u8>) {
         scores.resize(self.cells.len(), 0.0);
         truth.resize(self.cells.len(), 0);
@@ -196,8 +198,18 @@ impl FallingCells {
     }
 }
 
-/// Scores and truth of one label, row by row.
+/// Scores and truth of the rows that know a label, in their order.
 pub(crate) fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
+    every_cell(scores, truth, label).filter(is_known)
+}
+
+/// Whether the truth of a cell is known.
+pub(crate) fn is_known((_, y): &(f32, u8)) -> bool {
+    *y != UNKNOWN
+}
+
+/// Scores and truth of one label, row by row, [`UNKNOWN`] ones too.
+pub(crate) fn every_cell(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
     let labels = truth.names.len();
     debug_assert_eq!(scores.len(), truth.values.len(), "one score per cell");
     let of_label = |cells: usize| (label..cells).step_by(labels);

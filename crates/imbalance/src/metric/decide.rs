@@ -1,7 +1,7 @@
 //! Counts of decisions.
 
 use super::{Counts, Decisions};
-use crate::{LabelMatrix, vectorized};
+use crate::{LabelMatrix, UNKNOWN, vectorized};
 
 /// Turns scores into decisions, one row at a time. A vector of thresholds (one per label) predicts where score >= threshold.
 pub trait Decide {
@@ -95,7 +95,8 @@ fn add_up_rows(mut cells: &mut [u64], labels: usize) {
     }
 }
 
-/// Counts of what `rule` decides on `scores` (`[rows, labels]` row-major).
+/// Counts of what `rule` decides on `scores` (`[rows, labels]` row-major): of each label on the rows that know it; over rows, of each
+/// on the labels that it knows, and a row that knows none stays out of the means.
 #[must_use]
 pub fn decide<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R) -> Decisions {
     let labels = truth.names.len();
@@ -111,7 +112,10 @@ pub fn decide<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R)
             #[inline(always)]
             || {
                 let decided = predicted.iter().zip(truth);
-                cells.iter_mut().zip(decided).for_each(|(cell, (&predicted, &y))| *cell = pack(predicted, y == 1));
+                cells
+                    .iter_mut()
+                    .zip(decided)
+                    .for_each(|(cell, (&predicted, &y))| *cell = pack(predicted & (y != UNKNOWN), y == 1));
             },
         );
         for row in cells.chunks_exact(labels) {
@@ -131,6 +135,10 @@ pub fn decide<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R)
             counts.tn += rows + tp - predicted - positive;
         }
     }
-    let rows = truth.rows().max(1) as f64;
+    // Up to here an unknown cell is a negative that is not predicted, and a row of such cells is right.
+    counts.iter_mut().zip(truth.unknown()).for_each(|(counts, unknown)| counts.tn -= unknown as u64);
+    let known = truth.known_rows();
+    exact -= (truth.rows() - known) as u64;
+    let rows = known.max(1) as f64;
     Decisions { thresholds: rule.thresholds(labels), counts, samples_f1: f1 / rows, subset_accuracy: exact as f64 / rows }
 }

@@ -1,4 +1,5 @@
-//! Metrics in f64, equal to scikit-learn's (docs/strategies.md#metrics). Pure: scores and truth in, numbers out.
+//! Metrics in f64, equal to scikit-learn's (docs/strategies.md#metrics). Pure: scores and truth in, numbers out. All of them are of the
+//! known cells of the truth (docs/strategies.md#unknown-labels).
 //!
 //! Ranking metrics, which need no threshold, come from [`rank`]; [`decide()`] counts decisions under thresholds and [`counts_at`]
 //! under many at once; [`Rate`] and [`average::average`] derive every rate from those counts. Undefined values are `None` in a
@@ -19,7 +20,7 @@ mod thresholds;
 
 pub use check::{ScoreError, check_scores};
 pub use curve::{Curve, Step};
-pub(crate) use curve::{FallingCells, column};
+pub(crate) use curve::{FallingCells, column, is_known};
 pub(crate) use decide::row_by_row;
 pub use decide::{Decide, decide};
 pub use probability::{Probability, probability};
@@ -31,9 +32,9 @@ pub use thresholds::{Grid, counts_at};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::LabelMatrix;
+use crate::{LabelMatrix, UNKNOWN};
 
-/// The four cells of one label's confusion matrix.
+/// The four cells of one label's confusion matrix, of the rows that know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub tp: u64,
@@ -50,7 +51,7 @@ pub struct Ranking {
     pub ap: Vec<Option<f64>>,
     /// Area under the ROC curve per label; `None` with one class only.
     pub auc: Vec<Option<f64>>,
-    /// Mean score per label: beside the prevalence it shows calibration in the large.
+    /// Mean score per label over the rows that know it: beside the prevalence it shows calibration in the large.
     pub mean_score: Vec<f64>,
 }
 
@@ -60,9 +61,9 @@ pub struct Decisions {
     /// One threshold per label: positive where score >= threshold. 0 where a rule decides on whole rows (`rcut`).
     pub thresholds: Vec<f32>,
     pub counts: Vec<Counts>,
-    /// Mean over rows of the row's F1; 0 where truth and prediction are both empty.
+    /// Mean over rows of the row's F1 on the labels that it knows; 0 where truth and prediction are both empty.
     pub samples_f1: f64,
-    /// Share of rows with every label right.
+    /// Share of rows with every known label right. Rows that know no label count in neither.
     pub subset_accuracy: f64,
 }
 
@@ -80,13 +81,14 @@ pub fn rank_logits(logits: &[f32], scores: &[f32], truth: &LabelMatrix) -> Ranki
     let labels = truth.names.len();
     let curves: Vec<_> = (0..labels).into_par_iter().map(|label| Curve::of(logits, truth, label)).collect();
     let mut mean_score = vec![0.0; labels];
-    for row in scores.chunks_exact(labels.max(1)) {
-        for (sum, &score) in mean_score.iter_mut().zip(row) {
-            *sum += f64::from(score);
+    for (scores, truth) in scores.chunks_exact(labels.max(1)).zip(truth.values.chunks_exact(labels.max(1))) {
+        for ((sum, &score), &y) in mean_score.iter_mut().zip(scores).zip(truth) {
+            *sum += if y == UNKNOWN { 0.0 } else { f64::from(score) };
         }
     }
-    for sum in &mut mean_score {
-        *sum /= truth.rows().max(1) as f64;
+    let counts = truth.counts();
+    for (label, sum) in mean_score.iter_mut().enumerate() {
+        *sum /= counts.known(label).max(1) as f64;
     }
     Ranking {
         ap: curves.iter().map(Curve::average_precision).collect(),

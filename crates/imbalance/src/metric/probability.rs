@@ -1,7 +1,7 @@
 //! How good scores are as probabilities, per label: proper scores, and calibration in the large. The reliability of
 //! binned scores is in [`super::calibration`].
 
-use crate::LabelMatrix;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// One label's scores as probabilities P(y = 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
@@ -14,21 +14,22 @@ pub struct Probability {
     pub gap: f64,
 }
 
-/// Evaluates every column of `scores` (`[rows, labels]` row-major probabilities); zeros without rows.
+/// Evaluates the known cells of every column of `scores` (`[rows, labels]` row-major probabilities); zeros without any.
 #[must_use]
 pub fn probability(scores: &[f32], truth: &LabelMatrix) -> Vec<Probability> {
     let labels = truth.names.len();
     let mut sums = vec![Probability::default(); labels];
     for (scores, truth) in scores.chunks_exact(labels.max(1)).zip(truth.values.chunks_exact(labels.max(1))) {
-        for ((sum, &score), &y) in sums.iter_mut().zip(scores).zip(truth) {
+        for ((sum, &score), &y) in sums.iter_mut().zip(scores).zip(truth).filter(|(_, y)| **y != UNKNOWN) {
             let (score, y) = (f64::from(score), f64::from(y));
             sum.brier += (score - y) * (score - y);
             sum.nll += surprise(score, y == 1.0);
             sum.gap += score - y;
         }
     }
-    let rows = truth.rows().max(1) as f64;
-    for sum in &mut sums {
+    let counts = truth.counts();
+    for (label, sum) in sums.iter_mut().enumerate() {
+        let rows = counts.known(label).max(1) as f64;
         *sum = Probability { brier: sum.brier / rows, nll: sum.nll / rows, gap: sum.gap / rows };
     }
     sums

@@ -4,6 +4,7 @@
 //! [`ZeroDivision`] decides what it counts as.
 
 use super::Counts;
+use crate::LabelCounts;
 
 /// What an undefined rate, 0/0, counts as: scikit-learn's `zero_division`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub enum Rate {
     Mcc,
     /// (tp + fp) / rows; undefined without rows.
     PredictedRate,
+    /// (fp + fn) / rows: the Hamming loss; undefined without rows.
+    Error,
 }
 
 /// `part / whole`; undefined where the whole is 0.
@@ -74,6 +77,7 @@ impl Rate {
             Self::BalancedAccuracy => Some(f64::midpoint(Self::Recall.of(counts)?, Self::Specificity.of(counts)?)),
             Self::Mcc => Some(matthews(counts)),
             Self::PredictedRate => ratio(tp + fp, counts.rows()),
+            Self::Error => ratio(fp + fn_, counts.rows()),
         }
     }
 }
@@ -87,13 +91,18 @@ fn matthews(counts: &Counts) -> f64 {
 }
 
 impl Counts {
-    /// The counts of a model that predicts the label for every row: the trivial baseline.
+    /// The counts, label by label, of a model that predicts every label for every row: the trivial baseline.
     #[must_use]
-    pub fn all_positive(rows: usize, positives: usize) -> Self {
-        Self { tp: positives as u64, fp: rows.saturating_sub(positives) as u64, fn_: 0, tn: 0 }
+    pub fn all_positive(truth: &LabelCounts) -> Vec<Self> {
+        let of = |(label, &positives): (usize, &usize)| Self {
+            tp: positives as u64,
+            fp: truth.negatives(label) as u64,
+            ..Self::default()
+        };
+        truth.positives.iter().enumerate().map(of).collect()
     }
 
-    /// Rows: tp + fp + fn + tn.
+    /// Rows that know the label: tp + fp + fn + tn.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.tp + self.fp + self.fn_ + self.tn

@@ -1,8 +1,9 @@
-//! Metrics that average over rows instead of labels (scikit-learn's `average="samples"` and its label-ranking metrics).
+//! Metrics that average over rows instead of labels (scikit-learn's `average="samples"` and its label-ranking metrics). Of a row its
+//! known labels count, and a row that knows none is left out.
 
-use super::curve::{Step, sorted, steps};
+use super::curve::{Step, is_known, sorted, steps};
 use super::{Counts, Decide, Rate, ZeroDivision};
-use crate::LabelMatrix;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// A rate's mean over rows, with what the rows for which it is 0/0 leave open.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -56,8 +57,11 @@ pub fn sample_rates<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rul
     for (scores, truth) in scores.chunks_exact(labels).zip(truth.values.chunks_exact(labels)) {
         let mut cells = [0u64; 4];
         rule.row(scores, &mut predicted);
-        for (&predicted, &y) in predicted.iter().zip(truth) {
+        for (&predicted, &y) in predicted.iter().zip(truth).filter(|(_, y)| **y != UNKNOWN) {
             cells[usize::from(predicted) << 1 | usize::from(y == 1)] += 1;
+        }
+        if cells == [0; 4] {
+            continue;
         }
         let [tn, fn_, fp, tp] = cells;
         let row = Counts { tp, fp, fn_, tn };
@@ -89,17 +93,17 @@ pub fn label_ranking(scores: &[f32], truth: &LabelMatrix) -> LabelRanking {
     let mut sums = LabelRanking::default();
     let (mut cells, mut groups) = (Vec::new(), Vec::new());
     for (scores, truth) in scores.chunks_exact(labels).zip(truth.values.chunks_exact(labels)) {
-        sorted(scores.iter().copied().zip(truth.iter().copied()), &mut cells);
+        sorted(scores.iter().copied().zip(truth.iter().copied()).filter(is_known), &mut cells);
         steps(&cells, &mut groups);
-        let positives = truth.iter().map(|&y| u64::from(y)).sum::<u64>();
+        let Some(&Step { predicted: known, tp: positives, .. }) = groups.last() else { continue };
         let row = Row::of(&groups, positives);
-        let both = positives > 0 && positives < labels as u64;
+        let both = positives > 0 && positives < known;
         sums.coverage_error += row.depth as f64;
-        sums.ranking_loss += if both { row.wrong as f64 / (positives * (labels as u64 - positives)) as f64 } else { 0.0 };
+        sums.ranking_loss += if both { row.wrong as f64 / (positives * (known - positives)) as f64 } else { 0.0 };
         sums.ranking_average_precision += if both { row.precision / positives as f64 } else { 1.0 };
         sums.average_precision.push((positives > 0).then(|| row.precision / positives as f64));
     }
-    let rows = truth.rows().max(1) as f64;
+    let rows = truth.known_rows().max(1) as f64;
     LabelRanking {
         coverage_error: sums.coverage_error / rows,
         ranking_loss: sums.ranking_loss / rows,

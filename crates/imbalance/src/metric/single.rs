@@ -28,9 +28,9 @@ pub fn in_order(values: &[f64], map: impl Fn(f64) -> f64) -> Vec<f32> {
     values.iter().map(|value| single[place(value)]).collect()
 }
 
-/// Cells above `least` that a positive and a negative row of their label share, all of which `scores` (`[rows, labels]` row-major,
-/// finite) leave in no order. Above 0.9999, where float32 probabilities of different logits become equal, AP and AUC are then those
-/// of rounded scores.
+/// Known cells above `least` that a positive and a negative row of their label share, all of which `scores` (`[rows, labels]`
+/// row-major, finite) leave in no order. Above 0.9999, where float32 probabilities of different logits become equal, AP and AUC are
+/// then those of rounded scores.
 #[must_use]
 pub fn merged(scores: &[f32], truth: &LabelMatrix, least: f32) -> u64 {
     let of_label = |label: usize| {

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 
 use super::Counts;
-use crate::LabelMatrix;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// Counts per label, threshold by threshold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct Grid {
 /// Cells that are worth a thread, about a millisecond: on a busy machine it takes longer than that until another one is awake.
 const PIECE: usize = 1 << 17;
 
-/// The counts of every label at each of `thresholds` (any order, not NaN; the same for every label), positive where
-/// score >= threshold. `scores` is `[rows, labels]` row-major, finite. O(cells + labels × thresholds).
+/// The counts of every label, on the rows that know it, at each of `thresholds` (any order, not NaN; the same for every label),
+/// positive where score >= threshold. `scores` is `[rows, labels]` row-major, finite. O(cells + labels × thresholds).
 #[must_use]
 pub fn counts_at(scores: &[f32], truth: &LabelMatrix, thresholds: &[f32]) -> Grid {
     let labels = truth.names.len();
@@ -103,7 +103,7 @@ impl Bins {
         for (scores, truth) in scores.chunks_exact(labels.max(1)).zip(truth.chunks_exact(labels.max(1))) {
             for ((&score, &y), histogram) in scores.iter().zip(truth).zip(histogram.chunks_exact_mut(width)) {
                 debug_assert!(score.is_finite(), "scores are finite");
-                histogram[2 * self.bin(score) + usize::from(y == 1)] += 1;
+                histogram[2 * self.bin(score) + usize::from(y == 1)] += u64::from(y != UNKNOWN);
             }
         }
     }

@@ -2,7 +2,7 @@ use super::*;
 
 /// The question's train split (Stack Overflow 72666962).
 fn seed() -> LabelCounts {
-    LabelCounts { rows: 224_000, positives: vec![19_000, 65_000, 38_000, 105_000] }
+    LabelCounts::new(224_000, vec![19_000, 65_000, 38_000, 105_000])
 }
 
 fn weights(name: &str) -> Vec<f64> {
@@ -94,7 +94,7 @@ fn weights_equal_timms_and_scikit_learns() {
     assert!(cases.len() > 10);
     for case in cases {
         let choice = crate::parse(REGISTRY, "pos_weight", &case.formula).unwrap();
-        let counts = LabelCounts { rows: case.rows, positives: case.positives };
+        let counts = LabelCounts::new(case.rows, case.positives);
         let ours = resolve(&PosWeight::Formula(choice), &counts).unwrap();
         for (ours, theirs) in ours.iter().zip(&case.weights) {
             assert!((ours / theirs - 1.0).abs() < 1e-6, "{}: {ours} is not {theirs}", case.formula);
@@ -104,7 +104,7 @@ fn weights_equal_timms_and_scikit_learns() {
 
 #[test]
 fn labels_without_positives_or_negatives_are_named() {
-    let counts = LabelCounts { rows: 10, positives: vec![5, 0, 10] };
+    let counts = LabelCounts::new(10, vec![5, 0, 10]);
     let of_counts = |kind: &str| !["none", "cost", "threshold_target"].contains(&kind);
     for entry in REGISTRY {
         let given = entry.params.iter().filter(|param| param.absent == crate::Absent::Error);
@@ -120,7 +120,7 @@ fn labels_without_positives_or_negatives_are_named() {
             resolve(&counts).unwrap_err().to_string(),
             format!("pos_weight {kind}: label 1 (from 0) has no positive among the 10 train rows")
         );
-        let full = LabelCounts { rows: 10, positives: vec![5, 1, 10] };
+        let full = LabelCounts::new(10, vec![5, 1, 10]);
         assert_eq!(
             resolve(&full).unwrap_err().to_string(),
             format!("pos_weight {kind}: label 2 (from 0) has no negative among the 10 train rows")

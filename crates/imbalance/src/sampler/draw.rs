@@ -8,7 +8,7 @@ use crate::rng::Rng;
 pub struct Draw {
     /// The row whose input is shown.
     pub row: u32,
-    /// Targets in the place of the row's own labels, one per label: 0, 1 or [`crate::loss::IGNORED`].
+    /// Targets in the place of the row's own labels, one per label: 0, 1 or [`crate::UNKNOWN`].
     pub labels: Option<Box<[u8]>>,
     /// The row's input is mixed with another row's.
     pub blend: Option<Blend>,

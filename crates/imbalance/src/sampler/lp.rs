@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::LabelMatrix;
 
-/// The rows of each set of labels that occurs, the empty one included, in the order of the sets.
+/// The rows of each set of labels (known positives) that occurs, the empty one included, in the order of the sets.
 pub(super) fn bags(train: &LabelMatrix) -> Vec<Vec<u32>> {
+    let train = train.known_positives();
     let mut bags: BTreeMap<&[u8], Vec<u32>> = BTreeMap::new();
     for row in 0..train.rows() {
         bags.entry(train.row(row)).or_default().push(row as u32);

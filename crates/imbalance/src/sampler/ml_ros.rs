@@ -34,7 +34,7 @@ pub(super) fn quota(percent: f64, rows: usize) -> usize {
     (rows as f64 * percent / 100.0).round() as usize
 }
 
-/// The rows with the label.
+/// The rows that are known to carry the label.
 pub(super) fn bag(train: &LabelMatrix, label: usize) -> Vec<u32> {
     (0..train.rows() as u32).filter(|&row| train.row(row as usize)[label] == 1).collect()
 }
@@ -60,7 +60,7 @@ pub(super) fn clones(percent: f64, train: &LabelMatrix, mut rng: Rng) -> Vec<u32
             }
             let row = bag[rng.below(bag.len() as u64) as usize];
             clones.push(row);
-            positives.iter_mut().zip(train.row(row as usize)).for_each(|(count, &value)| *count += usize::from(value));
+            positives.iter_mut().zip(train.row(row as usize)).for_each(|(count, &value)| *count += usize::from(value == 1));
             ratio(&positives, *label) > mean
         });
     }

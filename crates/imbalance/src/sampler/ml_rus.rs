@@ -74,7 +74,7 @@ pub(super) fn deleted(percent: f64, protect: bool, train: &LabelMatrix, mut rng:
             };
             gone[row as usize] = true;
             deleted.push(row);
-            positives.iter_mut().zip(train.row(row as usize)).for_each(|(count, &value)| *count -= usize::from(value));
+            positives.iter_mut().zip(train.row(row as usize)).for_each(|(count, &value)| *count -= usize::from(value == 1));
             ratio(&positives, *label) < mean
         });
     }

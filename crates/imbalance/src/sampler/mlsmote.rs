@@ -2,11 +2,12 @@
 //! Knowledge-Based Systems 89, 2015): synthetic rows between rows of a minority label. For features only: between two images
 //! there is no image.
 //!
-//! For each label with an IRLbl above the mean and each of its rows: the k nearest rows with the label (Euclid, on the features
-//! as the network sees them), one of them at random, and a new row whose every number lies at a random place between the two. Its
+//! For each label with an IRLbl above the mean and each of its rows: the k nearest rows with the label (Euclid, on the features as
+//! the network sees them), one of them at random, and a new row whose every number lies at a random place between the two. Its
 //! labels are those that more than half of the row and its neighbours have (`ranking`), any of them (`union`) or all
-//! (`intersection`). The synthetic rows are those of the seed, the same in every epoch. All pairs of a label's rows are compared:
-//! 10,000 rows of 100 features are seconds.
+//! (`intersection`); those that do not know a label have no say in it, and where none knows it, it is unknown. The synthetic rows
+//! are those of the seed, the same in every epoch. All pairs of a label's rows are compared: 10,000 rows of 100 features are
+//! seconds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +18,7 @@ use super::{Blend, Draw, Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;
 use crate::diagnosis::imbalance;
 use crate::rng::Rng;
-use crate::{Absent, Param, Takes};
+use crate::{Absent, Param, Takes, UNKNOWN};
 
 pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
     kind: "mlsmote",
@@ -113,14 +114,21 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn labels(train: &LabelMatrix, row: u32, neighbours: &[u32], by: &str) -> Box<[u8]> {
-    let all = neighbours.len() + 1;
-    let count = |label: usize| neighbours.iter().chain([&row]).filter(|&&row| train.row(row as usize)[label] == 1).count();
-    let on = |count: usize| match by {
-        "union" => count > 0,
-        "intersection" => count == all,
-        _ => 2 * count > all,
+    let vote = |label: usize| {
+        let value = |row: &u32| train.row(*row as usize)[label];
+        let (mut positives, mut all) = (0, 0);
+        for value in neighbours.iter().chain([&row]).map(value).filter(|&value| value != UNKNOWN) {
+            positives += usize::from(value);
+            all += 1;
+        }
+        match by {
+            _ if all == 0 => UNKNOWN,
+            "union" => u8::from(positives > 0),
+            "intersection" => u8::from(positives == all),
+            _ => u8::from(2 * positives > all),
+        }
     };
-    (0..train.names.len()).map(|label| u8::from(on(count(label)))).collect()
+    (0..train.names.len()).map(vote).collect()
 }
 
 #[derive(Debug)]

@@ -1,5 +1,6 @@
-//! Samplers: which rows an epoch trains on, and in which order. Most look at labels only and draw rows as they are.
-//! Two change rows: `mlsmote` mixes the features of two rows, `remedial` changes labels; their draws say so ([`Draw`]).
+//! Samplers: which rows an epoch trains on, and in which order. Most look at labels only and draw rows as they are. A row carries a
+//! label where it is known to; how rare a label is, is counted among the rows that know it. Two change rows: `mlsmote` mixes the
+//! features of two rows, `remedial` changes labels; their draws say so ([`Draw`]).
 
 mod balanced_batch;
 mod class_aware;

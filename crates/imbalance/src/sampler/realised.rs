@@ -1,15 +1,14 @@
 //! What a sampler really showed the network.
 
 use super::Draw;
-use crate::LabelMatrix;
-use crate::loss::IGNORED;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// Statistics of an epoch's draws.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Realised {
     /// Rows that the epoch shows.
     pub draws: usize,
-    /// Share of the draws that carry each label, of those that are not masked for it.
+    /// Share of the draws that carry each label, of those that know it.
     pub prevalence: Vec<f64>,
     /// Mean over the labels of the absolute difference between that and the prevalence in train.
     pub shift: f64,
@@ -35,13 +34,13 @@ pub fn realised(draws: &[Draw], train: &LabelMatrix) -> Realised {
         made_up += usize::from(draw.blend.is_some() || draw.labels.is_some());
         for ((positives, known), &value) in positives.iter_mut().zip(&mut known).zip(draw.targets(train)) {
             *positives += u64::from(value == 1);
-            *known += u64::from(value != IGNORED);
+            *known += u64::from(value != UNKNOWN);
         }
     }
     let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
     let prevalence: Vec<f64> = positives.iter().zip(known).map(|(&count, known)| share(count as usize, known as usize)).collect();
-    let before = train.counts().positives.into_iter().map(|count| share(count, train.rows()));
-    let shift = prevalence.iter().zip(before).map(|(now, before)| (now - before).abs()).sum::<f64>();
+    let counts = train.counts();
+    let shift = prevalence.iter().enumerate().map(|(label, now)| (now - counts.prevalence(label)).abs()).sum::<f64>();
     Realised {
         draws: draws.len(),
         shift: shift / prevalence.len().max(1) as f64,

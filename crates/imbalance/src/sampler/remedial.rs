@@ -1,10 +1,11 @@
 //! REMEDIAL (Charte et al., "Resampling multilabel datasets by decoupling highly imbalanced labels", HAIS 2015): rows in which rare and
 //! frequent labels meet become two.
 //!
-//! A row whose SCUMBLE is above the mean over all rows is shown twice: once with its minority labels (IRLbl above the mean) alone, once with
-//! the others alone. The method was made for tabular data and writes 0 for the labels taken away (`removed = "zero"`): for images
-//! those are false negatives, the label is still to be seen. By default the loss ignores them instead (`"ignore"`), so that each copy
-//! says nothing false; a label's row then counts once, its negatives twice. Not recommended for pixels either way: it is here to be compared.
+//! A row whose SCUMBLE is above the mean over all rows is shown twice: once with its minority labels (IRLbl above the mean) alone,
+//! once with the others alone. The method was made for tabular data and writes 0 for the labels taken away (`removed = "zero"`): for
+//! images those are false negatives, the label is still to be seen. By default the loss ignores them instead (`"ignore"`), so that
+//! each copy says nothing false; a label's row then counts once, its negatives twice. What the row does not know is unknown in both.
+//! Not recommended for pixels either way: it is here to be compared.
 
 use super::{Draw, Entry, Sampler, SamplerBuild};
 use crate::LabelMatrix;

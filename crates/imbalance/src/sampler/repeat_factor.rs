@@ -1,9 +1,9 @@
 //! Repeat factor sampling (Gupta, Dollár, Girshick, "LVIS", CVPR 2019, section 5.1): a row is repeated as its rarest label demands.
 //!
-//! Label c with prevalence f has `r(c) = max(1, sqrt(t / f))`, a row the largest r of its labels, a row without labels 1. Each epoch
-//! shows a row floor(r) times, and once more with the probability of what is left (stochastic rounding, as in detectron2), so that an
-//! epoch has as many draws as the factors add up to: more than there are rows. LVIS's own t = 0.001 repeats nothing where every label
-//! has 0.1 % of the rows.
+//! Label c with prevalence f (among the rows that know it) has `r(c) = max(1, sqrt(t / f))`, a row the largest r of its labels, a
+//! row without labels 1. Each epoch shows a row floor(r) times, and once more with the probability of what is left (stochastic
+//! rounding, as in detectron2), so that an epoch has as many draws as the factors add up to: more than there are rows. LVIS's own t
+//! = 0.001 repeats nothing where every label has 0.1 % of the rows.
 
 use super::{Entry, Sampler, SamplerBuild};
 use crate::LabelMatrix;
@@ -30,9 +30,11 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
 /// r of every label; 1 where it has no positives. Where all are 1, the sampler is a shuffle.
 #[must_use]
 pub fn label_factors(t: f64, train: &LabelCounts) -> Vec<f64> {
-    let factor =
-        |&positives: &usize| if positives == 0 { 1.0 } else { (t * train.rows as f64 / positives as f64).sqrt().max(1.0) };
-    train.positives.iter().map(factor).collect()
+    let factor = |(label, &positives): (usize, &usize)| match positives {
+        0 => 1.0,
+        _ => (t * train.known(label) as f64 / positives as f64).sqrt().max(1.0),
+    };
+    train.positives.iter().enumerate().map(factor).collect()
 }
 
 /// r of every row.

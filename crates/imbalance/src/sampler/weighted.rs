@@ -1,6 +1,7 @@
 //! Weighted random sampling (torch `WeightedRandomSampler`): as many draws with replacement as there are train rows, each row with
-//! probability proportional to its weight: the largest, mean or summed 1 / prevalence of its labels; rows without labels have a
-//! weight of their own, 1 by default (the least a label could give). Drawn by the alias method (Walker 1977; Vose 1991) in O(1).
+//! probability proportional to its weight: the largest, mean or summed 1 / prevalence (among the rows that know it) of its labels;
+//! rows without labels have a weight of their own, 1 by default (the least a label could give). Drawn by the alias method (Walker
+//! 1977; Vose 1991) in O(1).
 
 use super::{Entry, Sampler, SamplerBuild, StrategyError};
 use crate::LabelMatrix;
@@ -42,8 +43,9 @@ pub(super) const ENTRY: Entry<SamplerBuild> = Entry {
 
 /// One weight per row.
 pub(super) fn weights(by: &str, empty: f64, train: &LabelMatrix) -> Vec<f64> {
-    let rows = train.rows() as f64;
-    let rarity: Vec<f64> = train.counts().positives.iter().map(|&positives| rows / positives as f64).collect();
+    let counts = train.counts();
+    let rarity = |(label, &positives): (usize, &usize)| counts.known(label) as f64 / positives as f64;
+    let rarity: Vec<f64> = counts.positives.iter().enumerate().map(rarity).collect();
     let weight = |row: &[u8]| {
         let (mut count, mut sum, mut max) = (0.0, 0.0, 0.0f64);
         for (rarity, _) in rarity.iter().zip(row).filter(|(_, value)| **value == 1) {

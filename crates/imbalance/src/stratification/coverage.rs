@@ -2,10 +2,11 @@
 //!
 //! Asked for, the most important first: every part has rows, and train has both classes of every label (without them nothing can be
 //! trained); a label carried by as many units as there are parts is in each of them; one carried by fewer is in as many parts as it
-//! has units, train among them. Whether all of this can be had at once is a colouring problem of hypergraphs, NP-complete in general
-//! (Lovász 1973) and sometimes impossible: seven labels of three rows each, the lines of the Fano plane. Hence a local search: units of
-//! a label that misses a part are moved into it, by least damage (min-conflicts: Minton et al., Artificial Intelligence 58, 1992), and
-//! a moved unit rests for a few steps (tabu search: Glover 1989). A division that has all of it stays as it is, to the last row.
+//! has units, train among them. Known negatives of a label that some rows do not know are asked for as a label. Whether all of this
+//! can be had at once is a colouring problem of hypergraphs, NP-complete in general (Lovász 1973) and sometimes impossible: seven
+//! labels of three rows each, the lines of the Fano plane. Hence a local search: units of a label that misses a part are moved into
+//! it, by least damage (min-conflicts: Minton et al., Artificial Intelligence 58, 1992), and a moved unit rests for a few steps
+//! (tabu search: Glover 1989). A division that has all of it stays as it is, to the last row.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -85,7 +86,7 @@ struct Division<'a> {
 
 impl<'a> Division<'a> {
     fn new(units: &'a Units, shares: &[f64], parts: Vec<usize>) -> Self {
-        let labels = units.labels();
+        let labels = units.classes();
         let mut carriers = vec![Vec::new(); labels];
         let mut surplus = vec![([0.0; PARTS], 0.0); labels];
         let mut rows = [0; PARTS];
@@ -102,7 +103,7 @@ impl<'a> Division<'a> {
             of_part.iter_mut().zip(portions(*all, shares)).for_each(|(rows, share)| *rows -= share);
         }
         let total: usize = rows.iter().sum();
-        let frequent = (0..labels).filter(|&label| 2.0 * surplus[label].1 > total as f64).enumerate();
+        let frequent = (0..units.labels()).filter(|&label| 2.0 * surplus[label].1 > total as f64).enumerate();
         let frequent: Vec<(usize, usize)> = frequent.map(|(at, label)| (label, labels + 1 + at)).collect();
         let spread =
             |units: Vec<u32>, train: i64, other: i64| Class { parts: units.len().min(shares.len()), units, train, other };
@@ -132,7 +133,7 @@ impl<'a> Division<'a> {
     fn classes_of(&self, unit: usize) -> impl Iterator<Item = usize> {
         let labels = self.units.positives(unit).iter().map(|&(label, _)| label as usize);
         let without = self.frequent.iter().filter(move |(label, _)| lacks(self.units, unit, *label)).map(|&(_, class)| class);
-        labels.chain([self.units.labels()]).chain(without)
+        labels.chain([self.units.classes()]).chain(without)
     }
 
     /// What the cost changes by if `unit` goes to the part `to`.

@@ -72,8 +72,9 @@ pub fn parse(name: &str) -> Option<u8> {
 /// configured method. Rows of one group stay together.
 ///
 /// By either method and with any seed, each label that three or more rows (or groups) carry is in every split that is made here, one
-/// that two carry is in train and in one more, and one that a single row carries is in train (docs/strategies.md#diagnosis says how, and
-/// where that cannot be). With fewer rows or groups than splits, a split stays empty.
+/// that two carry is in train and in one more, and one that a single row carries is in train; the same holds for the rows that are
+/// known not to carry a label that other rows do not know (docs/strategies.md#diagnosis says how, and where that cannot be). With
+/// fewer rows or groups than splits, a split stays empty.
 ///
 /// # Errors
 /// A group that the column tears apart.

@@ -1,7 +1,10 @@
 //! What a split deals out, and the two ways to do it: at random, or by iterative stratification.
+//!
+//! Labels are what is stratified. Of a label that some rows do not know, the rows without it would not follow from those with it: its
+//! known negatives are dealt out as one more label, behind all others.
 
-use crate::LabelMatrix;
 use crate::rng::Rng;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// What is assigned as a whole: a row, or all rows of a group.
 pub(super) struct Units {
@@ -11,7 +14,9 @@ pub(super) struct Units {
     /// Unit → its part of `positives`: (label, rows of the unit that carry it).
     positive_bounds: Vec<usize>,
     positives: Vec<(u32, u32)>,
+    /// Labels of the data, and with those of known negatives.
     labels: usize,
+    classes: usize,
 }
 
 impl Units {
@@ -20,12 +25,18 @@ impl Units {
         let group = |row: u32| groups.map_or(row, |groups| groups[row as usize]);
         rows.sort_by_key(|&row| (group(row), row));
         let width = labels.names.len();
+        let mut unknown = vec![false; width];
+        for &row in &rows {
+            unknown.iter_mut().zip(labels.row(row as usize)).for_each(|(any, &value)| *any |= value == UNKNOWN);
+        }
+        let partly: Vec<usize> = (0..width).filter(|&label| unknown[label]).collect();
         let (mut bounds, mut positive_bounds, mut positives) = (vec![0], vec![0], Vec::new());
-        let mut sums = vec![0u32; width];
+        let mut sums = vec![0u32; width + partly.len()];
         for (i, &row) in rows.iter().enumerate() {
-            for (sum, &value) in sums.iter_mut().zip(labels.row(row as usize)) {
-                *sum += u32::from(value);
-            }
+            let row_labels = labels.row(row as usize);
+            let carried = row_labels.iter().map(|&value| value == 1);
+            let denied = partly.iter().map(|&label| row_labels[label] == 0);
+            sums.iter_mut().zip(carried.chain(denied)).for_each(|(sum, is)| *sum += u32::from(is));
             if rows.get(i + 1).is_none_or(|&next| group(next) != group(row)) {
                 bounds.push(i + 1);
                 positives.extend((0u32..).zip(&sums).filter(|(_, sum)| **sum > 0).map(|(label, sum)| (label, *sum)));
@@ -33,16 +44,21 @@ impl Units {
                 sums.fill(0);
             }
         }
-        Self { bounds, rows, positive_bounds, positives, labels: width }
+        Self { bounds, rows, positive_bounds, positives, labels: width, classes: width + partly.len() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.bounds.len() - 1
     }
 
-    /// Labels, whether a unit carries them or not.
+    /// Labels of the data, whether a unit carries them or not.
     pub(super) fn labels(&self) -> usize {
         self.labels
+    }
+
+    /// Labels with those of known negatives behind them.
+    pub(super) fn classes(&self) -> usize {
+        self.classes
     }
 
     pub(super) fn rows(&self, unit: usize) -> &[u32] {
@@ -73,8 +89,8 @@ impl Units {
     /// order: large ones first would send the dense groups to the largest part and unbalance the rows.
     pub(super) fn stratify(&self, shares: &[f64], rng: &mut Rng) -> Vec<usize> {
         const OPEN: usize = usize::MAX;
-        let mut carriers: Vec<Vec<(u32, u32)>> = vec![Vec::new(); self.labels];
-        let mut left = vec![0u64; self.labels];
+        let mut carriers: Vec<Vec<(u32, u32)>> = vec![Vec::new(); self.classes];
+        let mut left = vec![0u64; self.classes];
         let mut order: Vec<usize> = (0..self.len()).collect();
         rng.shuffle(&mut order);
         for &unit in &order {
@@ -98,7 +114,7 @@ impl Units {
         loop {
             let fewest = left.iter().filter(|&&n| n > 0).min().copied();
             let Some(fewest) = fewest else { break };
-            let rarest: Vec<usize> = (0..self.labels).filter(|&label| left[label] == fewest).collect();
+            let rarest: Vec<usize> = (0..self.classes).filter(|&label| left[label] == fewest).collect();
             let label = rarest[rng.below(rarest.len() as u64) as usize];
             for (unit, _) in std::mem::take(&mut carriers[label]) {
                 let unit = unit as usize;

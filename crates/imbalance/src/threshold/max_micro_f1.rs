@@ -1,10 +1,10 @@
-//! One threshold for all labels: the cut of all validation cells with the largest micro-F1. The optimum of micro-F1 on calibrated
+//! One threshold for all labels: the cut of all known validation cells with the largest micro-F1. The optimum of micro-F1 on calibrated
 //! scores is one common threshold, half of the F1 reached (docs/strategies.md#best-threshold); labels on scales of their own
 //! (weighted losses) need one each.
 
 use super::cut::largest_f;
 use super::{Entry, FOLDS, Fit, Rule, UNFITTED, folds, mean_of_parts};
-use crate::metric::Curve;
+use crate::metric::{Curve, is_known};
 
 pub(super) const ENTRY: Entry<Fit> = Entry {
     kind: "max_micro_f1",
@@ -18,7 +18,8 @@ pub(super) const ENTRY: Entry<Fit> = Entry {
             // Rows are dealt in turn, each with the cells of all labels.
             Some(folds) => {
                 let cells = scores.iter().zip(&truth.values).enumerate();
-                let cells: Vec<_> = cells.map(|(cell, (&score, &y))| (cell / labels % folds, (score, y))).collect();
+                let cells = cells.map(|(cell, (&score, &y))| (cell / labels % folds, (score, y)));
+                let cells: Vec<_> = cells.filter(|(_, cell)| is_known(cell)).collect();
                 mean_of_parts(&whole, folds, &cells, fit)
             }
         };

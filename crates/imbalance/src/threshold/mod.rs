@@ -1,4 +1,4 @@
-//! Threshold policies: how scores become decisions. A number, or a rule fitted on validation.
+//! Threshold policies: how scores become decisions. A number, or a rule fitted on the known cells of validation.
 //!
 //! Most rules look at one label at a time and choose a cut of its validation scores (`cut`). On few rows such a cut is chosen for
 //! its luck: below some 2,000 validation rows `folds = 5` is worth its time (docs/strategies.md#few-validation-rows). It fits the
@@ -168,11 +168,10 @@ const FOLDS: Param = Param {
 /// all of validation give a threshold. Where the choice says `folds`, the parts are of one label: its positives are dealt in turn and
 /// its negatives in turn, so that each part has its share of both.
 fn each_label(choice: &Choice, scores: &[f32], truth: &LabelMatrix, rule: impl Fn(&Curve, u64) -> f32) -> Rule {
-    let folds = folds(choice, truth.rows());
     let label = |label: usize| {
         let whole = Curve::of(scores, truth, label);
         let part = |curve: &Curve| rule(curve, whole.positives);
-        let Some(folds) = folds else { return part(&whole) };
+        let Some(folds) = folds(choice, whole.rows as usize) else { return part(&whole) };
         let mut dealt = [0, whole.positives as usize];
         let cells: Vec<(usize, (f32, u8))> = column(scores, truth, label)
             .map(|cell| {

@@ -28,7 +28,7 @@ pub fn policies() -> Vec<Policy> {
 }
 
 pub fn facts() -> DataFacts {
-    let counts = |rows: usize, positives: [usize; 4]| LabelCounts { rows, positives: positives.to_vec() };
+    let counts = |rows: usize, positives: [usize; 4]| LabelCounts::new(rows, positives.to_vec());
     DataFacts {
         content: "c0ffee".to_owned(),
         labels: LABELS.map(str::to_owned).to_vec(),

@@ -1,5 +1,5 @@
 mod again;
-mod fixture;
+pub(crate) mod fixture;
 mod readers;
 mod refuse;
 mod together;

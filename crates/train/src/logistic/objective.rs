@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use gemm::{Parallelism, gemm};
 
-use imbalance::LabelMatrix;
 use imbalance::loss::{Pointwise, Term, sigmoid, softplus};
+use imbalance::{LabelMatrix, UNKNOWN};
 use plan::Reference;
 
 /// Numbers of a block of rows: as many as stay in the cache of a core while two products read them.
@@ -125,10 +125,10 @@ impl ClassWeights {
     #[must_use]
     pub fn new(reference: Reference, train: &LabelMatrix) -> Self {
         let counts = train.counts();
-        let of = |&positives: &usize| {
-            if positives == 0 || positives == counts.rows { (1.0, 1.0) } else { reference.class_weights(counts.rows, positives) }
+        let of = |(label, &positives): (usize, &usize)| {
+            if counts.has_both(label) { reference.class_weights(counts.known(label), positives) } else { (1.0, 1.0) }
         };
-        Self { weights: counts.positives.iter().map(of).collect() }
+        Self { weights: counts.positives.iter().enumerate().map(of).collect() }
     }
 }
 
@@ -143,13 +143,15 @@ impl Pointwise for ClassWeights {
 }
 
 /// `1/n sum_i s_i logloss_i + |w|^2 / (2 C n)`, for each label: what scikit-learn's `LogisticRegression` minimises, divided by C n.
-/// The intercept is not penalised.
+/// The intercept is not penalised; the sum and n are of the rows that know the label.
 #[derive(Debug)]
 pub struct Objective<'a> {
     train: Features<'a>,
     /// `[rows, labels]`.
     truth: &'a LabelMatrix,
     terms: &'a ClassWeights,
+    /// Rows that know each label.
+    known: Vec<usize>,
     parts: Vec<Part>,
 }
 
@@ -169,13 +171,14 @@ impl<'a> Objective<'a> {
     /// The objective on train.
     #[must_use]
     pub fn new(train: Features<'a>, truth: &'a LabelMatrix, terms: &'a ClassWeights) -> Self {
-        let parts = (0..PARTS).map(|_| Part::default()).collect();
-        Self { train, truth, terms, parts }
+        let (counts, parts) = (truth.counts(), (0..PARTS).map(|_| Part::default()).collect());
+        let known = (0..counts.positives.len()).map(|label| counts.known(label)).collect();
+        Self { train, truth, terms, known, parts }
     }
 
     /// Value and gradient (`[width + 1]`, the intercept last) of each label of `active` at its point, for strength C.
     pub fn evaluate(&mut self, active: &[usize], points: &[&[f64]], strength: f64) -> Vec<(f64, Vec<f64>)> {
-        let Self { train, truth, terms, parts } = self;
+        let Self { train, truth, terms, known, parts } = self;
         let (rows, width) = (train.rows(), train.width);
         let (weights, intercepts) = packed(points.iter().copied(), width);
         let size = rows.div_ceil(PARTS).max(1);
@@ -183,8 +186,9 @@ impl<'a> Objective<'a> {
             let range = (at * size).min(rows)..((at + 1) * size).min(rows);
             part.evaluate(*train, range, (truth, *terms, active), (&weights, &intercepts));
         });
-        let penalty = 1.0 / (strength * rows as f64);
         let sum = |(place, point): (usize, &&[f64])| {
+            let rows = known[active[place]];
+            let penalty = 1.0 / (strength * rows as f64);
             let (mut value, mut gradient) = (0.0, vec![0.0; width + 1]);
             for part in &*parts {
                 value += part.values[place];
@@ -224,7 +228,11 @@ impl Part {
                 let truth = &truth.values[(first + at) * all..(first + at + 1) * all];
                 for (place, (&label, logit)) in active.iter().zip(logits).enumerate() {
                     let z = logit + intercepts[place];
-                    let term = if truth[label] == 1 { terms.positive(label, z) } else { terms.negative(label, z) };
+                    let term = match truth[label] {
+                        1 => terms.positive(label, z),
+                        UNKNOWN => Term { value: 0.0, slope: 0.0 },
+                        _ => terms.negative(label, z),
+                    };
                     values[place] += term.value;
                     sums_of_slopes[place] += term.slope;
                     slopes.push(term.slope);

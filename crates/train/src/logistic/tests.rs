@@ -66,6 +66,33 @@ fn solutions_are_those_of_scikit_learn() {
     }
 }
 
+/// tests/oracle/unknown.py: each label as scikit-learn fits it to the rows that know it.
+#[test]
+fn labels_are_fitted_on_the_rows_that_know_them() {
+    let fixture: Value = serde_json::from_str(include_str!("../../../../tests/oracle/unknown.json")).unwrap();
+    let fixture = &fixture["regressions"];
+    let [width, labels] = ["width", "labels"].map(|key| fixture[key].as_u64().unwrap() as usize);
+    let values: Vec<f32> = numbers(&fixture["features"]).into_iter().map(|value| value as f32).collect();
+    let train = Features { values: &values, width };
+    let truth = matrix(labels, &numbers(&fixture["truth"]));
+    let strength = fixture["strength"].as_f64().unwrap();
+    assert!(truth.has_unknown() && truth.known_rows() < truth.rows());
+    for reference in Reference::ALL {
+        let terms = ClassWeights::new(reference, &truth);
+        let mut path = Path::new(train, &truth, &terms, LIMITS);
+        let Step { train_loss, unfinished, .. } = solve(&mut path, strength);
+        assert_eq!(unfinished, 0);
+        for (solution, wanted) in path.solutions.iter().zip(fixture["solutions"][reference.name()].as_array().unwrap()) {
+            for (found, wanted) in solution.iter().zip(numbers(wanted)) {
+                assert!((found - wanted).abs() < 1e-5 * wanted.abs().max(0.1), "{reference:?}: {found} instead of {wanted}");
+            }
+        }
+        // The recorded loss is that of the known cells, as val's is.
+        let loss = crate::evaluate::loss(&terms, &train.logits(&path.solutions), &truth, 0).unwrap();
+        assert!((loss - train_loss).abs() < 1e-6, "{loss} is not {train_loss}");
+    }
+}
+
 fn sigmoid(z: f64) -> f64 {
     imbalance::loss::sigmoid(z)
 }

@@ -111,7 +111,8 @@ pub fn judge_label(cells: &[(f32, u8)], prevalence: Option<f64>, seed: u64) -> C
     found(judgement, chance)
 }
 
-/// [`judge_label`] for every label of `scores` (`[rows, labels]` row-major probabilities); `prevalences` has one per label.
+/// [`judge_label`] for the known cells of every label of `scores` (`[rows, labels]` row-major probabilities); `prevalences` has one
+/// per label.
 #[must_use]
 pub fn judge(scores: &[f32], truth: &LabelMatrix, prevalences: Option<&[f64]>, seed: u64) -> Vec<Calibration> {
     let of_label = |label: usize| {

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use super::logistic::{Line, fit_points};
 use super::platt::Targets;
 use super::{Isotonic, Platt, invert_link, logit};
-use crate::LabelMatrix;
 use crate::metric::certainty::deal;
-use crate::metric::curve::column;
+use crate::metric::curve::{every_cell, is_known};
 use crate::metric::probability::surprise;
+use crate::{LabelMatrix, UNKNOWN};
 
 /// How scores are turned into probabilities, the simplest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
@@ -24,7 +24,7 @@ pub enum Repair {
     Isotonic,
 }
 
-/// Mean negative log-likelihood of one cell (row x label) in nats, held out where something was fitted.
+/// Mean negative log-likelihood of one known cell (row x label) in nats, held out where something was fitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Likelihoods {
     /// Of the scores as they are.
@@ -75,6 +75,7 @@ impl Bounded {
 /// label and logit ([`invert_link`]). Platt's lines and the step functions are fitted on `folds` - 1 of `folds` parts and judged on the
 /// other (dealt under `seed`, `groups` whole). The simplest map is taken whose likelihood is within one standard error of the best
 /// (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3), the error being that of the mean difference over rows.
+/// Unknown cells are mapped as the others, but neither fitted nor judged.
 #[must_use]
 pub fn choose(
     scores: &[f32],
@@ -90,7 +91,7 @@ pub fn choose(
     let inverted = invert_link(scores, labels, link).filter(|_| rows > 0);
     let (fitted, held_out): (Vec<Fitted>, Vec<[Vec<f32>; 2]>) = (0..labels)
         .into_par_iter()
-        .map(|label| of_label(&column(scores, truth, label).collect::<Vec<_>>(), &fold, folds))
+        .map(|label| of_label(&every_cell(scores, truth, label).collect::<Vec<_>>(), &fold, folds))
         .unzip();
     let by_rows =
         |which: usize| -> Vec<f32> { (0..rows).flat_map(|row| held_out.iter().map(move |label| label[which][row])).collect() };
@@ -98,7 +99,8 @@ pub fn choose(
     candidates.extend(inverted.map(|scores| (Repair::Link, scores)));
     candidates.extend([(Repair::Platt, by_rows(0)), (Repair::Isotonic, by_rows(1))]);
     let losses: Vec<Vec<f64>> = candidates.iter().map(|(_, scores)| of_rows(scores, truth)).collect();
-    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / (rows * labels).max(1) as f64;
+    let known = truth.values.iter().filter(|y| **y != UNKNOWN).count();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / known.max(1) as f64;
     let nll = |repair: Repair| {
         let at = candidates.iter().position(|candidate| candidate.0 == repair)?;
         Some(mean(&losses[at]))
@@ -144,7 +146,7 @@ impl Repaired {
 /// A label's maps, and its cells through Platt's lines and step functions of the parts that they are not in.
 fn of_label(cells: &[(f32, u8)], fold: &[usize], folds: usize) -> (Fitted, [Vec<f32>; 2]) {
     let logits: Vec<f64> = cells.iter().map(|cell| logit(cell.0)).collect();
-    let mut rising: Vec<usize> = (0..cells.len()).collect();
+    let mut rising: Vec<usize> = (0..cells.len()).filter(|&row| is_known(&cells[row])).collect();
     rising.sort_unstable_by(|&a, &b| cells[a].0.total_cmp(&cells[b].0));
     let fit = |keep: &dyn Fn(usize) -> bool, near: Option<Line>| {
         let kept: Vec<usize> = rising.iter().copied().filter(|&row| keep(row)).collect();
@@ -171,11 +173,16 @@ fn of_label(cells: &[(f32, u8)], fold: &[usize], folds: usize) -> (Fitted, [Vec<
     (all, held_out)
 }
 
-/// The negative log-likelihood of each row, summed over labels.
+/// The negative log-likelihood of each row that knows a label, summed over those that it knows.
 fn of_rows(scores: &[f32], truth: &LabelMatrix) -> Vec<f64> {
     let labels = truth.names.len().max(1);
     let rows = scores.par_chunks_exact(labels).zip(truth.values.par_chunks_exact(labels));
-    rows.map(|(scores, truth)| scores.iter().zip(truth).map(|(&score, &y)| surprise(score.into(), y == 1)).sum()).collect()
+    let of_row = |(scores, truth): (&[f32], &[u8])| {
+        let mut known = scores.iter().zip(truth).filter(|(_, y)| **y != UNKNOWN).peekable();
+        known.peek()?;
+        Some(known.map(|(&score, &y)| surprise(score.into(), y == 1)).sum())
+    };
+    rows.filter_map(of_row).collect()
 }
 
 /// Whether the mean of `losses` is within one standard error of the difference to the mean of `best`.

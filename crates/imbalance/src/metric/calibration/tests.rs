@@ -150,8 +150,7 @@ fn draws(loss: &dyn loss::Loss, rows: usize) -> Vec<(f32, u8)> {
 }
 
 fn weighted_bce() -> Box<dyn loss::Loss> {
-    let context =
-        loss::Context { pos_weight: vec![10.79], counts: LabelCounts { rows: 224_000, positives: vec![19_000] }, epochs: 1 };
+    let context = loss::Context { pos_weight: vec![10.79], counts: LabelCounts::new(224_000, vec![19_000]), epochs: 1 };
     loss::build(&Choice::plain("bce"), &context).unwrap()
 }
 

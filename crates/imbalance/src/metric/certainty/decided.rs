@@ -2,15 +2,15 @@
 
 use super::resampling::{Blocks, LANES, Weights};
 use super::statistic::Statistic;
-use crate::LabelMatrix;
 use crate::metric::average::{Average, average};
 use crate::metric::{Counts, Decide, Rate, ZeroDivision};
+use crate::{LabelMatrix, UNKNOWN};
 
 /// Decisions under thresholds held fixed: which rows of each label are hits, false alarms and misses.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// Rows that are (tp, fp, fn), a label.
-    labels: Vec<[Vec<u32>; 3]>,
+    /// Rows that are (tp, fp, fn), and those that do not know the label, a label.
+    labels: Vec<[Vec<u32>; 4]>,
 }
 
 /// A rate of [`Decided`] as a statistic.
@@ -27,12 +27,13 @@ impl Decided {
     pub fn new<R: Decide + ?Sized>(scores: &[f32], truth: &LabelMatrix, rule: &R) -> Self {
         let labels = truth.names.len();
         debug_assert_eq!(scores.len(), truth.values.len(), "one score per cell");
-        let mut lists = vec![[const { Vec::new() }; 3]; labels];
+        let mut lists = vec![[const { Vec::new() }; 4]; labels];
         let mut predicted = vec![false; labels];
         for (row, scores) in scores.chunks_exact(labels.max(1)).enumerate() {
             rule.row(scores, &mut predicted);
             for ((lists, &predicted), &y) in lists.iter_mut().zip(&predicted).zip(truth.row(row)) {
                 match (predicted, y == 1) {
+                    _ if y == UNKNOWN => lists[3].push(row as u32),
                     (true, true) => lists[0].push(row as u32),
                     (true, false) => lists[1].push(row as u32),
                     (false, true) => lists[2].push(row as u32),
@@ -72,23 +73,23 @@ impl Decided {
         });
         let all = lists.each_ref().map(|rows| rows.len() as u64);
         let without = |(block, &size): (usize, &u32)| {
-            let [tp, fp, fn_] = std::array::from_fn(|list| all[list] - of_block[list][block]);
-            Counts { tp, fp, fn_, tn: blocks.of.len() as u64 - u64::from(size) - tp - fp - fn_ }
+            let [tp, fp, fn_, unknown] = std::array::from_fn(|list| all[list] - of_block[list][block]);
+            Counts { tp, fp, fn_, tn: blocks.of.len() as u64 - u64::from(size) - tp - fp - fn_ - unknown }
         };
         blocks.sizes.iter().enumerate().map(without).collect()
     }
 
     /// Counts of `label` under each weighting.
     fn counts<'w>(&self, label: usize, weights: &'w Weights) -> impl Fn(usize) -> Counts + use<'w> {
-        let [tp, fp, fn_] = self.labels[label].each_ref().map(|rows| {
+        let [tp, fp, fn_, unknown] = self.labels[label].each_ref().map(|rows| {
             crate::vectorized(
                 #[inline(always)]
                 || sum(rows, weights),
             )
         });
         move |lane| {
-            let [tp, fp, fn_] = [tp[lane], fp[lane], fn_[lane]].map(u64::from);
-            Counts { tp, fp, fn_, tn: weights.totals[lane] - tp - fp - fn_ }
+            let [tp, fp, fn_, unknown] = [tp[lane], fp[lane], fn_[lane], unknown[lane]].map(u64::from);
+            Counts { tp, fp, fn_, tn: weights.totals[lane] - tp - fp - fn_ - unknown }
         }
     }
 }

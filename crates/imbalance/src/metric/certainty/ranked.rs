@@ -4,10 +4,10 @@ use rayon::prelude::*;
 
 use super::resampling::{Blocks, LANES, Weights};
 use super::statistic::Statistic;
-use crate::LabelMatrix;
 use crate::metric::curve::ordered;
+use crate::{LabelMatrix, UNKNOWN};
 
-/// The rows of each label in falling order of score: average precision and ROC-AUC of any weighting in one pass, without a sort.
+/// The rows that know each label in falling order of score: average precision and ROC-AUC of any weighting in one pass, without a sort.
 #[derive(Clone, Debug)]
 pub struct Ranked {
     /// Cells: row, flags and truth, see below.
@@ -40,7 +40,8 @@ impl Ranked {
         let labels = truth.names.len();
         debug_assert!(scores.len() == truth.values.len() && truth.rows() < 1 << (32 - SHIFT));
         let order = |label: usize| {
-            let column = (label..scores.len()).step_by(labels).enumerate();
+            let known = |(_, cell): &(usize, usize)| truth.values[*cell] != UNKNOWN;
+            let column = (label..scores.len()).step_by(labels).enumerate().filter(known);
             let mut cells: Vec<u64> = column.map(|(row, cell)| u64::from(!ordered(scores[cell])) << 32 | row as u64).collect();
             cells.sort_unstable();
             let positive = |cell: u64| truth.values[(cell as u32) as usize * labels + label] == 1;

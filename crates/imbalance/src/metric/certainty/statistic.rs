@@ -2,7 +2,7 @@
 
 use super::resampling::{Blocks, LANES, Weights};
 use crate::LabelMatrix;
-use crate::metric::curve::column;
+use crate::metric::curve::{every_cell, is_known};
 
 /// What [`super::bootstrap()`] can resample.
 pub trait Statistic: Sync {
@@ -22,15 +22,16 @@ pub trait Statistic: Sync {
 /// A number per row and label, whose weighted mean is the statistic: Brier score, calibration gap, samples-F1.
 #[derive(Clone, Debug)]
 pub struct RowValues {
-    /// `[label][row]`.
+    /// `[label][row]`; NaN where a row has none, which leaves it out of the mean.
     pub labels: Vec<Vec<f64>>,
 }
 
 impl RowValues {
-    /// `value(score, y)` of every cell: `(q - y)²` is the Brier score, `q - y` the calibration gap.
+    /// `value(score, y)` of every known cell: `(q - y)²` is the Brier score, `q - y` the calibration gap.
     #[must_use]
     pub fn of_cells(scores: &[f32], truth: &LabelMatrix, value: impl Fn(f64, f64) -> f64) -> Self {
-        let of = |label: usize| column(scores, truth, label).map(|(score, y)| value(score.into(), y.into())).collect();
+        let value = |cell: (f32, u8)| if is_known(&cell) { value(cell.0.into(), cell.1.into()) } else { f64::NAN };
+        let of = |label: usize| every_cell(scores, truth, label).map(value).collect();
         Self { labels: (0..truth.names.len()).map(of).collect() }
     }
 }
@@ -41,21 +42,26 @@ impl Statistic for RowValues {
     }
 
     fn lanes(&self, label: usize, weights: &Weights) -> [f64; LANES] {
-        let sum = crate::vectorized(
+        let (sum, without) = crate::vectorized(
             #[inline(always)]
             || weighted(&self.labels[label], &weights.rows),
         );
-        std::array::from_fn(|lane| sum[lane] / weights.totals[lane] as f64)
+        std::array::from_fn(|lane| sum[lane] / (weights.totals[lane] - without[lane]) as f64)
     }
 }
 
+/// The weighted sum, and the weight of the rows without a value.
 #[inline(always)]
-fn weighted(values: &[f64], weights: &[[u8; LANES]]) -> [f64; LANES] {
-    let mut sum = [0.0; LANES];
+fn weighted(values: &[f64], weights: &[[u8; LANES]]) -> ([f64; LANES], [u64; LANES]) {
+    let (mut sum, mut without) = ([0.0; LANES], [0; LANES]);
     for (value, row) in values.iter().zip(weights) {
+        if value.is_nan() {
+            without.iter_mut().zip(row).for_each(|(without, &weight)| *without += u64::from(weight));
+            continue;
+        }
         for lane in 0..LANES {
             sum[lane] += value * f64::from(row[lane]);
         }
     }
-    sum
+    (sum, without)
 }
