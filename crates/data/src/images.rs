@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use super::Unprepared;
 use super::prepared::{Rows, Skipped, Writer};
 use super::table::Table;
-use super::{DataError, decode, hashes};
+use super::decode::{self, Picture};
+use super::{DataError, hashes};
 use archive::file;
 use imbalance::shown::{cut, shown};
 use plan::ImageConfig;
@@ -49,8 +50,9 @@ pub fn prepare(
         .into());
     }
     let mut key = blake3::Hasher::new();
-    let ImageConfig { size, channels, resize, on_bad_image, max_pixels, .. } = config;
-    key.update(format!("images {} {size} {channels} {resize} {on_bad_image} {max_pixels}", decode::VERSION).as_bytes());
+    let ImageConfig { size, channels, resize, on_bad_image, max_pixels, transparency, pixel_range, .. } = config;
+    let how = format!("{size} {channels} {resize} {on_bad_image} {max_pixels} {transparency} {pixel_range}");
+    key.update(format!("images {} {how}", decode::VERSION).as_bytes());
     table.add_to(&mut key);
     for hash in &hashes {
         key.update(hash.as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
@@ -60,27 +62,42 @@ pub fn prepare(
         let mut writer = Writer::create(cache)?;
         let mut bad: Vec<(usize, String)> = Vec::new();
         let mut content = blake3::Hasher::new();
+        let mut seen = Seen::default();
+        let bytes = |row: usize| {
+            let mut bytes = Vec::new();
+            file::open_regular(&files[row])
+                .and_then(|mut file| file.read_to_end(&mut bytes))
+                .map_err(|error| reason(&error))?;
+            Ok::<_, String>(bytes)
+        };
+        let white = if pixel_range == "used" {
+            let largest = |row| decode::largest_of(&bytes(row).ok()?, config);
+            (0..rows).into_par_iter().filter_map(largest).max().map_or(decode::FULL, decode::white)
+        } else {
+            decode::FULL
+        };
         let block = (BLOCK / shape.values().max(1)).clamp(64, 2048);
-        let decode = |start: usize| -> Vec<Result<Vec<u8>, String>> {
+        let decode = |start: usize| -> Vec<Result<Picture, String>> {
             let row = |row: usize| {
                 let hash = hashes[row].as_ref().map_err(Clone::clone)?;
-                let mut bytes = Vec::new();
-                file::open_regular(&files[row])
-                    .and_then(|mut file| file.read_to_end(&mut bytes))
-                    .map_err(|error| reason(&error))?;
+                let bytes = bytes(row)?;
                 if blake3::hash(&bytes) != *hash {
                     return Err("it changed while the images were read: start again".to_owned());
                 }
-                decode::decode(&bytes, config)
+                decode::decode(&bytes, config, white)
             };
             (start.min(rows)..(start + block).min(rows)).into_par_iter().map(row).collect()
         };
-        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), Unprepared> {
+        let mut write = |start: usize, decoded: Vec<Result<Picture, String>>| -> Result<(), Unprepared> {
             for (row, decoded) in (start..).zip(decoded) {
                 match decoded {
-                    Ok(pixels) => {
-                        writer.push(&pixels)?;
+                    Ok(picture) => {
+                        writer.push(&picture.pixels)?;
                         content.update(hashes[row].as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
+                        if let Some(taken) = taken(&picture, config, white) {
+                            content.update(blake3::hash(taken.as_bytes()).as_bytes());
+                        }
+                        seen.add(&picture);
                     }
                     Err(why) => bad.push((row, why)),
                 }
@@ -109,8 +126,77 @@ pub fn prepare(
         if !bad.is_empty() {
             tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad));
         }
+        for doubt in seen.doubts(config) {
+            tracing::warn!("{}: {doubt}", root.display());
+        }
         writer.finish(key, shape, &without(table, &bad), content.finalize().to_hex().to_string())
     })
+}
+
+/// How the pixels of a picture follow from its bytes, where the sweep file has a say in it: part of the content. Nothing for opaque
+/// pictures of 8 bits, nor for what versions did that had no such keys, so that runs on them keep their names.
+fn taken(picture: &Picture, config: &ImageConfig, white: u16) -> Option<String> {
+    let transparency = (picture.transparent && config.transparency != "black").then_some(&config.transparency[..]);
+    let white = picture.largest.filter(|_| white != decode::FULL).map(|_| white);
+    (transparency.is_some() || white.is_some()).then(|| format!("transparency {transparency:?} white {white:?}"))
+}
+
+/// What is worth a warning in pictures that can be used.
+#[derive(Default)]
+struct Seen {
+    transparent: usize,
+    /// Pictures of 16 bits; those that use a sixteenth of them at most; the largest value of each kind.
+    deep: usize,
+    dark: usize,
+    largest: u16,
+    largest_dark: u16,
+}
+
+impl Seen {
+    /// A sixteenth of the range of 16 bits.
+    const DARK: u16 = decode::FULL >> 4;
+
+    fn add(&mut self, picture: &Picture) {
+        self.transparent += usize::from(picture.transparent);
+        if let Some(largest) = picture.largest {
+            self.deep += 1;
+            self.largest = self.largest.max(largest);
+            if largest <= Self::DARK {
+                self.dark += 1;
+                self.largest_dark = self.largest_dark.max(largest);
+            }
+        }
+    }
+
+    fn doubts(&self, config: &ImageConfig) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.transparent > 0 {
+            let (how, others) = match &config.transparency[..] {
+                "black" => ("laid over black", r#""drop" takes their colour alone, as PyTorch's loaders do; "white" lays them over white"#),
+                "white" => ("laid over white", r#""drop" takes their colour alone, as PyTorch's loaders do; "black" lays them over black"#),
+                _ => ("taken by their colour alone, as PyTorch's loaders do", r#""black" and "white" lay them over that colour"#),
+            };
+            doubts.push(format!(
+                "{} images have pixels that are not opaque; they are {how} (`data.transparency = {:?}`: {others})",
+                self.transparent, config.transparency
+            ));
+        }
+        let white = decode::white(self.largest);
+        let grey = |value: u16| (u32::from(value) + 128) / 257;
+        if self.deep > 0 && config.pixel_range == "full" && white < decode::FULL {
+            doubts.push(format!(
+                "no value of the {} images of 16 bits is above {}, which becomes {} of 255; `data.pixel_range = \"used\"` makes {white} white",
+                self.deep, self.largest, grey(self.largest)
+            ));
+        } else if self.dark > 0 && white == decode::FULL {
+            doubts.push(format!(
+                "{} of the {} images of 16 bits have no value above {}, which becomes {} of 255, while others reach {}: where their \
+                 ranges differ, scale the files yourself (`data.pixel_range` is the same for all)",
+                self.dark, self.deep, self.largest_dark, grey(self.largest_dark), self.largest
+            ));
+        }
+        doubts
+    }
 }
 
 /// Images below `root` that no row of `table` names: how many, and the first few.
@@ -123,10 +209,12 @@ pub fn unlisted(root: &Path, table: &Table) -> (usize, Vec<String>) {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let kind = entry.file_type().ok();
-            let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+            if decode::is_hidden(&path) {
+                continue;
+            }
             if kind.is_some_and(|kind| kind.is_dir()) {
                 folders.push(path);
-            } else if matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png")) && !named.contains(&lexical(&path)) {
+            } else if decode::is_picture(&path) && !named.contains(&lexical(&path)) {
                 extra.push(shown(&path.strip_prefix(root).unwrap_or(&path).to_string_lossy()));
             }
         }
@@ -234,6 +322,8 @@ mod tests {
                     crop_padding: 1,
                     on_bad_image: on_bad_image.to_owned(),
                     max_pixels: 1 << 20,
+                    transparency: "drop".to_owned(),
+                    pixel_range: "full".to_owned(),
                 },
                 columns: Columns::default(),
             },

@@ -8,6 +8,8 @@ mod glyph;
 mod hashes;
 mod images;
 mod imported;
+mod jpeg;
+mod kind;
 pub mod letters;
 mod matrix;
 mod prepared;
