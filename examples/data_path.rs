@@ -112,7 +112,12 @@ fn files(folder: &Path) -> std::io::Result<Vec<Vec<u8>>> {
 
 fn time_decoding(Folder { folder, common }: &Folder) -> Result<Value, Box<dyn std::error::Error>> {
     let (files, config) = (files(folder)?, image(common));
-    let all = || files.par_iter().map(|file| decode(file, &config, FULL).map(|picture| picture.pixels.len())).sum::<Result<usize, String>>();
+    let all = || {
+        files
+            .par_iter()
+            .map(|file| decode(file, &config, FULL).map(|picture| picture.pixels.len()))
+            .sum::<Result<usize, String>>()
+    };
     all()?;
     // Long enough for a clock of hundredths.
     let (once, _) = timed(files.len(), all);

@@ -122,7 +122,7 @@ def main():
 
     # 16 bits: the whole range, and a scanner's 12 bits.
     for channels, name in [(2, "grey-alpha16.png"), (3, "rgb16.png"), (4, "rgba16.png")]:
-        values = picture(20, 26, channels).astype(np.uint16) * 257 - RNG.integers(0, 120, (20, 26, channels)).astype(np.uint16)
+        values = picture(24, 30, channels).astype(np.uint16) * 256 + RNG.integers(0, 256, (24, 30, channels)).astype(np.uint16)
         png16(OUT / name, values)
         pixels = to_eight(values)[..., : channels - 1 if channels != 3 else 3].squeeze()
         add(name, pixels, 1)

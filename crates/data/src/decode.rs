@@ -80,8 +80,9 @@ pub fn largest_of(bytes: &[u8], config: &ImageConfig) -> Option<u16> {
         let deep = match format(bytes) {
             // the depth in the header chunk, which is the first
             Some(ImageFormat::Png) => bytes.get(24) == Some(&16),
-            Some(ImageFormat::Tiff) => decoder(bytes, ImageFormat::Tiff, config.max_pixels)
-                .is_ok_and(|decoder| matches!(decoder.color_type(), ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16)),
+            Some(ImageFormat::Tiff) => decoder(bytes, ImageFormat::Tiff, config.max_pixels).is_ok_and(|decoder| {
+                matches!(decoder.color_type(), ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16)
+            }),
             _ => false,
         };
         Ok(if deep { largest(&mut read(bytes, config.max_pixels)?) } else { None })
@@ -110,7 +111,9 @@ fn format(bytes: &[u8]) -> Option<ImageFormat> {
         [b'G', b'I', b'F', b'8', ..] => ImageFormat::Gif,
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ImageFormat::WebP,
         // a size of the header as some version of the format has it
-        [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0, ..] => ImageFormat::Bmp,
+        [b'B', b'M', _, _, _, _, _, _, _, _, _, _, _, _, 12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0, ..] => {
+            ImageFormat::Bmp
+        }
         [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] if !kind::is_raw(bytes) => ImageFormat::Tiff,
         _ => return None,
     })
@@ -298,7 +301,7 @@ mod tests {
     }
 
     fn fixture(name: &str) -> Vec<u8> {
-        std::fs::read(std::path::Path::new("../../tests/oracle/images").join(name)).unwrap()
+        std::fs::read(Path::new("../../tests/oracle/images").join(name)).unwrap()
     }
 
     /// Every kind of file, stretched and cropped, grey and RGB: within 1/255 of Pillow, 3/255 where the coding is lossy (another inverse
@@ -317,16 +320,25 @@ mod tests {
             pixels: Vec<u8>,
         }
         let cases: Vec<Case> = serde_json::from_slice(&fixture("expected.json")).unwrap();
-        assert_eq!(cases.len(), 174);
+        assert_eq!(cases.len(), 177);
         for case in cases {
             let config = ImageConfig {
                 transparency: case.transparency.clone(),
                 ..config(case.size, case.channels, if case.crop { "crop" } else { "stretch" })
             };
-            let pixels = decode(&fixture(&case.file), &config, case.white).unwrap_or_else(|why| panic!("{}: {why}", case.file)).pixels;
+            let pixels =
+                decode(&fixture(&case.file), &config, case.white).unwrap_or_else(|why| panic!("{}: {why}", case.file)).pixels;
             assert_eq!(pixels.len(), case.pixels.len());
             let worst = pixels.iter().zip(&case.pixels).map(|(a, b)| (i32::from(*a) - i32::from(*b)).abs()).max().unwrap();
-            assert!(worst <= case.tolerance, "{} {}x{} crop {} {}: off by {worst}", case.file, case.channels, case.size, case.crop, case.transparency);
+            assert!(
+                worst <= case.tolerance,
+                "{} {}x{} crop {} {}: off by {worst}",
+                case.file,
+                case.channels,
+                case.size,
+                case.crop,
+                case.transparency
+            );
         }
     }
 
@@ -340,7 +352,11 @@ mod tests {
             });
             let mut file = Cursor::new(Vec::new());
             let deep = DynamicImage::from(image.clone()).into_rgba16();
-            let written = if round % 2 == 0 { image.write_to(&mut file, ImageFormat::Png) } else { deep.write_to(&mut file, ImageFormat::Png) };
+            let written = if round % 2 == 0 {
+                image.write_to(&mut file, ImageFormat::Png)
+            } else {
+                deep.write_to(&mut file, ImageFormat::Png)
+            };
             written.unwrap();
             for (transparency, ground) in [("drop", None), ("black", Some(0.0)), ("white", Some(255.0))] {
                 let config = ImageConfig { transparency: transparency.to_owned(), ..config(8, 3, "stretch") };
@@ -362,9 +378,13 @@ mod tests {
     /// The range of 16 bits is stretched to what is used of it, alike for all pictures.
     #[test]
     fn values_of_16_bits_are_scaled_and_never_cut() {
-        for (largest, ground) in [(0, 1), (1, 1), (255, 255), (256, 511), (4095, 4095), (4096, 8191), (40_000, FULL), (FULL, FULL)] {
+        for (largest, ground) in
+            [(0, 1), (1, 1), (255, 255), (256, 511), (4095, 4095), (4096, 8191), (40_000, FULL), (FULL, FULL)]
+        {
             assert_eq!(white(largest), ground);
-            let image = image::ImageBuffer::<image::Luma<u16>, _>::from_fn(8, 8, |x, _| image::Luma([(u32::from(largest) * x / 7) as u16]));
+            let image = image::ImageBuffer::<image::Luma<u16>, _>::from_fn(8, 8, |x, _| {
+                image::Luma([(u32::from(largest) * x / 7) as u16])
+            });
             let mut file = Cursor::new(Vec::new());
             image.write_to(&mut file, ImageFormat::Png).unwrap();
             let config = config(8, 1, "stretch");

@@ -7,9 +7,9 @@ use std::path::{Component, Path, PathBuf};
 use rayon::prelude::*;
 
 use super::Unprepared;
+use super::decode::{self, Picture};
 use super::prepared::{Rows, Skipped, Writer};
 use super::table::Table;
-use super::decode::{self, Picture};
 use super::{DataError, hashes};
 use archive::file;
 use imbalance::shown::{cut, shown};
@@ -65,9 +65,7 @@ pub fn prepare(
         let mut seen = Seen::default();
         let bytes = |row: usize| {
             let mut bytes = Vec::new();
-            file::open_regular(&files[row])
-                .and_then(|mut file| file.read_to_end(&mut bytes))
-                .map_err(|error| reason(&error))?;
+            file::open_regular(&files[row]).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| reason(&error))?;
             Ok::<_, String>(bytes)
         };
         let white = if pixel_range == "used" {
@@ -172,8 +170,14 @@ impl Seen {
         let mut doubts = Vec::new();
         if self.transparent > 0 {
             let (how, others) = match &config.transparency[..] {
-                "black" => ("laid over black", r#""drop" takes their colour alone, as PyTorch's loaders do; "white" lays them over white"#),
-                "white" => ("laid over white", r#""drop" takes their colour alone, as PyTorch's loaders do; "black" lays them over black"#),
+                "black" => (
+                    "laid over black",
+                    r#""drop" takes their colour alone, as PyTorch's loaders do; "white" lays them over white"#,
+                ),
+                "white" => (
+                    "laid over white",
+                    r#""drop" takes their colour alone, as PyTorch's loaders do; "black" lays them over black"#,
+                ),
                 _ => ("taken by their colour alone, as PyTorch's loaders do", r#""black" and "white" lay them over that colour"#),
             };
             doubts.push(format!(
@@ -398,7 +402,7 @@ mod tests {
         assert!(error.contains("labels.csv: 4 of 40 images cannot be used:"), "{error}");
         for line in [
             "line 4: 2.png: empty file",
-            "line 6: 4.png: neither JPEG nor PNG",
+            "line 6: 4.png: text, not a picture (\"not an image\")",
             "line 8: 6.png: corrupt",
             "line 10: 8.png: there is no such file",
         ] {

@@ -45,7 +45,12 @@ const KINDS: &[(usize, &[u8], &str, &str)] = &[
     (0, b"\xFF\x0A", "a JPEG XL picture, which is not read", CONVERT),
     (4, b"jP  \r\n", "a JPEG 2000 picture, which is not read", KEEP),
     (0, b"\xFF\x4F\xFF\x51", "a JPEG 2000 picture, which is not read", KEEP),
-    (128, b"DICM", "a DICOM file, which is not read", "convert it to PNG (16 bits are kept), with the window that its header names"),
+    (
+        128,
+        b"DICM",
+        "a DICOM file, which is not read",
+        "convert it to PNG (16 bits are kept), with the window that its header names",
+    ),
     (344, b"n+1\0", "a NIfTI volume, which is not read", "save its slices as PNG (16 bits are kept)"),
     (344, b"ni1\0", "a NIfTI volume, which is not read", "save its slices as PNG (16 bits are kept)"),
     (0, b"SIMPLE  =", "a FITS file, which is not read", KEEP),
@@ -97,7 +102,9 @@ fn text(bytes: &[u8]) -> Option<String> {
     let start = match std::str::from_utf8(start) {
         Ok(start) => start,
         // a character cut in two at the end
-        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => std::str::from_utf8(&start[..error.valid_up_to()]).ok()?,
+        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).ok()?
+        }
         Err(_) => return None,
     };
     let start = start.trim_start_matches('\u{FEFF}').trim();
@@ -127,7 +134,11 @@ pub fn is_raw(bytes: &[u8]) -> bool {
     let little = match bytes {
         [b'I', b'I', b'*', 0, ..] => true,
         [b'M', b'M', 0, b'*', ..] => false,
-        _ => return [&b"IIU\0"[..], b"IIRO", b"IIRS", b"MMOR", b"FUJIFILMCCD-RAW", b"FOVb"].iter().any(|magic| bytes.starts_with(magic)),
+        _ => {
+            return [&b"IIU\0"[..], b"IIRO", b"IIRS", b"MMOR", b"FUJIFILMCCD-RAW", b"FOVb"]
+                .iter()
+                .any(|magic| bytes.starts_with(magic));
+        }
     };
     let number = |at: usize, length: usize| -> Option<usize> {
         let digits = bytes.get(at..at.checked_add(length)?)?;
@@ -168,7 +179,10 @@ mod tests {
             (b"\x93NUMPY\x01\0", "kind = \"features\""),
             (b"\x1F\x8B\x08\0", "a gzip archive: unpack it"),
             (b"PK\x03\x04\x14\0", "a zip archive"),
-            (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "a Git LFS pointer, not the picture: `git lfs pull` fetches it"),
+            (
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:1",
+                "a Git LFS pointer, not the picture: `git lfs pull` fetches it",
+            ),
             (b"\n<!DOCTYPE HTML>\n<html>", "an HTML page, not a picture"),
             ("\u{FEFF}<html lang='é'>".as_bytes(), "an HTML page, not a picture"),
             (b"<?xml version='1.0'?>\n<svg xmlns=''/>", "an SVG drawing"),
@@ -177,7 +191,10 @@ mod tests {
             (b"data:image/png;base64,iVBO", "a data URI"),
             (b"404: Not Found", "text, not a picture (\"404: Not Found\")"),
             (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", "AppleDouble"),
-            (b"\xDE\xAD\xBE\xEF\0\x01\x02\x03\x04", "its first bytes are de ad be ef 00 01 02 03); JPEG, PNG, WebP, GIF, BMP and TIFF are read"),
+            (
+                b"\xDE\xAD\xBE\xEF\0\x01\x02\x03\x04",
+                "its first bytes are de ad be ef 00 01 02 03); JPEG, PNG, WebP, GIF, BMP and TIFF are read",
+            ),
             (b"II*\0\x10\0\0\0CR\x02\0", "a camera's raw file"),
             (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
         ] {
@@ -194,7 +211,21 @@ mod tests {
                 |n: u32| if little { n.to_le_bytes() } else { n.to_be_bytes() },
             );
             let magic: &[u8] = if little { b"II*\0" } else { b"MM\0*" };
-            [magic, &four(8), &two(2), &two(254), &two(4), &four(1), &four(0), &two(tag), &two(4), &four(1), &four(value), &four(0)].concat()
+            [
+                magic,
+                &four(8),
+                &two(2),
+                &two(254),
+                &two(4),
+                &four(1),
+                &four(0),
+                &two(tag),
+                &two(4),
+                &four(1),
+                &four(value),
+                &four(0),
+            ]
+            .concat()
         };
         for little in [true, false] {
             assert!(is_raw(&tiff(little, 254, 1)) && is_raw(&tiff(little, 50706, 1)));
