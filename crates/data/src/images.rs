@@ -354,6 +354,97 @@ mod tests {
         prepare_any(&config(on_bad_image), folder.path(), &cache, &|_, _| {}).map_err(|error| error.to_string())
     }
 
+    /// Prepared with these keys.
+    fn opened(folder: &tempfile::TempDir, transparency: &str, pixel_range: &str) -> Dataset {
+        let mut config = config("error");
+        if let Source::Images { image, .. } = &mut config.source {
+            image.transparency = transparency.to_owned();
+            image.pixel_range = pixel_range.to_owned();
+        }
+        let facts = prepare_any(&config, folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap();
+        Dataset::open(&facts.folder, &config).unwrap()
+    }
+
+    /// What the content was before there were such keys.
+    fn plain_content(folder: &tempfile::TempDir, data: &Dataset) -> String {
+        let mut content = blake3::Hasher::new();
+        for id in data.ids().unwrap() {
+            let file = std::fs::read(folder.path().join("photos").join(id)).unwrap();
+            content.update(blake3::hash(&file).as_bytes());
+        }
+        content.finalize().to_hex().to_string()
+    }
+
+    #[test]
+    fn transparency_changes_the_content_of_pictures_that_have_some() {
+        let folder = photos();
+        for how in ["drop", "black", "white"] {
+            let data = opened(&folder, how, "full");
+            assert_eq!(data.opened.meta.content, plain_content(&folder, &data), "{how}");
+        }
+        image::RgbaImage::from_pixel(8, 8, image::Rgba([200, 100, 0, 51])).save(folder.path().join("photos/4.png")).unwrap();
+        let [drop, black, white] = ["drop", "black", "white"].map(|how| opened(&folder, how, "full"));
+        assert_eq!(black.opened.meta.content, plain_content(&folder, &black), "as it was taken before there was a choice");
+        assert_ne!(drop.opened.meta.content, black.opened.meta.content);
+        assert_ne!(drop.opened.meta.content, white.opened.meta.content);
+        for (data, red) in [(drop, 200), (black, 40), (white, 244)] {
+            assert_eq!(data.bytes()[4 * 192], red);
+        }
+    }
+
+    #[test]
+    fn the_range_is_that_of_the_whole_data_set() {
+        let folder = photos();
+        let deep = |name: &str, value: u16| {
+            let image = image::ImageBuffer::<image::Luma<u16>, _>::from_pixel(9, 9, image::Luma([value]));
+            image.save(folder.path().join("photos").join(name)).unwrap();
+        };
+        let used = opened(&folder, "drop", "used");
+        assert_eq!(used.opened.meta.content, plain_content(&folder, &used), "no picture of 16 bits");
+        deep("2.png", 3000);
+        deep("4.png", 300);
+        let [full, used] = ["full", "used"].map(|range| opened(&folder, "drop", range));
+        assert_eq!(full.opened.meta.content, plain_content(&folder, &full));
+        assert_ne!(used.opened.meta.content, full.opened.meta.content);
+        let greys = |data: &Dataset| [2, 3, 4].map(|row| data.bytes()[row * 192]);
+        assert_eq!(greys(&full), [12, 15, 1]);
+        assert_eq!(greys(&used), [187, 15, 19], "one factor for both, none for the picture of 8 bits");
+        deep("4.png", 50_000);
+        let used = opened(&folder, "drop", "used");
+        assert_eq!(used.opened.meta.content, plain_content(&folder, &used), "all of the range is used");
+    }
+
+    #[test]
+    fn doubts_count_and_name_the_key() {
+        let Source::Images { image, .. } = config("error").source else { panic!() };
+        let doubts = |pictures: &[(bool, Option<u16>)], pixel_range: &str| {
+            let mut seen = Seen::default();
+            for &(transparent, largest) in pictures {
+                seen.add(&Picture { pixels: Vec::new(), transparent, largest });
+            }
+            seen.doubts(&ImageConfig { pixel_range: pixel_range.to_owned(), ..image.clone() }).join("\n")
+        };
+        assert_eq!(doubts(&[(false, None), (false, Some(60_000))], "full"), "");
+        let said = doubts(&[(true, None), (true, Some(60_000)), (false, None)], "full");
+        assert!(
+            said.starts_with("2 images have pixels that are not opaque") && said.contains("data.transparency = \"drop\""),
+            "{said}"
+        );
+        let said = doubts(&[(false, Some(4000)), (false, Some(100))], "full");
+        assert!(
+            said.contains("the 2 images of 16 bits is above 4000, which becomes 16 of 255") && said.contains("makes 4095 white"),
+            "{said}"
+        );
+        assert_eq!(doubts(&[(false, Some(4000))], "used"), "");
+        for range in ["full", "used"] {
+            let said = doubts(&[(false, Some(4000)), (false, Some(65_535)), (false, Some(255))], range);
+            assert!(
+                said.contains("2 of the 3 images of 16 bits have no value above 4000") && said.contains("reach 65535"),
+                "{said}"
+            );
+        }
+    }
+
     fn folders(folder: &tempfile::TempDir) -> usize {
         let entries = std::fs::read_dir(folder.path().join("cache")).into_iter().flatten().flatten();
         entries.filter(|entry| entry.path().is_dir()).count()
@@ -453,11 +544,16 @@ mod tests {
         let folder = photos();
         let root = folder.path().join("photos");
         std::fs::copy(root.join("0.png"), root.join("sub folder/extra.PNG")).unwrap();
-        std::fs::write(root.join("notes.txt"), "no image").unwrap();
+        std::fs::copy(root.join("0.png"), root.join("b.webp")).unwrap();
+        std::fs::copy(root.join("0.png"), root.join("c.TIF")).unwrap();
+        for other in ["notes.txt", "Thumbs.db", ".DS_Store", "._0.png", ".hidden/1.png", "__MACOSX/sub/2.png"] {
+            std::fs::create_dir_all(root.join(other).parent().unwrap()).unwrap();
+            std::fs::write(root.join(other), "no image of ours").unwrap();
+        }
         let table =
             super::super::table::read(&folder.path().join("labels.csv"), &Columns::default(), super::super::table::Called::Keys)
                 .unwrap();
-        assert_eq!(unlisted(&root, &table), (1, vec!["sub folder/extra.PNG".to_owned()]));
+        assert_eq!(unlisted(&root, &table), (3, ["b.webp", "c.TIF", "sub folder/extra.PNG"].map(str::to_owned).to_vec()));
     }
 
     #[test]
