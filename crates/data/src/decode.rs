@@ -129,7 +129,10 @@ fn decoder(bytes: &[u8], format: ImageFormat, max_pixels: u64) -> Result<impl Im
 
 fn read(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, String> {
     let format = format(bytes).ok_or_else(|| kind::foreign(bytes))?;
-    let broken = |error: ImageError| format!("corrupt or unsupported {format:?}: {error}");
+    let broken = |error: ImageError| {
+        let cure = if matches!(error, ImageError::Unsupported(_)) { "; save it as PNG" } else { "" };
+        format!("corrupt or unsupported {format:?}: {error}{cure}")
+    };
     let mut decoder = decoder(bytes, format, max_pixels).map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
