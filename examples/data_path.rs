@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
-use data::decode::decode;
+use data::decode::{FULL, decode};
 use data::{self, Dataset};
 use imbalance::rng::Rng;
 use imbalance::stratification::SplitConfig;
@@ -81,6 +81,8 @@ fn image(common: &Common) -> ImageConfig {
         crop_padding: 0,
         on_bad_image: "error".to_owned(),
         max_pixels: 100_000_000,
+        transparency: "drop".to_owned(),
+        pixel_range: "full".to_owned(),
     }
 }
 
@@ -110,7 +112,12 @@ fn files(folder: &Path) -> std::io::Result<Vec<Vec<u8>>> {
 
 fn time_decoding(Folder { folder, common }: &Folder) -> Result<Value, Box<dyn std::error::Error>> {
     let (files, config) = (files(folder)?, image(common));
-    let all = || files.par_iter().map(|file| decode(file, &config).map(|pixels| pixels.len())).sum::<Result<usize, String>>();
+    let all = || {
+        files
+            .par_iter()
+            .map(|file| decode(file, &config, FULL).map(|picture| picture.pixels.len()))
+            .sum::<Result<usize, String>>()
+    };
     all()?;
     // Long enough for a clock of hundredths.
     let (once, _) = timed(files.len(), all);

@@ -15,7 +15,7 @@ use crate::controller::progress::span;
 use crate::error::Error;
 use choose::{Chosen, Taken};
 use data::seen::{self, Pictures};
-use data::{Ids, Survey, Table};
+use data::{Ids, Table};
 use imbalance::LabelCounts;
 use imbalance::stratification::NAMES;
 use plan::{Columns, DataFacts, ImageConfig, InputShape};
@@ -70,11 +70,14 @@ pub fn run(args: &cli::InitArgs) -> Result<(), Error> {
     let labels = labels_of(args)?;
     let output = &args.output;
     if output.exists() && !args.force {
-        let message = format!("{} is there already: give another name with --output, or --force to write over it", output.display());
+        let message =
+            format!("{} is there already: give another name with --output, or --force to write over it", output.display());
         return Err(Error::Usage(message));
     }
     let looked = look(&args.input, &labels)?;
-    let folder = output.parent().map_or_else(|| PathBuf::from("."), |folder| if folder.as_os_str().is_empty() { ".".into() } else { folder.to_owned() });
+    let folder = output
+        .parent()
+        .map_or_else(|| PathBuf::from("."), |folder| if folder.as_os_str().is_empty() { ".".into() } else { folder.to_owned() });
     let (text, runs, seconds) = fitting(&looked, &folder, args.minutes)?;
     archive::file::write(output, |file| file.write_all(text.as_bytes()))
         .map_err(|source| Error::Io { path: output.clone(), source })?;
@@ -101,7 +104,11 @@ fn labels_of(args: &cli::InitArgs) -> Result<PathBuf, Error> {
     let folder = if args.input.is_dir() { args.input.clone() } else { archive::file::folder_of(&args.input).to_owned() };
     let tables = |folder: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        entries.filter(|path| path.extension().is_some_and(|ending| ["csv", "tsv"].iter().any(|known| ending.eq_ignore_ascii_case(known)))).collect()
+        entries
+            .filter(|path| {
+                path.extension().is_some_and(|ending| ["csv", "tsv"].iter().any(|known| ending.eq_ignore_ascii_case(known)))
+            })
+            .collect()
     };
     match tables(&folder).as_slice() {
         [only] => Ok(only.clone()),
@@ -118,7 +125,11 @@ fn labels_of(args: &cli::InitArgs) -> Result<PathBuf, Error> {
 fn look(input: &Path, labels: &Path) -> Result<Looked, Error> {
     let images = input.is_dir();
     if !images && !input.extension().is_some_and(|ending| FEATURES.iter().any(|known| ending.eq_ignore_ascii_case(known))) {
-        let what = if input.exists() { "is neither a folder of images nor a .npy or .safetensors file of features" } else { "is not there" };
+        let what = if input.exists() {
+            "is neither a folder of images nor a .npy or .safetensors file of features"
+        } else {
+            "is not there"
+        };
         return Err(Error::Usage(format!("{} {what}", input.display())));
     }
     let survey = data::survey(labels, &Columns::default())?;
@@ -150,7 +161,8 @@ fn look(input: &Path, labels: &Path) -> Result<Looked, Error> {
 
 /// A name for the sweep.
 fn usable(name: &str) -> String {
-    let name: String = name.chars().map(|letter| if letter.is_ascii_alphanumeric() || "-_".contains(letter) { letter } else { '-' }).collect();
+    let name: String =
+        name.chars().map(|letter| if letter.is_ascii_alphanumeric() || "-_".contains(letter) { letter } else { '-' }).collect();
     let name = name.trim_matches('-').to_lowercase();
     if name.is_empty() || plan::unusable_name(&name).is_some() { "my-data".to_owned() } else { name }
 }
@@ -208,7 +220,8 @@ fn facts(looked: &Looked) -> DataFacts {
     };
     let of = |split: usize| match &looked.table.splits {
         Some(splits) if splits.iter().any(|&found| usize::from(found) == split) => {
-            let rows: Vec<u32> = (0u32..).zip(splits).filter(|(_, found)| usize::from(**found) == split).map(|(row, _)| row).collect();
+            let rows: Vec<u32> =
+                (0u32..).zip(splits).filter(|(_, found)| usize::from(**found) == split).map(|(row, _)| row).collect();
             labels.select(&rows).counts()
         }
         _ => share(&labels.counts(), SHARES[split]),
@@ -251,14 +264,22 @@ fn sentences(looked: &Looked) -> Vec<String> {
         Input::Features { file, rows, width } => {
             said.push(format!("{}: {} rows of {width} features", file.display(), thousands(*rows)));
             if *rows != looked.table.ids.len() {
-                said.push(format!("{rows} rows of features and {} rows of labels do not fit: `sweep plan` will refuse them", looked.table.ids.len()));
+                said.push(format!(
+                    "{rows} rows of features and {} rows of labels do not fit: `sweep plan` will refuse them",
+                    looked.table.ids.len()
+                ));
             }
         }
         Input::Images { root, pictures, image } => said.extend(of_pictures(root, pictures, image, looked)),
     }
     if let Some(splits) = &looked.table.splits {
         let rows = |split: usize| splits.iter().filter(|found| usize::from(**found) == split).count();
-        let of: Vec<String> = NAMES.iter().enumerate().filter(|(split, _)| rows(*split) > 0).map(|(split, name)| format!("{name} {}", thousands(rows(split)))).collect();
+        let of: Vec<String> = NAMES
+            .iter()
+            .enumerate()
+            .filter(|(split, _)| rows(*split) > 0)
+            .map(|(split, name)| format!("{name} {}", thousands(rows(split))))
+            .collect();
         said.push(format!("rows are divided by the CSV: {}; a split that it lacks is made from train", of.join(", ")));
     }
     said
@@ -269,17 +290,30 @@ fn of_pictures(root: &Path, pictures: &Pictures, image: &Picture, looked: &Looke
     let mut said = Vec::new();
     if let (Some(least), Some(most)) = (pictures.sizes.first(), pictures.sizes.last()) {
         let (width, height) = pictures.sizes[pictures.sizes.len() / 2];
-        let size = if least == most { format!("{width}x{height}") } else { format!("{width}x{height} (from {}x{} to {}x{})", least.0, least.1, most.0, most.1) };
+        let size = if least == most {
+            format!("{width}x{height}")
+        } else {
+            format!("{width}x{height} (from {}x{} to {}x{})", least.0, least.1, most.0, most.1)
+        };
         let formats: Vec<String> = pictures.formats.keys().cloned().collect();
         let grey = if pictures.grey { "grey, " } else { "" };
-        said.push(format!("{}: {} pictures, {grey}{size}, {}: read at {} pixels", root.display(), thousands(rows - pictures.missing), formats.join(" and "), image.size));
+        said.push(format!(
+            "{}: {} pictures, {grey}{size}, {}: read at {} pixels",
+            root.display(),
+            thousands(rows - pictures.missing),
+            formats.join(" and "),
+            image.size
+        ));
     }
     if pictures.missing > 0 {
         let hint = pictures.hint.as_ref().map_or_else(String::new, |hint| format!(": {hint}"));
         said.push(format!("{} of {} files are not there{hint}", thousands(pictures.missing), thousands(rows)));
     }
     if let Some((file, why)) = &pictures.first_broken {
-        said.push(format!("{} of some pictures cannot be read, {file} for one: {why}; on_bad_image = \"skip\" leaves them out", pictures.broken));
+        said.push(format!(
+            "{} of some pictures cannot be read, {file} for one: {why}; on_bad_image = \"skip\" leaves them out",
+            pictures.broken
+        ));
     }
     if pictures.deep > 0 {
         said.push(format!("{} of the pictures that were looked at have 16 bits a channel: if they use a part of that range only, pixel_range = \"used\"", pictures.deep));
@@ -292,7 +326,8 @@ fn of_pictures(root: &Path, pictures: &Pictures, image: &Picture, looked: &Looke
             equal.unwrap_or(0)
         )),
     }
-    let decoding = pictures.decoding.as_secs_f64() * rows as f64 / std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let decoding =
+        pictures.decoding.as_secs_f64() * rows as f64 / std::thread::available_parallelism().map_or(1, usize::from) as f64;
     if decoding > 1.0 {
         said.push(format!("reading all pictures once takes about {}", span(decoding)));
     }
@@ -308,12 +343,16 @@ impl InitView {
         for (at, taken) in self.columns.iter().enumerate() {
             facts.add(if at == 0 { "columns" } else { "" }, "", taken.sentence());
         }
-        let time = self.seconds.map_or_else(|| "unknown on this machine".to_owned(), |seconds| format!("about {} on this machine", span(seconds)));
+        let time = self
+            .seconds
+            .map_or_else(|| "unknown on this machine".to_owned(), |seconds| format!("about {} on this machine", span(seconds)));
         facts.add("grid", thousands(self.runs), format!("runs, {time}"));
         for (at, open) in self.open.iter().enumerate() {
             facts.add(if at == 0 { "open" } else { "" }, "", open);
         }
         let file = &self.file;
-        format!("wrote {file}\n\n{facts}\nLook at it, then `sweep plan {file}` says what it would do, and `sweep run {file}` does it.\n")
+        format!(
+            "wrote {file}\n\n{facts}\nLook at it, then `sweep plan {file}` says what it would do, and `sweep run {file}` does it.\n"
+        )
     }
 }

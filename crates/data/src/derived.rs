@@ -89,6 +89,7 @@ pub fn derived<E: From<Unprepared>>(
         groups: images.groups,
         group_names: images.meta.group_names,
         skipped: images.meta.skipped,
+        doubts: Vec::new(),
     };
     Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
 }

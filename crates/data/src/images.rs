@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::decode::{self, Picture};
 use super::prepared::{self, Skipped, Writer};
 use super::table::Table;
-use super::{DataError, Rows, Unprepared, decode, duplicates, hashes, spelled};
+use super::{DataError, Rows, Unprepared, duplicates, hashes, spelled};
 use archive::file;
 use duplicates::Duplicates;
 use imbalance::shown::{cut, shown};
@@ -71,8 +72,9 @@ pub fn prepare(
         group(&mut table, &classes);
     }
     let mut key = blake3::Hasher::new();
-    let ImageConfig { size, channels, resize, on_bad_image, max_pixels, .. } = config;
-    key.update(format!("images {} {size} {channels} {resize} {on_bad_image} {max_pixels}", decode::VERSION).as_bytes());
+    let ImageConfig { size, channels, resize, on_bad_image, max_pixels, transparency, pixel_range, .. } = config;
+    let how = format!("{size} {channels} {resize} {on_bad_image} {max_pixels} {transparency} {pixel_range}");
+    key.update(format!("images {} {how}", decode::VERSION).as_bytes());
     table.add_to(&mut key);
     for hash in &hashes {
         key.update(hash.as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
@@ -83,27 +85,40 @@ pub fn prepare(
         let mut writer = Writer::create(cache)?;
         let mut bad: Vec<(usize, String)> = Vec::new();
         let mut content = blake3::Hasher::new();
+        let mut seen = Seen::default();
+        let bytes = |row: usize| {
+            let mut bytes = Vec::new();
+            file::open_regular(&files[row]).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| reason(&error))?;
+            Ok::<_, String>(bytes)
+        };
+        let white = if pixel_range == "used" {
+            let largest = |row| decode::largest_of(&bytes(row).ok()?, config);
+            (0..rows).into_par_iter().filter_map(largest).max().map_or(decode::FULL, decode::white)
+        } else {
+            decode::FULL
+        };
         let block = (BLOCK / shape.values().max(1)).clamp(64, 2048);
-        let decode = |start: usize| -> Vec<Result<Vec<u8>, String>> {
+        let decode = |start: usize| -> Vec<Result<Picture, String>> {
             let row = |row: usize| {
                 let hash = hashes[row].as_ref().map_err(Clone::clone)?;
-                let mut bytes = Vec::new();
-                file::open_regular(&files[row])
-                    .and_then(|mut file| file.read_to_end(&mut bytes))
-                    .map_err(|error| reason(&error))?;
+                let bytes = bytes(row)?;
                 if blake3::hash(&bytes) != *hash {
                     return Err("it changed while the images were read: start again".to_owned());
                 }
-                decode::decode(&bytes, config)
+                decode::decode(&bytes, config, white)
             };
             (start.min(rows)..(start + block).min(rows)).into_par_iter().map(row).collect()
         };
-        let mut write = |start: usize, decoded: Vec<Result<Vec<u8>, String>>| -> Result<(), Unprepared> {
+        let mut write = |start: usize, decoded: Vec<Result<Picture, String>>| -> Result<(), Unprepared> {
             for (row, decoded) in (start..).zip(decoded) {
                 match decoded {
-                    Ok(pixels) => {
-                        writer.push(&pixels)?;
+                    Ok(picture) => {
+                        writer.push(&picture.pixels)?;
                         content.update(hashes[row].as_ref().map_or(&[0; 32], |hash| hash.as_bytes()));
+                        if let Some(taken) = taken(&picture, config, white) {
+                            content.update(blake3::hash(taken.as_bytes()).as_bytes());
+                        }
+                        seen.add(&picture);
                     }
                     Err(why) => bad.push((row, why)),
                 }
@@ -133,7 +148,9 @@ pub fn prepare(
         if !bad.is_empty() {
             tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad));
         }
-        writer.finish(key, shape, &without(table, &bad), content.finalize().to_hex().to_string())
+        let mut rows = without(table, &bad);
+        rows.doubts = seen.doubts(config);
+        writer.finish(key, shape, &rows, content.finalize().to_hex().to_string())
     })?;
     Ok(Rows { folder, layout, same: if columns.group_duplicates { Vec::new() } else { same }, ids })
 }
@@ -191,6 +208,78 @@ fn warn_of_places(root: &Path, labels: &Path, table: &Table, files: &[PathBuf], 
     }
 }
 
+/// How the pixels of a picture follow from its bytes, where the sweep file has a say in it: part of the content. Nothing for opaque
+/// pictures of 8 bits, nor for what versions did that had no such keys, so that runs on them keep their names.
+fn taken(picture: &Picture, config: &ImageConfig, white: u16) -> Option<String> {
+    let transparency = (picture.transparent && config.transparency != "black").then_some(&config.transparency[..]);
+    let white = picture.largest.filter(|_| white != decode::FULL).map(|_| white);
+    (transparency.is_some() || white.is_some()).then(|| format!("transparency {transparency:?} white {white:?}"))
+}
+
+/// What is worth a warning in pictures that can be used.
+#[derive(Default)]
+struct Seen {
+    transparent: usize,
+    /// Pictures of 16 bits; those that use a sixteenth of them at most; the largest value of each kind.
+    deep: usize,
+    dark: usize,
+    largest: u16,
+    largest_dark: u16,
+}
+
+impl Seen {
+    /// A sixteenth of the range of 16 bits.
+    const DARK: u16 = decode::FULL >> 4;
+
+    fn add(&mut self, picture: &Picture) {
+        self.transparent += usize::from(picture.transparent);
+        if let Some(largest) = picture.largest {
+            self.deep += 1;
+            self.largest = self.largest.max(largest);
+            if largest <= Self::DARK {
+                self.dark += 1;
+                self.largest_dark = self.largest_dark.max(largest);
+            }
+        }
+    }
+
+    fn doubts(&self, config: &ImageConfig) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if self.transparent > 0 {
+            let (how, others) = match &config.transparency[..] {
+                "black" => (
+                    "laid over black",
+                    r#""drop" takes their colour alone, as PyTorch's loaders do; "white" lays them over white"#,
+                ),
+                "white" => (
+                    "laid over white",
+                    r#""drop" takes their colour alone, as PyTorch's loaders do; "black" lays them over black"#,
+                ),
+                _ => ("taken by their colour alone, as PyTorch's loaders do", r#""black" and "white" lay them over that colour"#),
+            };
+            doubts.push(format!(
+                "{} images have pixels that are not opaque; they are {how} (`data.transparency = {:?}`: {others})",
+                self.transparent, config.transparency
+            ));
+        }
+        let white = decode::white(self.largest);
+        let grey = |value: u16| (u32::from(value) + 128) / 257;
+        if self.deep > 0 && config.pixel_range == "full" && white < decode::FULL {
+            doubts.push(format!(
+                "no value of the {} images of 16 bits is above {}, which becomes {} of 255; `data.pixel_range = \"used\"` makes {white} white",
+                self.deep, self.largest, grey(self.largest)
+            ));
+        } else if self.dark > 0 && white == decode::FULL {
+            doubts.push(format!(
+                "{} of the {} images of 16 bits have no value above {}, which becomes {} of 255, while others reach {}: where their \
+                 ranges differ, scale the files yourself (`data.pixel_range` is the same for all)",
+                self.dark, self.deep, self.largest_dark, grey(self.largest_dark), self.largest
+            ));
+        }
+        doubts
+    }
+}
+
 /// Images below `root` that are none of `files`: how many, and the first few.
 #[must_use]
 pub fn unlisted(root: &Path, files: &[PathBuf]) -> (usize, Vec<String>) {
@@ -201,10 +290,12 @@ pub fn unlisted(root: &Path, files: &[PathBuf]) -> (usize, Vec<String>) {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let kind = entry.file_type().ok();
-            let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+            if decode::is_hidden(&path) {
+                continue;
+            }
             if kind.is_some_and(|kind| kind.is_dir()) {
                 folders.push(path);
-            } else if matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png")) && !named.contains(&lexical(&path)) {
+            } else if decode::is_picture(&path) && !named.contains(&lexical(&path)) {
                 extra.push(shown(&path.strip_prefix(root).unwrap_or(&path).to_string_lossy()));
             }
         }
@@ -311,6 +402,8 @@ mod tests {
                     crop_padding: 1,
                     on_bad_image: on_bad_image.to_owned(),
                     max_pixels: 1 << 20,
+                    transparency: "drop".to_owned(),
+                    pixel_range: "full".to_owned(),
                 },
                 columns: Columns::default(),
             },
@@ -342,6 +435,97 @@ mod tests {
     fn table(folder: &tempfile::TempDir, csv: &str) -> Table {
         crate::table::read(&folder.path().join(csv), &Columns::default(), crate::table::Called::Keys, crate::Ids::Pictures)
             .unwrap()
+    }
+
+    /// Prepared with these keys.
+    fn opened(folder: &tempfile::TempDir, transparency: &str, pixel_range: &str) -> Dataset {
+        let mut config = config("error");
+        if let Source::Images { image, .. } = &mut config.source {
+            image.transparency = transparency.to_owned();
+            image.pixel_range = pixel_range.to_owned();
+        }
+        let facts = prepare_any(&config, folder.path(), &folder.path().join("cache"), &|_, _| {}).unwrap().facts;
+        Dataset::open(&facts.folder, &config).unwrap()
+    }
+
+    /// What the content was before there were such keys.
+    fn plain_content(folder: &tempfile::TempDir, data: &Dataset) -> String {
+        let mut content = blake3::Hasher::new();
+        for id in data.ids().unwrap() {
+            let file = std::fs::read(folder.path().join("photos").join(id)).unwrap();
+            content.update(blake3::hash(&file).as_bytes());
+        }
+        content.finalize().to_hex().to_string()
+    }
+
+    #[test]
+    fn transparency_changes_the_content_of_pictures_that_have_some() {
+        let folder = photos();
+        for how in ["drop", "black", "white"] {
+            let data = opened(&folder, how, "full");
+            assert_eq!(data.opened.meta.content, plain_content(&folder, &data), "{how}");
+        }
+        image::RgbaImage::from_pixel(8, 8, image::Rgba([200, 100, 0, 51])).save(folder.path().join("photos/4.png")).unwrap();
+        let [drop, black, white] = ["drop", "black", "white"].map(|how| opened(&folder, how, "full"));
+        assert_eq!(black.opened.meta.content, plain_content(&folder, &black), "as it was taken before there was a choice");
+        assert_ne!(drop.opened.meta.content, black.opened.meta.content);
+        assert_ne!(drop.opened.meta.content, white.opened.meta.content);
+        for (data, red) in [(drop, 200), (black, 40), (white, 244)] {
+            assert_eq!(data.bytes()[4 * 192], red);
+        }
+    }
+
+    #[test]
+    fn the_range_is_that_of_the_whole_data_set() {
+        let folder = photos();
+        let deep = |name: &str, value: u16| {
+            let image = image::ImageBuffer::<image::Luma<u16>, _>::from_pixel(9, 9, image::Luma([value]));
+            image.save(folder.path().join("photos").join(name)).unwrap();
+        };
+        let used = opened(&folder, "drop", "used");
+        assert_eq!(used.opened.meta.content, plain_content(&folder, &used), "no picture of 16 bits");
+        deep("2.png", 3000);
+        deep("4.png", 300);
+        let [full, used] = ["full", "used"].map(|range| opened(&folder, "drop", range));
+        assert_eq!(full.opened.meta.content, plain_content(&folder, &full));
+        assert_ne!(used.opened.meta.content, full.opened.meta.content);
+        let greys = |data: &Dataset| [2, 3, 4].map(|row| data.bytes()[row * 192]);
+        assert_eq!(greys(&full), [12, 15, 1]);
+        assert_eq!(greys(&used), [187, 15, 19], "one factor for both, none for the picture of 8 bits");
+        deep("4.png", 50_000);
+        let used = opened(&folder, "drop", "used");
+        assert_eq!(used.opened.meta.content, plain_content(&folder, &used), "all of the range is used");
+    }
+
+    #[test]
+    fn doubts_count_and_name_the_key() {
+        let Source::Images { image, .. } = config("error").source else { panic!() };
+        let doubts = |pictures: &[(bool, Option<u16>)], pixel_range: &str| {
+            let mut seen = Seen::default();
+            for &(transparent, largest) in pictures {
+                seen.add(&Picture { pixels: Vec::new(), transparent, largest });
+            }
+            seen.doubts(&ImageConfig { pixel_range: pixel_range.to_owned(), ..image.clone() }).join("\n")
+        };
+        assert_eq!(doubts(&[(false, None), (false, Some(60_000))], "full"), "");
+        let said = doubts(&[(true, None), (true, Some(60_000)), (false, None)], "full");
+        assert!(
+            said.starts_with("2 images have pixels that are not opaque") && said.contains("data.transparency = \"drop\""),
+            "{said}"
+        );
+        let said = doubts(&[(false, Some(4000)), (false, Some(100))], "full");
+        assert!(
+            said.contains("the 2 images of 16 bits is above 4000, which becomes 16 of 255") && said.contains("makes 4095 white"),
+            "{said}"
+        );
+        assert_eq!(doubts(&[(false, Some(4000))], "used"), "");
+        for range in ["full", "used"] {
+            let said = doubts(&[(false, Some(4000)), (false, Some(65_535)), (false, Some(255))], range);
+            assert!(
+                said.contains("2 of the 3 images of 16 bits have no value above 4000") && said.contains("reach 65535"),
+                "{said}"
+            );
+        }
     }
 
     fn folders(folder: &tempfile::TempDir) -> usize {
@@ -392,7 +576,7 @@ mod tests {
         assert!(error.contains("labels.csv: 4 of 40 images cannot be used:"), "{error}");
         for line in [
             "line 4: 2.png: empty file",
-            "line 6: 4.png: neither JPEG nor PNG",
+            "line 6: 4.png: text, not a picture (\"not an image\")",
             "line 8: 6.png: corrupt",
             "line 10: 8.png: there is no such file",
         ] {
@@ -443,9 +627,17 @@ mod tests {
         let folder = photos();
         let root = folder.path().join("photos");
         std::fs::copy(root.join("0.png"), root.join("sub folder/extra.PNG")).unwrap();
-        std::fs::write(root.join("notes.txt"), "no image").unwrap();
+        std::fs::copy(root.join("0.png"), root.join("b.webp")).unwrap();
+        std::fs::copy(root.join("0.png"), root.join("c.TIF")).unwrap();
+        for other in ["notes.txt", "Thumbs.db", ".DS_Store", "._0.png", ".hidden/1.png", "__MACOSX/sub/2.png"] {
+            std::fs::create_dir_all(root.join(other).parent().unwrap()).unwrap();
+            std::fs::write(root.join(other), "no image of ours").unwrap();
+        }
         let table = table(&folder, "labels.csv");
-        assert_eq!(unlisted(&root, &spelled::files(&root, &table.ids)), (1, vec!["sub folder/extra.PNG".to_owned()]));
+        assert_eq!(
+            unlisted(&root, &spelled::files(&root, &table.ids)),
+            (3, ["b.webp", "c.TIF", "sub folder/extra.PNG"].map(str::to_owned).to_vec())
+        );
     }
 
     #[test]

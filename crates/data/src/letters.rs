@@ -61,6 +61,7 @@ pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) +
             groups: None,
             group_names: Vec::new(),
             skipped: Vec::new(),
+            doubts: Vec::new(),
         };
         let content = writer.hash();
         writer.finish(key, letters.shape(), &rows, content)

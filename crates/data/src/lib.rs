@@ -9,6 +9,8 @@ mod glyph;
 mod hashes;
 mod images;
 mod imported;
+mod jpeg;
+mod kind;
 pub mod letters;
 mod matrix;
 mod prepared;
@@ -342,6 +344,9 @@ pub fn prepare(
     let Rows { folder, layout, same, ids } = rows;
     let data = Dataset::open(&folder, config)?;
     prepared::keep_split(&folder, &config.split, data.split())?;
+    for doubt in &data.opened.meta.doubts {
+        tracing::warn!("{}: {doubt}", place_of(config));
+    }
     if !same.is_empty() {
         warn_of_duplicates(config, &data, &same, &ids);
     }

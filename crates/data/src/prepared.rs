@@ -45,6 +45,8 @@ pub struct Rows {
     pub group_names: Vec<String>,
     /// Rows left out because of `on_bad_image = "skip"`.
     pub skipped: Vec<Skipped>,
+    /// What is worth a warning each time that the data is used.
+    pub doubts: Vec<String>,
 }
 
 /// A row that was left out.
@@ -65,6 +67,9 @@ pub struct Meta {
     pub content: String,
     pub group_names: Vec<String>,
     pub skipped: Vec<Skipped>,
+    /// What is worth a warning each time that the data is used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     inputs: Seal,
     labels_file: Seal,
     splits: Option<Seal>,
@@ -154,6 +159,7 @@ impl Writer {
             content,
             group_names: rows.group_names.clone(),
             skipped: rows.skipped.clone(),
+            doubts: rows.doubts.clone(),
             inputs: Seal { bytes, blake3: hasher.finalize().to_hex().to_string() },
             labels_file: put("labels.bin", &rows.labels.values)?,
             splits: rows.splits.as_ref().map(|splits| put("splits.bin", splits)).transpose()?,

@@ -74,7 +74,7 @@ pub fn pictures(root: &Path, ids: &[String], config: &ImageConfig) -> Pictures {
     for file in decoded {
         let mut bytes = Vec::new();
         let read = fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(|error| error.to_string());
-        if let Err(why) = read.and_then(|_| decode::decode(&bytes, config)) {
+        if let Err(why) = read.and_then(|_| decode::decode(&bytes, config, decode::FULL)) {
             seen.broken += 1;
             seen.first_broken.get_or_insert_with(|| (file.display().to_string(), why));
         }

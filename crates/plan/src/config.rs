@@ -186,6 +186,22 @@ pub struct ImageConfig {
     pub on_bad_image: String,
     /// Larger images count as bad (decompression bombs).
     pub max_pixels: u64,
+    /// How pixels that are not opaque are taken: `drop` (their colour, alpha ignored), or laid over `black` or `white`.
+    #[serde(default = "over_black")]
+    pub transparency: String,
+    /// What is white in images of 16 bits: `full` (65535), or `used` (the data set's largest value, rounded up to 2^k - 1).
+    #[serde(default = "full")]
+    pub pixel_range: String,
+}
+
+/// What versions did that had no `transparency`.
+fn over_black() -> String {
+    "black".to_owned()
+}
+
+/// What versions did that had no `pixel_range`.
+fn full() -> String {
+    "full".to_owned()
 }
 
 /// The network.

@@ -50,6 +50,8 @@ const IMAGES: &[&str] = &[
     "data.crop_padding",
     "data.on_bad_image",
     "data.max_pixels",
+    "data.transparency",
+    "data.pixel_range",
 ];
 const FEATURES: &[&str] = &["data.features", "data.labels", "data.standardize"];
 const SPLIT: &[&str] = &["data.split.train", "data.split.val", "data.split.test", "data.split.method", "data.split.seed"];
@@ -204,6 +206,8 @@ fn image(keys: &Keys<'_>) -> Result<ImageConfig, SpecError> {
         crop_padding: u32::try_from(crop_padding).map_err(|_| keys.place_fault("data.crop_padding", "is too large"))?,
         on_bad_image: keys.one_of("data.on_bad_image", "error", &["error", "skip"])?,
         max_pixels: keys.integer("data.max_pixels", 100_000_000, 1..=10_000_000_000)?,
+        transparency: keys.one_of("data.transparency", "drop", &["drop", "black", "white"])?,
+        pixel_range: keys.one_of("data.pixel_range", "full", &["full", "used"])?,
     })
 }
 

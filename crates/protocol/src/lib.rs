@@ -40,6 +40,8 @@ mod tests {
             crop_padding: 4,
             on_bad_image: "skip".to_owned(),
             max_pixels: 1 << 40,
+            transparency: "white".to_owned(),
+            pixel_range: "used".to_owned(),
         };
         let columns = Columns { group: Some("patient".to_owned()), ignore: vec!["age".to_owned()], ..Columns::default() };
         let source = Source::Images { root: "/a b/photos".into(), labels: "/a b/labels.csv".into(), image, columns };

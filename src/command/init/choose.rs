@@ -9,8 +9,20 @@ use plan::{Columns, DataFacts, InputShape, UnknownAs};
 
 /// Names of lists that say that a row has no label.
 const NONE: [&str; 14] = [
-    "no finding", "no findings", "none", "nothing", "normal", "healthy", "no label", "no_label", "nolabel", "negative", "background",
-    "no_finding", "clean", "empty",
+    "no finding",
+    "no findings",
+    "none",
+    "nothing",
+    "normal",
+    "healthy",
+    "no label",
+    "no_label",
+    "nolabel",
+    "negative",
+    "background",
+    "no_finding",
+    "clean",
+    "empty",
 ];
 /// Columns that are named one by one; of more labels the number.
 const LABELS: usize = 20;
@@ -57,7 +69,10 @@ pub fn columns(survey: &Survey, ids: Ids) -> Chosen {
     let mut chosen = Chosen::default();
     let looks: Vec<(&str, &Profile, Look)> = survey.looks().collect();
     let path = row_names(&looks, ids);
-    let labels = looks.iter().enumerate().any(|(at, (_, _, look))| Some(at) != path && matches!(look, Look::Label | Look::Words { .. } | Look::Lists { .. }));
+    let labels = looks
+        .iter()
+        .enumerate()
+        .any(|(at, (_, _, look))| Some(at) != path && matches!(look, Look::Label | Look::Words { .. } | Look::Lists { .. }));
     let patient = |name: &str| ["patient", "subject"].iter().any(|word| name.to_lowercase().contains(word));
     let is_group = |look: &Look| matches!(look, Look::Group { .. });
     let group = looks.iter().position(|(name, _, look)| is_group(look) && patient(name));
@@ -67,7 +82,8 @@ pub fn columns(survey: &Survey, ids: Ids) -> Chosen {
         if Some(at) == path {
             let what = if ids == Ids::Pictures { "path" } else { "id" };
             chosen.columns.path = (at > 0 && !name.is_empty()).then(|| (*name).to_owned());
-            let why = if profile.names_pictures() { "its cells name pictures".to_owned() } else { "it names the rows".to_owned() };
+            let why =
+                if profile.names_pictures() { "its cells name pictures".to_owned() } else { "it names the rows".to_owned() };
             chosen.take(name, what, why);
             continue;
         }
@@ -89,11 +105,17 @@ pub fn columns(survey: &Survey, ids: Ids) -> Chosen {
                 chosen.columns.group = Some((*name).to_owned());
                 chosen.take(name, "group", format!("{groups} values: rows that share one stay in one split"));
             }
-            Look::Group { groups } => chosen.ignore(name, format!("{groups} values; group_column, if rows that share one belong together")),
+            Look::Group { groups } => {
+                chosen.ignore(name, format!("{groups} values; group_column, if rows that share one belong together"))
+            }
             Look::Lists { separator, names } => {
                 chosen.columns.lists.insert((*name).to_owned(), separator.to_string());
                 let none = lone(names);
-                let why = format!("lists of {} names, separated by {separator:?}{}", names.len(), none.as_ref().map_or_else(String::new, |none| format!("; `{none}` is no label")));
+                let why = format!(
+                    "lists of {} names, separated by {separator:?}{}",
+                    names.len(),
+                    none.as_ref().map_or_else(String::new, |none| format!("; `{none}` is no label"))
+                );
                 chosen.columns.no_label.extend(none);
                 chosen.take(name, "list", why);
             }
@@ -103,7 +125,9 @@ pub fn columns(survey: &Survey, ids: Ids) -> Chosen {
                 chosen.columns.no_label.extend(lone(names));
                 chosen.take(name, "list", format!("one of {} names in each cell: a label for each", names.len()));
             }
-            Look::Names { names } => chosen.ignore(name, format!("one of {} names; label_lists makes a label of each", names.len())),
+            Look::Names { names } => {
+                chosen.ignore(name, format!("one of {} names; label_lists makes a label of each", names.len()))
+            }
             Look::Words { yes, no } => {
                 let word = |words: &mut Vec<String>, word: &str| {
                     if !words.iter().any(|known| known == word) {
@@ -112,7 +136,11 @@ pub fn columns(survey: &Survey, ids: Ids) -> Chosen {
                 };
                 word(&mut chosen.columns.positive, yes);
                 word(&mut chosen.columns.negative, no);
-                chosen.take(name, "label", format!("`{yes}` is 1 and {} 0", if no.is_empty() { "a blank".to_owned() } else { format!("`{no}`") }));
+                chosen.take(
+                    name,
+                    "label",
+                    format!("`{yes}` is 1 and {} 0", if no.is_empty() { "a blank".to_owned() } else { format!("`{no}`") }),
+                );
             }
             Look::Label => label(&mut chosen, name, profile),
             Look::Path => chosen.ignore(name, "names of pictures"),
@@ -134,7 +162,8 @@ fn unnamed(chosen: &mut Chosen, survey: &Survey) {
     chosen.columns.ignore.retain(|name| !name.starts_with("Unnamed:") || survey.names.iter().all(|other| other != name));
     if survey.names.first().is_some_and(|name| name.starts_with("Unnamed:")) && chosen.columns.path.is_none() {
         // The path column follows the index.
-        chosen.columns.path = chosen.taken.iter().find(|taken| ["path", "id"].contains(&taken.taken)).map(|taken| taken.column.clone());
+        chosen.columns.path =
+            chosen.taken.iter().find(|taken| ["path", "id"].contains(&taken.taken)).map(|taken| taken.column.clone());
     }
 }
 
@@ -152,7 +181,11 @@ fn label(chosen: &mut Chosen, name: &str, profile: &Profile) {
         if *minus_ones > 0 {
             chosen.columns.unknown.all = UnknownAs::Ignore;
         }
-        chosen.take(name, "label", format!("1 and blanks, no 0: a blank is taken for 0{}", if *minus_ones > 0 { ", -1 for unknown" } else { "" }));
+        chosen.take(
+            name,
+            "label",
+            format!("1 and blanks, no 0: a blank is taken for 0{}", if *minus_ones > 0 { ", -1 for unknown" } else { "" }),
+        );
     } else if profile.unknown() > 0 {
         chosen.columns.unknown.all = UnknownAs::Ignore;
         chosen.take(name, "label", format!("0 and 1, and {blanks} blanks and {minus_ones} of -1 that are left out"));
@@ -165,7 +198,8 @@ fn label(chosen: &mut Chosen, name: &str, profile: &Profile) {
 fn fold_labels(chosen: &mut Chosen) {
     let labels = chosen.taken.iter().filter(|taken| taken.taken == "label").count();
     if labels > LABELS {
-        let first = chosen.taken.iter().find(|taken| taken.taken == "label").map(|taken| taken.column.clone()).unwrap_or_default();
+        let first =
+            chosen.taken.iter().find(|taken| taken.taken == "label").map(|taken| taken.column.clone()).unwrap_or_default();
         chosen.taken.retain(|taken| taken.taken != "label");
         chosen.take(&first, "label", format!("and {} more: 0 and 1", labels - 1));
     }
@@ -206,7 +240,8 @@ pub fn without_one_class(chosen: &mut Chosen, table: &Table, survey: &Survey) ->
     let mut found = false;
     for (label, name) in labels.names.iter().enumerate() {
         let cells = labels.values.iter().skip(label).step_by(width.max(1)).filter(|value| **value != IGNORED);
-        let (positives, known) = cells.fold((0, 0), |(positives, known), value| (positives + usize::from(*value == 1), known + 1));
+        let (positives, known) =
+            cells.fold((0, 0), |(positives, known), value| (positives + usize::from(*value == 1), known + 1));
         if (positives == 0 || positives == known) && survey.names.contains(name) {
             found = true;
             chosen.taken.retain(|taken| taken.column != *name);
@@ -297,7 +332,14 @@ mod tests {
     fn a_messy_file_is_read_as_it_is_meant() {
         let csv = rows("patient,Path,Sex,Age,is_test,A,B,note", |at| {
             let b = ["0", "1", "", "-1"][at % 4];
-            format!("p{},x/{at}.jpg,{},{},{},{},{b},free text {at}", at / 3, ["F", "M"][at % 2], 20 + at, usize::from(at % 5 == 0), at % 2)
+            format!(
+                "p{},x/{at}.jpg,{},{},{},{},{b},free text {at}",
+                at / 3,
+                ["F", "M"][at % 2],
+                20 + at,
+                usize::from(at % 5 == 0),
+                at % 2
+            )
         });
         let (chosen, table) = chosen(&csv, Ids::Pictures);
         let Columns { path, split, group, ignore, unknown, .. } = &chosen.columns;
@@ -310,13 +352,21 @@ mod tests {
 
     #[test]
     fn lists_classes_words_and_constants_become_labels_or_are_left_out() {
-        let csv = rows("Image Index,Finding Labels,Follow-up #", |at| format!("{at}.png,{},{at}", ["Mass|Edema", "No Finding", "Edema"][at % 3]));
+        let csv = rows("Image Index,Finding Labels,Follow-up #", |at| {
+            format!("{at}.png,{},{at}", ["Mass|Edema", "No Finding", "Edema"][at % 3])
+        });
         let (lists, table) = chosen(&csv, Ids::Pictures);
-        assert_eq!((lists.columns.no_label.as_slice(), &*table.labels.names), (&["No Finding".to_owned()][..], &["Edema".to_owned(), "Mass".to_owned()][..]));
+        assert_eq!(
+            (lists.columns.no_label.as_slice(), &*table.labels.names),
+            (&["No Finding".to_owned()][..], &["Edema".to_owned(), "Mass".to_owned()][..])
+        );
         let csv = rows("id,class", |at| format!("r{at},{}", ["cat", "dog", "bird"][at % 3]));
         assert_eq!(&*chosen(&csv, Ids::Rows).1.labels.names, ["bird", "cat", "dog"]);
         let csv = rows("id,A,B,never", |at| format!("r{at},{},{},0", ["yes", "no"][at % 2], at / 2 % 2));
         let (words, table) = chosen(&csv, Ids::Rows);
-        assert_eq!((&*table.labels.names, words.columns.ignore.as_slice()), (&["A".to_owned(), "B".to_owned()][..], &["never".to_owned()][..]));
+        assert_eq!(
+            (&*table.labels.names, words.columns.ignore.as_slice()),
+            (&["A".to_owned(), "B".to_owned()][..], &["never".to_owned()][..])
+        );
     }
 }

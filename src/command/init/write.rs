@@ -22,8 +22,16 @@ pub fn text(looked: &Looked, folder: &Path, grid: &Grid, time: Option<&str>) -> 
             line(&mut text, &format!("root = {}", quoted(&seen_from(folder, root))), "paths of the CSV start here");
             line(&mut text, &format!("labels = {labels}"), &count(looked));
             let (width, height) = pictures.sizes.get(pictures.sizes.len() / 2).copied().unwrap_or_default();
-            line(&mut text, &format!("image_size = {size}"), &format!("the pictures are {width}x{height}; twice the size takes four times as long"));
-            line(&mut text, &format!("channels = {channels}"), if *channels == 1 { "all pictures that were looked at are grey" } else { "" });
+            line(
+                &mut text,
+                &format!("image_size = {size}"),
+                &format!("the pictures are {width}x{height}; twice the size takes four times as long"),
+            );
+            line(
+                &mut text,
+                &format!("channels = {channels}"),
+                if *channels == 1 { "all pictures that were looked at are grey" } else { "" },
+            );
         }
         Input::Features { file, width, .. } => {
             line(&mut text, "kind = \"features\"", "");
@@ -57,7 +65,11 @@ pub fn text(looked: &Looked, folder: &Path, grid: &Grid, time: Option<&str>) -> 
     line(&mut text, &format!("sampler = [{}]", list(&grid.samplers)), "which rows a training shows");
     line(&mut text, "threshold = [0.5, \"max_f1\"]", "never trains again: fitted on val, judged on test");
     let seeds: Vec<String> = (0..grid.seeds).map(|seed| seed.to_string()).collect();
-    line(&mut text, &format!("seed = [{}]", seeds.join(", ")), "a difference within one seed may be luck; more seeds find smaller ones");
+    line(
+        &mut text,
+        &format!("seed = [{}]", seeds.join(", ")),
+        "a difference within one seed may be luck; more seeds find smaller ones",
+    );
     if grid.samplers.len() > 1 {
         if grid.weights.len() > 1 {
             text.push_str("\n# A weight and a sampler together would correct the same imbalance twice.\n");
@@ -98,7 +110,8 @@ fn columns(text: &mut String, columns: &Columns, looked: &Looked) {
         }
     }
     if !columns.lists.is_empty() {
-        let lists: Vec<String> = columns.lists.iter().map(|(name, separator)| format!("{} = {}", quoted(name), quoted(separator))).collect();
+        let lists: Vec<String> =
+            columns.lists.iter().map(|(name, separator)| format!("{} = {}", quoted(name), quoted(separator))).collect();
         line(text, &format!("label_lists = {{ {} }}", lists.join(", ")), "a label for each name, in alphabetical order");
     }
     match columns.no_label.as_slice() {

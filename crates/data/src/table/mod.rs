@@ -62,7 +62,7 @@ impl Table {
 impl From<Table> for Rows {
     fn from(table: Table) -> Self {
         let Table { ids, labels, splits, groups, group_names, .. } = table;
-        Self { ids, labels, splits, groups, group_names, skipped: Vec::new() }
+        Self { ids, labels, splits, groups, group_names, skipped: Vec::new(), doubts: Vec::new() }
     }
 }
 

@@ -152,6 +152,22 @@ pub struct Image {
     /// `error` or `skip`.
     pub on_bad_image: String,
     pub max_pixels: u64,
+    /// `drop`, `black` or `white`.
+    #[serde(default = "over_black")]
+    pub transparency: String,
+    /// `full` or `used`.
+    #[serde(default = "full")]
+    pub pixel_range: String,
+}
+
+/// What a controller of a version without `transparency` prepared.
+fn over_black() -> String {
+    "black".to_owned()
+}
+
+/// What a controller of a version without `pixel_range` prepared.
+fn full() -> String {
+    "full".to_owned()
 }
 
 /// How rows are divided; names the file of the split in the prepared folder.
@@ -523,9 +539,30 @@ impl From<&plan::DataConfig> for Data {
                 seed: *seed,
             },
             plan::Source::Images { root, labels, image, columns } => {
-                let plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels } =
-                    image.clone();
-                let image = Image { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
+                let plan::ImageConfig {
+                    size,
+                    channels,
+                    resize,
+                    normalize,
+                    flip,
+                    crop_padding,
+                    on_bad_image,
+                    max_pixels,
+                    transparency,
+                    pixel_range,
+                } = image.clone();
+                let image = Image {
+                    size,
+                    channels,
+                    resize,
+                    normalize,
+                    flip,
+                    crop_padding,
+                    on_bad_image,
+                    max_pixels,
+                    transparency,
+                    pixel_range,
+                };
                 Source::Images { root: text(root), labels: text(labels), image, columns: columns.into() }
             }
             plan::Source::Features { features, labels, columns, standardize } => Source::Features {
@@ -555,8 +592,30 @@ impl From<Data> for plan::DataConfig {
                 plan::Source::Letters { samples: samples as usize, label_rates, image_size, signal, seed }
             }
             Source::Images { root, labels, image, columns } => {
-                let Image { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels } = image;
-                let image = plan::ImageConfig { size, channels, resize, normalize, flip, crop_padding, on_bad_image, max_pixels };
+                let Image {
+                    size,
+                    channels,
+                    resize,
+                    normalize,
+                    flip,
+                    crop_padding,
+                    on_bad_image,
+                    max_pixels,
+                    transparency,
+                    pixel_range,
+                } = image;
+                let image = plan::ImageConfig {
+                    size,
+                    channels,
+                    resize,
+                    normalize,
+                    flip,
+                    crop_padding,
+                    on_bad_image,
+                    max_pixels,
+                    transparency,
+                    pixel_range,
+                };
                 plan::Source::Images { root: root.into(), labels: labels.into(), image, columns: columns.into() }
             }
             Source::Features { features, labels, columns, standardize } => {
