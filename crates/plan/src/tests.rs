@@ -517,6 +517,29 @@ fn a_loss_whose_numbers_have_changed_has_new_names() {
     assert_eq!(["ldam", "logit_adjust"].map(|loss| name(loss)[..6].to_owned()), ["42f362", "ae04be"]);
 }
 
+/// What a picture's pixels are has defaults; a configuration of before these keys says what was done then.
+#[test]
+fn pictures_are_taken_as_the_file_says_or_as_they_were() {
+    let image = |rest: &str| {
+        let text = format!("[data]\nkind = 'images'\nroot = 'a'\nlabels = 'a.csv'\n{rest}\n");
+        let sweep = super::parse("x.toml", &text, &[])?;
+        let Source::Images { image, .. } = sweep.data_configs()[0].source.clone() else { panic!() };
+        Ok::<_, SpecError>(image)
+    };
+    let taken = |image: ImageConfig| (image.transparency, image.pixel_range);
+    let plain = image("").unwrap();
+    assert_eq!(taken(plain.clone()), ("drop".to_owned(), "full".to_owned()));
+    let other = image("transparency = 'white'\npixel_range = 'used'").unwrap();
+    assert_eq!(taken(other), ("white".to_owned(), "used".to_owned()));
+    let error = image("transparency = 'whit'").unwrap_err().to_string();
+    assert!(error.contains("data.transparency") && error.contains("did you mean `white`?"), "{error}");
+    assert!(image("pixel_range = 4095").unwrap_err().to_string().contains("data.pixel_range"));
+    let mut old = serde_json::to_value(&plain).unwrap();
+    old.as_object_mut().unwrap().retain(|key, _| !["transparency", "pixel_range"].contains(&&key[..]));
+    let old = serde_json::from_value(old).unwrap();
+    assert_eq!(taken(old), ("black".to_owned(), "full".to_owned()));
+}
+
 #[test]
 fn the_fingerprint_knows_content_and_not_paths_names_or_spelling() {
     let images =
