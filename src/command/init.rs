@@ -13,7 +13,7 @@ use super::train;
 use crate::cli;
 use crate::controller::progress::span;
 use crate::error::Error;
-use choose::{Chosen, Taken};
+use choose::{Chosen, Grid, Taken};
 use data::seen::{self, Pictures};
 use data::{Ids, Table};
 use imbalance::LabelCounts;
@@ -43,15 +43,23 @@ struct InitView {
 
 /// What the input is.
 enum Input {
-    Images { root: PathBuf, pictures: Pictures, image: Picture },
+    Images { root: PathBuf, pictures: Pictures },
     Features { file: PathBuf, rows: usize, width: usize },
 }
 
-/// How pictures are to be read.
-struct Picture {
+/// A grid, and the edge to which pictures are scaled for it (0 for features).
+#[derive(Clone, Copy)]
+struct Fit<'g> {
+    grid: &'g Grid,
     size: u32,
-    channels: u32,
 }
+
+/// Edges of pictures that a small network is good for.
+const SIZES: [u32; 4] = [96, 64, 48, 32];
+/// Grids that are worth smaller pictures; what is smaller still has the smallest ones.
+const WORTH: usize = 5;
+/// Names of folders that say nothing about what is in them.
+const FOLDERS: [&str; 10] = ["images", "image", "img", "imgs", "photos", "pictures", "data", "train", "jpegimages", "files"];
 
 /// Everything that the sweep file follows from.
 struct Looked {
@@ -144,19 +152,25 @@ fn look(input: &Path, labels: &Path) -> Result<Looked, Error> {
         if pictures.twice > 0 || pictures.equal.unwrap_or(0) > 0 {
             chosen.columns.group_duplicates = true;
         }
-        let image = picture(&pictures, table.ids.len());
-        Input::Images { root: input.to_owned(), pictures, image }
+        Input::Images { root: input.to_owned(), pictures }
     } else {
         let (rows, width) = seen::features(input)?;
         Input::Features { file: input.to_owned(), rows, width }
     };
-    let name = archive::file::folder_of(labels);
-    let stem = match &input {
-        Input::Images { root, .. } => root.file_name().or_else(|| labels.file_stem()),
-        Input::Features { .. } => name.file_name().or_else(|| labels.file_stem()),
+    let name = name_of(&input, labels);
+    Ok(Looked { name, input, labels: labels.to_owned(), chosen, table })
+}
+
+/// The folder's name, of a folder that says more than `images`.
+fn name_of(input: &Input, labels: &Path) -> String {
+    let input = match input {
+        Input::Images { root, .. } => root,
+        Input::Features { file, .. } => archive::file::folder_of(file),
     };
-    let name = stem.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    Ok(Looked { name: usable(&name), input, labels: labels.to_owned(), chosen, table })
+    let full = std::path::absolute(input).unwrap_or_else(|_| input.to_owned());
+    let named = full.ancestors().filter_map(|folder| folder.file_name()).map(|name| name.to_string_lossy().into_owned());
+    let telling = named.take(2).find(|name| !FOLDERS.contains(&name.to_lowercase().as_str()));
+    usable(&telling.or_else(|| labels.file_stem().map(|stem| stem.to_string_lossy().into_owned())).unwrap_or_default())
 }
 
 /// A name for the sweep.
@@ -178,31 +192,36 @@ fn probe() -> ImageConfig {
         .expect("the smallest sweep file of images is one")
 }
 
-/// The size and channels of pictures: as large as they are, up to what a small network needs and many rows afford.
-fn picture(pictures: &Pictures, rows: usize) -> Picture {
-    let median = pictures.sizes.get(pictures.sizes.len() / 2).map_or(64, |(width, height)| (*width).min(*height));
-    let most = if rows > 20_000 { 64 } else { 96 };
-    let size = [32, 48, 64, 96].into_iter().rfind(|&size| size <= median.clamp(32, most)).unwrap_or(32);
-    Picture { size, channels: if pictures.grey { 1 } else { 3 } }
+/// The edges that pictures could have: not above their own.
+fn sizes(input: &Input) -> Vec<u32> {
+    match input {
+        Input::Features { .. } => vec![0],
+        Input::Images { pictures, .. } => {
+            let median = pictures.sizes.get(pictures.sizes.len() / 2).map_or(64, |(width, height)| *width.min(height));
+            SIZES.into_iter().filter(|&size| size <= median.max(SIZES[SIZES.len() - 1])).collect()
+        }
+    }
 }
 
-/// The text with the largest grid that takes at most `minutes`, its runs and its seconds.
+/// The sweep file with the largest grid that takes at most `minutes`, and what `init` says about it.
 fn fitting(looked: &Looked, folder: &Path, minutes: f64) -> Result<(String, usize, Option<f64>), Error> {
-    let facts = facts(looked);
+    let sizes = sizes(&looked.input);
+    let grids = choose::grids(&facts(looked, sizes[0]));
+    let (large, small) = grids.split_at(WORTH.min(grids.len()));
+    let least = sizes[sizes.len() - 1];
+    let of_large = large.iter().flat_map(|grid| sizes.iter().map(move |&size| Fit { grid, size }));
     let mut last = None;
-    for grid in choose::grids(&facts) {
-        let text = write::text(looked, folder, &grid, None);
-        let sweep = plan::parse("init", &text, &[])?;
-        let facts: Vec<DataFacts> = sweep.data_configs().iter().map(|_| facts.clone()).collect();
-        let planned = sweep.outline(&facts, &BTreeMap::new())?;
+    for fit in of_large.chain(small.iter().map(|grid| Fit { grid, size: least })) {
+        let facts = facts(looked, fit.size);
+        let sweep = plan::parse("init", &write::text(looked, folder, fit, None), &[])?;
+        let all: Vec<DataFacts> = sweep.data_configs().iter().map(|_| facts.clone()).collect();
+        let planned = sweep.outline(&all, &BTreeMap::new())?;
         let workers = cli::WorkersArgs { devices: Vec::new(), per_device: None, on: None, max_failures: None };
-        let all: Vec<usize> = (0..planned.runs.len()).collect();
-        let seconds = train::places(&workers, &sweep.workers).ok().and_then(|slots| estimate(&planned, &all, &slots, &[]).ok());
-        let seconds = seconds.map(|estimate| estimate.seconds);
-        let text = write::text(looked, folder, &grid, seconds.map(span).as_deref());
-        let fits = seconds.is_none_or(|seconds| seconds <= 60.0 * minutes);
-        last = Some((text, planned.runs.len(), seconds));
-        if fits {
+        let runs: Vec<usize> = (0..planned.runs.len()).collect();
+        let slots = train::places(&workers, &sweep.workers).ok();
+        let seconds = slots.and_then(|slots| estimate(&planned, &runs, &slots, &[]).ok()).map(|estimate| estimate.seconds);
+        last = Some((write::text(looked, folder, fit, seconds.map(span).as_deref()), runs.len(), seconds));
+        if seconds.is_none_or(|seconds| seconds <= 60.0 * minutes) {
             break;
         }
     }
@@ -210,11 +229,11 @@ fn fitting(looked: &Looked, folder: &Path, minutes: f64) -> Result<(String, usiz
 }
 
 /// What a plan would know of the data, with rows divided by their shares.
-fn facts(looked: &Looked) -> DataFacts {
+fn facts(looked: &Looked, size: u32) -> DataFacts {
     let labels = &looked.table.labels;
     let input = match &looked.input {
-        Input::Images { image: Picture { size, channels }, .. } => {
-            InputShape::Image { channels: *channels as usize, height: *size as usize, width: *size as usize }
+        Input::Images { pictures, .. } => {
+            InputShape::Image { channels: if pictures.grey { 1 } else { 3 }, height: size as usize, width: size as usize }
         }
         Input::Features { width, .. } => InputShape::Features { width: *width },
     };
@@ -270,7 +289,7 @@ fn sentences(looked: &Looked) -> Vec<String> {
                 ));
             }
         }
-        Input::Images { root, pictures, image } => said.extend(of_pictures(root, pictures, image, looked)),
+        Input::Images { root, pictures } => said.extend(of_pictures(root, pictures, looked)),
     }
     if let Some(splits) = &looked.table.splits {
         let rows = |split: usize| splits.iter().filter(|found| usize::from(**found) == split).count();
@@ -280,12 +299,13 @@ fn sentences(looked: &Looked) -> Vec<String> {
             .filter(|(split, _)| rows(*split) > 0)
             .map(|(split, name)| format!("{name} {}", thousands(rows(split))))
             .collect();
-        said.push(format!("rows are divided by the CSV: {}; a split that it lacks is made from train", of.join(", ")));
+        let lacks = if of.len() < NAMES.len() { "; the split that it lacks is made from the train rows" } else { "" };
+        said.push(format!("rows are divided by the CSV: {}{lacks}", of.join(", ")));
     }
     said
 }
 
-fn of_pictures(root: &Path, pictures: &Pictures, image: &Picture, looked: &Looked) -> Vec<String> {
+fn of_pictures(root: &Path, pictures: &Pictures, looked: &Looked) -> Vec<String> {
     let rows = looked.table.ids.len();
     let mut said = Vec::new();
     if let (Some(least), Some(most)) = (pictures.sizes.first(), pictures.sizes.last()) {
@@ -298,11 +318,10 @@ fn of_pictures(root: &Path, pictures: &Pictures, image: &Picture, looked: &Looke
         let formats: Vec<String> = pictures.formats.keys().cloned().collect();
         let grey = if pictures.grey { "grey, " } else { "" };
         said.push(format!(
-            "{}: {} pictures, {grey}{size}, {}: read at {} pixels",
+            "{}: {} pictures, {grey}{size}, {}",
             root.display(),
             thousands(rows - pictures.missing),
-            formats.join(" and "),
-            image.size
+            formats.join(" and ")
         ));
     }
     if pictures.missing > 0 {

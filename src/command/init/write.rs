@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::choose::Grid;
-use super::{Input, Looked, Picture};
+use super::{Fit, Input, Looked};
 use data::quoted;
 use plan::{Columns, UnknownAs};
 
 /// The sweep file: what was chosen, with a comment for each choice; paths as seen from `folder`.
-pub fn text(looked: &Looked, folder: &Path, grid: &Grid, time: Option<&str>) -> String {
+pub fn text(looked: &Looked, folder: &Path, Fit { grid, size }: Fit<'_>, time: Option<&str>) -> String {
     let mut text = format!(
         "# Written by `sweep init`; every line may be changed. `sweep plan FILE` says what it would do, `sweep run FILE` does it.\n\
          # All keys: docs/sweep-file.md. Strategies: docs/strategies.md.\n\nname = {}\n\n[data]\n",
@@ -17,7 +17,8 @@ pub fn text(looked: &Looked, folder: &Path, grid: &Grid, time: Option<&str>) -> 
     );
     let labels = quoted(&seen_from(folder, &looked.labels));
     match &looked.input {
-        Input::Images { root, image: Picture { size, channels }, pictures } => {
+        Input::Images { root, pictures } => {
+            let channels = if pictures.grey { 1 } else { 3 };
             line(&mut text, "kind = \"images\"", "");
             line(&mut text, &format!("root = {}", quoted(&seen_from(folder, root))), "paths of the CSV start here");
             line(&mut text, &format!("labels = {labels}"), &count(looked));
@@ -30,7 +31,7 @@ pub fn text(looked: &Looked, folder: &Path, grid: &Grid, time: Option<&str>) -> 
             line(
                 &mut text,
                 &format!("channels = {channels}"),
-                if *channels == 1 { "all pictures that were looked at are grey" } else { "" },
+                if channels == 1 { "all pictures that were looked at are grey" } else { "" },
             );
         }
         Input::Features { file, width, .. } => {
@@ -136,7 +137,7 @@ fn columns(text: &mut String, columns: &Columns, looked: &Looked) {
 /// A line and its comment.
 fn line(text: &mut String, code: &str, comment: &str) {
     let comment: String = comment.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    let _ = if comment.is_empty() { writeln!(text, "{code}") } else { writeln!(text, "{code:<32}# {comment}") };
+    let _ = if comment.is_empty() { writeln!(text, "{code}") } else { writeln!(text, "{code:<30}  # {comment}") };
 }
 
 /// A path of the working folder as the sweep file in `folder` must write it.
