@@ -153,6 +153,7 @@ pub fn input(shape: InputShape) -> String {
 
 impl Set {
     fn new(config: DataConfig, prepared: Prepared, strategies: &Strategies) -> Result<Self, Error> {
+        let groups = prepared.groups();
         let Prepared { facts, layout } = prepared;
         let data = Dataset::open(&facts.folder, &config)?;
         let limits = match &config.source {
@@ -160,7 +161,7 @@ impl Set {
             _ => None,
         };
         Ok(Self {
-            refused: data::trainable(&config, &facts.labels, [&facts.train, &facts.val, &facts.test]).err(),
+            refused: data::trainable(&config, &facts.labels, [&facts.train, &facts.val, &facts.test], groups).err(),
             warnings: of_data(&facts, true),
             shifts: Shifts { val: shifts(&facts.train, &facts.val), test: shifts(&facts.train, &facts.test) },
             without_positives: without_positives(&facts),

@@ -85,19 +85,20 @@ impl SweepFile {
         let weights = weight_files(&sweep, &base, preparing)?;
         let prepared = prepare(&sweep, &base, db, preparing)?;
         let read = readings(&sweep, &prepared);
+        let untrainable = untrainable(&sweep, &prepared);
         let facts: Vec<DataFacts> = prepared.into_iter().map(|data| data.facts).collect();
-        let untrainable = untrainable(&sweep, &facts);
         let plan = if untrainable.is_empty() { sweep.plan(&facts, &weights)? } else { sweep.outline(&facts, &weights)? };
         Ok((PreparedSweep { sweep, plan, path, base, text, read }, untrainable))
     }
 }
 
 /// Why nothing can be trained on some of the data, each reason once.
-fn untrainable(sweep: &Sweep, facts: &[DataFacts]) -> Vec<Untrainable> {
+fn untrainable(sweep: &Sweep, prepared: &[Prepared]) -> Vec<Untrainable> {
     let mut found = Vec::new();
-    for (config, facts) in sweep.data_configs().into_iter().zip(facts) {
-        let counts = [&facts.train, &facts.val, &facts.test];
-        found.extend(data::trainable(&config, &facts.labels, counts).err().filter(|one| !found.contains(one)));
+    for (config, data) in sweep.data_configs().into_iter().zip(prepared) {
+        let counts = [&data.facts.train, &data.facts.val, &data.facts.test];
+        found
+            .extend(data::trainable(&config, &data.facts.labels, counts, data.groups()).err().filter(|one| !found.contains(one)));
     }
     found
 }

@@ -187,6 +187,7 @@ pub fn group(table: &mut Table, classes: &[u32]) {
             names.push(before.unwrap_or_else(|| table.ids[row].clone()));
         }
     }
+    table.layout.groups = names.len();
     (table.groups, table.group_names) = (Some(groups), names);
 }
 

@@ -7,8 +7,9 @@ use super::table::{self, Called, Table};
 use super::{DataError, Ids, settle};
 use imbalance::LabelCounts;
 use imbalance::evaluation::probabilities;
+use imbalance::loss::IGNORED;
 use imbalance::metric::calibration::{logit, logit_f64};
-use imbalance::metric::{in_order, merged, rank, rank_logits};
+use imbalance::metric::{Curve, in_order, merged, rank, rank_logits};
 use imbalance::shown::shown;
 use imbalance::{LabelMatrix, stratification};
 use plan::InputShape;
@@ -208,6 +209,26 @@ impl<'a> Labels<'a> {
     }
 }
 
+/// Labels up to which every column is compared with every label.
+const MIXED: usize = 60;
+
+/// Area under the ROC curve of one column's scores for a label, and its standard error where nothing is learnt
+/// (of the rank sum: Mann and Whitney 1947).
+fn area_and_spread(logits: &[f32], truth: &LabelMatrix, scores: usize, label: usize) -> Option<(f64, f64)> {
+    let width = truth.names.len();
+    let known = || {
+        (0..truth.rows())
+            .map(|row| (logits[row * width + scores], truth.values[row * width + label]))
+            .filter(|(_, y)| *y != IGNORED)
+    };
+    let (column, values): (Vec<f32>, Vec<u8>) = known().unzip();
+    let one = LabelMatrix { names: vec![String::new()].into(), values };
+    let area = Curve::of(&column, &one, 0).roc_auc()?;
+    let positives = one.values.iter().filter(|value| **value == 1).count() as f64;
+    let negatives = one.values.len() as f64 - positives;
+    Some((area, ((positives + negatives + 1.0) / (12.0 * positives * negatives)).sqrt()))
+}
+
 /// A file of scores.
 struct Scores<'a> {
     file: &'a Path,
@@ -278,6 +299,7 @@ impl<'a> Scores<'a> {
         let truth = labels.table.labels.select(&rows);
         doubts.extend(self.doubt(&values, &scores));
         doubts.extend(self.merged(&logits, &truth));
+        doubts.extend(self.mixed_up(&logits, &truth, labels));
         Ok(Scored { scores, logits, truth })
     }
 
@@ -305,9 +327,66 @@ impl<'a> Scores<'a> {
         })
     }
 
+    /// A warning about scores that rank no label better than chance, or rank another label than theirs.
+    fn mixed_up(&self, logits: &[f32], truth: &LabelMatrix, labels: &Labels<'_>) -> Option<String> {
+        let (file, csv, names) = (self.file.display(), labels.file.display(), &truth.names);
+        let area = |scores: usize, label: usize| area_and_spread(logits, truth, scores, label);
+        // Few rows tell nothing.
+        let told = |label: usize| area(label, label).filter(|(_, spread)| *spread < 0.1);
+        let own: Vec<(usize, f64, f64)> =
+            (0..names.len()).filter_map(|label| told(label).map(|(area, spread)| (label, area, spread))).collect();
+        if !own.is_empty() && own.iter().all(|(_, area, spread)| *area < 0.5 - 2.0 * spread) {
+            return Some(format!("{file}: the scores rank every label the wrong way round: are they 1 - p?"));
+        }
+        if !own.is_empty() && own.iter().all(|(_, area, spread)| *area < 0.5 + 2.0 * spread) {
+            return Some(format!(
+                "{file}: the scores rank no label better than chance: are its rows in the order of {csv}, and its columns?"
+            ));
+        }
+        if names.len() > MIXED {
+            return None;
+        }
+        let best = |label: usize| {
+            let areas = (0..names.len()).filter_map(|scores| Some((scores, area(scores, label)?.0)));
+            areas.max_by(|a, b| a.1.total_cmp(&b.1))
+        };
+        let others: Vec<(usize, usize)> = own
+            .iter()
+            .filter_map(|&(label, area, spread)| {
+                best(label)
+                    .filter(|(scores, found)| *scores != label && *found > area + 4.0 * spread && *found > 0.7)
+                    .map(|(scores, _)| (label, scores))
+            })
+            .collect();
+        let each_other = others.len() > 1 && others.iter().all(|(_, scores)| others.iter().any(|(label, _)| label == scores));
+        each_other.then(|| {
+            let (label, scores) = others[0];
+            format!(
+                "{file}: column {scores} (from 0) ranks `{}` better than column {label} does, and {} more are so: are its columns in the order of {csv}?",
+                shown(&names[label]),
+                others.len() - 1
+            )
+        })
+    }
+
     /// Warnings about values that contradict the flags.
     fn doubt(&self, values: &[f64], scores: &[f32]) -> Option<String> {
         let file = self.file.display();
+        let mut distinct = values.to_vec();
+        distinct.sort_by(f64::total_cmp);
+        distinct.dedup();
+        if distinct.len() < 3 {
+            let held = distinct.iter().map(f64::to_string).collect::<Vec<_>>().join(" and ");
+            return Some(format!(
+                "{file}: the scores are {held} and nothing between: decisions, which thresholds and AP cannot make scores of"
+            ));
+        }
+        let width = self.matrix.width;
+        if !self.logits && width > 1 && values.chunks_exact(width).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-3) {
+            return Some(format!(
+                "{file}: every row sums to 1, as after a softmax: with several labels a row each needs a probability of its own (a sigmoid)"
+            ));
+        }
         if self.logits && values.iter().all(|value| (0.0..=1.0).contains(value)) {
             return Some(format!("{file}: every value lies between 0 and 1: if these are probabilities, leave --logits out"));
         }
@@ -531,6 +610,39 @@ mod tests {
         );
         let none = Place::new("id,split,A,B\na,train,1,0\n", &[0.5; 2]);
         none.fails((None, None), "labels.csv: no row of it is of split `val`");
+    }
+
+    /// Scores of 300 rows and three labels that rank each label well, changed by `change`; what is doubted about them.
+    fn doubted(change: impl Fn(usize, [f32; 3]) -> [f32; 3]) -> Vec<String> {
+        let mut rng = imbalance::rng::Rng::new(3, "doubts", &[]);
+        let (mut scores, mut csv) = (Vec::new(), "id,a,b,c\n".to_owned());
+        for row in 0..300 {
+            let truth = [3, 4, 2].map(|of| rng.below(of) == 0);
+            let found = truth.map(|is| ((if is { 1.2 } else { -1.2 }) + rng.normal()) as f32).map(|z| 1.0 / (1.0 + (-z).exp()));
+            scores.extend(change(row, found));
+            csv += &format!("r{row},{},{},{}\n", u8::from(truth[0]), u8::from(truth[1]), u8::from(truth[2]));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (file, labels) = (folder.path().join("p.npy"), folder.path().join("y.csv"));
+        std::fs::write(&file, npy_bytes("<f4", false, "300, 3", &f4(&scores))).unwrap();
+        std::fs::write(&labels, csv).unwrap();
+        let columns = Columns::default();
+        let files =
+            Files { scores: &file, labels: &labels, test_scores: None, test_labels: None, columns: &columns, logits: false };
+        Imported::read(&files).unwrap().doubts
+    }
+
+    #[test]
+    fn scores_that_are_mixed_up_are_doubted() {
+        assert!(doubted(|_, scores| scores).is_empty());
+        let one = |doubts: Vec<String>, part: &str| assert!(doubts.len() == 1 && doubts[0].contains(part), "{part}: {doubts:?}");
+        one(doubted(|_, scores| scores.map(|p| 1.0 - p)), "are they 1 - p?");
+        one(doubted(|_, [a, b, c]| [b, a, c]), "are its columns in the order of");
+        one(doubted(|_, [a, b, c]| [b, c, a]), "and 2 more are so");
+        one(doubted(|row, _| [1, 2, 3].map(|k| ((row * 7919 * k) % 1009) as f32 / 1009.0)), "no label better than chance");
+        one(doubted(|_, scores| scores.map(|p| f32::from(u8::from(p > 0.5)))), "0 and 1 and nothing between");
+        one(doubted(|_, scores| scores.map(|p| p / scores.iter().sum::<f32>())), "as after a softmax");
+        one(doubted(|_, scores| scores.map(|_| 0.25)), "0.25 and nothing between");
     }
 
     #[test]

@@ -203,7 +203,8 @@ impl Dataset {
     /// What is missing, and what to do.
     pub fn trainable(&self, config: &DataConfig) -> Result<(), DataError> {
         let [train, val, test] = self.counts();
-        trainable(config, &self.labels().names, [&train, &val, &test]).map_err(DataError::from)
+        let groups = self.groups().map(|groups| groups.iter().max().map_or(0, |most| *most as usize + 1));
+        trainable(config, &self.labels().names, [&train, &val, &test], groups).map_err(DataError::from)
     }
 
     /// Hash of the rows, their labels and their division: paths and times do not enter.
@@ -289,6 +290,14 @@ pub struct Prepared {
     pub facts: DataFacts,
     /// What the columns of the CSV were taken for, where there is one.
     pub layout: Option<Layout>,
+}
+
+impl Prepared {
+    /// Groups of rows that stay together, where the rows have groups.
+    #[must_use]
+    pub fn groups(&self) -> Option<usize> {
+        self.layout.as_ref().filter(|layout| layout.groups > 0).map(|layout| layout.groups)
+    }
 }
 
 /// Rows in a prepared folder, and what showed the same among them.

@@ -53,10 +53,11 @@ number!(f64);
 /// # Errors
 /// A file of another kind or shape, or without values.
 pub fn load<T: Number>(file: &Path, what: &str) -> Result<Matrix<T>, String> {
-    let matrix = match file.extension().and_then(|extension| extension.to_str()) {
+    let ending = file.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+    let matrix = match ending.as_deref() {
         Some("npy") => npy(file, what)?,
         Some("safetensors") => safetensors(file, what)?,
-        _ => return Err(format!("{what} must be a .npy or .safetensors file")),
+        _ => return Err(format!("{what} must be a .npy or .safetensors file{}", instead(file, what))),
     };
     if matrix.rows == 0 || matrix.width == 0 {
         return Err(format!("a matrix of {} rows and {} columns holds nothing", matrix.rows, matrix.width));
@@ -64,10 +65,28 @@ pub fn load<T: Number>(file: &Path, what: &str) -> Result<Matrix<T>, String> {
     Ok(matrix)
 }
 
-/// `[rows, columns]` of a shape with two dimensions.
+/// What a file of another kind is, and how to write it.
+fn instead(file: &Path, what: &str) -> String {
+    let mut first = [0; 8];
+    let read = open_regular(file).and_then(|mut file| std::io::Read::read(&mut file, &mut first)).unwrap_or_default();
+    match &first[..read] {
+        [b'P', b'K', 3, 4, ..] if file.extension().is_some_and(|ending| ending == "npz") => {
+            format!(": this is an archive of arrays; np.save(\"{what}.npy\", np.load(FILE)[NAME]) writes one of them")
+        }
+        [b'P', b'K', 3, 4, ..] | [0x80, ..] => {
+            format!(": this is a file of PyTorch or a pickle; np.save(\"{what}.npy\", tensor.numpy()) writes a matrix")
+        }
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => ": this is one of numpy, so its name must end in .npy".to_owned(),
+        [0x89, b'H', b'D', b'F', ..] => format!(": this is HDF5; np.save(\"{what}.npy\", file[NAME][:]) writes a matrix"),
+        _ => String::new(),
+    }
+}
+
+/// `[rows, columns]` of a shape with two dimensions; dimensions of 1 after them are none, and the scores of one label need no second.
 fn two(shape: &[usize], what: &str) -> Result<(usize, usize), String> {
     match shape {
-        [rows, width] => Ok((*rows, *width)),
+        [rows, width, rest @ ..] if rest.iter().all(|&size| size == 1) => Ok((*rows, *width)),
+        [rows] if what == "scores" => Ok((*rows, 1)),
         _ => Err(format!("an array of shape {shape:?}: {what} must be a matrix, [rows, columns]")),
     }
 }
@@ -187,6 +206,7 @@ pub mod tests {
             npy_bytes("<f2", false, "2, 3", &f2),
             npy_bytes("<i8", false, "2, 3", &i8),
             npy_bytes("|u1", false, "2, 3", &want.map(|x| x as u8)),
+            npy_bytes("<f4", false, "2, 3, 1, 1", &f4(&want)),
         ] {
             let matrix = load_bytes::<f32>("x.npy", &bytes).unwrap();
             assert_eq!((matrix.rows, matrix.width, matrix.values.as_slice()), (2, 3, want.as_slice()));
@@ -215,6 +235,9 @@ pub mod tests {
         fails("x.npy", &npy_bytes("<f4", false, "2, 3", &[0; 20]), "cannot read this .npy file");
         fails("x.npy", &npy_bytes("<f4", false, "9999999999, 3", &[0; 20]), "truncated");
         fails("x.npy", &npy_bytes("<f4", false, "6,", &[0; 24]), "shape [6]");
+        fails("x.npy", &npy_bytes("<f4", false, "2, 3, 2", &[0; 48]), "shape [2, 3, 2]");
+        fails("x.npz", b"PK\x03\x04", "an archive of arrays");
+        fails("x.pt", b"PK\x03\x04", "tensor.numpy()");
         fails("x.npy", &npy_bytes("<f4", false, "0, 6", &[]), "holds nothing");
         fails("x.npy", &npy_bytes("<U3", false, "1, 2", &[0; 24]), "features must be numbers");
         fails("x.safetensors", b"nonsense", "cannot read this .safetensors file");

@@ -72,17 +72,34 @@ pub fn quoted(name: &str) -> String {
 }
 
 /// Whether something can be trained: each split has rows, and the train rows have both known classes of every label (weights, starts
-/// and losses are undefined without). `counts` are those of train, val and test; `labels` their names.
+/// and losses are undefined without). `counts` are those of train, val and test; `labels` their names; `groups` how many groups the rows
+/// have, if they have any.
 ///
 /// # Errors
 /// What is missing, and what to do.
-pub fn trainable(config: &DataConfig, labels: &[String], counts: [&LabelCounts; 3]) -> Result<(), Untrainable> {
+pub fn trainable(
+    config: &DataConfig,
+    labels: &[String],
+    counts: [&LabelCounts; 3],
+    groups: Option<usize>,
+) -> Result<(), Untrainable> {
     let rows: usize = counts.iter().map(|counts| counts.rows).sum();
     let empty = NAMES.iter().zip(counts).filter(|(_, counts)| counts.rows == 0);
     let mut reasons: Vec<String> = empty
         .map(|(split, _)| {
             let plural = if rows == 1 { "" } else { "s" };
-            format!("no row is in the {split} split: {rows} row{plural} in all; see `data.split` and the split column")
+            match groups.filter(|groups| *groups < counts.len()) {
+                Some(groups) => {
+                    let groups = if groups == 1 { "1 group".to_owned() } else { format!("{groups} groups") };
+                    format!(
+                        "no row is in the {split} split: {groups} cannot fill {} splits, and rows of one group stay together",
+                        counts.len()
+                    )
+                }
+                None => {
+                    format!("no row is in the {split} split: {rows} row{plural} in all; see `data.split` and the split column")
+                }
+            }
         })
         .collect();
     let train = counts[0];
@@ -162,7 +179,7 @@ mod tests {
     fn found(ignore: &[&str], labels: &[&str], train: &LabelCounts) -> Result<(), Untrainable> {
         let labels: Vec<String> = labels.iter().map(|&name| name.to_owned()).collect();
         let other = counts(3, &vec![1; labels.len()]);
-        trainable(&config(ignore), &labels, [train, &other, &other])
+        trainable(&config(ignore), &labels, [train, &other, &other], None)
     }
 
     #[test]
@@ -210,10 +227,12 @@ mod tests {
         assert!(all.toml().is_empty() && all.remedy.contains("no label is left"), "{all}");
         let labels = ["a".to_owned()];
         let (some, none) = (counts(2, &[1]), counts(0, &[0]));
-        let empty = trainable(&config(&[]), &labels, [&some, &some, &none]).unwrap_err();
+        let empty = trainable(&config(&[]), &labels, [&some, &some, &none], None).unwrap_err();
         assert_eq!((empty.reasons.len(), empty.remedy.as_str(), empty.toml().as_str()), (1, "", ""));
         assert!(empty.to_string().contains("no row is in the test split: 4 rows in all"), "{empty}");
-        let no_train = trainable(&config(&[]), &labels, [&none, &some, &some]).unwrap_err();
+        let no_train = trainable(&config(&[]), &labels, [&none, &some, &some], None).unwrap_err();
         assert_eq!(no_train.reasons.len(), 1, "{no_train}");
+        let few = trainable(&config(&[]), &labels, [&some, &none, &some], Some(2)).unwrap_err();
+        assert!(few.to_string().contains("no row is in the val split: 2 groups cannot fill 3 splits"), "{few}");
     }
 }

@@ -103,7 +103,14 @@ pub(super) fn read(file: &str, text: &str) -> Result<Node, SpecError> {
     let lines = Lines::new(file, text);
     let table = DeTable::parse(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        fault(&lines.place(start), error.message().replace('\n', "; "))
+        let line = text.get(..start).map_or("", |before| &text[before.rfind('\n').map_or(0, |at| at + 1)..]);
+        let path = line.lines().next().is_some_and(|line| line.contains('\\')) && error.message().contains("escape");
+        let hint = if path {
+            "; in double quotes a backslash begins an escape: write the path in single quotes, or with slashes"
+        } else {
+            ""
+        };
+        fault(&lines.place(start), error.message().replace('\n', "; ") + hint)
     })?;
     let place = |span: std::ops::Range<usize>| lines.place(span.start);
     Ok(Node { place: lines.place(0), value: table_value(table.into_inner(), &place)? })

@@ -91,8 +91,10 @@ impl fmt::Display for Layout {
             )?,
             (None, _) => {}
         }
-        if let Some(group) = &self.group {
-            write!(f, "; groups: {} ({})", column(group), self.groups)?;
+        match &self.group {
+            Some(group) => write!(f, "; groups: {} ({})", column(group), self.groups)?,
+            None if self.groups > 0 => write!(f, "; {} groups of rows that show the same", self.groups)?,
+            None => {}
         }
         write!(f, "; {} {}", self.labels.len(), if self.labels.len() == 1 { "label" } else { "labels" })?;
         if !self.lists.is_empty() {
