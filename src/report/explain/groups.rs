@@ -89,9 +89,11 @@ mod tests {
     #[test]
     fn labels_are_head_medium_or_tail() {
         let groups = Groups::default();
-        let of = |positives| groups.of(positives, 10_000);
+        let of = |positives| groups.of(&LabelCounts::new(10_000, vec![positives]), 0);
         assert_eq!([1000, 999, 200, 199].map(of), [LabelGroup::Head, LabelGroup::Medium, LabelGroup::Medium, LabelGroup::Tail]);
-        assert_eq!(groups.of(49, 100), LabelGroup::Tail, "49 positives are few, however frequent");
+        assert_eq!(groups.of(&LabelCounts::new(100, vec![49]), 0), LabelGroup::Tail, "49 positives are few, however frequent");
+        let known = LabelCounts::new(10_000, vec![150]).with_unknown(vec![9000]);
+        assert_eq!(groups.of(&known, 0), LabelGroup::Head, "15 % of the rows that know it");
         let train = LabelCounts::new(10_000, vec![5000, 10, 300, 2000]);
         let found = groups.divide(&train);
         assert_eq!(found, [(LabelGroup::Head, vec![0, 3]), (LabelGroup::Medium, vec![2]), (LabelGroup::Tail, vec![1])]);
