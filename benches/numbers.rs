@@ -141,7 +141,7 @@ mod gather_32 {
             split: SplitConfig { train: 0.8, val: 0.1, test: 0.1, method: "random".to_owned(), seed: 0 },
         };
         let cache = tempfile::tempdir().expect("a folder");
-        let facts = data::prepare(&config, cache.path(), cache.path(), &|_, _| {}).expect("letters");
+        let facts = data::prepare(&config, cache.path(), cache.path(), &|_, _| {}).expect("letters").facts;
         let data = Dataset::open(&facts.folder, &config).expect("what was just prepared");
         let mut out = vec![0.0; 32 * data.shape().values()];
         let order = order();

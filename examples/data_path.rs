@@ -132,7 +132,7 @@ fn time_preparing(source: Source, base: &Path, common: &Common) -> Result<Value,
     let config =
         DataConfig { source, split: SplitConfig { train: 0.8, val: 0.1, test: 0.1, method: "random".to_owned(), seed: 0 } };
     let cache = tempfile::tempdir()?;
-    let (mut preparing, facts) = timed(0, || data::prepare(&config, base, cache.path(), &|_, _| {}));
+    let (mut preparing, facts) = timed(0, || data::prepare(&config, base, cache.path(), &|_, _| {}).map(|data| data.facts));
     let facts = facts?;
     let rows = facts.train.rows + facts.val.rows + facts.test.rows;
     for (rate, seconds) in [("per_s", "seconds"), ("per_cpu_s", "cpu_seconds")] {

@@ -227,7 +227,7 @@ seed = [0, 9007199254740993]
 fn plan(text: &str, cache: Option<&Path>) -> Plan {
     let sweep = plan::parse("test.toml", text, &[]).unwrap();
     let facts = sweep.data_configs().into_iter().map(|config| match cache {
-        Some(cache) => data::prepare(&config, Path::new("."), cache, &|_, _| {}).unwrap(),
+        Some(cache) => data::prepare(&config, Path::new("."), cache, &|_, _| {}).unwrap().facts,
         None => {
             let counts = LabelCounts::new(10, vec![4]);
             plan::DataFacts {

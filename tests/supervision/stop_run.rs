@@ -36,7 +36,7 @@ fn planned(folder: &Path, file: &str) -> Plan {
     let facts: Vec<_> = sweep
         .data_configs()
         .iter()
-        .map(|config| data::prepare(config, folder, &folder.join("cache"), &|_, _| {}).unwrap())
+        .map(|config| data::prepare(config, folder, &folder.join("cache"), &|_, _| {}).unwrap().facts)
         .collect();
     sweep.plan(&facts, &std::collections::BTreeMap::new()).unwrap()
 }

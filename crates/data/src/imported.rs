@@ -297,9 +297,8 @@ impl<'a> Scores<'a> {
         }
         let (scores, logits) = self.both(&values);
         let truth = labels.table.labels.select(&rows);
-        doubts.extend(self.doubt(&values, &scores));
-        doubts.extend(self.merged(&logits, &truth));
-        doubts.extend(self.mixed_up(&logits, &truth, labels));
+        let doubt = self.doubt(&values, &scores).or_else(|| self.merged(&logits, &truth));
+        doubts.extend(doubt.or_else(|| self.mixed_up(&logits, &truth, labels)));
         Ok(Scored { scores, logits, truth })
     }
 

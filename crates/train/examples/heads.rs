@@ -134,7 +134,7 @@ threshold = [0.1, 0.3, 0.5, 0.7, 0.9]
     );
     let sweep = plan::parse("heads.toml", &text, &[])?;
     let config = sweep.data_configs().remove(0);
-    let facts = data::prepare(&config, folder, &folder.join("cache"), &|_, _| {})?;
+    let facts = data::prepare(&config, folder, &folder.join("cache"), &|_, _| {})?.facts;
     let plan = sweep.plan(std::slice::from_ref(&facts), &BTreeMap::new())?;
     Ok((plan, Dataset::open(&facts.folder, &config)?))
 }

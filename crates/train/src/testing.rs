@@ -14,7 +14,7 @@ pub fn prepared(file: &str, set: &[&str]) -> (TempDir, Dataset, Vec<Job>) {
     let set: Vec<String> = set.iter().map(|&change| change.to_owned()).collect();
     let sweep = plan::parse("t.toml", file, &set).unwrap();
     let config = sweep.data_configs().remove(0);
-    let facts = data::prepare(&config, Path::new("."), &folder.path().join("cache"), &|_, _| {}).unwrap();
+    let facts = data::prepare(&config, Path::new("."), &folder.path().join("cache"), &|_, _| {}).unwrap().facts;
     let plan = sweep.plan(std::slice::from_ref(&facts), &BTreeMap::new()).unwrap();
     let job = |run: &plan::PlannedRun| Job {
         v: VERSION,

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::choose::Grid;
 use super::{Fit, Input, Looked};
 use data::quoted;
 use plan::{Columns, UnknownAs};

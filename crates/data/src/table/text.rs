@@ -240,7 +240,7 @@ fn likely_separator(text: &str) -> u8 {
             alike += usize::from(found == width);
         }
         // Blanks at the ends of rows make them look shorter: a tenth decides nothing.
-        Some((if rows == 0 { 10 } else { 10 * alike / rows }, width, separator))
+        Some(((10 * alike).checked_div(rows).unwrap_or(10), width, separator))
     };
     let best = SEPARATORS.into_iter().filter_map(fit).reduce(|best, next| {
         let better = (next.0, next.1) > (best.0, best.1) && (next.0 > best.0 + 1 || next.1 > best.1);

@@ -21,7 +21,7 @@ pub fn prepared(folder: &Path, file: &str, set: &[&str]) -> (Dataset, Vec<Job>) 
     let set: Vec<String> = set.iter().map(|&change| change.to_owned()).collect();
     let sweep = plan::parse("t.toml", file, &set).unwrap();
     let config = sweep.data_configs().remove(0);
-    let facts = data::prepare(&config, folder, &folder.join("cache"), &|_, _| {}).unwrap();
+    let facts = data::prepare(&config, folder, &folder.join("cache"), &|_, _| {}).unwrap().facts;
     let plan = sweep.plan(std::slice::from_ref(&facts), &BTreeMap::new()).unwrap();
     let job = |run: &plan::PlannedRun| Job {
         v: VERSION,
