@@ -78,8 +78,10 @@ threshold = [0.5, "max_f1"]
 seed = [0, 1, 2]
 "#;
 
-/// Label, split and policy → (tp, fp, fn, tn, AP).
-fn recorded(place: &Place, run: &str) -> BTreeMap<(String, String, String), ([u64; 4], Option<f64>)> {
+/// Label, split and policy → (tp, fp, fn, tn) and AP.
+type Recorded = BTreeMap<(String, String, String), ([u64; 4], Option<f64>)>;
+
+fn recorded(place: &Place, run: &str) -> Recorded {
     let shown = place.json(&["show", run]);
     let mut found = BTreeMap::new();
     for (split, policies) in shown["labels"].as_object().unwrap() {
@@ -367,7 +369,7 @@ fn init_understands_messy_folders() {
     let rows = |header: &str, end: &str, row: &dyn Fn(usize) -> String| {
         (0..60).fold(format!("{header}{end}"), |csv, at| csv + &row(at) + end)
     };
-    let label = |at: usize, of: usize| usize::from(at * 7 % of == 0);
+    let label = |at: usize, of: usize| usize::from((at * 7).is_multiple_of(of));
     let utf16 = |text: &str| [b"\xFF\xFE".to_vec(), text.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat();
     let cases: Vec<(&str, Vec<u8>, Vec<&str>, &str)> = vec![
         (

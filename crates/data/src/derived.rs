@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn images(cache: &Path) -> PathBuf {
-        crate::prepare(&letters(), Path::new("."), cache, &|_, _| {}).unwrap().folder
+        crate::prepare(&letters(), Path::new("."), cache, &|_, _| {}).unwrap().facts.folder
     }
 
     fn ask(folder: &Path, recipe: &str) -> Derived {

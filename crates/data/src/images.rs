@@ -645,12 +645,12 @@ mod tests {
     fn images_outside_of_the_root_are_counted() {
         let folder = photos();
         let root = folder.path().join("photos");
-        let outside = |csv: &str| {
+        let found = |csv: &str| {
             std::fs::write(folder.path().join("some.csv"), csv).unwrap();
             let table = table(&folder, "some.csv");
-            super::outside(&root, &table, &spelled::files(&root, &table.ids))
+            outside(&root, &table, &spelled::files(&root, &table.ids))
         };
-        assert_eq!(outside("image,A\n0.png,1\nsub folder/../2.png,0\n./4.png,1\nmissing/x.png,0\n").0, 0);
+        assert_eq!(found("image,A\n0.png,1\nsub folder/../2.png,0\n./4.png,1\nmissing/x.png,0\n").0, 0);
         std::fs::create_dir(folder.path().join("private")).unwrap();
         std::fs::copy(root.join("0.png"), folder.path().join("private/0.png")).unwrap();
         std::os::unix::fs::symlink(folder.path().join("private/0.png"), root.join("link.png")).unwrap();
@@ -658,7 +658,7 @@ mod tests {
         std::os::unix::fs::symlink(root.join("2.png"), root.join("inside.png")).unwrap();
         let absolute = folder.path().join("private/0.png").display().to_string();
         let csv = format!("image,A\n0.png,1\n../private/0.png,0\n{absolute},1\nlink.png,1\nlinked/0.png,1\ninside.png,0\n");
-        assert_eq!(outside(&csv), (4, "../private/0.png".to_owned()));
+        assert_eq!(found(&csv), (4, "../private/0.png".to_owned()));
     }
 
     #[test]

@@ -428,14 +428,14 @@ mod tests {
     fn letters_are_prepared_once_and_read_back() {
         let cache = tempfile::tempdir().unwrap();
         let config = letters(500, 0);
-        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap().facts;
         assert_eq!(facts.input, InputShape::Image { channels: 1, height: 16, width: 16 });
         assert_eq!(facts.train.rows + facts.val.rows + facts.test.rows, 500);
         assert!(facts.folder.is_absolute());
         let made = std::fs::metadata(facts.folder.join("inputs.bin")).unwrap().modified().unwrap();
-        assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap(), facts);
+        assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap().facts, facts);
         assert_eq!(std::fs::metadata(facts.folder.join("inputs.bin")).unwrap().modified().unwrap(), made);
-        let other = prepare(&letters(500, 1), Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        let other = prepare(&letters(500, 1), Path::new("."), cache.path(), &|_, _| {}).unwrap().facts;
         assert_eq!(other.folder, facts.folder, "the split is no part of the folder");
         assert_ne!(other.content, facts.content, "the split is part of the content");
 
@@ -455,14 +455,14 @@ mod tests {
     fn a_damaged_folder_is_written_anew() {
         let cache = tempfile::tempdir().unwrap();
         let config = letters(100, 0);
-        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+        let facts = prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap().facts;
         for (file, content) in
             [("inputs.bin", "short"), ("labels.bin", "short"), ("meta.json", "{}"), ("meta.json", "{\"format\":99}")]
         {
             std::fs::write(facts.folder.join(file), content).unwrap();
             let error = Dataset::open(&facts.folder, &config).err().unwrap().to_string();
             assert!(error.contains("damaged") || error.contains("remove this folder") || error.contains("format"), "{error}");
-            assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap(), facts);
+            assert_eq!(prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap().facts, facts);
         }
         assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 1, "nothing is left behind");
     }
@@ -472,7 +472,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let config = letters(300, 0);
         let all: Vec<DataFacts> = std::thread::scope(|scope| {
-            let prepare = || prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap();
+            let prepare = || prepare(&config, Path::new("."), cache.path(), &|_, _| {}).unwrap().facts;
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(prepare)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });

@@ -522,7 +522,7 @@ fn a_loss_whose_numbers_have_changed_has_new_names() {
 fn pictures_are_taken_as_the_file_says_or_as_they_were() {
     let image = |rest: &str| {
         let text = format!("[data]\nkind = 'images'\nroot = 'a'\nlabels = 'a.csv'\n{rest}\n");
-        let sweep = super::parse("x.toml", &text, &[])?;
+        let sweep = parse("x.toml", &text, &[])?;
         let Source::Images { image, .. } = sweep.data_configs()[0].source.clone() else { panic!() };
         Ok::<_, SpecError>(image)
     };

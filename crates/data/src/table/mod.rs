@@ -8,6 +8,8 @@ mod cell;
 mod layout;
 mod profile;
 mod roles;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::{BTreeSet, HashMap};
@@ -387,96 +389,4 @@ fn list<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
     let first: Vec<String> = names.iter().take(12).map(|name| format!("`{}`", shown(name))).collect();
     let more = names.len().saturating_sub(12);
     first.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(text: impl AsRef<[u8]>, columns: &Columns) -> Result<Table, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("labels.csv");
-        std::fs::write(&file, text).unwrap();
-        read(&file, columns, Called::Keys).map_err(|error| error.to_string().replace(&file.display().to_string(), "FILE"))
-    }
-
-    fn fails(text: &str, message: &str) {
-        let error = parse(text, &Columns::default()).unwrap_err();
-        assert!(error.contains(message), "{error}");
-    }
-
-    #[test]
-    fn names_of_any_kind_work() {
-        let text = "\u{feff}image,split,\"Pleural, Thickening\",N/A,\"the \"\"big\"\" one\",Brown Creeper,a-b/c,é\n\
-                    x/1.png,train,1,0,1,0,1,0\n\"y, 2.png\",valid,0,1,0.0,1.0,TRUE,False\n";
-        let table = parse(text, &Columns::default()).unwrap();
-        assert_eq!(&*table.labels.names, ["Pleural, Thickening", "N/A", "the \"big\" one", "Brown Creeper", "a-b/c", "é"]);
-        assert_eq!(table.ids, ["x/1.png", "y, 2.png"]);
-        assert_eq!(table.labels.values, [1, 0, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0]);
-        assert_eq!(table.splits, Some(vec![0, 1]));
-        assert_eq!(table.lines, [2, 3]);
-    }
-
-    #[test]
-    fn columns_are_what_the_file_says() {
-        let columns = Columns {
-            path: Some("file".to_owned()),
-            split: Some("fold".to_owned()),
-            group: Some("patient".to_owned()),
-            ignore: vec!["age".to_owned()],
-        };
-        let table =
-            parse("A,file,patient,age,fold,split\n1,a.png,p2,70,test,0\n0,b.png,p1,,train,1\n1,c.png,p2,71,test,1\n", &columns)
-                .unwrap();
-        assert_eq!(&*table.labels.names, ["A", "split"]);
-        assert_eq!((table.groups, table.group_names), (Some(vec![0, 1, 0]), vec!["p2".to_owned(), "p1".to_owned()]));
-        assert_eq!(table.splits, Some(vec![2, 0, 2]));
-        let ignored = Columns { ignore: vec!["split".to_owned()], ..Columns::default() };
-        assert_eq!(parse("id,split,A\na,nonsense,1\n", &ignored).unwrap().splits, None);
-        let missing = Columns { group: Some("patent".to_owned()), ..Columns::default() };
-        let error = parse("id,patient,A\na,x,1\n", &missing).unwrap_err();
-        assert!(error.starts_with("FILE:1: there is no column `patent`") && error.contains("did you mean `patient`?"), "{error}");
-        let twice = Columns { group: Some("A".to_owned()), ignore: vec!["A".to_owned()], ..Columns::default() };
-        assert!(parse("id,A,B\na,x,1\n", &twice).unwrap_err().contains("name the column `A` twice"));
-    }
-
-    #[test]
-    fn wrong_tables_are_refused_with_their_line() {
-        fails("image,A,A\nx,1,0\n", "FILE:1: columns 2 and 3 are both named `A`");
-        fails("image,A,\nx,1,0\n", "FILE:1: column 3 has no name");
-        fails("image,split\nx,train\n", "FILE:1: there is no label column");
-        fails("image,A\nx,1\ny,2\n", "FILE:3: column `A`: `2` must be 0 or 1");
-        fails("image,A\nx,0.5\n", "FILE:2: column `A`: `0.5` must be 0 or 1");
-        fails("image,A\nx,nan\n", "`nan` must be 0 or 1");
-        fails("image,A,B\nx,1,\n", "FILE:2: column `B`: an empty cell must be 0 or 1");
-        fails("image,A,B\nx,1,0\ny,1\n", "FILE:3: 2 fields instead of the header's 3");
-        fails("image,split,A\nx,dev,1\n", "FILE:2: column `split`: `dev` must be train, val");
-        fails("image,A\n,1\n", "FILE:2: column `image`: an empty cell must be a path");
-        fails("image,A\n", "FILE: there is no row below the header");
-        fails("", "FILE:1: the file is empty");
-        assert!(parse(b"image,A\n\xff\xfe,1\n", &Columns::default()).unwrap_err().contains("FILE:2: not UTF-8"));
-        assert!(
-            parse(b"image,A\nx\0,1\n", &Columns::default()).unwrap_err().contains("FILE:2: column 1: `x\\u{0}` has a NUL byte")
-        );
-        let error = read(Path::new("/nonexistent/labels.csv"), &Columns::default(), Called::Keys).unwrap_err().to_string();
-        assert!(error.contains("/nonexistent/labels.csv: cannot read the labels"), "{error}");
-    }
-
-    #[test]
-    fn what_is_no_table_is_refused_before_it_fills_the_memory() {
-        let many: String = (0..=MOST_LABELS).map(|label| format!(",{label}")).collect();
-        fails(&format!("id{many}\n"), "FILE:1: 10001 label columns, and a data set may have 10000");
-        let cell = |bytes: usize| format!("id,A\nx,0\n{},1\n", "c".repeat(bytes));
-        fails(&cell(MOST_CELL + 1), "FILE:3: column 1: a cell of 1048577 bytes; at most 1 MiB");
-        fails(&cell(MOST_ROW as usize + (1 << 16)), "FILE:3: one row has more than 16 MiB");
-        fails(&"\0".repeat(MOST_ROW as usize + (1 << 16)), "FILE:1: one row has more than 16 MiB");
-        let error = read(Path::new("/dev/zero"), &Columns::default(), Called::Keys).unwrap_err().to_string();
-        assert!(error.contains("/dev/zero: cannot read the labels: is not a regular file"), "{error}");
-    }
-
-    #[test]
-    fn foreign_text_is_escaped_and_cut() {
-        let error = parse(format!("id,\u{1b}[31mA\nx,\u{202e}{}\n", "y".repeat(1000)), &Columns::default()).unwrap_err();
-        assert!(error.contains("column `\\u{1b}[31mA`: `\\u{202e}yyy") && error.len() < 250, "{error}");
-    }
 }
