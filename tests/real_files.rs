@@ -156,7 +156,7 @@ fn chexpert_from_its_own_csv_to_the_verdict() {
     for run in plan["runs"].as_array().unwrap() {
         let name = run["run"].as_str().unwrap();
         let csv = place.path("predictions.csv");
-        place.succeed(&["export", name, "--predictions", csv.to_str().unwrap(), "--quiet"]);
+        place.succeed(&["export", name, "--predictions", csv.to_str().unwrap(), "--force", "--quiet"]);
         let text = fs::read_to_string(&csv).unwrap();
         let mut lines = csv_lines(&text);
         let header = lines.remove(0);

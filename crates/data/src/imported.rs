@@ -209,6 +209,8 @@ impl<'a> Labels<'a> {
     }
 }
 
+/// Scores of which fewer say nothing about what they are.
+const FEW: usize = 40;
 /// Labels up to which every column is compared with every label.
 const MIXED: usize = 60;
 
@@ -297,8 +299,9 @@ impl<'a> Scores<'a> {
         }
         let (scores, logits) = self.both(&values);
         let truth = labels.table.labels.select(&rows);
-        let doubt = self.doubt(&values, &scores).or_else(|| self.merged(&logits, &truth));
-        doubts.extend(doubt.or_else(|| self.mixed_up(&logits, &truth, labels)));
+        let doubted: Vec<String> = self.doubt(&values, &scores).into_iter().chain(self.merged(&logits, &truth)).collect();
+        // What is doubted already has a cause of its own.
+        doubts.extend(if doubted.is_empty() { self.mixed_up(&logits, &truth, labels).into_iter().collect() } else { doubted });
         Ok(Scored { scores, logits, truth })
     }
 
@@ -337,16 +340,8 @@ impl<'a> Scores<'a> {
         if !own.is_empty() && own.iter().all(|(_, area, spread)| *area < 0.5 - 2.0 * spread) {
             return Some(format!("{file}: the scores rank every label the wrong way round: are they 1 - p?"));
         }
-        if !own.is_empty() && own.iter().all(|(_, area, spread)| *area < 0.5 + 2.0 * spread) {
-            return Some(format!(
-                "{file}: the scores rank no label better than chance: are its rows in the order of {csv}, and its columns?"
-            ));
-        }
-        if names.len() > MIXED {
-            return None;
-        }
         let best = |label: usize| {
-            let areas = (0..names.len()).filter_map(|scores| Some((scores, area(scores, label)?.0)));
+            let areas = (0..names.len().min(MIXED)).filter_map(|scores| Some((scores, area(scores, label)?.0)));
             areas.max_by(|a, b| a.1.total_cmp(&b.1))
         };
         let others: Vec<(usize, usize)> = own
@@ -358,14 +353,20 @@ impl<'a> Scores<'a> {
             })
             .collect();
         let each_other = others.len() > 1 && others.iter().all(|(_, scores)| others.iter().any(|(label, _)| label == scores));
-        each_other.then(|| {
+        if each_other {
             let (label, scores) = others[0];
-            format!(
+            return Some(format!(
                 "{file}: column {scores} (from 0) ranks `{}` better than column {label} does, and {} more are so: are its columns in the order of {csv}?",
                 shown(&names[label]),
                 others.len() - 1
-            )
-        })
+            ));
+        }
+        if !own.is_empty() && own.iter().all(|(_, area, spread)| *area < 0.5 + 2.0 * spread) {
+            return Some(format!(
+                "{file}: the scores rank no label better than chance: are its rows in the order of {csv}, and its columns?"
+            ));
+        }
+        None
     }
 
     /// Warnings about values that contradict the flags.
@@ -374,7 +375,7 @@ impl<'a> Scores<'a> {
         let mut distinct = values.to_vec();
         distinct.sort_by(f64::total_cmp);
         distinct.dedup();
-        if distinct.len() < 3 {
+        if distinct.len() < 3 && values.len() >= FEW {
             let held = distinct.iter().map(f64::to_string).collect::<Vec<_>>().join(" and ");
             return Some(format!(
                 "{file}: the scores are {held} and nothing between: decisions, which thresholds and AP cannot make scores of"
@@ -634,7 +635,8 @@ mod tests {
     #[test]
     fn scores_that_are_mixed_up_are_doubted() {
         assert!(doubted(|_, scores| scores).is_empty());
-        let one = |doubts: Vec<String>, part: &str| assert!(doubts.len() == 1 && doubts[0].contains(part), "{part}: {doubts:?}");
+        let one =
+            |doubts: Vec<String>, part: &str| assert!(doubts.iter().any(|doubt| doubt.contains(part)), "{part}: {doubts:?}");
         one(doubted(|_, scores| scores.map(|p| 1.0 - p)), "are they 1 - p?");
         one(doubted(|_, [a, b, c]| [b, a, c]), "are its columns in the order of");
         one(doubted(|_, [a, b, c]| [b, c, a]), "and 2 more are so");

@@ -35,7 +35,9 @@ pub fn check(survey: &Survey, roles: &Roles, columns: &Columns, called: Called) 
         }
         let open = profile.unknown() > 0 && columns.unknown.of(name) == UnknownAs::Error;
         let look = profile.look(name);
-        let flag = look == Look::SplitFlag && !roles.listed;
+        // Whoever says which column is the split knows what one called so is.
+        let known = columns.split.is_some() && name.eq_ignore_ascii_case("split");
+        let flag = look == Look::SplitFlag && !roles.listed && !known;
         let first = if profile.others > 0 {
             profile.first_other.as_ref()
         } else if open {

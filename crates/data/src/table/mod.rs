@@ -22,7 +22,7 @@ use imbalance::LabelMatrix;
 use imbalance::loss::IGNORED;
 use imbalance::shown::shown;
 pub use layout::Layout;
-use plan::{Columns, MOST_LABELS};
+use plan::{Columns, MOST_LABELS, UnknownAs};
 pub use profile::{Look, Profile, entries, is_picture};
 use roles::{Role, Roles};
 use text::{Fault, Text};
@@ -337,7 +337,7 @@ impl<'c> Lists<'c> {
     fn push(&self, column: usize, cell: &str, line: u64, values: &mut Vec<u8>) -> Result<(), Fault> {
         let (separator, names) = &self.of[&column];
         let start = values.len();
-        let mut none = cell.is_empty() && self.is_none("");
+        let mut none = entries(cell, separator).next().is_none() && self.is_none("");
         values.resize(start + names.len(), 0);
         for entry in entries(cell, separator) {
             match self.places[&column].get(entry) {
@@ -351,6 +351,14 @@ impl<'c> Lists<'c> {
             return Err((Some(line), message));
         }
         if !some && !none {
+            let decided = |name: &String| self.columns.unknown.of(name) != UnknownAs::Error;
+            if !names.iter().all(decided) {
+                let cell = if cell.is_empty() { "an empty cell".to_owned() } else { format!("`{}`", shown(cell)) };
+                let message = format!(
+                    "{cell} lists no label: `data.no_label = [\"\"]` if such a row has none, or `data.unknown = \"ignore\"` if nobody knows"
+                );
+                return Err((Some(line), message));
+            }
             values[start..].fill(IGNORED);
         }
         Ok(())

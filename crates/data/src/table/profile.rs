@@ -60,6 +60,8 @@ pub struct Profile {
     pub minus_ones: usize,
     /// Cells that are none of these.
     pub others: usize,
+    /// Cells with any text at all, whatever it means.
+    pub written: usize,
     /// The first of them: line and text.
     pub first_other: Option<(u64, String)>,
     /// The first blank or -1: line and text.
@@ -134,6 +136,7 @@ impl Profile {
     /// Counts one cell; `row` from 0, `shape` of the header's cell.
     pub fn add(&mut self, row: usize, line: u64, text: &str, spelling: &Spelling<'_>, header: &str) {
         let cell = spelling.read(text);
+        self.written += usize::from(!text.is_empty());
         match cell {
             Cell::Zero => self.zeros += 1,
             Cell::One => self.ones += 1,
@@ -189,9 +192,9 @@ impl Profile {
         self.blanks + self.minus_ones
     }
 
-    /// Whether it holds nothing but 0, 1, 2, ... or 1, 2, 3, ...
+    /// Whether it holds nothing but 0, 1, 2, ... or 1, 2, 3, ...; of two rows nobody can tell.
     pub fn counts_up(&self) -> bool {
-        self.filled() > 0 && self.counted == self.filled() + self.blanks
+        self.filled() > 2 && self.counted == self.filled() + self.blanks
     }
 
     /// Whether most cells are names of pictures.
@@ -216,7 +219,7 @@ impl Profile {
         if self.filled() == 0 {
             return Look::Empty;
         }
-        if self.counts_up() && self.filled() > 2 {
+        if self.counts_up() {
             return Look::Index;
         }
         if self.others == 0 {

@@ -60,7 +60,7 @@ impl Roles {
         let flag = split.and_then(|column| flag(names[column], survey, column));
         for (column, name) in names.iter().enumerate() {
             let profile = &survey.profiles[column];
-            let index = profile.filled() == 0 || profile.counts_up();
+            let index = profile.written == 0 || profile.counts_up();
             if is_unnamed(name) && finder.roles[column] == Role::Label && index {
                 finder.roles[column] = Role::Index;
             }

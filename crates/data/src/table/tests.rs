@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::text::{MOST_CELL, MOST_ROW};
 use super::*;
-use plan::{NO_COLUMN, Unknown, UnknownAs};
+use plan::{NO_COLUMN, Unknown};
 use proptest::prelude::*;
 
 fn parse(text: impl AsRef<[u8]>, columns: &Columns) -> Result<Table, String> {
