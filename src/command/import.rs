@@ -164,6 +164,7 @@ fn plan(args: &cli::ImportArgs, imported: &Imported, policies: Vec<Policy>) -> P
             weights: None,
             freeze: None,
             weights_hash: None,
+            weights_head: None,
         },
         train: TrainConfig {
             epochs: 1,

@@ -25,6 +25,15 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// `path` with the user's home folder in place of a `~` at its beginning; any other path as it is.
+#[must_use]
+pub fn expand_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) if !home.as_os_str().is_empty() => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
 /// Writes the file `path`: complete at its place, or not there. Returns its seal. Does not wait for the disk.
 ///
 /// # Errors

@@ -662,7 +662,7 @@ fn a_frozen_backbone_makes_features_of_images() {
     let text = "[data]\nkind = 'letters'\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n[grid]\nsampler = 'mlsmote'\n\
                 \"model.hidden\" = [[], [64]]\n";
     let plan = |content: &str| {
-        let file = WeightFile { source: "w".into(), content: content.to_owned() };
+        let file = WeightFile { source: "w".into(), content: content.to_owned(), head: None };
         parse("f", text, &[]).unwrap().plan(&[facts()], &BTreeMap::from([("w".to_owned(), file)])).unwrap()
     };
     let one = plan("one");
@@ -678,7 +678,7 @@ fn weights_are_known_by_their_content() {
     let plan = |content: &str, folder: &str| {
         let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = 'w.safetensors'"), &[]).unwrap();
         assert_eq!(sweep.weight_files(), ["w.safetensors"]);
-        let file = WeightFile { source: format!("{folder}/w.safetensors"), content: content.to_owned() };
+        let file = WeightFile { source: format!("{folder}/w.safetensors"), content: content.to_owned(), head: None };
         sweep.plan(&[facts()], &BTreeMap::from([("w.safetensors".to_owned(), file)])).unwrap().runs.remove(0)
     };
     assert_eq!(plan("one", "a").fingerprint, plan("one", "b").fingerprint);
@@ -692,7 +692,7 @@ fn weights_on_the_hub_are_known_by_their_content_too() {
     let plan = |typed: &str, source: &str, content: &str| {
         let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = '{typed}'"), &[]).unwrap();
         assert_eq!(sweep.weight_files(), [typed]);
-        let file = WeightFile { source: source.to_owned(), content: content.to_owned() };
+        let file = WeightFile { source: source.to_owned(), content: content.to_owned(), head: None };
         sweep.plan(&[facts()], &BTreeMap::from([(typed.to_owned(), file)])).unwrap().runs.remove(0)
     };
     let (main, pinned) = ("hf://a/b/w.safetensors", "hf://a/b@123/w.safetensors");
