@@ -107,13 +107,13 @@ impl Sweep {
         files
     }
 
-    /// The distinct networks that start with a file of weights, each with the data that it is for, in order of first use.
+    /// The distinct networks that start with a file of weights, each with the index in [`Sweep::data_configs`] of the data that it is for.
     #[must_use]
-    pub fn pretrained(&self) -> Vec<(&ModelConfig, &DataConfig)> {
+    pub fn pretrained(&self) -> Vec<(&ModelConfig, usize)> {
         let mut seen = HashSet::new();
         let points = self.parts.points.iter().map(|ids| (self.parts.model.get(ids.model), self.parts.data.get(ids.data)));
         let new = points.filter(|(model, data)| model.value.weights.is_some() && seen.insert((model.identity, data.identity)));
-        new.map(|(model, data)| (&model.value, &data.value)).collect()
+        new.map(|(model, data)| (&model.value, data.identity as usize)).collect()
     }
 
     /// The axes of the product and how many values each has, in the order of the file.

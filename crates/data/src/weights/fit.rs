@@ -80,8 +80,8 @@ pub fn fit(file: &Header, wanted: &Tensors) -> Result<Fit, String> {
     }
     let used: BTreeSet<&str> = found.values().copied().collect();
     let is_head = |name: &str| starts(&place.prefix).any(|start| name.strip_prefix(start).is_some_and(|rest| rest.starts_with(wanted.head)));
-    let inside = |name: &str| name.strip_prefix(place.prefix.as_str());
-    let is_unread = |name: &str| inside(name).is_some_and(|rest| wanted.unread.contains(&rest));
+    let inside = |name: &str| name.strip_prefix(place.prefix.as_str()).map(str::to_owned);
+    let is_unread = |name: &str| inside(name).is_some_and(|rest| wanted.unread.contains(&rest.as_str()));
     let rest = || file.keys().map(String::as_str).filter(|name| !used.contains(name) && !is_counter(name) && !is_unread(name));
     let (unknown, outside): (Vec<&str>, Vec<&str>) =
         rest().filter(|name| !is_head(name)).partition(|name| inside(name).is_some());
