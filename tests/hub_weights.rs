@@ -225,7 +225,8 @@ fn a_prefix_is_said_once_and_the_head_in_the_log() {
     assert!(code == Some(0) && text.contains("the head is the file's, for 4 labels"), "{text}");
     assert!(text.contains("2 runs, 0 recorded"), "{text}");
     assert_eq!(logs().iter().filter(|log| log.contains("the head is the file's")).count(), 2);
-    let (code, text) = said(&place.run(&["run", "sweep.toml", "--set", "model.head=keep", "--set", "data.label_rates={A = 0.3, B = 0.5}"]));
+    let (code, text) =
+        said(&place.run(&["run", "sweep.toml", "--set", "model.head=keep", "--set", "data.label_rates={A = 0.3, B = 0.5}"]));
     assert!(code == Some(4) && text.contains("it is for 4 labels, and the data has 2 labels"), "{text}");
 }
 
@@ -235,7 +236,9 @@ fn the_home_folder_and_every_cache_are_found_and_offline_tries_no_network() {
     let home = place.path("");
     let plan = |weights: &str, set: &[(&str, &str)]| {
         let mut command = place.command(&["plan", "sweep.toml", "--set", &format!("model.weights={weights}")]);
-        for name in ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"] {
+        for name in
+            ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]
+        {
             command.env_remove(name);
         }
         command.env("HOME", &home).env("HF_ENDPOINT", NOWHERE).envs(set.iter().copied());

@@ -84,7 +84,8 @@ impl SweepFile {
         let facts = prepare(&sweep, &base, db, preparing)?;
         weights.compare(&sweep, &facts)?;
         let untrainable = untrainable(&sweep, &facts);
-        let plan = if untrainable.is_empty() { sweep.plan(&facts, &weights.files)? } else { sweep.outline(&facts, &weights.files)? };
+        let plan =
+            if untrainable.is_empty() { sweep.plan(&facts, &weights.files)? } else { sweep.outline(&facts, &weights.files)? };
         Ok((PreparedSweep { sweep, plan, path, base, text }, untrainable))
     }
 }

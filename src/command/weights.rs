@@ -122,7 +122,9 @@ pub fn faults(sweep: &Sweep, base: &Path) -> Vec<Error> {
     let fault = |typed: String| {
         let file = File::read(weights::find_here(&source(&typed, base))?);
         let compared = file.and_then(|file| {
-            of_file(&networks, &typed).into_iter().try_for_each(|(model, data)| file.suits(model, Known::of(&configs[data])).map(drop))
+            of_file(&networks, &typed)
+                .into_iter()
+                .try_for_each(|(model, data)| file.suits(model, Known::of(&configs[data])).map(drop))
         });
         compared.err()
     };

@@ -151,7 +151,10 @@ mod tests {
     #[test]
     fn addresses_of_another_kind_are_told_with_the_right_form() {
         for (text, right) in [
-            ("https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors", "hf://timm/resnet18.tv_in1k/model.safetensors"),
+            (
+                "https://huggingface.co/timm/resnet18.tv_in1k/resolve/main/model.safetensors",
+                "hf://timm/resnet18.tv_in1k/model.safetensors",
+            ),
             ("https://huggingface.co/a/b/blob/v1/c/d.safetensors?download=true", "hf://a/b@v1/c/d.safetensors"),
             ("http://hf.co/a/b/", "hf://a/b/model.safetensors"),
             ("https://huggingface.co/a/b/tree/main", "hf://a/b/model.safetensors"),

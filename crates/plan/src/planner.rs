@@ -123,9 +123,12 @@ impl<'a> Planner<'a> {
             (text, id)
         });
         let data = data.collect();
-        let models = sweep.parts.model.items.iter().map(|item| {
-            Model::new(item.value.clone(), item.value.weights.as_ref().and_then(|typed| weights.get(typed)))
-        });
+        let models = sweep
+            .parts
+            .model
+            .items
+            .iter()
+            .map(|item| Model::new(item.value.clone(), item.value.weights.as_ref().and_then(|typed| weights.get(typed))));
         let models = models.collect();
         let (vectors, trainings) = (HashMap::new(), HashMap::new());
         Ok(Self { sweep, facts, models, data, vectors, vector_ids: Interner::new(), trainings, undefined_weights: false })
@@ -135,7 +138,8 @@ impl<'a> Planner<'a> {
         let sweep = self.sweep;
         let (grid, parts) = (&sweep.grid, &sweep.parts);
         let mut model_ids = Interner::new();
-        let models: Vec<u32> = self.models.iter().map(|model| model_ids.id((model.text.clone(), model.config.weights_head))).collect();
+        let models: Vec<u32> =
+            self.models.iter().map(|model| model_ids.id((model.text.clone(), model.config.weights_head))).collect();
         let mut found: HashMap<RunKey, usize> = HashMap::new();
         let mut firsts: Vec<usize> = Vec::new();
         let mut reasons: Vec<(String, usize)> = Vec::new();

@@ -24,7 +24,15 @@ const ADDRESS: &str = "hf://owner/repository/folder/file.safetensors";
 #[ignore = "the other tests run it"]
 fn load() {
     let weights = Some(ADDRESS.to_owned());
-    let config = ModelConfig { arch: "linear".into(), hidden: vec![], dropout: 0.0, weights, freeze: None, weights_hash: None, weights_head: None };
+    let config = ModelConfig {
+        arch: "linear".into(),
+        hidden: vec![],
+        dropout: 0.0,
+        weights,
+        freeze: None,
+        weights_hash: None,
+        weights_head: None,
+    };
     match model::build(&config, InputShape::Features { width: 3 }, 2, None, 0, &Device::Cpu) {
         Ok(model) => println!("loaded {:?}", model.state().parameters["classifier.weight"].to_vec2::<f32>().unwrap()),
         Err(error) => println!("failed {error}"),

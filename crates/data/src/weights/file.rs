@@ -74,9 +74,10 @@ fn missing(path: &Path) -> String {
         return "does not exist".to_owned();
     };
     if !folder.is_dir() {
-        let there = folder.ancestors().find(|folder| folder.is_dir()).map_or_else(String::new, |folder| {
-            format!(": of its path only {} is there", shown(&folder.display().to_string()))
-        });
+        let there = folder
+            .ancestors()
+            .find(|folder| folder.is_dir())
+            .map_or_else(String::new, |folder| format!(": of its path only {} is there", shown(&folder.display().to_string())));
         return format!("does not exist{there}");
     }
     weights_in(folder).map_or_else(|| "does not exist".to_owned(), |names| format!("does not exist; its folder has {names}"))
@@ -208,7 +209,9 @@ fn damage(bytes: &[u8], error: &SafeTensorError) -> String {
     let header = bytes.first_chunk::<8>().map_or(0, |size| u64::from_le_bytes(*size));
     let end = header.saturating_add(8);
     let cut_short = |least: u64| {
-        format!("is a safetensors file that was cut short: it has {length} bytes, and its header says {least}; download or copy it again")
+        format!(
+            "is a safetensors file that was cut short: it has {length} bytes, and its header says {least}; download or copy it again"
+        )
     };
     match error {
         SafeTensorError::HeaderTooSmall | SafeTensorError::InvalidHeaderLength if header < MOST && end > length => {
@@ -220,7 +223,9 @@ fn damage(bytes: &[u8], error: &SafeTensorError) -> String {
             let json = usize::try_from(end).ok().and_then(|end| bytes.get(8..end)).unwrap_or_default();
             match serde_json::from_slice::<safetensors::tensor::Metadata>(json) {
                 Ok(meta) if end.saturating_add(meta.data_len() as u64) > length => cut_short(end + meta.data_len() as u64),
-                _ => "is a damaged safetensors file: it has more bytes than its header says; download or copy it again".to_owned(),
+                _ => {
+                    "is a damaged safetensors file: it has more bytes than its header says; download or copy it again".to_owned()
+                }
             }
         }
         _ => format!("is a damaged safetensors file ({error}); download or copy it again"),
@@ -301,7 +306,7 @@ mod tests {
         }
         assert!(written("w", &[&whole[..], b"more"].concat()).unwrap_err().contains("more bytes than its header says"));
         let mut damaged = whole;
-        damaged[12] = b'}';
+        damaged[9] = b'}';
         assert!(written("w", &damaged).unwrap_err().contains("damaged"));
     }
 

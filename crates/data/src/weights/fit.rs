@@ -79,7 +79,9 @@ pub fn fit(file: &Header, wanted: &Tensors) -> Result<Fit, String> {
         ));
     }
     let used: BTreeSet<&str> = found.values().copied().collect();
-    let is_head = |name: &str| starts(&place.prefix).any(|start| name.strip_prefix(start).is_some_and(|rest| rest.starts_with(wanted.head)));
+    let is_head = |name: &str| {
+        starts(&place.prefix).any(|start| name.strip_prefix(start).is_some_and(|rest| rest.starts_with(wanted.head)))
+    };
     let inside = |name: &str| name.strip_prefix(place.prefix.as_str()).map(str::to_owned);
     let is_unread = |name: &str| inside(name).is_some_and(|rest| wanted.unread.contains(&rest.as_str()));
     let rest = || file.keys().map(String::as_str).filter(|name| !used.contains(name) && !is_counter(name) && !is_unread(name));
@@ -96,7 +98,11 @@ pub fn fit(file: &Header, wanted: &Tensors) -> Result<Fit, String> {
     for (name, theirs) in &found {
         let (held, dims) = (&file[*theirs], &wanted.body[name]);
         let stem = wanted.stem == Some(name.as_str()) && is_grey(dims) && held.shape.get(1) == Some(&3);
-        let compared: Dims = if stem { dims.iter().enumerate().map(|(at, &size)| if at == 1 { Some(3) } else { size }).collect() } else { dims.clone() };
+        let compared: Dims = if stem {
+            dims.iter().enumerate().map(|(at, &size)| if at == 1 { Some(3) } else { size }).collect()
+        } else {
+            dims.clone()
+        };
         sum_stem |= stem;
         if !matches(&compared, &held.shape) {
             shapes.push(format!("{theirs}: {:?}, not {}", held.shape, sizes(dims)));
@@ -115,7 +121,8 @@ pub fn fit(file: &Header, wanted: &Tensors) -> Result<Fit, String> {
         let faults = faults.iter().filter(|(names, _)| !names.is_empty());
         let told: Vec<String> = faults.map(|(names, what)| format!("\n  {} {what}: {}", names.len(), some(names))).collect();
         let there = found.len() - shapes.len();
-        let prefix = if place.prefix.is_empty() { String::new() } else { format!(", behind the prefix `{}`", cut(&place.prefix, 60)) };
+        let prefix =
+            if place.prefix.is_empty() { String::new() } else { format!(", behind the prefix `{}`", cut(&place.prefix, 60)) };
         return Err(format!(
             "does not fit {}: of its {all} tensors below the head the file has {there}{prefix}{}{}",
             wanted.arch,
@@ -170,7 +177,8 @@ impl Fit {
                 ));
             }
             (Some(Head::Keep), None) => {
-                let why = if self.has_head { "its head is not one linear layer on the network's features" } else { "it has no head" };
+                let why =
+                    if self.has_head { "its head is not one linear layer on the network's features" } else { "it has no head" };
                 return Err(format!("model.head = \"keep\" cannot be: {why}; model.head = \"new\" starts with a new one"));
             }
         };
@@ -210,12 +218,16 @@ fn placed<'f>(file: &'f Header, wanted: &Tensors) -> (Place, Found<'f>, Vec<Plac
         }
     }
     let whole = |found: &Found<'_>| {
-        found.len() == sought.len() && found.iter().all(|(name, theirs)| sought[name].is_empty() || matches(&sought[name], &file[*theirs].shape))
+        found.len() == sought.len()
+            && found.iter().all(|(name, theirs)| sought[name].is_empty() || matches(&sought[name], &file[*theirs].shape))
     };
     let order = |(place, found): &(&Place, &Found<'_>)| (found.len(), !place.lacks_common, std::cmp::Reverse(place.prefix.len()));
     let best = places.iter().max_by_key(order).map(|(place, found)| (place.clone(), found.clone()));
-    let Some((place, found)) = best else { return (Place { lacks_common: false, prefix: String::new() }, Found::new(), Vec::new()) };
-    let is_copy = |other: &(&Place, &Found<'_>)| *other.0 != place && other.0.lacks_common == place.lacks_common && whole(other.1);
+    let Some((place, found)) = best else {
+        return (Place { lacks_common: false, prefix: String::new() }, Found::new(), Vec::new());
+    };
+    let is_copy =
+        |other: &(&Place, &Found<'_>)| *other.0 != place && other.0.lacks_common == place.lacks_common && whole(other.1);
     let copies = if whole(&found) { places.iter().filter(is_copy).map(|(other, _)| other.clone()).collect() } else { Vec::new() };
     (place, if wanted.body.is_empty() { Found::new() } else { found }, copies)
 }
@@ -346,8 +358,18 @@ mod tests {
             let mut letter = || char::from(b"abcmodelfeaturesnet_019"[(rng.uniform() * 23.0) as usize]);
             (0..parts).map(|_| (0..4).map(|_| letter()).chain(['.']).collect::<String>()).collect()
         };
-        let usual =
-            ["", "module.", "model.", "module.densenet121.", "backbone.", "encoder.", "net.", "_orig_mod.", "module._orig_mod.model.", "features."];
+        let usual = [
+            "",
+            "module.",
+            "model.",
+            "module.densenet121.",
+            "backbone.",
+            "encoder.",
+            "net.",
+            "_orig_mod.",
+            "module._orig_mod.model.",
+            "features.",
+        ];
         for (arch, frozen) in ALL {
             let wanted = wanted(arch, frozen, 3);
             let plain = file(&wanted);
@@ -387,8 +409,12 @@ mod tests {
                 if name.contains("denselayer") { name.replace(&format!(".{part}."), &format!(".{word}.{digit}.")) } else { name }
             })
         };
-        let mut chexnet: Header = plain.iter().map(|(name, held)| (format!("module.densenet121.{}", old(name)), held.clone())).collect();
-        chexnet.insert("module.densenet121.features.norm0.num_batches_tracked".to_owned(), Held { shape: vec![], dtype: Dtype::I64 });
+        let mut chexnet: Header =
+            plain.iter().map(|(name, held)| (format!("module.densenet121.{}", old(name)), held.clone())).collect();
+        chexnet.insert(
+            "module.densenet121.features.norm0.num_batches_tracked".to_owned(),
+            Held { shape: vec![], dtype: Dtype::I64 },
+        );
         chexnet.insert("module.densenet121.features.norm0.total_ops".to_owned(), held(&[1]));
         let fit = fit(&chexnet, &wanted).unwrap();
         assert_eq!((fit.names.len(), fit.words.len()), (wanted.body.len(), 1));
@@ -481,7 +507,8 @@ mod tests {
         // Runs of earlier versions.
         assert!(start(&with, None, Some(5)).unwrap().0);
         assert_eq!(start(&with, None, Some(6)), Ok((false, new)));
-        let headless: Header = plain.iter().filter(|(name, _)| !name.starts_with("classifier")).map(|(n, h)| (n.clone(), h.clone())).collect();
+        let headless: Header =
+            plain.iter().filter(|(name, _)| !name.starts_with("classifier")).map(|(n, h)| (n.clone(), h.clone())).collect();
         let without = fit(&headless, &wanted).unwrap();
         assert!(start(&without, Some(Head::New), Some(5)).unwrap().1.contains("the file has none"));
         assert!(start(&without, Some(Head::Keep), Some(5)).unwrap_err().contains("it has no head"));

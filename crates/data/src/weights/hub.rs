@@ -103,7 +103,8 @@ fn reach(endpoint: &str) -> Result<(), String> {
     let (scheme, rest) = endpoint.split_once("://").unwrap_or(("https", endpoint));
     let host = rest.split('/').next().unwrap_or_default().to_owned();
     let port = if scheme == "http" { 80 } else { 443 };
-    let address = if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { host } else { format!("{host}:{port}") };
+    let address =
+        if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { host } else { format!("{host}:{port}") };
     let (told, answer) = mpsc::channel();
     let asked = address.clone();
     // A thread, because a name server that does not answer cannot be given a time.

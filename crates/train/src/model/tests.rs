@@ -3,7 +3,15 @@ use candle_core::{DType, Device, Tensor};
 use super::*;
 
 fn config(arch: &str, hidden: &[usize]) -> ModelConfig {
-    ModelConfig { arch: arch.into(), hidden: hidden.into(), dropout: 0.0, weights: None, freeze: None, weights_hash: None, weights_head: None }
+    ModelConfig {
+        arch: arch.into(),
+        hidden: hidden.into(),
+        dropout: 0.0,
+        weights: None,
+        freeze: None,
+        weights_hash: None,
+        weights_head: None,
+    }
 }
 
 const GREY: InputShape = InputShape::Image { channels: 1, height: 32, width: 32 };
@@ -163,7 +171,8 @@ fn every_network_has_the_tensors_of_the_plan() {
         let state = build(&config, input, 2, None, 0, &Device::Cpu).unwrap().state().tensors();
         let dims = |tensor: &Tensor| tensor.dims().iter().map(|&size| Some(size)).collect::<Vec<_>>();
         let (head, body): (Vec<_>, Vec<_>) = state.iter().partition(|(name, _)| name.starts_with(tensors.head));
-        let ours: std::collections::BTreeMap<_, _> = body.into_iter().map(|(name, tensor)| (name.clone(), dims(tensor))).collect();
+        let ours: std::collections::BTreeMap<_, _> =
+            body.into_iter().map(|(name, tensor)| (name.clone(), dims(tensor))).collect();
         assert_eq!(ours, tensors.body, "{arch}");
         assert_eq!(dims(head[1].1), [Some(2), tensors.width], "{arch}");
     }

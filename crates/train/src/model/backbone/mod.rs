@@ -106,14 +106,8 @@ struct Pretrained {
 
 /// All but DenseNet, which is our own network without its head.
 const PRETRAINED: &[Pretrained] = &[
-    Pretrained {
-        name: "resnet18",
-        net: |vb| Ok(Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?))),
-    },
-    Pretrained {
-        name: "resnet50",
-        net: |vb| Ok(Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?))),
-    },
+    Pretrained { name: "resnet18", net: |vb| Ok(Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?))) },
+    Pretrained { name: "resnet50", net: |vb| Ok(Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?))) },
     Pretrained {
         name: "convnext_tiny",
         net: |vb| {
@@ -122,14 +116,8 @@ const PRETRAINED: &[Pretrained] = &[
             Ok(Net::Normed(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm))
         },
     },
-    Pretrained {
-        name: "dinov2_vits14",
-        net: |vb| Ok(Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?))),
-    },
-    Pretrained {
-        name: "efficientnet_b0",
-        net: |vb| Ok(Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?))),
-    },
+    Pretrained { name: "dinov2_vits14", net: |vb| Ok(Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?))) },
+    Pretrained { name: "efficientnet_b0", net: |vb| Ok(Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?))) },
 ];
 
 /// DenseNet's name.
@@ -145,7 +133,8 @@ mod tests {
             let wanted = Tensors::published().find(|wanted| wanted.arch == row.name).unwrap().body;
             let state = variables(row.net, &Device::Cpu).unwrap();
             let dims = |var: &candle_core::Var| var.dims().iter().map(|&size| Some(size)).collect::<Vec<_>>();
-            let ours: std::collections::BTreeMap<_, _> = state.buffers.iter().map(|(name, var)| (name.clone(), dims(var))).collect();
+            let ours: std::collections::BTreeMap<_, _> =
+                state.buffers.iter().map(|(name, var)| (name.clone(), dims(var))).collect();
             assert_eq!(ours, wanted, "{}", row.name);
         }
     }
