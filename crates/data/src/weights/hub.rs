@@ -86,8 +86,13 @@ pub(super) fn fetch(file: &HubFile, beat: Beat<'_>) -> Result<PathBuf, String> {
         let revision = revision.as_deref().unwrap_or("main");
         let (place, _) = places(&variable);
         let place = place.display();
+        let refused = if ["401", "403", "404"].iter().any(|status| why.ends_with(status)) {
+            " It may have another name or revision, or be private: then HF_TOKEN, or `hf auth login`, lets you in."
+        } else {
+            ""
+        };
         format!(
-            "cannot fetch it from the Hugging Face hub ({why}). Without network: download {HUB}/{repository}/resolve/{revision}/{file} \
+            "cannot fetch it from the Hugging Face hub ({why}).{refused} Without network: download {HUB}/{repository}/resolve/{revision}/{file} \
              elsewhere, copy it here and give its path as `weights`; or `hf download {repository} {file}` on a machine that shares the \
              hub's cache, which is {place} here (HF_HUB_CACHE and HF_HOME say where it is)"
         )
