@@ -169,8 +169,11 @@ fn weights_that_do_not_fit_are_told_with_their_keys() {
     let place = Place::new(&file("one", "bce"));
     weights(&place.path("weights.safetensors"), "features.3.1.block.2.fc1.bias");
     let output = place.run(&["run", "sweep.toml"]);
-    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(output.status.code(), Some(4));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("the weights do not fit the model, 1 keys differ"), "{text}");
-    assert!(text.contains("missing blocks.2.1.se.conv_reduce.bias"), "{text}");
+    assert!(text.contains("1 missing: blocks.2.1.se.conv_reduce.bias [10]"), "{text}");
+    assert!(
+        !place.path("sweep.cache").exists() && place.run(&["status"]).status.code() != Some(0),
+        "nothing was decoded or recorded"
+    );
 }

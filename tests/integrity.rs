@@ -214,7 +214,7 @@ fn devices_and_fifos_are_refused_at_once() {
             (vec!["run", odd], 2),
             (vec!["data", "sweep.toml", "--set", &format!("data.labels={odd}")], 4),
             (vec!["data", "sweep.toml", "--set", "data.features=odd.npy"], 4),
-            (vec!["plan", "sweep.toml", "--set", "model.arch=linear", "--set", &format!("model.weights={odd}")], 2),
+            (vec!["plan", "sweep.toml", "--set", "model.arch=mlp", "--set", &format!("model.weights={odd}")], 4),
         ] {
             let output = place.run(&arguments);
             assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", words(&output));

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::load;
 use super::output::{self, counted};
 use super::preparing::Preparing;
+use super::weights;
 use crate::cli;
 use crate::controller::progress::Verbosity;
 use crate::error::Error;
@@ -100,6 +101,8 @@ struct Drawing {
 /// A bad sweep file; data that cannot be read; a label that it does not have.
 pub fn run(global: &cli::Global, args: &cli::DataArgs) -> Result<(), Error> {
     let load::SweepFile { sweep, base, .. } = load::read(&args.file.file, &args.file.set)?;
+    // They are nothing to show here, but to know of before `run`.
+    weights::faults(&sweep, &base).iter().for_each(|fault| tracing::warn!("`run` will refuse this: {fault}"));
     let prepared = {
         let preparing = Preparing::new(Verbosity::of(global.quiet));
         load::prepare(&sweep, &base, &global.db, &preparing)?

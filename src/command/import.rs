@@ -177,6 +177,7 @@ fn plan(args: &cli::ImportArgs, columns: &Columns, imported: &Imported, policies
             weights: None,
             freeze: None,
             weights_hash: None,
+            weights_head: None,
         },
         train: TrainConfig {
             epochs: 1,

@@ -10,7 +10,7 @@ use super::preparing::Preparing;
 use crate::error::Error;
 use data::{self, DataError, Unfit};
 use imbalance::shown::shown;
-use plan::{Fingerprint, ModelConfig, Sweep};
+use plan::{Fingerprint, Sweep};
 use store::{FailedForData, SweepId, Writer};
 
 /// The sources of prepared data.
@@ -58,27 +58,6 @@ pub fn check(folders: &BTreeSet<PathBuf>, origin: &Origin<'_>, preparing: &Prepa
             ),
         };
         return Err(Error::Data(DataError { place, message: format!("{message}; {why}") }));
-    }
-    Ok(())
-}
-
-/// Finds the weights of unfinished runs, fetches those that this machine lacks, and checks that they are what the runs are named after.
-///
-/// # Errors
-/// Weights that cannot be had, or have changed.
-pub fn weights<'a>(models: impl Iterator<Item = &'a ModelConfig>, preparing: &Preparing) -> Result<(), Error> {
-    let files: BTreeSet<(&str, Option<&str>)> =
-        models.filter_map(|model| Some((model.weights.as_deref()?, model.weights_hash.as_deref()))).collect();
-    for (source, planned) in files {
-        let found = data::weights::find(source, &mut |done, total| preparing.fetching(done, total))?;
-        let wrong = |message: String| Error::Data(DataError { place: source.to_owned(), message });
-        let hash = data::weights::hash(&found.path, &mut |done, total| preparing.hashing(done, total));
-        let hash = hash.map_err(|error| wrong(format!("cannot be read: {error}")))?;
-        if planned.is_some_and(|planned| planned != hash) {
-            return Err(wrong(
-                "it has changed since the sweep was planned; put the file back, or `sweep run FILE` plans it again".to_owned(),
-            ));
-        }
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 //! the text that the database kept.
 
 use super::preparing::Preparing;
+use super::weights::Weights;
 use crate::error::Error;
 use archive::file::open_regular;
 use data::{Layout, Prepared, Untrainable};
-use plan::{self, DataFacts, HubFile, Plan, Recorded, Source, SpecError, Sweep, WeightFile};
-use std::collections::BTreeMap;
+use plan::{self, DataFacts, Plan, Recorded, Source, SpecError, Sweep};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,7 @@ impl SweepFile {
     /// Prepares the data in the cache beside `db` and plans.
     ///
     /// # Errors
-    /// Data that cannot be used, or that nothing can be trained on; missing weights.
+    /// Data that cannot be used, or that nothing can be trained on; weights that cannot be had or used.
     pub fn plan(self, db: &Path, preparing: &Preparing) -> Result<PreparedSweep, Error> {
         let (planned, untrainable) = self.outline(db, preparing)?;
         untrainable.into_iter().next().map_or(Ok(planned), |found| Err(Error::Data(found.into())))
@@ -78,16 +78,18 @@ impl SweepFile {
     /// As [`SweepFile::plan`], also for data that nothing can be trained on, with why not: the plan is there to be looked at.
     ///
     /// # Errors
-    /// Data that cannot be read; missing weights.
+    /// Data that cannot be read; weights that cannot be had or used.
     pub fn outline(self, db: &Path, preparing: &Preparing) -> Result<(PreparedSweep, Vec<Untrainable>), Error> {
         let Self { sweep, path, base, text } = self;
         // Weights first: a wrong path is reported before a million images are decoded.
-        let weights = weight_files(&sweep, &base, preparing)?;
+        let weights = Weights::of(&sweep, &base, preparing)?;
         let prepared = prepare(&sweep, &base, db, preparing)?;
         let read = readings(&sweep, &prepared);
         let untrainable = untrainable(&sweep, &prepared);
         let facts: Vec<DataFacts> = prepared.into_iter().map(|data| data.facts).collect();
-        let plan = if untrainable.is_empty() { sweep.plan(&facts, &weights)? } else { sweep.outline(&facts, &weights)? };
+        weights.compare(&sweep, &facts)?;
+        let plan =
+            if untrainable.is_empty() { sweep.plan(&facts, &weights.files)? } else { sweep.outline(&facts, &weights.files)? };
         Ok((PreparedSweep { sweep, plan, path, base, text, read }, untrainable))
     }
 }
@@ -129,20 +131,4 @@ pub fn prepare(sweep: &Sweep, base: &Path, db: &Path, preparing: &Preparing) -> 
     let prepare =
         |config| data::prepare(config, base, &cache, &|done, total| preparing.tell(config, done, total)).map_err(Error::from);
     configs.iter().map(prepare).collect()
-}
-
-/// Finds, fetches and hashes the weights of the sweep.
-fn weight_files(sweep: &Sweep, base: &Path, preparing: &Preparing) -> Result<BTreeMap<String, WeightFile>, Error> {
-    let hash = |typed: String| {
-        let hub = HubFile::parse(&typed);
-        let source = if hub.is_some() { typed.clone() } else { base.join(&typed).to_string_lossy().into_owned() };
-        let found = data::weights::find(&source, &mut |done, total| preparing.fetching(done, total))?;
-        let content = data::weights::hash(&found.path, &mut |done, total| preparing.hashing(done, total))
-            .map_err(|error| Error::Usage(format!("model.weights: {} cannot be read: {error}", found.path.display())))?;
-        if matches!(hub, Some(Ok(HubFile { revision: None, .. }))) && found.source != typed {
-            tracing::info!("{typed} is {} today: with that address it stays the same", found.source);
-        }
-        Ok((typed, WeightFile { source: found.source, content }))
-    };
-    sweep.weight_files().into_iter().map(hash).collect()
 }

@@ -21,6 +21,7 @@ mod run;
 pub mod show;
 mod status;
 mod train;
+mod weights;
 mod worker;
 
 use std::future::Future;

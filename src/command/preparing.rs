@@ -64,6 +64,16 @@ impl Preparing {
         self.say("explaining runs", done, total);
     }
 
+    /// A line that stays.
+    pub fn note(&self, words: &str) {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&told.bar, self.verbosity) {
+            (_, Verbosity::Quiet) => {}
+            (Some(bar), _) => bar.suspend(|| say(words)),
+            (None, _) => say(words),
+        }
+    }
+
     fn say(&self, doing: &'static str, done: usize, total: usize) {
         if self.verbosity == Verbosity::Quiet || self.start.elapsed() < PATIENCE {
             return;

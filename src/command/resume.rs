@@ -7,6 +7,7 @@ use super::import;
 use super::inputs::{self, Origin};
 use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
+use super::weights;
 use crate::cli;
 use crate::controller;
 use crate::controller::progress::Verbosity;
@@ -42,7 +43,7 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
     let preparing = Preparing::new(Verbosity::of(global.quiet));
     let folders: BTreeSet<PathBuf> = missing.iter().map(|missing| missing.job.data.clone()).collect();
     inputs::check(&folders, &origin, &preparing)?;
-    inputs::weights(missing.iter().map(|missing| &missing.job.config.model), &preparing)?;
+    weights::recorded(missing.iter().map(|missing| &missing.job), &preparing)?;
     // Runs that failed for their data hold nobody up.
     let failed = writer.failed_for_data(row.id).await?.into_iter().map(|failed| failed.data);
     let failed: BTreeSet<PathBuf> = failed.filter(|folder| !folders.contains(folder)).collect();

@@ -66,7 +66,7 @@ fn weights_that_do_not_fit_the_data_are_placed() {
     let place = Place::new(&GRID.replacen("\"sqrt\", ", "[1.0, 2.0, 3.0], ", 1));
     place.fake(&[]).fails(2, &["sweep.toml:12:23", "3 weights for 2 labels"]);
     let place = Place::new(&format!("{GRID}[model]\nweights = \"nowhere.safetensors\"\n"));
-    place.fake(&[]).fails(2, &["model.weights", "nowhere.safetensors", "No such file"]);
+    place.fake(&[]).fails(4, &["model.weights", "nowhere.safetensors", "does not exist"]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ label_rates = { A = 0.3, B = 0.5 }
 [model]
 arch = "linear"
 weights = "hf://owner/repository/file.safetensors"
+head = "keep"
 [train]
 epochs = 1
 [workers]

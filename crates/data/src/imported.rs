@@ -601,7 +601,7 @@ mod tests {
         place.csv("labels.csv", "id,A,age\na,1,7\nb,0,70\n");
         place.fails(
             (None, None),
-            "labels.csv:2: column `age`: `7` must be 0 or 1 (columns that are not labels belong in `--ignore-columns`)",
+            "labels.csv:2: column `age`: `7` must be 0 or 1; numbers from 7 to 70: --ignore-columns \"age\"",
         );
         let split = Place::new(SPLIT, &[0.5; 6]);
         split.fails(

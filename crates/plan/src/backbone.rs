@@ -33,9 +33,9 @@ impl ModelConfig {
     pub fn head(&self) -> Option<(&'static Backbone, Self)> {
         self.freeze.as_ref()?;
         let arch = if self.hidden.is_empty() { "linear" } else { "mlp" };
-        let (weights, weights_hash, freeze) = (None, None, None);
+        let (weights, weights_hash, weights_head, freeze) = (None, None, None, None);
         let (arch, hidden) = (arch.to_owned(), self.hidden.clone());
-        let head = Self { arch, hidden, dropout: self.dropout, weights, weights_hash, freeze };
+        let head = Self { arch, hidden, dropout: self.dropout, weights, weights_hash, weights_head, freeze };
         Some((Backbone::find(&self.arch)?, head))
     }
 }
@@ -115,6 +115,7 @@ mod tests {
             dropout: 0.5,
             weights: Some("w".to_owned()),
             weights_hash: None,
+            weights_head: None,
             freeze: Some("backbone".to_owned()),
         };
         let (backbone, head) = config.head().unwrap();

@@ -218,8 +218,22 @@ pub struct ModelConfig {
     /// blake3 of what is in that file; absent in runs that were recorded before it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_hash: Option<String>,
+    /// What becomes of the head in that file. `None` where there is nothing to decide (no file, or a frozen backbone), and in runs that
+    /// were recorded before it could be said: these kept it where it is for as many labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_head: Option<Head>,
     /// `backbone`: only a head is trained, on features that are computed once ([`ModelConfig::head`]).
     pub freeze: Option<String>,
+}
+
+/// What becomes of the head in a file of weights (`model.head`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// It is left out: the run starts with a new one.
+    New,
+    /// The run starts with it; it must be for as many labels.
+    Keep,
 }
 
 impl ModelConfig {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{DataConfig, Fingerprint, ModelConfig, Source, Start, TrainConfig};
+use super::{DataConfig, Fingerprint, Head, ModelConfig, Source, Start, TrainConfig};
 
 /// JSON in which equal values are equal text: keys sorted, `1.0` and `1` both `1`, numbers in their shortest form.
 pub(super) fn canonical(value: &Json) -> String {
@@ -75,12 +75,19 @@ pub(super) fn preprocessing(config: &DataConfig) -> String {
 }
 
 /// The model with the file of its weights replaced by the hash of what is in it; a frozen one with the version of its features.
-pub(super) fn model_text(model: &ModelConfig, weights: Option<&str>) -> String {
+/// `fits`: the file has a head for as many labels. Earlier versions kept such a head and
+/// started with a new one otherwise: these have the names that they gave, and a new head in place of one that fits has another.
+pub(super) fn model_text(model: &ModelConfig, weights: Option<&str>, fits: bool) -> String {
     let weights = weights.map(str::to_owned).or_else(|| model.weights.clone());
-    let named = ModelConfig { weights, weights_hash: None, ..model.clone() };
+    let named = ModelConfig { weights, weights_hash: None, weights_head: None, ..model.clone() };
     let mut json = serde_json::to_value(&named).unwrap_or(Json::Null);
-    if let (Some(_), Json::Object(keys)) = (&model.freeze, &mut json) {
-        keys.insert("features".to_owned(), super::FEATURES.into());
+    if let Json::Object(keys) = &mut json {
+        if model.freeze.is_some() {
+            keys.insert("features".to_owned(), super::FEATURES.into());
+        }
+        if fits && model.weights_head == Some(Head::New) {
+            keys.insert("head".to_owned(), "new".into());
+        }
     }
     canonical(&json)
 }

@@ -20,13 +20,14 @@ mod reference;
 mod schedule;
 mod schema;
 mod sweep;
+pub mod tensors;
 #[cfg(test)]
 mod tests;
 mod typed;
 
 pub use architecture::{ARCHITECTURES, Architecture, Backbone, Trained};
 pub use config::*;
-pub use hub::HubFile;
+pub use hub::{HubFile, meant_as_repository};
 pub use input::InputShape;
 pub use length::{Budget, Length, Stop};
 pub use macs::{forward_macs, trained_macs};

@@ -101,6 +101,7 @@ mod tests {
             weights: None,
             freeze: None,
             weights_hash: None,
+            weights_head: None,
         };
         forward_macs(&config, input, labels)
     }

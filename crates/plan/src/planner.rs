@@ -71,10 +71,34 @@ impl Sweep {
     }
 }
 
+/// A network with its weights, and its canonical texts.
+struct Model {
+    config: ModelConfig,
+    /// Labels of the head in the file of weights.
+    head: Option<usize>,
+    text: String,
+    /// [`Self::text`] where that head is for as many labels as the data has.
+    fitting: String,
+}
+
+impl Model {
+    fn new(config: ModelConfig, file: Option<&WeightFile>) -> Self {
+        let content = file.map(|file| file.content.as_str());
+        let [text, fitting] = [false, true].map(|fits| fingerprint::model_text(&config, content, fits));
+        let weights = file.map(|file| file.source.clone()).or_else(|| config.weights.clone());
+        let weights_hash = file.map(|file| file.content.clone());
+        Self { config: ModelConfig { weights, weights_hash, ..config }, head: file.and_then(|file| file.head), text, fitting }
+    }
+
+    fn text(&self, labels: usize) -> &str {
+        if self.head == Some(labels) { &self.fitting } else { &self.text }
+    }
+}
+
 struct Planner<'a> {
     sweep: &'a Sweep,
     facts: &'a [DataFacts],
-    models: Vec<(ModelConfig, String)>,
+    models: Vec<Model>,
     /// Of each distinct data configuration: its preprocessing as text, and what training sees as a number.
     data: Vec<(String, u32)>,
     vectors: HashMap<(u32, Option<u32>), Vector>,
@@ -99,13 +123,12 @@ impl<'a> Planner<'a> {
             (text, id)
         });
         let data = data.collect();
-        let models = sweep.parts.model.items.iter().map(|item| {
-            let file = item.value.weights.as_ref().and_then(|typed| weights.get(typed));
-            let text = fingerprint::model_text(&item.value, file.map(|file| file.content.as_str()));
-            let weights = file.map(|file| file.source.clone()).or_else(|| item.value.weights.clone());
-            let weights_hash = file.map(|file| file.content.clone());
-            (ModelConfig { weights, weights_hash, ..item.value.clone() }, text)
-        });
+        let models = sweep
+            .parts
+            .model
+            .items
+            .iter()
+            .map(|item| Model::new(item.value.clone(), item.value.weights.as_ref().and_then(|typed| weights.get(typed))));
         let models = models.collect();
         let (vectors, trainings) = (HashMap::new(), HashMap::new());
         Ok(Self { sweep, facts, models, data, vectors, vector_ids: Interner::new(), trainings, undefined_weights: false })
@@ -115,7 +138,8 @@ impl<'a> Planner<'a> {
         let sweep = self.sweep;
         let (grid, parts) = (&sweep.grid, &sweep.parts);
         let mut model_ids = Interner::new();
-        let models: Vec<u32> = self.models.iter().map(|(_, text)| model_ids.id(text.clone())).collect();
+        let models: Vec<u32> =
+            self.models.iter().map(|model| model_ids.id((model.text.clone(), model.config.weights_head))).collect();
         let mut found: HashMap<RunKey, usize> = HashMap::new();
         let mut firsts: Vec<usize> = Vec::new();
         let mut reasons: Vec<(String, usize)> = Vec::new();
@@ -165,7 +189,7 @@ impl<'a> Planner<'a> {
                     if together.len() <= alike {
                         together.push(0);
                     }
-                    let (model, facts) = (&self.models[ids.model as usize].0, &self.facts[data as usize]);
+                    let (model, facts) = (&self.models[ids.model as usize].config, &self.facts[data as usize]);
                     let bundle = bundles.id((alike, together[alike] / most_together(model, facts))) as usize;
                     together[alike] += 1;
                     let run = plan.runs.len();
@@ -256,14 +280,14 @@ impl<'a> Planner<'a> {
         let parts = &self.sweep.parts;
         let data = parts.data.get(ids.data).identity;
         let vector = &self.vectors[&self.vector_key(data, ids)];
-        let (model, model_text) = &self.models[ids.model as usize];
+        let model = &self.models[ids.model as usize];
         let loss = parts.loss.get(ids.loss);
         let (weight, sampler) = (&parts.weight.get(ids.weight).value, parts.sampler.get(ids.sampler));
         let fingerprint = fingerprint::FingerprintParts {
             content: &self.facts[data as usize].content,
             preprocessing: &self.data[data as usize].0,
-            model: model_text,
-            format: super::numerics(model, &loss.value.choice.kind),
+            model: model.text(self.facts[data as usize].labels.len()),
+            format: super::numerics(&model.config, &loss.value.choice.kind),
             train: train_text,
             loss: &loss.text,
             pos_weight: &vector.text,
@@ -280,7 +304,7 @@ impl<'a> Planner<'a> {
             fingerprint,
             config: RunConfig {
                 data: parts.data.get(ids.data).value.clone(),
-                model: model.clone(),
+                model: model.config.clone(),
                 train,
                 loss: loss.value.choice.clone(),
                 pos_weight,

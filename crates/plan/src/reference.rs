@@ -107,7 +107,8 @@ impl ModelConfig {
             return None;
         }
         let linear = Self { hidden: Vec::new(), dropout: 0.0, ..self.clone() };
-        Some(if frozen { linear } else { Self { arch: "linear".to_owned(), weights: None, weights_hash: None, ..linear } })
+        let (weights, weights_hash, weights_head) = (None, None, None);
+        Some(if frozen { linear } else { Self { arch: "linear".to_owned(), weights, weights_hash, weights_head, ..linear } })
     }
 }
 

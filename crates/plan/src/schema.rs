@@ -14,8 +14,8 @@ use super::flatten::{Layout, loose_family};
 use super::points::TrainPart;
 use super::typed::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::{
-    Architecture, Budget, Columns, DataConfig, ImageConfig, Length, ModelConfig, Source, SpecError, Start, TrainConfig, Unknown,
-    UnknownAs,
+    Architecture, Budget, Columns, DataConfig, Head, ImageConfig, Length, ModelConfig, Source, SpecError, Start, TrainConfig,
+    Unknown, UnknownAs, hub,
 };
 use imbalance::Choice;
 use imbalance::shown::shown;
@@ -55,7 +55,7 @@ const IMAGES: &[&str] = &[
 ];
 const FEATURES: &[&str] = &["data.features", "data.labels", "data.standardize"];
 const SPLIT: &[&str] = &["data.split.train", "data.split.val", "data.split.test", "data.split.method", "data.split.seed"];
-const MODEL: &[&str] = &["model.arch", "model.hidden", "model.dropout", "model.weights", "model.freeze"];
+const MODEL: &[&str] = &["model.arch", "model.hidden", "model.dropout", "model.weights", "model.head", "model.freeze"];
 const TRAIN: &[&str] = &[
     "train.epochs",
     "train.budget",
@@ -344,8 +344,12 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         return Err(keys.place_fault("model.arch", &message));
     }
     let weights = keys.text("model.weights")?;
-    if let Some(Err(why)) = weights.as_deref().and_then(HubFile::parse) {
-        return Err(keys.place_fault("model.weights", &format!("the file on the Hugging Face hub {why}")));
+    match weights.as_deref().map(|weights| (HubFile::parse(weights), hub::of_another_kind(weights))) {
+        Some((Some(Err(why)), _)) => {
+            return Err(keys.place_fault("model.weights", &format!("the file on the Hugging Face hub {why}")));
+        }
+        Some((None, Some(why))) => return Err(keys.place_fault("model.weights", &why)),
+        _ => {}
     }
     let freeze = keys.get("model.freeze").map(|node| node.one_of("model.freeze", &["backbone"])).transpose()?;
     let frozen = freeze.is_some();
@@ -358,11 +362,31 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
     Ok(ModelConfig {
         hidden: if reads(&arch, frozen, "model.hidden") { hidden } else { Vec::new() },
         dropout: keys.number("model.dropout", 0.0, (0.0, BELOW_ONE))?,
+        weights_head: head(keys, &arch, frozen, weights.is_some())?,
         weights,
         weights_hash: None,
         freeze,
         arch,
     })
+}
+
+/// What becomes of the head in the file of weights; `None` where there is nothing to decide.
+fn head(keys: &Keys<'_>, arch: &str, frozen: bool, weights: bool) -> Result<Option<Head>, SpecError> {
+    const KEY: &str = "model.head";
+    let keep = keys.one_of(KEY, "new", &["new", "keep"])? == "keep";
+    if frozen && keep {
+        let message = "\"keep\" means nothing with freeze = \"backbone\": a head of its own is trained on the features, and the one in \
+                       the file of weights is never used; remove one of the two";
+        return Err(keys.place_fault(KEY, message));
+    }
+    if keep && !weights {
+        return Err(keys.place_fault(KEY, "\"keep\" keeps the head of a file: it needs `model.weights`"));
+    }
+    if arch == "linear" && weights && !keep {
+        let message = "linear is a head and nothing else, which starts new: model.head = \"keep\" starts with the file's";
+        return Err(keys.place_fault("model.weights", message));
+    }
+    Ok((weights && !frozen).then_some(if keep { Head::Keep } else { Head::New }))
 }
 
 /// Whether the architecture, frozen or not, reads the key.

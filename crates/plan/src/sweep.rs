@@ -1,5 +1,6 @@
 //! A sweep file, read and checked: all that can be known before the data is.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::document::{self, Place};
@@ -7,7 +8,7 @@ use super::flatten::Layout;
 use super::grid::Grid;
 use super::points::Parts;
 use super::typed::Keys;
-use super::{DataConfig, SpecError, WorkersConfig, schema};
+use super::{DataConfig, ModelConfig, SpecError, WorkersConfig, schema};
 use imbalance::{Choice, PosWeight};
 
 /// What a sweep file says.
@@ -29,6 +30,8 @@ pub struct Sweep {
 pub struct WeightFile {
     pub source: String,
     pub content: String,
+    /// Labels of its head, where a network that is trained whole can start with it.
+    pub head: Option<usize>,
 }
 
 /// Reads a sweep file and `--set KEY=VALUE` changes to it. `file` is its name in errors.
@@ -102,6 +105,15 @@ impl Sweep {
         files.sort_unstable();
         files.dedup();
         files
+    }
+
+    /// The distinct networks that start with a file of weights, each with the index in [`Sweep::data_configs`] of the data that it is for.
+    #[must_use]
+    pub fn pretrained(&self) -> Vec<(&ModelConfig, usize)> {
+        let mut seen = HashSet::new();
+        let points = self.parts.points.iter().map(|ids| (self.parts.model.get(ids.model), self.parts.data.get(ids.data)));
+        let new = points.filter(|(model, data)| model.value.weights.is_some() && seen.insert((model.identity, data.identity)));
+        new.map(|(model, data)| (&model.value, data.identity as usize)).collect()
     }
 
     /// The axes of the product and how many values each has, in the order of the file.

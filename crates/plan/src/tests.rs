@@ -685,7 +685,7 @@ fn a_frozen_backbone_makes_features_of_images() {
     let text = "[data]\nkind = 'letters'\n[model]\narch = 'resnet18'\nfreeze = 'backbone'\nweights = 'w'\n[grid]\nsampler = 'mlsmote'\n\
                 \"model.hidden\" = [[], [64]]\n";
     let plan = |content: &str| {
-        let file = WeightFile { source: "w".into(), content: content.to_owned() };
+        let file = WeightFile { source: "w".into(), content: content.to_owned(), head: None };
         parse("f", text, &[]).unwrap().plan(&[facts()], &BTreeMap::from([("w".to_owned(), file)])).unwrap()
     };
     let one = plan("one");
@@ -701,7 +701,7 @@ fn weights_are_known_by_their_content() {
     let plan = |content: &str, folder: &str| {
         let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = 'w.safetensors'"), &[]).unwrap();
         assert_eq!(sweep.weight_files(), ["w.safetensors"]);
-        let file = WeightFile { source: format!("{folder}/w.safetensors"), content: content.to_owned() };
+        let file = WeightFile { source: format!("{folder}/w.safetensors"), content: content.to_owned(), head: None };
         sweep.plan(&[facts()], &BTreeMap::from([("w.safetensors".to_owned(), file)])).unwrap().runs.remove(0)
     };
     assert_eq!(plan("one", "a").fingerprint, plan("one", "b").fingerprint);
@@ -711,11 +711,46 @@ fn weights_are_known_by_their_content() {
 }
 
 #[test]
+fn a_head_that_is_kept_or_not_names_a_run_only_where_it_decides() {
+    let plan = |head: &str, labels: Option<usize>| {
+        let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = 'w'\n{head}"), &[]).unwrap();
+        let file = WeightFile { source: "/w".to_owned(), content: "one".to_owned(), head: labels };
+        sweep.plan(&[facts()], &BTreeMap::from([("w".to_owned(), file)])).unwrap().runs.remove(0)
+    };
+    let (new, keep) = ("head = 'new'", "head = 'keep'");
+    let labels = facts().labels.len();
+    let old = plan("", None).fingerprint;
+    assert_eq!(plan("", None).config.model.weights_head, Some(Head::New));
+    assert_eq!(plan(new, None).fingerprint, old);
+    // What earlier versions trained under this name: a head that fits was kept, any other was not.
+    assert_eq!(plan(keep, Some(labels)).fingerprint, old);
+    assert_eq!(plan(new, Some(labels + 1)).fingerprint, old);
+    assert_ne!(plan(new, Some(labels)).fingerprint, old);
+    let both = format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = 'w'\n[grid]\n'model.head' = ['new', 'keep']\n");
+    let file = WeightFile { source: "/w".to_owned(), content: "one".to_owned(), head: Some(labels) };
+    let both = parse("f", &both, &[]).unwrap().plan(&[facts()], &BTreeMap::from([("w".to_owned(), file)])).unwrap();
+    assert_eq!(both.runs.len(), 2);
+    let bad = |model: &str| error(&format!("{MINIMAL}[model]\n{model}"), &[]);
+    for (model, words) in [
+        ("head = 'keep'", "it needs `model.weights`"),
+        ("arch = 'resnet18'\nweights = 'w'\nfreeze = 'backbone'\nhead = 'keep'", "never used"),
+        ("arch = 'linear'\nweights = 'w'", "model.head = \"keep\""),
+        ("weights = 'w'\nhead = 'old'", "new, keep"),
+        ("weights = 'https://x.org/w.pth'", "give its path"),
+    ] {
+        assert!(bad(model).contains(words), "{}", bad(model));
+    }
+    let frozen = "[model]\narch = 'resnet18'\nweights = 'w'\nfreeze = 'backbone'\nhead = 'new'";
+    let frozen = parse("f", &format!("{MINIMAL}{frozen}"), &[]).unwrap();
+    assert_eq!(frozen.pretrained()[0].0.weights_head, None);
+}
+
+#[test]
 fn weights_on_the_hub_are_known_by_their_content_too() {
     let plan = |typed: &str, source: &str, content: &str| {
         let sweep = parse("f", &format!("{MINIMAL}[model]\narch = 'densenet121'\nweights = '{typed}'"), &[]).unwrap();
         assert_eq!(sweep.weight_files(), [typed]);
-        let file = WeightFile { source: source.to_owned(), content: content.to_owned() };
+        let file = WeightFile { source: source.to_owned(), content: content.to_owned(), head: None };
         sweep.plan(&[facts()], &BTreeMap::from([(typed.to_owned(), file)])).unwrap().runs.remove(0)
     };
     let (main, pinned) = ("hf://a/b/w.safetensors", "hf://a/b@123/w.safetensors");

@@ -54,6 +54,7 @@ mod tests {
                 dropout: 0.25,
                 weights: Some("hf://owner/repository/file".to_owned()),
                 weights_hash: Some("c0ffee".to_owned()),
+                weights_head: Some(plan::Head::Keep),
                 freeze: Some("backbone".to_owned()),
             },
             train: TrainConfig {

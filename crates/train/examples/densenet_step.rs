@@ -119,6 +119,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weights: None,
         freeze: None,
         weights_hash: None,
+        weights_head: None,
     };
     let shape = InputShape::Image { channels: 3, height: size, width: size };
     let precision = if precision == Precision::Bf16 { "bf16" } else { "f32" };

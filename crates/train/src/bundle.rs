@@ -17,7 +17,7 @@ use super::evaluate;
 use super::heads;
 use super::loader::Loader;
 use super::record::{Learner, Record, Truth};
-use super::session::{fetch_weights, loss_of, sampler_of, start};
+use super::session::{fetch_weights, loss_of, note_weights, sampler_of, start};
 use super::{Beat, Finish, Monitor, TrainError};
 use data::Dataset;
 use imbalance::loss::Loss;
@@ -139,6 +139,9 @@ pub fn together(jobs: &[Job], data: &Dataset, loader: &Loader, monitor: &mut dyn
     let counts = truth.train.counts();
     if let Some(job) = jobs.first() {
         fetch_weights(job, monitor)?;
+    }
+    for job in jobs {
+        note_weights(job, data, counts.positives.len(), monitor);
     }
     let stage = jobs.first().map(|job| monitor.stage(job, "building the networks", None));
     let inputs = Inputs { data, loader };

@@ -187,7 +187,7 @@ impl TrainError {
             | Self::Unrecordable(_)
             | Self::Strategy(_)
             | Self::Model(ModelError::Weights(_) | ModelError::Input(_)) => Outcome::Data,
-            Self::Io { .. } | Self::Journal(_) | Self::Model(ModelError::Write { .. }) => Outcome::Io,
+            Self::Io { .. } | Self::Journal(_) | Self::Model(ModelError::Write { .. } | ModelError::Gone(_)) => Outcome::Io,
             Self::Candle(error) | Self::Model(ModelError::Candle(error)) => {
                 if is_out_of_memory(error) {
                     Outcome::OutOfMemory

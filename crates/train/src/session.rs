@@ -20,6 +20,7 @@ use imbalance::LabelCounts;
 use imbalance::LabelMatrix;
 use imbalance::loss::{self, Context, Loss};
 use imbalance::sampler::{self, Sampler, Stream, Train, realised};
+use plan::tensors::Known;
 use plan::{Schedule, Start};
 use protocol::{Job, SplitName};
 
@@ -113,7 +114,15 @@ pub fn fetch_weights(job: &Job, monitor: &mut dyn Monitor) -> Result<(), TrainEr
             stage.at(done as u64, total as u64);
         }
     });
-    found.map(drop).map_err(|error| ModelError::Weights(error.to_string()).into())
+    found.map(drop).map_err(|error| ModelError::Gone(error.to_string()).into())
+}
+
+/// Notes how the file of weights that `job` starts with was fitted, and with which head.
+pub fn note_weights(job: &Job, data: &Dataset, labels: usize, monitor: &mut dyn Monitor) {
+    let known = Known { input: Some(data.shape()), labels: Some(labels) };
+    if let Some(words) = model::weights_words(&job.config.model, known) {
+        monitor.note(job, &words);
+    }
 }
 
 /// The network of `job` where its training with `loss` starts, and an optimizer without state.
@@ -176,6 +185,7 @@ impl<'a> Session<'a> {
         let truth = Truth::of(data);
         let counts = truth.train.counts();
         fetch_weights(job, monitor)?;
+        note_weights(job, data, counts.positives.len(), monitor);
         let stage = monitor.stage(job, "building the network", None);
         let loss = loss_of(job, &counts)?;
         let (model, learner) = start(job, data, (&truth.train, &counts), &*loss, loader.device())?;

@@ -316,3 +316,23 @@ fn an_attempt_leaves_no_litter_and_all_seals() {
     let unsealed = names.iter().filter(|name| !sealed.contains_key(name.strip_prefix("run/").unwrap()));
     assert_eq!(unsealed.collect::<Vec<_>>(), ["run/seals.json"]);
 }
+
+/// Weights that are gone, or others than those of the plan, stop the sweep and count as no attempt; those for another network fail it.
+#[test]
+fn what_is_wrong_with_the_surroundings_is_not_the_runs() {
+    let gone = |path: &Path, hash: Option<&str>| {
+        let mut job = place(&[]).job;
+        job.config.model.weights = Some(path.display().to_string());
+        job.config.model.weights_hash = hash.map(str::to_owned);
+        let (_folder, data, _) = prepared(FILE, &[]);
+        run(&job, &data, &Device::Cpu, &mut Listener::default()).unwrap_err().outcome()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.safetensors");
+    assert_eq!(gone(&path, None), Outcome::Io);
+    let tensors =
+        BTreeMap::from([("a.weight".to_owned(), candle_core::Tensor::zeros(3, candle_core::DType::F32, &Device::Cpu).unwrap())]);
+    model::save_tensors(&tensors, None, &path).unwrap();
+    assert_eq!(gone(&path, Some("another")), Outcome::Io);
+    assert_eq!(gone(&path, None), Outcome::Data);
+}

@@ -26,6 +26,7 @@ use data::Dataset;
 use kernel::{give_freed_memory_back, is_exhausted, open_cuda};
 use life::{BEAT, Life};
 use orders::{Stops, Task};
+use plan::tensors::Known;
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, VERSION, host};
@@ -316,6 +317,9 @@ fn on_features<'a>(
         job
     };
     for job in jobs {
+        if let Some(words) = crate::model::weights_words(&job.config.model, Known::default()) {
+            reporter.log(job, &words);
+        }
         reporter.log(job, &words);
     }
     Ok(Some(Cow::Owned(jobs.iter().map(on_them).collect())))

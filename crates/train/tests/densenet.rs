@@ -24,6 +24,7 @@ fn densenet(size: usize, weights: Option<String>) -> Box<dyn Model> {
         weights,
         freeze: None,
         weights_hash: None,
+        weights_head: None,
     };
     let input = InputShape::Image { channels: 3, height: size, width: size };
     model::build(&config, input, LABELS, None, 0, &Device::Cpu).unwrap()

@@ -24,7 +24,15 @@ const ADDRESS: &str = "hf://owner/repository/folder/file.safetensors";
 #[ignore = "the other tests run it"]
 fn load() {
     let weights = Some(ADDRESS.to_owned());
-    let config = ModelConfig { arch: "linear".into(), hidden: vec![], dropout: 0.0, weights, freeze: None, weights_hash: None };
+    let config = ModelConfig {
+        arch: "linear".into(),
+        hidden: vec![],
+        dropout: 0.0,
+        weights,
+        freeze: None,
+        weights_hash: None,
+        weights_head: None,
+    };
     match model::build(&config, InputShape::Features { width: 3 }, 2, None, 0, &Device::Cpu) {
         Ok(model) => println!("loaded {:?}", model.state().parameters["classifier.weight"].to_vec2::<f32>().unwrap()),
         Err(error) => println!("failed {error}"),
@@ -121,7 +129,8 @@ fn what_cannot_be_fetched_is_named_with_its_cause() {
         ("https://no-such-host.invalid".to_owned(), "lookup"),
     ] {
         let text = said(&child(&endpoint, home.path()).output().unwrap());
-        for part in [&format!("failed {ADDRESS}: cannot fetch"), cause, "`folder/file.safetensors` of `owner/repository`"] {
+        for part in [&format!("failed {ADDRESS}: cannot fetch"), cause, "/owner/repository/resolve/main/folder/file.safetensors"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

@@ -19,8 +19,8 @@ impl Planner<'_> {
         let mut seen = HashSet::new();
         for (point, ids) in self.sweep.grid.points().zip(&parts.points) {
             let data = parts.data.get(ids.data);
-            let Some(model) = self.models[ids.model as usize].0.reference(&data.value.source) else { continue };
-            let text = fingerprint::model_text(&model, model.weights_hash.as_deref());
+            let Some(model) = self.models[ids.model as usize].config.reference(&data.value.source) else { continue };
+            let text = fingerprint::model_text(&model, model.weights_hash.as_deref(), false);
             if !seen.insert((self.data[data.identity as usize].1, text.clone())) {
                 continue;
             }

@@ -197,9 +197,23 @@ pub struct Model {
     /// blake3 of the content of `weights`, if the plan has read them.
     #[serde(default)]
     pub weights_hash: Option<String>,
+    /// What becomes of the head in `weights`, where a network is trained whole; absent: it is kept where it is for as many labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights_head: Option<Head>,
     /// `backbone`: only a head is trained.
     #[serde(default)]
     pub freeze: Option<String>,
+}
+
+/// What becomes of the head in a file of weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(JsonSchema))]
+pub enum Head {
+    /// It is left out.
+    New,
+    /// It is kept; it must be for as many labels.
+    Keep,
 }
 
 /// The training loop.
@@ -360,7 +374,7 @@ impl From<PosWeight> for imbalance::PosWeight {
 impl From<&plan::RunConfig> for Config {
     fn from(config: &plan::RunConfig) -> Self {
         let plan::RunConfig { data, model, train, loss, pos_weight, sampler, seed } = config;
-        let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, freeze } = model.clone();
+        let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, weights_head, freeze } = model.clone();
         let plan::TrainConfig {
             epochs,
             draws,
@@ -381,6 +395,10 @@ impl From<&plan::RunConfig> for Config {
                 dropout,
                 weights,
                 weights_hash,
+                weights_head: weights_head.map(|head| match head {
+                    plan::Head::New => Head::New,
+                    plan::Head::Keep => Head::Keep,
+                }),
                 freeze,
             },
             train: Training {
@@ -411,7 +429,7 @@ impl From<&plan::RunConfig> for Config {
 impl From<Config> for plan::RunConfig {
     fn from(config: Config) -> Self {
         let Config { data, model, train, loss, pos_weight, sampler, seed } = config;
-        let Model { arch, hidden, dropout, weights, weights_hash, freeze } = model;
+        let Model { arch, hidden, dropout, weights, weights_hash, weights_head, freeze } = model;
         let Training {
             epochs,
             draws,
@@ -433,6 +451,10 @@ impl From<Config> for plan::RunConfig {
                 dropout,
                 weights,
                 weights_hash,
+                weights_head: weights_head.map(|head| match head {
+                    Head::New => plan::Head::New,
+                    Head::Keep => plan::Head::Keep,
+                }),
                 freeze,
             },
             train: plan::TrainConfig {

@@ -53,6 +53,7 @@ pub fn config(loss: &Choice, seed: u64, epochs: usize) -> RunConfig {
             weights: None,
             freeze: None,
             weights_hash: None,
+            weights_head: None,
         },
         train: TrainConfig {
             epochs,

@@ -16,11 +16,13 @@ use candle_core::{Device, Tensor};
 pub use network::{dropout_factors, dropout_mask};
 pub use precision::at_precision;
 pub use state::{Contents, State, assign_state, load_state, load_tensors, parse_tensors, save, save_tensors, serialize_tensors};
+pub use weights::words as weights_words;
 
 use layers::Init;
 use network::{Body, Network};
 use plan::InputShape;
 use plan::ModelConfig;
+use plan::tensors::Known;
 
 /// A network: parameters by name, and a forward pass.
 pub trait Model: Send + Sync {
@@ -46,9 +48,12 @@ pub struct Step {
 /// A model that cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// Weights that do not fit, a file that is missing, ... with the keys.
+    /// Weights that do not fit, with the keys; kept ones that cannot be read.
     #[error("{0}")]
     Weights(String),
+    /// Weights that this machine does not have now, or not those of the plan: nothing is wrong with the run.
+    #[error("{0}")]
+    Gone(String),
     /// An architecture that cannot take this input, or does not exist.
     #[error("{0}")]
     Input(String),
@@ -72,7 +77,7 @@ const BODIES: &[(&str, MakeBody)] = &[
 ];
 
 /// Builds the network of `config` with weights from its file or from `seed`; the head's bias starts at `head_bias` (one logit per
-/// label), unless the file brings a head for as many labels.
+/// label), unless the run keeps the head of that file.
 ///
 /// # Errors
 /// [`ModelError`]
@@ -92,7 +97,7 @@ pub fn build(
     let body = body(&mut init, input, &config.hidden)?;
     let network = Network::new(init, body, config, labels, head_bias)?;
     if let Some(source) = &config.weights {
-        weights::load(source, config.weights_hash.as_deref(), network.state())?;
+        weights::load(source, config, Known { input: Some(input), labels: Some(labels) }, network.state())?;
     }
     Ok(Box::new(network))
 }

@@ -58,6 +58,7 @@ mod tests {
             weights: None,
             freeze: None,
             weights_hash: None,
+            weights_head: None,
         };
         let input = InputShape::Image { channels: 1, height: 8, width: 8 };
         let model = || super::super::build(&config, input, 2, None, 0, &Device::Cpu).unwrap();

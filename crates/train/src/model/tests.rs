@@ -3,7 +3,15 @@ use candle_core::{DType, Device, Tensor};
 use super::*;
 
 fn config(arch: &str, hidden: &[usize]) -> ModelConfig {
-    ModelConfig { arch: arch.into(), hidden: hidden.into(), dropout: 0.0, weights: None, freeze: None, weights_hash: None }
+    ModelConfig {
+        arch: arch.into(),
+        hidden: hidden.into(),
+        dropout: 0.0,
+        weights: None,
+        freeze: None,
+        weights_hash: None,
+        weights_head: None,
+    }
 }
 
 const GREY: InputShape = InputShape::Image { channels: 1, height: 32, width: 32 };
@@ -139,9 +147,62 @@ fn pretrained_weights_fit_another_head_and_grey_images() {
     tensors.insert("features.conv9.weight".into(), Tensor::new(1f32, &Device::Cpu).unwrap());
     save_tensors(&tensors, None, &path).unwrap();
     let error = build(&wanted, GREY, 2, None, 5, &Device::Cpu).err().unwrap().to_string();
-    for part in ["missing features.conv0.weight", "unexpected features.conv9.weight", "2 keys differ"] {
+    for part in ["1 missing: features.conv0.weight [64, 1, 7, 7]", "1 not the network's: features.conv9.weight"] {
         assert!(error.contains(part), "{error}");
     }
     wanted.weights = Some("hf://owner/repo".into());
     assert!(build(&wanted, GREY, 2, None, 5, &Device::Cpu).err().unwrap().to_string().contains("hf://owner/repository/file"));
+}
+
+#[test]
+fn every_network_has_the_tensors_of_the_plan() {
+    let features = InputShape::Features { width: 12 };
+    for (arch, hidden, input) in [
+        ("linear", &[][..], features),
+        ("linear", &[], GREY),
+        ("mlp", &[7, 3], features),
+        ("mlp", &[5], GREY),
+        ("cnn", &[4, 8, 3], GREY),
+        ("cnn", &[4, 4, 4, 4, 4], InputShape::Image { channels: 3, height: 40, width: 40 }),
+        ("densenet121", &[], GREY),
+    ] {
+        let config = config(arch, hidden);
+        let tensors = config.tensors(Known { input: Some(input), labels: Some(2) }).unwrap();
+        let state = build(&config, input, 2, None, 0, &Device::Cpu).unwrap().state().tensors();
+        let dims = |tensor: &Tensor| tensor.dims().iter().map(|&size| Some(size)).collect::<Vec<_>>();
+        let (head, body): (Vec<_>, Vec<_>) = state.iter().partition(|(name, _)| name.starts_with(tensors.head));
+        let ours: std::collections::BTreeMap<_, _> =
+            body.into_iter().map(|(name, tensor)| (name.clone(), dims(tensor))).collect();
+        assert_eq!(ours, tensors.body, "{arch}");
+        assert_eq!(dims(head[1].1), [Some(2), tensors.width], "{arch}");
+    }
+}
+
+#[test]
+fn a_head_is_kept_only_where_it_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let donor = build(&config("cnn", &[4]), GREY, 2, None, 1, &Device::Cpu).unwrap();
+    let tensors = donor.state().tensors().into_iter().map(|(name, tensor)| (format!("module.{name}"), tensor));
+    save_tensors(&tensors.collect(), None, &path).unwrap();
+    let bias = Some(&[-1.0, 1.0][..]);
+    let built = |head, labels: usize| {
+        let weights = Some(path.display().to_string());
+        let config = ModelConfig { weights, weights_head: head, ..config("cnn", &[4]) };
+        let bias = bias.filter(|bias| bias.len() == labels);
+        let words = weights_words(&config, Known { input: Some(GREY), labels: Some(labels) });
+        build(&config, GREY, labels, bias, 5, &Device::Cpu).map(|model| (model, words.unwrap()))
+    };
+    let weight = |model: &dyn Model, name: &str| numbers(model.state().parameters[name].as_tensor());
+    for (head, kept) in [(Some(plan::Head::New), false), (Some(plan::Head::Keep), true), (None, true)] {
+        let (model, words) = built(head, 2).unwrap();
+        let same = |name: &str| weight(model.as_ref(), name) == weight(donor.as_ref(), name);
+        assert!(same("stages.0.conv.weight"));
+        assert_eq!((same("classifier.weight"), same("classifier.bias")), (kept, kept), "{head:?}");
+        assert!(words.contains("the prefix `module.`"), "{words}");
+        assert!(words.contains(if kept { "the head is the file's" } else { "the head starts new" }), "{words}");
+    }
+    assert!(built(Some(plan::Head::New), 3).unwrap().1.contains("the file's, for 2 labels, is left out"));
+    let told = built(Some(plan::Head::Keep), 3).err().unwrap().to_string();
+    assert!(told.contains("it is for 2 labels, and the data has 3 labels"), "{told}");
 }

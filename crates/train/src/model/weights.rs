@@ -1,104 +1,102 @@
-//! Pretrained weights: a local safetensors file or one on the Hugging Face hub, fitted to a network.
+//! Pretrained weights: a local safetensors file or one on the Hugging Face hub, loaded into a network as `data::weights` fits it.
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 
 use super::state::{assign, parse_tensors};
 use super::{ModelError, State};
 use archive::file::open_regular;
-use data::weights;
+use data::weights::{self, Header};
+use plan::ModelConfig;
+use plan::tensors::{Known, Tensors};
 
-/// The stem, which reads the image's channels.
-const STEM: &str = "features.conv0.weight";
+/// The head's tensors.
+const HEAD: [&str; 2] = ["classifier.weight", "classifier.bias"];
 
-/// The tensors of `source` by their present names, without counters of batches; `hash` is what the file must be, where that is known.
-fn read(source: &str, hash: Option<&str>) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let path = fetch(source)?;
+/// A file of weights.
+struct File {
+    source: String,
+    header: Header,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+/// Reads `source`; `hash` is what the file must be, where that is known.
+fn read(source: &str, hash: Option<&str>) -> Result<File, ModelError> {
+    let found = weights::find(source, &mut |_, _| ()).map_err(|error| ModelError::Gone(error.to_string()))?;
+    let header = header(source, &found.path)?;
     let mut bytes = Vec::new();
-    let read = open_regular(&path).and_then(|mut file| file.read_to_end(&mut bytes));
-    read.map_err(|error| ModelError::Weights(format!("{}: {error}", path.display())))?;
+    let read = open_regular(&found.path).and_then(|mut file| file.read_to_end(&mut bytes));
+    read.map_err(|error| ModelError::Gone(format!("{}: {error}", found.path.display())))?;
     as_planned(source, hash, || blake3::hash(&bytes).to_hex().to_string())?;
-    let (tensors, _) = parse_tensors(&path, &bytes, &Device::Cpu).map_err(|error| match path.extension() {
-        Some(extension) if extension != "safetensors" => ModelError::Weights(format!(
-            "{error}; weights must be safetensors: convert with `safetensors.torch.save_file(torch.load(file), \"file.safetensors\")`"
-        )),
-        _ => error,
-    })?;
-    let kept = tensors.into_iter().filter(|(name, _)| !name.ends_with("num_batches_tracked"));
-    Ok(kept.map(|(name, tensor)| (current_name(&name), tensor)).collect())
+    let (tensors, _) = parse_tensors(&found.path, &bytes, &Device::Cpu)?;
+    Ok(File { source: source.to_owned(), header, tensors })
+}
+
+/// The controller has looked at the file before the run was dealt out: one that cannot be used now is another one, or gone.
+fn header(source: &str, path: &Path) -> Result<Header, ModelError> {
+    weights::header(path).map_err(|why| ModelError::Gone(format!("{source} {why}")))
 }
 
 /// Refuses a file that is not the one that the run is named after.
 pub(super) fn as_planned(source: &str, planned: Option<&str>, found: impl FnOnce() -> String) -> Result<(), ModelError> {
     match planned.filter(|&planned| planned != found()) {
-        Some(_) => Err(ModelError::Weights(format!(
+        Some(_) => Err(ModelError::Gone(format!(
             "{source}: it has changed since the sweep was planned; put the file back, or `sweep run FILE` plans it again"
         ))),
         None => Ok(()),
     }
 }
 
-/// Sets `state` from those tensors of `source` that `rename` gives a name: these must be exactly the state's.
-pub(super) fn load_body(source: &str, state: &State, rename: impl Fn(&str) -> Option<String>) -> Result<(), ModelError> {
-    let tensors = read(source, None)?.into_iter().filter_map(|(name, tensor)| Some((rename(&name)?, tensor)));
-    assign(state, &tensors.collect(), source)
+impl File {
+    fn misfit(&self, why: &str) -> ModelError {
+        ModelError::Weights(format!("{} {why}", self.source))
+    }
+
+    fn tensor(&self, name: &str) -> Result<&Tensor, ModelError> {
+        self.tensors.get(name).ok_or_else(|| self.misfit(&format!("has no tensor {name}")))
+    }
 }
 
-/// Sets `state` from `source`: all keys must fit, except that counters of batches are ignored, a head for another number of labels
-/// is replaced by the new one, and a stem for three channels is summed over them for grey images.
-pub(super) fn load(source: &str, hash: Option<&str>, state: &State) -> Result<(), ModelError> {
-    let mut tensors = read(source, hash)?;
-    for name in ["classifier.weight", "classifier.bias"] {
-        if let (Some(own), Some(theirs)) = (state.get(name), tensors.get(name))
-            && own.dim(0)? != theirs.dim(0)?
-        {
-            tracing::info!("{source}: {name} is for {} labels, not {}: the head starts anew", theirs.dim(0)?, own.dim(0)?);
-            tensors.insert(name.to_owned(), own.as_detached_tensor().copy()?);
-        }
+/// Sets `state` from the tensors below the head in `source`.
+pub(super) fn load_body(source: &str, wanted: &Tensors, state: &State) -> Result<(), ModelError> {
+    let file = read(source, None)?;
+    let fit = weights::fit(&file.header, wanted).map_err(|why| file.misfit(&why))?;
+    let tensors = fit.names.iter().map(|(name, theirs)| Ok((name.clone(), file.tensor(theirs)?.clone())));
+    assign(state, &tensors.collect::<Result<_, ModelError>>()?, source)
+}
+
+/// Sets `state`, the network of `config`, from its file of weights; the head is the file's or stays new, as `config` has it.
+pub(super) fn load(source: &str, config: &ModelConfig, known: Known, state: &State) -> Result<(), ModelError> {
+    let file = read(source, config.weights_hash.as_deref())?;
+    let (fit, start) = weights::suits(&file.header, config, known).map_err(|why| file.misfit(&why))?;
+    let mut tensors = BTreeMap::new();
+    for (name, theirs) in &fit.names {
+        let tensor = file.tensor(theirs)?;
+        let stem = fit.sum_stem && tensor.rank() == 4 && state.get(name).is_some_and(|own| own.dims() != tensor.dims());
+        let tensor = if stem { tensor.to_dtype(DType::F32)?.sum_keepdim(1)? } else { tensor.clone() };
+        tensors.insert(name.clone(), tensor);
     }
-    if let (Some(own), Some(theirs)) = (state.get(STEM), tensors.get(STEM))
-        && own.rank() == 4
-        && theirs.rank() == 4
-        && (own.dim(1)?, theirs.dim(1)?) == (1, 3)
-    {
-        tracing::info!("{source}: {STEM} is for three channels: summed over them for grey images");
-        let grey = theirs.to_dtype(DType::F32)?.sum_keepdim(1)?;
-        tensors.insert(STEM.to_owned(), grey);
+    let kept = fit.head.as_ref().filter(|_| start.kept);
+    for (at, name) in HEAD.into_iter().enumerate() {
+        let tensor = match (kept, state.get(name)) {
+            (Some(head), _) => file.tensor([&head.weight, &head.bias][at])?.clone(),
+            (None, Some(own)) => own.as_detached_tensor().copy()?,
+            (None, None) => continue,
+        };
+        tensors.insert(name.to_owned(), tensor);
     }
     assign(state, &tensors, source)
 }
 
-/// torchvision's first DenseNet files write `norm.1` where its modules are named `norm1`.
-fn current_name(name: &str) -> String {
-    let mut name = name.to_owned();
-    for part in ["norm", "conv"] {
-        for digit in ['1', '2'] {
-            name = name.replace(&format!(".{part}.{digit}."), &format!(".{part}{digit}."));
-        }
-    }
-    name
-}
-
-/// A local path for `source`, downloaded once into the hub's usual cache.
-pub(super) fn fetch(source: &str) -> Result<PathBuf, ModelError> {
-    let found = weights::find(source, &mut |_, _| ()).map_err(|error| ModelError::Weights(error.to_string()))?;
-    Ok(found.path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn old_names() {
-        assert_eq!(
-            current_name("features.denseblock1.denselayer2.norm.1.weight"),
-            "features.denseblock1.denselayer2.norm1.weight"
-        );
-        assert_eq!(current_name("features.transition1.norm.weight"), "features.transition1.norm.weight");
-        assert_eq!(current_name("stages.1.conv.weight"), "stages.1.conv.weight");
-    }
+/// A line for the log of a run that starts with a file of weights: how the file was fitted, and which head the run starts with.
+#[must_use]
+pub fn words(config: &ModelConfig, known: Known) -> Option<String> {
+    let source = config.weights.as_deref()?;
+    let header = weights::header(&weights::find_here(source)?).ok()?;
+    let (fit, start) = weights::suits(&header, config, known).ok()?;
+    let phrases: Vec<&str> = fit.words.iter().map(String::as_str).chain([start.words.as_str()]).collect();
+    Some(format!("weights {source}: {}", phrases.join("; ")))
 }

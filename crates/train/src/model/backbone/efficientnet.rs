@@ -7,20 +7,11 @@ use candle_core::{D, Module, Result, Tensor};
 use candle_nn::{Linear, VarBuilder};
 
 use kernel::{self, BatchStatistics};
+use plan::tensors::EFFICIENTNET_STAGES;
 
 const EPS: f64 = 1e-5;
 const STEM: usize = 32;
 const WIDTH: usize = 1280;
-/// Table 1 of the paper: expansion, kernel, stride, channels out, layers.
-const STAGES: [(usize, usize, usize, usize, usize); 7] = [
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
-];
 
 /// Convolution, norm, and SiLU where `active`. Maps are channel-major inside, as in the crate `kernel`.
 struct ConvNorm {
@@ -135,7 +126,7 @@ impl EfficientNet {
     pub(super) fn b0(vb: VarBuilder<'_>) -> Result<Self> {
         let stem = ConvNorm::new(&vb, ("conv_stem", "bn1"), (3, STEM), (3, 2))?;
         let (mut blocks, mut channels) = (Vec::new(), STEM);
-        for (stage, (expansion, kernel, stride, outputs, layers)) in STAGES.into_iter().enumerate() {
+        for (stage, (expansion, kernel, stride, outputs, layers)) in EFFICIENTNET_STAGES.into_iter().enumerate() {
             for layer in 0..layers {
                 let stride = if layer == 0 { stride } else { 1 };
                 let vb = vb.pp(format!("blocks.{stage}.{layer}"));
@@ -154,36 +145,4 @@ impl Module for EfficientNet {
         let x = self.blocks.iter().try_fold(x, |x, block| block.forward(&x))?;
         kernel::global_avg_pool(&self.last.forward(&x)?)
     }
-}
-
-/// timm's name of a tensor that torchvision calls `name`; any other name as it is.
-pub(super) fn timm_name(name: &str) -> String {
-    let parts: Vec<&str> = name.split('.').collect();
-    let translated = match parts.as_slice() {
-        ["features", "0", "0", end] => Some(format!("conv_stem.{end}")),
-        ["features", "0", "1", end] => Some(format!("bn1.{end}")),
-        ["features", "8", "0", end] => Some(format!("conv_head.{end}")),
-        ["features", "8", "1", end] => Some(format!("bn2.{end}")),
-        ["features", stage, layer, "block", part, inner, end] => stage.parse::<usize>().ok().and_then(|stage| {
-            let first = stage == 1;
-            // The first stage does not expand: its parts are one fewer.
-            let module = match (part.parse::<usize>().ok()? + usize::from(first), *inner) {
-                (0, "0") => "conv_pw",
-                (0, "1") => "bn1",
-                (1, "0") => "conv_dw",
-                (1, "1") if first => "bn1",
-                (1, "1") => "bn2",
-                (2, "fc1") => "se.conv_reduce",
-                (2, "fc2") => "se.conv_expand",
-                (3, "0") if first => "conv_pw",
-                (3, "0") => "conv_pwl",
-                (3, "1") if first => "bn2",
-                (3, "1") => "bn3",
-                _ => return None,
-            };
-            Some(format!("blocks.{}.{layer}.{module}.{end}", stage.checked_sub(1)?))
-        }),
-        _ => None,
-    };
-    translated.unwrap_or_else(|| name.to_owned())
 }

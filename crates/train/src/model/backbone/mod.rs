@@ -19,6 +19,7 @@ use super::network::Body;
 use super::{ModelError, State, weights};
 use data::weights::Beat;
 use plan::InputShape;
+use plan::tensors::Tensors;
 
 /// A pretrained network that gives features.
 pub struct Features {
@@ -37,7 +38,7 @@ enum Net {
 /// # Errors
 /// A file that cannot be fetched or read, or has changed.
 pub fn weights_hash(source: &str, planned: Option<&str>, beat: Beat<'_>) -> Result<String, ModelError> {
-    let wrong = |error: &dyn std::fmt::Display| ModelError::Weights(error.to_string());
+    let wrong = |error: &dyn std::fmt::Display| ModelError::Gone(error.to_string());
     let found = data::weights::find(source, beat).map_err(|error| wrong(&error))?;
     let hash = data::weights::hash(&found.path, beat).map_err(|error| wrong(&format!("{}: {error}", found.path.display())))?;
     weights::as_planned(source, planned, || hash.clone())?;
@@ -51,24 +52,22 @@ impl Features {
     /// # Errors
     /// An unknown architecture, images that do not fit it; weights that do not, with the keys.
     pub fn load(arch: &str, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
-        if arch == DENSENET.0 {
-            let mut init = Init::new(0, device);
-            let net = DenseNet::new(&mut init, InputShape::Image { channels: 3, height: edge, width: edge })?;
-            weights::load_body(source, &init.state, |name| body_name(DENSENET.1, str::to_owned, name))?;
-            return Ok(Self { net: Net::Own(Box::new(net)) });
-        }
-        let Some(Pretrained { net, head, rename, .. }) = PRETRAINED.iter().find(|row| row.name == arch) else {
+        let Some(wanted) = Tensors::published().find(|wanted| wanted.arch == arch) else {
             return Err(ModelError::Input(format!("`{arch}` is no backbone")));
         };
-        // Built twice: the first one tells the names and shapes, which the file must have; the second has no variables, so that
-        // no graph keeps its maps alive.
-        let vars = VarMap::new();
-        net(VarBuilder::from_varmap(&vars, DType::F32, device))?;
-        let named = vars.data().lock().unwrap_or_else(PoisonError::into_inner);
-        // ConvNeXt also asks for the response norms of its second version, and runs without them.
-        let needed = named.iter().filter(|(name, _)| !name.contains(".grn."));
-        let state = State { buffers: needed.map(|(name, var)| (name.clone(), var.clone())).collect(), ..State::default() };
-        weights::load_body(source, &state, |name| body_name(head, *rename, name))?;
+        if arch == DENSENET {
+            let mut init = Init::new(0, device);
+            let net = DenseNet::new(&mut init, InputShape::Image { channels: 3, height: edge, width: edge })?;
+            weights::load_body(source, &wanted, &init.state)?;
+            return Ok(Self { net: Net::Own(Box::new(net)) });
+        }
+        let Some(Pretrained { net, .. }) = PRETRAINED.iter().find(|row| row.name == arch) else {
+            return Err(ModelError::Input(format!("`{arch}` is no backbone")));
+        };
+        // Built twice: the first one has the variables that the file is read into; the second has none, so that no graph keeps its maps
+        // alive.
+        let state = variables(*net, device)?;
+        weights::load_body(source, &wanted, &state)?;
         let tensors = state.tensors().into_iter().collect();
         Ok(Self { net: net(VarBuilder::from_tensors(tensors, DType::F32, device))? })
     }
@@ -86,30 +85,29 @@ impl Features {
     }
 }
 
-/// A backbone's constructor, and how the tensors of its published weights are called here.
+/// The variables that a backbone's constructor asks for.
+fn variables(net: MakeNet, device: &Device) -> Result<State, ModelError> {
+    let vars = VarMap::new();
+    net(VarBuilder::from_varmap(&vars, DType::F32, device))?;
+    let named = vars.data().lock().unwrap_or_else(PoisonError::into_inner);
+    // ConvNeXt also asks for the response norms of its second version, and runs without them.
+    let needed = named.iter().filter(|(name, _)| !name.contains(".grn."));
+    Ok(State { buffers: needed.map(|(name, var)| (name.clone(), var.clone())).collect(), ..State::default() })
+}
+
+type MakeNet = fn(VarBuilder<'static>) -> Result<Net, ModelError>;
+
+/// A backbone's constructor.
 struct Pretrained {
     /// As in [`plan::ARCHITECTURES`].
     name: &'static str,
-    net: fn(VarBuilder<'static>) -> Result<Net, ModelError>,
-    /// Starts of the names of tensors that features do not need.
-    head: &'static [&'static str],
-    rename: fn(&str) -> String,
+    net: MakeNet,
 }
 
 /// All but DenseNet, which is our own network without its head.
 const PRETRAINED: &[Pretrained] = &[
-    Pretrained {
-        name: "resnet18",
-        net: |vb| Ok(Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?))),
-        head: &["fc."],
-        rename: str::to_owned,
-    },
-    Pretrained {
-        name: "resnet50",
-        net: |vb| Ok(Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?))),
-        head: &["fc."],
-        rename: str::to_owned,
-    },
+    Pretrained { name: "resnet18", net: |vb| Ok(Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?))) },
+    Pretrained { name: "resnet50", net: |vb| Ok(Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?))) },
     Pretrained {
         name: "convnext_tiny",
         net: |vb| {
@@ -117,38 +115,33 @@ const PRETRAINED: &[Pretrained] = &[
             let norm = candle_nn::layer_norm(768, 1e-6, vb.pp("head.norm"))?;
             Ok(Net::Normed(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm))
         },
-        head: &["head.fc."],
-        rename: str::to_owned,
     },
-    Pretrained {
-        name: "dinov2_vits14",
-        net: |vb| Ok(Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?))),
-        head: &["head.", "mask_token"],
-        rename: str::to_owned,
-    },
-    Pretrained {
-        name: "efficientnet_b0",
-        net: |vb| Ok(Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?))),
-        head: &["classifier."],
-        rename: efficientnet::timm_name,
-    },
+    Pretrained { name: "dinov2_vits14", net: |vb| Ok(Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?))) },
+    Pretrained { name: "efficientnet_b0", net: |vb| Ok(Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?))) },
 ];
 
-/// DenseNet's name, and the start of the names of tensors that its features do not need.
-const DENSENET: (&str, &[&str]) = ("densenet121", &["classifier."]);
-
-/// The name that a tensor of a weights file has here; `None` for one that features do not need.
-fn body_name(head: &[&str], rename: fn(&str) -> String, name: &str) -> Option<String> {
-    (!head.iter().any(|head| name.starts_with(head))).then(|| rename(name))
-}
+/// DenseNet's name.
+const DENSENET: &str = "densenet121";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn every_backbone_has_the_tensors_of_the_plan() {
+        for row in PRETRAINED {
+            let wanted = Tensors::published().find(|wanted| wanted.arch == row.name).unwrap().body;
+            let state = variables(row.net, &Device::Cpu).unwrap();
+            let dims = |var: &candle_core::Var| var.dims().iter().map(|&size| Some(size)).collect::<Vec<_>>();
+            let ours: std::collections::BTreeMap<_, _> =
+                state.buffers.iter().map(|(name, var)| (name.clone(), dims(var))).collect();
+            assert_eq!(ours, wanted, "{}", row.name);
+        }
+    }
+
+    #[test]
     fn every_architecture_of_the_registry_has_a_constructor() {
-        let mut known: Vec<&str> = PRETRAINED.iter().map(|row| row.name).chain([DENSENET.0]).collect();
+        let mut known: Vec<&str> = PRETRAINED.iter().map(|row| row.name).chain([DENSENET]).collect();
         let mut wanted: Vec<&str> = plan::Backbone::all().map(|backbone| backbone.name).collect();
         known.sort_unstable();
         wanted.sort_unstable();
