@@ -149,6 +149,13 @@ fn chexpert_from_its_own_csv_to_the_verdict() {
     assert!(text.contains("unknown cells; not used: `Sex`, `Age`"), "{text}");
     assert!(text.contains("known"), "how many rows know a label: {text}");
 
+    place.succeed(&["init", "train", "train.csv", "--output", "init.toml"]);
+    let file = fs::read_to_string(place.path("init.toml")).unwrap();
+    for part in ["negative = [\"\"]", "unknown = \"ignore\"", "\"Age\",", "root = \"train\""] {
+        assert!(file.contains(part), "{part} is not in: {file}");
+    }
+    assert!(place.json(&["plan", "init.toml"])["warnings"].to_string().contains("known rows of val: "), "every screen says it");
+
     let plan = place.json(&["plan", "sweep.toml"]);
     assert_eq!(plan["distinct"], 18, "{plan}");
     place.succeed(&["run", "sweep.toml", "--quiet"]);
@@ -186,9 +193,17 @@ fn chexpert_from_its_own_csv_to_the_verdict() {
     }
     assert_eq!(runs, 18 * 6);
     let report = String::from_utf8(place.succeed(&["report"]).stdout).unwrap();
-    assert!(report.contains("unknown") && report.contains("ignore") && report.contains("positive"), "{report}");
+    assert!(
+        report.contains("known rows of val: ")
+            && report.contains("unknown")
+            && report.contains("ignore")
+            && report.contains("positive"),
+        "{report}"
+    );
     let explained = String::from_utf8(place.succeed(&["explain"]).stdout).unwrap();
-    assert!(explained.contains("Edema"), "{explained}");
+    assert!(explained.contains("Edema") && explained.contains("known rows of"), "{explained}");
+    let shown = String::from_utf8(place.succeed(&["show", plan["runs"][0]["run"].as_str().unwrap()]).stdout).unwrap();
+    assert!(shown.contains("known rows of val: "), "{shown}");
 }
 
 fn csv_lines(text: &str) -> Vec<Vec<String>> {

@@ -189,10 +189,12 @@ impl<'s> Layout<'s> {
     /// The labels of one row.
     #[must_use]
     pub fn labels(row: &Row) -> Grid {
+        let known = row.labels.iter().any(|line| line.known.is_some());
         let titles = ["ap", "precision", "recall", "f1", "threshold", "prevalence", "predicted"];
+        let titles = titles.into_iter().chain(known.then_some("known"));
         let heads = [Head::new("label", false)].into_iter().chain(titles.map(|title| Head::new(title, true))).collect();
         let line = |line: &super::summary::LabelLine| {
-            vec![
+            let mut cells = vec![
                 shorten(&line.label, 40),
                 line.ap.map_or_else(|| NONE.to_owned(), number),
                 number(line.precision),
@@ -201,7 +203,9 @@ impl<'s> Layout<'s> {
                 number(line.threshold),
                 percent(line.prevalence),
                 percent(line.predicted_rate),
-            ]
+            ];
+            cells.extend(line.known.map(|known| known.to_string()));
+            cells
         };
         Grid { heads, rows: row.labels.iter().map(line).collect() }
     }

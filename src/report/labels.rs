@@ -132,6 +132,7 @@ pub fn lines(parts: &[Part], set: &DataSet) -> Vec<LabelLine> {
             recall: of(|score| score.recall),
             f1: of(|score| score.f1),
             threshold: of(|score| score.threshold),
+            known: Some(counts.known(at)).filter(|_| !set.unknown.is_empty()),
             prevalence: counts.prevalence(at),
             predicted_rate: of(|score| score.predicted_rate),
         }

@@ -120,8 +120,9 @@ fn divided(loaded: &Loaded, question: &Question) -> Vec<String> {
     let (some, more) = loaded.data.split_at(loaded.data.len().min(DATA_SETS));
     for facts in some {
         let absent = shown.iter().filter_map(|&split| splits::undefined(facts, split));
+        let unknown = splits::unknown(facts, question.split);
         let shifted = splits::shift(facts, question.split);
-        for note in absent.chain(shifted) {
+        for note in absent.chain(unknown).chain(shifted) {
             if !said.contains(&note) {
                 said.push(note);
             }

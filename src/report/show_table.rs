@@ -7,7 +7,7 @@ use super::question::{LabelChoice, Split};
 use super::show::{EpochLine, LabelLine, Shown};
 use super::show_probabilities;
 use super::show_rows::RowMetrics;
-use super::splits::undefined;
+use super::splits::{undefined, unknown};
 use super::table::{Weight, draw};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, text, wrap};
 use crate::error::Error;
@@ -40,8 +40,9 @@ pub fn render(shown: &Shown, style: bool, choice: &LabelChoice) -> Result<String
     }
     parts.push(epochs(shown, style));
     for split in [Split::Val, Split::Test] {
-        let (undefined, split) = (undefined(&run.facts, split), split.name());
-        let undefined = undefined.map_or_else(String::new, |words| wrap(&words, WIDTH).join("\n") + "\n");
+        let (undefined, unknown, split) = (undefined(&run.facts, split), unknown(&run.facts, split), split.name());
+        let said = |words: Option<String>| words.map_or_else(String::new, |words| wrap(&words, WIDTH).join("\n") + "\n");
+        let undefined = said(undefined) + &said(unknown);
         for (policy, rows) in shown.labels.get(split).into_iter().flatten() {
             let result = shown.results.iter().find(|row| row.best_epoch && row.split == split && row.policy == *policy);
             let named = |&place: &usize| rows.iter().find(|line| line.row.label == run.facts.labels[place]);

@@ -85,6 +85,23 @@ pub fn absence(facts: &DataFacts, split: Split) -> Option<String> {
     ))
 }
 
+/// How many cells of the split nobody knows, the labels with most of them first, and what metrics do with them.
+#[must_use]
+pub fn unknown(facts: &DataFacts, split: Split) -> Option<String> {
+    let counts = counts(facts, split);
+    let mut labels: Vec<usize> = (0..counts.positives.len()).filter(|&label| counts.known(label) < counts.rows).collect();
+    labels.sort_by_key(|&label| counts.known(label));
+    let of = |label: &usize| format!("{} {} of {}", shown(&facts.labels[*label]), counts.known(*label), counts.rows);
+    (!labels.is_empty()).then(|| {
+        format!(
+            "known rows of {}: {}. Every number of a label is of the rows that know it, and one of rows (samples_f1, subset_accuracy) of \
+             their known labels",
+            split.name(),
+            named(labels.iter().map(of).collect())
+        )
+    })
+}
+
 /// The labels that are more or less frequent in the split than in train.
 #[must_use]
 pub fn shifted(facts: &DataFacts, split: Split) -> Vec<Shift> {
@@ -118,6 +135,17 @@ mod tests {
         let mut facts = facts();
         facts.val.positives[0] = 0;
         facts
+    }
+
+    #[test]
+    fn unknown_cells_are_counted_label_by_label() {
+        let mut facts = facts();
+        assert_eq!(unknown(&facts, Split::Val), None);
+        let (rows, labels) = (facts.val.rows, facts.labels.len());
+        facts.val = facts.val.with_unknown((0..labels).map(|label| if label == 1 { 3 } else { 0 }).collect());
+        let said = unknown(&facts, Split::Val).unwrap();
+        assert!(said.starts_with(&format!("known rows of val: {} {} of {rows}. Every", facts.labels[1], rows - 3)), "{said}");
+        assert_eq!(unknown(&facts, Split::Test), None);
     }
 
     #[test]

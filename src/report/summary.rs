@@ -178,6 +178,9 @@ pub struct LabelLine {
     pub recall: f64,
     pub f1: f64,
     pub threshold: f64,
+    /// Rows that know the label; `None` where all do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<usize>,
     pub prevalence: f64,
     pub predicted_rate: f64,
 }

@@ -17,6 +17,8 @@ use plan::{Columns, ImageConfig, InputShape};
 
 /// How many bad files are named in a message.
 const SHOWN: usize = 20;
+/// The same where one rule explains all of them.
+const FEW: usize = 3;
 /// How many files without a row are named.
 const LISTED: usize = 5;
 /// Why a file that is not there cannot be used.
@@ -56,10 +58,13 @@ pub fn prepare(
         let root = root.display();
         let wrong_root = if Path::new(&root.to_string()).is_dir() { "" } else { " (which is no folder)" };
         return Err(fault(match hint {
-            Some(hint) => format!("none of the {rows} images can be read below `data.root`: {hint}{}", listing(&table, &unread)),
+            // One rule says more than twenty times the same.
+            Some(hint) => {
+                format!("none of the {rows} images can be read below `data.root`: {hint}{}", listing(&table, &unread, FEW))
+            }
             None => format!(
                 "none of the {rows} images can be read; their paths must be relative to `data.root`, {root}{wrong_root}{}",
-                listing(&table, &unread)
+                listing(&table, &unread, SHOWN)
             ),
         })
         .into());
@@ -139,14 +144,14 @@ pub fn prepare(
                 message: format!(
                     "{} of {rows} images cannot be used{}\n{}repair or remove them, or set `data.on_bad_image = \"skip\"` to leave their rows out",
                     bad.len(),
-                    listing(&table, &bad),
+                    listing(&table, &bad, SHOWN),
                     hint.as_ref().map_or_else(String::new, |hint| format!("of those that are missing, {hint}\n"))
                 ),
             }
             .into());
         }
         if !bad.is_empty() {
-            tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad));
+            tracing::warn!("{}: {} of {rows} images are left out{}", labels.display(), bad.len(), listing(&table, &bad, SHOWN));
         }
         let mut rows = without(table, &bad);
         rows.doubts = seen.doubts(config);
@@ -351,14 +356,14 @@ fn failures(hashes: &[Result<blake3::Hash, String>]) -> Vec<(usize, String)> {
     hashes.iter().enumerate().filter_map(|(row, hash)| Some((row, hash.as_ref().err()?.clone()))).collect()
 }
 
-/// One line per bad file, the first 20.
-fn listing(table: &Table, bad: &[(usize, String)]) -> String {
+/// One line per bad file, the first `most`.
+fn listing(table: &Table, bad: &[(usize, String)], most: usize) -> String {
     let mut text = String::from(":");
-    for (row, why) in bad.iter().take(SHOWN) {
+    for (row, why) in bad.iter().take(most) {
         text.push_str(&format!("\n  line {}: {}: {}", table.lines[*row], shown(&table.ids[*row]), cut(why, 300)));
     }
-    if bad.len() > SHOWN {
-        text.push_str(&format!("\n  and {} more", bad.len() - SHOWN));
+    if bad.len() > most {
+        text.push_str(&format!("\n  and {} more", bad.len() - most));
     }
     text
 }

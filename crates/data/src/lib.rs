@@ -371,7 +371,7 @@ fn warn_of_duplicates(config: &DataConfig, data: &Dataset, same: &[u32], ids: &[
     if torn == 0 && contradictory == 0 {
         return;
     }
-    let what = if matches!(data.shape(), InputShape::Image { .. }) { "files" } else { "features" };
+    let what = if matches!(data.shape(), InputShape::Image { .. }) { "files" } else { "vectors of features" };
     let torn = if torn > 0 {
         format!("; {torn} of them lie in more than one split, so that a model is judged on what it was trained on")
     } else {

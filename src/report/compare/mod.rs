@@ -21,7 +21,7 @@ use super::kept_scores::{self, Evidence};
 use super::load::{self, Loaded, Run};
 use super::question::{Question, Split};
 use super::score::{is_of_rankings, place};
-use super::splits::{undefined, without_positives};
+use super::splits::{undefined, unknown, without_positives};
 use crate::error::Error;
 use archive::runs_folder;
 use imbalance::threshold::Policy;
@@ -90,6 +90,7 @@ async fn two_runs(reader: &mut Reader, first: &str, second: &str, ask: &CompareO
         notes.push(format!("{why}: the two are compared on val alone, where strategies and thresholds were chosen"));
     }
     notes.extend(splits.iter().filter_map(|found| undefined(&first.facts, found.split)));
+    notes.extend(splits.iter().filter_map(|found| unknown(&first.facts, found.split)));
     Ok(RunComparison {
         without_positives: without_positives(&first.facts),
         first: named(first),

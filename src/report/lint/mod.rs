@@ -31,6 +31,8 @@ pub enum Kind {
     ScheduleSpent,
     /// Labels without a positive in val or test.
     AbsentLabels,
+    /// Cells of labels that the data leaves open.
+    UnknownCells,
     /// Labels whose prevalence in val or test is not that of train.
     Shifted,
     /// Too few positives in val to tune a threshold on.

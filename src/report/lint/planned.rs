@@ -51,6 +51,7 @@ pub fn of_data(facts: &DataFacts, tunes: bool) -> Vec<Lint> {
 fn divided(facts: &DataFacts, tunes: bool, lints: &mut Lints) {
     for split in [Split::Val, Split::Test] {
         splits::absence(facts, split).into_iter().for_each(|what| lints.add(Kind::AbsentLabels, "", what));
+        splits::unknown(facts, split).into_iter().for_each(|what| lints.add(Kind::UnknownCells, "", what));
         splits::shift(facts, split).into_iter().for_each(|what| lints.add(Kind::Shifted, "", what));
     }
     if tunes {

@@ -23,6 +23,13 @@ struct Offence<'s> {
     profile: &'s Profile,
 }
 
+impl Offence<'_> {
+    /// Whether its cells are 0 and 1, and only its name says that it is no label.
+    fn is_by_name(&self) -> bool {
+        self.profile.others == 0 && matches!(self.look, Look::SplitFlag | Look::Group { .. })
+    }
+}
+
 /// Refuses labels' columns that hold something else, or cells about which nothing was decided.
 ///
 /// # Errors
@@ -37,7 +44,8 @@ pub fn check(survey: &Survey, roles: &Roles, columns: &Columns, called: Called) 
         let look = profile.look(name);
         // Whoever says which column is the split knows what one called so is.
         let known = columns.split.is_some() && name.eq_ignore_ascii_case("split");
-        let flag = look == Look::SplitFlag && !roles.listed && !known;
+        let owner = profile.others == 0 && matches!(look, Look::Group { .. });
+        let flag = (look == Look::SplitFlag || owner) && !roles.listed && !known;
         let first = if profile.others > 0 {
             profile.first_other.as_ref()
         } else if open {
@@ -51,11 +59,14 @@ pub fn check(survey: &Survey, roles: &Roles, columns: &Columns, called: Called) 
             None => {}
         }
     }
-    let Some(first) = offences.iter().min_by_key(|offence| (offence.look == Look::SplitFlag, offence.line)) else {
+    let Some(first) = offences.iter().min_by_key(|offence| (offence.is_by_name(), offence.line)) else {
         return Ok(());
     };
     let mut message = match (&first.look, first.text) {
         (Look::SplitFlag, _) => format!("column `{}` is named like a split, not like a label", shown(first.name)),
+        (Look::Group { .. }, _) if first.is_by_name() => {
+            format!("column `{}` is named like what a row belongs to, not like a label", shown(first.name))
+        }
         (_, "") => format!("column `{}`: an empty cell must be 0 or 1", shown(first.name)),
         (_, text) => format!("column `{}`: `{}` must be 0 or 1", shown(first.name), shown(text)),
     };
@@ -108,6 +119,7 @@ fn what(offence: &Offence<'_>) -> String {
         Look::Path => "names of pictures".to_owned(),
         Look::Index => "a count of the rows".to_owned(),
         Look::Lists { separator, names } => format!("lists of {} names, separated by {separator:?}", names.len()),
+        Look::Names { names } if names.len() == 1 => format!("`{}` and nothing else", shown(&names[0])),
         Look::Names { names } => format!("one of {} names ({})", names.len(), few(names)),
         Look::Words { yes, no } => {
             let no = if no.is_empty() { "blanks".to_owned() } else { format!("`{}`", shown(no)) };
@@ -159,6 +171,7 @@ fn few(names: &[String]) -> String {
 fn remedy(offences: &[Offence<'_>], columns: &Columns, called: Called) -> String {
     let mut keys = Remedy { ignore: columns.ignore.clone(), ..Remedy::default() };
     for offence in offences {
+        keys.flag |= offence.is_by_name();
         keys.add(offence, columns);
     }
     match called {
@@ -178,7 +191,9 @@ struct Remedy {
     positive: Vec<String>,
     negative: Vec<String>,
     unknown: bool,
+    /// Whether names alone say that columns are no labels; whether that of the split does.
     flag: bool,
+    split_flag: bool,
     names: bool,
 }
 
@@ -199,7 +214,7 @@ impl Remedy {
                     && columns.split.is_none()
                     && (offence.look == Look::Split || says_which_split(&name)) =>
             {
-                self.flag |= offence.look == Look::SplitFlag;
+                self.split_flag |= offence.look == Look::SplitFlag;
                 self.split = Some(name);
             }
             Look::Group { .. } if self.group.is_none() && columns.group.is_none() => self.group = Some(name),
@@ -213,7 +228,6 @@ impl Remedy {
             Look::Label => self.unknown = true,
             Look::Soft | Look::Counts { .. } => {}
             look => {
-                self.flag |= *look == Look::SplitFlag;
                 self.names |= matches!(look, Look::Names { .. });
                 self.ignore.push(name);
             }
@@ -228,11 +242,7 @@ impl Remedy {
             value.as_ref().map(|value| format!("{key} = {}{note}", quoted(value)))
         };
         lines.extend(text("path_column", &self.path, ""));
-        let flag = if self.flag {
-            "    # 1 is val or test, as its name says; if it is a label, name the labels: label_columns = [...]"
-        } else {
-            ""
-        };
+        let flag = if self.split_flag { "    # 1 is val or test, as its name says, and 0 is train" } else { "" };
         lines.extend(text("split_column", &self.split, flag));
         lines.extend(text("group_column", &self.group, ""));
         if self.ignore.len() > columns.ignore.len() {

@@ -225,10 +225,15 @@ impl Profile {
         if self.others == 0 {
             // `is_valid`, `test`; not `test result` or `valve`.
             let flag = words.iter().all(|word| word == "is" || SPLITS.contains(&word.as_str()));
+            if words.len() > 1 && words.last().is_some_and(|word| word == "id")
+                || words.iter().any(|word| word != "id" && is_id(word))
+            {
+                return Look::Group { groups: usize::from(self.zeros > 0) + usize::from(self.ones > 0) };
+            }
             return if flag && !words.is_empty() && self.unknown() == 0 { Look::SplitFlag } else { Look::Label };
         }
         let groups = self.texts.len() + usize::from(self.zeros > 0) + usize::from(self.ones > 0);
-        let owner = named(&OWNERS) || words.last().is_some_and(|word| word == "id") || name.to_lowercase().ends_with("id");
+        let owner = named(&OWNERS) || words.iter().any(|word| is_id(word));
         if self.splits == self.others && self.others == self.filled() {
             return Look::Split;
         }
@@ -305,6 +310,11 @@ impl Profile {
         };
         LISTS.into_iter().find_map(of)
     }
+}
+
+/// `id`, or whose: `patientid`.
+fn is_id(word: &str) -> bool {
+    word == "id" || word.strip_suffix("id").is_some_and(|whose| OWNERS.contains(&whose))
 }
 
 /// The entries of a list: `A|B`, `['A', 'B']`.
@@ -392,6 +402,10 @@ mod tests {
         assert_eq!(look("Unnamed: 0", &["1", "2", "3"]), Look::Index);
         assert_eq!(of("patient", &["p1", "p2"]), Look::Group { groups: 2 });
         assert_eq!(of("PatientID", &["7", "1000"]), Look::Group { groups: 2 });
+        assert_eq!(of("patient_id", &["0", "1"]), Look::Group { groups: 2 });
+        for name in ["covid", "Thyroid", "idea", "id"] {
+            assert_eq!(of(name, &["0", "1"]), Look::Label, "{name}");
+        }
         assert_eq!(of("Sex", &["Female", "Male"]), Look::Names { names: vec!["Female".into(), "Male".into()] });
         assert_eq!(of("A", &["yes", "no"]), Look::Words { yes: "yes".into(), no: "no".into() });
         assert_eq!(of("A", &["Y", "N"]), Look::Words { yes: "Y".into(), no: "N".into() });

@@ -139,6 +139,9 @@ fn columns_that_look_like_splits_are_no_labels() {
         let named = keys(|columns| columns.labels = vec![name.to_owned(), "A".to_owned()]);
         assert_eq!(parse(&csv, &named).unwrap().labels.names.len(), 2);
     }
+    let csv = forty("id,patient_id,A", |at| format!("r{at},{},{}", at % 4 / 3, at % 2));
+    let error = parse(&csv, &Columns::default()).unwrap_err();
+    assert!(error.contains("named like what a row belongs to") && error.contains("group_column = \"patient_id\""), "{error}");
     let csv = forty("id,is_test,A", |at| format!("r{at},{},{}", at % 4 == 3, at % 2));
     let table = parse(&csv, &keys(|columns| columns.split = Some("is_test".to_owned()))).unwrap();
     assert_eq!(table.splits.unwrap()[..4], [0, 0, 0, 2]);
