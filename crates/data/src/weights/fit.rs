@@ -431,7 +431,7 @@ mod tests {
         let mut more = plain.clone();
         more.insert("features.conv9.weight".to_owned(), held(&[1]));
         assert!(super::fit(&more, &wanted).unwrap_err().contains("1 not the network's: features.conv9.weight"));
-        let mut half = plain.clone();
+        let mut half = plain;
         half.values_mut().for_each(|held| held.dtype = Dtype::F16);
         assert!(super::fit(&half, &wanted).is_ok());
         half.values_mut().for_each(|held| held.dtype = Dtype::I8);
@@ -516,7 +516,7 @@ mod tests {
         assert!(start(&without, Some(Head::New), Some(5)).unwrap().1.contains("the file has none"));
         assert!(start(&without, Some(Head::Keep), Some(5)).unwrap_err().contains("it has no head"));
         // Inside a Sequential, as CheXNet's; and a head of two layers.
-        let mut nested = headless.clone();
+        let mut nested = headless;
         nested.insert("classifier.0.weight".to_owned(), held(&[14, 1024]));
         nested.insert("classifier.0.bias".to_owned(), held(&[14]));
         assert_eq!(fit(&nested, &wanted).unwrap().head.unwrap().labels, 14);
