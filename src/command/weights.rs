@@ -1,6 +1,7 @@
 //! The files of weights that a sweep names, before anything is dealt out or decoded: found or fetched, recognised, compared with the
 //! networks that start with them, and hashed. One message for all runs.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,11 @@ impl File {
     fn read(path: PathBuf) -> Result<Self, Error> {
         let header = weights::header(&path).map_err(|why| wrong(&path, &why))?;
         Ok(Self { path, header })
+    }
+
+    fn hash(&self, preparing: &Preparing) -> Result<String, Error> {
+        let hash = weights::hash(&self.path, &mut |done, total| preparing.hashing(done, total));
+        hash.map_err(|error| wrong(&self.path, &format!("cannot be read: {error}")))
     }
 
     /// How it fits a network, and the head that the network's runs start with.
@@ -79,8 +85,7 @@ impl Weights {
                 head = head.or(fit.head.filter(|_| model.freeze.is_none()).map(|head| head.labels));
             }
             said.iter().for_each(|words| preparing.note(&format!("weights {}: {words}", cut(&typed, LONG))));
-            let content = weights::hash(&file.path, &mut |done, total| preparing.hashing(done, total))
-                .map_err(|error| wrong(&file.path, &format!("cannot be read: {error}")))?;
+            let content = file.hash(preparing)?;
             let floating = matches!(HubFile::parse(&typed), Some(Ok(HubFile { revision: None, .. })));
             if floating && found.source != typed {
                 tracing::info!("{typed} is {} today: with that address it stays the same", found.source);
@@ -147,19 +152,24 @@ pub fn recorded<'a>(jobs: impl Iterator<Item = &'a Job>, preparing: &Preparing) 
     let mut files: BTreeMap<(&str, Option<&str>), File> = BTreeMap::new();
     for (model, data, labels) in networks {
         let Some(source) = model.weights.as_deref() else { continue };
-        let key = (source, model.weights_hash.as_deref());
-        if !files.contains_key(&key) {
-            let found = weights::find(source, &mut |done, total| preparing.fetching(done, total))?;
-            let file = File::read(found.path)?;
-            let hash = weights::hash(&file.path, &mut |done, total| preparing.hashing(done, total));
-            let hash = hash.map_err(|error| wrong(&file.path, &format!("cannot be read: {error}")))?;
-            if key.1.is_some_and(|planned| planned != hash) {
-                let message = "it has changed since the sweep was planned; put the file back, or `sweep run FILE` plans it again";
-                return Err(Error::Data(DataError { place: source.to_owned(), message: message.to_owned() }));
-            }
-            files.insert(key, file);
-        }
-        files[&key].suits(model, Known { labels: Some(labels), ..Known::of(data) })?;
+        let planned = model.weights_hash.as_deref();
+        let file = match files.entry((source, planned)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(as_planned(source, planned, preparing)?),
+        };
+        file.suits(model, Known { labels: Some(labels), ..Known::of(data) })?;
     }
     Ok(())
+}
+
+/// The file `source`, which must have the hash `planned`, where that is known.
+fn as_planned(source: &str, planned: Option<&str>, preparing: &Preparing) -> Result<File, Error> {
+    let found = weights::find(source, &mut |done, total| preparing.fetching(done, total))?;
+    let file = File::read(found.path)?;
+    let hash = file.hash(preparing)?;
+    if planned.is_some_and(|planned| planned != hash) {
+        let message = "it has changed since the sweep was planned; put the file back, or `sweep run FILE` plans it again";
+        return Err(Error::Data(DataError { place: source.to_owned(), message: message.to_owned() }));
+    }
+    Ok(file)
 }

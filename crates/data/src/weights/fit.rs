@@ -7,8 +7,8 @@ use safetensors::Dtype;
 
 use super::file::{Header, Held};
 use imbalance::shown::cut;
-use plan::Head;
 use plan::tensors::{Dims, Tensors};
+use plan::{Architecture, Head};
 
 /// Names of one kind in a message.
 const NAMED: usize = 3;
@@ -278,8 +278,9 @@ fn file_head(file: &Header, names: &[&str], width: Option<usize>) -> Option<File
 
 /// Another network whose names these are; empty where there is none.
 fn guess(file: &Header, wanted: &Tensors) -> String {
-    /// Tensors of which most are another network's.
-    const MOST: f64 = 0.5;
+    /// Shares of the tensors that another network has, too.
+    const NEARLY: f64 = 0.5;
+    const WHOLLY: f64 = 0.95;
     let others = Tensors::published().filter(|other| other.arch != wanted.arch);
     let share = |other: &Tensors| {
         let (_, found, _) = placed(file, other);
@@ -290,8 +291,10 @@ fn guess(file: &Header, wanted: &Tensors) -> String {
     let own = share(wanted);
     let best = others.map(|other| (share(&other), other.arch)).max_by(|one, two| one.0.total_cmp(&two.0));
     match best {
-        Some((share, arch)) if share > own.max(MOST) => {
-            format!("\n  its names and shapes are those of {arch}{}", if share > 0.9 { "" } else { ", or nearly" })
+        Some((share, arch)) if share > own.max(NEARLY) => {
+            let freeze = if Architecture::trained(arch).is_none() { " with freeze = \"backbone\"" } else { "" };
+            let cure = format!(": model.arch = \"{arch}\"{freeze} takes it");
+            format!("\n  its names and shapes are those of {arch}{}", if share > WHOLLY { &cure } else { ", or nearly" })
         }
         _ if own == 0.0 => format!("\n  none of its names and shapes is {}'s: it is for another network", wanted.arch),
         _ => String::new(),
@@ -428,7 +431,7 @@ mod tests {
         let mut more = plain.clone();
         more.insert("features.conv9.weight".to_owned(), held(&[1]));
         assert!(super::fit(&more, &wanted).unwrap_err().contains("1 not the network's: features.conv9.weight"));
-        let mut half = plain.clone();
+        let mut half = plain;
         half.values_mut().for_each(|held| held.dtype = Dtype::F16);
         assert!(super::fit(&half, &wanted).is_ok());
         half.values_mut().for_each(|held| held.dtype = Dtype::I8);
@@ -452,7 +455,7 @@ mod tests {
                 for prefix in ["", "module."] {
                     let told = fit(&behind(prefix, &file(&wanted(other, true, 3))), &wanted(arch, frozen, 3)).unwrap_err();
                     assert!(told.starts_with(&format!("does not fit {arch}")), "{told}");
-                    assert!(told.contains(&format!("those of {other}")), "{arch}: {told}");
+                    assert!(told.contains(&format!("those of {other}: model.arch = \"{other}\"")), "{arch}: {told}");
                 }
             }
         }
@@ -513,7 +516,7 @@ mod tests {
         assert!(start(&without, Some(Head::New), Some(5)).unwrap().1.contains("the file has none"));
         assert!(start(&without, Some(Head::Keep), Some(5)).unwrap_err().contains("it has no head"));
         // Inside a Sequential, as CheXNet's; and a head of two layers.
-        let mut nested = headless.clone();
+        let mut nested = headless;
         nested.insert("classifier.0.weight".to_owned(), held(&[14, 1024]));
         nested.insert("classifier.0.bias".to_owned(), held(&[14]));
         assert_eq!(fit(&nested, &wanted).unwrap().head.unwrap().labels, 14);
