@@ -382,7 +382,11 @@ impl<'a> Scores<'a> {
             ));
         }
         let width = self.matrix.width;
-        if !self.logits && width > 1 && values.chunks_exact(width).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-3) {
+        if !self.logits
+            && width > 1
+            && values.len() >= FEW
+            && values.chunks_exact(width).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-3)
+        {
             return Some(format!(
                 "{file}: every row sums to 1, as after a softmax: with several labels a row each needs a probability of its own (a sigmoid)"
             ));

@@ -117,6 +117,7 @@ pub fn columns(survey: &Survey, ids: Ids) -> Chosen {
                     none.as_ref().map_or_else(String::new, |none| format!("; `{none}` is no label"))
                 );
                 chosen.columns.no_label.extend(none);
+                chosen.columns.no_label.extend((profile.blanks > 0).then(String::new));
                 chosen.take(name, "list", why);
             }
             Look::Names { names } if !names_taken => {

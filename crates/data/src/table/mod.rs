@@ -337,7 +337,9 @@ impl<'c> Lists<'c> {
     fn push(&self, column: usize, cell: &str, line: u64, values: &mut Vec<u8>) -> Result<(), Fault> {
         let (separator, names) = &self.of[&column];
         let start = values.len();
-        let mut none = entries(cell, separator).next().is_none() && self.is_none("");
+        // `[]` is a list without an entry; a blank may be anything.
+        let bare = cell.trim_matches(['[', ']', '(', ')', '{', '}', ' ']).is_empty() && !cell.is_empty();
+        let mut none = bare || (entries(cell, separator).next().is_none() && self.is_none(""));
         values.resize(start + names.len(), 0);
         for entry in entries(cell, separator) {
             match self.places[&column].get(entry) {

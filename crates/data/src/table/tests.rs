@@ -238,6 +238,11 @@ fn lists_become_labels_in_a_stated_order() {
     assert!(error.starts_with("FILE:2: `x|none` lists a label and says that there is none"), "{error}");
     let blank = "id,tags\na,x\nb,\nc,y\n";
     assert!(listed(blank, &[], UnknownAs::Error).unwrap_err().contains("FILE:3"), "a blank says nothing");
+    assert_eq!(
+        listed("id,tags\na,['x']\nb,[]\n", &[], UnknownAs::Error).unwrap().labels.values,
+        [1, 0],
+        "an empty list says none"
+    );
     assert_eq!(listed(blank, &[""], UnknownAs::Error).unwrap().labels.values, [1, 0, 0, 0, 0, 1]);
     assert_eq!(listed(blank, &[], UnknownAs::Ignore).unwrap().labels.values, [1, 0, IGNORED, IGNORED, 0, 1]);
     let error = listed("id,tags,x\na,x|y,1\nb,y,0\n", &[], UnknownAs::Error).unwrap_err();
