@@ -44,7 +44,7 @@ pub fn text(looked: &Looked, folder: &Path, Fit { grid, size }: Fit<'_>, time: O
         text.push_str("\n[data.split]                    # every split gets its share of each label\ntrain = 0.70\nval = 0.15\ntest = 0.15\n");
     }
     let arch = match grid.arch {
-        "cnn" => "small convolutions; with pretrained weights: densenet121, or a frozen backbone (docs/models.md)",
+        "cnn" => "small convolutions; with pretrained weights: densenet121, or a frozen backbone (docs/sweep-file.md)",
         "linear" => "few rows for so many features; \"mlp\" is the next larger",
         _ => "a hidden layer; \"linear\" is the next smaller",
     };
