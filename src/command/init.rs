@@ -89,7 +89,13 @@ pub fn run(args: &cli::InitArgs) -> Result<(), Error> {
     let (text, runs, seconds) = fitting(&looked, &folder, args.minutes)?;
     archive::file::write(output, |file| file.write_all(text.as_bytes()))
         .map_err(|source| Error::Io { path: output.clone(), source })?;
-    let open = check(&text, output, &folder);
+    let mut open = check(&text, output, &folder);
+    if let Input::Images { pictures, .. } = &looked.input
+        && pictures.missing > 0
+    {
+        let hint = pictures.hint.as_deref().unwrap_or("correct the paths of the CSV, or data.root");
+        open.push(format!("{} of the files are not there: {hint}", thousands(pictures.missing)));
+    }
     let view = InitView {
         file: output.display().to_string(),
         columns: looked.chosen.taken.clone(),
@@ -325,8 +331,7 @@ fn of_pictures(root: &Path, pictures: &Pictures, looked: &Looked) -> Vec<String>
         ));
     }
     if pictures.missing > 0 {
-        let hint = pictures.hint.as_ref().map_or_else(String::new, |hint| format!(": {hint}"));
-        said.push(format!("{} of {} files are not there{hint}", thousands(pictures.missing), thousands(rows)));
+        said.push(format!("{} of {} files are not there", thousands(pictures.missing), thousands(rows)));
     }
     if let Some((file, why)) = &pictures.first_broken {
         said.push(format!(

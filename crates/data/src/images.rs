@@ -628,6 +628,57 @@ mod tests {
         assert!(error.contains("cache: cannot write prepared data into this folder"), "{error}");
     }
 
+    /// The photos with some rows more, divided by `seed`: the split of each row, or why it is refused.
+    fn divided(folder: &tempfile::TempDir, more: &str, group: bool, seed: u64) -> Result<Vec<(String, u8)>, String> {
+        let csv = std::fs::read_to_string(folder.path().join("labels.csv")).unwrap() + more;
+        std::fs::write(folder.path().join("more.csv"), csv).unwrap();
+        let mut config = config("error");
+        config.split.seed = seed;
+        if let Source::Images { labels, columns, .. } = &mut config.source {
+            *labels = "more.csv".into();
+            columns.group_duplicates = group;
+        }
+        let facts = prepare_any(&config, folder.path(), &folder.path().join("cache"), &|_, _| {});
+        let facts = facts.map_err(|error| error.to_string())?.facts;
+        let data = Dataset::open(&facts.folder, &config).unwrap();
+        let ids = data.ids().unwrap();
+        let parts = [&data.split().train, &data.split().val, &data.split().test];
+        let of = |(part, rows): (u8, &Vec<u32>)| rows.iter().map(|&row| (ids[row as usize].clone(), part)).collect::<Vec<_>>();
+        Ok((0u8..).zip(parts).flat_map(of).collect())
+    }
+
+    #[test]
+    fn a_picture_of_several_rows_is_refused_or_stays_in_one_split() {
+        let folder = photos();
+        for more in ["4.png,0,0\n", "./4.png,0,0\n", "sub folder/../4.png,1,1\n", "x\\..\\4.png,0,0\n"] {
+            let error = divided(&folder, more, false, 0).unwrap_err();
+            assert!(
+                error.contains("1 pictures have more than one row (2 rows; `4.png` is in line 6 and in line 42)"),
+                "{more}: {error}"
+            );
+            assert_eq!(error.contains("contradict each other"), more.contains("1,1"), "{error}");
+        }
+        // Every second picture again, and half of these under another name; in each division a picture lies in one split.
+        let mut more = String::new();
+        for row in (0..40).step_by(2) {
+            if row % 4 == 0 {
+                let photos = folder.path().join("photos");
+                std::fs::copy(photos.join(format!("{row}.png")), photos.join(format!("copy{row}.png"))).unwrap();
+                more += &format!("copy{row}.png,0,{}\n", row / 2 % 2);
+            } else {
+                more += &format!("{row}.png,1,{}\n", row / 2 % 2);
+            }
+        }
+        for seed in 0..10 {
+            let mut of: HashMap<String, HashSet<u8>> = HashMap::new();
+            for (id, part) in divided(&folder, &more, true, seed).unwrap() {
+                of.entry(id.replace("copy", "")).or_default().insert(part);
+            }
+            assert_eq!(of.len(), 40);
+            assert!(of.values().all(|parts| parts.len() == 1), "seed {seed}: {of:?}");
+        }
+    }
+
     #[test]
     fn files_without_a_row_are_found() {
         let folder = photos();

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::command::output::counted;
 use data::{Ids, Look, Profile, Survey, Table};
 use imbalance::loss::IGNORED;
 use imbalance::shown::shown;
@@ -189,10 +190,17 @@ fn label(chosen: &mut Chosen, name: &str, profile: &Profile) {
         );
     } else if profile.unknown() > 0 {
         chosen.columns.unknown.all = UnknownAs::Ignore;
-        chosen.take(name, "label", format!("0 and 1, and {blanks} blanks and {minus_ones} of -1 that are left out"));
+        chosen.take(name, "label", format!("0 and 1; left out: {}", open_cells(*blanks, *minus_ones)));
     } else {
         chosen.take(name, "label", format!("{ones} of 1, {zeros} of 0"));
     }
+}
+
+/// `18 blanks and 3 of -1`.
+fn open_cells(blanks: usize, minus_ones: usize) -> String {
+    let blank = (blanks > 0).then(|| counted(blanks, "blank"));
+    let minus = (minus_ones > 0).then(|| format!("{minus_ones} of -1"));
+    blank.into_iter().chain(minus).collect::<Vec<_>>().join(" and ")
 }
 
 /// Many labels of 0 and 1 are one line.

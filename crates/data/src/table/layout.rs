@@ -102,13 +102,13 @@ impl fmt::Display for Layout {
         }
         write!(f, ": {}", list(self.labels.iter().map(String::as_str)))?;
         if self.unknown > 0 {
-            write!(f, "; {} unknown cells", self.unknown)?;
+            write!(f, "; {} unknown cell{}", self.unknown, if self.unknown == 1 { "" } else { "s" })?;
         }
         if !self.ignored.is_empty() {
             write!(f, "; not used: {}", list(self.ignored.iter().map(String::as_str)))?;
         }
         if self.blank_rows > 0 {
-            write!(f, "; {} blank rows left out", self.blank_rows)?;
+            write!(f, "; {} blank row{} left out", self.blank_rows, if self.blank_rows == 1 { "" } else { "s" })?;
         }
         Ok(())
     }
