@@ -28,7 +28,7 @@ pub use gather::Change;
 pub use gather::normalization;
 pub use imported::{Files, Imported, Scored, imported_ids};
 pub use prepared::{Skipped, Unfit, check, discard};
-pub use table::{Called, Ids, Layout, Look, Profile, Survey, Table, is_picture, survey};
+pub use table::{Called, Ids, Layout, Look, Profile, Survey, Table, flagged_split, survey};
 pub use untrainable::{Untrainable, quoted, trainable};
 
 use archive::file;

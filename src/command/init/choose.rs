@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::command::output::counted;
-use data::{Ids, Look, Profile, Survey, Table};
+use data::{Ids, Look, Profile, Survey, Table, flagged_split};
 use imbalance::loss::IGNORED;
 use imbalance::shown::shown;
 use plan::{Columns, DataFacts, InputShape, UnknownAs};
@@ -97,7 +97,7 @@ pub fn columns(survey: &Survey, ids: Ids) -> Chosen {
                     chosen.ignore(name, "another split");
                 }
             }
-            Look::SplitFlag if says_which(name) && chosen.columns.split.is_none() => {
+            Look::SplitFlag if flagged_split(name).is_some() && chosen.columns.split.is_none() => {
                 chosen.columns.split = Some((*name).to_owned());
                 chosen.take(name, "split", "0 and 1, and a name that says which 1 is; label_columns if it is a label");
             }
@@ -226,12 +226,6 @@ fn row_names(looks: &[(&str, &Profile, Look)], ids: Ids) -> Option<usize> {
         Look::Label | Look::SplitFlag | Look::Words { .. } => None,
         _ => Some(0),
     }
-}
-
-/// Whether the name of a column of 0 and 1 says what a 1 is.
-fn says_which(name: &str) -> bool {
-    let name = name.to_lowercase();
-    (name.contains("val") || name.contains("test")) && !name.contains("train")
 }
 
 /// The name among `names` that says that there is no label.

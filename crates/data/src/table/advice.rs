@@ -1,6 +1,6 @@
 //! Columns that cannot be labels as they stand: what each one holds, and the keys with which the file can be read.
 
-use super::profile::{Look, Profile};
+use super::profile::{Look, Profile, flagged_split};
 use super::roles::{Role, Roles};
 use super::text::Fault;
 use super::{Called, Survey, list};
@@ -150,12 +150,6 @@ fn is_signed(profile: &Profile) -> bool {
     profile.zeros == 0 && profile.blanks == 0 && profile.others == 0 && profile.minus_ones > 0
 }
 
-/// Whether a column of 0 and 1 says which rows are validation, or test.
-fn says_which_split(name: &str) -> bool {
-    let name = name.to_lowercase();
-    (name.contains("val") || name.contains("test") || name.contains("holdout")) && !name.contains("train")
-}
-
 /// Whether the column is one of 0 and 1 with a few slips.
 fn is_slip(offence: &Offence<'_>) -> bool {
     let Profile { zeros, ones, others, .. } = offence.profile;
@@ -212,7 +206,7 @@ impl Remedy {
             Look::Split | Look::SplitFlag
                 if self.split.is_none()
                     && columns.split.is_none()
-                    && (offence.look == Look::Split || says_which_split(&name)) =>
+                    && (offence.look == Look::Split || flagged_split(&name).is_some()) =>
             {
                 self.split_flag |= offence.look == Look::SplitFlag;
                 self.split = Some(name);

@@ -23,7 +23,7 @@ use imbalance::loss::IGNORED;
 use imbalance::shown::shown;
 pub use layout::Layout;
 use plan::{Columns, MOST_LABELS, UnknownAs};
-pub use profile::{Look, Profile, entries, is_picture};
+pub use profile::{Look, Profile, entries, flagged_split, is_picture};
 use roles::{Role, Roles};
 use text::{Fault, Text};
 

@@ -312,6 +312,18 @@ impl Profile {
     }
 }
 
+/// The split of a 1 in a column of 0 and 1 with this name: `is_valid`, `test`; a 0 is train. `is_train` does not say what a 0 is.
+#[must_use]
+pub fn flagged_split(name: &str) -> Option<u8> {
+    let name = name.to_lowercase();
+    match () {
+        () if name.contains("train") => None,
+        () if name.contains("val") => Some(stratification::VAL),
+        () if name.contains("test") || name.contains("holdout") => Some(stratification::TEST),
+        () => None,
+    }
+}
+
 /// `id`, or whose: `patientid`.
 fn is_id(word: &str) -> bool {
     word == "id" || word.strip_suffix("id").is_some_and(|whose| OWNERS.contains(&whose))

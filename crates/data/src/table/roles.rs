@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::cell::{Cell, Spelling};
+use super::profile::flagged_split;
 use super::{Called, Ids, Look, Survey, list};
 use imbalance::shown::shown;
 use imbalance::stratification;
@@ -252,14 +253,7 @@ fn is_unnamed(name: &str) -> bool {
 /// The split of a 1 in a column of 0 and 1 that is named after it: `is_valid`.
 fn flag(name: &str, survey: &Survey, column: usize) -> Option<u8> {
     let profile = &survey.profiles[column];
-    let name = name.to_lowercase();
-    let numbers = profile.others == 0 && profile.unknown() == 0;
-    match () {
-        () if !numbers || name.contains("train") => None,
-        () if name.contains("val") => Some(stratification::VAL),
-        () if name.contains("test") || name.contains("holdout") => Some(stratification::TEST),
-        () => None,
-    }
+    flagged_split(name).filter(|_| profile.others == 0 && profile.unknown() == 0)
 }
 
 /// Refuses a header that is a row of data: the file has none.
