@@ -28,6 +28,7 @@ name = "t"
 kind = "features"
 features = "features.npy"
 labels = "labels.csv"
+path_column = "none"
 standardize = true
 [model]
 arch = "linear"

@@ -58,7 +58,7 @@ fn features(folder: &Path) -> (Dataset, Job) {
     }
     std::fs::write(folder.join("labels.csv"), table).unwrap();
     Tensor::from_vec(values, (60, 5), &Device::Cpu).unwrap().write_npy(folder.join("features.npy")).unwrap();
-    let data = "[data]\nkind = \"features\"\nfeatures = \"features.npy\"\nlabels = \"labels.csv\"\nstandardize = true\n";
+    let data = "[data]\nkind = \"features\"\nfeatures = \"features.npy\"\nlabels = \"labels.csv\"\npath_column = \"none\"\nstandardize = true\n";
     prepared(folder, &format!("name = \"t\"\n{data}[model]\narch = \"linear\"\n{END}"))
 }
 
