@@ -10,9 +10,11 @@ use plan::trained_macs;
 use plan::{Plan, PlannedRun};
 use store::Pace;
 
-/// Multiply-adds per second of one CPU thread in training, everything included: 8.7 G (DenseNet-121 at 32 x 32) and 10.6 G (the `cnn` of
-/// sweeps/letters.toml) on a busy AMD EPYC machine.
+/// Multiply-adds per second of one CPU thread in training, everything included: 8.7 G (DenseNet-121 at 32 x 32) on a busy AMD EPYC
+/// machine.
 const MACS_A_SECOND: f64 = 10e9;
+/// The same of the `cnn`, whose steps fill the cores better: 34 G (chest64 at 64 x 64 and multidigits at 48 x 48, two threads).
+const OF_CNN: f64 = 30e9;
 /// Seconds of an epoch besides the network: scores, checkpoint and records reach the disk (emotions, `linear`: 12 ms).
 const EPOCH: f64 = 12e-3;
 /// The same of a run that trains in one pass with others, whose epochs reach the disk together: 0.34 ms (emotions and scene, 83 runs
@@ -63,7 +65,7 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
                     {
                         all += macs / (MACS_A_SECOND * slot.threads as f64);
                     }
-                    overhead(plan, run) + epoch_macs(plan, run) / (MACS_A_SECOND * slot.threads as f64)
+                    overhead(plan, run) + epoch_macs(plan, run) / (pace_of(run) * slot.threads as f64)
                 }
                 None => return Err(format!("nothing of {arch} on this data is recorded on {}", slot.device)),
             };
@@ -78,13 +80,19 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
         .map(|((arch, device), epochs)| format!("{epochs} epochs of {arch} recorded on this data on {device}"))
         .collect();
     if !computed.is_empty() {
+        let cnn = if computed.contains("cnn") { format!(", cnn {:.0} G", OF_CNN / 1e9) } else { String::new() };
         let archs = computed.into_iter().collect::<Vec<_>>().join(", ");
         basis.push(format!(
-            "the size of {archs} at {:.0} G multiply-adds per second and thread (an AMD EPYC core); the first recorded runs tell better",
+            "the size of {archs} at {:.0} G multiply-adds per second and thread{cnn} (an AMD EPYC core); the first recorded runs tell better",
             MACS_A_SECOND / 1e9
         ));
     }
     Ok(Estimate { seconds: f64::max(1.0 / speed, longest), basis: basis.join(" and ") })
+}
+
+/// Multiply-adds per second and thread of a run.
+fn pace_of(run: &PlannedRun) -> f64 {
+    if run.config.model.arch == "cnn" && run.config.model.freeze.is_none() { OF_CNN } else { MACS_A_SECOND }
 }
 
 /// Seconds of an epoch besides the network.

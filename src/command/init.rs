@@ -367,9 +367,10 @@ impl InitView {
         for (at, taken) in self.columns.iter().enumerate() {
             facts.add(if at == 0 { "columns" } else { "" }, "", taken.sentence());
         }
-        let time = self
-            .seconds
-            .map_or_else(|| "unknown on this machine".to_owned(), |seconds| format!("about {} on this machine", span(seconds)));
+        let time = self.seconds.map_or_else(
+            || "unknown on this machine".to_owned(),
+            |seconds| format!("at most {} on this machine: most end on their own before", span(seconds)),
+        );
         facts.add("grid", thousands(self.runs), format!("runs, {time}"));
         for (at, open) in self.open.iter().enumerate() {
             facts.add(if at == 0 { "open" } else { "" }, "", open);

@@ -56,7 +56,7 @@ pub fn text(looked: &Looked, folder: &Path, Fit { grid, size }: Fit<'_>, time: O
         let _ = writeln!(text, "# {why}");
     }
     if let Some(time) = time {
-        let _ = writeln!(text, "# This grid takes about {time} on the machine that wrote it.");
+        let _ = writeln!(text, "# This grid takes at most {time} or so on the machine that wrote it.");
     }
     text.push_str("[grid]\n");
     let list = |names: &[&str]| names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
