@@ -28,7 +28,6 @@ name = "t"
 kind = "features"
 features = "features.npy"
 labels = "labels.csv"
-path_column = "none"
 standardize = true
 [model]
 arch = "linear"
@@ -66,11 +65,11 @@ struct Place {
 
 fn place(set: &[&str]) -> Place {
     let folder = tempfile::tempdir().unwrap();
-    let (mut rng, mut table, mut values) = (Rng::new(0, "features", &[]), "A,B,C\n".to_owned(), Vec::new());
+    let (mut rng, mut table, mut values) = (Rng::new(0, "features", &[]), "id,B,C\n".to_owned(), Vec::new());
     for row in 0..200 {
         let labels = [row % 3 / 2, row % 2, row % 5 / 4];
         values.extend((0..12).map(|column| (rng.normal() + f64::from(labels[column % 3])) as f32));
-        writeln!(table, "{},{},{}", labels[0], labels[1], labels[2]).unwrap();
+        writeln!(table, "{row},{},{}", labels[1], labels[2]).unwrap();
     }
     std::fs::write(folder.path().join("labels.csv"), table).unwrap();
     Tensor::from_vec(values, (200, 12), &Device::Cpu).unwrap().write_npy(folder.path().join("features.npy")).unwrap();

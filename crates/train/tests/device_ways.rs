@@ -50,15 +50,15 @@ fn images(folder: &Path) -> (Dataset, Job) {
 
 /// Features that are standardised.
 fn features(folder: &Path) -> (Dataset, Job) {
-    let (mut rng, mut table, mut values) = (Rng::new(0, "features", &[]), "A,B\n".to_owned(), Vec::new());
+    let (mut rng, mut table, mut values) = (Rng::new(0, "features", &[]), "id,B\n".to_owned(), Vec::new());
     for row in 0..60 {
         let labels = [row % 3 / 2, row % 2];
         values.extend((0..5).map(|column| (rng.normal() + f64::from(labels[column % 2])) as f32));
-        writeln!(table, "{},{}", labels[0], labels[1]).unwrap();
+        writeln!(table, "{row},{}", labels[1]).unwrap();
     }
     std::fs::write(folder.join("labels.csv"), table).unwrap();
     Tensor::from_vec(values, (60, 5), &Device::Cpu).unwrap().write_npy(folder.join("features.npy")).unwrap();
-    let data = "[data]\nkind = \"features\"\nfeatures = \"features.npy\"\nlabels = \"labels.csv\"\npath_column = \"none\"\nstandardize = true\n";
+    let data = "[data]\nkind = \"features\"\nfeatures = \"features.npy\"\nlabels = \"labels.csv\"\nstandardize = true\n";
     prepared(folder, &format!("name = \"t\"\n{data}[model]\narch = \"linear\"\n{END}"))
 }
 
