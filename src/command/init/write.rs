@@ -21,12 +21,13 @@ pub fn text(looked: &Looked, folder: &Path, Fit { grid, size }: Fit<'_>, time: O
             line(&mut text, "kind = \"images\"", "");
             line(&mut text, &format!("root = {}", quoted(&seen_from(folder, root))), "paths of the CSV start here");
             line(&mut text, &format!("labels = {labels}"), &count(looked));
-            let (width, height) = pictures.sizes.get(pictures.sizes.len() / 2).copied().unwrap_or_default();
-            line(
-                &mut text,
-                &format!("image_size = {size}"),
-                &format!("the pictures are {width}x{height}; twice the size takes four times as long"),
-            );
+            let median = pictures.sizes.get(pictures.sizes.len() / 2);
+            let seen = median.map_or_else(String::new, |(width, height)| format!("the pictures are {width}x{height}; "));
+            line(&mut text, &format!("image_size = {size}"), &format!("{seen}twice the size takes four times as long"));
+            if pictures.deep > 0 {
+                let why = "for pictures of 16 bits that use a part of them: `sweep plan` says whether they do";
+                line(&mut text, "# pixel_range = \"used\"", why);
+            }
             line(
                 &mut text,
                 &format!("channels = {channels}"),
