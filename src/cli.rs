@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use plan::UnknownAs;
 
 /// Which imbalance strategy is best for my multi-label data, and why?
 #[derive(Debug, Parser)]
@@ -381,25 +383,14 @@ pub struct ImportArgs {
     /// Columns of the CSV that are not labels
     #[arg(long, value_delimiter = ',', value_name = "COLUMNS")]
     pub ignore_columns: Vec<String>,
-    /// What a blank, NaN or -1 in a label's column is: left out, 0 or 1
-    #[arg(long, value_enum, default_value_t)]
-    pub unknown: UnknownCells,
+    /// What a blank, NaN or -1 in a label's column is: refused, left out, 0 or 1
+    #[arg(long, value_name = "WHAT", default_value = UnknownAs::NAMES[0], value_parser = PossibleValuesParser::new(UnknownAs::NAMES).try_map(|word| UnknownAs::named(&word).ok_or("unknown word")))]
+    pub unknown: UnknownAs,
     /// What stands between two cells of the CSV; found by default
     #[arg(long, value_name = "CHARACTER")]
     pub separator: Option<char>,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-}
-
-/// What an unknown cell of a CSV is taken for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum UnknownCells {
-    /// The file is refused
-    #[default]
-    Error,
-    Ignore,
-    Negative,
-    Positive,
 }
 
 #[derive(Debug, Args)]

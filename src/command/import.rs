@@ -19,7 +19,7 @@ use imbalance::threshold::{self, Policy};
 use imbalance::{Choice, PosWeight};
 use plan::{
     self, Bundle, Columns, DataConfig, Fingerprint, ModelConfig, Plan, PlannedRun, RunConfig, RunName, Source, TrainConfig,
-    Unknown, UnknownAs,
+    Unknown,
 };
 use protocol::{Evaluated, Event, SplitName};
 use store::{Reader, SweepRow, Writer};
@@ -62,7 +62,7 @@ pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Err
         split: args.split_column.clone(),
         ignore: args.ignore_columns.clone(),
         separator: args.separator,
-        unknown: Unknown { all: unknown_as(args.unknown), ..Unknown::default() },
+        unknown: Unknown { all: args.unknown, ..Unknown::default() },
         ..Columns::default()
     };
     let imported = Imported::read(&Files {
@@ -101,15 +101,6 @@ pub async fn run(global: &cli::Global, args: &cli::ImportArgs) -> Result<(), Err
             let sweep = Reader::open(&global.db).await?.sweep(sweep).await?;
             output::print_json(&ImportView { sweep, run, new, rows, leaderboard })
         }
-    }
-}
-
-fn unknown_as(typed: cli::UnknownCells) -> UnknownAs {
-    match typed {
-        cli::UnknownCells::Error => UnknownAs::Error,
-        cli::UnknownCells::Ignore => UnknownAs::Ignore,
-        cli::UnknownCells::Negative => UnknownAs::Negative,
-        cli::UnknownCells::Positive => UnknownAs::Positive,
     }
 }
 
@@ -170,15 +161,7 @@ fn plan(args: &cli::ImportArgs, columns: &Columns, imported: &Imported, policies
     let data = DataConfig { source, split };
     let config = RunConfig {
         data: data.clone(),
-        model: ModelConfig {
-            arch: UNKNOWN.to_owned(),
-            hidden: Vec::new(),
-            dropout: 0.0,
-            weights: None,
-            freeze: None,
-            weights_hash: None,
-            weights_head: None,
-        },
+        model: ModelConfig::new(UNKNOWN, Vec::new()),
         train: TrainConfig {
             epochs: 1,
             draws: None,

@@ -37,7 +37,13 @@ const FORMATS: [(ImageFormat, &[&str]); 6] = [
 #[must_use]
 pub fn is_picture(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-    !is_hidden(path) && FORMATS.iter().any(|(_, names)| extension.as_deref().is_some_and(|name| names.contains(&name)))
+    !is_hidden(path) && extension.is_some_and(|extension| reads(&extension))
+}
+
+/// Whether files with this extension, in lower case, are read.
+#[must_use]
+pub fn reads(extension: &str) -> bool {
+    FORMATS.iter().any(|(_, names)| names.contains(&extension))
 }
 
 /// Whether this file or folder is a system's own.

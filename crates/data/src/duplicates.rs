@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use super::table::Table;
 use imbalance::LabelMatrix;
 use imbalance::loss::IGNORED;
 use imbalance::stratification::Split;
@@ -39,8 +40,11 @@ pub struct Duplicates {
 impl Duplicates {
     /// Counts them; `split` where the rows are divided already.
     pub fn of(classes: &[u32], labels: &LabelMatrix, split: Option<&Split>) -> Self {
+        // Most rows are like no other: only the others are gathered.
+        let mut count = vec![0u32; classes.iter().max().map_or(0, |most| *most as usize + 1)];
+        classes.iter().for_each(|&class| count[class as usize] += 1);
         let mut rows_of: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (row, &class) in classes.iter().enumerate() {
+        for (row, &class) in classes.iter().enumerate().filter(|(_, class)| count[**class as usize] > 1) {
             rows_of.entry(class).or_default().push(row as u32);
         }
         let mut split_of = vec![0u8; classes.len()];
@@ -50,7 +54,7 @@ impl Duplicates {
             }
         }
         let mut found = Self::default();
-        for rows in rows_of.into_values().filter(|rows| rows.len() > 1) {
+        for rows in rows_of.into_values() {
             let first = rows[0];
             found.things += 1;
             found.rows += rows.len();
@@ -63,6 +67,20 @@ impl Duplicates {
         }
         found
     }
+}
+
+/// Rows of one class become one group, with those that were grouped already.
+pub fn group(table: &mut Table, classes: &[u32]) {
+    let groups = joined(table.groups.as_deref(), classes);
+    let mut names: Vec<String> = Vec::new();
+    for (row, &group) in groups.iter().enumerate() {
+        if group as usize == names.len() {
+            let before = table.groups.as_ref().map(|groups| table.group_names[groups[row] as usize].clone());
+            names.push(before.unwrap_or_else(|| table.ids[row].clone()));
+        }
+    }
+    table.layout.groups = names.len();
+    (table.groups, table.group_names) = (Some(groups), names);
 }
 
 /// The groups of rows that must stay together: those of `groups`, joined where `classes` are equal. Numbered in the order of their

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::duplicates::classes;
+use super::duplicates::{self, classes};
 use super::matrix::load;
 use super::prepared::{self, Writer};
 use super::table::Table;
-use super::{DataError, Rows, Unprepared, images};
+use super::{DataError, Rows, Unprepared};
 use imbalance::shown::shown;
 use plan::{Columns, InputShape};
 
@@ -52,7 +52,7 @@ pub fn prepare(
     };
     let same = classes(matrix.values.chunks(matrix.width).map(row_hash));
     if columns.group_duplicates {
-        images::group(&mut table, &same);
+        duplicates::group(&mut table, &same);
     }
     warn_of_repeated_ids(labels, columns, &table);
     let content = content.finalize().to_hex().to_string();

@@ -58,8 +58,7 @@ pub fn prepare(
     let gone: Vec<&str> = unread.iter().filter(|(_, why)| why == MISSING).map(|(row, _)| table.ids[*row].as_str()).collect();
     let hint = (!gone.is_empty()).then(|| spelled::hint(root, &gone)).flatten();
     if unread.len() == rows {
-        let root = root.display();
-        let wrong_root = if Path::new(&root.to_string()).is_dir() { "" } else { " (which is no folder)" };
+        let (root, wrong_root) = (root.display(), if root.is_dir() { "" } else { " (which is no folder)" });
         return Err(fault(match hint {
             // One rule says more than twenty times the same.
             Some(hint) => {
@@ -77,7 +76,7 @@ pub fn prepare(
     let same = duplicates::classes(by_content.into_iter());
     if columns.group_duplicates {
         let classes = duplicates::joined(Some(&by_path), &same);
-        group(&mut table, &classes);
+        duplicates::group(&mut table, &classes);
     }
     let mut key = blake3::Hasher::new();
     let ImageConfig { size, channels, resize, on_bad_image, max_pixels, transparency, pixel_range, .. } = config;
@@ -183,20 +182,6 @@ fn one_row_each(table: &Table, by_path: &[u32]) -> Result<(), String> {
         table.lines[one],
         table.lines[other]
     ))
-}
-
-/// Rows of one class become one group, with those that were grouped already.
-pub fn group(table: &mut Table, classes: &[u32]) {
-    let groups = duplicates::joined(table.groups.as_deref(), classes);
-    let mut names: Vec<String> = Vec::new();
-    for (row, &group) in groups.iter().enumerate() {
-        if group as usize == names.len() {
-            let before = table.groups.as_ref().map(|groups| table.group_names[groups[row] as usize].clone());
-            names.push(before.unwrap_or_else(|| table.ids[row].clone()));
-        }
-    }
-    table.layout.groups = names.len();
-    (table.groups, table.group_names) = (Some(groups), names);
 }
 
 /// Warns of pictures outside of the root, and of those below it that no row names, unless `misspelled` rows mean them.

@@ -237,6 +237,20 @@ pub enum Head {
 }
 
 impl ModelConfig {
+    /// A network that is trained from scratch, without dropout.
+    #[must_use]
+    pub fn new(arch: impl Into<String>, hidden: impl Into<Vec<usize>>) -> Self {
+        Self {
+            arch: arch.into(),
+            hidden: hidden.into(),
+            dropout: 0.0,
+            weights: None,
+            weights_hash: None,
+            weights_head: None,
+            freeze: None,
+        }
+    }
+
     /// Whether what is trained has feature maps, which `train.precision` is about.
     #[must_use]
     pub fn has_maps(&self) -> bool {

@@ -94,15 +94,7 @@ mod tests {
     use super::*;
 
     fn macs(arch: &str, hidden: &[usize], input: InputShape, labels: usize) -> u64 {
-        let config = ModelConfig {
-            arch: arch.into(),
-            hidden: hidden.into(),
-            dropout: 0.0,
-            weights: None,
-            freeze: None,
-            weights_hash: None,
-            weights_head: None,
-        };
+        let config = ModelConfig::new(arch, hidden);
         forward_macs(&config, input, labels)
     }
 

@@ -112,15 +112,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     train::worker::log_to_stderr();
     rayon::ThreadPoolBuilder::new().num_threads(threads).use_current_thread().build_global()?;
     let device = train::worker::device(&name)?;
-    let config = ModelConfig {
-        arch: "densenet121".to_owned(),
-        hidden: Vec::new(),
-        dropout: 0.0,
-        weights: None,
-        freeze: None,
-        weights_hash: None,
-        weights_head: None,
-    };
+    let config = ModelConfig::new("densenet121", Vec::new());
     let shape = InputShape::Image { channels: 3, height: size, width: size };
     let precision = if precision == Precision::Bf16 { "bf16" } else { "f32" };
     let model = model::at_precision(model::build(&config, shape, labels, None, 0, &device)?, &config, precision, &device)?;

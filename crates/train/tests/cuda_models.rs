@@ -30,15 +30,7 @@ fn noise(shape: &[usize], seed: u64) -> Vec<f32> {
 /// By name: the logits in training and in evaluation, gradients, and the statistics after the step. The loss is the logits'
 /// product with fixed slopes, as the training loop has it.
 fn step(arch: &str, hidden: &[usize], input: InputShape, shape: &[usize], device: &Device) -> BTreeMap<String, Vec<f32>> {
-    let config = ModelConfig {
-        arch: arch.into(),
-        hidden: hidden.into(),
-        dropout: 0.0,
-        weights: None,
-        freeze: None,
-        weights_hash: None,
-        weights_head: None,
-    };
+    let config = ModelConfig::new(arch, hidden);
     let model = model::build(&config, input, LABELS, None, 3, device).unwrap();
     let x = Tensor::from_vec(noise(shape, 1), shape, device).unwrap();
     let slopes = Tensor::from_vec(noise(&[shape[0], LABELS], 2), (shape[0], LABELS), device).unwrap();

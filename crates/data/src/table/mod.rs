@@ -141,13 +141,11 @@ fn spelling<'c>(columns: &'c Columns, separator: u8) -> Spelling<'c> {
 /// One pass over the text.
 fn inspect(text: &Text, columns: &Columns) -> Result<Survey, Fault> {
     let mut records = text.records();
-    let (line, names) = loop {
-        match records.next()? {
-            None => return Err((Some(1), "the file is empty: a header line must name the columns".to_owned())),
-            Some((_, record)) if record.iter().all(str::is_empty) => {}
-            Some((line, record)) => break (line, record.iter().map(str::to_owned).collect::<Vec<_>>()),
-        }
+    let (line, names) = match records.next_filled()? {
+        None => return Err((Some(1), "the file is empty: a header line must name the columns".to_owned())),
+        Some((line, record)) => (line, record.iter().map(str::to_owned).collect::<Vec<_>>()),
     };
+    let above = records.blank;
     let spelling = spelling(columns, text.separator);
     let shapes: Vec<String> = names.iter().map(|name| profile::shape(name)).collect();
     let named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
@@ -161,11 +159,7 @@ fn inspect(text: &Text, columns: &Columns) -> Result<Survey, Fault> {
         header: text.first_line().to_owned(),
         names,
     };
-    while let Some((line, record)) = records.next()? {
-        if record.iter().all(str::is_empty) {
-            survey.blank_rows += 1;
-            continue;
-        }
+    while let Some((line, record)) = records.next_filled()? {
         let width = survey.names.len();
         if record.len() < named || record.iter().skip(width).any(|cell| !cell.is_empty()) {
             let quoted = if record.len() > width { "; a cell with the separator in it must stand in double quotes" } else { "" };
@@ -176,6 +170,7 @@ fn inspect(text: &Text, columns: &Columns) -> Result<Survey, Fault> {
         }
         survey.rows += 1;
     }
+    survey.blank_rows = records.blank - above;
     Ok(survey)
 }
 
@@ -211,12 +206,8 @@ fn fill(text: &Text, survey: &Survey, roles: &Roles, columns: &Columns, called: 
         layout: Layout::default(),
     };
     let mut numbers: HashMap<String, u32> = HashMap::new();
-    let mut records = text.records();
-    let mut header = true;
-    while let Some((line, record)) = records.next()? {
-        if record.iter().all(str::is_empty) || std::mem::take(&mut header) {
-            continue;
-        }
+    let mut rows = text.rows()?;
+    while let Some((line, record)) = rows.next_filled()? {
         let cell = |column: usize| record.get(column).unwrap_or_default();
         let wrong = |column: usize, right: &str| {
             let (name, value) = (&survey.names[column], cell(column));
@@ -282,12 +273,8 @@ impl<'c> Lists<'c> {
             return Ok(lists);
         }
         let mut found: Vec<BTreeSet<String>> = vec![BTreeSet::new(); wanted.len()];
-        let mut records = text.records();
-        let mut header = true;
-        while let Some((_, record)) = records.next()? {
-            if record.iter().all(str::is_empty) || std::mem::take(&mut header) {
-                continue;
-            }
+        let mut rows = text.rows()?;
+        while let Some((_, record)) = rows.next_filled()? {
             for (&column, found) in wanted.iter().zip(&mut found) {
                 let separator = columns.lists[&survey.names[column]].as_str();
                 for entry in entries(record.get(column).unwrap_or_default(), separator).filter(|entry| !lists.is_none(entry)) {

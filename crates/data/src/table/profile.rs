@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::{Cell, Spelling};
+use crate::decode;
 use imbalance::stratification;
 
 /// Distinct texts that are told apart; a column with more of them holds no classes.
@@ -11,9 +12,8 @@ const DISTINCT: usize = 2000;
 const CLASSES: usize = 60;
 /// What separates the names of a list, the surest first.
 const LISTS: [char; 4] = ['|', ';', ',', ' '];
-/// Endings of pictures' names.
-const PICTURES: [&str; 15] =
-    ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "dcm", "jp2", "jfif", "heic", "avif", "ppm", "npy"];
+/// Endings of the names of pictures that are not read.
+const FOREIGN: [&str; 6] = ["dcm", "jp2", "heic", "avif", "ppm", "npy"];
 /// Names of columns that say who a row belongs to.
 const OWNERS: [&str; 22] = [
     "patient", "patients", "subject", "study", "person", "user", "group", "groups", "donor", "site", "device", "animal", "slide",
@@ -338,7 +338,7 @@ pub fn entries<'t>(cell: &'t str, separator: &'t str) -> impl Iterator<Item = &'
 /// Whether a text ends like the name of a picture.
 pub fn is_picture(text: &str) -> bool {
     let ending = text.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
-    ending.is_some_and(|ending| PICTURES.contains(&ending.as_str()))
+    ending.is_some_and(|ending| FOREIGN.contains(&ending.as_str()) || decode::reads(&ending))
 }
 
 /// `img000.png` → `a0.a`: letters and digits by kind, runs of them as one.

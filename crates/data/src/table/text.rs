@@ -54,12 +54,22 @@ impl Text {
         Ok(Self { text, separator, encoding })
     }
 
+    /// The records below the header.
+    ///
+    /// # Errors
+    /// See [`Records::next_filled`].
+    pub fn rows(&self) -> Result<Records<'_>, Fault> {
+        let mut records = self.records();
+        records.next_filled()?;
+        Ok(records)
+    }
+
     /// The records, header first.
     pub fn records(&self) -> Records<'_> {
         let left = Rc::new(Cell::new(MOST_ROW));
         let rationed = Rationed { inner: self.text.as_bytes(), left: Rc::clone(&left) };
         let reader = reader(self.separator).from_reader(rationed);
-        Records { reader, left, text: self.text.as_bytes(), at: 0, line: 1, record: csv::StringRecord::new() }
+        Records { reader, left, text: self.text.as_bytes(), at: 0, line: 1, record: csv::StringRecord::new(), blank: 0 }
     }
 
     /// The first line, as it stands in the file.
@@ -84,21 +94,37 @@ pub struct Records<'t> {
     /// The line of byte `at`, from 1.
     line: u64,
     record: csv::StringRecord,
+    /// Records that were blank throughout.
+    pub blank: usize,
 }
 
 impl Records<'_> {
-    /// The next record and its line.
+    /// The next record that is not blank throughout, and its line.
     ///
     /// # Errors
     /// A row without an end, a cell that is too long or has a NUL byte.
-    pub fn next(&mut self) -> Result<Option<(u64, &csv::StringRecord)>, Fault> {
+    pub fn next_filled(&mut self) -> Result<Option<(u64, &csv::StringRecord)>, Fault> {
+        while self.next()?.is_some() {
+            if !self.record.iter().all(str::is_empty) {
+                return Ok(Some((self.line, &self.record)));
+            }
+            self.blank += 1;
+        }
+        Ok(None)
+    }
+
+    /// The next record and its line.
+    ///
+    /// # Errors
+    /// See [`Self::next_filled`].
+    fn next(&mut self) -> Result<Option<(u64, &csv::StringRecord)>, Fault> {
         self.left.set(MOST_ROW);
         let start = self.reader.position().byte() as usize;
         let read = self.reader.read_record(&mut self.record);
         self.count(start);
         let line = self.line;
         match read {
-            Err(error) => Err((Some(line), plain(&error))),
+            Err(error) => Err((Some(line), error.to_string())),
             Ok(false) => Ok(None),
             Ok(true) => {
                 cells(&self.record).map_err(|message| (Some(line), message))?;
@@ -152,11 +178,6 @@ fn cells(record: &csv::StringRecord) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The CSV reader's message without its own position.
-fn plain(error: &csv::Error) -> String {
-    if let csv::ErrorKind::Io(error) = error.kind() { error.to_string() } else { error.to_string() }
 }
 
 /// What a file that is no text is, by its first bytes.

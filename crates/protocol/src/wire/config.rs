@@ -498,9 +498,7 @@ impl From<&plan::Columns> for Columns {
             unknown,
             group_duplicates,
         } = columns.clone();
-        let plan::Unknown { all, labels: each, judge_known } = unknown;
-        let each = each.into_iter().map(|(label, taken)| (label, taken.into())).collect();
-        let unknown = Unknown { all: all.into(), labels: each, judge_known };
+        let unknown = unknown.into();
         Self { path, split, group, ignore, labels, separator, lists, no_label, negative, positive, unknown, group_duplicates }
     }
 }
@@ -521,10 +519,22 @@ impl From<Columns> for plan::Columns {
             unknown,
             group_duplicates,
         } = columns;
-        let Unknown { all, labels: each, judge_known } = unknown;
-        let each = each.into_iter().map(|(label, taken)| (label, taken.into())).collect();
-        let unknown = plan::Unknown { all: all.into(), labels: each, judge_known };
+        let unknown = unknown.into();
         Self { path, split, group, ignore, labels, separator, lists, no_label, negative, positive, unknown, group_duplicates }
+    }
+}
+
+impl From<plan::Unknown> for Unknown {
+    fn from(plan::Unknown { all, labels, judge_known }: plan::Unknown) -> Self {
+        let labels = labels.into_iter().map(|(label, taken)| (label, taken.into())).collect();
+        Self { all: all.into(), labels, judge_known }
+    }
+}
+
+impl From<Unknown> for plan::Unknown {
+    fn from(Unknown { all, labels, judge_known }: Unknown) -> Self {
+        let labels = labels.into_iter().map(|(label, taken)| (label, taken.into())).collect();
+        Self { all: all.into(), labels, judge_known }
     }
 }
 

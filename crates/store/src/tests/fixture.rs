@@ -46,15 +46,7 @@ pub fn config(loss: &Choice, seed: u64, epochs: usize) -> RunConfig {
     let split = SplitConfig { train: 0.7, val: 0.15, test: 0.15, method: "iterative".to_owned(), seed: 0 };
     RunConfig {
         data: DataConfig { source, split },
-        model: ModelConfig {
-            arch: "linear".to_owned(),
-            hidden: vec![],
-            dropout: 0.0,
-            weights: None,
-            freeze: None,
-            weights_hash: None,
-            weights_head: None,
-        },
+        model: ModelConfig::new("linear", []),
         train: TrainConfig {
             epochs,
             draws: None,

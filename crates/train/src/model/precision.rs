@@ -51,15 +51,7 @@ mod tests {
 
     #[test]
     fn the_cpu_has_no_bf16_and_says_what_to_do() {
-        let config = ModelConfig {
-            arch: "cnn".to_owned(),
-            hidden: vec![4],
-            dropout: 0.0,
-            weights: None,
-            freeze: None,
-            weights_hash: None,
-            weights_head: None,
-        };
+        let config = ModelConfig::new("cnn", [4]);
         let input = InputShape::Image { channels: 1, height: 8, width: 8 };
         let model = || super::super::build(&config, input, 2, None, 0, &Device::Cpu).unwrap();
         let error = at_precision(model(), &config, "bf16", &Device::Cpu).err().unwrap().to_string();

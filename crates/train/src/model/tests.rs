@@ -3,15 +3,7 @@ use candle_core::{DType, Device, Tensor};
 use super::*;
 
 fn config(arch: &str, hidden: &[usize]) -> ModelConfig {
-    ModelConfig {
-        arch: arch.into(),
-        hidden: hidden.into(),
-        dropout: 0.0,
-        weights: None,
-        freeze: None,
-        weights_hash: None,
-        weights_head: None,
-    }
+    ModelConfig::new(arch, hidden)
 }
 
 const GREY: InputShape = InputShape::Image { channels: 1, height: 32, width: 32 };
