@@ -48,6 +48,23 @@ impl<'s> Layout<'s> {
         Self { summary, varying, policy: policies.len() > 1 || one, steps, values }
     }
 
+    /// The identifying columns that are shown: the name of each, its title, and whether its values are numbers.
+    #[must_use]
+    pub fn columns(&self) -> Vec<(String, String, bool)> {
+        self.varying.iter().map(|name| ((*name).to_owned(), self.short(name).to_owned(), self.numeric(name))).collect()
+    }
+
+    /// The value of each of [`Self::columns`]; a reference run's name stands in the first.
+    #[must_use]
+    pub fn names(&self, row: &Row) -> Vec<String> {
+        match row.reference {
+            Some(reference) => self.reference_names(row, reference),
+            None => {
+                self.varying.iter().zip(&self.values).map(|(name, values)| values.get(&text(row.strategy.get(*name)))).collect()
+            }
+        }
+    }
+
     /// Two or three lines that say what the table shows.
     #[must_use]
     pub fn title(&self) -> Vec<String> {
@@ -137,8 +154,7 @@ impl<'s> Layout<'s> {
                 Names::Apart => match row.reference {
                     Some(reference) => cells.extend(self.reference_cells(row, reference)),
                     None => {
-                        let values = self.varying.iter().zip(&self.values);
-                        cells.extend(values.map(|(name, values)| values.get(&text(row.strategy.get(*name)))));
+                        cells.extend(self.names(row));
                         cells.extend(self.policy.then(|| row.policy.clone()));
                     }
                 },
@@ -210,16 +226,23 @@ impl<'s> Layout<'s> {
         Grid { heads, rows: row.labels.iter().map(line).collect() }
     }
 
-    /// The identifying cells of a reference run: its name in the first column, what decides its features, its policy.
-    fn reference_cells(&self, row: &Row, reference: &str) -> Vec<String> {
+    /// The identifying cells of a reference run: its name in the first column, what decides its features.
+    fn reference_names(&self, row: &Row, reference: &str) -> Vec<String> {
         let own = |name: &str| name.starts_with("data.") || name.starts_with("model.") || name == PREPARED;
         let value = |name: &str| Some(text(row.strategy.get(name))).filter(|value| own(name) && value != NONE);
         let columns = self.varying.iter().zip(&self.values).map(|(name, values)| value(name).map(|value| values.get(&value)));
-        let mut cells: Vec<Option<String>> = columns.chain(self.policy.then(|| Some(row.policy.clone()))).collect();
+        let mut cells: Vec<String> = columns.map(Option::unwrap_or_default).collect();
         if let Some(first) = cells.first_mut() {
-            *first = Some(first.take().map_or_else(|| reference.to_owned(), |value| format!("{reference}, {value}")));
+            *first = if first.is_empty() { reference.to_owned() } else { format!("{reference}, {first}") };
         }
-        cells.into_iter().map(Option::unwrap_or_default).collect()
+        cells
+    }
+
+    /// The same, and its policy.
+    fn reference_cells(&self, row: &Row, reference: &str) -> Vec<String> {
+        let mut cells = self.reference_names(row, reference);
+        cells.extend(self.policy.then(|| row.policy.clone()));
+        cells
     }
 
     /// The name of the row: the values in which it differs from the others.

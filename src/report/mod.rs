@@ -16,6 +16,7 @@ pub mod lint;
 mod load;
 mod markdown;
 mod notes;
+pub mod page;
 pub mod predictions;
 mod probabilities;
 mod question;
