@@ -10,6 +10,7 @@ macro_rules! rise {
 }
 
 mod draws;
+mod frozen;
 mod result;
 mod run;
 mod status;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+pub use frozen::FrozenCounts;
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
