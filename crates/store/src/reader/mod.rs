@@ -9,6 +9,7 @@ macro_rules! rise {
     };
 }
 
+mod curve;
 mod draws;
 mod frozen;
 mod result;
@@ -23,6 +24,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 pub use frozen::FrozenCounts;
+pub use curve::CurvePoint;
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
