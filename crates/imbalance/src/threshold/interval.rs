@@ -12,7 +12,13 @@ use crate::{LabelMatrix, UNKNOWN};
 ///
 /// O(labels × (rows log rows + replicates × rows)), labels in parallel.
 #[must_use]
-pub fn resampled_max_f1(scores: &[f32], truth: &LabelMatrix, groups: Option<&[u32]>, replicates: usize, seed: u64) -> Vec<Vec<f32>> {
+pub fn resampled_max_f1(
+    scores: &[f32],
+    truth: &LabelMatrix,
+    groups: Option<&[u32]>,
+    replicates: usize,
+    seed: u64,
+) -> Vec<Vec<f32>> {
     let rows = truth.rows();
     let weights: Vec<Vec<u16>> = (0..replicates as u64).into_par_iter().map(|draw| drawn(rows, groups, seed, draw)).collect();
     let label = |label: usize| {
