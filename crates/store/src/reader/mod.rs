@@ -9,6 +9,7 @@ macro_rules! rise {
     };
 }
 
+mod curve;
 mod draws;
 mod result;
 mod run;
@@ -21,6 +22,7 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+pub use curve::CurvePoint;
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
