@@ -219,6 +219,9 @@ pub struct ReportArgs {
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Draw the bars and curves that a wide terminal gets with ASCII characters
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 /// Formats of `report`.
@@ -316,6 +319,9 @@ pub struct ShowArgs {
     pub labels: String,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Draw the bars and curves that a terminal gets with ASCII characters
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::output::print;
 use super::questions;
+use super::terminal;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
 use crate::report::{self, Form, LabelChoice, Question, Summary};
@@ -25,11 +26,13 @@ pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
         question.detailed = question.top.unwrap_or(DETAILED);
         question.labels.get_or_insert(LabelChoice::Rare);
     }
+    let form = table(args.output.is_none(), args.ascii);
+    question.curves = args.format == ReportFormat::Table && is_illustrated(form);
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
     let summary = report::answer(&mut reader, sweep, &question).await?;
     let form = match args.format {
-        ReportFormat::Table => table(args.output.is_none()),
+        ReportFormat::Table => form,
         ReportFormat::Json => Form::Json,
         ReportFormat::Csv => Form::Csv,
         ReportFormat::Markdown => Form::Markdown,
@@ -49,8 +52,10 @@ pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Resul
     if format == Format::Json {
         return print(&format!("{:#}\n", leaderboard_json(db, sweep).await?));
     }
-    let summary = leaderboard(db, sweep, 1, Some(LabelChoice::Rare)).await?;
-    let text = report::render(&summary, table(true))?;
+    let form = table(true, false);
+    let question = Question { detailed: 1, labels: Some(LabelChoice::Rare), curves: is_illustrated(form), ..Question::default() };
+    let summary = leaderboard(db, sweep, question).await?;
+    let text = report::render(&summary, form)?;
     print(&format!("\n{text}\n{}", next_steps(db, &summary)))
 }
 
@@ -59,15 +64,14 @@ pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Resul
 /// # Errors
 /// Database errors.
 pub async fn leaderboard_json(db: &Path, sweep: SweepId) -> Result<serde_json::Value, Error> {
-    let summary = leaderboard(db, sweep, AFTER_RUN, None).await?;
+    let summary = leaderboard(db, sweep, Question { detailed: AFTER_RUN, ..Question::default() }).await?;
     serde_json::to_value(summary).map_err(|error| Error::Unexpected(error.to_string()))
 }
 
-async fn leaderboard(db: &Path, sweep: SweepId, detailed: usize, labels: Option<LabelChoice>) -> Result<Summary, Error> {
+async fn leaderboard(db: &Path, sweep: SweepId, question: Question) -> Result<Summary, Error> {
     let mut reader = Reader::open(db).await?;
     let sweep = reader.sweep(sweep).await?;
-    let question = Question { top: Some(AFTER_RUN), detailed, labels, ..Question::default() };
-    report::answer(&mut reader, sweep, &question).await
+    report::answer(&mut reader, sweep, &Question { top: Some(AFTER_RUN), ..question }).await
 }
 
 /// Commands that show more, ready to be pasted.
@@ -102,10 +106,15 @@ pub(super) fn width(to_stdout: bool) -> u16 {
     comfy_table::Table::new().width().filter(|_| terminal).map_or(120, |width| width.max(80))
 }
 
-/// A table for stdout: with bold text on a terminal that supports it, plain otherwise.
-pub(super) fn table(to_stdout: bool) -> Form {
+/// A table for stdout: with bold text and pictures on a terminal that supports them, plain otherwise.
+fn table(to_stdout: bool, ascii: bool) -> Form {
     let terminal = to_stdout && std::io::stdout().is_terminal();
-    Form::Table { style: terminal && styled(), width: width(to_stdout) }
+    let blocks = if to_stdout { terminal::blocks(ascii) } else { None };
+    Form::Table { style: terminal && styled(), width: width(to_stdout), blocks }
+}
+
+fn is_illustrated(form: Form) -> bool {
+    matches!(form, Form::Table { blocks: Some(_), .. })
 }
 
 /// Whether a terminal may be sent escape codes (<https://no-color.org>).
