@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::columns::Layout;
 use super::pictures::{Blocks, Scale, bar, sparkline};
+use super::question::Split;
 use super::summary::{Row, Spread, Summary};
 use super::text_grid::{Grid, Head};
 
@@ -82,11 +83,11 @@ impl<'s> Pictures<'s> {
     }
 }
 
-/// What a bar shows: what ranks, on the split that is shown.
+/// What a bar shows: what ranks on val; on test, which ranks nothing, the value there.
 fn value(summary: &Summary, row: &Row) -> Option<Spread> {
     match summary.split {
-        super::Split::Val => row.ranked_by(),
-        super::Split::Test => row.metrics.get(summary.metric).copied(),
+        Split::Val => row.ranked_by(),
+        Split::Test => row.metrics.get(summary.metric).copied(),
     }
 }
 
@@ -131,8 +132,12 @@ pub fn footnotes(summary: &Summary, drawn: Drawn, blocks: Blocks) -> Vec<String>
         });
         let from = if floors { "all-positive" } else { "the lowest" };
         let better = if summary.lower_is_better { "; shorter is better" } else { "" };
+        let what = match summary.split {
+            Split::Val => "what ranks".to_owned(),
+            Split::Test => format!("{} on test", summary.metric),
+        };
         notes.push(format!(
-            "bars: what ranks, on a scale from {from} to the highest (the numbers above); {full} up to mean - sd, {light} up to mean + sd where \
+            "bars: {what}, on a scale from {from} to the highest (the numbers above); {full} up to mean - sd, {light} up to mean + sd where \
              that shows{better}"
         ));
     }

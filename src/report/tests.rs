@@ -438,6 +438,12 @@ fn pictures_stand_beside_the_numbers_where_there_is_room() {
     }
     let count = |words: &str| (40..140).filter(|&width| drawn(width, Some(Blocks::Unicode)).contains(words)).count();
     assert!(count("bars: ") > 30 && count("curves: ") >= count("bars: ") + 10, "{} {}", count("bars: "), count("curves: "));
+    // Test ranks nothing: its bars show its own values.
+    loaded.test = loaded.val.iter().map(|score| Score { held_out: None, ..score.clone() }).collect();
+    let question = Question { split: Split::Test, ..Question::default() };
+    let text =
+        render(&ranked(&loaded, &question), Form::Table { style: false, width: 140, blocks: Some(Blocks::Unicode) }).unwrap();
+    assert!(text.contains("bars: macro_f1 on test, on a scale") && row(&text, "bce").contains("± 0.071  █"), "{text}");
     // Where less is better, all-positive is no floor.
     let question = Question { metric: "hamming_loss", ..Question::default() };
     let summary = ranked(&loaded, &question);
