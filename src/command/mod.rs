@@ -20,6 +20,7 @@ mod resume;
 mod run;
 pub mod show;
 mod status;
+mod terminal;
 mod train;
 mod weights;
 mod worker;

@@ -213,7 +213,13 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn requested(&mut self, request: Request) -> Result<(), Error> {
-        let Request::StopRun(run) = request;
+        let run = match request {
+            Request::StopRun(run) => run,
+            Request::Key(key) => {
+                self.tell(News::Key(key));
+                return Ok(());
+            }
+        };
         match self.jobs.iter().position(|job| job.run == run) {
             Some(run) => self.step(Event::StopRun(run)).await,
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! Requests to a running sweep, by a policy that stops hopeless runs or by a page with buttons.
+//! Requests to a running sweep, by a policy that stops hopeless runs, by a page with buttons or by the keyboard.
 
 use tokio::sync::mpsc;
 
@@ -9,6 +9,19 @@ use plan::Fingerprint;
 pub enum Request {
     /// End this run after its epoch, for good: `stopped_early`. Ignored for a run that is not under way.
     StopRun(Fingerprint),
+    /// The observers are to answer the user.
+    Key(Key),
+}
+
+/// A line that the user has typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Enter: one line with the status.
+    Status,
+    /// `?`: the keys.
+    Help,
+    /// Anything else, which the shell does not get.
+    Unknown,
 }
 
 /// The channel of requests. The sender may be cloned or dropped.
