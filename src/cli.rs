@@ -49,6 +49,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Two runs, or groups of runs: paired differences, and how sure they are
     Compare(CompareArgs),
+    /// The page of a sweep in a browser, live
+    Serve(ServeArgs),
     /// Why: what each strategy changed against plain bce, what to choose, and what went wrong
     Explain(ExplainArgs),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
@@ -229,6 +231,26 @@ pub enum ReportFormat {
     Json,
     Csv,
     Markdown,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Name, id or `latest`, which follows the sweep that was begun last
+    #[arg(default_value = "latest")]
+    pub sweep: String,
+    #[command(flatten)]
+    pub address: AddressArgs,
+}
+
+/// Where a page is served.
+#[derive(Clone, Debug, Args)]
+pub struct AddressArgs {
+    /// The port on 127.0.0.1 (0: any); otherwise the first free one from 6007 on
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// A name by which the page is reached through a proxy, beside localhost (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
 }
 
 #[derive(Debug, Args)]

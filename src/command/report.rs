@@ -8,6 +8,7 @@ use super::questions;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::error::Error;
 use crate::report::{self, Form, LabelChoice, Question, Summary};
+use crate::shell::quoted;
 use store::{Reader, SweepId};
 
 /// Rows whose labels are shown without `--top`.
@@ -88,12 +89,6 @@ fn next_steps(db: &Path, summary: &Summary) -> String {
     lines.push((format!("sqlite3 -box {}", quoted(&db)), "anything else: the views leaderboard and label_metrics"));
     let width = lines.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0).min(60);
     lines.iter().map(|(command, what)| format!("  {command:<width$}  # {what}\n")).collect()
-}
-
-/// A word quoted for a shell.
-fn quoted(word: &str) -> String {
-    let plain = !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || "._-/+:@%".contains(letter));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// Width of stdout: a terminal's own, 120 where there is none.

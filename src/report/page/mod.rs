@@ -7,6 +7,7 @@ mod board;
 mod html;
 mod model;
 
+pub use html::Place;
 pub use model::*;
 
 use super::question::Question;
