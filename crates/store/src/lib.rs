@@ -17,8 +17,8 @@ pub use error::StoreError;
 pub use lock::holder;
 pub use patience::Patience;
 pub use reader::{
-    At, AttemptRow, EpochRow, Evaluated, EvaluationId, FailedRun, LabelMeans, LabelRow, Pace, Reader, ResultRow, RunRow,
-    RunningAttempt, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
+    At, AttemptRow, CurvePoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, LabelMeans, LabelRow, Pace, Reader,
+    ResultRow, RunRow, RunningAttempt, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
 };
 pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 

@@ -199,7 +199,7 @@ impl FallingCells {
 }
 
 /// Scores and truth of the rows that know a label, in their order.
-pub(crate) fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
+pub fn column(scores: &[f32], truth: &LabelMatrix, label: usize) -> impl Iterator<Item = (f32, u8)> {
     every_cell(scores, truth, label).filter(is_known)
 }
 

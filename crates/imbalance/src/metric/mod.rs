@@ -19,8 +19,8 @@ mod single;
 mod thresholds;
 
 pub use check::{ScoreError, check_scores};
-pub use curve::{Curve, Step};
-pub(crate) use curve::{FallingCells, column, is_known};
+pub use curve::{Curve, Step, column};
+pub(crate) use curve::{FallingCells, is_known};
 pub(crate) use decide::row_by_row;
 pub use decide::{Decide, decide};
 pub use probability::{Probability, probability};

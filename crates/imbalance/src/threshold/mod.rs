@@ -6,6 +6,7 @@
 
 mod cost;
 mod cut;
+mod interval;
 mod max_f1;
 mod max_fbeta;
 mod max_micro_f1;
@@ -15,6 +16,8 @@ mod rcut;
 mod recall_at_least;
 mod scutfbr;
 mod youden;
+
+pub use interval::{middle, resampled_max_f1};
 
 use super::{Absent, Entry, Param, StrategyError, Takes};
 use crate::Choice;

@@ -9,7 +9,9 @@ macro_rules! rise {
     };
 }
 
+mod curve;
 mod draws;
+mod frozen;
 mod result;
 mod run;
 mod status;
@@ -21,6 +23,8 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
+pub use curve::CurvePoint;
+pub use frozen::FrozenCounts;
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};

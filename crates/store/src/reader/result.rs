@@ -24,7 +24,7 @@ pub enum At {
 
 impl At {
     /// (which, number) as the queries bind them.
-    fn bound(self) -> (&'static str, i64) {
+    pub(super) fn bound(self) -> (&'static str, i64) {
         match self {
             Self::Best => ("best", 0),
             Self::Last => ("last", 0),

@@ -6,10 +6,10 @@ use sqlx::Row as _;
 use tempfile::TempDir;
 
 use super::fixture::{self, Journal};
-use crate::{At, Evaluated, LabelRow, METRICS, Reader, StoreError, Writer, open};
+use crate::{At, CurvePoint, Evaluated, LabelRow, METRICS, Reader, StoreError, Writer, open};
 use imbalance::rng::Rng;
 use plan::{Fingerprint, Plan};
-use protocol::{Event, Outcome};
+use protocol::{Event, Outcome, SplitName};
 
 pub fn folder() -> (TempDir, PathBuf) {
     let folder = TempDir::new().unwrap();
@@ -377,6 +377,53 @@ async fn an_older_database_is_brought_up_to_date() {
 }
 
 /// The reader's single pass over the counts equals the view, bit for bit.
+/// Curves have every epoch of every run, also of one that has not ended, in the order of the plan.
+#[tokio::test]
+async fn curves_are_the_epochs_of_runs_in_any_state() {
+    let plan = fixture::plan("letters", &["bce", "focal"], 2, 3);
+    let (_folder, db) = folder();
+    let mut writer = Writer::open(&db).await.unwrap();
+    let sweep = begin(&mut writer, &plan).await;
+    let mut journal = Journal::new();
+    // The third run has its first two epochs, the last has not begun; the second one begins first.
+    for (run, epochs) in [(1, 3), (0, 3), (2, 2)] {
+        let run = &plan.runs[run];
+        fixture::begin_attempt(&mut writer, &run.fingerprint, "cpu").await;
+        journal.attempt(run, 1, 0, &plan.policies);
+        if let Some(cut) = journal.records.iter().position(
+            |record| matches!(&record.event, Event::Epoch { r, epoch, .. } if *r == run.fingerprint && *epoch == epochs),
+        ) {
+            journal.records.truncate(cut);
+        }
+    }
+    ingest(&mut writer, "w0.jsonl", &journal).await;
+    let mut reader = Reader::open(&db).await.unwrap();
+    let all = reader.curves(sweep, &[]).await.unwrap();
+    let expected: Vec<CurvePoint> = [(0, 3), (1, 3), (2, 2)]
+        .into_iter()
+        .flat_map(|(run, epochs)| {
+            let run = &plan.runs[run].fingerprint;
+            (0..epochs).map(|epoch| CurvePoint {
+                run: run.0.clone(),
+                epoch: epoch as i64,
+                steps: Some(10 * (epoch as i64 + 1)),
+                train_loss: Some(1.0 / (epoch + 1) as f64),
+                val_loss: Some(1.1 / (epoch + 1) as f64),
+                macro_ap: {
+                    let ap: Vec<f64> = fixture::ranking(run, epoch, SplitName::Val).ap.into_iter().flatten().collect();
+                    Some(ap.iter().sum::<f64>() / ap.len() as f64)
+                },
+            })
+        })
+        .collect();
+    assert_eq!(all, expected);
+    let names = [3, 2].map(|run: usize| plan.runs[run].fingerprint.0.clone());
+    assert_eq!(reader.curves(sweep, &names).await.unwrap(), expected[6..]);
+    assert_eq!(reader.curves(sweep, &["none".to_owned()]).await.unwrap(), []);
+    assert_eq!(reader.curves(sweep + 1, &[]).await.unwrap(), []);
+    writer.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn results_are_those_of_the_view() {
     let plan = fixture::plan("letters", &["bce", "focal"], 2, 3);
@@ -593,7 +640,7 @@ async fn the_table_of_metrics_is_that_of_the_view() {
     // a label without positives among them
     let values = scores.iter().enumerate().map(|(cell, &score)| u8::from(cell % 4 != 2 && rng.uniform() < f64::from(score)));
     let truth = LabelMatrix { names: fixture::LABELS.map(str::to_owned).into(), values: values.collect() };
-    let on_val = protocol::Evaluated { run: &run, attempt: 0, epoch: 0, split: protocol::SplitName::Val };
+    let on_val = protocol::Evaluated { run: &run, attempt: 0, epoch: 0, split: SplitName::Val };
     let fitted: Vec<FittedPolicy> =
         plan.policies.iter().map(|policy| FittedPolicy::new(policy, &scores, &truth).unwrap()).collect();
     let mut events = vec![on_val.ranking(imbalance::metric::rank(&scores, &truth))];

@@ -1,0 +1,192 @@
+//! What the page carries of each strategy instead of its scores: counts at the stops of the sliders, the precision-recall curve, bins of
+//! reliability. All of val; of test the counts under thresholds that were frozen on val.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::super::kept_scores::{Evidence as Scores, KeptRows};
+use super::pack::Packer;
+use imbalance::metric::calibration::{Bin, equal_width};
+use imbalance::metric::{Counts, Curve, column};
+
+/// Recall levels of a precision-recall curve: 0, 1/64, ..., 1.
+pub const LEVELS: usize = 65;
+/// Bins of a reliability diagram.
+pub const BINS: usize = 10;
+/// Shares are packed in units of 1 / this.
+pub const UNIT: f64 = 10_000.0;
+
+/// A run on val: what its scores come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEvidence {
+    /// Packed true and false positives, label by label, at every stop.
+    counts: Vec<u8>,
+    /// `[label][level]`: the precision at the highest threshold that reaches the recall; empty without positives.
+    precision: Vec<Vec<f64>>,
+    /// `[label][bin]`.
+    bins: Vec<Vec<Bin>>,
+}
+
+/// Counts of one label under one policy: a threshold fitted on val, and true and false positives on val and on test.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Frozen {
+    pub threshold: f32,
+    pub val: [u64; 2],
+    pub test: [u64; 2],
+}
+
+impl RunEvidence {
+    /// Reads the kept scores of a run.
+    ///
+    /// # Errors
+    /// Missing or damaged files, in words.
+    pub fn read(folder: &Path, epoch: usize, stops: &[f64]) -> Result<Self, String> {
+        Scores::read(folder, epoch).map(|scores| Self::of(&scores.val, stops)).map_err(|error| error.to_string())
+    }
+
+    /// From scores on val.
+    #[must_use]
+    pub fn of(rows: &KeptRows, stops: &[f64]) -> Self {
+        let labels = rows.truth.names.len();
+        let (mut counts, mut precision, mut bins) = (Packer::default(), Vec::new(), Vec::new());
+        for label in 0..labels {
+            let curve = Curve::of(&rows.scores, &rows.truth, label);
+            let at: Vec<Counts> = stops.iter().map(|&stop| curve.counts(stop as f32)).collect();
+            counts.falling(at.iter().map(|counts| counts.tp));
+            counts.falling(at.iter().map(|counts| counts.fp));
+            let ranked = match &rows.logits {
+                Some(logits) => Curve::of(logits, &rows.truth, label),
+                None => curve,
+            };
+            precision.push(precisions(&ranked));
+            let cells: Vec<(f32, u8)> = column(&rows.scores, &rows.truth, label).collect();
+            bins.push(equal_width(&cells, BINS));
+        }
+        Self { counts: counts.bytes(), precision, bins }
+    }
+}
+
+/// The precision at each recall level: of the highest threshold whose recall is at least that. Empty without positives.
+fn precisions(curve: &Curve) -> Vec<f64> {
+    if curve.positives == 0 {
+        return Vec::new();
+    }
+    let level = |level: usize| {
+        // tp / positives >= level / (LEVELS - 1), in whole numbers; a level of 0 is the first positive.
+        let wanted = (level as u64 * curve.positives).div_ceil(LEVELS as u64 - 1).max(1);
+        let step = &curve.steps[curve.steps.partition_point(|step| step.tp < wanted)];
+        step.tp as f64 / step.predicted as f64
+    };
+    (0..LEVELS).map(level).collect()
+}
+
+/// One strategy, packed; see docs/page.md#packed-counts.
+///
+/// `runs` are its recorded runs, `frozen` their counts: `[run][policy][label]`.
+#[must_use]
+pub fn pack(runs: &[Option<&RunEvidence>], frozen: &[Vec<Vec<Frozen>>], labels: usize) -> Vec<u8> {
+    let mut packer = Packer::default();
+    for run in runs.iter().flatten() {
+        packer.append(&run.counts);
+    }
+    for frozen in frozen.iter().flatten().flatten() {
+        packer.float(frozen.threshold);
+        frozen.val.iter().chain(&frozen.test).for_each(|&count| packer.number(count));
+    }
+    let known: Vec<&RunEvidence> = runs.iter().flatten().copied().collect();
+    for label in 0..labels {
+        let curves: Vec<&Vec<f64>> = known.iter().filter_map(|run| run.precision.get(label)).filter(|curve| !curve.is_empty()).collect();
+        packer.number(u64::from(!curves.is_empty()));
+        for level in 0..if curves.is_empty() { 0 } else { LEVELS } {
+            packer.share(curves.iter().map(|curve| curve[level]).sum::<f64>() / curves.len() as f64);
+        }
+        for bin in 0..BINS {
+            let bins = known.iter().filter_map(|run| Some(run.bins.get(label)?[bin]));
+            let rows: u64 = bins.clone().map(|bin| bin.rows).sum();
+            let mean = |of: fn(&Bin) -> f64| bins.clone().map(|bin| bin.rows as f64 * of(&bin)).sum::<f64>() / rows.max(1) as f64;
+            packer.number(rows);
+            packer.share(mean(|bin| bin.score));
+            packer.share(mean(|bin| bin.rate));
+        }
+    }
+    packer.bytes()
+}
+
+/// What was read of the runs' scores: it does not change once a run is recorded.
+#[derive(Default)]
+pub struct Cache {
+    runs: HashMap<(String, usize), Result<RunEvidence, String>>,
+}
+
+impl Cache {
+    /// Reads what is not known yet of these runs (fingerprint, epoch), in parallel.
+    pub fn read(&mut self, folder: &Path, wanted: &[(String, usize)], stops: &[f64]) {
+        let missing: Vec<&(String, usize)> = wanted.iter().filter(|run| !self.runs.contains_key(*run)).collect();
+        let read: Vec<_> = missing
+            .into_par_iter()
+            .map(|run| (run.clone(), RunEvidence::read(&folder.join(&run.0), run.1, stops)))
+            .collect();
+        self.runs.extend(read);
+    }
+
+    /// What is known of a run, or why nothing is.
+    pub fn get(&self, run: &(String, usize)) -> Result<&RunEvidence, &str> {
+        match self.runs.get(run) {
+            Some(Ok(evidence)) => Ok(evidence),
+            Some(Err(why)) => Err(why),
+            None => Err("not read"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::page::pack::Unpacker;
+    use crate::report::page::stops::stops;
+    use imbalance::LabelMatrix;
+
+    fn rows() -> KeptRows {
+        let names = ["A".to_owned(), "B".to_owned()];
+        let scores = vec![0.9, 0.004, 0.5, 0.2, 0.7, 0.35, 0.1, 0.35];
+        KeptRows::of(scores, LabelMatrix { names: names.into(), values: vec![1, 0, 0, 0, 1, 0, 0, 0] })
+    }
+
+    #[test]
+    fn counts_at_stops_are_those_of_thresholds() {
+        let stops = stops();
+        let evidence = RunEvidence::of(&rows(), &stops);
+        let frozen = vec![vec![vec![Frozen { threshold: 0.3, val: [2, 1], test: [0, 300] }; 2]]];
+        let packed = pack(&[Some(&evidence)], &frozen, 2);
+        let mut unpacker = Unpacker::new(&packed);
+        let a: Vec<[u64; 2]> = unpacker.two_falling(stops.len());
+        for (stop, wanted) in [(0.0, [2, 2]), (0.1, [2, 2]), (0.2, [2, 1]), (0.5, [2, 1]), (0.51, [2, 0]), (0.8, [1, 0]), (1.0, [0, 0])] {
+            assert_eq!(a[stops.iter().position(|&at| at == stop).unwrap()], wanted, "{stop}");
+        }
+        let b = unpacker.two_falling(stops.len());
+        // 0.35f32 is a stop and a score: it is predicted there.
+        assert_eq!(b[stops.iter().position(|&at| at == 0.35).unwrap()], [0, 2]);
+        for _ in 0..2 {
+            assert_eq!(unpacker.float(), 0.3);
+            assert_eq!([0; 4].map(|_: u64| unpacker.number()), [2, 1, 0, 300]);
+        }
+        // A: .9 and .7 are the positives, no negative is above them.
+        assert_eq!(unpacker.number(), 1);
+        let curve: Vec<u64> = (0..LEVELS).map(|_| unpacker.number()).collect();
+        assert!(curve.iter().all(|&precision| precision == 10_000));
+        let bins: Vec<[u64; 3]> = (0..BINS).map(|_| [0; 3].map(|_: u64| unpacker.number())).collect();
+        assert_eq!((bins[9], bins[5], bins[4]), ([1, 9_000, 10_000], [1, 5_000, 0], [0, 0, 0]));
+        // B has no positive, and no curve.
+        assert_eq!(unpacker.number(), 0);
+    }
+
+    #[test]
+    fn precision_is_that_of_the_highest_threshold_that_reaches_the_recall() {
+        let truth = LabelMatrix { names: ["A".to_owned()].into(), values: vec![1, 0, 1, 0, 0, 1] };
+        let curve = Curve::of(&[0.9, 0.8, 0.7, 0.6, 0.5, 0.4], &truth, 0);
+        let found = precisions(&curve);
+        assert_eq!((found[0], found[21], found[22], found[42], found[43], found[64]), (1.0, 1.0, 2.0 / 3.0, 2.0 / 3.0, 0.5, 0.5));
+    }
+}
