@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::control::Mailbox;
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
 use super::observer::{KnownRun, Observer};
@@ -66,6 +67,8 @@ pub struct Dispatcher<'a> {
     launcher: Box<dyn Launcher>,
     ears: Ears<'a>,
     archive: &'a Archive,
+    /// Requests by files.
+    mailbox: Mailbox,
     /// Part of the workers' names that no other controller of this database has.
     incarnation: String,
     jobs: Vec<Job>,
@@ -93,6 +96,7 @@ impl<'a> Dispatcher<'a> {
         limits: Limits,
         missing: Vec<Missing>,
         observers: Vec<Box<dyn Observer>>,
+        mailbox: Mailbox,
     ) -> Self {
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
@@ -113,6 +117,7 @@ impl<'a> Dispatcher<'a> {
             patience,
             ears,
             archive,
+            mailbox,
             incarnation: format!("{:x}-{}", now.as_millis(), std::process::id()),
             state: State::new(limits, queued, launcher.places()),
             launcher,
@@ -171,6 +176,9 @@ impl<'a> Dispatcher<'a> {
                 }
                 _ = slow.tick() => {
                     self.pull_all().await?;
+                    for request in self.mailbox.read() {
+                        self.requested(request).await?;
+                    }
                     self.tell(News::Pulse);
                 }
             }
@@ -213,10 +221,12 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn requested(&mut self, request: Request) -> Result<(), Error> {
-        let Request::StopRun(run) = request;
-        match self.jobs.iter().position(|job| job.run == run) {
-            Some(run) => self.step(Event::StopRun(run)).await,
-            None => Ok(()),
+        match request {
+            Request::Stop => self.step(Event::Stop).await,
+            Request::StopRun(run) => match self.jobs.iter().position(|job| job.run == run) {
+                Some(run) => self.step(Event::StopRun(run)).await,
+                None => Ok(()),
+            },
         }
     }
 

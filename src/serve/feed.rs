@@ -15,6 +15,7 @@ use super::reply::Text;
 use super::waiting::Waiting;
 use crate::error::Error;
 use crate::report::page::{Model, Page, Place};
+use store::SweepId;
 
 /// Changes that a page may miss before it has to load the whole model again.
 const RING: usize = 64;
@@ -61,6 +62,7 @@ pub enum Shown {
 
 /// A page, written when it is first asked for.
 pub struct Document {
+    pub sweep: SweepId,
     page: Page,
     parts: Parts,
     html: OnceLock<Text>,
@@ -76,6 +78,10 @@ struct Envelope<'a> {
 }
 
 impl Document {
+    fn new(sweep: SweepId, page: Page, parts: Parts) -> Box<Self> {
+        Box::new(Self { sweep, page, parts, html: OnceLock::new(), model: OnceLock::new() })
+    }
+
     /// The whole document.
     ///
     /// # Errors
@@ -197,15 +203,15 @@ impl Feed {
     }
 
     /// Shows the first page of a sweep.
-    pub fn begin(&self, page: Page, parts: Parts) {
-        self.replace(Shown::Page(Box::new(Document { page, parts, html: OnceLock::new(), model: OnceLock::new() })));
+    pub fn begin(&self, sweep: SweepId, page: Page, parts: Parts) {
+        self.replace(Shown::Page(Document::new(sweep, page, parts)));
     }
 
     /// Shows the next page of the same sweep.
     ///
     /// # Errors
     /// None that a change can cause.
-    pub fn go_on(&self, page: Page, parts: Parts, change: &Change) -> Result<(), Error> {
+    pub fn go_on(&self, sweep: SweepId, page: Page, parts: Parts, change: &Change) -> Result<(), Error> {
         let mut inner = self.inner();
         let Id { instance, rev } = inner.snapshot.id.clone();
         let id = Id { instance, rev: rev + 1 };
@@ -213,8 +219,7 @@ impl Feed {
         if inner.ring.len() > RING {
             inner.ring.pop_front();
         }
-        let document = Document { page, parts, html: OnceLock::new(), model: OnceLock::new() };
-        inner.snapshot = Arc::new(Snapshot { id, shown: Shown::Page(Box::new(document)) });
+        inner.snapshot = Arc::new(Snapshot { id, shown: Shown::Page(Document::new(sweep, page, parts)) });
         drop(inner);
         self.changed.send_replace(());
         Ok(())

@@ -153,10 +153,10 @@ impl Watcher {
             Some(last) => {
                 let change = Change::between((&last.0, &last.1), (&model, &parts));
                 if !change.is_empty() {
-                    self.feed.go_on(page, parts.clone(), &change)?;
+                    self.feed.go_on(row.id, page, parts.clone(), &change)?;
                 }
             }
-            None => self.feed.begin(page, parts.clone()),
+            None => self.feed.begin(row.id, page, parts.clone()),
         }
         following.last = Some((model, parts));
         open.version = Some(version);

@@ -46,7 +46,7 @@ impl Reader {
         .fetch_all(self.connected().await?)
         .await
         .and_then(|rows| {
-            let read = |row| {
+            let read = |row: &sqlx::sqlite::SqliteRow| {
                 Ok(FrozenCounts {
                     run: Row::try_get(row, 0)?,
                     policy: row.try_get(1)?,
