@@ -225,6 +225,12 @@ pub struct ReportArgs {
     /// Write to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Leave the pictures of the worst mistakes out of the page (--format html)
+    #[arg(long)]
+    pub no_images: bool,
+    /// Add the learning curves of every run (--format json)
+    #[arg(long)]
+    pub curves: bool,
 }
 
 /// Formats of `report`.
@@ -235,6 +241,8 @@ pub enum ReportFormat {
     Json,
     Csv,
     Markdown,
+    /// One self-contained page: sliders, curves, pictures
+    Html,
 }
 
 #[derive(Debug, Args)]

@@ -2,12 +2,7 @@
 
 use std::path::Path;
 
-/// A word quoted for a shell.
-#[must_use]
-pub fn quoted(word: &str) -> String {
-    let plain = !word.is_empty() && word.chars().all(|letter| letter.is_alphanumeric() || "._-/+:@%".contains(letter));
-    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
+use crate::report::page::quoted;
 
 /// `sweep WORDS`, with the flag that names the database where it is not the usual one.
 #[must_use]

@@ -27,7 +27,11 @@ pub fn print(text: &str) -> Result<(), Error> {
     raw(&if ours { Cow::Owned(shown::styled(text)) } else { shown::lines(text) })
 }
 
-fn raw(text: &str) -> Result<(), Error> {
+/// Writes text as it is.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub fn raw(text: &str) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(Error::Io { path: PathBuf::from("stdout"), source }),

@@ -3,12 +3,14 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use super::output::print;
+use super::output::{print, raw};
+use super::preparing::Preparing;
 use super::questions;
 use crate::cli::{self, Format, Global, ReportFormat};
+use crate::controller::progress::{Verbosity, say};
 use crate::error::Error;
+use crate::report::page::{PageBuilder, PageOptions, Place, quoted};
 use crate::report::{self, Form, LabelChoice, Question, Summary};
-use crate::shell::quoted;
 use store::{Reader, SweepId};
 
 /// Rows whose labels are shown without `--top`.
@@ -26,20 +28,67 @@ pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
         question.detailed = question.top.unwrap_or(DETAILED);
         question.labels.get_or_insert(LabelChoice::Rare);
     }
+    if args.no_images && args.format != ReportFormat::Html {
+        return Err(Error::Usage("--no-images is for --format html: the others have no pictures".to_owned()));
+    }
+    if args.curves && args.format != ReportFormat::Json {
+        return Err(Error::Usage("--curves is for --format json; the page (--format html) has its curves".to_owned()));
+    }
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
-    let summary = report::answer(&mut reader, sweep, &question).await?;
+    if args.format == ReportFormat::Html {
+        return page(global, args, question, &mut reader, sweep.id).await;
+    }
+    let id = sweep.id;
+    let mut summary = report::answer(&mut reader, sweep, &question).await?;
+    if args.curves {
+        summary.curves = Some(reader.curves(id, &[]).await?);
+    }
     let form = match args.format {
         ReportFormat::Table => table(args.output.is_none()),
-        ReportFormat::Json => Form::Json,
         ReportFormat::Csv => Form::Csv,
         ReportFormat::Markdown => Form::Markdown,
+        ReportFormat::Json | ReportFormat::Html => Form::Json,
     };
     let text = report::render(&summary, form)?;
     match &args.output {
         Some(path) => write(path, &text).map_err(|source| Error::Io { path: path.clone(), source }),
         None => print(&text),
     }
+}
+
+/// Writes the page, and says on stderr what it is.
+async fn page(
+    global: &Global,
+    args: &cli::ReportArgs,
+    question: Question,
+    reader: &mut Reader,
+    sweep: SweepId,
+) -> Result<(), Error> {
+    if question.split == report::Split::Test {
+        return Err(Error::Usage(
+            "--format html has val and test on one page: strategies rank on val, and test stands beside them; leave --split out"
+                .to_owned(),
+        ));
+    }
+    let preparing = Preparing::new(Verbosity::of(global.quiet));
+    let options = PageOptions { question, images: !args.no_images, patient: true };
+    let page = PageBuilder::new(options).build(reader, sweep, &|done, total| preparing.explaining(done, total)).await?;
+    drop(preparing);
+    let html = page.html(Place::File)?;
+    let Some(path) = &args.output else {
+        if std::io::stdout().is_terminal() {
+            return Err(Error::Usage("--format html writes a page: name its file, such as --output report.html".to_owned()));
+        }
+        return raw(&html);
+    };
+    write(path, &html).map_err(|source| Error::Io { path: path.clone(), source })?;
+    if !global.quiet {
+        let megabytes = html.len() as f64 / 1e6;
+        say(&format!("{}: {megabytes:.1} MB, {} of {} runs", path.display(), page.model.runs.recorded, page.model.runs.total));
+        page.model.missing.iter().for_each(|line| say(&format!("not on the page: {line}")));
+    }
+    Ok(())
 }
 
 /// The leaderboard as `sweep run` and `sweep resume` show it when they have finished: the best rows, and where to look next.

@@ -6,7 +6,7 @@ use super::baseline::baseline;
 use super::group::{PREPARED, StrategyGroups, data_sets};
 use super::load::Loaded;
 use super::question::{Column, Question};
-use super::summary::{Row, RunTally, Summary};
+use super::summary::{Row, RunTally, SCHEMA_VERSION, Summary};
 
 /// Rows, ranked on val, cut to `--top`, without their labels.
 #[must_use]
@@ -37,6 +37,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
     let mut runs = RunTally { total: all.clone().count(), ..RunTally::default() };
     all.for_each(|run| runs.count(&run.row.state));
     let mut summary = Summary {
+        schema_version: SCHEMA_VERSION,
         sweep: loaded.sweep.title.clone(),
         state: loaded.sweep.state.clone(),
         metric: question.metric,
@@ -53,6 +54,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
         without_results,
         notes: vec![],
         why: None,
+        curves: None,
     };
     summary.notes = super::notes::notes(&summary, loaded, question);
     summary

@@ -60,7 +60,7 @@ pub fn evaluate(loaded: &mut Loaded, db: &Path, policy: &Policy, question: &Ques
 }
 
 /// The epoch at which `question` asks for this run; `None` where the run does not have it.
-fn epoch(run: &Run, question: &Question) -> Option<usize> {
+pub(super) fn epoch(run: &Run, question: &Question) -> Option<usize> {
     let epoch = match question.at {
         _ if run.row.reference().is_some() => run.row.best_epoch?,
         At::Best => run.row.best_epoch?,

@@ -19,6 +19,7 @@ const NAME: usize = 20;
 
 /// One sampler on one data set: means over its runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SamplerLine {
     /// Index into [`Summary::data`].
     pub data: usize,

@@ -8,9 +8,11 @@ use serde_json::{Map, Value};
 use super::explain::Why;
 use super::question::Split;
 use super::samplers::SamplerLine;
+use store::CurvePoint;
 
 /// A mean over runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spread {
     pub mean: f64,
     /// Sample standard deviation (ddof = 1); `None` for one run.
@@ -31,9 +33,14 @@ impl Spread {
     }
 }
 
+/// Version of [`Summary`].
+pub const SCHEMA_VERSION: u32 = 1;
+
 /// A report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
+    /// Version of this form: it grows when a field changes its meaning or goes.
+    pub schema_version: u32,
     pub sweep: String,
     /// `running`, `done`, `failed` or `interrupted`.
     pub state: String,
@@ -61,10 +68,14 @@ pub struct Summary {
     /// Which strategies rank alike, and what to choose; `None` where it was not asked for, where scores are not kept, or where it
     /// would take long.
     pub why: Option<Why>,
+    /// Every epoch of every run, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curves: Option<Vec<CurvePoint>>,
 }
 
 /// The number of the sweep's runs by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunTally {
     pub total: usize,
     pub recorded: usize,
@@ -170,6 +181,7 @@ impl Row {
 
 /// A label of a row: means over its runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LabelLine {
     pub label: String,
     /// `None` without positives.

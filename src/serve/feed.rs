@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ use super::change::{Change, Parts};
 use super::reply::Text;
 use super::waiting::Waiting;
 use crate::error::Error;
-use crate::report::page::{Model, Page, Place};
+use crate::report::page::{Page, Place};
 use store::SweepId;
 
 /// Changes that a page may miss before it has to load the whole model again.
@@ -64,6 +65,7 @@ pub enum Shown {
 pub struct Document {
     pub sweep: SweepId,
     page: Page,
+    json: Arc<Value>,
     parts: Parts,
     html: OnceLock<Text>,
     model: OnceLock<Text>,
@@ -73,13 +75,15 @@ pub struct Document {
 #[derive(Serialize)]
 struct Envelope<'a> {
     id: String,
-    model: &'a Model,
+    model: &'a Value,
     parts: &'a Parts,
 }
 
 impl Document {
-    fn new(sweep: SweepId, page: Page, parts: Parts) -> Box<Self> {
-        Box::new(Self { sweep, page, parts, html: OnceLock::new(), model: OnceLock::new() })
+    /// A page of this sweep, with its model as JSON and its parts.
+    #[must_use]
+    pub fn new(sweep: SweepId, page: Page, json: Arc<Value>, parts: Parts) -> Box<Self> {
+        Box::new(Self { sweep, page, json, parts, html: OnceLock::new(), model: OnceLock::new() })
     }
 
     /// The whole document.
@@ -102,7 +106,7 @@ impl Document {
         if let Some(model) = self.model.get() {
             return Ok(model);
         }
-        let envelope = Envelope { id: id.to_string(), model: &self.page.model, parts: &self.parts };
+        let envelope = Envelope { id: id.to_string(), model: &self.json, parts: &self.parts };
         let json = serde_json::to_string(&envelope).map_err(|error| Error::Unexpected(error.to_string()))?;
         Ok(self.model.get_or_init(|| Text::new(json)))
     }
@@ -203,15 +207,15 @@ impl Feed {
     }
 
     /// Shows the first page of a sweep.
-    pub fn begin(&self, sweep: SweepId, page: Page, parts: Parts) {
-        self.replace(Shown::Page(Document::new(sweep, page, parts)));
+    pub fn begin(&self, document: Box<Document>) {
+        self.replace(Shown::Page(document));
     }
 
     /// Shows the next page of the same sweep.
     ///
     /// # Errors
     /// None that a change can cause.
-    pub fn go_on(&self, sweep: SweepId, page: Page, parts: Parts, change: &Change) -> Result<(), Error> {
+    pub fn go_on(&self, document: Box<Document>, change: &Change) -> Result<(), Error> {
         let mut inner = self.inner();
         let Id { instance, rev } = inner.snapshot.id.clone();
         let id = Id { instance, rev: rev + 1 };
@@ -219,7 +223,7 @@ impl Feed {
         if inner.ring.len() > RING {
             inner.ring.pop_front();
         }
-        inner.snapshot = Arc::new(Snapshot { id, shown: Shown::Page(Document::new(sweep, page, parts)) });
+        inner.snapshot = Arc::new(Snapshot { id, shown: Shown::Page(document) });
         drop(inner);
         self.changed.send_replace(());
         Ok(())

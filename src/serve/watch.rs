@@ -9,7 +9,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 
 use super::change::{Change, Parts};
-use super::feed::Feed;
+use super::feed::{Document, Feed};
 use super::waiting::Waiting;
 use crate::error::Error;
 use crate::report::page::{PageBuilder, PageOptions};
@@ -49,7 +49,7 @@ struct Following {
     created_at: f64,
     builder: PageBuilder,
     /// What was published last.
-    last: Option<(Value, Parts)>,
+    last: Option<(Arc<Value>, Parts)>,
 }
 
 impl Watcher {
@@ -146,17 +146,18 @@ impl Watcher {
             builder: PageBuilder::new(self.options.clone()),
             last: None,
         }));
-        let page = following.builder.build(&mut open.reader, row.id).await?;
-        let parts = page.parts()?;
-        let model = serde_json::to_value(&page.model).map_err(|error| Error::Unexpected(error.to_string()))?;
+        let page = following.builder.build(&mut open.reader, row.id, &|_, _| ()).await?;
+        let model = Arc::new(page.model.json()?);
+        let parts = page.parts(&model)?;
+        let document = Document::new(row.id, page, Arc::clone(&model), parts.clone());
         match &following.last {
-            Some(last) => {
-                let change = Change::between((&last.0, &last.1), (&model, &parts));
+            Some((last, last_parts)) => {
+                let change = Change::between((last, last_parts), (&model, &parts));
                 if !change.is_empty() {
-                    self.feed.go_on(row.id, page, parts.clone(), &change)?;
+                    self.feed.go_on(document, &change)?;
                 }
             }
-            None => self.feed.begin(row.id, page, parts.clone()),
+            None => self.feed.begin(document),
         }
         following.last = Some((model, parts));
         open.version = Some(version);

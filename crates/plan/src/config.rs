@@ -85,6 +85,14 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Whether a row is a picture.
+    #[must_use]
+    pub fn is_of_images(&self) -> bool {
+        matches!(self, Self::Letters { .. } | Self::Images { .. })
+    }
+}
+
 /// How the CSV is read: which of its columns are not labels, and what its cells mean.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

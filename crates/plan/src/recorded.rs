@@ -44,7 +44,7 @@ impl Recorded {
         Ok(layout.tuned.into_iter().map(|axis| axis.key).collect())
     }
 
-    fn changes(&self) -> Cow<'_, [String]> {
+    pub fn changes(&self) -> Cow<'_, [String]> {
         self.changes.as_deref().map_or_else(|| appended(&self.text).into(), Cow::Borrowed)
     }
 }

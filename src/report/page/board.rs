@@ -1,50 +1,35 @@
-//! The leaderboard of a page, from the same summary as the table of `sweep report`.
+//! The leaderboard of a page, from the same summary as the table of `sweep report`. Pure.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::super::columns::Layout;
-use super::super::question::{Question, Split, columns};
+use super::super::load::Loaded;
 use super::super::summary::{Row, Summary};
-use super::super::{equal, load, rank};
-use super::model::{BoardRow, Column, Model, RowKind, SCHEMA_VERSION, SweepHead};
-use crate::error::Error;
-use store::{Reader, SweepRow};
+use super::model::{BoardRow, Column, DataSet, Label, RowKind};
+use imbalance::LabelCounts;
 
-/// The model of the sweep's leaderboard.
-///
-/// # Errors
-/// The database; an epoch or a column that the sweep does not have.
-pub async fn board(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Model, Error> {
-    let on_val = Question { split: Split::Val, ..question.clone() };
-    let on_test = Question { split: Split::Test, ..question.clone() };
-    let loaded = load::load(reader, sweep, &on_test).await?;
-    let names = columns(&question.group_by, &loaded.keys)?;
-    let mut summary = rank::rank(&loaded, &on_val, &names);
-    let alike = equal::candidates(&summary);
-    let places: Vec<usize> = alike.iter().flatten().copied().collect();
-    let parts = load::labels(reader, &loaded, &on_val, &summary, &places).await?;
-    equal::mark(&mut summary, &alike, &parts);
-    let test = rank::rank(&loaded, &on_test, &names);
-    Ok(model(&summary, &test))
+/// The columns that name strategies.
+#[must_use]
+pub fn columns(summary: &Summary) -> Vec<Column> {
+    let columns = Layout::of(summary).columns().into_iter();
+    columns.map(|(name, title, numeric)| Column { name, title, numeric }).collect()
 }
 
-fn model(summary: &Summary, test: &Summary) -> Model {
+/// The rows, of the same order as the summary's, with what they come to on test.
+#[must_use]
+pub fn rows(summary: &Summary, test: &Summary) -> Vec<BoardRow> {
     let layout = Layout::of(summary);
     let on_test: HashMap<String, &Row> = test.rows.iter().map(|row| (key(row), row)).collect();
     let keys: Vec<String> = summary.rows.iter().map(key).collect();
     let row = |(row, key): (&Row, &String)| BoardRow {
         key: key.clone(),
         strategy: strategy_key(row),
-        kind: match row {
-            Row { baseline: true, .. } => RowKind::AllPositive,
-            Row { reference: Some(_), .. } => RowKind::Reference,
-            _ => RowKind::Strategy,
-        },
+        kind: kind(row),
         data: row.data,
         rank: row.rank,
-        names: layout.names(row),
+        names: if row.baseline { vec![] } else { layout.names(row) },
         policy: row.policy.clone(),
         n: row.n,
         of: row.of,
@@ -56,16 +41,37 @@ fn model(summary: &Summary, test: &Summary) -> Model {
         steps: row.steps,
         equal_to: row.equal_to.iter().filter_map(|&other| keys.get(other).cloned()).collect(),
     };
-    Model {
-        schema_version: SCHEMA_VERSION,
-        sweep: SweepHead { title: summary.sweep.clone(), state: summary.state.clone() },
-        runs: summary.runs,
-        metric: summary.metric.to_owned(),
-        lower_is_better: summary.lower_is_better,
-        epoch: summary.epoch.clone(),
-        policies: summary.policies.clone(),
-        columns: layout.columns().into_iter().map(|(name, title, numeric)| Column { name, title, numeric }).collect(),
-        rows: summary.rows.iter().zip(&keys).map(row).collect(),
+    summary.rows.iter().zip(&keys).map(row).collect()
+}
+
+/// The data sets of the summary, with the counts of their splits.
+#[must_use]
+pub fn data(summary: &Summary, loaded: &Loaded) -> Vec<DataSet> {
+    let set = |set: &super::super::summary::DataSet| {
+        let facts = loaded.data.iter().find(|facts| set.content.contains(&facts.content) && facts.labels == set.labels);
+        let splits: Option<[&LabelCounts; 3]> = facts.map(|facts| [&facts.train, &facts.val, &facts.test]);
+        let of = |count: &dyn Fn(&LabelCounts) -> usize| splits.map_or([0; 3], |splits| splits.map(count));
+        let label = |(at, name): (usize, &String)| Label {
+            name: name.clone(),
+            positives: of(&|counts| counts.positives.get(at).copied().unwrap_or(0)),
+            // A split without rows has no counts: imported scores know nothing of train.
+            known: of(&|counts| if at < counts.positives.len() { counts.known(at) } else { 0 }),
+        };
+        let labels: Vec<Label> = set.labels.iter().enumerate().map(label).collect();
+        let mut rarest: Vec<usize> = (0..labels.len()).collect();
+        rarest.sort_by_key(|&at| labels[at].positives[1]);
+        DataSet { content: set.content.clone(), rows: of(&|counts| counts.rows), labels, rarest }
+    };
+    summary.data.iter().map(set).collect()
+}
+
+/// What a row is.
+#[must_use]
+pub fn kind(row: &Row) -> RowKind {
+    match row {
+        Row { baseline: true, .. } => RowKind::AllPositive,
+        Row { reference: Some(_), .. } => RowKind::Reference,
+        _ => RowKind::Strategy,
     }
 }
 
@@ -75,12 +81,13 @@ fn key(row: &Row) -> String {
 }
 
 /// The same for the strategy of a row.
+#[must_use]
 pub fn strategy_key(row: &Row) -> String {
     let name = if row.baseline { "all-positive" } else { row.reference.unwrap_or_default() };
     hash(&format!("{} {name} {}", row.data, Value::Object(row.strategy.clone())))
 }
 
-/// The start of the text's BLAKE3, as long as a short fingerprint and a half.
+/// The start of the text's BLAKE3.
 fn hash(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex()[..12].to_owned()
+    blake3::hash(text.as_bytes()).to_hex()[..10].to_owned()
 }

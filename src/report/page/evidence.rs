@@ -97,7 +97,8 @@ pub fn pack(runs: &[Option<&RunEvidence>], frozen: &[Vec<Vec<Frozen>>], labels: 
     }
     let known: Vec<&RunEvidence> = runs.iter().flatten().copied().collect();
     for label in 0..labels {
-        let curves: Vec<&Vec<f64>> = known.iter().filter_map(|run| run.precision.get(label)).filter(|curve| !curve.is_empty()).collect();
+        let curves: Vec<&Vec<f64>> =
+            known.iter().filter_map(|run| run.precision.get(label)).filter(|curve| !curve.is_empty()).collect();
         packer.number(u64::from(!curves.is_empty()));
         for level in 0..if curves.is_empty() { 0 } else { LEVELS } {
             packer.share(curves.iter().map(|curve| curve[level]).sum::<f64>() / curves.len() as f64);
@@ -124,10 +125,8 @@ impl Cache {
     /// Reads what is not known yet of these runs (fingerprint, epoch), in parallel.
     pub fn read(&mut self, folder: &Path, wanted: &[(String, usize)], stops: &[f64]) {
         let missing: Vec<&(String, usize)> = wanted.iter().filter(|run| !self.runs.contains_key(*run)).collect();
-        let read: Vec<_> = missing
-            .into_par_iter()
-            .map(|run| (run.clone(), RunEvidence::read(&folder.join(&run.0), run.1, stops)))
-            .collect();
+        let read: Vec<_> =
+            missing.into_par_iter().map(|run| (run.clone(), RunEvidence::read(&folder.join(&run.0), run.1, stops))).collect();
         self.runs.extend(read);
     }
 
@@ -162,7 +161,9 @@ mod tests {
         let packed = pack(&[Some(&evidence)], &frozen, 2);
         let mut unpacker = Unpacker::new(&packed);
         let a: Vec<[u64; 2]> = unpacker.two_falling(stops.len());
-        for (stop, wanted) in [(0.0, [2, 2]), (0.1, [2, 2]), (0.2, [2, 1]), (0.5, [2, 1]), (0.51, [2, 0]), (0.8, [1, 0]), (1.0, [0, 0])] {
+        for (stop, wanted) in
+            [(0.0, [2, 2]), (0.1, [2, 2]), (0.2, [2, 1]), (0.5, [2, 1]), (0.51, [2, 0]), (0.8, [1, 0]), (1.0, [0, 0])]
+        {
             assert_eq!(a[stops.iter().position(|&at| at == stop).unwrap()], wanted, "{stop}");
         }
         let b = unpacker.two_falling(stops.len());

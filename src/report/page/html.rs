@@ -1,9 +1,17 @@
-//! The model as HTML.
+//! The model as HTML. Everything that comes from data is text: the template escapes it, the JSON has no `<`, and what a terminal or a
+//! browser would obey (control characters, directions of writing) is written out.
 
 use std::collections::BTreeMap;
 
-use super::Page;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Value, context};
+
+use super::super::text_grid::NONE;
+use super::assets::{ECHARTS, NOTICES, STYLE, TEMPLATE, hash, script};
+use super::{Model, Page};
 use crate::error::Error;
+use imbalance::shown;
+use store::time_in_words;
 
 /// Where a page is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,27 +22,150 @@ pub enum Place {
     Live,
 }
 
+/// Parts of the document that a live page replaces as a whole when they change: ids of elements, and blocks of the template.
+const PARTS: [&str; 9] = ["head", "verdict", "running", "axes", "samplers", "heat", "pictures", "warnings", "provenance"];
+/// Rows of the leaderboard that stand in the document; the script has all.
+const ROWS: usize = 200;
+/// Strategies that the table of labels compares.
+const HEAT: usize = 24;
+
 impl Page {
     /// The whole document.
     ///
     /// # Errors
     /// Errors of the template, which a model cannot cause.
     pub fn html(&self, place: Place) -> Result<String, Error> {
-        let live = if place == Place::Live { " data-live" } else { "" };
-        Ok(format!("<!doctype html><html{live}><title></title></html>"))
+        let model = self.model.json()?;
+        let page = context! {
+            live => place == Place::Live,
+            policy => Self::policy(place),
+            style => Value::from_safe_string(STYLE.to_owned()),
+            echarts => Value::from_safe_string(ECHARTS.to_owned()),
+            script => Value::from_safe_string(script()),
+            json => Value::from_safe_string(in_script(&model.to_string())),
+            notices => NOTICES.join("\n\n"),
+        };
+        let [html] = self.render(&model, ["page"], page)?;
+        Ok(html)
     }
 
-    /// The parts of the document that a live page replaces as a whole when they change, by the id of their element.
+    /// The parts of the document that a live page replaces as a whole when they change, by the id of their element. `model` is that of
+    /// this page ([`Model::json`]).
     ///
     /// # Errors
     /// As [`Self::html`].
-    pub fn parts(&self) -> Result<BTreeMap<String, String>, Error> {
-        Ok(BTreeMap::new())
+    pub fn parts(&self, model: &serde_json::Value) -> Result<BTreeMap<String, String>, Error> {
+        let rendered = self.render(model, PARTS, Value::UNDEFINED)?;
+        Ok(PARTS.iter().map(|part| (*part).to_owned()).zip(rendered).collect())
     }
 
-    /// The page's content security policy.
+    /// The page's content security policy: its own two scripts, its own style and pictures, and on a live page its own server.
     #[must_use]
-    pub fn policy(_place: Place) -> String {
-        "default-src 'none'".to_owned()
+    pub fn policy(place: Place) -> String {
+        let connect = if place == Place::Live { "; connect-src 'self'" } else { "" };
+        let scripts = [hash(ECHARTS), hash(&script())].join(" ");
+        format!(
+            "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; style-src 'unsafe-inline'; script-src {scripts}{connect}"
+        )
+    }
+
+    /// The template as a whole (`page`), or parts of it.
+    fn render<const N: usize>(&self, model: &serde_json::Value, parts: [&str; N], page: Value) -> Result<[String; N], Error> {
+        let failed = |error: minijinja::Error| Error::Unexpected(format!("the page's template: {error:#}"));
+        let mut environment = Environment::new();
+        environment.set_auto_escape_callback(|_| AutoEscape::Html);
+        for (name, filter) in
+            [("num", number as fn(Value) -> String), ("pct", percent), ("time", time), ("spread", spread), ("signed", signed)]
+        {
+            environment.add_filter(name, filter);
+        }
+        environment.add_template("page", TEMPLATE).map_err(failed)?;
+        let template = environment.get_template("page").map_err(failed)?;
+        let strategies = model["strategies"].as_array().map_or(&[][..], Vec::as_slice);
+        let by_key: BTreeMap<&str, &serde_json::Value> =
+            strategies.iter().filter_map(|strategy| Some((strategy["key"].as_str()?, strategy))).collect();
+        let with_labels = |strategy: &&serde_json::Value| strategy["ap"].as_array().is_some_and(|ap| !ap.is_empty());
+        let heat: Vec<&serde_json::Value> = strategies.iter().filter(with_labels).take(HEAT).collect();
+        let context = context! {
+            page,
+            m => Value::from(Serde(model)),
+            rows => ROWS,
+            heat => Value::from(Serde(heat)),
+            strategies => Value::from(Serde(by_key)),
+        };
+        let mut rendered = [const { String::new() }; N];
+        for (text, part) in rendered.iter_mut().zip(parts) {
+            *text = template.render(context! { part, ..context.clone() }).map_err(failed)?.trim().to_owned();
+        }
+        Ok(rendered)
+    }
+}
+
+/// A value as JSON, with text that nobody obeys.
+fn value(of: &impl serde::Serialize) -> Result<serde_json::Value, Error> {
+    let mut json = serde_json::to_value(of).map_err(|error| Error::Unexpected(error.to_string()))?;
+    tame(&mut json);
+    Ok(json)
+}
+
+fn tame(json: &mut serde_json::Value) {
+    match json {
+        serde_json::Value::String(text) => {
+            if let std::borrow::Cow::Owned(tamed) = shown::lines(text) {
+                *text = tamed;
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(tame),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(tame),
+        _ => {}
+    }
+}
+
+/// JSON that can stand in a script element: no `<` ends it or begins a comment.
+fn in_script(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+}
+
+fn float(value: &Value) -> Option<f64> {
+    f64::try_from(value.clone()).ok()
+}
+
+/// Three digits.
+fn number(value: Value) -> String {
+    float(&value).map_or_else(|| NONE.to_owned(), |value| format!("{value:.3}"))
+}
+
+/// One digit, in percent.
+fn percent(value: Value) -> String {
+    float(&value).map_or_else(|| NONE.to_owned(), |value| format!("{:.1}%", 100.0 * value))
+}
+
+/// Three digits and a sign.
+fn signed(value: Value) -> String {
+    float(&value).map_or_else(|| NONE.to_owned(), |value| format!("{value:+.3}"))
+}
+
+/// A time of day, in UTC.
+fn time(value: Value) -> String {
+    float(&value).map_or_else(|| NONE.to_owned(), time_in_words)
+}
+
+/// `0.612 ± 0.011`.
+fn spread(value: Value) -> String {
+    let of = |name: &str| value.get_attr(name).ok().as_ref().and_then(float);
+    match (of("mean"), of("sd")) {
+        (None, _) => NONE.to_owned(),
+        (Some(mean), Some(sd)) => format!("{mean:.3} ± {sd:.3}"),
+        (Some(mean), None) => format!("{mean:.3}"),
+    }
+}
+
+impl Model {
+    /// The model as it stands in the page.
+    ///
+    /// # Errors
+    /// Errors of the JSON writer, which a model cannot cause.
+    pub fn json(&self) -> Result<serde_json::Value, Error> {
+        value(self)
     }
 }

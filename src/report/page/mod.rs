@@ -3,16 +3,27 @@
 //! Val and test are never mixed: what the reader moves (thresholds, prevalences, costs) is computed on val; test is shown only for
 //! what was frozen on val.
 
+mod assets;
+mod axes;
 mod board;
+mod build;
+mod evidence;
 mod html;
+mod learning;
 mod model;
+mod pack;
+mod pictures;
+mod provenance;
+mod stops;
+mod strategies;
+mod verdict;
 
+pub use build::PageBuilder;
 pub use html::Place;
 pub use model::*;
+pub use provenance::quoted;
 
 use super::question::Question;
-use crate::error::Error;
-use store::{Reader, SweepId};
 
 /// What a page is about.
 #[derive(Clone, Debug)]
@@ -21,28 +32,8 @@ pub struct PageOptions {
     pub question: Question,
     /// Whether pictures of the worst mistakes are shown, where the data are images.
     pub images: bool,
-}
-
-/// Makes pages of one sweep. What it has read about recorded runs, which do not change, is kept from one page to the next.
-pub struct PageBuilder {
-    options: PageOptions,
-}
-
-impl PageBuilder {
-    #[must_use]
-    pub fn new(options: PageOptions) -> Self {
-        Self { options }
-    }
-
-    /// The page of what the database holds now.
-    ///
-    /// # Errors
-    /// The database; an epoch or a column that the sweep does not have.
-    pub async fn build(&mut self, reader: &mut Reader, sweep: SweepId) -> Result<Page, Error> {
-        let row = reader.sweep(sweep).await?;
-        let model = board::board(reader, row, &self.options.question).await?;
-        Ok(Page { model })
-    }
+    /// Whether to wait for a verdict that takes long.
+    pub patient: bool,
 }
 
 /// A page before it is written.

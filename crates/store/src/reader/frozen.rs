@@ -1,6 +1,7 @@
 //! Counts under thresholds that were frozen on val.
 
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::result::At;
 use super::{Reader, parse};
@@ -46,13 +47,8 @@ impl Reader {
         .fetch_all(self.connected().await?)
         .await
         .and_then(|rows| {
-            let read = |row: &sqlx::sqlite::SqliteRow| {
-                Ok(FrozenCounts {
-                    run: Row::try_get(row, 0)?,
-                    policy: row.try_get(1)?,
-                    split: row.try_get(2)?,
-                    labels: parse(row, 3)?,
-                })
+            let read = |row: &SqliteRow| {
+                Ok(FrozenCounts { run: row.try_get(0)?, policy: row.try_get(1)?, split: row.try_get(2)?, labels: parse(row, 3)? })
             };
             rows.iter().map(read).collect()
         });

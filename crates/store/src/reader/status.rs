@@ -144,6 +144,22 @@ impl Reader {
         Ok(busy)
     }
 
+    /// Devices on which the sweep's recorded runs were trained: device, host, runs. Imported scores have none.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn devices(&mut self, sweep: SweepId) -> Result<Vec<(String, String, i64)>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT a.device, coalesce(j.host, ''), count(DISTINCT a.run)
+             FROM sweep_runs w JOIN attempts a ON a.run = w.run LEFT JOIN journals j ON j.id = a.journal
+             WHERE w.sweep = ? AND a.outcome = 'ok' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2",
+        )
+        .bind(sweep)
+        .fetch_all(self.connected().await?)
+        .await;
+        self.told(rows)
+    }
+
     /// Mean seconds of an epoch, for each architecture, data set and device, over the 2,000 epochs recorded last;
     /// without the strengths of reference runs.
     ///

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::{Reader, parse};
 use crate::{StoreError, SweepId, disk};
@@ -188,6 +189,23 @@ impl Reader {
         self.told(rows)
     }
 
+    /// The configuration of one run of the sweep; `None` where the sweep does not have it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn run_config(&mut self, sweep: SweepId, run: &str) -> Result<Option<SweepConfig>, StoreError> {
+        let base = self.path.parent().unwrap_or_else(|| Path::new("")).to_owned();
+        let row = sqlx::query(
+            "SELECT r.config, r.pos_weight, r.folder FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? AND r.fingerprint = ?",
+        )
+        .bind(sweep)
+        .bind(run)
+        .fetch_optional(self.connected().await?)
+        .await
+        .and_then(|row| row.as_ref().map(|row| sweep_config(row, &base)).transpose());
+        self.told(row)
+    }
+
     /// The configurations of the sweep's runs, in the order of [`Self::sweep_runs`].
     ///
     /// # Errors
@@ -200,13 +218,13 @@ impl Reader {
         .bind(sweep)
         .fetch_all(self.connected().await?)
         .await
-        .and_then(|rows| {
-            let config = |row| {
-                let folder = base.join(Row::try_get::<String, _>(row, 2)?);
-                Ok(SweepConfig { config: disk::config(row, 0)?, pos_weight: parse(row, 1)?, folder })
-            };
-            rows.iter().map(config).collect()
-        });
+        .and_then(|rows| rows.iter().map(|row| sweep_config(row, &base)).collect());
         self.told(rows)
     }
+}
+
+/// From the columns config, pos_weight and folder.
+fn sweep_config(row: &SqliteRow, base: &Path) -> Result<SweepConfig, sqlx::Error> {
+    let folder = base.join(row.try_get::<String, _>(2)?);
+    Ok(SweepConfig { config: disk::config(row, 0)?, pos_weight: parse(row, 1)?, folder })
 }
