@@ -8,7 +8,7 @@ use super::{Killed, Place, Served, file, wait_for};
 #[test]
 fn the_page_stops_a_run_and_then_the_sweep() {
     let place = Place::new(&file("stopped", 2000, 1));
-    let mut running = Killed(place.pretend(0.05, &["--quiet"]).spawn().unwrap());
+    let mut running = Killed(place.pretend(0.05, &["--quiet"]).stdout(std::process::Stdio::null()).spawn().unwrap());
     let served = place.serve(&[]);
     let listening = place.path("sweep.runs/control/listening.json");
     wait_for("the controller", || listening.exists().then_some(()));
@@ -36,7 +36,7 @@ fn a_page_cannot_stop_another_sweep() {
     let place = Place::new(&file("old", 1, 1));
     place.pretended();
     std::fs::write(place.path("sweep.toml"), file("new", 2000, 1)).unwrap();
-    let _running = Killed(place.pretend(0.05, &["--quiet"]).spawn().unwrap());
+    let _running = Killed(place.pretend(0.05, &["--quiet"]).stdout(std::process::Stdio::null()).spawn().unwrap());
     wait_for("the controller", || place.path("sweep.runs/control/listening.json").exists().then_some(()));
     let served = place.serve(&["old"]);
     let answer = served.stop(&the_sweep());

@@ -18,7 +18,7 @@ pub use lock::holder;
 pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, CurvePoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, LabelMeans, LabelRow, Pace, Reader,
-    ResultRow, RunRow, RunningAttempt, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
+    ResultRow, RunMark, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
 };
 pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 

@@ -12,6 +12,7 @@ macro_rules! rise {
 mod curve;
 mod draws;
 mod frozen;
+mod marks;
 mod result;
 mod run;
 mod status;
@@ -25,6 +26,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 pub use curve::CurvePoint;
 pub use frozen::FrozenCounts;
+pub use marks::{RunMark, Runs};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
