@@ -169,21 +169,38 @@ function startCurves() {
   return chart;
 }
 
+/** Rows, mean score and share of positives of each bin: counts between the stops at its edges. */
+function binsOf(known, label) {
+  const stops = model.stops.length;
+  const labels = currentSet().labels.length;
+  return known.bins[label].map((score, bin) => {
+    const [low, high] = [bin, bin + 1].map((edge) => model.stops.indexOf(edge / BINS));
+    let rows = 0;
+    let hits = 0;
+    for (let run = 0; run < known.withScores; run += 1) {
+      const at = (run * labels + label) * 2 * stops;
+      const between = (from) => known.counts[from + low] - (bin + 1 < BINS ? known.counts[from + high] : 0);
+      hits += between(at);
+      rows += between(at) + between(at + stops);
+    }
+    return { rows: rows / Math.max(1, known.withScores), score, rate: rows ? hits / rows : 0 };
+  });
+}
+
 function reliabilityOption() {
   const { dim } = theme();
   const series = picked().flatMap((key, at) => {
     const known = unpacked.get(key);
     if (!known || strategies.get(key).data !== state.data) return [];
-    const bins = known.bins[state.label].filter((bin) => bin.rows > 0);
-    const data = bins.map((bin) => ({ value: [bin.score, bin.rate], symbolSize: Math.max(4, Math.min(16, 2 * Math.log2(1 + bin.rows / Math.max(1, known.withScores)))), rows: bin.rows / Math.max(1, known.withScores), key }));
+    const bins = binsOf(known, state.label).filter((bin) => bin.rows > 0);
+    const data = bins.map((bin) => ({ value: [bin.score, bin.rate], symbolSize: Math.max(4, Math.min(16, 2 * Math.log2(1 + bin.rows))), rows: bin.rows, key }));
     const color = COLORS[at % COLORS.length];
     return [{ type: "line", name: strategies.get(key).name, data, symbol: SYMBOLS[at % SYMBOLS.length], lineStyle: { color, type: DASHES[at % DASHES.length], width: 1.5 }, itemStyle: { color } }];
   });
   series.push({ type: "line", data: [[0, 0], [1, 1]], showSymbol: false, silent: true, lineStyle: { color: dim, type: "dotted", width: 1 } });
   const said = ({ data }) => `<b>${escaped(strategies.get(data.key).name)}</b><br>mean score ${num(data.value[0])}, positives ${num(data.value[1])}<br>${count(Math.round(data.rows * 10) / 10)} rows`;
   return {
-    grid: { ...GRID, top: 30 },
-    legend: legend(),
+    grid: GRID,
     tooltip: tooltip({ trigger: "item", formatter: said }),
     xAxis: axis("mean score of the bin", { min: 0, max: 1 }),
     yAxis: axis("share of positives", { min: 0, max: 1, nameGap: 36 }),
@@ -191,7 +208,20 @@ function reliabilityOption() {
   };
 }
 
-/** The names of the chosen strategies above a chart. */
-function legend(more = {}) {
-  return { show: true, type: "scroll", top: 0, textStyle: { color: theme().ink, width: 190, overflow: "truncate" }, itemWidth: 22, tooltip: { show: true }, ...more };
+/** The chosen strategies above each chart: their lines, points and names. */
+function drawLegends() {
+  const items = picked().map((key, at) => {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("width", "30");
+    svg.setAttribute("height", "10");
+    svg.setAttribute("aria-hidden", "true");
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    const dash = DASHES[at % DASHES.length];
+    for (const [name, value] of Object.entries({ x1: 0, x2: 30, y1: 5, y2: 5, stroke: COLORS[at % COLORS.length], "stroke-width": 3, "stroke-dasharray": dash === "solid" ? "" : dash.join(" ") })) line.setAttribute(name, value);
+    svg.append(line);
+    return [svg, strategies.get(key).name];
+  });
+  for (const place of document.querySelectorAll(".legend")) {
+    place.replaceChildren(...items.map(([svg, name]) => make("li", { title: name }, svg.cloneNode(true), make("span", { class: "cut" }, name))));
+  }
 }

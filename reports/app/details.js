@@ -52,7 +52,7 @@ function detailsElement(row, width) {
   });
   const heads = ["label", "prevalence", "ap", "precision", "recall", "f1", "threshold", "predicted", "precision on test", "recall on test", "f1 on test"];
   place.append(
-    table(heads.map((head, at) => [head, at > 0]), lines, `its labels on val, the rarest first${intervals ? "; [..]: the middle 90% of thresholds over resampled val rows (its first run)" : ""}; on test under the same thresholds`),
+    table(heads.map((head, at) => [head, at > 0]), lines, `its labels on val, the rarest first${intervals ? "; [..]: the middle 90% of thresholds over resampled val rows" : ""}; on test under the same thresholds`),
   );
   return element;
 }

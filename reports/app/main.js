@@ -28,6 +28,7 @@ async function unpackAll() {
 /** Draws what depends on the rows that are shown. */
 function drawShown() {
   if (!model.data.length || !model.data[state.data]) return;
+  drawLegends();
   drawLabels();
   drawLabel();
   refresh("scatter", ...QUANTITIES.map(([quantity]) => `learning ${quantity}`));
@@ -35,6 +36,7 @@ function drawShown() {
 
 /** Draws what depends on the strategies that are chosen. */
 function drawChosen() {
+  drawLegends();
   drawCuts();
   drawQuestions();
   refresh("pr", "reliability", "scatter", ...QUANTITIES.map(([quantity]) => `learning ${quantity}`));

@@ -2,13 +2,17 @@
 const NONE = "–";
 const num = (value) => (value === null || value === undefined || Number.isNaN(value) ? NONE : value.toFixed(3));
 const pct = (value) => (value === null || value === undefined || Number.isNaN(value) ? NONE : `${(100 * value).toFixed(1)}%`);
-const signed = (value) => (value === null || value === undefined ? NONE : `${value < 0 ? "-" : "+"}${Math.abs(value).toFixed(3)}`);
+const signed = (value) => {
+  if (value === null || value === undefined) return NONE;
+  const text = Math.abs(value).toFixed(3);
+  return text === "0.000" ? text : `${value < 0 ? "-" : "+"}${text}`;
+};
 const spread = (value) => (!value ? NONE : value.sd === null ? num(value.mean) : `${num(value.mean)} ± ${num(value.sd)}`);
 const change = (found) => (found ? `${signed(found[0])} [${signed(found[1])}, ${signed(found[2])}]` : NONE);
 /** A mean of counts: whole where the runs agree. */
 const count = (value) => (Number.isInteger(value) ? String(value) : value.toFixed(1));
-/** A threshold: as many digits as its stop has. */
-const cut = (value) => (value > 1 ? "never" : value === Math.round(value * 100) / 100 ? value.toFixed(2) : value.toFixed(3));
+/** A threshold; above 1 no score is predicted. */
+const cut = (value) => (value > 1 ? "never" : value.toFixed(3));
 
 function mean(values) {
   let sum = 0;

@@ -171,7 +171,7 @@ function drawLabel() {
   write(byId("label-name"), name);
   write(byId("reliability-label"), name);
   const share = known[1] ? positives[1] / known[1] : 0;
-  write(byId("label-facts"), `${positives[1]} of ${known[1]} val rows that know it have it (${pct(share)})${positives[1] === 0 ? ": nothing can be said of it on val" : ""}`);
+  write(byId("label-facts"), `${positives[1]} positives among ${known[1]} val rows${known[1] < set.rows[1] ? ` that know it (of ${set.rows[1]})` : ""}: ${pct(share)}${positives[1] === 0 ? "; nothing can be said of it on val" : ""}`);
   drawQuestions();
   drawCuts();
   refresh("pr", "reliability");

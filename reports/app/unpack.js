@@ -1,7 +1,7 @@
 /* Counts, curves and bins of a strategy, as src/report/page/evidence.rs packed them (docs/page.md#packed-counts). */
 const LEVELS = 65;
 const BINS = 10;
-const UNIT = 10000;
+const UNIT = 1000;
 
 /** Base64 of raw deflate → bytes. */
 async function inflate(text) {
@@ -48,13 +48,22 @@ class Reader {
   share() {
     return this.number() / UNIT;
   }
+
+  shares(count) {
+    let now = 0;
+    return Array.from({ length: count }, () => {
+      const step = this.number();
+      now += step % 2 ? -(step + 1) / 2 : step / 2;
+      return now / UNIT;
+    });
+  }
 }
 
 /**
  * The evidence of a strategy.
  * @returns counts: `[run of those with scores][label]` true positives at each stop, then false positives;
  *          frozen: `[run][policy][label]` {threshold, val: [tp, fp], test: [tp, fp]};
- *          curves: `[label]` precision at each recall level, or null; bins: `[label][bin]` {rows, score, rate}.
+ *          curves: `[label]` precision at each recall level, or null; bins: `[label][bin]` mean score.
  */
 async function unpack(model, strategy, evidence) {
   const labels = model.data[strategy.data].labels.length;
@@ -75,8 +84,8 @@ async function unpack(model, strategy, evidence) {
   const curves = [];
   const bins = [];
   for (let label = 0; label < labels; label += 1) {
-    curves.push(reader.number() ? Array.from({ length: LEVELS }, () => reader.share()) : null);
-    bins.push(Array.from({ length: BINS }, () => ({ rows: reader.number(), score: reader.share(), rate: reader.share() })));
+    curves.push(reader.number() ? reader.shares(LEVELS) : null);
+    bins.push(Array.from({ length: BINS }, (_, bin) => bin / BINS + reader.share()));
   }
   return { withScores, counts, frozen, curves, bins, intervals: evidence.intervals || {} };
 }

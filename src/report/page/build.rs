@@ -236,13 +236,11 @@ impl PageBuilder {
             };
             let frozen: Vec<Vec<Vec<Frozen>>> = named.iter().map(policies).collect();
             let evidence: Vec<_> = evidence.into_iter().map(Result::ok).collect();
-            let cells = loaded.data[loaded.runs[*runs.first().unwrap_or(&0)].data].val.rows * labels * RESAMPLES;
+            let cells = loaded.data[loaded.runs[*runs.first().unwrap_or(&0)].data].val.rows * labels * RESAMPLES * runs.len();
             let mut intervals = BTreeMap::new();
             if of_grid(strategy) && loaded.policies.iter().any(|policy| policy == TUNED) && cells <= left {
                 left -= cells;
-                intervals.extend(
-                    named.first().and_then(|run| interval(&folder.join(&run.0), run.1)).map(|found| (TUNED.to_owned(), found)),
-                );
+                intervals.extend(interval(&folder, &named).map(|found| (TUNED.to_owned(), found)));
             }
             found.push(Evidence {
                 key: strategy.key.clone(),
@@ -352,11 +350,24 @@ fn made(folder: &std::path::Path, epoch: usize, policy: &str) -> Option<Vec<Froz
     Some(frozen.collect())
 }
 
-/// The middle of the thresholds that `max_f1` fits to resampled rows of val, for each label of one run.
-fn interval(folder: &std::path::Path, epoch: usize) -> Option<Vec<Option<[f32; 2]>>> {
-    let scores = Scores::read(folder, epoch).ok()?;
-    let mut found = resampled_max_f1(&scores.val.scores, &scores.val.truth, None, RESAMPLES, super::super::difference::SEED);
-    Some(found.iter_mut().map(|values| middle(values, LEVEL).map(|(low, high)| [low, high])).collect())
+/// The middle of the mean threshold over `runs` (fingerprint, epoch) that `max_f1` fits to resampled rows of val, for each label: all runs
+/// see the same resamples. `None` where a run has no kept scores.
+fn interval(folder: &std::path::Path, runs: &[(String, usize)]) -> Option<Vec<Option<[f32; 2]>>> {
+    let mut sums: Vec<Vec<f32>> = Vec::new();
+    for (run, epoch) in runs {
+        let scores = Scores::read(&folder.join(run), *epoch).ok()?;
+        let found = resampled_max_f1(&scores.val.scores, &scores.val.truth, None, RESAMPLES, super::super::difference::SEED);
+        if sums.is_empty() {
+            sums = found;
+        } else {
+            // Whether a resample has a positive depends on its rows alone: all runs of a data set have the same resamples.
+            for (sums, found) in sums.iter_mut().zip(found) {
+                sums.iter_mut().zip(found).for_each(|(sum, value)| *sum += value);
+            }
+        }
+    }
+    sums.iter_mut().flatten().for_each(|sum| *sum /= runs.len() as f32);
+    Some(sums.iter_mut().map(|values| middle(values, LEVEL).map(|(low, high)| [low, high])).collect())
 }
 
 /// What each axis explains, the most first.

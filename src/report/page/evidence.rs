@@ -13,10 +13,10 @@ use imbalance::metric::{Counts, Curve, column};
 
 /// Recall levels of a precision-recall curve: 0, 1/64, ..., 1.
 pub const LEVELS: usize = 65;
-/// Bins of a reliability diagram.
+/// Bins of a reliability diagram. Their rows and positives are those between stops.
 pub const BINS: usize = 10;
 /// Shares are packed in units of 1 / this.
-pub const UNIT: f64 = 10_000.0;
+pub const UNIT: f64 = 1_000.0;
 
 /// A run on val: what its scores come to.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,16 +100,15 @@ pub fn pack(runs: &[Option<&RunEvidence>], frozen: &[Vec<Vec<Frozen>>], labels: 
         let curves: Vec<&Vec<f64>> =
             known.iter().filter_map(|run| run.precision.get(label)).filter(|curve| !curve.is_empty()).collect();
         packer.number(u64::from(!curves.is_empty()));
-        for level in 0..if curves.is_empty() { 0 } else { LEVELS } {
-            packer.share(curves.iter().map(|curve| curve[level]).sum::<f64>() / curves.len() as f64);
+        if !curves.is_empty() {
+            packer.shares((0..LEVELS).map(|level| curves.iter().map(|curve| curve[level]).sum::<f64>() / curves.len() as f64));
         }
         for bin in 0..BINS {
             let bins = known.iter().filter_map(|run| Some(run.bins.get(label)?[bin]));
             let rows: u64 = bins.clone().map(|bin| bin.rows).sum();
-            let mean = |of: fn(&Bin) -> f64| bins.clone().map(|bin| bin.rows as f64 * of(&bin)).sum::<f64>() / rows.max(1) as f64;
-            packer.number(rows);
-            packer.share(mean(|bin| bin.score));
-            packer.share(mean(|bin| bin.rate));
+            let score = bins.map(|bin| bin.rows as f64 * bin.score).sum::<f64>() / rows.max(1) as f64;
+            // Above its lower edge: a small number.
+            packer.share((score - bin as f64 / BINS as f64).max(0.0));
         }
     }
     packer.bytes()
@@ -175,12 +174,13 @@ mod tests {
         }
         // A: .9 and .7 are the positives, no negative is above them.
         assert_eq!(unpacker.number(), 1);
-        let curve: Vec<u64> = (0..LEVELS).map(|_| unpacker.number()).collect();
-        assert!(curve.iter().all(|&precision| precision == 10_000));
-        let bins: Vec<[u64; 3]> = (0..BINS).map(|_| [0; 3].map(|_: u64| unpacker.number())).collect();
-        assert_eq!((bins[9], bins[5], bins[4]), ([1, 9_000, 10_000], [1, 5_000, 0], [0, 0, 0]));
-        // B has no positive, and no curve.
+        assert_eq!(unpacker.shares(LEVELS), [1.0; LEVELS]);
+        // The mean score of each bin, above its lower edge.
+        let bins: Vec<u64> = (0..BINS).map(|_| unpacker.number()).collect();
+        assert_eq!(bins, [0; BINS], "0.9, 0.5, 0.7 and 0.1 are edges");
+        // B has no positive, and no curve; 0.35 is in the middle of its bin.
         assert_eq!(unpacker.number(), 0);
+        assert_eq!((0..BINS).map(|_| unpacker.number()).collect::<Vec<_>>(), [4, 0, 0, 50, 0, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Page {
     }
 }
 
-/// A value as JSON, with text that nobody obeys.
+/// A value as JSON, with text that nobody obeys and numbers of seven digits.
 fn value(of: &impl serde::Serialize) -> Result<serde_json::Value, Error> {
     let mut json = serde_json::to_value(of).map_err(|error| Error::Unexpected(error.to_string()))?;
     tame(&mut json);
@@ -114,6 +114,12 @@ fn tame(json: &mut serde_json::Value) {
             if let std::borrow::Cow::Owned(tamed) = shown::lines(text) {
                 *text = tamed;
             }
+        }
+        // Seven digits: nobody reads more, and the page is a fifth smaller.
+        serde_json::Value::Number(number) if number.is_f64() => {
+            let short =
+                number.as_f64().and_then(|value| format!("{value:.6e}").parse().ok()).and_then(serde_json::Number::from_f64);
+            *number = short.unwrap_or_else(|| number.clone());
         }
         serde_json::Value::Array(items) => items.iter_mut().for_each(tame),
         serde_json::Value::Object(fields) => fields.values_mut().for_each(tame),
@@ -142,7 +148,11 @@ fn percent(value: Value) -> String {
 
 /// Three digits and a sign.
 fn signed(value: Value) -> String {
-    float(&value).map_or_else(|| NONE.to_owned(), |value| format!("{value:+.3}"))
+    let text = |value: f64| match format!("{value:+.3}") {
+        zero if zero.ends_with("0.000") => "0.000".to_owned(),
+        text => text,
+    };
+    float(&value).map_or_else(|| NONE.to_owned(), text)
 }
 
 /// A time of day, in UTC.

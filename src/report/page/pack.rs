@@ -38,6 +38,17 @@ impl Packer {
         self.number((share * UNIT).round() as u64);
     }
 
+    /// Shares that are close to each other: the first, then how each differs from the one before (zigzag: 0, -1, 1, -2, ... as 0, 1, 2, 3).
+    pub fn shares(&mut self, shares: impl Iterator<Item = f64>) {
+        let mut before = 0i64;
+        for share in shares {
+            let now = (share * UNIT).round() as i64;
+            let step = now - before;
+            self.number(((step << 1) ^ (step >> 63)) as u64);
+            before = now;
+        }
+    }
+
     /// The four bytes of a float, the lowest first.
     pub fn float(&mut self, float: f32) {
         self.bytes.extend(float.to_le_bytes());
@@ -58,7 +69,7 @@ impl Packer {
 /// Raw deflate (RFC 1951), then base64.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
     // Writing to memory does not fail.
     let deflated = encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default();
     STANDARD.encode(deflated)
@@ -96,12 +107,21 @@ impl<'a> Unpacker<'a> {
     }
 
     fn falling(&mut self, count: usize) -> Vec<u64> {
-        let mut now = self.number();
-        let rest = (1..count).map(|_| {
-            now -= self.number();
-            now
-        });
-        [now].into_iter().chain(rest.collect::<Vec<_>>()).collect()
+        let mut numbers = vec![self.number()];
+        for at in 1..count {
+            numbers.push(numbers[at - 1] - self.number());
+        }
+        numbers
+    }
+
+    pub fn shares(&mut self, count: usize) -> Vec<f64> {
+        let mut now = 0i64;
+        let mut next = || {
+            let step = self.number();
+            now += (step >> 1) as i64 ^ -((step & 1) as i64);
+            now as f64 / UNIT
+        };
+        (0..count).map(|_| next()).collect()
     }
 
     pub fn two_falling(&mut self, count: usize) -> Vec<[u64; 2]> {
@@ -123,12 +143,14 @@ mod tests {
         packer.float(0.37);
         packer.falling([5, 5, 3, 0].into_iter());
         packer.share(0.123_45);
+        packer.shares([0.5, 0.25, 1.0].into_iter());
         let bytes = packer.bytes();
         let mut unpacker = Unpacker::new(&bytes);
         assert_eq!(numbers.map(|_| unpacker.number()), numbers);
         assert_eq!(unpacker.float(), 0.37);
         assert_eq!(unpacker.falling(4), [5, 5, 3, 0]);
-        assert_eq!(unpacker.number(), 1_235);
+        assert_eq!(unpacker.number(), 123);
+        assert_eq!(unpacker.shares(3), [0.5, 0.25, 1.0]);
         let mut inflated = Vec::new();
         flate2::read::DeflateDecoder::new(&STANDARD.decode(text(&bytes)).unwrap()[..]).read_to_end(&mut inflated).unwrap();
         assert_eq!(inflated, bytes);
