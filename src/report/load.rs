@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::kept_scores::Rounded;
-pub use super::loading::refresh;
+pub use super::loading::{Kept, refresh};
 use super::question::{Question, Split, column};
 use super::score::{LabelScore, Labels, Score};
 use super::summary::Summary;
