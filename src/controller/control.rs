@@ -234,7 +234,7 @@ mod tests {
         send(&place.db(), &to, &Request::Stop).unwrap();
         assert_eq!((mailbox.read(), mailbox.read()), (vec![Request::Stop], vec![]));
         send(&place.db(), &to, &Request::StopRun(run())).unwrap();
-        send(&place.db(), &Listening { holder: "process 0".to_owned(), ..to.clone() }, &Request::Stop).unwrap();
+        send(&place.db(), &Listening { holder: "process 0".to_owned(), ..to }, &Request::Stop).unwrap();
         assert_eq!((mailbox.read(), mailbox.read()), (vec![Request::StopRun(run())], vec![]));
         assert_eq!(place.names(), [LISTENING]);
         send(&place.db(), &to, &Request::Stop).unwrap();

@@ -58,6 +58,8 @@ pub struct Ears<'a> {
     pub signals: mpsc::Receiver<Signal>,
     pub interrupts: &'a mut Interrupts,
     pub requests: mpsc::UnboundedReceiver<Request>,
+    /// Requests by files.
+    pub mailbox: Mailbox,
 }
 
 /// The loop and what it carries.
@@ -67,8 +69,6 @@ pub struct Dispatcher<'a> {
     launcher: Box<dyn Launcher>,
     ears: Ears<'a>,
     archive: &'a Archive,
-    /// Requests by files.
-    mailbox: Mailbox,
     /// Part of the workers' names that no other controller of this database has.
     incarnation: String,
     jobs: Vec<Job>,
@@ -96,7 +96,6 @@ impl<'a> Dispatcher<'a> {
         limits: Limits,
         missing: Vec<Missing>,
         observers: Vec<Box<dyn Observer>>,
-        mailbox: Mailbox,
     ) -> Self {
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
@@ -117,7 +116,6 @@ impl<'a> Dispatcher<'a> {
             patience,
             ears,
             archive,
-            mailbox,
             incarnation: format!("{:x}-{}", now.as_millis(), std::process::id()),
             state: State::new(limits, queued, launcher.places()),
             launcher,
@@ -176,7 +174,7 @@ impl<'a> Dispatcher<'a> {
                 }
                 _ = slow.tick() => {
                     self.pull_all().await?;
-                    for request in self.mailbox.read() {
+                    for request in self.ears.mailbox.read() {
                         self.requested(request).await?;
                     }
                     self.tell(News::Pulse);

@@ -87,8 +87,8 @@ pub async fn train(
     let (sender, signals) = launcher::channel();
     let launcher = settings.launcher.launcher(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?;
     let mailbox = Mailbox::open(archive, sweep, writer.holder());
-    let ears = Ears { signals, interrupts, requests: settings.requests };
-    let dispatcher = Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.observers, mailbox);
+    let ears = Ears { signals, interrupts, requests: settings.requests, mailbox };
+    let dispatcher = Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.observers);
     let summary = dispatcher.run().await?;
     // A worker of a controller that was killed a moment ago may have created its journal after the first search.
     ingest::leftovers(writer, archive).await?;
