@@ -49,6 +49,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Two runs, or groups of runs: paired differences, and how sure they are
     Compare(CompareArgs),
+    /// The page of a sweep in a browser, live
+    Serve(ServeArgs),
     /// Why: what each strategy changed against plain bce, what to choose, and what went wrong
     Explain(ExplainArgs),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
@@ -138,6 +140,8 @@ pub struct RunArgs {
     /// Only show the plan
     #[arg(long)]
     pub dry_run: bool,
+    #[command(flatten)]
+    pub page: LivePageArgs,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -174,6 +178,8 @@ pub struct ResumeArgs {
     pub failed: bool,
     #[command(flatten)]
     pub workers: WorkersArgs,
+    #[command(flatten)]
+    pub page: LivePageArgs,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -240,6 +246,48 @@ pub enum ReportFormat {
     Markdown,
     /// One self-contained page: sliders, curves, pictures
     Html,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Name, id or `latest`, which follows the sweep that was begun last
+    #[arg(default_value = "latest")]
+    pub sweep: String,
+    #[command(flatten)]
+    pub address: AddressArgs,
+}
+
+/// The page while runs are trained.
+#[derive(Clone, Debug, Args)]
+pub struct LivePageArgs {
+    /// Serve the page of the sweep in a browser until it has ended
+    #[arg(long)]
+    pub serve: bool,
+    /// The port on 127.0.0.1 (0: any); otherwise the first free one from 6007 on
+    #[arg(long, value_name = "N", requires = "serve")]
+    pub port: Option<u16>,
+    /// A name by which the page is reached through a proxy, beside localhost (repeatable)
+    #[arg(long, value_name = "NAME", requires = "serve")]
+    pub allow_host: Vec<String>,
+}
+
+impl LivePageArgs {
+    /// Where it is served.
+    #[must_use]
+    pub fn address(&self) -> AddressArgs {
+        AddressArgs { port: self.port, allow_host: self.allow_host.clone() }
+    }
+}
+
+/// Where a page is served.
+#[derive(Clone, Debug, Args)]
+pub struct AddressArgs {
+    /// The port on 127.0.0.1 (0: any); otherwise the first free one from 6007 on
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// A name by which the page is reached through a proxy, beside localhost (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
 }
 
 #[derive(Debug, Args)]

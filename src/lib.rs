@@ -13,8 +13,9 @@
 //! | [`store`] | every SQL statement: one writer, read-only readers |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
 //! | [`report`] | load, summarise (pure), render |
+//! | [`serve`] | the page of a sweep, live, by HTTP |
 //! | [`cli`], [`command`] | arguments; one short file per command |
-//! | [`logs`], [`error`] | messages on stderr; the exit codes |
+//! | [`logs`], [`error`], [`shell`] | messages on stderr; the exit codes; commands to be pasted |
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("sweep runs on Linux only: it watches its workers through /proc and locks its files with flock");
@@ -26,3 +27,5 @@ pub mod error;
 pub mod launcher;
 pub mod logs;
 pub mod report;
+pub mod serve;
+pub mod shell;

@@ -18,6 +18,7 @@ mod questions;
 pub mod report;
 mod resume;
 mod run;
+mod serve;
 pub mod show;
 mod status;
 mod terminal;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Status(args) => wait(status::run(&global, &args)),
         Command::Report(args) => wait(report::run(&global, &args)),
         Command::Compare(args) => wait(compare::run(&global, &args)),
+        Command::Serve(args) => wait(serve::run(&global, &args)),
         Command::Explain(args) => wait(explain::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
         Command::Export(args) => wait(export::run(&global, &args)),

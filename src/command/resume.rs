@@ -53,7 +53,7 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
     drop(preparing);
     inputs::try_again(&mut writer, row.id).await?;
     writer.continue_sweep(row.id).await?;
-    let orders = Orders { global, workers: &args.workers, format: args.format, failed: args.failed };
+    let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: args.failed };
     train::finish(Ready { writer, archive, sweep: row.id, launcher, config, at_once }, &orders).await
 }
 

@@ -43,6 +43,6 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     drop(preparing);
     let sweep = writer.begin_sweep(plan, &loaded.path, loaded.text.clone()).await?;
     inputs::try_again(&mut writer, sweep).await?;
-    let orders = Orders { global, workers: &args.workers, format: args.format, failed: false };
+    let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: false };
     train::finish(Ready { writer, archive, sweep, launcher, config, at_once }, &orders).await
 }

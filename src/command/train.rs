@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::output::{self, counted};
 use super::report;
+use super::serve;
 use crate::cli;
 use crate::controller::keyboard;
 use crate::controller::observer;
@@ -16,6 +17,7 @@ use crate::controller::progress::{Verbosity, say, span};
 use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, SweepSummary};
 use crate::error::Error;
 use crate::launcher::{self, Chosen, Place};
+use crate::shell;
 use archive::Archive;
 use plan::WorkersConfig;
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
@@ -32,6 +34,7 @@ const FAKE_EPOCH: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 pub struct Orders<'a> {
     pub global: &'a cli::Global,
     pub workers: &'a cli::WorkersArgs,
+    pub page: &'a cli::LivePageArgs,
     pub format: cli::Format,
     /// Also retry runs that failed for good.
     pub failed: bool,
@@ -106,12 +109,23 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     }
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
+    let row = Reader::open(db).await?.sweep(sweep).await?;
+    let page = match orders.page.serve {
+        // By its number: another sweep may take the name meanwhile.
+        true => match serve::start(orders.global, &format!("{}#{sweep}", row.name), &orders.page.address()).await {
+            Ok(page) => Some(page),
+            Err(error) => {
+                let _ = writer.set_sweep_state(sweep, "interrupted").await;
+                return Err(error);
+            }
+        },
+        false => None,
+    };
     if verbosity != Verbosity::Quiet {
-        let title = Reader::open(db).await?.sweep(sweep).await?.title;
         let words = launcher.words();
         let keys = if keyboard::is_there() { "; Enter: status, ?: keys" } else { "" };
         let left = if todo > 0 { format!("{todo} to train on {words}{keys}") } else { "nothing to train".to_owned() };
-        say(&format!("{title}: {}, {} recorded, {left}", counted(before.total as usize, "run"), before.succeeded));
+        say(&format!("{}: {}, {} recorded, {left}", row.title, counted(before.total as usize, "run"), before.succeeded));
     }
     let (sender, requests) = controller::requests();
     if verbosity != Verbosity::Quiet {
@@ -167,6 +181,12 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
             let recorded = before.succeeded;
             let runs = RunCounts { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
             output::print_json(&ended(db, sweep, runs, summary.elapsed).await?)?;
+        }
+    }
+    if let Some(page) = page {
+        page.close().await;
+        if verbosity != Verbosity::Quiet {
+            say(&format!("the page has ended with the sweep; `{}` shows it again", shell::sweep(&["serve", &row.title], db)));
         }
     }
     ending

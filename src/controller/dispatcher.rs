@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::control::Mailbox;
 use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
 use super::observer::{KnownRun, Observer};
@@ -57,6 +58,8 @@ pub struct Ears<'a> {
     pub signals: mpsc::Receiver<Signal>,
     pub interrupts: &'a mut Interrupts,
     pub requests: mpsc::UnboundedReceiver<Request>,
+    /// Requests by files.
+    pub mailbox: Mailbox,
 }
 
 /// The loop and what it carries.
@@ -171,6 +174,9 @@ impl<'a> Dispatcher<'a> {
                 }
                 _ = slow.tick() => {
                     self.pull_all().await?;
+                    for request in self.ears.mailbox.read() {
+                        self.requested(request).await?;
+                    }
                     self.tell(News::Pulse);
                 }
             }
@@ -213,16 +219,16 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn requested(&mut self, request: Request) -> Result<(), Error> {
-        let run = match request {
-            Request::StopRun(run) => run,
+        match request {
+            Request::Stop => self.step(Event::Stop).await,
+            Request::StopRun(run) => match self.jobs.iter().position(|job| job.run == run) {
+                Some(run) => self.step(Event::StopRun(run)).await,
+                None => Ok(()),
+            },
             Request::Key(key) => {
                 self.tell(News::Key(key));
-                return Ok(());
+                Ok(())
             }
-        };
-        match self.jobs.iter().position(|job| job.run == run) {
-            Some(run) => self.step(Event::StopRun(run)).await,
-            None => Ok(()),
         }
     }
 

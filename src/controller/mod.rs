@@ -2,6 +2,7 @@
 //! Never trains, never spawns (see `launcher`), has no SQL (see `store`).
 
 mod again;
+pub mod control;
 mod dispatcher;
 pub mod doing;
 pub mod failure;
@@ -16,6 +17,7 @@ mod request;
 mod state;
 mod vocabulary;
 
+use control::Mailbox;
 pub use dispatcher::SweepSummary;
 use dispatcher::{Dispatcher, Ears};
 pub use interrupt::{AtOnce, Interrupts};
@@ -85,7 +87,8 @@ pub async fn train(
     }
     let (sender, signals) = launcher::channel();
     let launcher = settings.launcher.launcher(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?;
-    let ears = Ears { signals, interrupts, requests: settings.requests };
+    let mailbox = Mailbox::open(archive, sweep, writer.holder());
+    let ears = Ears { signals, interrupts, requests: settings.requests, mailbox };
     let dispatcher = Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.observers);
     let summary = dispatcher.run().await?;
     // A worker of a controller that was killed a moment ago may have created its journal after the first search.

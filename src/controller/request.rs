@@ -1,4 +1,4 @@
-//! Requests to a running sweep, by a policy that stops hopeless runs, by a page with buttons or by the keyboard.
+//! Requests to a running sweep: by a policy that stops hopeless runs, by a page with buttons (see [`super::control`]) or by the keyboard.
 
 use tokio::sync::mpsc;
 
@@ -9,6 +9,8 @@ use plan::Fingerprint;
 pub enum Request {
     /// End this run after its epoch, for good: `stopped_early`. Ignored for a run that is not under way.
     StopRun(Fingerprint),
+    /// End the sweep after the current epochs, to be resumed: as the first Ctrl-C does.
+    Stop,
     /// The observers are to answer the user.
     Key(Key),
 }

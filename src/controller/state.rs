@@ -183,6 +183,8 @@ impl State {
                 let why = if self.interrupted() { Halt::Killed } else { Halt::Interrupted };
                 self.stop(why, now, &mut out);
             }
+            Event::Stop if !self.interrupted() => self.stop(Halt::Interrupted, now, &mut out),
+            Event::Stop => {}
             Event::StopRun(run) => self.stop_run(run, &mut out),
         }
         self.expire(now, &mut out);

@@ -20,6 +20,7 @@ enum Step {
     Exit(usize, usize),
     Wait(u64),
     Interrupt,
+    Stop,
     StopRun(usize),
 }
 
@@ -67,6 +68,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (worker, 0..90usize).prop_map(|(worker, how)| Step::Exit(worker, how)),
         3 => prop_oneof![0..3u64, 0..700u64].prop_map(Step::Wait),
         1 => Just(Step::Interrupt),
+        1 => Just(Step::Stop),
         2 => run.prop_map(Step::StopRun),
     ];
     prop::collection::vec(step, 1..200)
@@ -239,6 +241,7 @@ impl World {
                 Some(Event::Tick)
             }
             Step::Interrupt => Some(Event::Interrupt),
+            Step::Stop => Some(Event::Stop),
             Step::StopRun(run) => Some(Event::StopRun(run % self.runs)),
         };
         if let Some(event) = event {

@@ -409,6 +409,26 @@ fn the_other_slots_carry_on_when_one_is_given_up() {
 }
 
 #[test]
+fn a_request_to_stop_is_a_first_interrupt_and_never_a_second_one() {
+    let mut bench = Bench::new(limits(), &[0, 0], 1);
+    bench.started(0, 0);
+    bench.open(0);
+    bench.began(0, 0, 1);
+    bench.event(Event::Stop);
+    assert_eq!(bench.stopping(), Halt::Interrupted);
+    bench.stop(0);
+    bench.event(Event::Stop);
+    // Somebody at the terminal has no time.
+    bench.event(Event::Interrupt);
+    assert_eq!(bench.stopping(), Halt::Killed);
+    bench.kill(0);
+    bench.event(Event::Stop);
+    bench.exit(0, None, Some(9));
+    bench.failed(0, 0, 1, Outcome::Stopped, true);
+    bench.nothing_else(true, 0, 0, 2);
+}
+
+#[test]
 fn the_first_interrupt_stops_after_the_epoch_the_second_at_once() {
     let mut bench = Bench::new(limits(), &[0, 0, 0], 2);
     bench.started(0, 0);

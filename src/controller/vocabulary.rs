@@ -55,6 +55,8 @@ pub enum Event {
     Tick,
     /// SIGINT or SIGTERM.
     Interrupt,
+    /// A request to stop the sweep after the current epoch: as the first interrupt, and never as the second.
+    Stop,
     /// A request to end this run after its current epoch, for good. Ignored for a run that is not under way.
     StopRun(RunIndex),
 }
@@ -167,7 +169,7 @@ pub struct Beat {
 /// Why no further run is begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Halt {
-    /// First SIGINT or SIGTERM: after the current epoch.
+    /// First SIGINT or SIGTERM, or a request: after the current epoch.
     Interrupted,
     /// Second one: at once.
     Killed,

@@ -190,7 +190,7 @@ impl FakeWorker {
     }
 }
 /// Plausible records of a run, epoch by epoch: equal for equal runs, better with every epoch, whatever it trained.
-fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
+pub(crate) fn made_up(job: &Job, [val, test]: &[LabelCounts; 2]) -> Vec<Vec<Event>> {
     let epochs = job.config.train.epochs;
     let ap = |epoch: usize, label: usize| {
         let mut rng = rng(job, "ap", &[epoch as u64, label as u64]);

@@ -19,6 +19,8 @@ use protocol::Order;
 pub use chosen::Chosen;
 pub use devices::{Place, places};
 pub use fake::Fake;
+#[cfg(test)]
+pub(crate) use fake::made_up;
 pub use leftover::{Leftover, end_leftover};
 pub use local::Local;
 

@@ -74,6 +74,18 @@ impl Rounded {
         Self { runs: best.par_iter().filter(rounded).map(|(run, _)| (*run).to_owned()).collect() }
     }
 
+    /// Of runs of which it is known already.
+    #[must_use]
+    pub fn of(runs: impl IntoIterator<Item = String>) -> Self {
+        Self { runs: runs.into_iter().collect() }
+    }
+
+    /// Whether this run is one.
+    #[must_use]
+    pub fn has(&self, run: &str) -> bool {
+        self.runs.contains(run)
+    }
+
     /// Adds a run, if it is one.
     pub fn add(&mut self, run: &str, evidence: &Evidence) {
         if evidence.val.is_rounded() {

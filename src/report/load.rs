@@ -1,21 +1,20 @@
 //! From the database (and, for a policy that no grid asked for, from kept scores) to values in memory. Computes only what
 //! the views compute.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::kept_scores::{Rounded, SweepGroups};
+use super::kept_scores::Rounded;
+pub use super::loading::{Kept, refresh};
 use super::question::{Question, Split, column};
-use super::refit;
-use super::score::{LabelScore, Labels, Score, is_number, is_of_rankings, place};
+use super::score::{LabelScore, Labels, Score};
 use super::summary::Summary;
 use super::tuning;
 use crate::error::Error;
 use imbalance::sampler::Realised;
-use imbalance::threshold::Policy;
 use plan::DataFacts;
-use store::{At, Evaluated, LabelMeans, Reader, SweepRow, SweepRun};
+use store::{LabelMeans, Reader, SweepRow, SweepRun};
 
 /// One run of the sweep, recorded or not.
 #[derive(Clone, Debug)]
@@ -72,60 +71,12 @@ impl Loaded {
 /// # Errors
 /// Database errors; an epoch that no run has; kept scores that can be read of no run.
 pub async fn load(reader: &mut Reader, sweep: SweepRow, question: &Question) -> Result<Loaded, Error> {
-    let policies: Vec<String> = match &question.policy {
-        Some(policy) => vec![policy.to_string()],
-        None => reader.policies(sweep.id).await?.iter().map(Policy::to_string).collect(),
-    };
-    let data = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
-    let runs = named(reader.sweep_runs(sweep.id).await?);
-    if let At::Epoch(epoch) = question.at {
-        let last = runs.iter().filter(|run| run.row.reference().is_none()).map(|run| run.row.epochs - 1).max().unwrap_or(0);
-        if i64::from(epoch) > last {
-            return Err(Error::Usage(format!("--epoch {epoch}: no run has it; there are best, last and 0 to {last}")));
-        }
-    }
-    let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.params.keys()).collect();
-    let keys: Vec<String> = keys.into_iter().cloned().collect();
-    let (runs, passed_over, tuned) = tuned(&sweep, runs, question, &keys);
-    let mut loaded = Loaded {
-        sweep,
-        policies,
-        data,
-        runs,
-        passed_over,
-        tuned,
-        keys,
-        val: vec![],
-        test: vec![],
-        drawn: HashMap::new(),
-        lost: vec![],
-        not_held_out: vec![],
-        ungrouped: None,
-        rounded: Rounded::default(),
-    };
-    let index = by_name(&loaded);
-    let draws = reader.draws(loaded.sweep.id).await?.into_iter();
-    loaded.drawn = draws.filter_map(|(run, drawn)| Some((*index.get(run.as_str())?, drawn))).collect();
-    loaded.val = scores(reader, &loaded, Split::Val, question).await?;
-    if question.split == Split::Test {
-        loaded.test = scores(reader, &loaded, Split::Test, question).await?;
-    }
-    if let Some(policy) = &question.policy {
-        refit::evaluate(&mut loaded, reader.path(), policy, question)?;
-    }
-    if loaded.val.iter().any(|score| score.held_out.is_none() && score.values[place(question.metric)].is_some()) {
-        let groups = SweepGroups::read(reader, loaded.sweep.id).await?;
-        refit::hold_out(&mut loaded, reader.path(), &groups, question);
-    }
-    let best = |run: &Run| Some(usize::try_from(run.row.best_epoch?).ok()?).filter(|_| run.row.state == "succeeded");
-    let best: Vec<(&str, usize)> = loaded.runs.iter().filter_map(|run| Some((run.row.run.as_str(), best(run)?))).collect();
-    loaded.rounded = Rounded::among(&archive::runs_folder(reader.path()), &best);
-    Ok(loaded)
+    refresh(&mut None, reader, sweep, question).await
 }
 
-/// The runs of the candidates that strategies get, the others, and the axes that are tuned. Who groups by such an axis compares its
+/// Whether each run is of the candidate that its strategy gets, and the axes that are tuned. Who groups by such an axis compares its
 /// values, and gets all runs.
-fn tuned(sweep: &SweepRow, runs: Vec<Run>, question: &Question, keys: &[String]) -> (Vec<Run>, Vec<Run>, Vec<String>) {
+pub(super) fn tuned(sweep: &SweepRow, runs: &[Run], question: &Question, keys: &[String]) -> (Vec<bool>, Vec<String>) {
     let mut tuned = tuning::keys(sweep);
     let asked = |key: &String| {
         let named = |name: &String| column(name, keys).is_ok_and(|column| column.name() == key);
@@ -134,15 +85,17 @@ fn tuned(sweep: &SweepRow, runs: Vec<Run>, question: &Question, keys: &[String])
     if tuned.iter().any(asked) {
         tuned.clear();
     }
-    let mut chosen = tuning::chosen(&runs, &tuned).into_iter();
-    let (runs, passed_over) = runs.into_iter().partition(|_| chosen.next().unwrap_or(true));
-    (runs, passed_over, tuned)
+    (tuning::chosen(runs, &tuned), tuned)
 }
 
 /// Runs with their axes read and their data sets counted.
 #[must_use]
 pub fn named(rows: Vec<SweepRun>) -> Vec<Run> {
-    let mut ids = Vec::new();
+    named_among(rows, &mut Vec::new())
+}
+
+/// The same, where the row ids of some data sets are known.
+pub(super) fn named_among(rows: Vec<SweepRun>, ids: &mut Vec<i64>) -> Vec<Run> {
     let mut place = |id| {
         ids.iter().position(|known| *known == id).unwrap_or_else(|| {
             ids.push(id);
@@ -156,51 +109,6 @@ pub fn named(rows: Vec<SweepRun>) -> Vec<Run> {
             Run { data: place(row.data), params, row }
         })
         .collect()
-}
-
-async fn scores(reader: &mut Reader, loaded: &Loaded, split: Split, question: &Question) -> Result<Vec<Score>, Error> {
-    let index = by_name(loaded);
-    let mut held_out = HashMap::new();
-    if split == Split::Val {
-        held_out = reader.held_out(loaded.sweep.id, question.at, question.metric).await?;
-        if question.at != At::Best {
-            // Reference runs stay at their best.
-            held_out.extend(reader.held_out(loaded.sweep.id, At::Best, question.metric).await?);
-        }
-    }
-    let score = |row: &Evaluated| {
-        let policy = loaded.policies.iter().position(|name| *name == row.policy)?;
-        let run = *index.get(row.run.as_str())?;
-        Some(Score {
-            run,
-            policy,
-            values: row.values,
-            held_out: held_out.get(&row.evaluation).copied(),
-            predicted_rate: row.predicted_rate,
-            labels: Labels::Recorded(row.evaluation),
-        })
-    };
-    let metrics = [question.metrics, &[question.metric]].concat();
-    let reference = |score: &Score| loaded.runs[score.run].row.reference().is_some();
-    let results = reader.results(loaded.sweep.id, split.name(), question.at, &metrics).await?;
-    let mut scores: Vec<Score> = results.iter().filter_map(score).collect();
-    // The epochs of a reference run are its strengths, of which val has chosen one.
-    if question.at != At::Best && loaded.runs.iter().any(|run| run.row.reference().is_some()) {
-        let chosen = reader.results(loaded.sweep.id, split.name(), At::Best, &metrics).await?;
-        scores.retain(|score| !reference(score));
-        scores.extend(chosen.iter().filter_map(score).filter(reference));
-    }
-    scores.sort_by_key(|score| (score.run, score.policy));
-    for score in &mut scores {
-        if is_number(&loaded.policies[score.policy]) || is_of_rankings(question.metric) {
-            score.held_out = score.values[place(question.metric)];
-        }
-    }
-    Ok(scores)
-}
-
-fn by_name(loaded: &Loaded) -> HashMap<&str, usize> {
-    loaded.runs.iter().enumerate().map(|(at, run)| (run.row.run.as_str(), at)).collect()
 }
 
 /// A part of a row's evaluations.

@@ -16,6 +16,7 @@ mod kept_scores;
 mod labels;
 pub mod lint;
 mod load;
+mod loading;
 mod markdown;
 mod notes;
 pub mod page;

@@ -70,43 +70,56 @@ pub(super) fn epoch(run: &Run, question: &Question) -> Option<usize> {
     usize::try_from(epoch).ok().filter(|_| epoch < run.row.epochs)
 }
 
-/// Judges the fitted policies of val on rows that they were not fitted on, from kept scores, where the database does not say: at epochs but
-/// the best and the last, for a policy that is new to the runs, and for runs that an older program has recorded.
-pub fn hold_out(loaded: &mut Loaded, db: &Path, groups: &SweepGroups, question: &Question) {
-    let Some(column) = MetricColumn::named(question.metric) else { return };
-    let (folder, at) = (runs_folder(db), place(question.metric));
+/// The runs with evaluations on val that the database does not judge on rows that they were not fitted on, each with the places of these
+/// in [`Loaded::val`]: at epochs but the best and the last, under a policy that is new to the runs, and of runs that an older program has
+/// recorded.
+#[must_use]
+pub fn unjudged(loaded: &Loaded, question: &Question) -> Vec<(usize, Vec<usize>)> {
+    let at = place(question.metric);
     let mut missing: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (place, score) in loaded.val.iter().enumerate() {
         if score.held_out.is_none() && score.values[at].is_some() {
             missing.entry(score.run).or_default().push(place);
         }
     }
-    let runs: Vec<(usize, Vec<usize>)> = missing.into_iter().collect();
-    let one = |(run, places): &(usize, Vec<usize>)| -> std::io::Result<Vec<(usize, f64)>> {
+    missing.into_iter().collect()
+}
+
+/// What kept scores say of a run's fitted policies.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Policy → the metric on rows that its thresholds were not fitted on.
+    pub values: Vec<(usize, f64)>,
+    /// Why rows of one group were dealt apart.
+    pub ungrouped: Option<String>,
+}
+
+/// Judges the fitted policies of these runs on rows of val that they were not fitted on, from kept scores; or says why it cannot.
+pub fn judge(
+    loaded: &Loaded,
+    db: &Path,
+    groups: &SweepGroups,
+    question: &Question,
+    runs: &[(usize, Vec<usize>)],
+) -> Vec<Result<Judgement, String>> {
+    let Some(column) = MetricColumn::named(question.metric) else { return vec![Err("no such metric".to_owned()); runs.len()] };
+    let folder = runs_folder(db);
+    let one = |(run, places): &(usize, Vec<usize>)| -> std::io::Result<Judgement> {
         let name = &loaded.runs[*run].row.run;
         let epoch = epoch(&loaded.runs[*run], question).ok_or_else(|| std::io::Error::other("it does not have the epoch"))?;
         let kept = Kept::open(&folder.join(name))?;
         let val = kept.val(epoch)?;
-        let policies = places.iter().map(|&place| threshold::parse(&loaded.policies[loaded.val[place].policy]));
+        let judged: Vec<usize> = places.iter().map(|&place| loaded.val[place].policy).collect();
+        let policies = judged.iter().map(|&policy| threshold::parse(&loaded.policies[policy]));
         let policies = policies.collect::<Result<Vec<_>, _>>().map_err(std::io::Error::other)?;
-        let groups = groups.of(name).ok().flatten().and_then(|groups| groups.of(Split::Val, kept.val_truth.rows()));
-        let found = held_out(&policies, &val.scores, &kept.val_truth, groups).map_err(std::io::Error::other)?;
+        let known = groups.of(name);
+        let of_val = known.ok().flatten().and_then(|groups| groups.of(Split::Val, kept.val_truth.rows()));
+        let found = held_out(&policies, &val.scores, &kept.val_truth, of_val).map_err(std::io::Error::other)?;
         let found = found.ok_or_else(|| std::io::Error::other("its val rows cannot be divided"))?;
-        Ok(places.iter().zip(found).filter_map(|(&place, found)| Some((place, found.value(column.metric)?))).collect())
+        let values = judged.into_iter().zip(found).filter_map(|(policy, found)| Some((policy, found.value(column.metric)?)));
+        Ok(Judgement { values: values.collect(), ungrouped: known.err().map(str::to_owned) })
     };
-    let made: Vec<_> = runs.par_iter().map(|run| (run.0, one(run))).collect();
-    for (run, result) in made {
-        let name = loaded.runs[run].row.run.clone();
-        match result {
-            Ok(found) => {
-                if let Err(why) = groups.of(&name) {
-                    loaded.ungrouped.get_or_insert_with(|| why.to_owned());
-                }
-                found.into_iter().for_each(|(place, value)| loaded.val[place].held_out = Some(value));
-            }
-            Err(why) => loaded.not_held_out.push((name, why.to_string())),
-        }
-    }
+    runs.par_iter().map(|run| one(run).map_err(|why| why.to_string())).collect()
 }
 
 /// Thresholds fitted on val; decisions on val and, if that is shown and was kept, on test.

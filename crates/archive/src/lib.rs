@@ -1,4 +1,5 @@
-//! What runs keep beside the database `X.db`: `X.runs/<fingerprint>/` for each run, `X.runs/journals/` for the current workers.
+//! What runs keep beside the database `X.db`: `X.runs/<fingerprint>/` for each run, `X.runs/journals/` for the current workers,
+//! `X.runs/control/` for requests to the controller.
 //! Owns the names, and how a file is written whole, read, checked and removed. Knows no training and no database.
 
 pub mod file;
@@ -21,11 +22,18 @@ pub use seal::{Seal, Seals};
 pub use kept::testing;
 
 const JOURNALS: &str = "journals";
+const CONTROL: &str = "control";
 
 /// The folder of all runs' folders beside a database: `X.runs` for `X.db`.
 #[must_use]
 pub fn runs_folder(db: &Path) -> PathBuf {
     db.with_extension("runs")
+}
+
+/// The folder of requests to the controller of a database.
+#[must_use]
+pub fn control_folder(db: &Path) -> PathBuf {
+    runs_folder(db).join(CONTROL)
 }
 
 /// The runs' folders of one database, for writing.
@@ -65,7 +73,7 @@ impl Archive {
         &self.runs
     }
 
-    /// The names of the folders there, without that of the journals.
+    /// The names of the folders there, without those of the journals and of requests.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -73,13 +81,20 @@ impl Archive {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.runs)? {
             let entry = entry?;
-            if let Some(name) = entry.file_name().to_str().filter(|name| !name.starts_with('.') && *name != JOURNALS)
+            if let Some(name) =
+                entry.file_name().to_str().filter(|name| !name.starts_with('.') && ![JOURNALS, CONTROL].contains(name))
                 && entry.file_type()?.is_dir()
             {
                 names.push(name.to_owned());
             }
         }
         Ok(names)
+    }
+
+    /// The folder of requests to the controller.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.runs.join(CONTROL)
     }
 
     /// The folder of the workers' journals.

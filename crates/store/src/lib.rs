@@ -18,7 +18,7 @@ pub use lock::holder;
 pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, CurvePoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, LabelMeans, LabelRow, Pace, Reader,
-    ResultRow, RunRow, RunningAttempt, Status, SweepConfig, SweepRow, SweepRun, mixed_formats,
+    ResultRow, RunMark, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
 };
 pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 
@@ -31,7 +31,8 @@ fn now() -> f64 {
 }
 
 /// Name of this machine.
-fn host() -> String {
+#[must_use]
+pub fn host() -> String {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     kernel.or_else(|| std::env::var("HOSTNAME").ok()).map_or_else(|| "an unnamed host".to_owned(), |name| name.trim().to_owned())
 }

@@ -19,6 +19,8 @@ const LONG: u64 = 4096;
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+    /// What [`holder`] says while it is held.
+    pub holder: String,
 }
 
 /// The path of the lock of `db`.
@@ -62,7 +64,7 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(holder.as_bytes()))
             .map_err(|error| cannot("write", error))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, holder: cut(&holder, 200) })
     }
 }
 

@@ -57,6 +57,11 @@ pub(super) async fn wait_for_at_most(connection: &mut SqliteConnection, path: &P
     set.map(drop).map_err(|source| StoreError::from_sqlite(path, source))
 }
 
+/// Which file is at `path`; `None` where there is none. A file that is open keeps its number for itself.
+pub(super) fn inode(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().map(|file| file.ino())
+}
+
 /// What a database file looks like from outside.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamp {

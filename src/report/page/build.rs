@@ -44,12 +44,13 @@ const TUNED: &str = "max_f1";
 pub struct PageBuilder {
     options: PageOptions,
     evidence: Cache,
+    kept: Option<load::Kept>,
 }
 
 impl PageBuilder {
     #[must_use]
     pub fn new(options: PageOptions) -> Self {
-        Self { options, evidence: Cache::default() }
+        Self { options, evidence: Cache::default(), kept: None }
     }
 
     /// The page of what the database holds now. `tell` hears of a verdict that takes long: runs done, of all.
@@ -65,7 +66,7 @@ impl PageBuilder {
         let row = reader.sweep(sweep).await?;
         let on_val = Question { split: Split::Val, ..self.options.question.clone() };
         let on_test = Question { split: Split::Test, ..on_val.clone() };
-        let loaded = load::load(reader, row, &on_test).await?;
+        let loaded = load::refresh(&mut self.kept, reader, row, &on_test).await?;
         let mut missing = Vec::new();
         let verdict = self.verdict(reader, &loaded, tell, &mut missing).await;
         let names = columns(&on_val.group_by, &loaded.keys)?;

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Reader, parse};
+use super::{Reader, Runs, parse};
 use crate::{StoreError, SweepId};
 use imbalance::sampler::Realised;
 use plan::Fingerprint;
@@ -26,16 +26,26 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn draws(&mut self, sweep: SweepId) -> Result<Vec<(String, Realised)>, StoreError> {
-        let rows = sqlx::query(
+        self.draws_of(sweep, Runs::All).await
+    }
+
+    /// The same of some of its runs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn draws_of(&mut self, sweep: SweepId, runs: Runs<'_>) -> Result<Vec<(String, Realised)>, StoreError> {
+        let query = format!(
             "SELECT r.fingerprint, d.draws, d.duplicates, d.never_drawn, d.made_up, d.shift,
                     (SELECT json_group_array(prevalence) FROM (SELECT x.prevalence FROM label_draws x JOIN labels l ON l.id = x.label
                      WHERE x.run = d.run ORDER BY l.position))
-             FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN draws d ON d.run = r.id WHERE w.sweep = ? ORDER BY w.position",
-        )
-        .bind(sweep)
-        .fetch_all(self.connected().await?)
-        .await
-        .and_then(|rows| rows.iter().map(drawn).collect());
+             FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN draws d ON d.run = r.id WHERE w.sweep = ?1{} ORDER BY w.position",
+            runs.condition(2)
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(sweep); // made of constants
+        if let Some(json) = runs.json() {
+            query = query.bind(json);
+        }
+        let rows = query.fetch_all(self.connected().await?).await.and_then(|rows| rows.iter().map(drawn).collect());
         self.told(rows)
     }
 

@@ -12,6 +12,7 @@ macro_rules! rise {
 mod curve;
 mod draws;
 mod frozen;
+mod marks;
 mod result;
 mod run;
 mod status;
@@ -25,12 +26,13 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 pub use curve::CurvePoint;
 pub use frozen::FrozenCounts;
+pub use marks::{RunMark, Runs};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
 pub use sweep::{SweepConfig, SweepRow, SweepRun};
 
-use super::open::Stamp;
+use super::open::{Stamp, inode};
 use super::{StoreError, open};
 use plan::Fingerprint;
 
@@ -40,6 +42,18 @@ pub struct Reader {
     connection: SqliteConnection,
     /// The stamp of the file when it was opened without a writer; `None` where SQLite's own locks are used.
     still: Option<Stamp>,
+    /// Which file this is, and how often it was opened.
+    inode: Option<u64>,
+    opened: u64,
+}
+
+/// What a [`Reader`] has seen: two equal ones of the same reader have no commit between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// Grows each time the file is opened again: because a writer has begun, or another file has taken its place.
+    pub opened: u64,
+    /// SQLite's `data_version`.
+    data: i64,
 }
 
 /// A note about numbers from runs of these formats (`plan::FORMAT`); `None` where there is only one.
@@ -64,8 +78,24 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`]; for a missing database the error says how to make one.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        // Looked at first: a file that takes its place meanwhile is another one, and noticed.
+        let inode = inode(path);
         let (connection, still) = open::for_reader(path).await?;
-        Ok(Self { path: path.to_owned(), connection, still })
+        Ok(Self { path: path.to_owned(), connection, still, inode, opened: 0 })
+    }
+
+    /// Which commits have happened. Cheap enough to be asked for several times a second: one page of the file is looked at. If another
+    /// file has taken the place of the database, that one is opened.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; there may be no database any more.
+    pub async fn version(&mut self) -> Result<Version, StoreError> {
+        if inode(&self.path) != self.inode {
+            self.open_again().await?;
+        }
+        let data = sqlx::query_scalar("PRAGMA data_version").fetch_one(self.connected().await?).await;
+        let data = self.told(data)?;
+        Ok(Version { opened: self.opened, data })
     }
 
     /// The database's own path.
@@ -113,9 +143,16 @@ impl Reader {
     /// The connection; opened again where a writer has begun since.
     async fn connected(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
-            (self.connection, self.still) = open::for_reader(&self.path).await?;
+            self.open_again().await?;
         }
         Ok(&mut self.connection)
+    }
+
+    async fn open_again(&mut self) -> Result<(), StoreError> {
+        let inode = inode(&self.path);
+        (self.connection, self.still) = open::for_reader(&self.path).await?;
+        (self.inode, self.opened) = (inode, self.opened + 1);
+        Ok(())
     }
 
     /// SQLite's answer, with errors as [`StoreError`]. An answer that was read while a writer began is discarded.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::Reader;
+use super::{Reader, Runs};
 use crate::columns::{COLUMNS, METRICS, MetricColumn, MetricValues};
 use crate::{StoreError, SweepId};
 use plan::Fingerprint;
@@ -163,6 +163,21 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn results(&mut self, sweep: SweepId, split: &str, at: At, metrics: &[&str]) -> Result<Vec<Evaluated>, StoreError> {
+        self.results_of(sweep, Runs::All, split, at, metrics).await
+    }
+
+    /// The same of some of its runs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn results_of(
+        &mut self,
+        sweep: SweepId,
+        runs: Runs<'_>,
+        split: &str,
+        at: At,
+        metrics: &[&str],
+    ) -> Result<Vec<Evaluated>, StoreError> {
         let metrics: Vec<usize> = (0..METRICS.len()).filter(|&at| metrics.contains(&METRICS[at])).collect();
         let columns: String = metrics.iter().map(|&metric| format!(", {}", COLUMNS[metric].sql)).collect();
         // One pass over the counts of each evaluation, in the order of the keys; the view, made for looking up rows, reads the counts
@@ -176,17 +191,16 @@ impl Reader {
              CROSS JOIN label_counts c ON c.evaluation = e.id
              LEFT JOIN rankings k ON k.run = e.run AND k.epoch = e.epoch AND k.split = e.split
              WHERE w.sweep = ?1 AND r.state = 'succeeded' AND e.split = ?2
-               AND e.epoch = CASE ?3 WHEN 'best' THEN r.best_epoch WHEN 'last' THEN r.epochs - 1 ELSE ?4 END
-             GROUP BY w.run, e.epoch, e.split, e.policy"
+               AND e.epoch = CASE ?3 WHEN 'best' THEN r.best_epoch WHEN 'last' THEN r.epochs - 1 ELSE ?4 END{}
+             GROUP BY w.run, e.epoch, e.split, e.policy",
+            runs.condition(5)
         );
         let (which, epoch) = at.bound();
-        let rows = sqlx::query(sqlx::AssertSqlSafe(query)) // made of constants
-            .bind(sweep)
-            .bind(split)
-            .bind(which)
-            .bind(epoch)
-            .fetch_all(self.connected().await?)
-            .await;
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(sweep).bind(split).bind(which).bind(epoch); // made of constants
+        if let Some(json) = runs.json() {
+            query = query.bind(json);
+        }
+        let rows = query.fetch_all(self.connected().await?).await;
         // Collected before it is converted: freeing rows while SQLite's thread makes new ones costs more than keeping them.
         self.told(rows.and_then(|rows| rows.iter().map(|row| Evaluated::read(row, &metrics)).collect()))
     }
@@ -197,6 +211,20 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn held_out(&mut self, sweep: SweepId, at: At, metric: &str) -> Result<HashMap<EvaluationId, f64>, StoreError> {
+        self.held_out_of(sweep, Runs::All, at, metric).await
+    }
+
+    /// The same of some of its runs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn held_out_of(
+        &mut self,
+        sweep: SweepId,
+        runs: Runs<'_>,
+        at: At,
+        metric: &str,
+    ) -> Result<HashMap<EvaluationId, f64>, StoreError> {
         let Some(column) = MetricColumn::named(metric).filter(|column| column.metric.needs_threshold()) else {
             return Ok(HashMap::new());
         };
@@ -210,17 +238,17 @@ impl Reader {
              CROSS JOIN held_out e ON e.evaluation = v.id
              CROSS JOIN label_held_out c ON c.evaluation = v.id
              WHERE w.sweep = ?1 AND r.state = 'succeeded' AND v.split = 'val'
-               AND v.epoch = CASE ?2 WHEN 'best' THEN r.best_epoch WHEN 'last' THEN r.epochs - 1 ELSE ?3 END
+               AND v.epoch = CASE ?2 WHEN 'best' THEN r.best_epoch WHEN 'last' THEN r.epochs - 1 ELSE ?3 END{}
              GROUP BY v.id",
-            column.sql
+            column.sql,
+            runs.condition(4)
         );
         let (which, epoch) = at.bound();
-        let rows = sqlx::query_as(sqlx::AssertSqlSafe(query)) // made of constants
-            .bind(sweep)
-            .bind(which)
-            .bind(epoch)
-            .fetch_all(self.connected().await?)
-            .await;
+        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(sweep).bind(which).bind(epoch); // made of constants
+        if let Some(json) = runs.json() {
+            query = query.bind(json);
+        }
+        let rows: Result<Vec<(EvaluationId, f64)>, _> = query.fetch_all(self.connected().await?).await;
         self.told(rows.map(|rows| rows.into_iter().collect()))
     }
 

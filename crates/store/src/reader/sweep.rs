@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::{Reader, parse};
+use super::{Reader, Runs, parse};
 use crate::{StoreError, SweepId, disk};
 use imbalance::shown::cut;
 use imbalance::threshold::Policy;
@@ -174,18 +174,31 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub async fn sweep_runs(&mut self, sweep: SweepId) -> Result<Vec<SweepRun>, StoreError> {
-        let rows = sqlx::query_as(concat!(
-            "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format,
+        self.sweep_runs_of(sweep, Runs::All).await
+    }
+
+    /// The same of some of its runs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn sweep_runs_of(&mut self, sweep: SweepId, runs: Runs<'_>) -> Result<Vec<SweepRun>, StoreError> {
+        let query = format!(
+            concat!(
+                "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format,
                     (SELECT steps FROM epochs WHERE run = r.id AND epoch = r.epochs - 1 AND r.state = 'succeeded') AS steps,
                     ",
-            rise!(),
-            " AS rise,
+                rise!(),
+                " AS rise,
                     (SELECT macro_ap FROM rankings WHERE run = r.id AND epoch = r.best_epoch AND split = 'val' AND r.state = 'succeeded') AS val_ap
-             FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
-        ))
-        .bind(sweep)
-        .fetch_all(self.connected().await?)
-        .await;
+                 FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ?1{} ORDER BY w.position"
+            ),
+            runs.condition(2)
+        );
+        let mut query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(sweep); // made of constants
+        if let Some(json) = runs.json() {
+            query = query.bind(json);
+        }
+        let rows = query.fetch_all(self.connected().await?).await;
         self.told(rows)
     }
 

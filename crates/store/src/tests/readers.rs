@@ -49,3 +49,39 @@ async fn a_reader_follows_a_file_that_is_replaced() {
     std::fs::rename(&copy, &db).unwrap();
     assert_eq!(reader.find_sweep("latest").await.unwrap().name, "other");
 }
+
+/// A reader's version changes with every commit, with a writer's beginning and with another file, and not otherwise.
+#[tokio::test]
+async fn a_version_changes_with_commits_and_files() {
+    let folder = TempDir::new().unwrap();
+    let [db, copy] = ["sweep.db", "copy.db"].map(|name| folder.path().join(name));
+    let file = Path::new("letters.toml");
+    for path in [&db, &copy] {
+        let mut writer = Writer::open(path).await.unwrap();
+        writer.begin_sweep(&fixture::plan("first", &["bce"], 1, 2), file, "").await.unwrap();
+        writer.close().await.unwrap();
+    }
+    let mut reader = Reader::open(&db).await.unwrap();
+    let still = reader.version().await.unwrap();
+    assert_eq!(reader.version().await.unwrap(), still);
+    let mut writer = Writer::open(&db).await.unwrap();
+    let mut last = still;
+    for name in ["second", "third"] {
+        writer.begin_sweep(&fixture::plan(name, &["bce"], 1, 2), file, "").await.unwrap();
+        let now = reader.version().await.unwrap();
+        assert_ne!(now, last, "{name}");
+        reader.find_sweep("latest").await.unwrap();
+        assert_eq!(reader.version().await.unwrap(), now);
+        last = now;
+    }
+    assert!(last.opened > still.opened, "the file was opened as one that nobody writes to");
+    drop(writer);
+    std::fs::rename(&copy, &db).unwrap();
+    for beside in ["sweep.db-wal", "sweep.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(beside));
+    }
+    assert_ne!(reader.version().await.unwrap(), last);
+    assert_eq!(reader.find_sweep("latest").await.unwrap().name, "first");
+    std::fs::remove_file(&db).unwrap();
+    assert!(reader.version().await.unwrap_err().to_string().contains("no such database"));
+}

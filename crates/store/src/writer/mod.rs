@@ -49,7 +49,7 @@ pub struct Writer {
     patience: Patience,
     connection: SqliteConnection,
     known: Known,
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// Rows looked up before; never stale, because there is no other writer and only committed or re-readable ones are kept.
@@ -110,13 +110,19 @@ impl Writer {
         let lock = Lock::take(path)?;
         let mut connection = open::for_writing(path).await?;
         open::wait_for_at_most(&mut connection, path, patience::BUSY).await?;
-        Ok(Self { path: path.to_owned(), patience: Patience::new(path), connection, known: Known::default(), _lock: lock })
+        Ok(Self { path: path.to_owned(), patience: Patience::new(path), connection, known: Known::default(), lock })
     }
 
     /// How this writer waits for other programs.
     #[must_use]
     pub fn patience(&self) -> Patience {
         self.patience.clone()
+    }
+
+    /// What [`crate::holder`] says of this process.
+    #[must_use]
+    pub fn holder(&self) -> &str {
+        &self.lock.holder
     }
 
     /// The database file.
