@@ -56,9 +56,25 @@ fn no_screen_obeys_a_label() {
         assert!(!text.contains("error: "), "{arguments:?}: {text}");
     }
     // JSON keeps the names as they are, whatever their letters look like.
-    let json = place.succeed(&["data", "sweep.toml", "--format", "json"]).stdout;
-    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    assert_eq!(json["data"][0]["labels"], serde_json::json!(LABELS));
+    let labels = serde_json::json!(LABELS);
+    assert_eq!(place.json(&["data", "sweep.toml"])["data"][0]["labels"], labels);
+    for arguments in [&["report"][..], &["report", "--curves"], &["run", "sweep.toml"]] {
+        assert_eq!(place.json(arguments)["data"][0]["labels"], labels, "{arguments:?}");
+    }
+    let run = place.json(&["report"])["rows"][0]["runs"][0].as_str().unwrap().to_owned();
+    for arguments in [
+        &["explain"][..],
+        &["plan", "sweep.toml"],
+        &["status"],
+        &["compare", "pos_weight=none", "pos_weight=neg_over_pos"],
+        &["show", &run],
+    ] {
+        place.json(arguments);
+    }
+    let explained = place.json(&["explain"]);
+    let named: Vec<&str> =
+        explained["settings"][0]["labels"].as_array().unwrap().iter().map(|label| label["label"].as_str().unwrap()).collect();
+    assert!(LABELS.iter().all(|label| named.contains(label)), "{named:?}");
     let csv = said(&place, &["report", "--format", "csv"]);
     assert!(csv.contains(",'=1+1,") && !csv.contains(",=1+1"), "{csv}");
     let first = csv.lines().nth(1).unwrap().to_owned();

@@ -110,7 +110,7 @@ function rowElement(row) {
   const names = model.columns.slice(1).map((column, at) => cell(all ? "" : row.names[at + 1], column.numeric, all ? null : row.names[at + 1]));
   const ranks = make("td", { class: "rank" });
   if (strategy && strategy.ranking) ranks.append(make("span", { class: strategy.ranking.word }, RANKS[strategy.ranking.word] || strategy.ranking.word));
-  if (strategy && strategy.rising[0]) {
+  if (strategy && strategy.rising[0] && !(strategy.ranking && strategy.ranking.word === "withheld")) {
     const title = `its best evaluation is the last one in ${strategy.rising[0]} of ${strategy.rising[1]} runs`;
     ranks.append(" ", make("span", { class: "rising", title }, "not converged"));
   }
@@ -217,22 +217,24 @@ function startBoard() {
       drawShown();
     });
   }
-  for (const head of byId("board").tHead.rows[0].cells) {
-    if (!head.dataset.sort) continue;
-    const button = make("button", { type: "button" }, ...head.childNodes);
-    head.append(button);
-    button.addEventListener("click", () => {
-      const column = head.dataset.sort;
-      const falls = !["rank", "policy"].includes(column) && !column.startsWith("name:");
-      const order = falls ? ["desc", "asc"] : ["asc", "desc"];
-      const [now, direction] = state.sort.split(".");
-      if (now !== column) state.sort = `${column}.${order[0]}`;
-      else state.sort = direction === order[0] ? `${column}.${order[1]}` : "";
-      saveState();
-      drawBoard();
-      drawShown();
-    });
-  }
+  for (const head of byId("board").tHead.rows[0].cells) if (head.dataset.sort) sortable(head);
+}
+
+/** A head that orders the rows: once, the other way round, and as they rank. */
+function sortable(head) {
+  const button = make("button", { type: "button" }, ...head.childNodes);
+  head.append(button);
+  button.addEventListener("click", () => {
+    const column = head.dataset.sort;
+    const falls = !["rank", "policy"].includes(column) && !column.startsWith("name:");
+    const order = falls ? ["desc", "asc"] : ["asc", "desc"];
+    const [now, direction] = state.sort.split(".");
+    if (now !== column) state.sort = `${column}.${order[0]}`;
+    else state.sort = direction === order[0] ? `${column}.${order[1]}` : "";
+    saveState();
+    drawBoard();
+    drawShown();
+  });
 }
 
 /** Puts the state into the controls. */

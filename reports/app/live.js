@@ -23,8 +23,15 @@ function takeToken(text) {
 }
 
 /** Applies a change; a whole model is a change of everything. */
+let held = "";
+const instanceOf = (id) => id.slice(0, id.lastIndexOf("-"));
+const revOf = (id) => Number(id.slice(id.lastIndexOf("-") + 1));
+
 async function apply(changed) {
   const begun = performance.now();
+  held = changed.id;
+  const shape = () => JSON.stringify([model.data, model.policies]);
+  const [before, columns] = [shape(), JSON.stringify(model.columns)];
   for (const [name, value] of Object.entries(changed.set || {})) model[name] = value;
   for (const [name, { order, changed: items }] of Object.entries(changed.rows || {})) {
     const known = new Map((model[name] || []).map((item) => [item.key, item]));
@@ -35,11 +42,13 @@ async function apply(changed) {
   index();
   await unpackAll();
   for (const [id, html] of Object.entries(changed.parts || {})) replacePart(id, html);
-  if (changed.set && (changed.set.data || changed.set.policies)) {
-    makeChips();
-    makeLabels();
+  if (shape() !== before) {
+    if (charts.size) {
+      makeChips();
+      makeLabels();
+    } else startShown();
   }
-  if (changed.set && changed.set.columns) drawHeads();
+  if (JSON.stringify(model.columns) !== columns) drawHeads();
   drawBoard();
   drawShown();
   drawSparks();
@@ -65,6 +74,9 @@ async function fetchModel() {
   const answer = await fetch("./model", { cache: "no-store" });
   if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
   const { id, model: whole, parts } = await answer.json();
+  const same = whole.sweep.title === model.sweep.title && whole.schema_version === model.schema_version && whole.provenance.page_version === model.provenance.page_version;
+  // Another sweep, or another program: the document is another, too.
+  if (!same) return location.reload();
   await apply({ id, set: whole, parts });
 }
 
@@ -104,13 +116,17 @@ function startLive() {
     if (button) guarded(() => askToStop(button, { run: button.dataset.run }));
   });
   drawLink("");
+  held = document.querySelector('meta[name="sweep-rev"]').content;
   let busy = Promise.resolve();
   const inTurn = (work) => {
     busy = busy.then(work).catch((error) => drawLink(`${error.message}: trying again.`));
   };
-  const source = new EventSource(`./events?since=${encodeURIComponent(document.querySelector('meta[name="sweep-rev"]').content)}`);
+  const source = new EventSource(`./events?since=${encodeURIComponent(held)}`);
   source.addEventListener("change", (event) => inTurn(async () => {
-    await apply(JSON.parse(event.data));
+    const changed = JSON.parse(event.data);
+    // A model that was just loaded has it already.
+    if (instanceOf(changed.id) === instanceOf(held) && revOf(changed.id) <= revOf(held)) return;
+    await apply(changed);
     drawLink("");
   }));
   source.addEventListener("reset", () => inTurn(async () => {

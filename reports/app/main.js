@@ -50,7 +50,16 @@ function drawHeads() {
   model.columns.forEach((column, at) => {
     const cell = make("th", { "data-sort": `name:${at}`, class: column.numeric ? "n" : null, title: column.name }, column.title);
     before.before(cell);
+    sortable(cell);
   });
+}
+
+/** Sliders and charts, once there is data. */
+function startShown() {
+  guarded(startSliders);
+  guarded(startCurves);
+  guarded(startScatter);
+  guarded(startLearning);
 }
 
 async function start() {
@@ -77,10 +86,7 @@ async function start() {
   drawSparks();
   if (model.data.length && typeof echarts !== "undefined") {
     await unpackAll();
-    guarded(startSliders);
-    guarded(startCurves);
-    guarded(startScatter);
-    guarded(startLearning);
+    startShown();
     guarded(drawBoard);
     guarded(drawShown);
   }

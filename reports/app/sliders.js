@@ -56,6 +56,7 @@ function makeLabels() {
     const element = make("div", { class: "label", role: "listitem" }, title, share, field, range, own);
     range.addEventListener("input", () => moved(label, Number(range.value)));
     range.addEventListener("focus", () => chooseLabel(label));
+    field.addEventListener("focus", () => field.select());
     field.addEventListener("change", () => {
       if (field.value.trim() === "") return letGo(label);
       const value = Math.min(1, Math.max(0, Number(field.value)));

@@ -67,7 +67,8 @@ function readState(text) {
   state.sort = /^[\w:]+\.(asc|desc)$/.test(words.get("sort") || "") ? words.get("sort") : "";
   state.filter = words.get("filter") || "";
   state.only = words.get("only") || "";
-  state.top = Math.max(1, Math.floor(Number(words.get("top"))) || DEFAULTS.top);
+  const top = Math.floor(Number(words.get("top")));
+  state.top = top >= 1 ? top : DEFAULTS.top;
   state.pick = words.has("pick") ? list("pick").filter((key) => key !== "-") : null;
   state.open = list("open");
   state.data = Math.min(Math.max(0, Math.floor(Number(words.get("data"))) || 0), model.data.length - 1);

@@ -1,6 +1,6 @@
 //! `sweep explain`: why the strategies differ, and what to choose.
 
-use super::output::print;
+use super::output::{print, print_json};
 use super::preparing::Preparing;
 use super::questions;
 use super::report::{width, write};
@@ -31,6 +31,7 @@ pub async fn run(global: &Global, args: &cli::ExplainArgs) -> Result<(), Error> 
     };
     match &args.output {
         Some(path) => write(path, &text).map_err(|source| Error::Io { path: path.clone(), source }),
+        None if args.format == ExplainFormat::Json => print_json(&explanation),
         None => print(&text),
     }
 }

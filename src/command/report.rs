@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-use super::output::{print, raw};
+use super::output::{print, print_json, raw};
 use super::preparing::Preparing;
 use super::questions;
 use super::terminal;
@@ -56,6 +56,7 @@ pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
     let text = report::render(&summary, form)?;
     match &args.output {
         Some(path) => write(path, &text).map_err(|source| Error::Io { path: path.clone(), source }),
+        None if form == Form::Json => print_json(&summary),
         None => print(&text),
     }
 }
@@ -75,10 +76,10 @@ async fn page(
         ));
     }
     let preparing = Preparing::new(Verbosity::of(global.quiet));
-    let options = PageOptions { question, images: !args.no_images, patient: true };
-    let page = PageBuilder::new(options).build(reader, sweep, &|done, total| preparing.explaining(done, total)).await?;
+    let options = PageOptions { question, images: !args.no_images, place: Place::File };
+    let mut page = PageBuilder::new(options).build(reader, sweep, &|done, total| preparing.explaining(done, total)).await?;
     drop(preparing);
-    let html = page.html(Place::File)?;
+    let html = page.file()?;
     let Some(path) = &args.output else {
         if std::io::stdout().is_terminal() {
             return Err(Error::Usage("--format html writes a page: name its file, such as --output report.html".to_owned()));
@@ -100,7 +101,7 @@ async fn page(
 /// Database errors; a stdout that cannot be written.
 pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Result<(), Error> {
     if format == Format::Json {
-        return print(&format!("{:#}\n", leaderboard_json(db, sweep).await?));
+        return print_json(&leaderboard_json(db, sweep).await?);
     }
     let form = table(true, false);
     let question = Question { detailed: 1, labels: Some(LabelChoice::Rare), curves: is_illustrated(form), ..Question::default() };

@@ -7,7 +7,7 @@ use crate::controller::Interrupts;
 use crate::controller::progress::say;
 use crate::error::Error;
 use crate::report::Question;
-use crate::report::page::PageOptions;
+use crate::report::page::{PageOptions, Place};
 use crate::serve::{Port, Server, Settings, USUAL_PORT};
 use store::{Reader, StoreError};
 
@@ -36,7 +36,7 @@ pub async fn start(global: &cli::Global, sweep: &str, address: &cli::AddressArgs
     let settings = Settings {
         db: global.db.clone(),
         sweep: sweep.to_owned(),
-        page: PageOptions { question: Question::default(), images: true, patient: false },
+        page: PageOptions { question: Question::default(), images: true, place: Place::Live },
         port: port.map_or(Port::Usual, Port::Given),
         names: allow_host.clone(),
     };

@@ -20,7 +20,7 @@ use super::provenance::Provenance;
 use super::stops::stops;
 use super::strategies::{Known, of_grid, short, strategies};
 use super::verdict::{self, Verdict};
-use super::{Page, PageOptions, board};
+use super::{Page, PageOptions, Place, board};
 use crate::error::Error;
 use archive::runs_folder;
 use data::Dataset;
@@ -37,6 +37,9 @@ const RESAMPLES: usize = 200;
 const LEVEL: f64 = 0.9;
 /// Cells that are looked at for such intervals: beyond, the strategies that rank lower have none.
 const WORK: usize = 60_000_000;
+/// Bytes of packed counts, in a file (of 5 MB in all) and on a live page (of 2 MB on the wire).
+const IN_FILE: usize = 2_600_000;
+const LIVE: usize = 1_000_000;
 /// The policy that has an interval.
 const TUNED: &str = "max_f1";
 
@@ -131,7 +134,7 @@ impl PageBuilder {
         if !loaded.runs.iter().any(|run| run.row.state == "succeeded") {
             return None;
         }
-        if !quick && !self.options.patient {
+        if !quick && self.options.place == Place::Live {
             missing.push(
                 "the verdict: it takes long to compute here; `sweep explain` makes it, and keeps it for the page".to_owned(),
             );
@@ -219,6 +222,7 @@ impl PageBuilder {
         }
         let (mut found, mut without) = (Vec::new(), Vec::new());
         let mut left = WORK;
+        let mut room = if self.options.place == Place::Live { LIVE } else { IN_FILE };
         for Known { strategy, runs } in known.iter_mut().take(DETAILED) {
             let labels = loaded.data[loaded.runs[*runs.first().unwrap_or(&0)].data].labels.len();
             let named: Vec<(String, usize)> = runs.iter().filter_map(|&run| named(run)).collect();
@@ -243,11 +247,20 @@ impl PageBuilder {
                 left -= cells;
                 intervals.extend(interval(&folder, &named).map(|found| (TUNED.to_owned(), found)));
             }
-            found.push(Evidence {
-                key: strategy.key.clone(),
-                packed: packed::text(&pack(&evidence, &frozen, labels)),
-                intervals,
-            });
+            let packed = packed::text(&pack(&evidence, &frozen, labels));
+            if packed.len() > room {
+                break;
+            }
+            room -= packed.len();
+            found.push(Evidence { key: strategy.key.clone(), packed, intervals });
+        }
+        let detailed = known.len().min(DETAILED);
+        if found.len() < detailed {
+            missing.push(format!(
+                "sliders and curves of {} strategies: the best {} have theirs, so that the page stays small",
+                detailed - found.len(),
+                found.len()
+            ));
         }
         if let Some((run, why)) = without.first() {
             missing.push(format!(

@@ -24,6 +24,9 @@ pub enum Place {
 
 /// Parts of the document that a live page replaces as a whole when they change: ids of elements, and blocks of the template.
 const PARTS: [&str; 9] = ["head", "verdict", "running", "axes", "samplers", "heat", "pictures", "warnings", "provenance"];
+/// Bytes of a file at most, and what is left free when something has to go.
+const MOST: usize = 4_950_000;
+const SPARE: usize = 2_000;
 /// Rows of the leaderboard that stand in the document; the script has all.
 const ROWS: usize = 200;
 /// Strategies that the table of labels compares.
@@ -36,17 +39,45 @@ impl Page {
     /// Errors of the template, which a model cannot cause.
     pub fn html(&self, place: Place) -> Result<String, Error> {
         let model = self.model.json()?;
+        // The document has the pictures already.
+        let mut slim = model.clone();
+        slim["pictures"] = serde_json::Value::Null;
         let page = context! {
             live => place == Place::Live,
             policy => Self::policy(place),
             style => Value::from_safe_string(STYLE.to_owned()),
             echarts => Value::from_safe_string(ECHARTS.to_owned()),
             script => Value::from_safe_string(script()),
-            json => Value::from_safe_string(in_script(&model.to_string())),
+            json => Value::from_safe_string(in_script(&slim.to_string())),
             notices => NOTICES.join("\n\n"),
         };
         let [html] = self.render(&model, ["page"], page)?;
         Ok(html)
+    }
+
+    /// The document for a file, of at most [`MOST`] bytes: where it is larger, the strategies that rank lowest lose their counts and curves,
+    /// and the page says so.
+    ///
+    /// # Errors
+    /// As [`Self::html`].
+    pub fn file(&mut self) -> Result<String, Error> {
+        loop {
+            let html = self.html(Place::File)?;
+            let mut over = html.len().saturating_sub(MOST);
+            if over == 0 || self.model.evidence.is_empty() {
+                return Ok(html);
+            }
+            over += SPARE;
+            while over > 0
+                && let Some(last) = self.model.evidence.pop()
+            {
+                over = over.saturating_sub(last.packed.len());
+            }
+            let kept = self.model.evidence.len();
+            self.model.missing.push(format!(
+                "sliders and curves below the best {kept} strategies: with them the file would be larger than 5 MB"
+            ));
+        }
     }
 
     /// The parts of the document that a live page replaces as a whole when they change, by the id of their element. `model` is that of

@@ -14,6 +14,8 @@ mod mistakes;
 mod model;
 mod pack;
 mod provenance;
+#[cfg(test)]
+mod schema;
 mod stops;
 mod strategies;
 mod verdict;
@@ -32,8 +34,8 @@ pub struct PageOptions {
     pub question: Question,
     /// Whether pictures of the worst mistakes are shown, where the data are images.
     pub images: bool,
-    /// Whether to wait for a verdict that takes long.
-    pub patient: bool,
+    /// Where it is opened: a file waits for a verdict that takes long and may be large; a live page has to be quick.
+    pub place: Place,
 }
 
 /// A page before it is written.

@@ -1,0 +1,78 @@
+//! The live page in a real browser: runs end, and what the reader has set stays.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+mod browser;
+mod common;
+#[path = "serve/served.rs"]
+mod served;
+
+use std::process::Stdio;
+
+use browser::{Look, in_browser};
+use common::Place;
+use serde_json::json;
+use served::Served;
+
+/// Runs that take a while one after the other.
+fn place() -> Place {
+    let text = common::SWEEP.replace("seed = [0, 1]", "seed = [0, 1, 2, 3]").replace("label_rates = { A = 0.2,", "label_rates = { A = 0.2, Z = 0.1,");
+    Place::new(&text)
+}
+
+fn serve(place: &Place, port: &str) -> Served {
+    Served::start(place.command(&["serve", "small", "--port", port]))
+}
+
+/// What the reader has set: numbers of sliders, a filter, marks, an opened row, the zoom, where the page and a table are scrolled.
+const SET: &str = "JSON.stringify([[...document.querySelectorAll('#labels input[type=range]')].map((slider) => slider.value), document.getElementById('filter').value, [...document.querySelectorAll('#board .pick input')].map((box) => [box.closest('tr').dataset.key, box.checked]).filter(([key]) => window.seen.includes(key)), [...document.querySelectorAll('#board .open[aria-expanded=true]')].length, new URLSearchParams(location.hash.slice(1)).get('zoom'), Math.round(scrollY), document.querySelector('#leaderboard .scroll').scrollLeft, document.activeElement.dataset.testid])";
+
+#[test]
+fn a_run_that_ends_touches_nothing_that_was_set() {
+    in_browser(Look { width: 900, ..Look::default() }, |browser| async move {
+        let place = place();
+        let mut training = place.command(&["run", "sweep.toml", "--devices", "cpu"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let served = serve(&place, "0");
+        browser.driver.goto(served.url()).await.unwrap();
+        // The waiting page gives way to the real one; then there are sliders that move counts.
+        browser.until("document.documentElement.dataset.ready === 'yes' && document.querySelectorAll('#cuts tbody tr').length > 0 && document.querySelector('#cuts tbody td').textContent !== '–'").await;
+        assert_eq!(browser.ask("location.hash.includes('token')").await, json!(false), "the token leaves the address");
+        browser.tell("document.getElementById('thresholds').scrollIntoView()").await;
+        browser.until("document.querySelector('#pr canvas')").await;
+        browser.tell("const slider = document.querySelector('[data-testid=\"slider-1\"]'); slider.value = 40; slider.dispatchEvent(new Event('input'));").await;
+        // A zoom, by a rectangle that is drawn over the curves.
+        browser
+            .tell(
+                "const box = document.getElementById('pr').getBoundingClientRect(); const at = (x, y) => ({ clientX: box.left + x * box.width, clientY: box.top + y * box.height, button: 0, bubbles: true }); \
+                 document.getElementById('pr').dispatchEvent(new PointerEvent('pointerdown', at(0.3, 0.3))); dispatchEvent(new PointerEvent('pointermove', at(0.6, 0.6))); dispatchEvent(new PointerEvent('pointerup', at(0.7, 0.7)));",
+            )
+            .await;
+        browser.tell("document.querySelector('#board .open').click(); document.querySelector('#leaderboard .scroll').scrollLeft = 40; scrollTo(0, 700);").await;
+        browser.until("location.hash.includes('zoom=') && location.hash.includes('open=')").await;
+        browser.tell("document.querySelector('[data-testid=\"slider-1\"]').focus({ preventScroll: true }); window.seen = [...document.querySelectorAll('#board tr[data-key]')].map((row) => row.dataset.key);").await;
+        browser.tell("window.kept = document.querySelector('[data-testid=\"slider-1\"]'); window.canvas = document.querySelector('#pr canvas');").await;
+        let (before, rev) = (browser.ask(SET).await, browser.ask("document.documentElement.dataset.rev || ''").await);
+        browser.until(&format!("(document.documentElement.dataset.rev || '') !== {rev}")).await;
+        assert_eq!(browser.ask(SET).await, before, "a change has touched what was set");
+        assert!(training.wait().unwrap().success());
+        browser.until("document.querySelector('#head .badge').textContent === 'done' && document.querySelector('#head').textContent.includes('16 of 16 runs')").await;
+        assert_eq!(browser.ask(SET).await, before, "the end has touched what was set");
+        let same = "window.kept === document.querySelector('[data-testid=\"slider-1\"]') && window.canvas === document.querySelector('#pr canvas')";
+        assert_eq!(browser.ask(same).await, json!(true), "sliders and charts are the same elements");
+        // All counts have arrived: four seeds each.
+        let details = "[...document.querySelectorAll('#board tr.opened table')][0].tBodies[0].rows.length";
+        assert_eq!(browser.ask(details).await, json!(4));
+        // The server goes and comes back: the stream resumes.
+        let port = served.port.to_string();
+        let rev = browser.ask("document.documentElement.dataset.rev").await;
+        drop(served);
+        browser.until("document.getElementById('link').textContent.includes('away')").await;
+        let again = serve(&place, &port);
+        browser.until(&format!("document.documentElement.dataset.rev !== {rev}")).await;
+        browser.until("!document.getElementById('link').textContent.includes('away')").await;
+        assert_eq!(browser.ask(SET).await, before, "a new server has touched what was set");
+        // Nobody trains: the page says with which command one stops.
+        assert_eq!(browser.ask("document.getElementById('fault').hidden").await, json!(true));
+        drop(again);
+    });
+}
