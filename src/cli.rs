@@ -231,6 +231,9 @@ pub struct ReportArgs {
     /// Add the learning curves of every run (--format json)
     #[arg(long)]
     pub curves: bool,
+    /// Draw the bars and curves that a wide terminal gets with ASCII characters
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 /// Formats of `report`.
@@ -372,6 +375,9 @@ pub struct ShowArgs {
     pub labels: String,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+    /// Draw the bars and curves that a terminal gets with ASCII characters
+    #[arg(long)]
+    pub ascii: bool,
 }
 
 #[derive(Debug, Args)]

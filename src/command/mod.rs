@@ -21,6 +21,7 @@ mod run;
 mod serve;
 pub mod show;
 mod status;
+mod terminal;
 mod train;
 mod weights;
 mod worker;

@@ -13,7 +13,7 @@ use store::{At, METRICS};
 /// Metrics that are compared unless one is named: ranking first, then decisions.
 const USUAL: [&str; 3] = ["macro_ap", "macro_f1", "micro_f1"];
 
-/// The question of `sweep report`; `detailed` is left to the caller.
+/// The question of `sweep report`; `detailed` and `curves` are left to the caller.
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown name or a number out of range.
@@ -41,6 +41,7 @@ pub fn report(args: &cli::ReportArgs) -> Result<Question, Error> {
         detailed: usize::MAX,
         labels: args.labels.as_deref().map(LabelChoice::read),
         why: args.format != cli::ReportFormat::Csv,
+        curves: false,
     })
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::output::{print, raw};
 use super::preparing::Preparing;
 use super::questions;
+use super::terminal;
 use crate::cli::{self, Format, Global, ReportFormat};
 use crate::controller::progress::{Verbosity, say};
 use crate::error::Error;
@@ -34,6 +35,8 @@ pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
     if args.curves && args.format != ReportFormat::Json {
         return Err(Error::Usage("--curves is for --format json; the page (--format html) has its curves".to_owned()));
     }
+    let form = table(args.output.is_none(), args.ascii);
+    question.curves = args.format == ReportFormat::Table && is_illustrated(form);
     let mut reader = Reader::open(&global.db).await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
     if args.format == ReportFormat::Html {
@@ -45,7 +48,7 @@ pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
         summary.curves = Some(reader.curves(id, &[]).await?);
     }
     let form = match args.format {
-        ReportFormat::Table => table(args.output.is_none()),
+        ReportFormat::Table => form,
         ReportFormat::Csv => Form::Csv,
         ReportFormat::Markdown => Form::Markdown,
         ReportFormat::Json | ReportFormat::Html => Form::Json,
@@ -99,8 +102,10 @@ pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Resul
     if format == Format::Json {
         return print(&format!("{:#}\n", leaderboard_json(db, sweep).await?));
     }
-    let summary = leaderboard(db, sweep, 1, Some(LabelChoice::Rare)).await?;
-    let text = report::render(&summary, table(true))?;
+    let form = table(true, false);
+    let question = Question { detailed: 1, labels: Some(LabelChoice::Rare), curves: is_illustrated(form), ..Question::default() };
+    let summary = leaderboard(db, sweep, question).await?;
+    let text = report::render(&summary, form)?;
     print(&format!("\n{text}\n{}", next_steps(db, &summary)))
 }
 
@@ -109,15 +114,14 @@ pub async fn print_after_run(db: &Path, sweep: SweepId, format: Format) -> Resul
 /// # Errors
 /// Database errors.
 pub async fn leaderboard_json(db: &Path, sweep: SweepId) -> Result<serde_json::Value, Error> {
-    let summary = leaderboard(db, sweep, AFTER_RUN, None).await?;
+    let summary = leaderboard(db, sweep, Question { detailed: AFTER_RUN, ..Question::default() }).await?;
     serde_json::to_value(summary).map_err(|error| Error::Unexpected(error.to_string()))
 }
 
-async fn leaderboard(db: &Path, sweep: SweepId, detailed: usize, labels: Option<LabelChoice>) -> Result<Summary, Error> {
+async fn leaderboard(db: &Path, sweep: SweepId, question: Question) -> Result<Summary, Error> {
     let mut reader = Reader::open(db).await?;
     let sweep = reader.sweep(sweep).await?;
-    let question = Question { top: Some(AFTER_RUN), detailed, labels, ..Question::default() };
-    report::answer(&mut reader, sweep, &question).await
+    report::answer(&mut reader, sweep, &Question { top: Some(AFTER_RUN), ..question }).await
 }
 
 /// Commands that show more, ready to be pasted.
@@ -146,10 +150,15 @@ pub(super) fn width(to_stdout: bool) -> u16 {
     comfy_table::Table::new().width().filter(|_| terminal).map_or(120, |width| width.max(80))
 }
 
-/// A table for stdout: with bold text on a terminal that supports it, plain otherwise.
-pub(super) fn table(to_stdout: bool) -> Form {
+/// A table for stdout: with bold text and pictures on a terminal that supports them, plain otherwise.
+fn table(to_stdout: bool, ascii: bool) -> Form {
     let terminal = to_stdout && std::io::stdout().is_terminal();
-    Form::Table { style: terminal && styled(), width: width(to_stdout) }
+    let blocks = if to_stdout { terminal::blocks(ascii) } else { None };
+    Form::Table { style: terminal && styled(), width: width(to_stdout), blocks }
+}
+
+fn is_illustrated(form: Form) -> bool {
+    matches!(form, Form::Table { blocks: Some(_), .. })
 }
 
 /// Whether a terminal may be sent escape codes (<https://no-color.org>).

@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use super::output::{print, print_json};
-use super::report::styled;
+use super::report::{styled, width};
+use super::terminal;
 use crate::cli::{self, Format, Global};
 use crate::error::Error;
 use crate::report;
@@ -19,7 +20,8 @@ pub async fn run(global: &Global, args: &cli::ShowArgs) -> Result<(), Error> {
     match args.format {
         Format::Table => {
             let choice = report::LabelChoice::read(&args.labels);
-            print(&report::render_run(&shown, std::io::stdout().is_terminal() && styled(), &choice)?)
+            let canvas = terminal::blocks(args.ascii).map(|blocks| report::Canvas { blocks, width: width(true) });
+            print(&report::render_run(&shown, std::io::stdout().is_terminal() && styled(), &choice, canvas)?)
         }
         Format::Json => print_json(&shown),
     }

@@ -11,6 +11,7 @@ use super::output::{self, counted};
 use super::report;
 use super::serve;
 use crate::cli;
+use crate::controller::keyboard;
 use crate::controller::observer;
 use crate::controller::progress::{Verbosity, say, span};
 use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, SweepSummary};
@@ -122,11 +123,14 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
     };
     if verbosity != Verbosity::Quiet {
         let words = launcher.words();
-        let left = if todo > 0 { format!("{todo} to train on {words}") } else { "nothing to train".to_owned() };
+        let keys = if keyboard::is_there() { "; Enter: status, ?: keys" } else { "" };
+        let left = if todo > 0 { format!("{todo} to train on {words}{keys}") } else { "nothing to train".to_owned() };
         say(&format!("{}: {}, {} recorded, {left}", row.title, counted(before.total as usize, "run"), before.succeeded));
     }
-    // No requests yet: the sender is dropped.
-    let (_, requests) = controller::requests();
+    let (sender, requests) = controller::requests();
+    if verbosity != Verbosity::Quiet {
+        keyboard::listen(sender);
+    }
     let settings = Settings {
         launcher,
         limits: Limits {

@@ -55,11 +55,13 @@ enum Wish {
     Run(Fingerprint),
 }
 
-impl From<&Request> for Wish {
-    fn from(request: &Request) -> Self {
+impl Wish {
+    /// What a request asks of a controller in another process; keys are for the one that has the terminal.
+    fn of(request: &Request) -> io::Result<Self> {
         match request {
-            Request::Stop => Self::Sweep,
-            Request::StopRun(run) => Self::Run(run.clone()),
+            Request::Stop => Ok(Self::Sweep),
+            Request::StopRun(run) => Ok(Self::Run(run.clone())),
+            Request::Key(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "keys are not sent to another process")),
         }
     }
 }
@@ -75,10 +77,10 @@ pub fn listening(db: &Path) -> Option<Listening> {
 /// Leaves a request for this controller.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written; the request is a key.
 pub fn send(db: &Path, to: &Listening, request: &Request) -> io::Result<()> {
     let folder = control_folder(db);
-    let letter = Letter { v: VERSION, to: to.holder.clone(), stop: request.into() };
+    let letter = Letter { v: VERSION, to: to.holder.clone(), stop: Wish::of(request)? };
     let text = serde_json::to_vec(&letter)?;
     // Its random name is what is wanted of it; the file itself comes whole.
     let name = tempfile::Builder::new().prefix("request-").suffix(".json").make_in(&folder, |path| {

@@ -225,6 +225,10 @@ impl<'a> Dispatcher<'a> {
                 Some(run) => self.step(Event::StopRun(run)).await,
                 None => Ok(()),
             },
+            Request::Key(key) => {
+                self.tell(News::Key(key));
+                Ok(())
+            }
         }
     }
 

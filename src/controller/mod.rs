@@ -8,6 +8,7 @@ pub mod doing;
 pub mod failure;
 mod ingest;
 mod interrupt;
+pub mod keyboard;
 pub mod observer;
 pub mod progress;
 mod queue;
@@ -23,7 +24,7 @@ pub use interrupt::{AtOnce, Interrupts};
 use observer::Observer;
 use progress::Verbosity;
 pub use refill::refill;
-pub use request::{Request, requests};
+pub use request::{Key, Request, requests};
 use tokio::sync::mpsc;
 pub use vocabulary::{Beat, Halt, Limits, News, Tally};
 

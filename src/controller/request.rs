@@ -1,4 +1,4 @@
-//! Requests to a running sweep, by a policy that stops hopeless runs or by a page with buttons (see [`super::control`]).
+//! Requests to a running sweep: by a policy that stops hopeless runs, by a page with buttons (see [`super::control`]) or by the keyboard.
 
 use tokio::sync::mpsc;
 
@@ -11,6 +11,19 @@ pub enum Request {
     StopRun(Fingerprint),
     /// End the sweep after the current epochs, to be resumed: as the first Ctrl-C does.
     Stop,
+    /// The observers are to answer the user.
+    Key(Key),
+}
+
+/// A line that the user has typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Enter: one line with the status.
+    Status,
+    /// `?`: the keys.
+    Help,
+    /// Anything else, which the shell does not get.
+    Unknown,
 }
 
 /// The channel of requests. The sender may be cloned or dropped.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::observer::KnownRuns;
+use super::request::Key;
 use crate::launcher::{Exit, WorkerId};
 use plan::Fingerprint;
 use protocol::{Event as Said, Outcome};
@@ -147,6 +148,8 @@ pub enum News {
     Stopping {
         why: Halt,
     },
+    /// The user has typed a line and waits for an answer.
+    Key(Key),
     /// Nothing has happened, but time has passed.
     Pulse,
 }

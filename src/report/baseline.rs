@@ -62,6 +62,7 @@ pub fn baseline(index: usize, set: &DataSet, facts: &DataFacts, question: &Quest
         equal_to: vec![],
         steps: None,
         labels: lines(&[Part { evaluations: 1, labels: scores }], set),
+        curve: vec![],
         val_ap: None,
         members: vec![],
     }

@@ -127,6 +127,7 @@ impl StrategyGroups {
                 runs: members.iter().map(|&at| loaded.runs[shown[at].run].row.run.clone()).collect(),
                 steps: median(members.iter().filter_map(|&at| loaded.runs[shown[at].run].row.steps)),
                 labels: vec![],
+                curve: vec![],
                 val_ap: val(ap).map(|ap| ap.mean),
                 members: members.clone(),
             }

@@ -5,11 +5,13 @@ mod columns;
 pub mod compare;
 mod convergence;
 mod csv;
+mod curves;
 mod difference;
 mod equal;
 pub mod explain;
 mod fitting;
 mod group;
+mod illustrated;
 mod kept_scores;
 mod labels;
 pub mod lint;
@@ -18,6 +20,7 @@ mod loading;
 mod markdown;
 mod notes;
 pub mod page;
+mod pictures;
 pub mod predictions;
 mod probabilities;
 mod question;
@@ -28,6 +31,7 @@ mod samplers;
 mod score;
 mod short_values;
 mod show;
+mod show_curves;
 mod show_probabilities;
 mod show_rows;
 mod show_table;
@@ -42,10 +46,12 @@ pub use baseline::ALL_POSITIVE;
 pub use convergence::Convergence;
 pub use kept_scores::{RowGroups, SweepGroups};
 pub use labels::check as check_labels;
+pub use pictures::Blocks;
 pub use question::{LabelChoice, Question, Split, unknown};
 pub use samplers::SamplerLine;
 pub use short_values::ShortValues;
 pub use show::{EpochLine, LabelLine, Shown, show};
+pub use show_curves::Canvas;
 pub use show_rows::{RowMetrics, RowRates};
 pub use show_table::render as render_run;
 pub use splits::without_positives;
@@ -58,8 +64,9 @@ use store::{At, Reader, SweepRow};
 /// How a report is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// For people. `style`: bold and dim, for a terminal; `width`: columns that fit.
-    Table { style: bool, width: u16 },
+    /// For people. `style`: bold and dim, for a terminal; `width`: columns that fit; `blocks`: what pictures are made of, where there are
+    /// to be any.
+    Table { style: bool, width: u16, blocks: Option<Blocks> },
     /// One JSON value.
     Json,
     /// Long form: one line per row and label.
@@ -98,6 +105,9 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     if let Some(choice) = &question.labels {
         labels::select(&mut summary, choice);
     }
+    if question.curves {
+        curves::attach(reader, loaded.sweep.id, &mut summary).await?;
+    }
     summary.why = why;
     Ok(summary)
 }
@@ -129,7 +139,7 @@ fn detailed(summary: &Summary, question: &Question) -> Vec<usize> {
 /// Errors of the CSV and JSON writers, which a summary cannot cause.
 pub fn render(summary: &Summary, form: Form) -> Result<String, Error> {
     match form {
-        Form::Table { style, width } => Ok(table::render(summary, style, width)),
+        Form::Table { style, width, blocks } => Ok(table::render(summary, style, width, blocks)),
         Form::Markdown => Ok(markdown::render(summary)),
         Form::Csv => csv::render(summary).map_err(|error| Error::Unexpected(error.to_string())),
         Form::Json => match serde_json::to_string_pretty(summary) {

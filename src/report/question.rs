@@ -90,6 +90,8 @@ pub struct Question {
     pub labels: Option<LabelChoice>,
     /// Whether to say why in brief.
     pub why: bool,
+    /// Whether to read the learning curves.
+    pub curves: bool,
 }
 
 impl Default for Question {
@@ -105,6 +107,7 @@ impl Default for Question {
             detailed: usize::MAX,
             labels: None,
             why: true,
+            curves: false,
         }
     }
 }

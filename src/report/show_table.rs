@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::labels::{check, places as chosen_places};
 use super::question::{LabelChoice, Split};
 use super::show::{EpochLine, LabelLine, Shown};
+use super::show_curves::Canvas;
 use super::show_probabilities;
 use super::show_rows::RowMetrics;
 use super::splits::{undefined, unknown};
@@ -24,11 +25,12 @@ const EPOCHS: usize = 25;
 /// Where the values of the configuration begin.
 const INDENT: usize = 12;
 
-/// Configuration, labels, attempts, epochs and the labels' metrics; `style`: bold text; `choice`: the labels of the tables.
+/// Configuration, labels, attempts, epochs and the labels' metrics; `style`: bold text; `choice`: the labels of the tables; `canvas`: for
+/// pictures.
 ///
 /// # Errors
 /// A label that the run does not have.
-pub fn render(shown: &Shown, style: bool, choice: &LabelChoice) -> Result<String, Error> {
+pub fn render(shown: &Shown, style: bool, choice: &LabelChoice, canvas: Option<Canvas>) -> Result<String, Error> {
     let run = &shown.run;
     let places = places(shown, choice)?;
     let of = |labels: usize| if places.len() < labels { some(places.len(), labels, choice) } else { String::new() };
@@ -38,7 +40,7 @@ pub fn render(shown: &Shown, style: bool, choice: &LabelChoice) -> Result<String
     if !imported(&run.config) {
         parts.push(attempts(&shown.attempts, style));
     }
-    parts.push(epochs(shown, style));
+    parts.push(canvas.map_or_else(String::new, |canvas| canvas.curves(&shown.epochs)) + &epochs(shown, style));
     for split in [Split::Val, Split::Test] {
         let (undefined, unknown, split) = (undefined(&run.facts, split), unknown(&run.facts, split), split.name());
         let said = |words: Option<String>| words.map_or_else(String::new, |words| wrap(&words, WIDTH).join("\n") + "\n");
@@ -55,7 +57,7 @@ pub fn render(shown: &Shown, style: bool, choice: &LabelChoice) -> Result<String
             parts.push(format!(
                 "{split}, best epoch{epoch}, threshold {policy}\n{}\n{over_rows}{undefined}{}{}",
                 averages.join(", "),
-                draw(&labels(&some), &[], style, None),
+                draw(&canvas.map_or_else(|| labels(&some), |canvas| canvas.with_bars(labels(&some), &some)), &[], style, None),
                 of(rows.len())
             ));
         }

@@ -157,6 +157,9 @@ pub struct Row {
     pub steps: Option<i64>,
     /// Means over the runs, one line per label; empty where labels were not asked for.
     pub labels: Vec<LabelLine>,
+    /// Mean val macro_ap at each evaluation, where curves were asked for; of strategies only.
+    #[serde(skip)]
+    pub curve: Vec<Option<f64>>,
     /// Mean macro_ap on val, which orders equal rows.
     #[serde(skip)]
     pub val_ap: Option<f64>,

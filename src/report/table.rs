@@ -4,6 +4,8 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle,
 
 use super::columns::{Layout, Names};
 use super::fitting::{fits, fitted};
+use super::illustrated::{self, Drawn, Pictures};
+use super::pictures::Blocks;
 use super::summary::Summary;
 use super::text_grid::{Grid, percent, wrap};
 use super::{explain, labels as label_lines, samplers};
@@ -20,11 +22,12 @@ pub enum Weight {
     Dim,
 }
 
-/// The report; `style`: bold and dim text; `width`: columns to fit the ranking into.
+/// The report; `style`: bold and dim text; `width`: columns to fit the ranking into; `blocks`: pictures where there is room for them.
 #[must_use]
-pub fn render(summary: &Summary, style: bool, width: u16) -> String {
+pub fn render(summary: &Summary, style: bool, width: u16, blocks: Option<Blocks>) -> String {
     let layout = Layout::of(summary);
     let mut text: String = layout.title().iter().map(|line| paragraph(line, width)).collect();
+    let mut drawn = Drawn::default();
     for data in 0..summary.data.len() {
         let (mut grid, rows) = layout.ranking(data, Names::Apart);
         if rows.is_empty() {
@@ -32,10 +35,25 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         }
         let weights: Vec<Weight> = rows.iter().map(|row| weight(row.is_strategy(), row.rank)).collect();
         let mut title: Vec<String> = layout.data_title(data).into_iter().collect();
+        let prevalence = || format!("prevalence {}, mean over labels", percent(summary.data[data].prevalence));
+        let pictures = blocks.map(|blocks| Pictures::of(summary, &layout, &rows, blocks));
+        let illustrated = pictures.and_then(|pictures| {
+            // A column that is the same in every row gives way to pictures.
+            let whole = pictures.beside(&grid, width.into());
+            let some = || pictures.beside(&grid.clone().without("prevalence"), width.into());
+            whole.filter(|(_, drawn)| drawn.bars || !pictures.have_bars()).or_else(some)
+        });
+        if let Some((with, pictures)) = illustrated {
+            if !with.heads.iter().any(|head| head.title == "prevalence") {
+                title.push(prevalence());
+            }
+            drawn = Drawn { bars: drawn.bars || pictures.bars, curves: drawn.curves || pictures.curves };
+            grid = with;
+        }
         // Where the screen is narrow, the column that is the same in every row goes first, then the names share one.
         if grid.width() > usize::from(width) {
             grid = grid.without("prevalence");
-            title.push(format!("prevalence {}, mean over labels", percent(summary.data[data].prevalence)));
+            title.push(prevalence());
             if !fits(&grid, width.into()) {
                 grid = layout.ranking(data, Names::Joined).0.without("prevalence");
                 if !fits(&grid, width.into()) {
@@ -47,7 +65,11 @@ pub fn render(summary: &Summary, style: bool, width: u16) -> String {
         title.push(draw(&grid, &weights, style, Some(width)));
         text += &format!("\n{}\n", title.join("\n"));
     }
-    let notes: String = layout.footnotes().iter().map(|note| paragraph(note, width)).collect();
+    let notes = layout
+        .footnotes()
+        .into_iter()
+        .chain(blocks.into_iter().flat_map(|blocks| illustrated::footnotes(summary, drawn, blocks)));
+    let notes: String = notes.map(|note| paragraph(&note, width)).collect();
     if !notes.is_empty() {
         text += &format!("\n{notes}");
     }

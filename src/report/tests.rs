@@ -8,7 +8,7 @@ use super::load::{Loaded, Part, Run};
 use super::question::{Question, Split, columns};
 use super::score::{LabelScore, Labels, Score, place};
 use super::summary::{Row, Spread, Summary};
-use super::{Form, baseline::ALL_POSITIVE, equal, labels, rank, render};
+use super::{Blocks, Form, baseline::ALL_POSITIVE, equal, labels, rank, render};
 use imbalance::LabelCounts;
 use imbalance::sampler::Realised;
 use plan::DataFacts;
@@ -275,7 +275,7 @@ fn failed_seeds_are_told() {
     assert_eq!((summary.runs.total, summary.runs.recorded, summary.runs.failed, summary.runs.left), (5, 2, 2, 1));
     let absent = &summary.without_results[0];
     assert_eq!((&absent.strategy["loss"], absent.failed, absent.left), (&json!("focal"), 1, 1));
-    let text = render(&summary, Form::Table { style: false, width: 110 }).unwrap();
+    let text = render(&summary, Form::Table { style: false, width: 110, blocks: None }).unwrap();
     assert!(text.contains("2/3") && text.contains("no result: focal, none, gamma 2, shuffle (1 failed, 1 to be done)"), "{text}");
 }
 
@@ -319,7 +319,7 @@ fn data_sets_are_never_averaged() {
     let summary = ranked(&loaded, &Question::default());
     assert_eq!(order(&summary), names(&[(1, "bce none"), (2, ALL_POSITIVE), (1, "bce none"), (2, ALL_POSITIVE)]));
     assert_eq!(summary.rows.iter().map(|row| row.data).collect::<Vec<_>>(), [0, 0, 1, 1]);
-    let text = render(&summary, Form::Table { style: false, width: 110 }).unwrap();
+    let text = render(&summary, Form::Table { style: false, width: 110, blocks: None }).unwrap();
     assert!(text.contains("data set 2 (decaf): 100 val rows, 2 labels") && text.contains("compare within one"), "{text}");
 }
 
@@ -366,7 +366,7 @@ fn every_format_says_when_there_is_nothing() {
     add_run(&mut loaded, "bce", "none", 0, "queued");
     let summary = ranked(&loaded, &Question::default());
     assert_eq!((summary.rows.len(), summary.without_results.len()), (0, 1));
-    for form in [Form::Table { style: false, width: 100 }, Form::Markdown, Form::Json] {
+    for form in [Form::Table { style: false, width: 100, blocks: None }, Form::Markdown, Form::Json] {
         let text = render(&summary, form).unwrap();
         assert!(text.contains("no results yet"), "{text}");
     }
@@ -384,14 +384,72 @@ fn the_table_fits_and_escapes_only_on_request() {
     }
     let summary = ranked(&loaded, &Question::default());
     for width in [100, 120] {
-        let text = render(&summary, Form::Table { style: false, width }).unwrap();
+        let text = render(&summary, Form::Table { style: false, width, blocks: None }).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{text}");
         assert!(!text.contains('\u{1b}') && !text.contains('\u{a0}'), "{text}");
         assert_eq!(text.lines().filter(|line| line.contains(" ± ")).count(), 9, "one line per row and the footnote: {text}");
     }
-    let narrow = render(&summary, Form::Table { style: false, width: 92 }).unwrap();
+    let narrow = render(&summary, Form::Table { style: false, width: 92, blocks: None }).unwrap();
     assert!(narrow.contains("\nprevalence 30.0%, mean over labels\n") && narrow.contains("predicted"), "{narrow}");
-    assert!(render(&summary, Form::Table { style: true, width: 120 }).unwrap().contains('\u{1b}'));
+    assert!(render(&summary, Form::Table { style: true, width: 120, blocks: None }).unwrap().contains('\u{1b}'));
+}
+
+/// Columns of pictures come where there is room, bars last, and the prevalence gives way to them; where there is none, the table is the
+/// one without pictures.
+#[test]
+fn pictures_stand_beside_the_numbers_where_there_is_room() {
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.8, 0.9]);
+    add(&mut loaded, "focal", "none", &[0.5, 0.6]);
+    let mut summary = ranked(&loaded, &Question::default());
+    for row in summary.rows.iter_mut().filter(|row| row.is_strategy()) {
+        let best = if row.strategy["loss"] == "bce" { 0.5 } else { 0.31 };
+        row.curve = vec![Some(0.1), Some(0.2), None, Some(best)];
+    }
+    let drawn = |width: u16, blocks| render(&summary, Form::Table { style: false, width, blocks }).unwrap();
+    let text = drawn(140, Some(Blocks::Unicode));
+    let row = |text: &str, name: &str| text.lines().find(|line| line.contains(name)).unwrap().to_owned();
+    // From 0.424 of all-positive to 0.85 + 0.071.
+    assert!(row(&text, "macro_f1  ").contains("macro_f1  0.424–0.921        macro_ap  0.100–0.500 "), "{text}");
+    assert!(row(&text, "bce").contains("0.850 ± 0.071  ████████▋░░░"), "{text}");
+    assert!(row(&text, "bce").contains("▁▃ █"), "{text}");
+    assert!(row(&text, "focal").contains("0.550 ± 0.071  █▍░░░") && row(&text, "focal").contains("▁▃ ▅"), "{text}");
+    assert!(!row(&text, "all-positive").contains(['█', '▁']), "{text}");
+    assert!(text.contains("bars: what ranks, on a scale from all-positive to the highest"), "{text}");
+    assert!(text.contains("curves: val macro_ap at every evaluation"), "{text}");
+    let ascii = drawn(140, Some(Blocks::Ascii));
+    assert!(row(&ascii, "bce").contains("#########---") && row(&ascii, "bce").contains(".- @"), "{ascii}");
+    assert!(row(&ascii, "macro_f1  ").contains("0.424-0.921"), "{ascii}");
+    for width in 40..140 {
+        let (with, without) = (drawn(width, Some(Blocks::Unicode)), drawn(width, None));
+        let widest = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        assert!(widest(&with) <= widest(&without).max(width.into()), "{width}: {with}");
+        match (with.contains("bars: "), with.contains("curves: ")) {
+            (false, false) => assert_eq!(with, without),
+            (bars, curves) => {
+                assert!(curves && with.contains("▁▃ █") && with.contains("████████▋░░░") == bars, "{width}: {with}")
+            }
+        }
+        if with.contains("curves: ") {
+            for number in ["0.850 ± 0.071", "30.0%", "all-positive", "macro_ap", "prevalence"] {
+                assert!(with.contains(number), "{width}: {number}: {with}");
+            }
+        }
+    }
+    let count = |words: &str| (40..140).filter(|&width| drawn(width, Some(Blocks::Unicode)).contains(words)).count();
+    assert!(count("bars: ") > 30 && count("curves: ") >= count("bars: ") + 10, "{} {}", count("bars: "), count("curves: "));
+    // Test ranks nothing: its bars show its own values.
+    loaded.test = loaded.val.iter().map(|score| Score { held_out: None, ..score.clone() }).collect();
+    let question = Question { split: Split::Test, ..Question::default() };
+    let text =
+        render(&ranked(&loaded, &question), Form::Table { style: false, width: 140, blocks: Some(Blocks::Unicode) }).unwrap();
+    assert!(text.contains("bars: macro_f1 on test, on a scale") && row(&text, "bce").contains("± 0.071  █"), "{text}");
+    // Where less is better, all-positive is no floor.
+    let question = Question { metric: "hamming_loss", ..Question::default() };
+    let summary = ranked(&loaded, &question);
+    let text = render(&summary, Form::Table { style: false, width: 140, blocks: Some(Blocks::Unicode) }).unwrap();
+    assert!(text.contains("from the lowest to the highest") && text.contains("; shorter is better"), "{text}");
+    assert!(!text.contains("curves: "), "none were read: {text}");
 }
 
 #[test]
@@ -417,7 +475,7 @@ fn what_samplers_showed_is_told_once_a_sampler() {
     }
     let summary = ranked(&loaded, &Question::default());
     assert_eq!((summary.samplers.len(), summary.samplers[0].runs), (1, 3));
-    let table = render(&summary, Form::Table { style: false, width: 120 }).unwrap();
+    let table = render(&summary, Form::Table { style: false, width: 120, blocks: None }).unwrap();
     assert!(!table.contains("samplers showed"), "shuffles are not worth a table:\n{table}");
     for (seed, prevalence) in [[0.3, 0.5], [0.4, 0.7]].into_iter().enumerate() {
         let run = add_run(&mut loaded, "bce", "none", seed as i64, "succeeded");
@@ -430,7 +488,7 @@ fn what_samplers_showed_is_told_once_a_sampler() {
     assert_eq!((line.sampler.as_str(), line.runs, line.rows), ("class_aware", 2, 500));
     assert!(close(line.prevalence[0], 0.35) && close(line.prevalence[1], 0.6) && close(line.draws, 600.0));
     assert_eq!(line.train_prevalence, [0.1, 0.5]);
-    let table = render(&summary, Form::Table { style: false, width: 120 }).unwrap();
+    let table = render(&summary, Form::Table { style: false, width: 120, blocks: None }).unwrap();
     let row = table.lines().find(|line| line.trim_start().starts_with("class_aware ") && line.contains("600")).unwrap();
     let cells: Vec<&str> = row.split_whitespace().collect();
     assert_eq!(cells, ["class_aware", "600", "35.0%", "60.0%", "0.200", "40.0%", "30.0%", "0.0%"], "{table}");
@@ -461,7 +519,7 @@ fn strategies_with_the_same_counts_are_one_row_of_a_table() {
     let (first, second) = (at("bce"), at("class_balanced"));
     assert_eq!((&summary.rows[first].equal_to[..], &summary.rows[second].equal_to[..]), (&[second][..], &[first][..]));
     assert!(summary.rows.iter().filter(|row| row.is_strategy() && weighted(row)).all(|row| row.equal_to.is_empty()));
-    let text = render(&summary, Form::Table { style: false, width: 100 }).unwrap();
+    let text = render(&summary, Form::Table { style: false, width: 100, blocks: None }).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let row = lines.iter().position(|line| line.trim_start().starts_with("=  ")).unwrap_or_else(|| panic!("{text}"));
     assert_eq!(lines[row].split_whitespace().collect::<Vec<_>>()[..2], ["=", "class_balanced"], "{text}");
@@ -485,7 +543,7 @@ fn a_narrow_screen_keeps_names_readable() {
     }
     let summary = ranked(&loaded, &Question::default());
     for width in [80, 100, 120] {
-        let text = render(&summary, Form::Table { style: false, width }).unwrap();
+        let text = render(&summary, Form::Table { style: false, width, blocks: None }).unwrap();
         assert!(text.lines().all(|line| line.chars().count() <= usize::from(width)), "{width}: {text}");
         for words in ["sgd(weight_decay=1e-4)", "sgd(weight_decay=1e-5)", "beta=0.9999", "focal_seed", "max_f1", "learning_rate"]
         {

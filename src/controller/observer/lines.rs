@@ -45,7 +45,7 @@ impl Lines {
 
 impl Observer for Lines {
     fn told(&mut self, news: &News, tally: &Tally) {
-        if let Some(line) = self.remarks.line(news) {
+        if let Some(line) = self.remarks.line(news, tally) {
             say(&line);
         }
         match news {

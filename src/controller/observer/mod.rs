@@ -4,6 +4,8 @@
 mod bar;
 mod lines;
 mod remarks;
+mod screen;
+mod work;
 
 use std::sync::Arc;
 

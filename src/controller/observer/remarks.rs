@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::KnownRuns;
+use super::work::{Workers, epoch_words};
 use crate::controller::failure::name;
 use crate::controller::progress::{rate, span};
+use crate::controller::request::Key;
 use crate::controller::vocabulary::{Halt, News, RunIndex, Tally};
+use crate::launcher::WorkerId;
 use imbalance::shown;
 
 /// Characters of the reason for a failure.
@@ -14,10 +17,14 @@ const WHY: usize = 400;
 /// Failures and losses that get a line of their own.
 const SHOWN: usize = 50;
 
+/// What may be typed while a sweep runs.
+const KEYS: &str = "Enter: a line with the status; ?: the keys; Ctrl-C: stop after the current epoch, `sweep resume` goes on";
+
 /// Writes the lines.
 pub(super) struct Remarks {
     verbose: bool,
     runs: KnownRuns,
+    workers: Workers,
     start: Instant,
     failures: usize,
     losses: usize,
@@ -25,7 +32,7 @@ pub(super) struct Remarks {
 
 impl Remarks {
     pub(super) fn new(verbose: bool) -> Self {
-        Self { verbose, runs: Arc::new([]), start: Instant::now(), failures: 0, losses: 0 }
+        Self { verbose, runs: Arc::new([]), workers: Workers::default(), start: Instant::now(), failures: 0, losses: 0 }
     }
 
     pub(super) fn total(&self) -> usize {
@@ -36,18 +43,19 @@ impl Remarks {
         self.runs.get(run).map_or("", |run| run.name.as_str())
     }
 
-    pub(super) fn epochs(&self, run: RunIndex) -> usize {
-        self.runs.get(run).map_or(0, |run| run.epochs)
+    /// What a worker does; `None`: it is not busy.
+    pub(super) fn work(&self, worker: WorkerId) -> Option<String> {
+        self.workers.line(worker, &self.runs)
     }
 
     /// `epoch 3/10  loss 0.1234  val loss 0.2345`.
     pub(super) fn epoch(&self, run: RunIndex, epoch: usize, train_loss: f64, val_loss: f64) -> String {
-        let (epoch, epochs) = (epoch + 1, self.epochs(run));
-        format!("epoch {epoch}/{epochs}  loss {train_loss:.4}  val loss {val_loss:.4}")
+        epoch_words(&self.runs, run, epoch, train_loss, val_loss)
     }
 
     /// The line for these news, if they get one. All news must pass through here.
-    pub(super) fn line(&mut self, news: &News) -> Option<String> {
+    pub(super) fn line(&mut self, news: &News, tally: &Tally) -> Option<String> {
+        self.workers.told(news, &self.runs);
         match news {
             News::Sweep { runs } => {
                 (self.runs, self.start) = (Arc::clone(runs), Instant::now());
@@ -82,8 +90,20 @@ impl Remarks {
                 Halt::Failures(failed) => format!("{failed} runs failed: stopping (--max-failures)"),
                 Halt::Fatal(why) => format!("stopping: {why}"),
             }),
+            News::Key(Key::Status) => Some(self.status(tally)),
+            News::Key(Key::Help) => Some(KEYS.to_owned()),
+            News::Key(Key::Unknown) => Some(format!("what you typed was not for the shell: {KEYS}")),
             _ => None,
         }
+    }
+
+    /// Counts, speed and time left, then what each worker does.
+    fn status(&self, tally: &Tally) -> String {
+        let (over, total, Tally { running, queued, .. }) = (tally.over(), self.total(), *tally);
+        let counts =
+            format!("{over} of {total} runs over, {}", self.counts(tally, format!("{running} running, {queued} queued")));
+        let workers = self.workers.lines(&self.runs);
+        std::iter::once(counts).chain(workers).collect::<Vec<_>>().join("; ")
     }
 
     /// Runs that ended per minute.
@@ -93,6 +113,10 @@ impl Remarks {
 
     /// `3 failed, 95 left, 1.2 runs/s, 1m 20s left`.
     pub(super) fn summary(&self, tally: &Tally) -> String {
+        self.counts(tally, format!("{} left", tally.left()))
+    }
+
+    fn counts(&self, tally: &Tally, rest: String) -> String {
         let (over, left) = (tally.over(), tally.left());
         let mut parts = Vec::new();
         for (count, what) in [(tally.failed, "failed"), (tally.stopped, "stopped early")] {
@@ -100,7 +124,7 @@ impl Remarks {
                 parts.push(format!("{count} {what}"));
             }
         }
-        parts.push(format!("{left} left"));
+        parts.push(rest);
         let per_second = over as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
         if over > 0 {
             parts.push(if per_second >= 1.0 {
@@ -128,7 +152,7 @@ fn shown(count: usize, what: &str, line: impl FnOnce() -> String) -> Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::launcher::WorkerId;
+    use crate::controller::vocabulary::Beat;
 
     #[test]
     fn the_summary_counts() {
@@ -138,10 +162,45 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_answered_in_one_line() {
+        use crate::controller::observer::KnownRun;
+        let mut remarks = Remarks::new(false);
+        let tally = Tally { queued: 3, running: 2, succeeded: 1, failed: 1, stopped: 0 };
+        let known = ["a bce seed 0", "b bce seed 1", "c asl seed 0"].map(|name| KnownRun { name: name.to_owned(), epochs: 4 });
+        let began = |worker: u32, run: RunIndex| News::Began { worker: WorkerId(worker), run, attempt: 1 };
+        let beat = Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0, doing: Some("hashing weights".to_owned()) };
+        for news in [
+            News::Sweep { runs: known.into() },
+            began(0, 0),
+            began(1, 1),
+            began(1, 2),
+            News::Epoch { worker: WorkerId(0), run: 0, epoch: 1, train_loss: 0.25, val_loss: 0.5 },
+            News::Beat { worker: WorkerId(1), run: 1, beat },
+        ] {
+            assert_eq!(remarks.line(&news, &tally), None);
+        }
+        let mut said = |key| remarks.line(&News::Key(key), &tally).unwrap();
+        let text = said(Key::Status);
+        assert!(text.starts_with("2 of 3 runs over, 1 failed, 2 running, 3 queued, "), "{text}");
+        assert!(
+            text.ends_with(" to go; a bce seed 0  epoch 2/4  loss 0.2500  val loss 0.5000; 2 runs at once  hashing weights"),
+            "{text}"
+        );
+        assert_eq!((text.lines().count(), said(Key::Help).as_str()), (1, KEYS));
+        assert!(said(Key::Unknown).ends_with(KEYS));
+        // Who is done is not named any more; one of two runs leaves the other.
+        for run in [0, 1] {
+            remarks.line(&News::Succeeded { worker: WorkerId(run as u32), run }, &tally);
+        }
+        let text = remarks.line(&News::Key(Key::Status), &tally).unwrap();
+        assert!(!text.contains("a bce") && !text.contains("at once") && text.contains("hashing weights"), "{text}");
+    }
+
+    #[test]
     fn a_flood_of_losses_is_cut() {
         let mut remarks = Remarks::new(false);
         let lost = News::Lost { worker: WorkerId(0), run: 0, why: "SIGTERM".to_owned() };
-        let lines: Vec<String> = (0..100).filter_map(|_| remarks.line(&lost)).collect();
+        let lines: Vec<String> = (0..100).filter_map(|_| remarks.line(&lost, &Tally::default())).collect();
         assert_eq!(lines.len(), SHOWN + 1);
         assert!(lines[0].contains("SIGTERM; it goes on") && lines[SHOWN].contains("sweep status"), "{lines:?}");
     }

@@ -8,7 +8,6 @@ use rayon::prelude::*;
 
 use super::super::kept_scores::{Evidence as Scores, KeptRows};
 use super::pack::Packer;
-use imbalance::metric::calibration::{Bin, equal_width};
 use imbalance::metric::{Counts, Curve, column};
 
 /// Recall levels of a precision-recall curve: 0, 1/64, ..., 1.
@@ -25,8 +24,8 @@ pub struct RunEvidence {
     counts: Vec<u8>,
     /// `[label][level]`: the precision at the highest threshold that reaches the recall; empty without positives.
     precision: Vec<Vec<f64>>,
-    /// `[label][bin]`.
-    bins: Vec<Vec<Bin>>,
+    /// `[label][bin]`: rows, and the sum of their scores.
+    bins: Vec<[(u64, f64); BINS]>,
 }
 
 /// Counts of one label under one policy: a threshold fitted on val, and true and false positives on val and on test.
@@ -61,11 +60,22 @@ impl RunEvidence {
                 None => curve,
             };
             precision.push(precisions(&ranked));
-            let cells: Vec<(f32, u8)> = column(&rows.scores, &rows.truth, label).collect();
-            bins.push(equal_width(&cells, BINS));
+            bins.push(score_sums(column(&rows.scores, &rows.truth, label).map(|(score, _)| score)));
         }
         Self { counts: counts.bytes(), precision, bins }
     }
+}
+
+/// Rows and sum of scores of each bin. Its edges are float32, as the stops of the sliders are: the rows and positives of a bin are the
+/// differences of counts between two stops.
+fn score_sums(scores: impl Iterator<Item = f32>) -> [(u64, f64); BINS] {
+    let edges: [f32; BINS] = std::array::from_fn(|bin| (bin as f64 / BINS as f64) as f32);
+    let mut bins = [(0, 0.0); BINS];
+    for score in scores {
+        let bin = &mut bins[edges.partition_point(|&edge| edge <= score).saturating_sub(1)];
+        *bin = (bin.0 + 1, bin.1 + f64::from(score));
+    }
+    bins
 }
 
 /// The precision at each recall level: of the highest threshold whose recall is at least that. Empty without positives.
@@ -105,10 +115,9 @@ pub fn pack(runs: &[Option<&RunEvidence>], frozen: &[Vec<Vec<Frozen>>], labels: 
         }
         for bin in 0..BINS {
             let bins = known.iter().filter_map(|run| Some(run.bins.get(label)?[bin]));
-            let rows: u64 = bins.clone().map(|bin| bin.rows).sum();
-            let score = bins.map(|bin| bin.rows as f64 * bin.score).sum::<f64>() / rows.max(1) as f64;
+            let (rows, sum) = bins.fold((0, 0.0), |(rows, sum), bin| (rows + bin.0, sum + bin.1));
             // Above its lower edge: a small number.
-            packer.share((score - bin as f64 / BINS as f64).max(0.0));
+            packer.share((sum / rows.max(1) as f64 - bin as f64 / BINS as f64).max(0.0));
         }
     }
     packer.bytes()

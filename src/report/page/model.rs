@@ -9,7 +9,7 @@ use super::super::samplers::SamplerLine;
 use super::super::summary::{LabelLine, RunTally, Spread};
 use super::axes::AxisShare;
 use super::learning::Learning;
-use super::pictures::Pictures;
+use super::mistakes::Pictures;
 use super::provenance::Provenance;
 use super::verdict::Verdict;
 
