@@ -36,7 +36,7 @@ pub async fn start(global: &cli::Global, sweep: &str, address: &cli::AddressArgs
     let settings = Settings {
         db: global.db.clone(),
         sweep: sweep.to_owned(),
-        page: PageOptions { question: Question::default(), images: true, patient: false },
+        page: PageOptions { question: Question { metrics: &["macro_ap"], ..Question::default() }, images: true, patient: false },
         port: port.map_or(Port::Usual, Port::Given),
         names: allow_host.clone(),
     };
