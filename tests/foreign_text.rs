@@ -58,7 +58,8 @@ fn no_screen_obeys_a_label() {
     // JSON keeps the names as they are, whatever their letters look like.
     let labels = serde_json::json!(LABELS);
     assert_eq!(place.json(&["data", "sweep.toml"])["data"][0]["labels"], labels);
-    for arguments in [&["report"][..], &["report", "--curves"], &["run", "sweep.toml"]] {
+    assert_eq!(place.json(&["run", "sweep.toml"])["leaderboard"]["data"][0]["labels"], labels);
+    for arguments in [&["report"][..], &["report", "--curves"]] {
         assert_eq!(place.json(arguments)["data"][0]["labels"], labels, "{arguments:?}");
     }
     let run = place.json(&["report"])["rows"][0]["runs"][0].as_str().unwrap().to_owned();

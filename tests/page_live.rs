@@ -16,7 +16,9 @@ use served::Served;
 
 /// Runs that take a while one after the other.
 fn place() -> Place {
-    let text = common::SWEEP.replace("seed = [0, 1]", "seed = [0, 1, 2, 3]").replace("label_rates = { A = 0.2,", "label_rates = { A = 0.2, Z = 0.1,");
+    let text = common::SWEEP
+        .replace("seed = [0, 1]", "seed = [0, 1, 2, 3]")
+        .replace("label_rates = { A = 0.2,", "label_rates = { A = 0.2, Z = 0.1,");
     Place::new(&text)
 }
 
@@ -31,7 +33,12 @@ const SET: &str = "JSON.stringify([[...document.querySelectorAll('#labels input[
 fn a_run_that_ends_touches_nothing_that_was_set() {
     in_browser(Look { width: 900, ..Look::default() }, |browser| async move {
         let place = place();
-        let mut training = place.command(&["run", "sweep.toml", "--devices", "cpu"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut training = place
+            .command(&["run", "sweep.toml", "--devices", "cpu"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let served = serve(&place, "0");
         browser.driver.goto(served.url()).await.unwrap();
         // The waiting page gives way to the real one; then there are sliders that move counts.

@@ -36,7 +36,11 @@ pub async fn start(global: &cli::Global, sweep: &str, address: &cli::AddressArgs
     let settings = Settings {
         db: global.db.clone(),
         sweep: sweep.to_owned(),
-        page: PageOptions { question: Question::default(), images: true, place: Place::Live },
+        page: PageOptions {
+            question: Question { metrics: &["macro_ap"], ..Question::default() },
+            images: true,
+            place: Place::Live,
+        },
         port: port.map_or(Port::Usual, Port::Given),
         names: allow_host.clone(),
     };

@@ -20,8 +20,8 @@ pub struct Kept {
     sweep: SweepId,
     /// When the sweep was begun last: its runs and their names may be others afterwards.
     begun_at: f64,
-    /// Which of the reader's connections: another one may be of another file.
-    opened: u64,
+    /// Which of the reader's files.
+    file: u64,
     policies: Vec<String>,
     data: Vec<DataFacts>,
     /// Row ids of `data`.
@@ -55,7 +55,7 @@ pub async fn refresh(
     sweep: SweepRow,
     question: &Question,
 ) -> Result<Loaded, Error> {
-    let opened = reader.version().await?.opened;
+    let file = reader.version().await?.file;
     let policies: Vec<String> = match &question.policy {
         Some(policy) => vec![policy.to_string()],
         None => reader.policies(sweep.id).await?.iter().map(Policy::to_string).collect(),
@@ -64,7 +64,7 @@ pub async fn refresh(
     let marks = reader.run_marks(sweep.id).await?;
     let same = |kept: &Kept| {
         let runs = kept.marks.len() == marks.len() && kept.marks.iter().zip(&marks).all(|(old, new)| old.id == new.id);
-        let sweep = (kept.sweep, kept.begun_at, kept.opened) == (sweep.id, sweep.begun_at, opened);
+        let sweep = (kept.sweep, kept.begun_at, kept.file) == (sweep.id, sweep.begun_at, file);
         runs && sweep && kept.policies == policies && kept.asked == *question
     };
     let mut up_to_date = false;
@@ -79,7 +79,7 @@ pub async fn refresh(
                 asked: question.clone(),
                 sweep: sweep.id,
                 begun_at: sweep.begun_at,
-                opened,
+                file,
                 policies,
                 data: reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect(),
                 data_ids: Vec::new(),

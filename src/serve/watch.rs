@@ -146,7 +146,9 @@ impl Watcher {
             builder: PageBuilder::new(self.options.clone()),
             last: None,
         }));
+        let begun = Instant::now();
         let page = following.builder.build(&mut open.reader, row.id, &|_, _| ()).await?;
+        let loaded = begun.elapsed();
         let model = Arc::new(page.model.json()?);
         let parts = page.parts(&model)?;
         let document = Document::new(row.id, page, Arc::clone(&model), parts.clone());
@@ -160,6 +162,11 @@ impl Watcher {
             None => self.feed.begin(document),
         }
         following.last = Some((model, parts));
+        tracing::debug!(
+            "sweep serve: the page was built in {:.3} s (its data in {:.3} s)",
+            begun.elapsed().as_secs_f64(),
+            loaded.as_secs_f64()
+        );
         open.version = Some(version);
         Ok(())
     }

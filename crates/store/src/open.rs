@@ -73,9 +73,17 @@ pub(super) struct Stamp {
 impl Stamp {
     /// The stamp of a file without a writer: there is no write-ahead log beside it.
     fn take(path: &Path) -> Option<Self> {
+        Self::of_file(path).filter(|_| !log_of(path).exists())
+    }
+
+    fn of_file(path: &Path) -> Option<Self> {
         let file = std::fs::metadata(path).ok()?;
-        let stamp = Self { inode: file.ino(), bytes: file.len(), modified: (file.mtime(), file.mtime_nsec()) };
-        (!log_of(path).exists()).then_some(stamp)
+        Some(Self { inode: file.ino(), bytes: file.len(), modified: (file.mtime(), file.mtime_nsec()) })
+    }
+
+    /// Whether the file itself is unchanged, whatever lies beside it.
+    pub fn is_of(&self, path: &Path) -> bool {
+        Self::of_file(path).as_ref() == Some(self)
     }
 
     /// Whether there is still no writer and the file is unchanged.

@@ -42,16 +42,18 @@ pub struct Reader {
     connection: SqliteConnection,
     /// The stamp of the file when it was opened without a writer; `None` where SQLite's own locks are used.
     still: Option<Stamp>,
-    /// Which file this is, and how often it was opened.
+    /// Which file this is, how many there have been, and how often one was opened.
     inode: Option<u64>,
+    file: u64,
     opened: u64,
 }
 
 /// What a [`Reader`] has seen: two equal ones of the same reader have no commit between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// Grows each time the file is opened again: because a writer has begun, or another file has taken its place.
-    pub opened: u64,
+    /// Grows when another file may have taken the place of the database.
+    pub file: u64,
+    opened: u64,
     /// SQLite's `data_version`.
     data: i64,
 }
@@ -81,7 +83,7 @@ impl Reader {
         // Looked at first: a file that takes its place meanwhile is another one, and noticed.
         let inode = inode(path);
         let (connection, still) = open::for_reader(path).await?;
-        Ok(Self { path: path.to_owned(), connection, still, inode, opened: 0 })
+        Ok(Self { path: path.to_owned(), connection, still, inode, file: 0, opened: 0 })
     }
 
     /// Which commits have happened. Cheap enough to be asked for several times a second: one page of the file is looked at. If another
@@ -95,7 +97,7 @@ impl Reader {
         }
         let data = sqlx::query_scalar("PRAGMA data_version").fetch_one(self.connected().await?).await;
         let data = self.told(data)?;
-        Ok(Version { opened: self.opened, data })
+        Ok(Version { file: self.file, opened: self.opened, data })
     }
 
     /// The database's own path.
@@ -150,8 +152,10 @@ impl Reader {
 
     async fn open_again(&mut self) -> Result<(), StoreError> {
         let inode = inode(&self.path);
+        // A writer that begins leaves the file as it is at first, and writes beside it.
+        let same = inode == self.inode && self.still.as_ref().is_some_and(|still| still.is_of(&self.path));
         (self.connection, self.still) = open::for_reader(&self.path).await?;
-        (self.inode, self.opened) = (inode, self.opened + 1);
+        (self.inode, self.file, self.opened) = (inode, self.file + u64::from(!same), self.opened + 1);
         Ok(())
     }
 

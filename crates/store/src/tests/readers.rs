@@ -74,14 +74,22 @@ async fn a_version_changes_with_commits_and_files() {
         assert_eq!(reader.version().await.unwrap(), now);
         last = now;
     }
-    assert!(last.opened > still.opened, "the file was opened as one that nobody writes to");
+    assert_eq!(last.file, still.file, "it was opened anew, and is the same");
     drop(writer);
     std::fs::rename(&copy, &db).unwrap();
     for beside in ["sweep.db-wal", "sweep.db-shm"] {
         let _ = std::fs::remove_file(folder.path().join(beside));
     }
-    assert_ne!(reader.version().await.unwrap(), last);
+    let other = reader.version().await.unwrap();
+    assert!(other != last && other.file > last.file);
     assert_eq!(reader.find_sweep("latest").await.unwrap().name, "first");
+    // The same file with other content.
+    let mut writer = Writer::open(&copy).await.unwrap();
+    writer.begin_sweep(&fixture::plan("over", &["bce"], 300, 2), file, "").await.unwrap();
+    writer.close().await.unwrap();
+    std::fs::copy(&copy, &db).unwrap();
+    assert!(reader.version().await.unwrap().file > other.file);
+    assert_eq!(reader.find_sweep("latest").await.unwrap().name, "over");
     std::fs::remove_file(&db).unwrap();
     assert!(reader.version().await.unwrap_err().to_string().contains("no such database"));
 }
