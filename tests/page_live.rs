@@ -26,8 +26,13 @@ fn serve(place: &Place, port: &str) -> Served {
     Served::start(place.command(&["serve", "small", "--port", port]))
 }
 
-/// What the reader has set: numbers of sliders, a filter, marks, an opened row, the zoom, where the page and a table are scrolled.
-const SET: &str = "JSON.stringify([[...document.querySelectorAll('#labels input[type=range]')].map((slider) => slider.value), document.getElementById('filter').value, [...document.querySelectorAll('#board .pick input')].map((box) => [box.closest('tr').dataset.key, box.checked]).filter(([key]) => window.seen.includes(key)), [...document.querySelectorAll('#board .open[aria-expanded=true]')].length, new URLSearchParams(location.hash.slice(1)).get('zoom'), Math.round(scrollY), document.querySelector('#leaderboard .scroll').scrollLeft, document.activeElement.dataset.testid])";
+/// Where what the reader looks at stands on the screen.
+async fn place_on_screen(browser: &browser::Browser) -> f64 {
+    browser.ask("document.getElementById('chips').getBoundingClientRect().top").await.as_f64().unwrap()
+}
+
+/// What the reader has set: numbers of sliders, a filter, marks, an opened row, the zoom, how a table is scrolled.
+const SET: &str = "JSON.stringify([[...document.querySelectorAll('#labels input[type=range]')].map((slider) => slider.value), document.getElementById('filter').value, [...document.querySelectorAll('#board .pick input')].map((box) => [box.closest('tr').dataset.key, box.checked]).filter(([key]) => window.seen.includes(key)), [...document.querySelectorAll('#board .open[aria-expanded=true]')].length, new URLSearchParams(location.hash.slice(1)).get('zoom'), document.querySelector('#leaderboard .scroll').scrollLeft, document.activeElement.dataset.testid])";
 
 #[test]
 fn a_run_that_ends_touches_nothing_that_was_set() {
@@ -54,16 +59,19 @@ fn a_run_that_ends_touches_nothing_that_was_set() {
                  document.getElementById('pr').dispatchEvent(new PointerEvent('pointerdown', at(0.3, 0.3))); dispatchEvent(new PointerEvent('pointermove', at(0.6, 0.6))); dispatchEvent(new PointerEvent('pointerup', at(0.7, 0.7)));",
             )
             .await;
-        browser.tell("document.querySelector('#board .open').click(); document.querySelector('#leaderboard .scroll').scrollLeft = 40; scrollTo(0, 700);").await;
+        browser.tell("document.querySelector('#board .open').click(); document.querySelector('#leaderboard .scroll').scrollLeft = 40; document.getElementById('thresholds').scrollIntoView();").await;
         browser.until("location.hash.includes('zoom=') && location.hash.includes('open=')").await;
         browser.tell("document.querySelector('[data-testid=\"slider-1\"]').focus({ preventScroll: true }); window.seen = [...document.querySelectorAll('#board tr[data-key]')].map((row) => row.dataset.key);").await;
         browser.tell("window.kept = document.querySelector('[data-testid=\"slider-1\"]'); window.canvas = document.querySelector('#pr canvas');").await;
+        let top = place_on_screen(&browser).await;
         let (before, rev) = (browser.ask(SET).await, browser.ask("document.documentElement.dataset.rev || ''").await);
         browser.until(&format!("(document.documentElement.dataset.rev || '') !== {rev}")).await;
         assert_eq!(browser.ask(SET).await, before, "a change has touched what was set");
+        assert!((place_on_screen(&browser).await - top).abs() < 3.0, "the page has scrolled");
         assert!(training.wait().unwrap().success());
         browser.until("document.querySelector('#head .badge').textContent === 'done' && document.querySelector('#head').textContent.includes('16 of 16 runs')").await;
         assert_eq!(browser.ask(SET).await, before, "the end has touched what was set");
+        assert!((place_on_screen(&browser).await - top).abs() < 3.0, "the page has scrolled");
         let same = "window.kept === document.querySelector('[data-testid=\"slider-1\"]') && window.canvas === document.querySelector('#pr canvas')";
         assert_eq!(browser.ask(same).await, json!(true), "sliders and charts are the same elements");
         // All counts have arrived: four seeds each.

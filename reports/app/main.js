@@ -68,7 +68,10 @@ async function start() {
   root.classList.add("scripted");
   addCopiers(document);
   let hash = location.hash.slice(1);
-  if (root.hasAttribute("data-live")) hash = takeToken(hash);
+  if (root.hasAttribute("data-live") && hash !== takeToken(hash)) {
+    hash = takeToken(hash);
+    putHash(hash);
+  }
   readState(hash);
   for (const link of document.querySelectorAll('nav a, a[href="#failures"], a.skip')) {
     link.addEventListener("click", (event) => {

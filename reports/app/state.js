@@ -96,8 +96,12 @@ let written = null;
 /** Writes the state into the URL, without a step of history for each. */
 const saveState = settled(() => {
   written = stateText();
-  history.replaceState(null, "", written ? `#${written}` : location.pathname.split("/").pop() + location.search);
+  putHash(written);
 }, 120);
+
+function putHash(text) {
+  history.replaceState(null, "", text ? `#${text}` : (location.pathname.split("/").pop() || "./") + location.search);
+}
 
 /** Where the threshold of a label comes from. */
 function whereOf(label) {
