@@ -6,9 +6,14 @@
 //! (interactions are in nobody's share); anything beyond the values that were tried. Where the grid is not full, axes share what they
 //! explain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+
+use super::super::load::Loaded;
+use super::super::question::every_column;
+use super::super::score::{Score, place};
+use super::super::summary::Summary;
 
 /// The share of one axis.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,6 +46,38 @@ pub fn omega_squared(values: &[f64], groups: &[String]) -> Option<f64> {
     let within = (total - between).max(0.0) / (n - k) as f64;
     let share = (between - (k - 1) as f64 * within) / (total + within);
     (total > 0.0).then_some(share.max(0.0))
+}
+
+/// What each axis explains, the most first.
+#[must_use]
+pub fn shares(loaded: &Loaded, summary: &Summary) -> Vec<AxisShare> {
+    let metric = |score: &&Score| score.held_out.or(score.values[place(summary.metric)]);
+    let of_grid = |run: usize| loaded.runs[run].row.reference().is_none();
+    let scores: Vec<_> = loaded.val.iter().filter(|score| of_grid(score.run) && metric(score).is_some()).collect();
+    let mut ap: BTreeMap<usize, f64> = BTreeMap::new();
+    for score in &scores {
+        ap.extend(score.values[place("macro_ap")].map(|value| (score.run, value)));
+    }
+    let values: Vec<f64> = scores.iter().filter_map(metric).collect();
+    let ranked: Vec<f64> = ap.values().copied().collect();
+    let mut found = Vec::new();
+    for column in every_column(&loaded.keys) {
+        let text = |run: usize| column.value(&loaded.runs[run].row, &loaded.runs[run].params).to_string();
+        let groups: Vec<String> = scores.iter().map(|score| text(score.run)).collect();
+        let by_run: Vec<String> = ap.keys().map(|&run| text(run)).collect();
+        let levels = groups.iter().collect::<BTreeSet<_>>().len();
+        if levels > 1 {
+            let (ap, metric) = (omega_squared(&ranked, &by_run), omega_squared(&values, &groups));
+            found.push(AxisShare { axis: column.name().to_owned(), levels, ap, metric });
+        }
+    }
+    if loaded.policies.len() > 1 {
+        let groups: Vec<String> = scores.iter().map(|score| loaded.policies[score.policy].clone()).collect();
+        let levels = loaded.policies.len();
+        found.push(AxisShare { axis: "threshold".to_owned(), levels, ap: None, metric: omega_squared(&values, &groups) });
+    }
+    found.sort_by(|a, b| b.metric.unwrap_or(0.0).total_cmp(&a.metric.unwrap_or(0.0)));
+    found
 }
 
 #[cfg(test)]

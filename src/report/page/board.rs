@@ -4,9 +4,13 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
+use super::super::baseline::baseline;
 use super::super::columns::Layout;
+use super::super::group::data_sets;
 use super::super::load::Loaded;
-use super::super::summary::{Row, Summary};
+use super::super::question::Question;
+use super::super::score::place;
+use super::super::summary::{Row, Spread, Summary};
 use super::model::{BoardRow, Column, DataSet, Label, RowKind};
 use imbalance::LabelCounts;
 
@@ -17,11 +21,26 @@ pub fn columns(summary: &Summary) -> Vec<Column> {
     columns.map(|(name, title, numeric)| Column { name, title, numeric }).collect()
 }
 
-/// The rows, of the same order as the summary's, with what they come to on test.
+/// The rows, in the order of the summary of val, with what they come to on test.
 #[must_use]
-pub fn rows(summary: &Summary, test: &Summary) -> Vec<BoardRow> {
+pub fn rows(summary: &Summary, loaded: &Loaded, on_test: &Question) -> Vec<BoardRow> {
     let layout = Layout::of(summary);
-    let on_test: HashMap<String, &Row> = test.rows.iter().map(|row| (key(row), row)).collect();
+    let metric = place(summary.metric);
+    let values: HashMap<(usize, usize), f64> =
+        loaded.test.iter().filter_map(|score| Some(((score.run, score.policy), score.values[metric]?))).collect();
+    let (sets, of_facts) = data_sets(&loaded.data, on_test.split);
+    // The members of a row are its evaluations on val; the baseline follows from the prevalences.
+    let tested = |row: &Row| {
+        if row.baseline {
+            let facts = &loaded.data[of_facts.iter().position(|&of| of == row.data)?];
+            let tested = facts.test.rows > 0;
+            return tested
+                .then(|| baseline(row.data, &sets[row.data], facts, on_test).metrics.get(summary.metric).copied())
+                .flatten();
+        }
+        let members = row.members.iter().map(|&member| &loaded.val[member]);
+        Spread::of(members.filter_map(|score| values.get(&(score.run, score.policy)).copied()))
+    };
     let keys: Vec<String> = summary.rows.iter().map(key).collect();
     let row = |(row, key): (&Row, &String)| BoardRow {
         key: key.clone(),
@@ -35,7 +54,7 @@ pub fn rows(summary: &Summary, test: &Summary) -> Vec<BoardRow> {
         of: row.of,
         val: row.val,
         held_out: row.held_out,
-        test: on_test.get(key).and_then(|row| row.metrics.get(test.metric).copied()),
+        test: tested(row),
         ap: row.metrics.get("macro_ap").copied(),
         predicted: row.predicted_rate.map(|rate| rate.mean),
         steps: row.steps,

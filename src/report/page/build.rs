@@ -1,59 +1,78 @@
 //! From the database and kept scores to a page.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use super::super::columns::Layout;
 use super::super::explain;
 use super::super::kept_scores::Evidence as Scores;
 use super::super::load::{self, Loaded};
 use super::super::question::{Question, Split, columns};
-use super::super::score::place;
 use super::super::summary::Summary;
 use super::super::{equal, labels, rank};
-use super::axes::{AxisShare, omega_squared};
-use super::evidence::{Cache, Frozen, pack};
+use super::counts::Counts;
 use super::learning;
 use super::mistakes::{Pictures, mistakes};
-use super::model::{Evidence, Failure, Model, RowLabels, Running, SCHEMA_VERSION, SweepHead};
-use super::pack as packed;
+use super::model::{Model, RowLabels, SCHEMA_VERSION, SweepHead};
 use super::provenance::Provenance;
 use super::stops::stops;
 use super::strategies::{Known, of_grid, short, strategies};
 use super::verdict::{self, Verdict};
-use super::{Page, PageOptions, Place, board};
+use super::{DETAILED, Page, PageOptions, Place, axes, board, runs};
 use crate::error::Error;
 use archive::runs_folder;
 use data::Dataset;
 use imbalance::evaluation::FittedPolicy;
-use imbalance::threshold::{self, middle, resampled_max_f1};
-use store::{At, Reader, SweepConfig, SweepId};
+use imbalance::threshold;
+use store::{At, CurvePoint, Reader, SweepConfig, SweepId};
 
-/// Strategies whose runs, counts and curves are on the page; the others have their rows.
-const DETAILED: usize = 200;
 /// Rows whose labels stand in the document.
 const BEST: usize = 3;
-/// Resamples of the rows for the interval of a threshold, and how many of these are in it.
-const RESAMPLES: usize = 200;
-const LEVEL: f64 = 0.9;
-/// Cells that are looked at for such intervals: beyond, the strategies that rank lower have none.
-const WORK: usize = 60_000_000;
 /// Bytes of packed counts, in a file (of 5 MB in all) and on a live page (of 2 MB on the wire).
 const IN_FILE: usize = 2_600_000;
 const LIVE: usize = 1_000_000;
-/// The policy that has an interval.
-const TUNED: &str = "max_f1";
+/// A verdict and its origin stay on a live page for so many times as long as it took to make them.
+const STAYS: u32 = 20;
 
 /// Makes pages of one sweep. What it has read about recorded runs, which do not change, is kept from one page to the next.
 pub struct PageBuilder {
     options: PageOptions,
-    evidence: Cache,
+    counts: Counts,
     kept: Option<load::Kept>,
+    /// Epochs of recorded runs, by fingerprint.
+    epochs: HashMap<String, Vec<CurvePoint>>,
+    /// Key of a strategy → its runs, and the AP of its labels.
+    aps: HashMap<String, (Vec<String>, Vec<Option<f64>>)>,
+    verdict: Held<Option<Verdict>>,
+    provenance: Held<Provenance>,
+}
+
+/// What takes long to make, and changes seldom.
+struct Held<T>(Option<(T, Instant, Duration)>);
+
+impl<T: Clone> Held<T> {
+    /// The value, if it was made not long ago in comparison with the time that it took.
+    fn fresh(&self) -> Option<T> {
+        self.0.as_ref().filter(|(_, at, took)| at.elapsed() < *took * STAYS).map(|(value, ..)| value.clone())
+    }
+
+    fn keep(&mut self, value: &T, begun: Instant) {
+        self.0 = Some((value.clone(), Instant::now(), begun.elapsed()));
+    }
 }
 
 impl PageBuilder {
     #[must_use]
     pub fn new(options: PageOptions) -> Self {
-        Self { options, evidence: Cache::default(), kept: None }
+        Self {
+            options,
+            counts: Counts::default(),
+            kept: None,
+            epochs: HashMap::new(),
+            aps: HashMap::new(),
+            verdict: Held(None),
+            provenance: Held(None),
+        }
     }
 
     /// The page of what the database holds now. `tell` hears of a verdict that takes long: runs done, of all.
@@ -71,21 +90,39 @@ impl PageBuilder {
         let on_test = Question { split: Split::Test, ..on_val.clone() };
         let loaded = load::refresh(&mut self.kept, reader, row, &on_test).await?;
         let mut missing = Vec::new();
-        let verdict = self.verdict(reader, &loaded, tell, &mut missing).await;
+        // While a sweep trains, its page has something newer to show than a verdict of a second ago.
+        let hurries = self.options.place == Place::Live && loaded.sweep.state == "running";
+        let begun = Instant::now();
+        let verdict = match self.verdict.fresh().filter(|_| hurries) {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = self.verdict(reader, &loaded, tell, &mut missing).await;
+                self.verdict.keep(&verdict, begun);
+                verdict
+            }
+        };
         let names = columns(&on_val.group_by, &loaded.keys)?;
         let mut summary = rank::rank(&loaded, &on_val, &names);
         let alike = equal::candidates(&summary);
         let places: Vec<usize> = alike.iter().flatten().copied().collect();
         let parts = load::labels(reader, &loaded, &on_val, &summary, &places).await?;
         equal::mark(&mut summary, &alike, &parts);
-        let test = rank::rank(&loaded, &on_test, &names);
         let mut known = strategies(&summary, &loaded, verdict.as_ref(), DETAILED);
         self.label_ap(reader, &loaded, &summary, &mut known).await?;
-        let evidence = self.evidence(reader, &loaded, &mut known, &mut missing).await?;
+        let room = if self.options.place == Place::Live { LIVE } else { IN_FILE };
+        let evidence = self.counts.carried(reader, &loaded, &on_val, room, &mut known, &mut missing).await?;
         let labels = self.best_labels(reader, &loaded, &on_val, &summary).await?;
         let learning = self.learning(reader, &loaded, &known, &mut missing).await?;
         let pictures = self.pictures(reader, &loaded, &summary, &known, &mut missing).await?;
-        let provenance = Provenance::of(reader, &loaded, &on_val).await?;
+        let begun = Instant::now();
+        let provenance = match self.provenance.fresh().filter(|_| hurries) {
+            Some(provenance) => provenance,
+            None => {
+                let provenance = Provenance::of(reader, &loaded, &on_val).await?;
+                self.provenance.keep(&provenance, begun);
+                provenance
+            }
+        };
         let model = Model {
             schema_version: SCHEMA_VERSION,
             sweep: SweepHead { title: summary.sweep.clone(), state: summary.state.clone() },
@@ -97,15 +134,15 @@ impl PageBuilder {
             columns: board::columns(&summary),
             data: board::data(&summary, &loaded),
             verdict,
-            rows: board::rows(&summary, &test),
+            rows: board::rows(&summary, &loaded, &on_test),
             strategies: known.into_iter().map(|known| known.strategy).collect(),
             stops: stops(),
             evidence,
             learning,
             labels,
-            axes: axes(&loaded, &summary),
-            running: running(reader, &loaded).await?,
-            failures: failures(reader, &loaded).await?,
+            axes: axes::shares(&loaded, &summary),
+            running: runs::running(reader, &loaded).await?,
+            failures: runs::failures(reader, &loaded).await?,
             samplers: summary.samplers,
             pictures,
             notes: summary.notes,
@@ -156,17 +193,32 @@ impl PageBuilder {
     }
 
     /// AP of each label, of the strategies that have their runs.
-    async fn label_ap(&self, reader: &mut Reader, loaded: &Loaded, summary: &Summary, known: &mut [Known]) -> Result<(), Error> {
-        let first: HashMap<String, usize> =
-            summary.rows.iter().enumerate().rev().map(|(place, row)| (board::strategy_key(row), place)).collect();
-        let detailed: Vec<usize> =
-            known.iter().take(DETAILED).filter_map(|known| first.get(&known.strategy.key).copied()).collect();
+    async fn label_ap(
+        &mut self,
+        reader: &mut Reader,
+        loaded: &Loaded,
+        summary: &Summary,
+        known: &mut [Known],
+    ) -> Result<(), Error> {
+        let mut first: HashMap<String, usize> = HashMap::new();
+        for (place, row) in summary.rows.iter().enumerate() {
+            first.entry(board::strategy_key(row)).or_insert(place);
+        }
+        let names = |known: &Known| -> Vec<String> { known.runs.iter().map(|&run| loaded.runs[run].row.run.clone()).collect() };
+        let is_known = |known: &Known| self.aps.get(&known.strategy.key).is_some_and(|(runs, _)| *runs == names(known));
+        let missing = known.iter().take(DETAILED).filter(|known| !is_known(known));
+        let missing: Vec<usize> = missing.filter_map(|known| first.get(&known.strategy.key).copied()).collect();
         let on_val = Question { split: Split::Val, ..self.options.question.clone() };
-        let parts = load::labels(reader, loaded, &on_val, summary, &detailed).await?;
-        for Known { strategy, .. } in known.iter_mut().take(DETAILED) {
-            let Some(parts) = first.get(&strategy.key).and_then(|place| parts.get(place)) else { continue };
-            let rounded = |value: f64| (value * 1e5).round() / 1e5;
-            strategy.ap = labels::lines(parts, &summary.data[strategy.data]).iter().map(|line| line.ap.map(rounded)).collect();
+        let parts =
+            if missing.is_empty() { HashMap::new() } else { load::labels(reader, loaded, &on_val, summary, &missing).await? };
+        for known in known.iter_mut().take(DETAILED) {
+            if let Some(parts) = first.get(&known.strategy.key).and_then(|place| parts.get(place)) {
+                let rounded = |value: f64| (value * 1e5).round() / 1e5;
+                let lines = labels::lines(parts, &summary.data[known.strategy.data]);
+                let ap = lines.iter().map(|line| line.ap.map(rounded)).collect();
+                self.aps.insert(known.strategy.key.clone(), (names(known), ap));
+            }
+            known.strategy.ap = self.aps.get(&known.strategy.key).map_or_else(Vec::new, |(_, ap)| ap.clone());
         }
         Ok(())
     }
@@ -193,92 +245,9 @@ impl PageBuilder {
         Ok(places.iter().filter_map(described).collect())
     }
 
-    /// Counts, curves and bins of the first strategies.
-    async fn evidence(
-        &mut self,
-        reader: &mut Reader,
-        loaded: &Loaded,
-        known: &mut [Known],
-        missing: &mut Vec<String>,
-    ) -> Result<Vec<Evidence>, Error> {
-        let stops = stops();
-        let folder = runs_folder(reader.path());
-        let question = &self.options.question;
-        let epoch = |run: usize| super::super::refit::epoch(&loaded.runs[run], question);
-        let named = |run: usize| Some((loaded.runs[run].row.run.clone(), epoch(run)?));
-        let wanted: Vec<(String, usize)> =
-            known.iter().take(DETAILED).flat_map(|known| &known.runs).filter_map(|&run| named(run)).collect();
-        self.evidence.read(&folder, &wanted, &stops);
-        let runs: Vec<String> = wanted.iter().map(|(run, _)| run.clone()).collect();
-        let recorded = reader.frozen_counts(loaded.sweep.id, question.at, &runs).await?;
-        let mut frozen: HashMap<(&str, &str), Vec<Frozen>> = HashMap::new();
-        for counts in &recorded {
-            let labels =
-                frozen.entry((&counts.run, &counts.policy)).or_insert_with(|| vec![Frozen::default(); counts.labels.len()]);
-            for (label, &(threshold, tp, fp)) in labels.iter_mut().zip(&counts.labels) {
-                label.threshold = threshold as f32;
-                *(if counts.split == "val" { &mut label.val } else { &mut label.test }) = [tp, fp];
-            }
-        }
-        let (mut found, mut without) = (Vec::new(), Vec::new());
-        let mut left = WORK;
-        let mut room = if self.options.place == Place::Live { LIVE } else { IN_FILE };
-        for Known { strategy, runs } in known.iter_mut().take(DETAILED) {
-            let labels = loaded.data[loaded.runs[*runs.first().unwrap_or(&0)].data].labels.len();
-            let named: Vec<(String, usize)> = runs.iter().filter_map(|&run| named(run)).collect();
-            let evidence: Vec<_> = named.iter().map(|run| self.evidence.get(run)).collect();
-            without
-                .extend(evidence.iter().zip(&named).filter_map(|(found, run)| Some((short(&run.0), (*found).err()?.to_owned()))));
-            for (run, evidence) in strategy.runs.iter_mut().zip(&evidence) {
-                run.scores = evidence.is_ok();
-            }
-            let policies = |run: &(String, usize)| -> Vec<Vec<Frozen>> {
-                let of = |policy: &String| match frozen.get(&(run.0.as_str(), policy.as_str())) {
-                    Some(labels) => labels.clone(),
-                    None => made(&folder.join(&run.0), run.1, policy).unwrap_or_else(|| vec![Frozen::default(); labels]),
-                };
-                loaded.policies.iter().map(of).collect()
-            };
-            let frozen: Vec<Vec<Vec<Frozen>>> = named.iter().map(policies).collect();
-            let evidence: Vec<_> = evidence.into_iter().map(Result::ok).collect();
-            let cells = loaded.data[loaded.runs[*runs.first().unwrap_or(&0)].data].val.rows * labels * RESAMPLES * runs.len();
-            let mut intervals = BTreeMap::new();
-            if of_grid(strategy) && loaded.policies.iter().any(|policy| policy == TUNED) && cells <= left {
-                left -= cells;
-                intervals.extend(interval(&folder, &named).map(|found| (TUNED.to_owned(), found)));
-            }
-            let packed = packed::text(&pack(&evidence, &frozen, labels));
-            if packed.len() > room {
-                break;
-            }
-            room -= packed.len();
-            found.push(Evidence { key: strategy.key.clone(), packed, intervals });
-        }
-        let detailed = known.len().min(DETAILED);
-        if found.len() < detailed {
-            missing.push(format!(
-                "sliders and curves of {} strategies: the best {} have theirs, so that the page stays small",
-                detailed - found.len(),
-                found.len()
-            ));
-        }
-        if let Some((run, why)) = without.first() {
-            missing.push(format!(
-                "sliders, curves and reliability of {}: no kept scores (run {run}: {why}); tables are complete",
-                super::super::text_grid::several(without.len(), "run")
-            ));
-        }
-        if known.len() > DETAILED {
-            missing.push(format!(
-                "runs, sliders and curves of the {} strategies that rank lowest: the best {DETAILED} have theirs",
-                known.len() - DETAILED
-            ));
-        }
-        Ok(found)
-    }
-
+    /// The learning curves of the first strategies.
     async fn learning(
-        &self,
+        &mut self,
         reader: &mut Reader,
         loaded: &Loaded,
         known: &[Known],
@@ -295,7 +264,13 @@ impl PageBuilder {
         if runs.is_empty() {
             return Ok(Vec::new());
         }
-        let (found, shown) = learning::curves(reader.curves(loaded.sweep.id, &runs).await?, &strategies);
+        let unknown: Vec<String> = runs.iter().filter(|run| !self.epochs.contains_key(*run)).cloned().collect();
+        if !unknown.is_empty() {
+            for point in reader.curves(loaded.sweep.id, &unknown).await? {
+                self.epochs.entry(point.run.clone()).or_default().push(point);
+            }
+        }
+        let (found, shown) = learning::curves(&self.epochs, &strategies);
         if shown < strategies.len() {
             missing.push(format!("learning curves: of the best {shown} strategies only"));
         }
@@ -347,116 +322,4 @@ impl PageBuilder {
             }
         }
     }
-}
-
-/// Counts under a policy that the database has no rows of, from kept scores.
-fn made(folder: &std::path::Path, epoch: usize, policy: &str) -> Option<Vec<Frozen>> {
-    let scores = Scores::read(folder, epoch).ok()?;
-    let fitted = FittedPolicy::new(&threshold::parse(policy).ok()?, &scores.val.scores, &scores.val.truth).ok()?;
-    let val = fitted.decide(&scores.val.scores, &scores.val.truth);
-    let test = scores.test.as_ref().map(|test| fitted.decide(&test.scores, &test.truth));
-    let labels = val.counts.iter().enumerate().zip(&val.thresholds);
-    let frozen = labels.map(|((label, counts), &threshold)| Frozen {
-        threshold,
-        val: [counts.tp, counts.fp],
-        test: test.as_ref().map_or([0; 2], |test| [test.counts[label].tp, test.counts[label].fp]),
-    });
-    Some(frozen.collect())
-}
-
-/// The middle of the mean threshold over `runs` (fingerprint, epoch) that `max_f1` fits to resampled rows of val, for each label: all runs
-/// see the same resamples. `None` where a run has no kept scores.
-fn interval(folder: &std::path::Path, runs: &[(String, usize)]) -> Option<Vec<Option<[f32; 2]>>> {
-    let mut sums: Vec<Vec<f32>> = Vec::new();
-    for (run, epoch) in runs {
-        let scores = Scores::read(&folder.join(run), *epoch).ok()?;
-        let found = resampled_max_f1(&scores.val.scores, &scores.val.truth, None, RESAMPLES, super::super::difference::SEED);
-        if sums.is_empty() {
-            sums = found;
-        } else {
-            // Whether a resample has a positive depends on its rows alone: all runs of a data set have the same resamples.
-            for (sums, found) in sums.iter_mut().zip(found) {
-                sums.iter_mut().zip(found).for_each(|(sum, value)| *sum += value);
-            }
-        }
-    }
-    sums.iter_mut().flatten().for_each(|sum| *sum /= runs.len() as f32);
-    Some(sums.iter_mut().map(|values| middle(values, LEVEL).map(|(low, high)| [low, high])).collect())
-}
-
-/// What each axis explains, the most first.
-fn axes(loaded: &Loaded, summary: &Summary) -> Vec<AxisShare> {
-    let metric = |score: &&super::super::score::Score| score.held_out.or(score.values[place(summary.metric)]);
-    let of_grid = |run: usize| loaded.runs[run].row.reference().is_none();
-    let scores: Vec<_> = loaded.val.iter().filter(|score| of_grid(score.run) && metric(score).is_some()).collect();
-    let mut ap: BTreeMap<usize, f64> = BTreeMap::new();
-    for score in &scores {
-        ap.extend(score.values[place("macro_ap")].map(|value| (score.run, value)));
-    }
-    let values: Vec<f64> = scores.iter().filter_map(metric).collect();
-    let ranked: Vec<f64> = ap.values().copied().collect();
-    let mut found = Vec::new();
-    for column in super::super::question::every_column(&loaded.keys) {
-        let text = |run: usize| column.value(&loaded.runs[run].row, &loaded.runs[run].params).to_string();
-        let groups: Vec<String> = scores.iter().map(|score| text(score.run)).collect();
-        let by_run: Vec<String> = ap.keys().map(|&run| text(run)).collect();
-        let levels = groups.iter().collect::<std::collections::BTreeSet<_>>().len();
-        if levels > 1 {
-            let (ap, metric) = (omega_squared(&ranked, &by_run), omega_squared(&values, &groups));
-            found.push(AxisShare { axis: column.name().to_owned(), levels, ap, metric });
-        }
-    }
-    if loaded.policies.len() > 1 {
-        let groups: Vec<String> = scores.iter().map(|score| loaded.policies[score.policy].clone()).collect();
-        let levels = loaded.policies.len();
-        found.push(AxisShare { axis: "threshold".to_owned(), levels, ap: None, metric: omega_squared(&values, &groups) });
-    }
-    found.sort_by(|a, b| b.metric.unwrap_or(0.0).total_cmp(&a.metric.unwrap_or(0.0)));
-    found
-}
-
-/// The runs under way, with their curves so far.
-async fn running(reader: &mut Reader, loaded: &Loaded) -> Result<Vec<Running>, Error> {
-    let attempts = reader.running(loaded.sweep.id).await?;
-    if attempts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let names: Vec<String> = attempts.iter().map(|attempt| attempt.run.clone()).collect();
-    let points = reader.curves(loaded.sweep.id, &names).await?;
-    let all: Vec<_> = loaded.runs.iter().chain(&loaded.passed_over).collect();
-    let running = |attempt: store::RunningAttempt| {
-        let own: Vec<_> = points.iter().filter(|point| point.run == attempt.run).collect();
-        let run = all.iter().find(|run| run.row.run == attempt.run);
-        Running {
-            key: short(&attempt.run),
-            name: run.map_or_else(String::new, |run| run_name(run)),
-            seed: run.map_or(0, |run| run.row.seed),
-            device: attempt.device,
-            started_at: attempt.started_at,
-            evaluations: attempt.epochs_done,
-            of: attempt.epochs,
-            steps: own.last().and_then(|point| point.steps),
-            images_per_s: attempt.images_per_s,
-            ap: own.iter().map(|point| point.macro_ap).collect(),
-        }
-    };
-    Ok(attempts.into_iter().map(running).collect())
-}
-
-fn run_name(run: &load::Run) -> String {
-    super::super::strategy_names::strategy(&run.row.loss, &run.row.pos_weight, run.row.gamma, &run.row.sampler, &run.params)
-}
-
-async fn failures(reader: &mut Reader, loaded: &Loaded) -> Result<Vec<Failure>, Error> {
-    let failed = reader.failures(loaded.sweep.id).await?.into_iter();
-    let params: HashMap<&str, &load::Run> = loaded.runs.iter().map(|run| (run.row.run.as_str(), run)).collect();
-    let failure = |failed: store::FailedRun| Failure {
-        key: short(&failed.run),
-        name: params.get(failed.run.as_str()).map_or_else(|| failed.loss.clone(), |run| run_name(run)),
-        seed: failed.seed,
-        attempts: failed.attempts,
-        outcome: failed.outcome,
-        why: failed.why,
-    };
-    Ok(failed.map(failure).collect())
 }

@@ -86,7 +86,12 @@ impl Page {
     /// # Errors
     /// As [`Self::html`].
     pub fn parts(&self, model: &serde_json::Value) -> Result<BTreeMap<String, String>, Error> {
-        let rendered = self.render(model, PARTS, Value::UNDEFINED)?;
+        // Most of a model are rows and counts, which no part shows.
+        let bulky = ["rows", "evidence", "learning", "stops"];
+        let fields = model.as_object().into_iter().flatten().filter(|(name, _)| !bulky.contains(&name.as_str()));
+        let slim: serde_json::Value =
+            serde_json::Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect());
+        let rendered = self.render(&slim, PARTS, Value::UNDEFINED)?;
         Ok(PARTS.iter().map(|part| (*part).to_owned()).zip(rendered).collect())
     }
 

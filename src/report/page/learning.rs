@@ -36,13 +36,9 @@ pub struct RunCurve {
 /// A run as its curve names it: fingerprint, how it is shown, seed.
 pub type Named = (String, String, i64);
 
-/// The curves of `strategies` (key, runs) in their order, as many as fit, and how many of them have theirs.
+/// The curves of `strategies` (key, runs) in their order, from the points of each run, as many as fit, and how many of them have theirs.
 #[must_use]
-pub fn curves(points: Vec<CurvePoint>, strategies: &[(String, Vec<Named>)]) -> (Vec<Learning>, usize) {
-    let mut by_run: HashMap<String, Vec<CurvePoint>> = HashMap::new();
-    for point in points {
-        by_run.entry(point.run.clone()).or_default().push(point);
-    }
+pub fn curves(by_run: &HashMap<String, Vec<CurvePoint>>, strategies: &[(String, Vec<Named>)]) -> (Vec<Learning>, usize) {
     let mut left = POINTS;
     let (mut found, mut shown) = (Vec::new(), 0);
     for (key, runs) in strategies {
@@ -94,7 +90,9 @@ mod tests {
             ("y".to_owned(), named("b")),
             ("c".to_owned(), named("c")),
         ];
-        let (found, shown) = curves(points.collect(), &strategies);
+        let mut by_run: HashMap<String, Vec<CurvePoint>> = HashMap::new();
+        points.for_each(|point| by_run.entry(point.run.clone()).or_default().push(point));
+        let (found, shown) = curves(&by_run, &strategies);
         assert_eq!((found.len(), shown), (2, 3));
         assert_eq!((found[0].key.as_str(), &found[0].runs[0].steps), ("x", &vec![10, 20]));
         assert_eq!((found[0].runs[0].train_loss[0], found[0].runs[0].run.as_str()), (Some(0.12346), "A"));

@@ -7,6 +7,7 @@ mod assets;
 mod axes;
 mod board;
 mod build;
+mod counts;
 mod evidence;
 mod html;
 mod learning;
@@ -14,6 +15,7 @@ mod mistakes;
 mod model;
 mod pack;
 mod provenance;
+mod runs;
 #[cfg(test)]
 mod schema;
 mod stops;
@@ -26,6 +28,9 @@ pub use model::*;
 pub use provenance::quoted;
 
 use super::question::Question;
+
+/// Strategies whose runs, counts and curves are on a page; the others have their rows.
+const DETAILED: usize = 200;
 
 /// What a page is about.
 #[derive(Clone, Debug)]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::columns::Layout;
 use super::super::convergence::Convergence;
+use super::super::group::PREPARED;
 use super::super::load::Loaded;
 use super::super::score::{Score, place};
 use super::super::strategy_names;
@@ -25,7 +26,7 @@ pub struct Known {
 /// The strategies in the order of their best rows; the first `detailed` have their runs. The labels' AP is left open.
 #[must_use]
 pub fn strategies(summary: &Summary, loaded: &Loaded, verdict: Option<&Verdict>, detailed: usize) -> Vec<Known> {
-    let layout = Layout::of(summary);
+    let naming = Naming::of(summary);
     let index: HashMap<&str, usize> = loaded.runs.iter().enumerate().map(|(at, run)| (run.row.run.as_str(), at)).collect();
     let (val, test) = (by_run(&loaded.val), by_run(&loaded.test));
     let judged: HashMap<&str, (&Judged, bool)> = verdict
@@ -47,7 +48,7 @@ pub fn strategies(summary: &Summary, loaded: &Loaded, verdict: Option<&Verdict>,
             continue;
         }
         known.insert(key.clone(), found.len());
-        found.push(Known { strategy: strategy(row, key, &runs, loaded, &layout, summary, &judged), runs });
+        found.push(Known { strategy: strategy(row, key, &runs, loaded, &naming, &judged), runs });
     }
     let metric = place(summary.metric);
     for Known { strategy, runs } in found.iter_mut().take(detailed) {
@@ -67,8 +68,7 @@ fn strategy(
     key: String,
     runs: &[usize],
     loaded: &Loaded,
-    layout: &Layout<'_>,
-    summary: &Summary,
+    naming: &Naming<'_>,
     judged: &HashMap<&str, (&Judged, bool)>,
 ) -> Strategy {
     let convergence = Convergence::of(runs.iter().map(|&run| &loaded.runs[run].row));
@@ -76,7 +76,7 @@ fn strategy(
     let ranking = ranking.map(|(judged, _)| Ranking { word: judged.ranking.clone(), change: judged.change });
     Strategy {
         key,
-        name: name(row, runs, loaded, layout, summary),
+        name: name(row, runs, loaded, naming),
         kind: kind(row),
         data: row.data,
         rising: [convergence.rising, convergence.runs],
@@ -86,17 +86,35 @@ fn strategy(
     }
 }
 
+/// What names are made of.
+struct Naming<'s> {
+    layout: Layout<'s>,
+    /// Whether rows are made of every part of a strategy.
+    by_all: bool,
+    /// Name and title of the axes that are not part of a strategy, where they differ.
+    others: Vec<(String, String)>,
+}
+
+impl<'s> Naming<'s> {
+    fn of(summary: &'s Summary) -> Self {
+        let layout = Layout::of(summary);
+        let is_other =
+            |name: &str| ["data.", "model.", "train."].iter().any(|section| name.starts_with(section)) || name == PREPARED;
+        let others =
+            layout.columns().into_iter().filter(|(name, ..)| is_other(name)).map(|(name, title, _)| (name, title)).collect();
+        let has = |name: &str| summary.group_by.iter().any(|other| other == name);
+        Self { layout, by_all: ["loss", "pos_weight", "gamma", "sampler"].into_iter().all(has), others }
+    }
+}
+
 /// The name of a strategy as `explain` has it, and the other axes in which it differs; where rows are made of fewer columns, those.
-fn name(row: &Row, runs: &[usize], loaded: &Loaded, layout: &Layout<'_>, summary: &Summary) -> String {
-    let by_all = ["loss", "pos_weight", "gamma", "sampler"].iter().all(|name| summary.group_by.iter().any(|other| other == name));
-    let Some(run) = runs.first().map(|&run| &loaded.runs[run]).filter(|_| by_all && row.reference.is_none()) else {
+fn name(row: &Row, runs: &[usize], loaded: &Loaded, naming: &Naming<'_>) -> String {
+    let Naming { layout, by_all, others } = naming;
+    let Some(run) = runs.first().map(|&run| &loaded.runs[run]).filter(|_| *by_all && row.reference.is_none()) else {
         return layout.names(row).into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(", ");
     };
     let own = strategy_names::strategy(&run.row.loss, &run.row.pos_weight, run.row.gamma, &run.row.sampler, &run.params);
-    let others = layout.columns().into_iter().filter(|(name, ..)| {
-        ["data.", "model.", "train."].iter().any(|section| name.starts_with(section)) || name == super::super::group::PREPARED
-    });
-    let others = others.map(|(name, title, _)| (title, text(row.strategy.get(&name)))).filter(|(_, value)| value != NONE);
+    let others = others.iter().map(|(name, title)| (title, text(row.strategy.get(name)))).filter(|(_, value)| value != NONE);
     let words: Vec<String> = std::iter::once(own).chain(others.map(|(title, value)| format!("{title} {value}"))).collect();
     words.join(", ")
 }
