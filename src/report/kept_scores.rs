@@ -118,6 +118,16 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// The rows of val alone, at any epoch.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    pub fn read_val(folder: &Path, epoch: usize) -> io::Result<KeptRows> {
+        let kept = Kept::open(folder)?;
+        let val = kept.val(epoch)?;
+        Ok(KeptRows::new(val, kept.val_truth))
+    }
+
     /// Reads the scores that the run of `folder` kept at `epoch`, its best one.
     ///
     /// # Errors

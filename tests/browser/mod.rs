@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -44,6 +45,9 @@ impl Default for Look {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        // With the browser that it has started, which would outlive a test that failed.
+        let group = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        drop(group.map(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL)));
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -67,8 +71,13 @@ pub fn in_browser<F: Future<Output = ()>>(look: Look, test: impl FnOnce(Arc<Brow
 
 impl Browser {
     async fn start(look: Look) -> Self {
-        let mut process =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .process_group(0)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         // "ChromeDriver was started successfully on port 34567."
         let port = lines.find_map(|line| {

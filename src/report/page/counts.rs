@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::super::difference::SEED;
 use super::super::kept_scores::{Evidence as Scores, SweepGroups};
 use super::super::load::Loaded;
@@ -26,7 +28,7 @@ use store::Reader;
 const RESAMPLES: usize = 200;
 const LEVEL: f64 = 0.9;
 /// Cells that are looked at for such intervals: beyond, the strategies that rank lower have none.
-const WORK: usize = 60_000_000;
+const WORK: usize = 30_000_000;
 /// The policy that has an interval.
 const TUNED: &str = "max_f1";
 
@@ -63,39 +65,36 @@ impl Counts {
         self.scores.read(&folder, &wanted, &stops());
         self.read_frozen(reader, loaded, question, &wanted).await?;
         let groups = SweepGroups::read(reader, loaded.sweep.id).await.unwrap_or_default();
-        let (mut found, mut without, mut left) = (Vec::new(), Vec::new(), WORK);
+        let (mut without, mut left, mut todo) = (Vec::new(), WORK, Vec::new());
         for Known { strategy, runs } in known.iter_mut().take(DETAILED) {
             let Some(facts) = runs.first().map(|&run| &loaded.data[loaded.runs[run].data]) else { continue };
             let named: Vec<At> = runs.iter().filter_map(|&run| named(run)).collect();
-            let scores: Vec<_> = named.iter().map(|run| self.scores.get(run)).collect();
-            let lost = scores.iter().zip(&named).filter_map(|(found, run)| Some((short(&run.0), (*found).err()?.to_owned())));
-            without.extend(lost);
-            for (run, scores) in strategy.runs.iter_mut().zip(&scores) {
+            for (run, at) in strategy.runs.iter_mut().zip(&named) {
+                let scores = self.scores.get(at);
                 run.scores = scores.is_ok();
+                without.extend(scores.err().map(|why| (short(&at.0), why.to_owned())));
             }
             let cells = facts.val.rows * facts.labels.len() * RESAMPLES * runs.len();
             let sure = of_grid(strategy) && loaded.policies.iter().any(|policy| policy == TUNED) && cells <= left;
             left -= if sure { cells } else { 0 };
-            let evidence = match self.packed.get(&strategy.key).filter(|(of, _)| *of == named) {
-                Some((_, evidence)) => evidence.clone(),
-                None => {
-                    let frozen: Vec<Vec<Vec<Frozen>>> =
-                        named.iter().map(|run| self.policies(&folder, run, &loaded.policies, facts.labels.len())).collect();
-                    let scores: Vec<_> = scores.into_iter().map(Result::ok).collect();
-                    let packed = text(&pack(&scores, &frozen, facts.labels.len()));
-                    let intervals = if sure { interval(&folder, &named, &groups) } else { None };
-                    let intervals: BTreeMap<_, _> = intervals.map(|found| (TUNED.to_owned(), found)).into_iter().collect();
-                    let evidence = Evidence { key: strategy.key.clone(), packed, intervals };
-                    self.packed.insert(strategy.key.clone(), (named, evidence.clone()));
-                    evidence
-                }
-            };
-            if evidence.packed.len() > room {
-                break;
+            if self.packed.get(&strategy.key).is_none_or(|(of, _)| *of != named) {
+                todo.push((strategy.key.clone(), named, facts.labels.len(), sure));
             }
-            room -= evidence.packed.len();
-            found.push(evidence);
         }
+        let packed = |(key, named, labels, sure): (String, Vec<At>, usize, bool)| {
+            let frozen: Vec<Vec<Vec<Frozen>>> =
+                named.iter().map(|run| self.policies(&folder, run, &loaded.policies, labels)).collect();
+            let scores: Vec<_> = named.iter().map(|run| self.scores.get(run).ok()).collect();
+            let intervals = if sure { interval(&folder, &named, &groups) } else { None };
+            let intervals: BTreeMap<_, _> = intervals.map(|found| (TUNED.to_owned(), found)).into_iter().collect();
+            let evidence = Evidence { key: key.clone(), packed: text(&pack(&scores, &frozen, labels)), intervals };
+            (key, (named, evidence))
+        };
+        let packed: Vec<_> = todo.into_par_iter().map(packed).collect();
+        self.packed.extend(packed);
+        let evidence = known.iter().take(DETAILED).filter_map(|known| Some(&self.packed.get(&known.strategy.key)?.1));
+        let fits = |evidence: &&Evidence| room.checked_sub(evidence.packed.len()).map(|rest| room = rest).is_some();
+        let found: Vec<Evidence> = evidence.take_while(fits).cloned().collect();
         let detailed = known.len().min(DETAILED);
         if found.len() < detailed {
             missing.push(format!(
@@ -174,7 +173,7 @@ fn made(folder: &Path, epoch: usize, policy: &str) -> Option<Vec<Frozen>> {
 fn interval(folder: &Path, runs: &[At], groups: &SweepGroups) -> Option<Vec<Option<[f32; 2]>>> {
     let mut sums: Vec<Vec<f32>> = Vec::new();
     for (run, epoch) in runs {
-        let val = Scores::read(&folder.join(run), *epoch).ok()?.val;
+        let val = Scores::read_val(&folder.join(run), *epoch).ok()?;
         let groups = groups.of(run).ok().flatten().and_then(|groups| groups.of(Split::Val, val.truth.rows()));
         let found = resampled_max_f1(&val.scores, &val.truth, groups, RESAMPLES, SEED);
         if sums.is_empty() {

@@ -42,7 +42,7 @@ impl RunEvidence {
     /// # Errors
     /// Missing or damaged files, in words.
     pub fn read(folder: &Path, epoch: usize, stops: &[f64]) -> Result<Self, String> {
-        Scores::read(folder, epoch).map(|scores| Self::of(&scores.val, stops)).map_err(|error| error.to_string())
+        Scores::read_val(folder, epoch).map(|rows| Self::of(&rows, stops)).map_err(|error| error.to_string())
     }
 
     /// From scores on val.

@@ -38,17 +38,18 @@ impl Page {
     /// # Errors
     /// Errors of the template, which a model cannot cause.
     pub fn html(&self, place: Place) -> Result<String, Error> {
-        let model = self.model.json()?;
+        let mut model = self.model.json()?;
         // The document has the pictures already.
-        let mut slim = model.clone();
-        slim["pictures"] = serde_json::Value::Null;
+        let pictures = model["pictures"].take();
+        let json = in_script(&model.to_string());
+        model["pictures"] = pictures;
         let page = context! {
             live => place == Place::Live,
             policy => Self::policy(place),
             style => Value::from_safe_string(STYLE.to_owned()),
             echarts => Value::from_safe_string(ECHARTS.to_owned()),
             script => Value::from_safe_string(script()),
-            json => Value::from_safe_string(in_script(&slim.to_string())),
+            json => Value::from_safe_string(json),
             notices => NOTICES.join("\n\n"),
         };
         let [html] = self.render(&model, ["page"], page)?;

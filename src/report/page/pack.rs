@@ -69,7 +69,7 @@ impl Packer {
 /// Raw deflate (RFC 1951), then base64.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
-    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(6));
     // Writing to memory does not fail.
     let deflated = encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default();
     STANDARD.encode(deflated)

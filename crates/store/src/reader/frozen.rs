@@ -7,6 +7,9 @@ use super::result::At;
 use super::{Reader, parse};
 use crate::{StoreError, SweepId};
 
+/// 2^62: the units of thresholds on their way.
+const UNIT: f64 = 4_611_686_018_427_387_904.0;
+
 /// The counts of one evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrozenCounts {
@@ -25,10 +28,11 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn frozen_counts(&mut self, sweep: SweepId, at: At, runs: &[String]) -> Result<Vec<FrozenCounts>, StoreError> {
         let (which, epoch) = at.bound();
-        // One row per evaluation: a row per label would cost more to hand over than to make.
+        // One row per evaluation: a row per label would cost more to hand over than to make. Thresholds, float32 from 0 to just above 1, are
+        // whole multiples of 2^-62 as far as anybody reads them; writing fractions takes SQLite several times as long.
         let rows = sqlx::query(
             "SELECT r.fingerprint, p.name, e.split,
-                    (SELECT json_group_array(json_array(threshold, tp, fp)) FROM
+                    (SELECT json_group_array(json_array(CAST(threshold * 4611686018427387904.0 AS INTEGER), tp, fp)) FROM
                      (SELECT c.threshold, c.tp, c.fp FROM label_counts c JOIN labels l ON l.id = c.label
                       WHERE c.evaluation = e.id ORDER BY l.position))
              FROM json_each(?2) j
@@ -48,7 +52,9 @@ impl Reader {
         .await
         .and_then(|rows| {
             let read = |row: &SqliteRow| {
-                Ok(FrozenCounts { run: row.try_get(0)?, policy: row.try_get(1)?, split: row.try_get(2)?, labels: parse(row, 3)? })
+                let labels: Vec<(i64, u64, u64)> = parse(row, 3)?;
+                let labels = labels.into_iter().map(|(threshold, tp, fp)| (threshold as f64 / UNIT, tp, fp)).collect();
+                Ok(FrozenCounts { run: row.try_get(0)?, policy: row.try_get(1)?, split: row.try_get(2)?, labels })
             };
             rows.iter().map(read).collect()
         });
