@@ -1,6 +1,6 @@
 //! The page in a real browser: opened from disk, by eye, hand and keyboard.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic, and says what it leaves out; its helpers too")]
 
 mod browser;
 mod common;

@@ -119,7 +119,7 @@ function rowElement(row) {
     { "data-key": row.key, class: `${row.kind}${row.equal_to ? " equal" : ""}` },
     pick,
     cell(rank, true),
-    ...(model.columns.length || all ? [name] : []),
+    name,
     ...names,
     cell(all ? "" : row.policy, false),
     cell(spread(row.held_out), true, row.held_out ? String(row.held_out.mean) : null),
@@ -132,7 +132,6 @@ function rowElement(row) {
     cell(row.steps === null ? NONE : String(row.steps), true),
     cell(all ? "" : row.n === row.of ? String(row.n) : `${row.n}/${row.of}`, true),
   );
-  if (!model.columns.length && !all) element.children[2].replaceWith(name);
   return element;
 }
 

@@ -33,7 +33,7 @@ function detailsElement(row, width) {
   const lines = set.rarest.map((label) => {
     const rates = ratesAt(known, onVal(row.data, label), label, { policy }, null, 1);
     const { positives, known: cells } = set.labels[label];
-    const between = intervals && intervals[label] ? ` [${cut(intervals[label][0])}, ${cut(intervals[label][1])}]` : "";
+    const between = positives[1] >= ENOUGH && intervals && intervals[label] ? ` [${cut(intervals[label][0])}, ${cut(intervals[label][1])}]` : "";
     const test = known.frozen.map((run) => run[policy][label].test);
     const onTest = (of) => (tested ? num(mean(test.map(([tp, fp]) => of(tp, fp, positives[2])))) : NONE);
     return [

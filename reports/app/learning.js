@@ -45,6 +45,10 @@ function learningOption(quantity, title) {
 }
 
 function startLearning() {
+  if (!model.learning.length) {
+    byId("multiples").append(make("p", { class: "empty" }, "No run has a curve: scores that were imported, or nothing recorded yet."));
+    return;
+  }
   for (const [quantity, title] of QUANTITIES) {
     const element = make("div", { class: "chart", role: "img", "aria-label": `${title} by gradient steps; sweep report --curves has the numbers` });
     byId("multiples").append(element);

@@ -49,6 +49,10 @@ async function apply(changed) {
     } else startShown();
   }
   if (JSON.stringify(model.columns) !== columns) drawHeads();
+  if (model.learning.length && charts.size && !charts.has(`learning ${QUANTITIES[0][0]}`)) {
+    byId("multiples").replaceChildren();
+    startLearning();
+  }
   drawBoard();
   drawShown();
   drawSparks();

@@ -172,7 +172,7 @@ function drawLabel() {
   write(byId("label-name"), name);
   write(byId("reliability-label"), name);
   const share = known[1] ? positives[1] / known[1] : 0;
-  write(byId("label-facts"), `${positives[1]} positives among ${known[1]} val rows${known[1] < set.rows[1] ? ` that know it (of ${set.rows[1]})` : ""}: ${pct(share)}${positives[1] === 0 ? "; nothing can be said of it on val" : ""}`);
+  write(byId("label-facts"), `${positives[1]} positive${positives[1] === 1 ? "" : "s"} among ${known[1]} val rows${known[1] < set.rows[1] ? ` that know it (of ${set.rows[1]})` : ""}: ${pct(share)}${positives[1] === 0 ? "; nothing can be said of it on val" : ""}`);
   drawQuestions();
   drawCuts();
   refresh("pr", "reliability");
@@ -202,7 +202,8 @@ function bestCut(key) {
   const policy = model.policies.indexOf("max_f1");
   if (!known) return NONE;
   const found = ratesAt(known, onVal(state.data, state.label), state.label, policy < 0 ? { best: true } : { policy }, null, 1);
-  const between = known.intervals.max_f1 && known.intervals.max_f1[state.label];
+  const enough = onVal(state.data, state.label).positives >= ENOUGH;
+  const between = enough && known.intervals.max_f1 && known.intervals.max_f1[state.label];
   return found ? cut(found.threshold) + (between ? ` [${cut(between[0])}, ${cut(between[1])}]` : "") : NONE;
 }
 

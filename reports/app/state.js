@@ -84,11 +84,15 @@ function readState(text) {
   state.zoom = zoom.length === 4 && zoom.every((edge) => edge >= 0 && edge <= 1) && zoom[0] < zoom[1] && zoom[2] < zoom[3] ? zoom : null;
 }
 
-/** The rarest label that has positives on val: the one that sweeps are about. */
+/** Positives on val below which a curve or an interval says nothing. */
+const ENOUGH = 10;
+
+/** The rarest label that has enough positives on val: the one that sweeps are about. */
 function defaultLabel() {
   const set = model.data[state.data];
   if (!set) return 0;
-  const found = set.rarest.find((label) => set.labels[label].positives[1] > 0);
+  const positives = (label) => set.labels[label].positives[1];
+  const found = set.rarest.find((label) => positives(label) >= ENOUGH) ?? set.rarest.findLast((label) => positives(label) > 0);
   return found === undefined ? 0 : found;
 }
 

@@ -20,12 +20,15 @@ use tokio_stream::StreamExt;
 /// How long anything on a page may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What has been heard, by a task that listens.
+type Said = Arc<Mutex<Vec<String>>>;
+
 /// A browser with one page.
 pub struct Browser {
     pub driver: WebDriver,
     /// Console entries and addresses of requests so far.
-    console: Arc<Mutex<Vec<String>>>,
-    requests: Arc<Mutex<Vec<String>>>,
+    console: Said,
+    requests: Said,
     process: Child,
 }
 
@@ -47,7 +50,9 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // With the browser that it has started, which would outlive a test that failed.
         let group = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-        drop(group.map(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL)));
+        if let Some(group) = group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -119,12 +124,11 @@ impl Browser {
             let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
             driver.cdp().send_raw("Emulation.setEmulatedMedia", dark).await.unwrap();
         }
-        let (console, requests) = (Arc::default(), Arc::default());
+        let (console, requests): (Said, Said) = (Arc::default(), Arc::default());
         let bidi = driver.bidi().await.unwrap();
         let (mut entries, mut sent) =
             (bidi.subscribe::<LogEntryAdded>().await.unwrap(), bidi.subscribe::<BeforeRequestSent>().await.unwrap());
-        let (console_of, requests_of): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>) =
-            (Arc::clone(&console), Arc::clone(&requests));
+        let (console_of, requests_of) = (Arc::clone(&console), Arc::clone(&requests));
         tokio::spawn(async move {
             while let Some(entry) = entries.next().await {
                 console_of.lock().unwrap().push(entry.text.unwrap_or_default());

@@ -76,6 +76,8 @@ pub fn shares(loaded: &Loaded, summary: &Summary) -> Vec<AxisShare> {
         let levels = loaded.policies.len();
         found.push(AxisShare { axis: "threshold".to_owned(), levels, ap: None, metric: omega_squared(&values, &groups) });
     }
+    // Of one run there is nothing to explain.
+    found.retain(|share| share.ap.is_some() || share.metric.is_some());
     found.sort_by(|a, b| b.metric.unwrap_or(0.0).total_cmp(&a.metric.unwrap_or(0.0)));
     found
 }

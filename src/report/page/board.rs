@@ -10,7 +10,9 @@ use super::super::group::data_sets;
 use super::super::load::Loaded;
 use super::super::question::Question;
 use super::super::score::place;
+use super::super::strategy_names::IMPORTED;
 use super::super::summary::{Row, Spread, Summary};
+use super::super::text_grid::text;
 use super::model::{BoardRow, Column, DataSet, Label, RowKind};
 use imbalance::LabelCounts;
 
@@ -18,7 +20,10 @@ use imbalance::LabelCounts;
 #[must_use]
 pub fn columns(summary: &Summary) -> Vec<Column> {
     let columns = Layout::of(summary).columns().into_iter();
-    columns.map(|(name, title, numeric)| Column { name, title, numeric }).collect()
+    let columns: Vec<Column> = columns.map(|(name, title, numeric)| Column { name, title, numeric }).collect();
+    // Where nothing differs, a row still has a name.
+    let unnamed = || vec![Column { name: "loss".to_owned(), title: "strategy".to_owned(), numeric: false }];
+    if columns.is_empty() { unnamed() } else { columns }
 }
 
 /// The rows, in the order of the summary of val, with what they come to on test.
@@ -48,7 +53,11 @@ pub fn rows(summary: &Summary, loaded: &Loaded, on_test: &Question) -> Vec<Board
         kind: kind(row),
         data: row.data,
         rank: row.rank,
-        names: if row.baseline { vec![] } else { layout.names(row) },
+        names: match layout.names(row) {
+            _ if row.baseline => vec![],
+            names if names.is_empty() => vec![alone(row)],
+            names => names,
+        },
         policy: row.policy.clone(),
         n: row.n,
         of: row.of,
@@ -61,6 +70,14 @@ pub fn rows(summary: &Summary, loaded: &Loaded, on_test: &Question) -> Vec<Board
         equal_to: row.equal_to.iter().filter_map(|&other| keys.get(other).cloned()).collect(),
     };
     summary.rows.iter().zip(&keys).map(row).collect()
+}
+
+/// The name of a row where nothing differs between strategies.
+fn alone(row: &Row) -> String {
+    match text(row.strategy.get("loss")) {
+        loss if loss == "imported" => IMPORTED.to_owned(),
+        loss => loss,
+    }
 }
 
 /// The data sets of the summary, with the counts of their splits.

@@ -138,7 +138,7 @@ mod tests {
                             values.push(truth.values[row * 2 + label]);
                         }
                     }
-                    let positives = values.iter().any(|&value| value == 1);
+                    let positives = values.contains(&1);
                     let copy = LabelMatrix { names: vec!["x".to_owned()].into(), values };
                     if positives {
                         wanted.extend(crate::metric::Decide::thresholds(&policy.fit(&copied, &copy), 1));
