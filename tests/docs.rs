@@ -106,6 +106,9 @@ fn the_queries_on_the_page_are_those_of_the_files() {
     }
     for entry in fs::read_dir(root().join("reports")).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "sql") {
+            continue;
+        }
         let name = path.file_name().unwrap().to_str().unwrap();
         // A file explains its query in comments, the page in prose.
         let query = fs::read_to_string(&path).unwrap();

@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::sync::OnceLock;
 
-use browser::{Look, in_browser};
+use browser::{ENTER, Look, RIGHT, SPACE, TAB, in_browser};
 use common::Place;
 use serde_json::{Value, json};
 
@@ -71,23 +71,23 @@ fn same_runs(row: &Value, strategy: &Value) -> bool {
 
 #[test]
 fn a_page_from_disk_asks_for_nothing_and_says_nothing() {
-    in_browser(Look::default(), |browser| async move {
+    in_browser(Look::default(), |browser| {
         let path = place().path("report.html");
-        browser.open_file(&path, "").await;
+        browser.open_file(&path, "");
         // Everything is drawn.
         for section in ["thresholds", "scatter", "learning", "reliability", "provenance"] {
-            browser.tell(&format!("document.getElementById('{section}').scrollIntoView()")).await;
-            browser.until("document.readyState === 'complete'").await;
+            browser.tell(&format!("document.getElementById('{section}').scrollIntoView()"));
+            browser.until("document.readyState === 'complete'");
         }
-        browser.tell("document.getElementById('reliability').scrollIntoView()").await;
-        browser.until("document.querySelector('#reliability-chart canvas')").await;
+        browser.tell("document.getElementById('reliability').scrollIntoView()");
+        browser.until("document.querySelector('#reliability-chart canvas')");
         assert_eq!(browser.console(), [""; 0]);
         assert_eq!(browser.requests(), [format!("file://{}", path.display())]);
-        assert_eq!(browser.ask("document.getElementById('fault').hidden").await, true);
+        assert_eq!(browser.ask("document.getElementById('fault').hidden"), true);
         // Names are text: nothing of them became an element.
-        assert_eq!(browser.ask("document.querySelectorAll('[onerror], img[src=\"x\"]').length").await, 0);
-        assert_eq!(browser.ask("document.querySelector('h1').textContent").await, "<img src=x onerror=alert(2)> small");
-        let names = browser.ask("[...document.querySelectorAll('#labels .name')].map((name) => name.textContent)").await;
+        assert_eq!(browser.ask("document.querySelectorAll('[onerror], img[src=\"x\"]').length"), 0);
+        assert_eq!(browser.ask("document.querySelector('h1').textContent"), "<img src=x onerror=alert(2)> small");
+        let names = browser.ask("[...document.querySelectorAll('#labels .name')].map((name) => name.textContent)");
         let names: Vec<&str> = names.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
         assert!(names.contains(&HOSTILE[0]), "{names:?}");
         assert!(
@@ -96,16 +96,16 @@ fn a_page_from_disk_asks_for_nothing_and_says_nothing() {
         );
         // Every picture can be seen.
         let broken = "[...document.images].filter((image) => !image.complete || image.naturalWidth === 0).length";
-        assert_eq!((browser.ask("document.images.length > 8").await, browser.ask(broken).await), (json!(true), json!(0)));
+        assert_eq!((browser.ask("document.images.length > 8"), browser.ask(broken)), (json!(true), json!(0)));
     });
 }
 
 /// The numbers beside a slider are those of `sweep report --threshold T`, for every label and strategy.
 #[test]
 fn sliders_say_what_the_report_says() {
-    in_browser(Look::default(), |browser| async move {
+    in_browser(Look::default(), |browser| {
         let (_, model) = page();
-        browser.open_file(&place().path("report.html"), "").await;
+        browser.open_file(&place().path("report.html"), "");
         let stops: Vec<f64> = model["stops"].as_array().unwrap().iter().map(|stop| stop.as_f64().unwrap()).collect();
         let labels = model["data"][0]["labels"].as_array().unwrap();
         for threshold in [0.005, 0.21, 0.5, 0.63, 1.0] {
@@ -115,8 +115,8 @@ fn sliders_say_what_the_report_says() {
                 let move_to = format!(
                     "const slider = document.querySelector('[data-testid=\"slider-{at}\"]'); slider.value = {stop}; slider.dispatchEvent(new Event('input', {{ bubbles: true }}));"
                 );
-                browser.tell(&move_to).await;
-                let shown = browser.ask(CUTS).await;
+                browser.tell(&move_to);
+                let shown = browser.ask(CUTS);
                 let mut compared = 0;
                 for strategy in model["strategies"].as_array().unwrap() {
                     let row = report["rows"].as_array().unwrap().iter().find(|row| same_runs(row, strategy)).unwrap();
@@ -135,14 +135,14 @@ fn sliders_say_what_the_report_says() {
                 assert_eq!(compared, 4);
             }
             // With every label there, the macro average is that of the report.
-            let shown = browser.ask(CUTS).await;
+            let shown = browser.ask(CUTS);
             for strategy in model["strategies"].as_array().unwrap() {
                 let row = report["rows"].as_array().unwrap().iter().find(|row| same_runs(row, strategy)).unwrap();
                 let macro_f1 = format!("{:.3}", row["metrics"]["macro_f1"]["mean"].as_f64().unwrap());
                 assert_eq!(shown[strategy["key"].as_str().unwrap()][11], macro_f1);
             }
         }
-        let best: f64 = browser.ask("Number(document.documentElement.dataset.sliderBest)").await.as_f64().unwrap();
+        let best: f64 = browser.ask("Number(document.documentElement.dataset.sliderBest)").as_f64().unwrap();
         println!("slider handler, best: {best} ms");
         assert!(best > 0.0);
     });
@@ -151,15 +151,15 @@ fn sliders_say_what_the_report_says() {
 /// Under a policy the counts are those that the database has.
 #[test]
 fn policies_say_what_the_database_says() {
-    in_browser(Look::default(), |browser| async move {
+    in_browser(Look::default(), |browser| {
         let (_, model) = page();
-        browser.open_file(&place().path("report.html"), "").await;
+        browser.open_file(&place().path("report.html"), "");
         let rows = database_counts();
         for (policy, name) in model["policies"].as_array().unwrap().iter().enumerate() {
-            browser.tell(&format!("document.querySelector('[data-testid=\"chip-{policy}\"]').click()")).await;
+            browser.tell(&format!("document.querySelector('[data-testid=\"chip-{policy}\"]').click()"));
             for (at, label) in model["data"][0]["labels"].as_array().unwrap().iter().enumerate() {
-                browser.tell(&format!("document.querySelector('[data-testid=\"slider-{at}\"]').focus()")).await;
-                let shown = browser.ask(CUTS).await;
+                browser.tell(&format!("document.querySelector('[data-testid=\"slider-{at}\"]').focus()"));
+                let shown = browser.ask(CUTS);
                 for strategy in model["strategies"].as_array().unwrap() {
                     let runs: Vec<&str> =
                         strategy["runs"].as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap()).collect();
@@ -225,80 +225,66 @@ fn database_counts() -> Vec<Row> {
 /// Filter, order, marks and thresholds are in the URL, and come back with it.
 #[test]
 fn what_is_chosen_comes_back_with_the_url() {
-    in_browser(Look::default(), |browser| async move {
+    in_browser(Look::default(), |browser| {
         let path = place().path("report.html");
-        browser.open_file(&path, "").await;
+        browser.open_file(&path, "");
         let rows = "[...document.querySelectorAll('#board tbody tr[data-key]')].map((row) => row.dataset.key)";
-        let all = browser.ask(rows).await;
+        let all = browser.ask(rows);
         assert!(all.as_array().unwrap().len() > 8);
         // Filter.
-        browser.tell("const filter = document.getElementById('filter'); filter.value = 'focal -sqrt'; filter.dispatchEvent(new Event('input'));").await;
-        let text = browser.ask("[...document.querySelectorAll('#board tbody tr.strategy')].map((row) => row.textContent)").await;
+        browser.tell("const filter = document.getElementById('filter'); filter.value = 'focal -sqrt'; filter.dispatchEvent(new Event('input'));");
+        let text = browser.ask("[...document.querySelectorAll('#board tbody tr.strategy')].map((row) => row.textContent)");
         let texts: Vec<&str> = text.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
         assert!(texts.len() == 3 && texts.iter().all(|text| text.contains("focal") && !text.contains("sqrt")), "{texts:?}");
         // Sort by macro AP, the worst first.
-        browser
-            .tell(
-                "const filter = document.getElementById('filter'); filter.value = ''; filter.dispatchEvent(new Event('input'));",
-            )
-            .await;
+        browser.tell(
+            "const filter = document.getElementById('filter'); filter.value = ''; filter.dispatchEvent(new Event('input'));",
+        );
         let by_ap = "document.querySelector('#board th[data-sort=\"ap\"] button').click()";
-        browser.tell(by_ap).await;
-        browser.tell(by_ap).await;
+        browser.tell(by_ap);
+        browser.tell(by_ap);
         let aps = browser
             .ask("[...document.querySelectorAll('#board tbody tr.strategy')].map((row) => parseFloat(row.cells[document.querySelector('#board th[data-sort=\"ap\"]').cellIndex].textContent))")
-            .await;
+            ;
         let aps: Vec<f64> = aps.as_array().unwrap().iter().map(|ap| ap.as_f64().unwrap()).collect();
         assert!(aps.len() > 8 && aps.is_sorted(), "{aps:?}");
-        assert_eq!(
-            browser.ask("document.querySelector('#board th[data-sort=\"ap\"]').getAttribute('aria-sort')").await,
-            "ascending"
-        );
+        assert_eq!(browser.ask("document.querySelector('#board th[data-sort=\"ap\"]').getAttribute('aria-sort')"), "ascending");
         // A threshold, a prevalence, a price, an opened row, fewer rows, a mark less.
-        browser.tell("const slider = document.querySelector('[data-testid=\"slider-1\"]'); slider.value = 30; slider.dispatchEvent(new Event('input'));").await;
+        browser.tell("const slider = document.querySelector('[data-testid=\"slider-1\"]'); slider.value = 30; slider.dispatchEvent(new Event('input'));");
+        browser.tell("const cost = document.getElementById('cost'); cost.value = 5; cost.dispatchEvent(new Event('input'));");
         browser
-            .tell("const cost = document.getElementById('cost'); cost.value = 5; cost.dispatchEvent(new Event('input'));")
-            .await;
-        browser
-            .tell("const prior = document.getElementById('prior'); prior.value = -2; prior.dispatchEvent(new Event('input'));")
-            .await;
-        browser.tell("const top = document.getElementById('top'); top.value = 5; top.dispatchEvent(new Event('input'));").await;
-        browser.tell("document.querySelector('#board .open').click()").await;
-        browser.tell("document.querySelector('#board .pick input:checked').click()").await;
-        browser.until("location.hash.includes('open=') && location.hash.includes('prior=')").await;
+            .tell("const prior = document.getElementById('prior'); prior.value = -2; prior.dispatchEvent(new Event('input'));");
+        browser.tell("const top = document.getElementById('top'); top.value = 5; top.dispatchEvent(new Event('input'));");
+        browser.tell("document.querySelector('#board .open').click()");
+        browser.tell("document.querySelector('#board .pick input:checked').click()");
+        browser.until("location.hash.includes('open=') && location.hash.includes('prior=')");
         let state = "JSON.stringify([[...document.querySelectorAll('#board tbody tr')].map((row) => row.textContent), [...document.querySelectorAll('#board .pick input')].map((box) => box.checked), document.querySelector('[data-testid=\"slider-1\"]').value, document.getElementById('cost').value, document.getElementById('prior-value').textContent, document.getElementById('label-name').textContent, [...document.querySelectorAll('#cuts tbody tr')].map((row) => row.textContent)])";
-        browser.until("document.getElementById('prior-value').textContent === '1.0%'").await;
-        let before = browser.ask(state).await;
-        let hash = browser.ask("location.hash").await;
-        browser.open_file(&path, hash.as_str().unwrap()).await;
-        assert_eq!(browser.ask(state).await, before);
+        browser.until("document.getElementById('prior-value').textContent === '1.0%'");
+        let before = browser.ask(state);
+        let hash = browser.ask("location.hash");
+        browser.open_file(&path, hash.as_str().unwrap());
+        assert_eq!(browser.ask(state), before);
         assert!(before.as_str().unwrap().contains("its labels on val"), "an opened row has its labels");
         // Nonsense in a URL is the page as it is at first.
-        browser.open_file(&path, "#label=99&cut=x:y,-1:3&top=-4&chip=77&zoom=1,2&sort=<b>.up&open=none").await;
-        assert_eq!(browser.ask(rows).await, all);
-        assert_eq!((browser.console(), browser.ask("document.getElementById('fault').hidden").await), (vec![], json!(true)));
+        browser.open_file(&path, "#label=99&cut=x:y,-1:3&top=-4&chip=77&zoom=1,2&sort=<b>.up&open=none");
+        assert_eq!(browser.ask(rows), all);
+        assert_eq!((browser.console(), browser.ask("document.getElementById('fault').hidden")), (vec![], json!(true)));
     });
 }
 
 /// Without a mouse: a slider, a chip, a row and an order by keys alone.
 #[test]
 fn the_keyboard_is_enough() {
-    use thirtyfour::prelude::*;
-    in_browser(Look::default(), |browser| async move {
-        browser.open_file(&place().path("report.html"), "").await;
-        let press = async |keys: Key, times: usize| {
-            for _ in 0..times {
-                browser.driver.active_element().await.unwrap().send_keys(keys.clone()).await.unwrap();
-            }
-        };
+    in_browser(Look::default(), |browser| {
+        browser.open_file(&place().path("report.html"), "");
+        let press = |keys: &str, times: usize| (0..times).for_each(|_| browser.press(keys));
         // From the top of the page with the tabulator: every control is reached, in the order of the page.
-        browser.tell("document.querySelector('.skip').focus()").await;
+        browser.tell("document.querySelector('.skip').focus()");
         let mut seen = Vec::new();
         for _ in 0..400 {
-            press(Key::Tab, 1).await;
+            press(TAB, 1);
             let id = browser
-                .ask("document.activeElement.id || document.activeElement.dataset.testid || document.activeElement.className")
-                .await;
+                .ask("document.activeElement.id || document.activeElement.dataset.testid || document.activeElement.className");
             let id = id.as_str().unwrap().to_owned();
             if id == "cost" {
                 break;
@@ -310,50 +296,43 @@ fn the_keyboard_is_enough() {
         let order = ["filter", "policy-filter", "top", "open", "chip-0", "reset", "slider-0", "prior"].map(place_of);
         assert!(order.is_sorted(), "{order:?}");
         // The arrow keys move a slider by a stop, and the number follows.
-        browser.tell("document.querySelector('[data-testid=\"slider-0\"]').focus()").await;
-        let before = browser.ask("Number(document.querySelector('[data-testid=\"slider-0\"]').value)").await.as_f64().unwrap();
-        press(Key::Right, 3).await;
+        browser.tell("document.querySelector('[data-testid=\"slider-0\"]').focus()");
+        let before = browser.ask("Number(document.querySelector('[data-testid=\"slider-0\"]').value)").as_f64().unwrap();
+        press(RIGHT, 3);
         assert_eq!(
-            browser.ask("Number(document.querySelector('[data-testid=\"slider-0\"]').value)").await.as_f64(),
+            browser.ask("Number(document.querySelector('[data-testid=\"slider-0\"]').value)").as_f64(),
             Some(before + 3.0)
         );
-        let threshold = browser.ask("document.querySelector('#cuts tbody td').textContent").await;
-        assert_eq!(
-            browser.ask("document.querySelector('[data-testid=\"slider-0\"]').getAttribute('aria-valuetext')").await,
-            threshold
-        );
-        browser.until("document.getElementById('said').textContent.includes('precision')").await;
+        let threshold = browser.ask("document.querySelector('#cuts tbody td').textContent");
+        assert_eq!(browser.ask("document.querySelector('[data-testid=\"slider-0\"]').getAttribute('aria-valuetext')"), threshold);
+        browser.until("document.getElementById('said').textContent.includes('precision')");
         // A number typed into the field is a threshold, the nearest stop.
-        browser.tell("document.querySelector('[data-testid=\"field-0\"]').focus()").await;
-        let field = browser.driver.active_element().await.unwrap();
-        field.send_keys("0.734" + Key::Enter).await.unwrap();
-        assert_eq!(browser.ask("document.querySelector('#cuts tbody td').textContent").await, "0.730");
+        browser.tell("document.querySelector('[data-testid=\"field-0\"]').focus()");
+        browser.press(&format!("0.734{ENTER}"));
+        assert_eq!(browser.ask("document.querySelector('#cuts tbody td').textContent"), "0.730");
         // A row opens and closes, a column orders.
-        browser.tell("document.querySelector('#board .open').focus()").await;
-        press(Key::Enter, 1).await;
-        assert_eq!(browser.ask("document.querySelector('#board .open').getAttribute('aria-expanded')").await, "true");
-        assert_eq!(browser.ask("document.querySelectorAll('#board tr.opened table').length").await, 2);
-        press(Key::Enter, 1).await;
-        assert_eq!(browser.ask("document.querySelectorAll('#board tr.opened').length").await, 0);
-        browser.tell("document.querySelector('#board th[data-sort=\"ap\"] button').focus()").await;
-        press(Key::Space, 1).await;
-        assert_eq!(
-            browser.ask("document.querySelector('#board th[data-sort=\"ap\"]').getAttribute('aria-sort')").await,
-            "descending"
-        );
+        browser.tell("document.querySelector('#board .open').focus()");
+        press(ENTER, 1);
+        assert_eq!(browser.ask("document.querySelector('#board .open').getAttribute('aria-expanded')"), "true");
+        assert_eq!(browser.ask("document.querySelectorAll('#board tr.opened table').length"), 2);
+        press(ENTER, 1);
+        assert_eq!(browser.ask("document.querySelectorAll('#board tr.opened').length"), 0);
+        browser.tell("document.querySelector('#board th[data-sort=\"ap\"] button').focus()");
+        press(SPACE, 1);
+        assert_eq!(browser.ask("document.querySelector('#board th[data-sort=\"ap\"]').getAttribute('aria-sort')"), "descending");
         // Every control has a name for those who hear the page.
         let nameless = "[...document.querySelectorAll('button, input, select')].filter((control) => !(control.textContent.trim() || control.getAttribute('aria-label') || control.closest('label')?.textContent.trim() || control.title)).map((control) => control.outerHTML)";
-        assert_eq!(browser.ask(nameless).await, json!([]));
+        assert_eq!(browser.ask(nameless), json!([]));
     });
 }
 
 /// Without scripts the verdict and the tables stand, and nothing that needs a script is shown.
 #[test]
 fn without_scripts_the_tables_stand() {
-    in_browser(Look { scripts: false, ..Look::default() }, |browser| async move {
+    in_browser(Look { scripts: false, ..Look::default() }, |browser| {
         let path = place().path("report.html");
-        browser.driver.goto(format!("file://{}", path.display())).await.unwrap();
-        let text = browser.driver.find(thirtyfour::By::Tag("body")).await.unwrap().text().await.unwrap();
+        browser.goto(&format!("file://{}", path.display()));
+        let text = browser.text("body");
         let (_, model) = page();
         let first = model["verdict"]["settings"][0]["sentences"][0].as_str().unwrap();
         assert!(text.contains(first), "{first}");
@@ -370,7 +349,7 @@ fn without_scripts_the_tables_stand() {
         for words in ["Move the threshold", "Filter", "Learning curves"] {
             assert!(!text.contains(words), "{words} needs a script");
         }
-        let rows = browser.driver.find_all(thirtyfour::By::Css("#board tbody tr")).await.unwrap().len();
+        let rows = browser.count("#board tbody tr");
         assert_eq!(rows, model["rows"].as_array().unwrap().len());
     });
 }
@@ -378,19 +357,19 @@ fn without_scripts_the_tables_stand() {
 /// A script that fails leaves the tables and says so in a line.
 #[test]
 fn a_failing_script_leaves_the_tables() {
-    in_browser(Look::default(), |browser| async move {
+    in_browser(Look::default(), |browser| {
         let (html, _) = page();
         // Damaged counts: the policy admits the same scripts.
         let (before, rest) = html.split_once("\"packed\":\"").unwrap();
         let path = place().path("damaged.html");
         fs::write(&path, format!("{before}\"packed\":\"AAAA{}", &rest[4..])).unwrap();
-        browser.driver.goto(format!("file://{}", path.display())).await.unwrap();
-        browser.until("!document.getElementById('fault').hidden").await;
-        let fault = browser.ask("document.getElementById('fault').textContent").await;
+        browser.goto(&format!("file://{}", path.display()));
+        browser.until("!document.getElementById('fault').hidden");
+        let fault = browser.ask("document.getElementById('fault').textContent");
         assert!(fault.as_str().unwrap().starts_with("A script of this page failed: "), "{fault}");
         let visible = "[...document.querySelectorAll('#board tbody tr')].filter((row) => row.offsetHeight > 0).length > 8";
-        assert_eq!(browser.ask(visible).await, true);
-        assert_eq!(browser.ask("document.getElementById('thresholds').offsetHeight").await, 0);
+        assert_eq!(browser.ask(visible), true);
+        assert_eq!(browser.ask("document.getElementById('thresholds').offsetHeight"), 0);
     });
 }
 
@@ -416,12 +395,12 @@ fn phones_and_dark_screens_are_read() {
         Look { dark: true, ..Look::default() },
         Look { width: 360, dark: true, ..Look::default() },
     ] {
-        in_browser(look, |browser| async move {
-            browser.open_file(&place().path("report.html"), "").await;
-            assert_eq!(browser.ask("document.documentElement.scrollWidth <= innerWidth").await, true, "{look:?}");
+        in_browser(look, |browser| {
+            browser.open_file(&place().path("report.html"), "");
+            assert_eq!(browser.ask("document.documentElement.scrollWidth <= innerWidth"), true, "{look:?}");
             let wide = "[...document.querySelectorAll('main *')].filter((element) => !element.closest('.scroll, .quiet, pre') && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML.slice(0, 120))";
-            assert_eq!(browser.ask(wide).await, json!([]), "{look:?}");
-            assert_eq!(browser.ask(CONTRAST).await, json!([]), "{look:?}");
+            assert_eq!(browser.ask(wide), json!([]), "{look:?}");
+            assert_eq!(browser.ask(CONTRAST), json!([]), "{look:?}");
         });
     }
 }

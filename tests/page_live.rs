@@ -27,8 +27,8 @@ fn serve(place: &Place, port: &str) -> Served {
 }
 
 /// Where what the reader looks at stands on the screen.
-async fn place_on_screen(browser: &browser::Browser) -> f64 {
-    browser.ask("document.getElementById('chips').getBoundingClientRect().top").await.as_f64().unwrap()
+fn place_on_screen(browser: &browser::Browser) -> f64 {
+    browser.ask("document.getElementById('chips').getBoundingClientRect().top").as_f64().unwrap()
 }
 
 /// What the reader has set: numbers of sliders, a filter, marks, an opened row, the zoom, how a table is scrolled.
@@ -36,7 +36,7 @@ const SET: &str = "JSON.stringify([[...document.querySelectorAll('#labels input[
 
 #[test]
 fn a_run_that_ends_touches_nothing_that_was_set() {
-    in_browser(Look { width: 900, ..Look::default() }, |browser| async move {
+    in_browser(Look { width: 900, ..Look::default() }, |browser| {
         let place = place();
         let mut training = place
             .command(&["run", "sweep.toml", "--devices", "cpu"])
@@ -45,49 +45,49 @@ fn a_run_that_ends_touches_nothing_that_was_set() {
             .spawn()
             .unwrap();
         let served = serve(&place, "0");
-        browser.driver.goto(served.url()).await.unwrap();
+        browser.goto(&served.url());
         // The waiting page gives way to the real one; then there are sliders that move counts.
-        browser.until("document.documentElement.dataset.ready === 'yes' && document.querySelectorAll('#cuts tbody tr').length > 0 && document.querySelector('#cuts tbody td').textContent !== '–'").await;
-        assert_eq!(browser.ask("location.hash.includes('token')").await, json!(false), "the token leaves the address");
-        browser.tell("document.getElementById('thresholds').scrollIntoView()").await;
-        browser.until("document.querySelector('#pr canvas')").await;
-        browser.tell("const slider = document.querySelector('[data-testid=\"slider-1\"]'); slider.value = 40; slider.dispatchEvent(new Event('input'));").await;
+        browser.until("document.documentElement.dataset.ready === 'yes' && document.querySelectorAll('#cuts tbody tr').length > 0 && document.querySelector('#cuts tbody td').textContent !== '–'");
+        assert_eq!(browser.ask("location.hash.includes('token')"), json!(false), "the token leaves the address");
+        browser.tell("document.getElementById('thresholds').scrollIntoView()");
+        browser.until("document.querySelector('#pr canvas')");
+        browser.tell("const slider = document.querySelector('[data-testid=\"slider-1\"]'); slider.value = 40; slider.dispatchEvent(new Event('input'));");
         // A zoom, by a rectangle that is drawn over the curves.
         browser
             .tell(
                 "const box = document.getElementById('pr').getBoundingClientRect(); const at = (x, y) => ({ clientX: box.left + x * box.width, clientY: box.top + y * box.height, button: 0, bubbles: true }); \
                  document.getElementById('pr').dispatchEvent(new PointerEvent('pointerdown', at(0.3, 0.3))); dispatchEvent(new PointerEvent('pointermove', at(0.6, 0.6))); dispatchEvent(new PointerEvent('pointerup', at(0.7, 0.7)));",
             )
-            .await;
-        browser.tell("document.querySelector('#board .open').click(); document.querySelector('#leaderboard .scroll').scrollLeft = 40; document.getElementById('thresholds').scrollIntoView();").await;
-        browser.until("location.hash.includes('zoom=') && location.hash.includes('open=')").await;
-        browser.tell("document.querySelector('[data-testid=\"slider-1\"]').focus({ preventScroll: true }); window.seen = [...document.querySelectorAll('#board tr[data-key]')].map((row) => row.dataset.key);").await;
-        browser.tell("window.kept = document.querySelector('[data-testid=\"slider-1\"]'); window.canvas = document.querySelector('#pr canvas');").await;
-        let top = place_on_screen(&browser).await;
-        let (before, rev) = (browser.ask(SET).await, browser.ask("document.documentElement.dataset.rev || ''").await);
-        browser.until(&format!("(document.documentElement.dataset.rev || '') !== {rev}")).await;
-        assert_eq!(browser.ask(SET).await, before, "a change has touched what was set");
-        assert!((place_on_screen(&browser).await - top).abs() < 3.0, "the page has scrolled");
+            ;
+        browser.tell("document.querySelector('#board .open').click(); document.querySelector('#leaderboard .scroll').scrollLeft = 40; document.getElementById('thresholds').scrollIntoView();");
+        browser.until("location.hash.includes('zoom=') && location.hash.includes('open=')");
+        browser.tell("document.querySelector('[data-testid=\"slider-1\"]').focus({ preventScroll: true }); window.seen = [...document.querySelectorAll('#board tr[data-key]')].map((row) => row.dataset.key);");
+        browser.tell("window.kept = document.querySelector('[data-testid=\"slider-1\"]'); window.canvas = document.querySelector('#pr canvas');");
+        let top = place_on_screen(browser);
+        let (before, rev) = (browser.ask(SET), browser.ask("document.documentElement.dataset.rev || ''"));
+        browser.until(&format!("(document.documentElement.dataset.rev || '') !== {rev}"));
+        assert_eq!(browser.ask(SET), before, "a change has touched what was set");
+        assert!((place_on_screen(browser) - top).abs() < 3.0, "the page has scrolled");
         assert!(training.wait().unwrap().success());
-        browser.until("document.querySelector('#head .badge').textContent === 'done' && document.querySelector('#head').textContent.includes('16 of 16 runs')").await;
-        assert_eq!(browser.ask(SET).await, before, "the end has touched what was set");
-        assert!((place_on_screen(&browser).await - top).abs() < 3.0, "the page has scrolled");
+        browser.until("document.querySelector('#head .badge').textContent === 'done' && document.querySelector('#head').textContent.includes('16 of 16 runs')");
+        assert_eq!(browser.ask(SET), before, "the end has touched what was set");
+        assert!((place_on_screen(browser) - top).abs() < 3.0, "the page has scrolled");
         let same = "window.kept === document.querySelector('[data-testid=\"slider-1\"]') && window.canvas === document.querySelector('#pr canvas')";
-        assert_eq!(browser.ask(same).await, json!(true), "sliders and charts are the same elements");
+        assert_eq!(browser.ask(same), json!(true), "sliders and charts are the same elements");
         // All counts have arrived: four seeds each.
         let details = "[...document.querySelectorAll('#board tr.opened table')][0].tBodies[0].rows.length";
-        assert_eq!(browser.ask(details).await, json!(4));
+        assert_eq!(browser.ask(details), json!(4));
         // The server goes and comes back: the stream resumes.
         let port = served.port.to_string();
-        let rev = browser.ask("document.documentElement.dataset.rev").await;
+        let rev = browser.ask("document.documentElement.dataset.rev");
         drop(served);
-        browser.until("document.getElementById('link').textContent.includes('away')").await;
+        browser.until("document.getElementById('link').textContent.includes('away')");
         let again = serve(&place, &port);
-        browser.until(&format!("document.documentElement.dataset.rev !== {rev}")).await;
-        browser.until("!document.getElementById('link').textContent.includes('away')").await;
-        assert_eq!(browser.ask(SET).await, before, "a new server has touched what was set");
+        browser.until(&format!("document.documentElement.dataset.rev !== {rev}"));
+        browser.until("!document.getElementById('link').textContent.includes('away')");
+        assert_eq!(browser.ask(SET), before, "a new server has touched what was set");
         // Nobody trains: the page says with which command one stops.
-        assert_eq!(browser.ask("document.getElementById('fault').hidden").await, json!(true));
+        assert_eq!(browser.ask("document.getElementById('fault').hidden"), json!(true));
         drop(again);
     });
 }

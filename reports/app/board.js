@@ -2,8 +2,13 @@
 const MOST_PICKED = COLORS.length;
 const rowsByKey = new Map();
 
+/** What follows from the rows and the state, until one of them changes. */
+let derived = {};
+const forget = () => (derived = {});
+
 /** The strategies that the charts show, in the order of their colors. */
-function picked() {
+const picked = () => (derived.picked ??= findPicked());
+function findPicked() {
   if (state.pick) return state.pick.filter((key) => strategies.has(key));
   const first = [];
   for (const row of model.rows) {
@@ -82,7 +87,8 @@ function shownRows() {
 }
 
 /** The strategies of the data set of the sliders, in the order of the rows that are shown. */
-function shownStrategies() {
+const shownStrategies = () => (derived.shown ??= findShown());
+function findShown() {
   const found = new Set();
   for (const row of shownRows()) if (row.data === state.data && row.kind !== "all_positive") found.add(row.strategy);
   return [...found];
@@ -137,6 +143,7 @@ function rowElement(row) {
 
 /** Puts the rows that are shown into the table, each its own element as long as it does not change. */
 function drawBoard() {
+  forget();
   const body = byId("board").tBodies[0];
   const rows = shownRows();
   const wanted = [];

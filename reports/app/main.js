@@ -7,6 +7,7 @@ const unpacked = new Map();
 
 /** Finds the items of the model by their keys. */
 function index() {
+  forget();
   strategies = new Map(model.strategies.map((strategy) => [strategy.key, strategy]));
   learning = new Map(model.learning.map((curve) => [curve.key, curve]));
 }

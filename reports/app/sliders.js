@@ -20,12 +20,11 @@ const currentSet = () => model.data[state.data];
 function current(key, label) {
   const known = unpacked.get(key);
   if (!known) return null;
-  const where = whereOf(label);
-  const stamp = `${where.stop ?? ""} ${where.policy ?? ""} ${where.least ? "least" : ""}${where.best ? "best" : ""} ${priorOf(label)} ${where.least ? costOfMiss(label) : ""}`;
   const held = known.rates[label];
-  if (held && held.stamp === stamp) return held.value;
-  const value = ratesAt(known, onVal(state.data, label), label, where, priorOf(label), costOfMiss(label));
-  known.rates[label] = { stamp, value };
+  const setting = settingOf(label);
+  if (held && held.setting === setting) return held.value;
+  const value = ratesAt(known, onVal(state.data, label), label, whereOf(label), priorOf(label), costOfMiss(label));
+  known.rates[label] = { setting, value };
   return value;
 }
 
@@ -81,6 +80,7 @@ function moved(label, stop) {
   const other = state.label !== label;
   state.cuts[label] = stop;
   state.label = label;
+  changed(label);
   drawLabelRow(labelRows.find((row) => row.label === label));
   if (other) {
     drawLabels();
@@ -100,6 +100,7 @@ function moved(label, stop) {
 /** The label goes back to the policy of all labels. */
 function letGo(label) {
   delete state.cuts[label];
+  changed(label);
   saveState();
   drawLabels();
   drawLabel();
@@ -141,6 +142,7 @@ function makeChips() {
     button.addEventListener("click", () => {
       state.chip = chip;
       state.cuts = {};
+      changedAll();
       saveState();
       drawLabels();
       drawLabel();
@@ -155,6 +157,7 @@ function makeChips() {
     choice.addEventListener("change", () => {
       Object.assign(state, { data: Number(choice.value), cuts: {}, priors: {}, costs: {}, pick: null });
       state.label = defaultLabel();
+      changedAll();
       saveState();
       makeLabels();
       drawBoard();
@@ -218,13 +221,23 @@ function drawCuts() {
       const swatch = make("span", { class: "swatch" }, "● ");
       const name = make("th", { scope: "row" }, swatch, make("span", { class: "cut" }));
       const cells = Array.from({ length: 12 }, () => make("td", { class: "n" }, ""));
-      row = { element: make("tr", { "data-strategy": key }, name, ...cells), swatch, name, cells, fixed: "" };
+      row = { element: make("tr", { "data-strategy": key }, name, ...cells), swatch, name: name.lastChild, cells, texts: [], fixed: "" };
       cutRows.set(key, row);
     }
     wanted.push(row.element);
     const strategy = strategies.get(key);
-    write(row.name.lastChild, strategy.name);
-    row.name.title = strategy.name;
+    if (row.called !== strategy.name) {
+      row.called = strategy.name;
+      write(row.name, strategy.name);
+      row.name.title = strategy.name;
+    }
+    // What a cell says is remembered: reading it back from the document costs more than computing it.
+    const put = (at, text) => {
+      if (row.texts[at] !== text) {
+        row.texts[at] = text;
+        row.cells[at].textContent = text;
+      }
+    };
     const color = colorOf(key) || "transparent";
     if (row.color !== color) {
       row.color = color;
@@ -234,15 +247,14 @@ function drawCuts() {
     const texts = rates
       ? [cut(rates.threshold), num(rates.precision), num(rates.recall), num(rates.f1), pct(rates.predicted), count(rates.tp), count(rates.fp), count(rates.fn), count(rates.tn)]
       : Array(9).fill(NONE);
-    texts.forEach((text, at) => write(row.cells[at], text));
+    texts.forEach((text, at) => put(at, text));
     if (row.fixed !== fixed + unpacked.has(key)) {
       row.fixed = fixed + unpacked.has(key);
-      write(row.cells[9], bestCut(key));
+      put(9, bestCut(key));
       const least = leastCost(key);
-      write(row.cells[10], least ? cut(least.threshold) : NONE);
+      put(10, least ? cut(least.threshold) : NONE);
     }
-    const macro = macroF1(key);
-    write(row.cells[11], num(macro));
+    put(11, num(macroF1(key)));
   }
   place(byId("cuts").tBodies[0], wanted);
 }
@@ -261,6 +273,7 @@ function startSliders() {
   makeLabels();
   byId("reset").addEventListener("click", () => {
     Object.assign(state, { cuts: {}, priors: {}, costs: {}, chip: DEFAULTS.chip, zoom: null });
+    changedAll();
     saveState();
     drawLabels();
     drawLabel();
@@ -273,11 +286,13 @@ function startSliders() {
   });
   byId("prior").addEventListener("input", () => {
     state.priors[state.label] = Number((10 ** Number(byId("prior").value)).toPrecision(3));
+    changed(state.label);
     saveState();
     redrawn();
   });
   byId("prior-reset").addEventListener("click", () => {
     delete state.priors[state.label];
+    changed(state.label);
     saveState();
     redrawn();
   });
@@ -285,6 +300,7 @@ function startSliders() {
     const cost = Number(byId("cost").value);
     if (!(cost > 0 && cost <= 1000)) return;
     state.costs[state.label] = cost;
+    changed(state.label);
     saveState();
     redrawn();
   });

@@ -57,6 +57,8 @@ function stateText() {
 
 /** Takes over what a URL says; what cannot be is left as it was at first. */
 function readState(text) {
+  forget();
+  changedAll();
   Object.assign(state, structuredClone(DEFAULTS));
   if (!text.includes("=")) {
     state.label = defaultLabel();
@@ -106,6 +108,13 @@ const saveState = settled(() => {
 function putHash(text) {
   history.replaceState(null, "", text ? `#${text}` : (location.pathname.split("/").pop() || "./") + location.search);
 }
+
+/** How often the settings of each label, and those of all labels, have changed: what was computed before is old. */
+const changes = [];
+let changesOfAll = 0;
+const changed = (label) => (changes[label] = (changes[label] ?? 0) + 1);
+const changedAll = () => (changesOfAll += 1);
+const settingOf = (label) => (changes[label] ?? 0) + 1e6 * changesOfAll;
 
 /** Where the threshold of a label comes from. */
 function whereOf(label) {

@@ -1,34 +1,35 @@
-//! A real browser for tests: Chromium and its driver, as Debian packages them. Without them the tests say so in a line and pass, unless
-//! `SWEEP_BROWSER=required`: a machine that lacks a browser must not look like one where the page works.
+//! A real browser for tests: Chromium and its driver, as Debian packages them, by the WebDriver protocol over plain HTTP. Without them the
+//! tests say so in a line and pass, unless `SWEEP_BROWSER=required`: a machine that lacks a browser must not look like one where the page
+//! works.
+//!
+//! No client library: the usual ones bring an HTTP stack of their own, and one that order the keys of JSON objects by arrival, which then
+//! holds for the program under test, too.
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 
-use std::future::Future;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use thirtyfour::bidi::events::{BeforeRequestSent, LogEntryAdded};
-use thirtyfour::prelude::*;
-use tokio_stream::StreamExt;
 
 /// How long anything on a page may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What has been heard, by a task that listens.
-type Said = Arc<Mutex<Vec<String>>>;
+/// Keys as WebDriver writes them (<https://www.w3.org/TR/webdriver2/#keyboard-actions>).
+pub const TAB: &str = "\u{e004}";
+pub const ENTER: &str = "\u{e007}";
+pub const SPACE: &str = " ";
+pub const RIGHT: &str = "\u{e014}";
 
 /// A browser with one page.
 pub struct Browser {
-    pub driver: WebDriver,
-    /// Console entries and addresses of requests so far.
-    console: Said,
-    requests: Said,
+    port: u16,
+    session: String,
     process: Child,
 }
 
@@ -49,8 +50,7 @@ impl Default for Look {
 impl Drop for Browser {
     fn drop(&mut self) {
         // With the browser that it has started, which would outlive a test that failed.
-        let group = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(group) = group {
+        if let Some(group) = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
         let _ = self.process.kill();
@@ -59,23 +59,18 @@ impl Drop for Browser {
 }
 
 /// Runs a test in a browser, if there is one; the browser is gone afterwards, whatever happened.
-pub fn in_browser<F: Future<Output = ()>>(look: Look, test: impl FnOnce(Arc<Browser>) -> F) {
+pub fn in_browser(look: Look, test: impl FnOnce(&Browser)) {
     let is_here = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
     if !is_here("chromedriver") || !["chromium", "google-chrome"].into_iter().any(is_here) {
         assert_ne!(std::env::var("SWEEP_BROWSER").as_deref(), Ok("required"), "chromium and chromedriver are not here");
         println!("skipped: chromium and chromedriver are not here");
         return;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    runtime.block_on(async {
-        let browser = Arc::new(Browser::start(look).await);
-        test(Arc::clone(&browser)).await;
-        let _ = browser.driver.clone().quit().await;
-    });
+    test(&Browser::start(look));
 }
 
 impl Browser {
-    async fn start(look: Look) -> Self {
+    fn start(look: Look) -> Self {
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
             .process_group(0)
@@ -92,8 +87,7 @@ impl Browser {
         });
         // The rest is read, so that the driver is never blocked.
         std::thread::spawn(move || lines.for_each(drop));
-        let mut wanted = DesiredCapabilities::chrome();
-        for flag in [
+        let flags = [
             "--headless=new",
             "--no-sandbox",
             "--disable-dev-shm-usage",
@@ -103,88 +97,155 @@ impl Browser {
             "--no-first-run",
             "--disable-background-networking",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        ] {
-            wanted.add_arg(flag).unwrap();
-        }
-        wanted.add_arg(&format!("--window-size={},1000", look.width.max(500))).unwrap();
-        if !look.scripts {
-            wanted.add_experimental_option("prefs", json!({ "profile.managed_default_content_settings.javascript": 2 })).unwrap();
-        }
-        wanted.enable_bidi().unwrap();
-        let driver = WebDriver::new(format!("http://127.0.0.1:{}", port.unwrap()), wanted).await.unwrap();
-        driver
-            .cdp()
-            .send_raw(
-                "Emulation.setDeviceMetricsOverride",
-                json!({ "width": look.width, "height": 1000, "deviceScaleFactor": 1, "mobile": look.width < 600 }),
-            )
-            .await
-            .unwrap();
+        ];
+        let blocked = if look.scripts { 1 } else { 2 };
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": { "args": flags, "prefs": { "profile.managed_default_content_settings.javascript": blocked } },
+            "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+        } } });
+        let mut browser = Self { port: port.unwrap(), session: String::new(), process };
+        browser.session = browser.send("POST", "/session", &wanted)["sessionId"].as_str().unwrap().to_owned();
+        browser.devtools(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({ "width": look.width, "height": 1000, "deviceScaleFactor": 1, "mobile": look.width < 600 }),
+        );
         if look.dark {
             let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
-            driver.cdp().send_raw("Emulation.setEmulatedMedia", dark).await.unwrap();
+            browser.devtools("Emulation.setEmulatedMedia", &dark);
         }
-        let (console, requests): (Said, Said) = (Arc::default(), Arc::default());
-        let bidi = driver.bidi().await.unwrap();
-        let (mut entries, mut sent) =
-            (bidi.subscribe::<LogEntryAdded>().await.unwrap(), bidi.subscribe::<BeforeRequestSent>().await.unwrap());
-        let (console_of, requests_of) = (Arc::clone(&console), Arc::clone(&requests));
-        tokio::spawn(async move {
-            while let Some(entry) = entries.next().await {
-                console_of.lock().unwrap().push(entry.text.unwrap_or_default());
+        browser
+    }
+
+    /// One exchange with the driver: the `value` of its answer.
+    fn send(&self, method: &str, path: &str, body: &Value) -> Value {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(4 * PATIENCE)).unwrap();
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // The driver may leave the connection open: its answer says how long it is.
+        let mut some = [0; 1 << 16];
+        loop {
+            let text = String::from_utf8_lossy(&answer);
+            if let Some((head, rest)) = text.split_once("\r\n\r\n") {
+                let length =
+                    head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+                if length.is_some_and(|length: usize| answer.len() >= answer.len() - rest.len() + length && rest.len() >= length)
+                {
+                    break;
+                }
             }
-        });
-        tokio::spawn(async move {
-            while let Some(sent) = sent.next().await {
-                requests_of.lock().unwrap().push(sent.request.url);
+            match stream.read(&mut some).unwrap() {
+                0 => break,
+                read => answer.extend(&some[..read]),
             }
-        });
-        Self { driver, console, requests, process }
+        }
+        let text = String::from_utf8(answer).unwrap();
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        let answer: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{method} {path}: {error}: {text}"));
+        let value = answer["value"].clone();
+        if let Some(error) = value["error"].as_str() {
+            panic!("{method} {path}: {error}: {}", value["message"]);
+        }
+        value
+    }
+
+    /// A command to this session.
+    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.send(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    /// A command of Chromium's own protocol.
+    fn devtools(&self, method: &str, params: &Value) {
+        self.command("POST", "/goog/cdp/execute", &json!({ "cmd": method, "params": params }));
+    }
+
+    /// Opens an address.
+    pub fn goto(&self, url: &str) {
+        self.command("POST", "/url", &json!({ "url": url }));
     }
 
     /// Opens a file.
-    pub async fn open_file(&self, path: &Path, hash: &str) {
-        self.open(&format!("file://{}{hash}", path.display())).await;
+    pub fn open_file(&self, path: &Path, hash: &str) {
+        self.open(&format!("file://{}{hash}", path.display()));
     }
 
     /// Opens an address and waits until the page is ready.
-    pub async fn open(&self, url: &str) {
+    pub fn open(&self, url: &str) {
         // Another fragment alone would not load the page again.
-        self.driver.goto("about:blank").await.unwrap();
-        self.driver.goto(url).await.unwrap();
-        self.until("document.documentElement.dataset.ready === 'yes'").await;
+        self.goto("about:blank");
+        self.goto(url);
+        self.until("document.documentElement.dataset.ready === 'yes'");
     }
 
     /// What a script returns.
-    pub async fn ask(&self, script: &str) -> Value {
-        let found = self.driver.execute(format!("return {script}"), vec![]).await;
-        found.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+    pub fn ask(&self, script: &str) -> Value {
+        self.command("POST", "/execute/sync", &json!({ "script": format!("return {script}"), "args": [] }))
     }
 
     /// Runs a script.
-    pub async fn tell(&self, script: &str) {
-        self.driver.execute(script, vec![]).await.unwrap_or_else(|error| panic!("{script}: {error}"));
+    pub fn tell(&self, script: &str) {
+        self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }));
     }
 
     /// Waits until a condition holds.
-    pub async fn until(&self, condition: &str) {
+    pub fn until(&self, condition: &str) {
         let begun = Instant::now();
-        while self.ask(&format!("Boolean({condition})")).await != json!(true) {
+        while self.ask(&format!("Boolean({condition})")) != json!(true) {
             if begun.elapsed() > PATIENCE {
-                let fault = self.ask("document.body.innerText.slice(0, 2000)").await;
-                panic!("waited in vain for {condition}\n{:?}\n{fault}", self.console());
+                let seen = self.ask("document.body.innerText.slice(0, 2000)");
+                panic!("waited in vain for {condition}\n{:?}\n{seen}", self.console());
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(20));
         }
     }
 
-    pub fn console(&self) -> Vec<String> {
-        self.console.lock().unwrap().clone()
+    /// Types into the element that has the focus.
+    pub fn press(&self, keys: &str) {
+        let active = self.command("GET", "/element/active", &Value::Null);
+        let id = active.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        self.command("POST", &format!("/element/{id}/value"), &json!({ "text": keys }));
     }
 
-    /// Addresses that were asked for, beside the pages that were opened and data in addresses.
+    /// The elements that a selector finds, where no script may run.
+    fn elements(&self, selector: &str) -> Vec<String> {
+        let found = self.command("POST", "/elements", &json!({ "using": "css selector", "value": selector }));
+        let id = |element: &Value| element.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        found.as_array().unwrap().iter().map(id).collect()
+    }
+
+    /// How many elements a selector finds.
+    pub fn count(&self, selector: &str) -> usize {
+        self.elements(selector).len()
+    }
+
+    /// The text of the first element that a selector finds, as it can be seen.
+    pub fn text(&self, selector: &str) -> String {
+        self.command("GET", &format!("/element/{}/text", self.elements(selector)[0]), &Value::Null).as_str().unwrap().to_owned()
+    }
+
+    fn log(&self, kind: &str) -> Vec<String> {
+        let entries = self.command("POST", "/se/log", &json!({ "type": kind }));
+        entries.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Console entries since it was last asked.
+    pub fn console(&self) -> Vec<String> {
+        self.log("browser")
+    }
+
+    /// Addresses that were asked for since it was last asked, beside data in addresses.
     pub fn requests(&self) -> Vec<String> {
-        let all = self.requests.lock().unwrap().clone();
-        all.into_iter().filter(|url| !url.starts_with("data:") && !url.starts_with("about:")).collect()
+        let sent = |message: &String| {
+            let message: Value = serde_json::from_str(message).unwrap();
+            let event = &message["message"];
+            (event["method"] == "Network.requestWillBeSent")
+                .then(|| event["params"]["request"]["url"].as_str().unwrap().to_owned())
+        };
+        let all = self.log("performance");
+        all.iter().filter_map(sent).filter(|url| !url.starts_with("data:") && !url.starts_with("about:")).collect()
     }
 }
