@@ -54,6 +54,7 @@ function redraw(chart) {
     if (chart.after) chart.after(chart.made);
   }
   chart.made.setOption({ animation: false, ...chart.option() }, { notMerge: true });
+  if (printing) onPaper(chart.element.closest(".chart"), chart.name, chart.made);
 }
 
 /** Draws a chart again: now if it is seen, else when it comes into view. */
@@ -87,6 +88,17 @@ function axis(name, more = {}) {
 function tooltip(more) {
   const { ink, ground, line } = theme();
   return { backgroundColor: ground, borderColor: line, textStyle: { color: ink, fontSize: 12 }, confine: true, transitionDuration: 0, ...more };
+}
+
+/** A picture of a chart for paper, which has no next frame to draw a canvas in. */
+function onPaper(place, name, made) {
+  made.getZr().flush();
+  let picture = place.querySelector(`img[data-of="${name}"]`);
+  if (!picture) {
+    picture = make("img", { class: "on-paper", alt: "", "data-of": name });
+    place.append(picture);
+  }
+  picture.src = made.getDataURL({ pixelRatio: 2 });
 }
 
 dark.addEventListener("change", () => refresh(...charts.keys()));

@@ -162,6 +162,7 @@ function startCurves() {
       new ResizeObserver(() => overlay.resize()).observe(over);
     }
     overlay.setOption(overlayOption(), { notMerge: true });
+    if (printing) onPaper(byId("pr"), "points", overlay);
     return curveOption();
   });
   startZoom(byId("pr"));
