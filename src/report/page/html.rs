@@ -56,7 +56,7 @@ impl Page {
         Ok(html)
     }
 
-    /// The document for a file, of at most [`MOST`] bytes: where it is larger, the strategies that rank lowest lose their counts and curves,
+    /// The document for a file, of less than 5 MB: where it is larger, the strategies that rank lowest lose their counts and curves,
     /// and the page says so.
     ///
     /// # Errors
