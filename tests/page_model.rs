@@ -103,3 +103,19 @@ fn flags_that_do_not_fit_are_refused() {
     let curves = place.json(&["report", "--curves"]);
     assert_eq!((curves["schema_version"].as_u64(), curves["curves"].as_array().unwrap().len()), (Some(1), 8 * 3));
 }
+
+/// What `explain` has computed is there for the page; another result of a run makes it old.
+#[test]
+fn a_verdict_that_explain_has_made_is_kept() {
+    let place = Place::new(common::SWEEP);
+    place.succeed(&["run", "sweep.toml", "--quiet"]);
+    let kept = place.path("sweep.runs/verdict-1.json");
+    assert!(!kept.exists(), "a quick one is computed each time");
+    place.succeed(&["explain", "--replicates", "100"]);
+    assert!(!kept.exists(), "other options, another verdict");
+    place.succeed(&["explain"]);
+    let verdict: Value = serde_json::from_str(&fs::read_to_string(&kept).unwrap()).unwrap();
+    let (_, model) = page(&place, &["--no-images"]);
+    let first = |verdict: &Value| verdict["settings"][0]["sentences"][0].clone();
+    assert_eq!(first(&verdict["verdict"]), first(&model["verdict"]));
+}

@@ -7,7 +7,8 @@ use super::report::{width, write};
 use crate::cli::{self, ExplainFormat, Global};
 use crate::controller::progress::Verbosity;
 use crate::error::Error;
-use crate::report::explain;
+use crate::report::explain::{self, ExplainOptions};
+use crate::report::page::keep_explained;
 use store::Reader;
 
 /// Explains and prints, or writes to `--output`.
@@ -20,6 +21,9 @@ pub async fn run(global: &Global, args: &cli::ExplainArgs) -> Result<(), Error> 
     let sweep = reader.find_sweep(&args.sweep).await?;
     let preparing = Preparing::new(Verbosity::of(global.quiet));
     let explanation = explain::explain(&mut reader, &sweep, &ask, &|done, total| preparing.explaining(done, total)).await?;
+    if ask == ExplainOptions::default() {
+        keep_explained(&mut reader, sweep.id, &explanation).await?;
+    }
     // What was drawn on the terminal goes before the text comes.
     drop(preparing);
     let text = match args.format {

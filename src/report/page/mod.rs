@@ -26,6 +26,7 @@ pub use build::PageBuilder;
 pub use html::Place;
 pub use model::*;
 pub use provenance::quoted;
+pub use verdict::keep_explained;
 
 use super::question::Question;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::explain::{Arm, ExplainOptions, Explanation, Setting, Verdict as Word};
 use super::super::load::Loaded;
 use archive::{file, runs_folder};
+use store::{Reader, StoreError, SweepId, SweepRun};
 
 /// What the strategies changed, and what to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,31 +128,49 @@ struct Kept {
     verdict: Verdict,
 }
 
-/// What decides a verdict: the program, the runs with results and their policies.
-fn key(loaded: &Loaded) -> String {
+/// What decides a verdict: the program, the runs with their states, and the policies.
+fn key<'r>(policies: &[String], runs: impl Iterator<Item = &'r SweepRun>) -> String {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{} {:?} {:?}", env!("CARGO_PKG_VERSION"), ExplainOptions::default(), loaded.policies).as_bytes());
-    for run in loaded.runs.iter().chain(&loaded.passed_over) {
-        hasher.update(format!("{} {} {:?}\n", run.row.run, run.row.state, run.row.best_epoch).as_bytes());
-    }
+    hasher.update(format!("{} {:?} {policies:?}", env!("CARGO_PKG_VERSION"), ExplainOptions::default()).as_bytes());
+    let mut runs: Vec<String> = runs.map(|run| format!("{} {} {:?}\n", run.run, run.state, run.best_epoch)).collect();
+    runs.sort_unstable();
+    runs.iter().for_each(|run| drop(hasher.update(run.as_bytes())));
     hasher.finalize().to_hex().to_string()
 }
 
-fn path(db: &Path, loaded: &Loaded) -> PathBuf {
-    runs_folder(db).join(format!("verdict-{}.json", loaded.sweep.id))
+fn key_of(loaded: &Loaded) -> String {
+    key(&loaded.policies, loaded.runs.iter().chain(&loaded.passed_over).map(|run| &run.row))
+}
+
+fn path(db: &Path, sweep: SweepId) -> PathBuf {
+    runs_folder(db).join(format!("verdict-{sweep}.json"))
 }
 
 /// The verdict that was kept of these runs.
 #[must_use]
 pub fn kept(db: &Path, loaded: &Loaded) -> Option<Verdict> {
-    let kept: Kept = serde_json::from_slice(&file::read_ours(&path(db, loaded)).ok()?).ok()?;
-    (kept.key == key(loaded)).then_some(kept.verdict)
+    let kept: Kept = serde_json::from_slice(&file::read_ours(&path(db, loaded.sweep.id)).ok()?).ok()?;
+    (kept.key == key_of(loaded)).then_some(kept.verdict)
 }
 
 /// Keeps a verdict. A folder that cannot be written costs time the next time, nothing else.
 pub fn keep(db: &Path, loaded: &Loaded, verdict: &Verdict) {
-    let kept = Kept { key: key(loaded), verdict: verdict.clone() };
-    let written = file::write(&path(db, loaded), |out| Ok(serde_json::to_writer(out, &kept)?));
+    write(db, loaded.sweep.id, Kept { key: key_of(loaded), verdict: verdict.clone() });
+}
+
+/// Keeps what `sweep explain` has found, for the page.
+///
+/// # Errors
+/// The database.
+pub async fn keep_explained(reader: &mut Reader, sweep: SweepId, found: &Explanation) -> Result<(), StoreError> {
+    let policies: Vec<String> = reader.policies(sweep).await?.iter().map(ToString::to_string).collect();
+    let runs = reader.sweep_runs(sweep).await?;
+    write(reader.path(), sweep, Kept { key: key(&policies, runs.iter()), verdict: Verdict::from(found) });
+    Ok(())
+}
+
+fn write(db: &Path, sweep: SweepId, kept: Kept) {
+    let written = file::write(&path(db, sweep), |out| Ok(serde_json::to_writer(out, &kept)?));
     if let Err(error) = written {
         tracing::debug!("the verdict is not kept: {error}");
     }
