@@ -134,7 +134,7 @@ fn key<'r>(policies: &[String], runs: impl Iterator<Item = &'r SweepRun>) -> Str
     hasher.update(format!("{} {:?} {policies:?}", env!("CARGO_PKG_VERSION"), ExplainOptions::default()).as_bytes());
     let mut runs: Vec<String> = runs.map(|run| format!("{} {} {:?}\n", run.run, run.state, run.best_epoch)).collect();
     runs.sort_unstable();
-    runs.iter().for_each(|run| drop(hasher.update(run.as_bytes())));
+    hasher.update(runs.concat().as_bytes());
     hasher.finalize().to_hex().to_string()
 }
 
