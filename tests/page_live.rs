@@ -31,8 +31,8 @@ fn place_on_screen(browser: &browser::Browser) -> f64 {
     browser.ask("document.getElementById('chips').getBoundingClientRect().top").as_f64().unwrap()
 }
 
-/// What the reader has set: numbers of sliders, a filter, marks, an opened row, the zoom, how a table is scrolled.
-const SET: &str = "JSON.stringify([[...document.querySelectorAll('#labels input[type=range]')].map((slider) => slider.value), document.getElementById('filter').value, [...document.querySelectorAll('#board .pick input')].map((box) => [box.closest('tr').dataset.key, box.checked]).filter(([key]) => window.seen.includes(key)), [...document.querySelectorAll('#board .open[aria-expanded=true]')].length, new URLSearchParams(location.hash.slice(1)).get('zoom'), document.querySelector('#leaderboard .scroll').scrollLeft, document.activeElement.dataset.testid])";
+/// What the reader has set: numbers of sliders, a filter, marks (by row: rows move as ranks do), an opened row, the zoom, how a table is scrolled.
+const SET: &str = "JSON.stringify([[...document.querySelectorAll('#labels input[type=range]')].map((slider) => slider.value), document.getElementById('filter').value, [...document.querySelectorAll('#board .pick input')].map((box) => [box.closest('tr').dataset.key, box.checked]).filter(([key]) => window.seen.includes(key)).sort(), [...document.querySelectorAll('#board .open[aria-expanded=true]')].length, new URLSearchParams(location.hash.slice(1)).get('zoom'), document.querySelector('#leaderboard .scroll').scrollLeft, document.activeElement.dataset.testid])";
 
 #[test]
 fn a_run_that_ends_touches_nothing_that_was_set() {

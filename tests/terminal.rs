@@ -122,6 +122,13 @@ struct Session {
 }
 
 impl Session {
+    /// A command line whose made-up epochs take a while; `None` without `script`.
+    fn of(place: &Place, line: &str) -> Option<Self> {
+        let mut command = on_terminal(place, 120, line)?;
+        command.env("SWEEP_FAKE_EPOCH_SECONDS", "0.3");
+        Some(Self::start(command))
+    }
+
     fn start(mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut stdout, said) = (child.stdout.take().unwrap(), Arc::new(Mutex::new(Vec::new())));
@@ -173,11 +180,7 @@ fn enter_prints_the_status_and_a_question_mark_the_keys() {
     for (line, live) in
         [("sweep run sweep.toml --on fake --devices cpu", true), ("TERM=dumb sweep resume --on fake --devices cpu -v", false)]
     {
-        let Some(mut command) = on_terminal(&place, 120, line) else { return };
-        let mut session = Session::start({
-            command.env("SWEEP_FAKE_EPOCH_SECONDS", "0.3");
-            command
-        });
+        let Some(mut session) = Session::of(&place, line) else { return };
         // What is typed before the sweep listens is not for it.
         session.wait_for("epoch 2/5");
         session.types("\n");
@@ -206,11 +209,7 @@ fn enter_prints_the_status_and_a_question_mark_the_keys() {
 fn in_the_background_the_keys_are_for_others() {
     let place = Place::new(SWEEP);
     let line = "set -m; sweep run sweep.toml --on fake --devices cpu & read word; echo \"the shell has $word\"; wait; echo over";
-    let Some(mut command) = on_terminal(&place, 120, line) else { return };
-    let mut session = Session::start({
-        command.env("SWEEP_FAKE_EPOCH_SECONDS", "0.3");
-        command
-    });
+    let Some(mut session) = Session::of(&place, line) else { return };
     session.wait_for("epoch 2/5");
     session.types("this\n");
     session.wait_for("the shell has this");

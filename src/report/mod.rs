@@ -90,15 +90,10 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
     } else {
         None
     };
-    let columns = question::columns(&question.group_by, &loaded.keys)?;
-    let mut summary = rank::rank(&loaded, question, &columns);
+    let mut summary = ranked(reader, &loaded, question).await?;
     if let Some(choice) = &question.labels {
         labels::check(choice, summary.data.iter().map(|set| &set.labels[..]))?;
     }
-    let alike = equal::candidates(&summary);
-    let places: Vec<usize> = alike.iter().flatten().copied().collect();
-    let parts = load::labels(reader, &loaded, question, &summary, &places).await?;
-    equal::mark(&mut summary, &alike, &parts);
     let places = detailed(&summary, question);
     let parts = load::labels(reader, &loaded, question, &summary, &places).await?;
     labels::describe(&mut summary, &parts);
@@ -109,6 +104,17 @@ pub async fn answer(reader: &mut Reader, sweep: SweepRow, question: &Question) -
         curves::attach(reader, loaded.sweep.id, &mut summary).await?;
     }
     summary.why = why;
+    Ok(summary)
+}
+
+/// The ranked rows, those with equal results marked, without their labels.
+async fn ranked(reader: &mut Reader, loaded: &load::Loaded, question: &Question) -> Result<Summary, Error> {
+    let columns = question::columns(&question.group_by, &loaded.keys)?;
+    let mut summary = rank::rank(loaded, question, &columns);
+    let alike = equal::candidates(&summary);
+    let places: Vec<usize> = alike.iter().flatten().copied().collect();
+    let parts = load::labels(reader, loaded, question, &summary, &places).await?;
+    equal::mark(&mut summary, &alike, &parts);
     Ok(summary)
 }
 

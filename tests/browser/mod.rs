@@ -2,8 +2,8 @@
 //! tests say so in a line and pass, unless `SWEEP_BROWSER=required`: a machine that lacks a browser must not look like one where the page
 //! works.
 //!
-//! No client library: the usual ones bring an HTTP stack of their own, and one that order the keys of JSON objects by arrival, which then
-//! holds for the program under test, too.
+//! No client library: the usual ones bring an HTTP stack of their own, and keep the keys of JSON objects in the order of arrival, which
+//! then holds for the program under test, too.
 
 #![allow(dead_code, reason = "each test file takes what it needs")]
 

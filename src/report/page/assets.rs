@@ -1,5 +1,7 @@
 //! What every page carries: style, scripts and the chart library, joined in a fixed order. No bundler, no Node.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -33,14 +35,13 @@ const SCRIPTS: [&str; 14] = [
 ];
 
 /// All scripts of the page as one strict function.
-#[must_use]
-pub fn script() -> String {
-    format!("(() => {{\n\"use strict\";\n{}}})();\n", SCRIPTS.concat())
-}
+pub static SCRIPT: LazyLock<String> = LazyLock::new(|| format!("(() => {{\n\"use strict\";\n{}}})();\n", SCRIPTS.concat()));
+
+/// The source expressions that admit the two scripts of the page; a server says them with every answer.
+pub static ADMITTED: LazyLock<String> = LazyLock::new(|| [hash(ECHARTS), hash(&SCRIPT)].join(" "));
 
 /// The source expression that admits a script by its hash (CSP Level 2, 4.2.5).
-#[must_use]
-pub fn hash(script: &str) -> String {
+fn hash(script: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script.as_bytes())))
 }
 
@@ -54,7 +55,7 @@ mod tests {
         assert_eq!(sum, "b66b25aeb4df84e33199dc21694014d336d222cbd9deb0e5a7c14bd6aa0d0fd0");
         assert!(include_str!("../../../reports/vendor/echarts-6.1.0/SOURCE").contains(&sum));
         assert!(!ECHARTS.to_lowercase().contains("</script"), "it can stand in a page");
-        assert!(!script().to_lowercase().contains("</script") && !script().contains("<!--"));
+        assert!(!SCRIPT.to_lowercase().contains("</script") && !SCRIPT.contains("<!--"));
     }
 
     /// `echo -n "alert('Hello, world.');" | openssl dgst -sha256 -binary | base64`, the example of the specification.

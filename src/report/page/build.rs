@@ -7,9 +7,9 @@ use super::super::columns::Layout;
 use super::super::explain;
 use super::super::kept_scores::Evidence as Scores;
 use super::super::load::{self, Loaded};
-use super::super::question::{Question, Split, columns};
+use super::super::question::{Question, Split};
 use super::super::summary::Summary;
-use super::super::{equal, labels, rank};
+use super::super::{labels, ranked};
 use super::counts::Counts;
 use super::learning;
 use super::mistakes::{Pictures, mistakes};
@@ -43,7 +43,8 @@ pub struct PageBuilder {
     epochs: HashMap<String, Vec<CurvePoint>>,
     /// Key of a strategy → its runs, and the AP of its labels.
     aps: HashMap<String, (Vec<String>, Vec<Option<f64>>)>,
-    verdict: Held<Option<Verdict>>,
+    /// `None`: nothing is recorded yet; an error says why there is none.
+    verdict: Held<Result<Option<Verdict>, String>>,
     provenance: Held<Provenance>,
 }
 
@@ -96,17 +97,16 @@ impl PageBuilder {
         let verdict = match self.verdict.fresh().filter(|_| hurries) {
             Some(verdict) => verdict,
             None => {
-                let verdict = self.verdict(reader, &loaded, tell, &mut missing).await;
+                let verdict = self.verdict(reader, &loaded, tell).await;
                 self.verdict.keep(&verdict, begun);
                 verdict
             }
         };
-        let names = columns(&on_val.group_by, &loaded.keys)?;
-        let mut summary = rank::rank(&loaded, &on_val, &names);
-        let alike = equal::candidates(&summary);
-        let places: Vec<usize> = alike.iter().flatten().copied().collect();
-        let parts = load::labels(reader, &loaded, &on_val, &summary, &places).await?;
-        equal::mark(&mut summary, &alike, &parts);
+        let verdict = verdict.unwrap_or_else(|why| {
+            missing.push(format!("the verdict: {why}"));
+            None
+        });
+        let summary = ranked(reader, &loaded, &on_val).await?;
         let mut known = strategies(&summary, &loaded, verdict.as_ref(), DETAILED);
         self.label_ap(reader, &loaded, &summary, &mut known).await?;
         let room = if self.options.place == Place::Live { LIVE } else { IN_FILE };
@@ -152,44 +152,32 @@ impl PageBuilder {
         Ok(Page { model })
     }
 
-    /// The verdict, where there is time for it; otherwise the page says how to get it.
+    /// The verdict, where there is time for it; otherwise why there is none, and how to get it.
     async fn verdict(
         &self,
         reader: &mut Reader,
         loaded: &Loaded,
         tell: &(dyn Fn(usize, usize) + Sync),
-        missing: &mut Vec<String>,
-    ) -> Option<Verdict> {
+    ) -> Result<Option<Verdict>, String> {
         if self.options.question.at != At::Best {
-            missing.push("the verdict: strategies are judged at their best epochs only".to_owned());
-            return None;
+            return Err("strategies are judged at their best epochs only".to_owned());
         }
         let quick = explain::is_quick(reader.path(), loaded);
         if !quick && let Some(kept) = verdict::kept(reader.path(), loaded) {
-            return Some(kept);
+            return Ok(Some(kept));
         }
         if !loaded.runs.iter().any(|run| run.row.state == "succeeded") {
-            return None;
+            return Ok(None);
         }
         if !quick && self.options.place == Place::Live {
-            missing.push(
-                "the verdict: it takes long to compute here; `sweep explain` makes it, and keeps it for the page".to_owned(),
-            );
-            return None;
+            return Err("it takes long to compute here; `sweep explain` makes it, and keeps it for the page".to_owned());
         }
-        match explain::explain(reader, &loaded.sweep, &explain::ExplainOptions::default(), tell).await {
-            Ok(found) => {
-                let verdict = Verdict::from(&found);
-                if !quick {
-                    verdict::keep(reader.path(), loaded, &verdict);
-                }
-                Some(verdict)
-            }
-            Err(why) => {
-                missing.push(format!("the verdict: {why}"));
-                None
-            }
+        let found = explain::explain(reader, &loaded.sweep, &explain::ExplainOptions::default(), tell).await;
+        let verdict = Verdict::from(&found.map_err(|why| why.to_string())?);
+        if !quick {
+            verdict::keep(reader.path(), loaded, &verdict);
         }
+        Ok(Some(verdict))
     }
 
     /// AP of each label, of the strategies that have their runs.

@@ -43,6 +43,8 @@ pub struct Counts {
     frozen: HashMap<String, HashMap<String, Vec<Frozen>>>,
     /// Key of a strategy → its runs, and what they were packed to.
     packed: HashMap<String, (Vec<At>, Evidence)>,
+    /// The groups of the rows of every run of the sweep, once a threshold is resampled.
+    groups: Option<SweepGroups>,
 }
 
 impl Counts {
@@ -64,7 +66,6 @@ impl Counts {
         let wanted: Vec<At> = known.iter().take(DETAILED).flat_map(|known| &known.runs).filter_map(|&run| named(run)).collect();
         self.scores.read(&folder, &wanted, &stops());
         self.read_frozen(reader, loaded, question, &wanted).await?;
-        let groups = SweepGroups::read(reader, loaded.sweep.id).await.unwrap_or_default();
         let (mut without, mut left, mut todo) = (Vec::new(), WORK, Vec::new());
         for Known { strategy, runs } in known.iter_mut().take(DETAILED) {
             let Some(facts) = runs.first().map(|&run| &loaded.data[loaded.runs[run].data]) else { continue };
@@ -81,11 +82,14 @@ impl Counts {
                 todo.push((strategy.key.clone(), named, facts.labels.len(), sure));
             }
         }
+        if self.groups.is_none() && todo.iter().any(|(.., sure)| *sure) {
+            self.groups = Some(SweepGroups::read(reader, loaded.sweep.id).await.unwrap_or_default());
+        }
         let packed = |(key, named, labels, sure): (String, Vec<At>, usize, bool)| {
             let frozen: Vec<Vec<Vec<Frozen>>> =
                 named.iter().map(|run| self.policies(&folder, run, &loaded.policies, labels)).collect();
             let scores: Vec<_> = named.iter().map(|run| self.scores.get(run).ok()).collect();
-            let intervals = if sure { interval(&folder, &named, &groups) } else { None };
+            let intervals = self.groups.as_ref().filter(|_| sure).and_then(|groups| interval(&folder, &named, groups));
             let intervals: BTreeMap<_, _> = intervals.map(|found| (TUNED.to_owned(), found)).into_iter().collect();
             let evidence = Evidence { key: key.clone(), packed: text(&pack(&scores, &frozen, labels)), intervals };
             (key, (named, evidence))
