@@ -55,8 +55,10 @@ pub enum Command {
     Explain(ExplainArgs),
     /// One run: configuration, per-label table, every epoch, logs of failed attempts
     Show(ShowArgs),
-    /// Write a run's scores and decisions, row by row, to a CSV file
+    /// Take a run home: its model with all that production needs, or its scores and decisions row by row
     Export(ExportArgs),
+    /// Score new images or features with a run's model, or with an exported one
+    Predict(PredictArgs),
     /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
     Import(ImportArgs),
     /// Shell completions
@@ -384,23 +386,78 @@ pub struct ShowArgs {
 pub struct ExportArgs {
     /// Fingerprint of a run, or the start of one
     pub run: String,
+    /// The folder to write: model.safetensors, and model.json with labels, preprocessing, thresholds, calibration, metrics and where it
+    /// comes from
+    #[arg(long, value_name = "DIR", required_unless_present = "predictions")]
+    pub to: Option<PathBuf>,
+    /// Train the model once more on train and val together, for as long as its best epoch took; its thresholds stay
+    #[arg(long, requires = "to")]
+    pub refit: bool,
+    /// The device of --refit: cpu, cuda:0, ...; otherwise the first GPU, or the CPU
+    #[arg(long, value_name = "DEVICE", default_value = "auto", requires = "refit")]
+    pub device: String,
     /// The CSV to write: id and split of each row of val and test, then truth, score and decision for every label
     #[arg(long, value_name = "FILE")]
-    pub predictions: PathBuf,
-    /// Turn the scores into probabilities, by what repairs them best on val: the loss's formula, a line per label (Platt), steps per
+    pub predictions: Option<PathBuf>,
+    /// With --predictions: turn the scores into probabilities, by what repairs them best on val: the loss's formula, a line per label (Platt), steps per
     /// label (isotonic regression), or nothing. Decisions are taken on these
-    #[arg(long)]
+    #[arg(long, requires = "predictions")]
     pub calibrated: bool,
-    /// Rows of which split
+    /// With --predictions: rows of which split
     #[arg(long, value_enum, default_value_t)]
     pub split: ExportSplit,
     /// Threshold policy of the decisions (a number, max_f1, ...), fitted on val; otherwise the run's best on val, by macro F1 on rows
     /// that its thresholds have not seen
     #[arg(long, value_name = "POLICY")]
     pub threshold: Option<String>,
-    /// Write over a file that exists
+    /// Write over what exists
     #[arg(long)]
     pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// A run (fingerprint, or the start of one), or the folder of an exported model
+    #[arg(value_name = "RUN|DIR")]
+    pub model: String,
+    /// Images, folders of images, a CSV that lists images, or a .npy or .safetensors file of features
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Write to this file instead of stdout; after an interruption the same command goes on where it was
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: PredictFormat,
+    /// Threshold policy of the decisions: one of the run's, or a number; otherwise the run's best on val, by macro F1 on rows that its
+    /// thresholds have not seen
+    #[arg(long, value_name = "POLICY")]
+    pub threshold: Option<String>,
+    /// Turn the scores into probabilities, by what repaired those of val best. Decisions are those of the scores
+    #[arg(long)]
+    pub calibrated: bool,
+    /// Leave out inputs that cannot be used, instead of an error
+    #[arg(long)]
+    pub skip_bad: bool,
+    /// Column of the CSV with the paths of the images, if not the first
+    #[arg(long, value_name = "COLUMN")]
+    pub path_column: Option<String>,
+    /// The folder that the paths of the CSV start from, if not its own
+    #[arg(long, value_name = "FOLDER")]
+    pub root: Option<PathBuf>,
+    /// cpu, cuda:0, ...; otherwise the first GPU, or all cores
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: String,
+    /// Write over a file that exists, and do not go on with what an interrupted prediction has left
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Formats of `predict`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PredictFormat {
+    #[default]
+    Csv,
+    Json,
 }
 
 /// The rows of an export.

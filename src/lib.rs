@@ -13,6 +13,7 @@
 //! | [`store`] | every SQL statement: one writer, read-only readers |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
 //! | [`report`] | load, summarise (pure), render |
+//! | [`exported`], [`predict`] | a run's model outside of the database; scores of new inputs |
 //! | [`serve`] | the page of a sweep, live, by HTTP |
 //! | [`cli`], [`command`] | arguments; one short file per command |
 //! | [`logs`], [`error`], [`shell`] | messages on stderr; the exit codes; commands to be pasted |
@@ -24,8 +25,10 @@ pub mod cli;
 pub mod command;
 pub mod controller;
 pub mod error;
+pub mod exported;
 pub mod launcher;
 pub mod logs;
+pub mod predict;
 pub mod report;
 pub mod serve;
 pub mod shell;

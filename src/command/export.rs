@@ -1,22 +1,164 @@
 //! `sweep export`: what other programs need of a run, as files.
 
+use std::path::Path;
+
+use super::predict::one_place;
+use super::preparing::Preparing;
 use super::questions;
 use super::report::write;
+use super::train::hung_after;
 use crate::cli::{self, Global};
+use crate::controller::Interrupts;
+use crate::controller::errand::{Ending, Errand};
 use crate::controller::progress::{Verbosity, say};
 use crate::error::Error;
+use crate::exported::{Ask, CARD, Exported, Measured, ModelCard, export, has_model, refit_folder};
 use crate::report::Split;
-use crate::report::predictions::{Ask, Predictions, predictions};
+use crate::report::predictions::{self, Finished, Predictions, predictions};
 use imbalance::metric::calibration::Repair;
+use protocol::{Event, Job, Order, Outcome, VERSION};
 use store::Reader;
 
-/// Writes the predictions of the run that `args` names.
+/// Writes what `args` asks for of the run that it names.
 ///
 /// # Errors
-/// A file that is there; no run or more than one matches; scores or data that are gone; a file that cannot be written.
+/// A file that is there; no run or more than one matches; scores, parameters or data that are gone; a file that cannot be written; a
+/// refit that fails.
 pub async fn run(global: &Global, args: &cli::ExportArgs) -> Result<(), Error> {
-    let path = &args.predictions;
-    let ask = Ask {
+    if let Some(path) = &args.predictions {
+        write_predictions(global, args, path).await?;
+    }
+    if let Some(folder) = &args.to {
+        write_model(global, args, folder).await?;
+    }
+    Ok(())
+}
+
+async fn write_model(global: &Global, args: &cli::ExportArgs, folder: &Path) -> Result<(), Error> {
+    let policy = args.threshold.as_deref().map(questions::policy).transpose()?;
+    if folder.join(CARD).exists() && !args.force {
+        return Err(Error::Usage(format!("{} has an exported model already: --force writes over it", folder.display())));
+    }
+    if folder.exists() && !folder.is_dir() {
+        return Err(Error::Usage(format!("{} is a file, and a folder is written", folder.display())));
+    }
+    let mut reader = Reader::open(&global.db).await?;
+    let finished = Finished::read(&mut reader, &args.run).await?;
+    has_model(&finished.run)?;
+    if args.refit {
+        refit(global, args, &reader, &finished).await?;
+    }
+    let ask = Ask { policy, metrics: true, refit: args.refit };
+    let exported = tokio::task::block_in_place(|| export(&reader, finished, &ask))?;
+    exported.write(folder)?;
+    if Verbosity::of(global.quiet) != Verbosity::Quiet {
+        say(&exported_words(folder, &exported));
+    }
+    Ok(())
+}
+
+/// Trains the run once more on train and val, unless that has been done.
+async fn refit(global: &Global, args: &cli::ExportArgs, reader: &Reader, finished: &Finished) -> Result<(), Error> {
+    let Finished { run, epoch, .. } = finished;
+    let folder = refit_folder(reader, run);
+    if folder.seals().is_ok_and(|seals| seals.is_some_and(|seals| folder.read_sealed(archive::MODEL, &seals).is_ok())) {
+        return Ok(());
+    }
+    if run.config.reference().is_some() {
+        let run = run.fingerprint.short();
+        return Err(Error::Usage(format!(
+            "run {run} is a reference run, whose strength is chosen by val: it cannot be refitted"
+        )));
+    }
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|source| Error::Io { path: path.to_owned(), source });
+    let data = absolute(&run.folder)?;
+    // A damaged folder is found before the worker starts.
+    data::Dataset::open(&data, &run.config.data)?;
+    let verbosity = Verbosity::of(global.quiet);
+    let (epochs, rows) = (epoch + 1, run.facts.train.rows + run.facts.val.rows);
+    if verbosity != Verbosity::Quiet {
+        say(&format!(
+            "refit of {}: {} on the {} rows of train and val",
+            run.fingerprint.short(),
+            super::output::counted(epochs, "epoch"),
+            super::output::thousands(rows)
+        ));
+    }
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::Io { path, source }
+    };
+    folder.create().map_err(io(folder.path()))?;
+    let at = absolute(folder.path())?;
+    let work = tempfile::Builder::new().prefix(".refit-").tempdir_in(&at).map_err(io(&at))?;
+    let job = Job {
+        v: VERSION,
+        run: run.fingerprint.clone(),
+        attempt: 1,
+        config: run.config.clone(),
+        pos_weight: run.pos_weight.clone(),
+        data,
+        folder: at,
+        policies: Vec::new(),
+    };
+    let errand = Errand {
+        order: Order::Refit { job: Box::new(job), epochs },
+        run: &run.fingerprint,
+        attempt: 1,
+        place: one_place(&args.device)?,
+        folder: work.path(),
+        name: "refit".to_owned(),
+        hung_after: hung_after(),
+    };
+    let preparing = Preparing::new(verbosity);
+    let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
+    let ended = errand
+        .carry_out(&mut interrupts, |event| {
+            if let Event::Hb { epoch, step, steps, doing: None, .. } = event {
+                preparing.refitting(epoch * steps + step, epochs * steps);
+            }
+            Ok(())
+        })
+        .await;
+    drop(preparing);
+    match ended {
+        Ok(Ending { outcome: Outcome::Ok, .. }) => Ok(()),
+        Ok(Ending { why, .. }) => Err(Error::Unexpected(format!("the refit of {} has failed: {why}", run.fingerprint.short()))),
+        Err(Error::Interrupted) => {
+            say("the refit was interrupted; the same command continues where it stopped");
+            Err(Error::Interrupted)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `DIR: bce, none, shuffle as densenet121, epoch 12; ...`.
+fn exported_words(folder: &Path, exported: &Exported) -> String {
+    let ModelCard { model, labels, thresholds, metrics, provenance, .. } = &exported.card;
+    let what = match &model.backbone {
+        Some(backbone) => format!("the head of {} (its parameters stay in {})", backbone.arch, backbone.weights),
+        None => model.arch.clone(),
+    };
+    let refit = provenance.refit.as_ref().map_or_else(String::new, |refit| {
+        format!("; trained on {} rows of train and val, {}", super::output::thousands(refit.rows), refit.note)
+    });
+    let judged = metrics.last().map_or_else(String::new, |split| {
+        let number = |measured: Measured| measured.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
+        format!("; {}: macro AP {}, macro F1 {}", split.split, number(split.macro_ap), number(split.macro_f1))
+    });
+    format!(
+        "{}: {what} for {}, {} ({}), epoch {}; decisions under {}{judged}{refit}",
+        folder.display(),
+        super::output::counted(labels.len(), "label"),
+        exported.card.strategy(),
+        provenance.run.get(..8).unwrap_or(&provenance.run),
+        provenance.epoch + 1,
+        thresholds.chosen,
+    )
+}
+
+async fn write_predictions(global: &Global, args: &cli::ExportArgs, path: &Path) -> Result<(), Error> {
+    let ask = predictions::Ask {
         split: match args.split {
             cli::ExportSplit::Val => Some(Split::Val),
             cli::ExportSplit::Test => Some(Split::Test),
@@ -25,7 +167,7 @@ pub async fn run(global: &Global, args: &cli::ExportArgs) -> Result<(), Error> {
         policy: args.threshold.as_deref().map(questions::policy).transpose()?,
         calibrated: args.calibrated,
     };
-    let io = |source| Error::Io { path: path.clone(), source };
+    let io = |source| Error::Io { path: path.to_owned(), source };
     // A link to nothing is something, too; a device is written to.
     let taken = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() || found.is_symlink() || found.is_dir());
     if taken && !args.force {

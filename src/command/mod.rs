@@ -13,6 +13,7 @@ mod length;
 pub mod load;
 mod output;
 mod plan;
+mod predict;
 pub mod preparing;
 mod questions;
 pub mod report;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Explain(args) => wait(explain::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
         Command::Export(args) => wait(export::run(&global, &args)),
+        Command::Predict(args) => wait(predict::run(&global, &args)),
         Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),

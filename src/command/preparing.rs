@@ -64,6 +64,16 @@ impl Preparing {
         self.say("explaining runs", done, total);
     }
 
+    /// `done` of `total` inputs are scored; the total is not known of features until they are.
+    pub fn scoring(&self, done: usize, total: usize) {
+        self.say("scoring", done, total);
+    }
+
+    /// `done` of `total` steps of a refit.
+    pub fn refitting(&self, done: usize, total: usize) {
+        self.say("steps of the refit", done, total);
+    }
+
     /// A line that stays.
     pub fn note(&self, words: &str) {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

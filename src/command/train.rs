@@ -230,7 +230,9 @@ async fn ended(db: &Path, sweep: SweepId, runs: RunCounts, elapsed: Duration) ->
     })
 }
 
-fn hung_after() -> Duration {
+/// How long a worker may be silent.
+#[must_use]
+pub fn hung_after() -> Duration {
     seconds(HUNG_VARIABLE).unwrap_or(HUNG_AFTER)
 }
 

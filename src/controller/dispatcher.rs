@@ -416,7 +416,8 @@ fn seldom(period: Duration) -> Interval {
 }
 
 /// The last lines of a log.
-fn tail(path: &Path) -> String {
+#[must_use]
+pub fn tail(path: &Path) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;
         let length = file.metadata()?.len();

@@ -5,6 +5,7 @@ mod again;
 pub mod control;
 mod dispatcher;
 pub mod doing;
+pub mod errand;
 pub mod failure;
 mod ingest;
 mod interrupt;

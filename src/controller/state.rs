@@ -260,6 +260,7 @@ impl State {
             | Said::Drawn { .. }
             | Said::Rank { .. }
             | Said::Eval { .. }
+            | Said::Predicted { .. }
             | Said::HeldOut { .. }
             | Said::Close { .. } => {}
         }

@@ -122,7 +122,8 @@ impl FakeWorker {
             let jobs = match order {
                 Order::Train(job) => vec![*job],
                 Order::Bundle { jobs } => jobs,
-                Order::StopRun { .. } => continue,
+                // No sweep has the others.
+                Order::StopRun { .. } | Order::Refit { .. } | Order::Predict(_) => continue,
                 Order::Stop => break,
             };
             for job in &jobs {

@@ -19,7 +19,7 @@ use plan::Source;
 use store::{Reader, RunRow};
 
 /// Parts of val that maps are held out from.
-const FOLDS: usize = 10;
+pub const FOLDS: usize = 10;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -67,17 +67,38 @@ struct Named {
 /// # Errors
 /// No run or more than one matches; a run without a result or without test scores; kept scores or prepared data that are gone.
 pub async fn predictions(reader: &mut Reader, prefix: &str, ask: &Ask) -> Result<Predictions, Error> {
-    let run = reader.find_run(prefix).await?;
-    let results = reader.run_results(&run.fingerprint).await?;
-    let epoch = run.best_epoch.and_then(|epoch| usize::try_from(epoch).ok()).ok_or_else(|| {
-        let (run, state) = (run.fingerprint.short(), &run.state);
-        Error::Usage(format!("run {run} has no result yet, it is {state}: `sweep resume` trains it"))
-    })?;
-    let folder = runs_folder(reader.path()).join(&run.fingerprint.0);
-    let evidence = Evidence::read(&folder, epoch).map_err(|source| Error::NoScores { run: run.fingerprint.clone(), source })?;
-    let recorded = results.iter().filter(|row| row.best_epoch && row.split == "val");
-    let recorded = recorded.filter_map(|row| threshold::parse(&row.policy).ok()).collect();
+    let Finished { run, evidence, recorded, .. } = Finished::read(reader, prefix).await?;
     answer(&run, evidence, recorded, ask)
+}
+
+/// A run that has ended, at its best epoch.
+pub struct Finished {
+    pub run: RunRow,
+    pub epoch: usize,
+    pub evidence: Evidence,
+    /// The policies that it was evaluated under.
+    pub recorded: Vec<Policy>,
+}
+
+impl Finished {
+    /// The run that `prefix` names.
+    ///
+    /// # Errors
+    /// No run or more than one matches; a run without a result; kept scores that are gone.
+    pub async fn read(reader: &mut Reader, prefix: &str) -> Result<Self, Error> {
+        let run = reader.find_run(prefix).await?;
+        let results = reader.run_results(&run.fingerprint).await?;
+        let epoch = run.best_epoch.and_then(|epoch| usize::try_from(epoch).ok()).ok_or_else(|| {
+            let (run, state) = (run.fingerprint.short(), &run.state);
+            Error::Usage(format!("run {run} has no result yet, it is {state}: `sweep resume` trains it"))
+        })?;
+        let folder = runs_folder(reader.path()).join(&run.fingerprint.0);
+        let evidence =
+            Evidence::read(&folder, epoch).map_err(|source| Error::NoScores { run: run.fingerprint.clone(), source })?;
+        let recorded = results.iter().filter(|row| row.best_epoch && row.split == "val");
+        let recorded = recorded.filter_map(|row| threshold::parse(&row.policy).ok()).collect();
+        Ok(Self { run, epoch, evidence, recorded })
+    }
 }
 
 fn answer(run: &RunRow, evidence: Evidence, recorded: Vec<Policy>, ask: &Ask) -> Result<Predictions, Error> {
@@ -89,7 +110,7 @@ fn answer(run: &RunRow, evidence: Evidence, recorded: Vec<Policy>, ask: &Ask) ->
     let Evidence { mut val, mut test } = evidence;
     let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, val.truth.rows()));
     let repair = ask.calibrated.then(|| {
-        let loss = link_of(&run.config, &run.pos_weight, &run.facts);
+        let loss = link_of(&run.config, &run.pos_weight, &run.facts.train);
         let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
         let found = choose(&val.scores, &val.truth, groups, FOLDS, SEED, link);
         if let Some(test) = &mut test {
@@ -116,7 +137,8 @@ fn answer(run: &RunRow, evidence: Evidence, recorded: Vec<Policy>, ask: &Ask) ->
 
 /// The policy with the best macro F1 on val among `policies`, each part of val under thresholds fitted on the others, and that F1; 0.5
 /// where none is known any more.
-fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Policy, Option<f64>) {
+#[must_use]
+pub fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Policy, Option<f64>) {
     let held = held_out(&policies, &val.scores, &val.truth, groups).ok().flatten().unwrap_or_default();
     let judged =
         policies.into_iter().zip(held).filter_map(|(policy, held)| Some((held.value(LeaderboardMetric::MacroF1)?, policy)));

@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::difference::SEED;
 use super::kept_scores::{Evidence, KeptRows};
 use super::lint;
-use imbalance::UNKNOWN;
 use imbalance::loss::{self, Context, Loss};
 use imbalance::metric::calibration::{BINS, Bin, Calibration, equal_width, judge};
 use imbalance::metric::probability;
+use imbalance::{LabelCounts, UNKNOWN};
 use plan::{DataFacts, RunConfig};
 
 /// One split.
@@ -69,9 +69,9 @@ impl SplitProbabilities {
     }
 }
 
-/// The loss of a run where its LINK holds: not where a sampler moves the prevalences, or where the loss is unknown to this version.
+/// The loss of a run on data with these counts of `train` where its LINK holds: not where a sampler moves the prevalences, or where the loss is unknown to this version.
 #[must_use]
-pub fn link_of(config: &RunConfig, weights: &[f64], facts: &DataFacts) -> Option<Box<dyn Loss>> {
-    let context = Context { pos_weight: weights.to_vec(), counts: facts.train.clone(), epochs: config.train.epochs };
+pub fn link_of(config: &RunConfig, weights: &[f64], train: &LabelCounts) -> Option<Box<dyn Loss>> {
+    let context = Context { pos_weight: weights.to_vec(), counts: train.clone(), epochs: config.train.epochs };
     loss::build(&config.loss, &context).ok().filter(|_| !lint::moves_prevalence(&config.sampler.kind))
 }

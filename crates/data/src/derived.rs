@@ -90,6 +90,7 @@ pub fn derived<E: From<Unprepared>>(
         group_names: images.meta.group_names,
         skipped: images.meta.skipped,
         doubts: Vec::new(),
+        white: None,
     };
     Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
 }

@@ -16,6 +16,30 @@ pub fn normalization(source: &Source) -> &str {
     if let Source::Images { image, .. } = source { &image.normalize } else { "imagenet" }
 }
 
+/// The mean and the deviation of each channel by which `normalize` makes numbers of images in [0, 1].
+fn statistics(normalize: &str, channels: usize) -> (Vec<f32>, Vec<f32>) {
+    // Grey images take the mean over the three channels.
+    let grey = |values: [f32; 3]| if channels == 3 { values.to_vec() } else { vec![values.iter().sum::<f32>() / 3.0; channels] };
+    match normalize {
+        "imagenet" => (grey(IMAGENET.0), grey(IMAGENET.1)),
+        "half" => (vec![0.5; channels], vec![0.5; channels]),
+        _ => (vec![0.0; channels], vec![1.0; channels]),
+    }
+}
+
+/// The mean and the deviation of each channel of pictures in [0, 1] that runs on `source` subtract and divide by; `rgb`: for a pretrained
+/// network. `None` where rows are features.
+#[must_use]
+pub fn mean_and_deviation(source: &Source, rgb: bool) -> Option<(Vec<f32>, Vec<f32>)> {
+    let own = |normalize: &str, channels: usize| statistics(normalize, channels);
+    match source {
+        Source::Letters { .. } if rgb => Some(own(normalization(source), 3)),
+        Source::Letters { .. } => Some(own("none", 1)),
+        Source::Images { image, .. } => Some(own(&image.normalize, if rgb { 3 } else { image.channels as usize })),
+        Source::Features { .. } | Source::Imported { .. } => None,
+    }
+}
+
 /// How inputs are changed on the way out.
 pub enum Transform {
     Image(ImageTransform),
@@ -54,14 +78,7 @@ impl ImageTransform {
     pub fn new(source: &Source, channels: usize, height: usize, width: usize) -> Self {
         let config = if let Source::Images { image, .. } = source { Some(image) } else { None };
         let normalize = config.map_or("none", |image| image.normalize.as_str());
-        // Grey images take the mean over the three channels.
-        let grey =
-            |values: [f32; 3]| if channels == 3 { values.to_vec() } else { vec![values.iter().sum::<f32>() / 3.0; channels] };
-        let (mean, deviation) = match normalize {
-            "imagenet" => (grey(IMAGENET.0), grey(IMAGENET.1)),
-            "half" => (vec![0.5; channels], vec![0.5; channels]),
-            _ => (vec![0.0; channels], vec![1.0; channels]),
-        };
+        let (mean, deviation) = statistics(normalize, channels);
         Self {
             channels,
             height,

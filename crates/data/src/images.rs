@@ -157,6 +157,7 @@ pub fn prepare(
         }
         let mut rows = without(table, &bad);
         rows.doubts = seen.doubts(config);
+        rows.white = (pixel_range == "used").then_some(white);
         writer.finish(key, shape, &rows, content.finalize().to_hex().to_string())
     })?;
     Ok(Rows { folder, layout, same: if columns.group_duplicates { Vec::new() } else { same }, ids })
@@ -274,26 +275,33 @@ impl Seen {
     }
 }
 
+/// The pictures below `folder`, by their extensions, in the order of their paths; links to folders are not followed.
+#[must_use]
+pub fn pictures(folder: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if decode::is_hidden(&path) {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if decode::is_picture(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
 /// Images below `root` that are none of `files`: how many, and the first few.
 #[must_use]
 pub fn unlisted(root: &Path, files: &[PathBuf]) -> (usize, Vec<String>) {
     let named: HashSet<PathBuf> = files.iter().map(|file| lexical(file)).collect();
-    let mut extra = Vec::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let kind = entry.file_type().ok();
-            if decode::is_hidden(&path) {
-                continue;
-            }
-            if kind.is_some_and(|kind| kind.is_dir()) {
-                folders.push(path);
-            } else if decode::is_picture(&path) && !named.contains(&lexical(&path)) {
-                extra.push(shown(&path.strip_prefix(root).unwrap_or(&path).to_string_lossy()));
-            }
-        }
-    }
+    let below = pictures(root).into_iter().filter(|path| !named.contains(&lexical(path)));
+    let mut extra: Vec<String> = below.map(|path| shown(&path.strip_prefix(root).unwrap_or(&path).to_string_lossy())).collect();
     extra.sort_unstable();
     let count = extra.len();
     extra.truncate(LISTED);
@@ -336,7 +344,7 @@ fn lexical(path: &Path) -> PathBuf {
     out
 }
 
-fn reason(error: &std::io::Error) -> String {
+pub fn reason(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::NotFound { MISSING.to_owned() } else { error.to_string() }
 }
 

@@ -62,6 +62,7 @@ pub fn prepare(source: &Source, cache: &Path, progress: &(dyn Fn(usize, usize) +
             group_names: Vec::new(),
             skipped: Vec::new(),
             doubts: Vec::new(),
+            white: None,
         };
         let content = writer.hash();
         writer.finish(key, letters.shape(), &rows, content)

@@ -17,6 +17,7 @@ mod prepared;
 pub mod seen;
 mod spelled;
 mod table;
+mod unlabelled;
 mod untrainable;
 pub mod weights;
 
@@ -25,10 +26,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 pub use gather::Change;
-pub use gather::normalization;
+pub use gather::{mean_and_deviation, normalization};
+pub use images::pictures;
 pub use imported::{Files, Imported, Scored, imported_ids};
 pub use prepared::{Skipped, Unfit, check, discard};
 pub use table::{Called, Ids, Layout, Look, Profile, Survey, Table, flagged_split, survey};
+pub use unlabelled::{Listed, Unlabelled, listed};
 pub use untrainable::{Untrainable, quoted, trainable};
 
 use archive::file;
@@ -82,16 +85,29 @@ impl Dataset {
         if let Some(unknown) = unknown.filter(|unknown| unknown.judge_known) {
             settle(&mut opened.labels, unknown, Some(&split.train));
         }
-        let transform = match (opened.meta.shape, &config.source) {
-            (InputShape::Image { channels, height, width }, source) => {
-                gather::Transform::Image(gather::ImageTransform::new(source, channels, height, width))
-            }
-            (InputShape::Features { width }, Source::Features { standardize: true, .. }) => {
-                gather::Transform::standardize(&opened.inputs, width, &split.train)
-            }
-            (InputShape::Features { .. }, _) => gather::Transform::Features { mean: Vec::new(), scale: Vec::new() },
-        };
+        let transform = transform(&opened, config, &split.train);
         Ok(Self { opened, split, transform })
+    }
+
+    /// [`Self::open`] with the rows of val in train, for a model that nothing is chosen for any more.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_joined(folder: &Path, config: &DataConfig) -> Result<Self, DataError> {
+        let Self { mut opened, split: Split { mut train, val, test }, .. } = Self::open(folder, config)?;
+        train.extend(val);
+        train.sort_unstable();
+        if let Some(unknown) = columns_of(config).map(|columns| &columns.unknown).filter(|unknown| unknown.judge_known) {
+            settle(&mut opened.labels, unknown, Some(&train));
+        }
+        let transform = transform(&opened, config, &train);
+        Ok(Self { opened, split: Split { train, val: Vec::new(), test }, transform })
+    }
+
+    /// The value of 16-bit pictures that is white in this data; `None` where its preparation did not say.
+    #[must_use]
+    pub fn white(&self) -> Option<u16> {
+        self.opened.meta.white
     }
 
     /// What the network sees of one row.
@@ -229,6 +245,19 @@ impl Dataset {
         let [train, val, test] = self.counts();
         let (content, labels) = (self.content(), self.labels().names.to_vec());
         DataFacts { content, labels, input: self.shape(), train, val, test, folder: folder.to_owned() }
+    }
+}
+
+/// How the inputs of `opened` become numbers, features by the `train` rows.
+fn transform(opened: &prepared::Opened, config: &DataConfig, train: &[u32]) -> gather::Transform {
+    match (opened.meta.shape, &config.source) {
+        (InputShape::Image { channels, height, width }, source) => {
+            gather::Transform::Image(gather::ImageTransform::new(source, channels, height, width))
+        }
+        (InputShape::Features { width }, Source::Features { standardize: true, .. }) => {
+            gather::Transform::standardize(&opened.inputs, width, train)
+        }
+        (InputShape::Features { .. }, _) => gather::Transform::Features { mean: Vec::new(), scale: Vec::new() },
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Rows {
     pub skipped: Vec<Skipped>,
     /// What is worth a warning each time that the data is used.
     pub doubts: Vec<String>,
+    /// The value of 16-bit pictures that became white, where that is not the largest there is.
+    pub white: Option<u16>,
 }
 
 /// A row that was left out.
@@ -70,6 +72,9 @@ pub struct Meta {
     /// What is worth a warning each time that the data is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
+    /// The value of 16-bit pictures that became white, where that is not the largest there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub white: Option<u16>,
     inputs: Seal,
     labels_file: Seal,
     splits: Option<Seal>,
@@ -160,6 +165,7 @@ impl Writer {
             group_names: rows.group_names.clone(),
             skipped: rows.skipped.clone(),
             doubts: rows.doubts.clone(),
+            white: rows.white,
             inputs: Seal { bytes, blake3: hasher.finalize().to_hex().to_string() },
             labels_file: put("labels.bin", &rows.labels.values)?,
             splits: rows.splits.as_ref().map(|splits| put("splits.bin", splits)).transpose()?,

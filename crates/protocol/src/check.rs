@@ -59,6 +59,7 @@ pub fn finite(event: &Event) -> Result<(), String> {
             one("samples_f1", held_out.samples_f1)?;
             one("subset_accuracy", held_out.subset_accuracy)
         }
+        Event::Predicted { logits, .. } => all("logits", logits.iter().copied().map(f64::from)),
         Event::Open { .. } | Event::Begin { .. } | Event::Hb { .. } | Event::End { .. } | Event::Close { .. } => Ok(()),
     }
 }
@@ -140,8 +141,34 @@ pub fn fits(event: &Event, expected: &Expected<'_>) -> Result<(), String> {
             }
             Ok(())
         }
+        Event::Predicted { .. } => Err("its worker was ordered to train, not to predict".to_owned()),
         Event::Open { .. } | Event::Hb { .. } | Event::Close { .. } => Ok(()),
     }
+}
+
+/// Checks whether `event`, a `predicted` record, is the next one of a request: its inputs follow the `done` ones, of `inputs` in all, with
+/// one logit per label and usable input.
+///
+/// # Errors
+/// One sentence for what cannot be true.
+pub fn predicts(event: &Event, done: usize, inputs: Option<usize>, labels: usize) -> Result<(), String> {
+    finite(event)?;
+    let Event::Predicted { first, rows, logits, bad, .. } = event else { return Ok(()) };
+    if *first != done {
+        return Err(format!("first is {first}, but {done} inputs are done"));
+    }
+    if *rows == 0 || *rows > LARGEST || inputs.is_some_and(|inputs| *rows > inputs - done.min(inputs)) {
+        return Err(format!("rows is {rows}: more or fewer inputs than were asked for"));
+    }
+    let inside = bad.iter().all(|(input, _)| (done..done + rows).contains(input)) && bad.is_sorted_by(|a, b| a.0 < b.0);
+    if !inside {
+        return Err("bad names inputs that the record is not about, or not in their order".to_owned());
+    }
+    let wanted = (rows - bad.len()).checked_mul(labels);
+    if wanted != Some(logits.len()) {
+        return Err(format!("logits has {} numbers, should have {labels} for each of {} inputs", logits.len(), rows - bad.len()));
+    }
+    Ok(())
 }
 
 impl<'a> Expected<'a> {

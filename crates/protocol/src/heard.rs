@@ -23,9 +23,10 @@ pub fn heard(line: &str) -> Heard {
         Ok(value) => value,
         Err(error) => return Heard::Refused { attempts: Vec::new(), why: format!("the order is not JSON: {error}") },
     };
-    let jobs: Vec<&Value> = match value["jobs"].as_array() {
-        Some(jobs) => jobs.iter().collect(),
-        None => vec![&value],
+    let jobs: Vec<&Value> = match (value["jobs"].as_array(), value.get("job")) {
+        (Some(jobs), _) => jobs.iter().collect(),
+        (None, Some(job)) => vec![job],
+        (None, None) => vec![&value],
     };
     let refused = |why: String| Heard::Refused { attempts: jobs.iter().filter_map(|job| attempt(job)).collect(), why };
     if let Some(v) = jobs.iter().filter_map(|job| job.get("v")).find(|v| **v != VERSION) {
@@ -38,7 +39,8 @@ pub fn heard(line: &str) -> Heard {
     let known = match &order {
         wire::Order::Train(job) => vec![&job.config],
         wire::Order::Bundle { jobs } => jobs.iter().map(|job| &job.config).collect(),
-        wire::Order::Stop | wire::Order::StopRun { .. } => Vec::new(),
+        wire::Order::Refit { job, .. } => vec![&job.config],
+        wire::Order::Stop | wire::Order::StopRun { .. } | wire::Order::Predict(_) => Vec::new(),
     };
     for (job, config) in jobs.iter().zip(known) {
         let known = serde_json::to_value(config).unwrap_or_default();
@@ -59,6 +61,7 @@ fn attempt(job: &Value) -> Option<(Fingerprint, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Prediction;
     use crate::tests::job;
 
     fn value() -> Value {
@@ -78,7 +81,11 @@ mod tests {
     #[test]
     fn orders_come_back_and_later_keys_are_passed_over() {
         let bundle = Order::Bundle { jobs: vec![job(), job()] };
-        for order in [Order::Train(Box::new(job())), bundle, Order::Stop, Order::StopRun { run: job().run, attempt: 3 }] {
+        let refit = Order::Refit { job: Box::new(job()), epochs: 7 };
+        let request = "/x/request.json".into();
+        let predict = Order::Predict(Prediction { v: VERSION, run: job().run, attempt: 1, request, from: 64 });
+        let stop_run = Order::StopRun { run: job().run, attempt: 3 };
+        for order in [Order::Train(Box::new(job())), bundle, Order::Stop, stop_run, refit, predict] {
             assert_eq!(heard(&order.line()), Heard::Order(order));
         }
         let mut later = value();
@@ -95,6 +102,9 @@ mod tests {
         let mut unknown = value();
         unknown["config"]["train"]["patience"] = 3.into();
         assert!(refused(&unknown).contains("train.patience"), "{}", refused(&unknown));
+        let mut refit: Value = serde_json::from_str(&Order::Refit { job: Box::new(job()), epochs: 7 }.line()).unwrap();
+        refit["job"]["config"]["train"]["patience"] = 3.into();
+        assert!(refused(&refit).contains("train.patience"), "{}", refused(&refit));
         let mut missing = value();
         missing["config"]["train"].as_object_mut().unwrap().remove("epochs");
         assert!(refused(&missing).contains("missing field `epochs`"), "{}", refused(&missing));

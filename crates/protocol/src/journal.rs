@@ -157,7 +157,7 @@ enum Durability {
 fn durability(event: &Event) -> Durability {
     match event {
         Event::Open { .. } | Event::End { .. } | Event::Close { .. } => Durability::Now,
-        Event::Begin { .. } | Event::Epoch { .. } => Durability::Soon,
+        Event::Begin { .. } | Event::Epoch { .. } | Event::Predicted { .. } => Durability::Soon,
         Event::Hb { .. } | Event::Drawn { .. } | Event::Rank { .. } | Event::Eval { .. } | Event::HeldOut { .. } => {
             Durability::None
         }

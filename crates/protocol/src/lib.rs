@@ -20,6 +20,7 @@ pub use message::*;
 pub use results::Evaluated;
 pub use story::Story;
 pub use text::plain;
+pub use wire::request::{Input, Inputs, Request, Standardize};
 
 #[cfg(test)]
 mod tests {

@@ -30,6 +30,10 @@ pub enum Order {
     Stop,
     /// Finish the current epoch of this attempt, write its checkpoint, record `end stopped_early`; the other runs of the order go on.
     StopRun { run: Fingerprint, attempt: u32 },
+    /// Train this run once more, on the rows of train and val together, for `epochs` epochs without an evaluation, and keep the model.
+    Refit { job: Box<Job>, epochs: usize },
+    /// Score inputs that have no labels with a trained model.
+    Predict(Prediction),
 }
 
 impl Order {
@@ -68,6 +72,19 @@ impl Job {
         let bytes = serde_json::to_string(&wire::Job::from(self)).map_or(0, |text| text.len());
         (bytes > MAX_JOB).then_some(bytes)
     }
+}
+
+/// An order to score inputs. What is to be scored, and with what, is a file ([`crate::Request`]): it may be longer than an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prediction {
+    pub v: u32,
+    /// The run that the model comes from.
+    pub run: Fingerprint,
+    pub attempt: u32,
+    /// The file of the request.
+    pub request: PathBuf,
+    /// Inputs that an earlier worker has scored.
+    pub from: usize,
 }
 
 /// One line of a journal. `s` counts from 0 without gaps; `c` is the CRC-32 of all bytes of the line before `,"c"`, as 8 hex digits.
@@ -121,7 +138,10 @@ pub enum Event {
     /// Decisions of one fitted policy on val at the best or the last epoch, each row under thresholds that it was not fitted on; after the
     /// `Eval` of the same. A worker may leave it out.
     HeldOut { r: Fingerprint, a: u32, epoch: usize, policy: Policy, held_out: HeldOut },
-    /// The attempt is over. `n` counts its Epoch, Drawn, Rank, Eval and HeldOut records in this journal.
+    /// Logits of the inputs from number `first` of the request on, `rows` of them: row-major `[rows, labels]` without those in `bad`, each
+    /// of which has its number and why it cannot be used.
+    Predicted { r: Fingerprint, a: u32, first: usize, rows: usize, logits: Vec<f32>, bad: Vec<(usize, String)> },
+    /// The attempt is over. `n` counts its Epoch, Drawn, Rank, Eval, HeldOut and Predicted records in this journal.
     End { r: Fingerprint, a: u32, st: Outcome, n: u64, why: String },
     /// Last record of a journal.
     Close { why: String },
@@ -138,6 +158,7 @@ impl Event {
             | Self::Rank { r, a, .. }
             | Self::Eval { r, a, .. }
             | Self::HeldOut { r, a, .. }
+            | Self::Predicted { r, a, .. }
             | Self::End { r, a, .. } => Some((r, *a)),
             Self::Open { .. } | Self::Hb { .. } | Self::Close { .. } => None,
         }
@@ -155,6 +176,7 @@ impl Event {
             Self::Rank { .. } => "rank",
             Self::Eval { .. } => "eval",
             Self::HeldOut { .. } => "held_out",
+            Self::Predicted { .. } => "predicted",
             Self::End { .. } => "end",
             Self::Close { .. } => "close",
         }

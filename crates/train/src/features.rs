@@ -22,6 +22,12 @@ const PIXELS: usize = 16 * 224 * 224;
 /// Images that go through a backbone together at most.
 const MOST: usize = 64;
 
+/// How many images of this size go through a backbone together.
+#[must_use]
+pub fn images_at_once(height: usize, width: usize) -> usize {
+    (PIXELS / (height * width).max(1)).clamp(1, MOST)
+}
+
 /// Features that are ready to be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
@@ -84,7 +90,7 @@ fn compute(job: &Job, source: &str, making: &mut Making, device: &Device, monito
     let net = Features::load(arch, height, source, device)?;
     drop(stage);
     let rows: Vec<u32> = (0u32..).take(making.rows()).collect();
-    let batch = (PIXELS / (height * width)).clamp(1, MOST);
+    let batch = images_at_once(height, width);
     let steps = rows.len().div_ceil(batch);
     let start = Instant::now();
     for (step, rows) in rows.chunks(batch).enumerate() {

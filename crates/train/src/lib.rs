@@ -18,6 +18,7 @@ pub mod loader;
 mod logistic;
 pub mod model;
 pub mod optimizer;
+pub mod predict;
 mod record;
 mod session;
 pub mod stage;

@@ -142,6 +142,39 @@ impl<'a> Record<'a> {
         Ok(())
     }
 
+    /// Continues a refit of `epochs` epochs from its checkpoint, if there is one that is undamaged.
+    ///
+    /// # Errors
+    /// See [`TrainError`].
+    pub fn resume_refit(&mut self, learner: &mut Learner, epochs: usize, monitor: &mut dyn Monitor) -> Result<(), TrainError> {
+        if let Some(checkpoint) = checkpoint::read(&self.folder, &self.job.run)
+            && checkpoint.epochs.len() <= epochs
+            && checkpoint.restore(&learner.state, &mut learner.optimizer)?
+        {
+            self.epochs = checkpoint.epochs;
+            self.kept = (self.done(), Instant::now());
+            return Ok(monitor.begin(self.job, Some(self.done()))?);
+        }
+        monitor.begin(self.job, None)?;
+        self.folder.unseal()
+    }
+
+    /// Counts an epoch that is not evaluated.
+    pub fn add(&mut self, facts: EpochFacts) {
+        self.epochs.push(facts);
+    }
+
+    /// Keeps the model of a refit as its only result.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub fn finish_refit(&mut self, state: &State) -> Result<(), TrainError> {
+        self.folder.keep_model(state, self.done() - 1)?;
+        self.folder.write_model()?;
+        self.folder.seal()?;
+        self.settle()
+    }
+
     /// Begins from nothing.
     ///
     /// # Errors

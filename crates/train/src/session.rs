@@ -95,6 +95,36 @@ fn train(job: &Job, data: &Dataset, loader: &Loader, monitor: &mut dyn Monitor) 
     Ok(Finish::Done)
 }
 
+/// Trains the run of `job` on `data`, in which val is part of train, for `epochs` epochs and keeps the model; a refit that was stopped goes
+/// on where it was. Nothing is evaluated: no row is left that could judge.
+///
+/// # Errors
+/// [`TrainError`]; a reference run, which is chosen by val.
+pub fn refit(job: &Job, data: &Dataset, loader: &Loader, epochs: usize, monitor: &mut dyn Monitor) -> Result<Finish, TrainError> {
+    if job.config.reference().is_some() {
+        return Err(ModelError::Input("a reference run cannot be refitted: its strength is chosen by val".to_owned()).into());
+    }
+    let mut session = Session::new(job, data, loader, monitor)?;
+    session.record.resume_refit(&mut session.learner, epochs, session.monitor)?;
+    while session.record.done() < epochs {
+        if session.monitor.stopping() {
+            session.record.keep_all(&session.learner)?;
+            return Ok(Finish::Stopped);
+        }
+        let start = Instant::now();
+        let (train_loss, learning_rate, rows) = session.train(session.record.done())?;
+        let steps = session.record.steps() + rows.div_ceil(job.config.train.batch_size) as u64;
+        let seconds = start.elapsed().as_secs_f64();
+        let images_per_s = rows as f64 / seconds.max(1e-9);
+        session.monitor.note(job, &format!("refit: epoch {} of {epochs}, loss {train_loss:.6}", session.record.done() + 1));
+        session.record.add(EpochFacts { train_loss, val_loss: 0.0, learning_rate, seconds, images_per_s, steps });
+        session.record.keep(&session.learner)?;
+    }
+    let _stage = session.monitor.stage(job, "keeping the model", None);
+    session.record.finish_refit(&session.learner.state)?;
+    Ok(Finish::Done)
+}
+
 /// Fetches the weights that the network of `job` starts with, where they are elsewhere.
 ///
 /// # Errors

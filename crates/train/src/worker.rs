@@ -13,23 +13,24 @@ use std::fs::File;
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
 use candle_core::Device;
 
+use crate::predict::Scored;
 use crate::stage::{Stage, Unit};
 use crate::{Beat, Finish, Loader, Monitor, TrainError};
 use archive::RunFolder;
-use data::Dataset;
+use data::{DataError, Dataset};
 use kernel::{give_freed_memory_back, is_exhausted, open_cuda};
 use life::{BEAT, Life};
 use orders::{Stops, Task};
 use plan::tensors::Known;
 use plan::{DataConfig, Fingerprint};
 use protocol::journal::{Journal, JournalError};
-use protocol::{Event, Job, Outcome, VERSION, host};
+use protocol::{Event, Job, Outcome, Prediction, Request, VERSION, host};
 
 /// How a worker is started.
 #[derive(Clone, Debug)]
@@ -107,6 +108,8 @@ pub fn run(options: &Options) -> Result<(), WorkerError> {
     while let Some(order) = worker.next(&orders) {
         let health = match order {
             Task::Train(jobs) => worker.work(&jobs, &stops)?,
+            Task::Refit(job, epochs) => worker.refit(*job, epochs, &stops)?,
+            Task::Predict(prediction) => worker.predict(&prediction, &stops)?,
             Task::Refuse(attempts, why) => worker.refuse(attempts, &why)?,
         };
         if health == Health::Broken {
@@ -158,8 +161,11 @@ struct Worker {
     features: Option<(Images, PathBuf)>,
 }
 
-/// A data set, its folder, its configuration, and its loader.
-type Opened = (PathBuf, DataConfig, Dataset, Loader);
+/// A data set: its folder, its configuration, how it was opened, itself, and its loader.
+type Opened = (PathBuf, DataConfig, OpenData, Dataset, Loader);
+
+/// How a data set is opened: [`Dataset::open`] or [`Dataset::open_joined`].
+type OpenData = fn(&Path, &DataConfig) -> Result<Dataset, DataError>;
 
 type Images = (PathBuf, DataConfig, String, Option<String>);
 
@@ -199,10 +205,13 @@ impl Worker {
     /// Trains the runs of one order and records how each ended.
     fn work(&mut self, jobs: &[Job], stops: &Stops) -> Result<Health, JournalError> {
         if jobs.iter().all(|job| job.config.in_one_pass()) {
-            return self.attempt(jobs, stops, |jobs, data, feed, reporter| crate::together(jobs, data, feed, reporter));
+            let together = |jobs: &[Job], data: &Dataset, feed: &Loader, reporter: &mut Reporter<'_>| {
+                crate::together(jobs, data, feed, reporter)
+            };
+            return self.attempt(jobs, Dataset::open, stops, together);
         }
         for job in jobs {
-            let trained = self.attempt(std::slice::from_ref(job), stops, |jobs, data, feed, reporter| {
+            let trained = self.attempt(std::slice::from_ref(job), Dataset::open, stops, |jobs, data, feed, reporter| {
                 let mut results = RunResults::new();
                 for job in jobs {
                     match crate::run_with(job, data, feed, reporter) {
@@ -220,10 +229,50 @@ impl Worker {
         Ok(Health::Good)
     }
 
-    /// One attempt at `jobs`, which `train` trains together.
+    /// Trains a run once more on train and val together.
+    fn refit(&mut self, job: Job, epochs: usize, stops: &Stops) -> Result<Health, JournalError> {
+        self.attempt(std::slice::from_ref(&job), Dataset::open_joined, stops, |jobs, data, feed, reporter| {
+            jobs.iter().map(|job| Ok(Ok(crate::session::refit(job, data, feed, epochs, reporter)?))).collect()
+        })
+    }
+
+    /// Scores the inputs of a request.
+    fn predict(&mut self, order: &Prediction, stops: &Stops) -> Result<Health, JournalError> {
+        let Prediction { run, attempt, request, from, .. } = order;
+        let (r, a, mut told) = (run.clone(), *attempt, 0);
+        let Self { life, device, .. } = self;
+        let predicted = catch_unwind(AssertUnwindSafe(|| {
+            let stage = life.stage(run, "loading the model", None);
+            let read = Request::read(request).map_err(|source| TrainError::Io { path: request.clone(), source })?;
+            life.say([Event::Begin { r: r.clone(), a, from: None }])?;
+            crate::predict::predict(
+                &read,
+                *from,
+                device,
+                || drop(stage),
+                |scored| {
+                    let Scored { first, rows, logits, bad } = scored;
+                    life.say([Event::Predicted { r: r.clone(), a, first, rows, logits, bad }])?;
+                    told += 1;
+                    Ok(!stops.all())
+                },
+            )
+        }));
+        let exhausted = || is_exhausted(device).unwrap_or(false);
+        let (outcome, why) = match predicted {
+            Ok(Err(TrainError::Journal(error))) => return Err(error),
+            Ok(ended) => verdict(ended.map(|all| if all { Finish::Done } else { Finish::Stopped }), &exhausted),
+            Err(panic) => (Outcome::Crashed, panicked(&*panic)),
+        };
+        self.say(end(r, a, outcome, told, why))?;
+        Ok(if outcome == Outcome::Crashed { Health::Broken } else { Health::Good })
+    }
+
+    /// One attempt at `jobs`, whose data `open` opens and which `train` trains together.
     fn attempt(
         &mut self,
         jobs: &[Job],
+        open_data: OpenData,
         stops: &Stops,
         train: impl FnOnce(&[Job], &Dataset, &Loader, &mut Reporter<'_>) -> Result<RunResults, TrainError>,
     ) -> Result<Health, JournalError> {
@@ -238,7 +287,7 @@ impl Worker {
                 return Ok(jobs.iter().map(|_| Ok(Finish::Stopped)).collect());
             };
             let Some(first) = jobs.first() else { return Ok(RunResults::new()) };
-            let (data, feed) = open(data, first, device, &mut reporter)?;
+            let (data, feed) = open(data, first, open_data, device, &mut reporter)?;
             for job in jobs.iter().filter(|_| !feed.words().is_empty()) {
                 reporter.log(job, feed.words());
             }
@@ -249,11 +298,7 @@ impl Worker {
             Ok(Ok(ends)) => ends.into_iter().map(|end| verdict(end, &exhausted)).collect(),
             Ok(Err(TrainError::Journal(error))) => return Err(error),
             Ok(Err(error)) => vec![verdict(Err(error), &exhausted); jobs.len()],
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-                let why = format!("the worker panicked: {}", text.unwrap_or("without a word"));
-                vec![(Outcome::Crashed, why); jobs.len()]
-            }
+            Err(panic) => vec![(Outcome::Crashed, panicked(&*panic)); jobs.len()],
         };
         let mut told = std::mem::take(&mut reporter.told);
         let mut health = Health::Good;
@@ -276,7 +321,7 @@ impl Worker {
             if outcome == Outcome::Crashed {
                 health = Health::Broken;
             }
-            said.push(end(job, outcome, *results, why));
+            said.push(end(job.run.clone(), job.attempt, outcome, *results, why));
             done.extend((outcome == Outcome::Ok).then_some(&job.folder));
         }
         // All ends in one flush, which waits for the disk once.
@@ -329,31 +374,44 @@ fn on_features<'a>(
 fn open<'a>(
     data: &'a mut Option<Opened>,
     job: &Job,
+    open_data: OpenData,
     device: &Device,
     reporter: &mut Reporter<'_>,
 ) -> Result<(&'a Dataset, &'a Loader), TrainError> {
     let config = &job.config.data;
-    if data.as_ref().is_none_or(|(folder, known, ..)| *folder != job.data || known != config) {
+    // What a refit opens is not what others train on.
+    let same =
+        |(folder, known, how, ..): &Opened| *folder == job.data && known == config && std::ptr::fn_addr_eq(*how, open_data);
+    if !data.as_ref().is_some_and(same) {
         let _stage = reporter.stage(job, "opening the data", None);
         *data = None;
-        let opened = Dataset::open(&job.data, config)?;
-        opened.trainable(config)?;
+        let opened = open_data(&job.data, config)?;
+        // A refit has no val.
+        if !opened.split().val.is_empty() {
+            opened.trainable(config)?;
+        }
         let feed = Loader::new(&opened, device)?;
-        *data = Some((job.data.clone(), config.clone(), opened, feed));
+        *data = Some((job.data.clone(), config.clone(), open_data, opened, feed));
     }
-    let (_, _, data, feed) = data.as_ref().expect("it was filled just now");
+    let (.., data, feed) = data.as_ref().expect("it was filled just now");
     Ok((data, feed))
 }
 
 /// Most characters of a reason, which has to fit a record.
 const REASON: usize = 4000;
 
-fn end(job: &Job, st: Outcome, n: u64, mut why: String) -> Event {
+/// What a panic says.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the worker panicked: {}", text.unwrap_or("without a word"))
+}
+
+fn end(r: Fingerprint, a: u32, st: Outcome, n: u64, mut why: String) -> Event {
     if let Some((cut, _)) = why.char_indices().nth(REASON) {
         why.truncate(cut);
         why.push_str(" ...");
     }
-    Event::End { r: job.run.clone(), a: job.attempt, st, n, why }
+    Event::End { r, a, st, n, why }
 }
 
 fn log(job: &Job) -> Option<File> {
@@ -465,7 +523,7 @@ impl Monitor for Reporter<'_> {
     }
 
     fn stage(&mut self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
-        self.life.stage(job, doing, unit)
+        self.life.stage(&job.run, doing, unit)
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 pub use ask::{CompareOptions, Selector, Subject};
 pub use groups::GroupComparison;
 pub use runs::RunComparison;
+pub use statistics::Judged;
 pub use table::render;
 
 use super::difference::{LEVEL, overlap};

@@ -109,7 +109,7 @@ pub fn measure(case: &Case<'_>, facts: &DataFacts, evidence: &Evidence, groups: 
     }
     let (in_sample, thresholds, held_tuned, judged_tuned) = of_tuning.unwrap_or_default();
     let f1 = |counts: &Counts| counts.rate(Rate::F(1.0));
-    let loss = link_of(&case.config, &case.weights, facts);
+    let loss = link_of(&case.config, &case.weights, &facts.train);
     let link = |label: usize, z: f64| loss.as_ref().and_then(|loss| loss.implied_probability(label, z));
     let parts = if evidence.test.is_some() { PARTS } else { FOLDS };
     let found = choose(&val.scores, &val.truth, groups, parts, SEED, link);

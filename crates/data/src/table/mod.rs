@@ -10,7 +10,7 @@ mod profile;
 mod roles;
 #[cfg(test)]
 mod tests;
-mod text;
+pub mod text;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -64,7 +64,7 @@ impl Table {
 impl From<Table> for Rows {
     fn from(table: Table) -> Self {
         let Table { ids, labels, splits, groups, group_names, .. } = table;
-        Self { ids, labels, splits, groups, group_names, skipped: Vec::new(), doubts: Vec::new() }
+        Self { ids, labels, splits, groups, group_names, skipped: Vec::new(), doubts: Vec::new(), white: None }
     }
 }
 

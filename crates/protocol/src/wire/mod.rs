@@ -6,12 +6,15 @@
 mod config;
 mod order;
 mod record;
+pub mod request;
 #[cfg(test)]
 mod schema;
 
 pub use config::{Choice, Columns, Config, Data, Division, Image, Model, Policy, PosWeight, Setting, Source, Training};
-pub use order::{Job, Order};
-pub use record::{Begin, Close, Counts, Drawn, End, Epoch, Eval, Event, Heartbeat, Open, Outcome, Rank, Record, Split};
+pub use order::{Job, Order, Prediction};
+pub use record::{
+    Begin, Close, Counts, Drawn, End, Epoch, Eval, Event, Heartbeat, Open, Outcome, Predicted, Rank, Record, Split,
+};
 
 use serde_json::Value;
 

@@ -25,6 +25,33 @@ pub enum Order {
         #[cfg_attr(test, schemars(range(min = 1)))]
         attempt: u32,
     },
+    /// Train this run once more on train and val together, for as many epochs, without evaluation; keep the model in its folder.
+    Refit {
+        job: Box<Job>,
+        /// Epochs to train.
+        #[cfg_attr(test, schemars(range(min = 1)))]
+        epochs: u64,
+    },
+    /// Score inputs that have no labels.
+    Predict(Prediction),
+}
+
+/// An order to score inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Prediction {
+    /// Version of the protocol.
+    pub v: u32,
+    /// The run that the model comes from.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
+    pub run: String,
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    pub attempt: u32,
+    /// A JSON file: see `request`.
+    pub request: String,
+    /// Inputs that are done already.
+    #[serde(default)]
+    pub from: u64,
 }
 
 /// One attempt at one run.
@@ -87,6 +114,14 @@ impl From<&crate::Order> for Order {
             crate::Order::Train(job) => Self::Train(Box::new((&**job).into())),
             crate::Order::Bundle { jobs } => Self::Bundle { jobs: jobs.iter().map(Into::into).collect() },
             crate::Order::Stop => Self::Stop,
+            crate::Order::Refit { job, epochs } => Self::Refit { job: Box::new((&**job).into()), epochs: *epochs as u64 },
+            crate::Order::Predict(crate::Prediction { v, run, attempt, request, from }) => Self::Predict(Prediction {
+                v: *v,
+                run: run.0.clone(),
+                attempt: *attempt,
+                request: request.to_string_lossy().into_owned(),
+                from: *from as u64,
+            }),
             crate::Order::StopRun { run, attempt } => Self::StopRun { run: run.0.clone(), attempt: *attempt },
         }
     }
@@ -98,6 +133,14 @@ impl From<Order> for crate::Order {
             Order::Train(job) => Self::Train(Box::new((*job).into())),
             Order::Bundle { jobs } => Self::Bundle { jobs: jobs.into_iter().map(Into::into).collect() },
             Order::Stop => Self::Stop,
+            Order::Refit { job, epochs } => Self::Refit { job: Box::new((*job).into()), epochs: epochs as usize },
+            Order::Predict(Prediction { v, run, attempt, request, from }) => Self::Predict(crate::Prediction {
+                v,
+                run: plan::Fingerprint(run),
+                attempt,
+                request: request.into(),
+                from: from as usize,
+            }),
             Order::StopRun { run, attempt } => Self::StopRun { run: plan::Fingerprint(run), attempt },
         }
     }

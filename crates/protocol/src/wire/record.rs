@@ -29,6 +29,7 @@ pub enum Event {
     Rank(Rank),
     Eval(Eval),
     HeldOut(HeldOut),
+    Predicted(Predicted),
     End(End),
     Close(Close),
 }
@@ -216,6 +217,27 @@ pub struct Counts {
     pub tn: u64,
 }
 
+/// Logits of inputs that have no labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
+pub struct Predicted {
+    /// The run that the model comes from.
+    #[cfg_attr(test, schemars(regex(pattern = "^[0-9a-f]{32}(-again)?$")))]
+    pub r: String,
+    /// The attempt.
+    #[cfg_attr(test, schemars(range(min = 1)))]
+    pub a: u32,
+    /// Number of the first input in the request, from 0.
+    pub first: u64,
+    /// How many inputs the record is about.
+    pub rows: u64,
+    /// Float32, row-major, one per label and input that can be used.
+    pub logits: Vec<f32>,
+    /// Number of each input that cannot be used, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bad: Vec<(u64, String)>,
+}
+
 /// The attempt is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(JsonSchema))]
@@ -227,7 +249,7 @@ pub struct End {
     #[cfg_attr(test, schemars(range(min = 1)))]
     pub a: u32,
     pub st: Outcome,
-    /// Epoch, drawn, rank, eval and held_out records of this attempt in this journal.
+    /// Epoch, drawn, rank, eval, held_out and predicted records of this attempt in this journal.
     pub n: u64,
     /// For people; empty where all is well.
     #[serde(default)]
@@ -326,6 +348,10 @@ impl From<&crate::Event> for Event {
                 let (epoch, policy) = (epoch as u64, (&policy).into());
                 Self::HeldOut(HeldOut { r: r.0, a, epoch, policy, counts, samples_f1, subset_accuracy })
             }
+            Said::Predicted { r, a, first, rows, logits, bad } => {
+                let bad = bad.into_iter().map(|(input, why)| (input as u64, why)).collect();
+                Self::Predicted(Predicted { r: r.0, a, first: first as u64, rows: rows as u64, logits, bad })
+            }
             Said::End { r, a, st, n, why } => Self::End(End { r: r.0, a, st: st.into(), n, why }),
             Said::Close { why } => Self::Close(Close { why }),
         }
@@ -386,6 +412,10 @@ impl From<Event> for crate::Event {
                 let counts = counts.into_iter().map(Into::into).collect();
                 let held_out = imbalance::evaluation::HeldOut { counts, samples_f1, subset_accuracy };
                 Self::HeldOut { r: Fingerprint(r), a, epoch: epoch as usize, policy: policy.into(), held_out }
+            }
+            Event::Predicted(Predicted { r, a, first, rows, logits, bad }) => {
+                let bad = bad.into_iter().map(|(input, why)| (input as usize, why)).collect();
+                Self::Predicted { r: Fingerprint(r), a, first: first as usize, rows: rows as usize, logits, bad }
             }
             Event::End(End { r, a, st, n, why }) => Self::End { r: Fingerprint(r), a, st: st.into(), n, why },
             Event::Close(Close { why }) => Self::Close { why },

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::stage::{Stage, Unit, Work};
 use plan::Fingerprint;
+use protocol::Event;
 use protocol::journal::{Journal, JournalError};
-use protocol::{Event, Job};
 
 /// Interval between two heartbeats.
 pub const BEAT: Duration = Duration::from_secs(1);
@@ -55,10 +55,10 @@ impl Life {
         say(&mut locked(&self.0.journal), events)
     }
 
-    /// Begins work of `job` without steps; ends the one before.
-    pub fn stage(&self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
+    /// Begins work of `run` without steps; ends the one before.
+    pub fn stage(&self, run: &Fingerprint, doing: &'static str, unit: Option<Unit>) -> Stage {
         let work = Work::begin(doing, unit);
-        *locked(&self.0.stage) = Some((job.run.clone(), Arc::clone(&work)));
+        *locked(&self.0.stage) = Some((run.clone(), Arc::clone(&work)));
         Stage::of(work)
     }
 

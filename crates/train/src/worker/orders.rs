@@ -7,11 +7,13 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plan::Fingerprint;
-use protocol::{Heard, Job, Order};
+use protocol::{Heard, Job, Order, Prediction};
 
 /// What the worker is to do.
 pub enum Task {
     Train(Vec<Job>),
+    Refit(Box<Job>, usize),
+    Predict(Prediction),
     /// These attempts cannot be made as ordered.
     Refuse(Vec<(Fingerprint, u32)>, String),
 }
@@ -52,6 +54,8 @@ pub fn listen() -> (Receiver<Task>, Arc<Stops>) {
             match protocol::heard(&line) {
                 Heard::Order(Order::Train(job)) => drop(sender.send(Task::Train(vec![*job]))),
                 Heard::Order(Order::Bundle { jobs }) => drop(sender.send(Task::Train(jobs))),
+                Heard::Order(Order::Refit { job, epochs }) => drop(sender.send(Task::Refit(job, epochs))),
+                Heard::Order(Order::Predict(prediction)) => drop(sender.send(Task::Predict(prediction))),
                 Heard::Order(Order::StopRun { run, attempt }) => {
                     told.attempts.lock().unwrap_or_else(PoisonError::into_inner).insert((run, attempt));
                 }

@@ -136,6 +136,14 @@ impl Repaired {
         scores.iter().enumerate().map(map).collect()
     }
 
+    /// The step function of `label` on all rows, whether or not it was chosen, and the least and the largest probability that its rows
+    /// allow; `None` without rows.
+    #[must_use]
+    pub fn steps(&self, label: usize) -> Option<(&Isotonic, f64, f64)> {
+        let bounded = self.fitted.get(label)?.isotonic.as_ref()?;
+        Some((&bounded.steps, bounded.within.low, bounded.within.high))
+    }
+
     /// The line of `label` on all rows, whether or not it was chosen; `None` without rows.
     #[must_use]
     pub fn platt(&self, label: usize) -> Option<Platt> {

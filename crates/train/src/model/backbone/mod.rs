@@ -27,7 +27,7 @@ pub struct Features {
 }
 
 enum Net {
-    Plain(Box<dyn Module + Send>),
+    Plain(Box<dyn Module + Send + Sync>),
     Normed(Func<'static>, LayerNorm),
     Own(Box<DenseNet>),
 }

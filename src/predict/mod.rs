@@ -1,0 +1,10 @@
+//! Scores of new inputs: what was asked for ([`inputs`]), what is known of it already ([`partial`]), and the answer ([`answer`]). A worker
+//! scores (an [`Errand`](crate::controller::errand::Errand)), since the controller has no Candle.
+
+pub mod answer;
+pub mod inputs;
+pub mod partial;
+
+pub use answer::{Answer, Shape};
+pub use inputs::Wanted;
+pub use partial::Partial;
