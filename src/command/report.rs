@@ -1,6 +1,6 @@
 //! `sweep report`: the comparison.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 
 use super::output::{print, print_json, raw};
@@ -174,11 +174,5 @@ pub(super) fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return std::fs::write(path, text);
     }
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.prefix(".sweep-report").tempfile_in(archive::file::folder_of(path))?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
+    archive::file::write_for_others(path, |file| file.write_all(text.as_bytes())).map(drop)
 }

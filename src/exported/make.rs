@@ -311,9 +311,9 @@ impl Exported {
         };
         std::fs::create_dir_all(folder).map_err(failed(folder))?;
         let (model, card) = (folder.join(MODEL), folder.join(CARD));
-        archive::file::write(&model, |file| file.write_all(&self.model)).map_err(failed(&model))?;
+        archive::file::write_for_others(&model, |file| file.write_all(&self.model)).map_err(failed(&model))?;
         let text = serde_json::to_string_pretty(&self.card).map_err(|error| Error::Unexpected(error.to_string()))? + "\n";
-        archive::file::write(&card, |file| file.write_all(text.as_bytes())).map_err(failed(&card))?;
+        archive::file::write_for_others(&card, |file| file.write_all(text.as_bytes())).map_err(failed(&card))?;
         archive::file::settle(&[folder]).map_err(Error::file)
     }
 }

@@ -4,9 +4,9 @@
 //! are therefore opened only if they are regular files, and folders used only if they are folders.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,7 +39,20 @@ pub fn expand_home(path: &Path) -> PathBuf {
 /// # Errors
 /// I/O errors; the file that was there before stays.
 pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Seal> {
-    let mut temporary = tempfile::Builder::new().prefix(SAVING).tempfile_in(folder_of(path))?;
+    write_as(path, 0o600, fill)
+}
+
+/// [`write`] of a file that leaves the program: others may read it, as the user's umask says.
+///
+/// # Errors
+/// The errors of [`write`].
+pub fn write_for_others(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Seal> {
+    write_as(path, 0o666, fill)
+}
+
+fn write_as(path: &Path, mode: u32, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Seal> {
+    let mut builder = tempfile::Builder::new();
+    let mut temporary = builder.permissions(Permissions::from_mode(mode)).prefix(SAVING).tempfile_in(folder_of(path))?;
     let mut sealing = BufWriter::with_capacity(1 << 16, Sealing::new(temporary.as_file_mut()));
     fill(&mut sealing)?;
     let seal = sealing.into_inner().map_err(io::IntoInnerError::into_error)?.seal();

@@ -5,6 +5,8 @@
 mod device;
 mod host;
 
+pub use host::rows_at_once;
+
 use std::ops::Range;
 use std::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Scores of inputs that have no labels, by a model that is trained: decoded, made numbers and scored batch by batch, the next batch
-//! decoded while this one is scored. On the CPU a row's logits do not depend on the others of its batch: those of a test row are the
-//! recorded ones, to the last bit.
+//! decoded while this one is scored. Batches are those of an evaluation: the rows of a test split, in its order, get the recorded logits to
+//! the last bit. On the CPU other batches give the same bits, but for an `mlp`, whose matrix products round otherwise at their edges.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -10,6 +10,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::TrainError;
+use super::bundle::rows_at_once;
 use super::evaluate::LEAST_BATCH;
 use super::features::images_at_once;
 use super::heads::Heads;
@@ -104,7 +105,9 @@ impl Predictor {
                 let batch = config.train.batch_size.max(LEAST_BATCH);
                 // What the run started from is in its model.
                 let model = plan::ModelConfig { weights: None, weights_hash: None, ..config.model.clone() };
-                (Net::new(&RunConfig { model, ..config }, inputs.shape(), labels, &tensors, &path, device)?, batch)
+                let net = Net::new(&RunConfig { model, ..config }, inputs.shape(), labels, &tensors, &path, device)?;
+                let batch = if matches!(net, Net::Heads(_)) { rows_at_once(inputs.shape().values()) } else { batch };
+                (net, batch)
             }
         };
         Ok(Self { inputs, net, labels, batch, device: device.clone() })

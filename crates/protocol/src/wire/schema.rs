@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::request::Request;
 use super::{Event, Order};
 
 /// A line of a journal: one JSON object and a line feed, of at most 1,048,576 bytes.
@@ -27,14 +28,16 @@ struct Line {
 fn schema() -> Value {
     let mut generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let (order, record) = (generator.subschema_for::<Order>(), generator.subschema_for::<Line>());
+    let request = generator.subschema_for::<Request>();
     let mut defs = generator.take_definitions(true);
     let named = |defs: &serde_json::Map<String, Value>, schema: Schema| {
         let name = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()).unwrap_or_default();
         defs.get(name).map_or_else(|| schema.clone().to_value(), |_| json!({ "$ref": format!("#/$defs/{name}") }))
     };
-    let (order, record) = (named(&defs, order), named(&defs, record));
+    let (order, record, request) = (named(&defs, order), named(&defs, record), named(&defs, request));
     defs.insert("order".to_owned(), order);
     defs.insert("record".to_owned(), record);
+    defs.insert("request".to_owned(), request);
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": format!("The worker protocol, version {}", crate::VERSION),

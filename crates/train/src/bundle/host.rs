@@ -15,6 +15,12 @@ use kernel::stacked::{Losses, row_step};
 const ROWS: usize = 256;
 const ROW_VALUES: usize = 1 << 22;
 
+/// Rows of `width` numbers that are evaluated together.
+#[must_use]
+pub fn rows_at_once(width: usize) -> usize {
+    (ROW_VALUES / width.max(1)).clamp(16, ROWS)
+}
+
 /// Heads between epochs.
 pub struct IdleHostHeads<'a> {
     pub heads: Heads,
@@ -40,7 +46,7 @@ impl IdleHeads for IdleHostHeads<'_> {
     fn logits(&self, rows: &[u32], _: usize, beat: Pulse<'_>) -> Result<Vec<Vec<f32>>, TrainError> {
         let width = self.data.shape().values();
         let (mut all, mut x): (Vec<Vec<f32>>, Vec<f32>) = (Vec::new(), Vec::new());
-        for rows in rows.chunks((ROW_VALUES / width.max(1)).clamp(16, ROWS)) {
+        for rows in rows.chunks(rows_at_once(width)) {
             let step = row_step(width);
             x.resize(rows.len() * step, 0.0);
             self.data.gather_apart(rows, None, step, &mut x);
