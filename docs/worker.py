@@ -310,7 +310,11 @@ def main():
     while not stopping.is_set():
         if not jobs:
             order = orders.get()
-            jobs = {"train": [order], "bundle": order.get("jobs"), "stop": []}[order["k"]]
+            jobs = {"train": [order], "bundle": order.get("jobs"), "stop": []}.get(order["k"])
+            if jobs is None:  # `refit` and `predict` are for a worker whose models are torchvision's and sweep's
+                job, jobs = order.get("job", order), []
+                journal.add("end", r=job["run"], a=job["attempt"], st="crashed", n=0, why=f"this worker does not know {order['k']}")
+                journal.flush()
             continue
         job = jobs.pop(0)  # of a bundle one after the other: allowed, only slower
         first = journal.next

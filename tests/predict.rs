@@ -171,7 +171,7 @@ fn a_frozen_backbone_scores_test_as_it_was_recorded() {
     *other.last_mut().unwrap() ^= 1;
     fs::write(place.path("w.safetensors"), other).unwrap();
     let refused = place.run(&["predict", "home", "photos"]);
-    assert_eq!(refused.status.code(), Some(1), "{}", words(&refused));
+    assert_eq!(refused.status.code(), Some(4), "{}", words(&refused));
     assert!(words(&refused).contains("w.safetensors"), "{}", words(&refused));
 }
 
@@ -332,13 +332,14 @@ fn what_is_not_the_model_that_was_exported_is_refused() {
     let mut damaged = model.clone();
     *damaged.last_mut().unwrap() ^= 1;
     fs::write(place.path("home/model.safetensors"), damaged).unwrap();
-    refused("is not the model that was asked for: it is damaged, or has changed", 1);
+    refused("is not the model that was asked for: it is damaged, or has changed", 4);
     fs::write(place.path("home/model.safetensors"), &model).unwrap();
     // The run's own parameters, too.
     fs::write(place.path(&format!("sweep.runs/{run}/model.safetensors")), &model[1..]).unwrap();
     let lost = place.run(&["export", &run, "--to", "other"]);
     assert_eq!(lost.status.code(), Some(4));
     assert!(words(&lost).contains("is damaged") && !place.path("other").exists(), "{}", words(&lost));
+    fs::write(place.path(&format!("sweep.runs/{run}/model.safetensors")), &model).unwrap();
     fs::remove_file(place.path("home/model.json")).unwrap();
     refused("model.json: is not there: `sweep export RUN --to DIR` writes it", 4);
     for (arguments, code, what) in [

@@ -180,8 +180,9 @@ async fn score(
     drop(preparing);
     match ended {
         Ok(Ending { outcome: Outcome::Ok, .. }) => Ok(()),
-        Ok(Ending { outcome: Outcome::Data, why }) => {
-            Err(Error::Data(data::DataError { place: "the model cannot score these inputs".to_owned(), message: why }))
+        // All that a worker reads is the model, its backbone and the inputs.
+        Ok(Ending { outcome: Outcome::Data | Outcome::Io, why }) => {
+            Err(Error::Data(data::DataError { place: "nothing was scored".to_owned(), message: why }))
         }
         Ok(Ending { outcome, why }) => Err(Error::Unexpected(format!("the prediction has failed ({}): {why}", failed(outcome)))),
         Err(Error::Interrupted) => {
@@ -198,7 +199,6 @@ fn failed(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::OutOfMemory => "out of memory",
         Outcome::Diverged => "a score is not a number",
-        Outcome::Io => "a file",
         Outcome::Hung => "the worker hangs",
         _ => "the worker has ended",
     }
