@@ -131,7 +131,8 @@ fn labels(layout: &Layout, summary: &Summary, data: usize, width: u16) -> String
     }
     for row in &described {
         let rank = row.rank.map_or_else(|| "–".to_owned(), |rank| rank.to_string());
-        text += &format!("{} {}\n", if row.is_strategy() { format!("#{rank}") } else { format!("({rank})") }, layout.name(row));
+        let rank = if row.is_strategy() { format!("#{rank}") } else { format!("({rank})") };
+        text += &paragraph(&format!("{rank} {}{}", layout.name(row), runs(&row.runs)), width);
         for line in lines.by_ref().take(row.labels.len()) {
             text += &format!("{line}\n");
         }
@@ -144,6 +145,20 @@ fn labels(layout: &Layout, summary: &Summary, data: usize, width: u16) -> String
         );
     }
     text + &label_lines::chosen(summary, data).map_or_else(String::new, |words| paragraph(&words, width))
+}
+
+/// Runs that a row's name is followed by.
+const RUNS: usize = 5;
+
+/// `; runs 1d0c77e4, 9b01aa20`: what `show`, `export` and `predict` take.
+fn runs(fingerprints: &[String]) -> String {
+    let short: Vec<&str> = fingerprints.iter().take(RUNS).map(|run| run.get(..8).unwrap_or(run)).collect();
+    match fingerprints.len() {
+        0 => String::new(),
+        1 => format!("; run {}", short[0]),
+        n if n > RUNS => format!("; {n} runs: {}, ...", short.join(", ")),
+        _ => format!("; runs {}", short.join(", ")),
+    }
 }
 
 /// A table of labels that fits a narrow screen: without the share that is predicted, and with names cut in the middle.
