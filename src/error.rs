@@ -65,6 +65,9 @@ pub enum Error {
     /// Stopped by the user; the sweep can be resumed.
     #[error("interrupted; `sweep resume` continues where it stopped")]
     Interrupted,
+    /// Another command was stopped by the user; what becomes of its work.
+    #[error("interrupted; {0}")]
+    Halted(&'static str),
     /// Anything else.
     #[error("{0}")]
     Unexpected(String),
@@ -109,7 +112,7 @@ impl Error {
             Self::Worker(error) => error.exit_code(),
             // Used between a worker and its controller only.
             Self::Journal(_) => 74,
-            Self::Interrupted => 130,
+            Self::Interrupted | Self::Halted(_) => 130,
         }
     }
 }

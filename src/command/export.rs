@@ -124,10 +124,7 @@ async fn refit(global: &Global, args: &cli::ExportArgs, reader: &Reader, finishe
     match ended {
         Ok(Ending { outcome: Outcome::Ok, .. }) => Ok(()),
         Ok(Ending { why, .. }) => Err(Error::Unexpected(format!("the refit of {} has failed: {why}", run.fingerprint.short()))),
-        Err(Error::Interrupted) => {
-            say("the refit was interrupted; the same command continues where it stopped");
-            Err(Error::Interrupted)
-        }
+        Err(Error::Interrupted) => Err(Error::Halted("the same command goes on with the refit where it was")),
         Err(error) => Err(error),
     }
 }

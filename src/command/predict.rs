@@ -83,12 +83,11 @@ pub async fn run(global: &Global, args: &PredictArgs) -> Result<(), Error> {
         let to = args.output.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()));
         let new = scored.saturating_sub(before);
         let speed = rate(new as f64 / seconds.max(1e-9));
-        say(&format!(
-            "{to}{} inputs{left_out}; decisions under {policy}; {} scored in {} ({speed}/s)",
-            output::thousands(scored),
-            output::thousands(new),
-            span(seconds)
-        ));
+        let took = match new {
+            0 => String::new(),
+            new => format!("; {} scored in {} ({speed}/s)", output::thousands(new), span(seconds)),
+        };
+        say(&format!("{to}{} inputs{left_out}; decisions under {policy}{took}", output::thousands(scored)));
     }
     partial.finished();
     Ok(())
@@ -185,12 +184,8 @@ async fn score(
             Err(Error::Data(data::DataError { place: "nothing was scored".to_owned(), message: why }))
         }
         Ok(Ending { outcome, why }) => Err(Error::Unexpected(format!("the prediction has failed ({}): {why}", failed(outcome)))),
-        Err(Error::Interrupted) => {
-            if partial.stays() {
-                say("interrupted; the same command goes on where it was");
-            }
-            Err(Error::Interrupted)
-        }
+        Err(Error::Interrupted) if partial.stays() => Err(Error::Halted("the same command goes on where it was")),
+        Err(Error::Interrupted) => Err(Error::Halted("nothing was written; with --output what is scored is kept")),
         Err(error) => Err(error),
     }
 }
