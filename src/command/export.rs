@@ -52,7 +52,7 @@ async fn write_model(global: &Global, args: &cli::ExportArgs, folder: &Path) -> 
     let exported = tokio::task::block_in_place(|| export(&reader, finished, &ask))?;
     exported.write(folder)?;
     if Verbosity::of(global.quiet) != Verbosity::Quiet {
-        say(&exported_words(folder, &exported));
+        exported_words(folder, &exported).iter().for_each(|line| say(line));
     }
     Ok(())
 }
@@ -129,29 +129,35 @@ async fn refit(global: &Global, args: &cli::ExportArgs, reader: &Reader, finishe
     }
 }
 
-/// `DIR: bce, none, shuffle as densenet121, epoch 12; ...`.
-fn exported_words(folder: &Path, exported: &Exported) -> String {
+/// What was exported, in a few lines.
+fn exported_words(folder: &Path, exported: &Exported) -> Vec<String> {
     let ModelCard { model, labels, thresholds, metrics, provenance, .. } = &exported.card;
     let what = match &model.backbone {
-        Some(backbone) => format!("the head of {} (its parameters stay in {})", backbone.arch, backbone.weights),
+        Some(backbone) => format!("the head of {}", backbone.arch),
         None => model.arch.clone(),
     };
-    let refit = provenance.refit.as_ref().map_or_else(String::new, |refit| {
-        format!("; trained on {} rows of train and val, {}", super::output::thousands(refit.rows), refit.note)
-    });
+    let number = |measured: Measured| measured.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
     let judged = metrics.last().map_or_else(String::new, |split| {
-        let number = |measured: Measured| measured.value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
         format!("; {}: macro AP {}, macro F1 {}", split.split, number(split.macro_ap), number(split.macro_f1))
     });
-    format!(
-        "{}: {what} for {}, {} ({}), epoch {}; decisions under {}{judged}{refit}",
-        folder.display(),
-        super::output::counted(labels.len(), "label"),
-        exported.card.strategy(),
-        provenance.run.get(..8).unwrap_or(&provenance.run),
-        provenance.epoch + 1,
-        thresholds.chosen,
-    )
+    let mut lines = vec![
+        format!(
+            "{}: {what} for {}, {} (run {}), epoch {}",
+            folder.display(),
+            super::output::counted(labels.len(), "label"),
+            exported.card.strategy(),
+            provenance.run.get(..8).unwrap_or(&provenance.run),
+            provenance.epoch + 1,
+        ),
+        format!("  decisions under {}{judged}", thresholds.chosen),
+    ];
+    lines.extend(model.backbone.as_ref().map(|backbone| format!("  the backbone's parameters stay in {}", backbone.weights)));
+    lines.extend(
+        provenance.refit.as_ref().map(|refit| {
+            format!("  trained on the {} rows of train and val; {}", super::output::thousands(refit.rows), refit.note)
+        }),
+    );
+    lines
 }
 
 async fn write_predictions(global: &Global, args: &cli::ExportArgs, path: &Path) -> Result<(), Error> {
