@@ -14,6 +14,7 @@
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`serve`] | the page of a sweep, live, by HTTP |
+//! | [`exchange`] | the results for spreadsheets, notebooks, MLflow and TensorBoard |
 //! | [`cli`], [`command`] | arguments; one short file per command |
 //! | [`logs`], [`error`], [`shell`] | messages on stderr; the exit codes; commands to be pasted |
 
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod command;
 pub mod controller;
 pub mod error;
+pub mod exchange;
 pub mod launcher;
 pub mod logs;
 pub mod report;
