@@ -71,8 +71,24 @@ mod tests {
         let path = folder.path().join("a.csv");
         let columns = [ColumnOf { name: "a".to_owned(), kind: Kind::Text }, ColumnOf { name: "b".to_owned(), kind: Kind::Real }];
         let mut file = CsvFile::create(&path, &columns).unwrap();
-        let texts = ["=1+1", "'=1", "''@x", "'plain", "-0.5", "-x", "\t=1", "\r", "\n=2", "a,\"b\"\n", "+1e5", "", "×", "=cmd|' /C calc'!A0"];
-        let numbers = [0.1 + 0.2, -1e-300, f64::MAX, f64::MIN_POSITIVE, 1.0, -0.0, f64::INFINITY, 2e16, 5e-324, 1e22, -3.5, 1e-5, 7.0, 0.3];
+        let texts = [
+            "=1+1",
+            "'=1",
+            "''@x",
+            "'plain",
+            "-0.5",
+            "-x",
+            "\t=1",
+            "\r",
+            "\n=2",
+            "a,\"b\"\n",
+            "+1e5",
+            "",
+            "×",
+            "=cmd|' /C calc'!A0",
+        ];
+        let numbers =
+            [0.1 + 0.2, -1e-300, f64::MAX, f64::MIN_POSITIVE, 1.0, -0.0, f64::INFINITY, 2e16, 5e-324, 1e22, -3.5, 1e-5, 7.0, 0.3];
         for (text, number) in texts.iter().zip(numbers) {
             file.row(&[Cell::Text((*text).to_owned()), Cell::Real(number)]).unwrap();
         }

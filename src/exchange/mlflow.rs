@@ -1,11 +1,11 @@
-//! Runs as an MLflow database: a sweep is an experiment. MLflow's own file has no place for a value that belongs to an epoch but not to the
-//! last one, so that what counts, the best epoch, has names of its own.
+//! Runs as an MLflow database: a sweep is an experiment, a run is a run. The seeds of a strategy have a tag in common, by which MLflow groups
+//! runs and averages their metrics; a parent run above them would be one that nobody has trained.
 
 use std::path::{Path, PathBuf};
 
 use super::Told;
 use super::names::{Distinct, part};
-use super::runs::{Clock, LabelNames, Measured, NamedRun, measured, text};
+use super::runs::{Clock, LabelNames, Measured, NamedRun, best, measured, text};
 use super::staging::Staging;
 use crate::error::Error;
 use archive::runs_folder;
@@ -50,6 +50,7 @@ pub async fn write(reader: &mut Reader, staging: &mut Staging, sweeps: &[SweepRo
             created: milliseconds(sweep.created_at),
             updated: milliseconds(sweep.finished_at.unwrap_or(sweep.begun_at)),
             tags: vec![
+                ("mlflow.experimentKind".to_owned(), "custom_model_development".to_owned()),
                 ("sweep.state".to_owned(), sweep.state.clone()),
                 ("sweep.host".to_owned(), clean(&sweep.host, TAG)),
                 ("sweep.title".to_owned(), clean(&sweep.title, TAG)),
@@ -157,20 +158,17 @@ fn metrics(named: &NamedRun, points: &Points, labels: &LabelNames, policies: &mu
     for one in measured(points) {
         let Some(key) = key(&one, labels, policies) else { continue };
         if one.label.is_none() && Some(one.epoch) == named.best_epoch() {
-            metrics.push(metric(format!("best/{key}"), one.value, one.epoch));
+            metrics.push(metric(best(one.split, &key), one.value, one.epoch));
         }
-        metrics.push(metric(key, one.value, one.epoch));
+        metrics.push(metric(format!("{}/{key}", one.split), one.value, one.epoch));
     }
     metrics
 }
 
-/// `val/macro_ap`, `val/max_f1/held_out_macro_f1`, `test/0.5/f1/LABEL`.
+/// `macro_ap`, `max_f1/held_out_macro_f1`, `0.5/f1/LABEL`: what comes after the split.
 fn key(one: &Measured<'_>, labels: &LabelNames, policies: &mut Policies) -> Option<String> {
-    let mut key = one.split.to_owned();
-    if let Some(policy) = one.policy {
-        key = key + "/" + policies.name(policy);
-    }
-    key = key + if one.held_out { "/held_out_" } else { "/" } + one.metric;
+    let mut key = one.policy.map_or_else(String::new, |policy| format!("{}/", policies.name(policy)));
+    key = key + if one.held_out { "held_out_" } else { "" } + one.metric;
     if let Some(label) = one.label {
         key = key + "/" + labels.get(label)?;
     }

@@ -103,6 +103,12 @@ pub struct Measured<'p> {
     pub value: f64,
 }
 
+/// What a value of the best epoch is called besides: programs that show the last value of a metric show that of the last epoch, and this one
+/// counts. Val comes first, since strategies are chosen on it.
+pub fn best(split: &str, rest: &str) -> String {
+    if split == "val" { format!("best/{rest}") } else { format!("best_{split}/{rest}") }
+}
+
 /// All values of a run that are defined.
 pub fn measured(points: &Points) -> Vec<Measured<'_>> {
     let mut all = Vec::new();
@@ -136,8 +142,12 @@ pub fn measured(points: &Points) -> Vec<Measured<'_>> {
         }
     }
     for point in &points.labels {
-        let values =
-            [("f1", Some(point.f1)), ("precision", Some(point.precision)), ("recall", Some(point.recall)), ("f1", point.held_out_f1)];
+        let values = [
+            ("f1", Some(point.f1)),
+            ("precision", Some(point.precision)),
+            ("recall", Some(point.recall)),
+            ("f1", point.held_out_f1),
+        ];
         for (place, (metric, value)) in values.into_iter().enumerate() {
             let value = value.map(|value| Measured {
                 epoch: point.epoch,

@@ -11,7 +11,7 @@ use super::Told;
 use super::events::{EventFile, Message, of_plugin, scalar, tensor};
 use super::mlflow;
 use super::names::{Distinct, folder, part};
-use super::runs::{Clock, LabelNames, Measured, NamedRun, measured, text};
+use super::runs::{Clock, LabelNames, Measured, NamedRun, best, measured, text};
 use super::staging::Staging;
 use super::tables;
 use crate::error::Error;
@@ -159,12 +159,12 @@ fn fill(
         at.extend(point.learning_rate.map(|rate| scalar("train/learning_rate", rate as f32)));
     }
     for one in measured(points) {
-        let Some(tag) = tag(&one, labels) else { continue };
+        let Some((group, name)) = tag(&one, labels) else { continue };
         let at = scalars.entry(one.epoch).or_default();
         if one.label.is_none() && Some(one.epoch) == run.best_epoch() {
-            at.push(scalar(&format!("best/{tag}"), one.value as f32));
+            at.push(scalar(&best(one.split, &name), one.value as f32));
         }
-        at.push(scalar(&tag, one.value as f32));
+        at.push(scalar(&format!("{group}/{name}"), one.value as f32));
     }
     for (epoch, values) in &scalars {
         file.add(clock.at(*epoch), *epoch, values)?;
@@ -202,17 +202,22 @@ fn start(run: &NamedRun, kinds: &BTreeMap<&str, Kind>) -> Message {
     of_plugin("_hparams_/session_start_info", HPARAMS, &Message::default().message(3, &info), &tensor(&[0], &[]))
 }
 
-/// `val/macro_ap`, `val/macro_f1/max_f1`, `f1 max_f1/LABEL`, `ap/LABEL`: TensorBoard groups scalars by what is before the first slash.
-/// Nothing for what would fill its pages: labels on test, precision and recall of labels, and other means than the macro ones.
-fn tag(one: &Measured<'_>, labels: &LabelNames) -> Option<String> {
+/// (`val`, `macro_ap`), (`val`, `macro_f1/max_f1`), (`label f1 max_f1`, `LABEL`), (`label ap`, `LABEL`): TensorBoard groups scalars by what is
+/// before the first slash. Nothing for what would fill its pages: labels on test, precision and recall of labels, and other means than the
+/// macro ones.
+fn tag(one: &Measured<'_>, labels: &LabelNames) -> Option<(String, String)> {
     let metric = format!("{}{}", if one.held_out { "held_out_" } else { "" }, one.metric);
-    match (one.label, one.policy) {
-        (None, None) => Some(format!("{}/{metric}", one.split)),
-        (None, Some(policy)) if one.metric == "macro_f1" => Some(format!("{}/{metric}/{}", one.split, part(policy))),
-        (Some(label), None) if one.split == "val" && one.metric == "ap" => Some(format!("ap/{}", labels.get(label)?)),
-        (Some(label), Some(policy)) if one.split == "val" && one.metric == "f1" && !one.held_out => {
-            Some(format!("f1 {}/{}", part(policy), labels.get(label)?))
-        }
+    let Some(label) = one.label else {
+        return match one.policy {
+            None => Some((one.split.to_owned(), metric)),
+            Some(policy) if one.metric == "macro_f1" => Some((one.split.to_owned(), format!("{metric}/{}", part(policy)))),
+            Some(_) => None,
+        };
+    };
+    match one.policy {
+        _ if one.split != "val" || one.held_out => None,
+        None if one.metric == "ap" => Some(("label ap".to_owned(), labels.get(label)?.to_owned())),
+        Some(policy) if one.metric == "f1" => Some((format!("label f1 {}", part(policy)), labels.get(label)?.to_owned())),
         _ => None,
     }
 }
@@ -268,9 +273,13 @@ mod tests {
 
     #[test]
     fn a_curve_counts_what_is_not_below_each_threshold() {
-        let scores: Vec<f32> = (0..997).map(|at| (at * 37 % 997) as f32 / 996.0).chain([0.0, 1.0, 0.5, 0.29, 0.57, 0.58]).collect();
-        let cells: Vec<(f32, u8)> =
-            scores.iter().enumerate().map(|(at, &score)| (score, if at % 7 == 0 { UNKNOWN } else { u8::from(at % 3 == 0) })).collect();
+        let scores: Vec<f32> =
+            (0..997).map(|at| (at * 37 % 997) as f32 / 996.0).chain([0.0, 1.0, 0.5, 0.29, 0.57, 0.58]).collect();
+        let cells: Vec<(f32, u8)> = scores
+            .iter()
+            .enumerate()
+            .map(|(at, &score)| (score, if at % 7 == 0 { UNKNOWN } else { u8::from(at % 3 == 0) }))
+            .collect();
         let found = curve(cells.iter().copied());
         for at in 0..THRESHOLDS {
             let threshold = at as f32 / 100.0;

@@ -142,7 +142,12 @@ impl Mlflow {
         }
         self.insert("metrics", &run.metrics, |mut row, metric| {
             let (value, nan) = metric.kept();
-            row.push_bind(&metric.key).push_bind(value).push_bind(metric.time).push_bind(&run.id).push_bind(metric.step).push_bind(nan);
+            row.push_bind(&metric.key)
+                .push_bind(value)
+                .push_bind(metric.time)
+                .push_bind(&run.id)
+                .push_bind(metric.step)
+                .push_bind(nan);
         })
         .await?;
         let mut latest: BTreeMap<&str, &Metric> = BTreeMap::new();
@@ -155,7 +160,12 @@ impl Mlflow {
         let latest: Vec<&Metric> = latest.into_values().collect();
         self.insert("latest_metrics", &latest, |mut row, metric| {
             let (value, nan) = metric.kept();
-            row.push_bind(&metric.key).push_bind(value).push_bind(metric.time).push_bind(metric.step).push_bind(nan).push_bind(&run.id);
+            row.push_bind(&metric.key)
+                .push_bind(value)
+                .push_bind(metric.time)
+                .push_bind(metric.step)
+                .push_bind(nan)
+                .push_bind(&run.id);
         })
         .await
     }

@@ -164,8 +164,11 @@ impl Reader {
             .bind(run)
             .fetch_all(&mut *connection)
             .await?;
-            let columns: String =
-                COLUMNS.iter().filter(|column| column.metric.needs_threshold()).map(|column| format!(", {}", column.sql)).collect();
+            let columns: String = COLUMNS
+                .iter()
+                .filter(|column| column.metric.needs_threshold())
+                .map(|column| format!(", {}", column.sql))
+                .collect();
             let seen = format!(
                 "SELECT e.epoch, e.split, p.name, 0{columns} FROM evaluations e
                  CROSS JOIN policies p ON p.id = e.policy
