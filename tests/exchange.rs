@@ -240,7 +240,7 @@ fn one_sweep_has_its_rows_and_nothing_is_written_over_unasked() {
     // A full disk leaves nothing, not even what an earlier export wrote in part.
     let full = place.command(&["db", "export", "full"]);
     let mut shell = std::process::Command::new("sh");
-    shell.current_dir(place.folder.path()).args(["-c", "ulimit -f 8; exec \"$0\" db export full"]).arg(full.get_program());
+    shell.current_dir(place.folder.path()).args(["-c", "ulimit -f 100; exec \"$0\" db export full"]).arg(full.get_program());
     let output = shell.env_remove("SWEEP_DB").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("full/"), "{said}");
@@ -602,7 +602,7 @@ fn sweeps_without_results_and_imported_runs_are_exported() {
     sqlite(
         "UPDATE runs SET state = 'failed', best_epoch = NULL WHERE id = 1; UPDATE epochs SET train_loss = NULL WHERE run = 1;
          UPDATE attempts SET outcome = 'diverged', why = 'the loss is not a number' WHERE run = 1;
-         UPDATE runs SET state = 'running', finished_at = NULL WHERE id = 2;
+         UPDATE runs SET state = 'running', best_epoch = NULL, finished_at = NULL WHERE id = 2;
          DELETE FROM epochs WHERE run = 3; DELETE FROM label_rankings WHERE run = 3; DELETE FROM rankings WHERE run = 3;
          DELETE FROM label_counts WHERE evaluation IN (SELECT id FROM evaluations WHERE run = 3);
          DELETE FROM label_held_out WHERE evaluation IN (SELECT id FROM evaluations WHERE run = 3);

@@ -31,13 +31,13 @@ pub async fn write(reader: &mut Reader, staging: &mut Staging, sweeps: &[SweepRo
     let runs_folder = absolute(&runs_folder(reader.path()))?;
     let artifacts = |id: i64| folder.join("artifacts").join(id.to_string()).display().to_string();
     let mut file = Mlflow::create(&staging.file(FILE)?).await?;
-    let first = sweeps.iter().map(|sweep| milliseconds(sweep.created_at)).min().unwrap_or(0);
+    let oldest = sweeps.iter().map(|sweep| milliseconds(sweep.created_at)).min().unwrap_or(0);
     let default = Experiment {
         id: 0,
         name: DEFAULT.to_owned(),
         artifact_location: artifacts(0),
-        created: first,
-        updated: first,
+        created: oldest,
+        updated: oldest,
         tags: Vec::new(),
     };
     file.experiment(&default).await?;
@@ -53,7 +53,7 @@ pub async fn write(reader: &mut Reader, staging: &mut Staging, sweeps: &[SweepRo
                 ("mlflow.experimentKind".to_owned(), "custom_model_development".to_owned()),
                 ("sweep.state".to_owned(), sweep.state.clone()),
                 ("sweep.host".to_owned(), clean(&sweep.host, TAG)),
-                ("sweep.title".to_owned(), clean(&sweep.title, TAG)),
+                ("sweep.title".to_owned(), first(&sweep.title, TAG)),
             ],
         };
         file.experiment(&experiment).await?;
@@ -121,7 +121,7 @@ fn run(
     ];
     tags.extend(named.best_epoch().map(|epoch| ("sweep.best_epoch".to_owned(), epoch.to_string())));
     tags.extend(row.why.as_ref().map(|why| ("sweep.why".to_owned(), clean(why, TAG))));
-    tags.extend(labels.changed().iter().map(|(name, label)| (format!("sweep.label.{name}"), clean(label, TAG))));
+    tags.extend(labels.changed().iter().map(|(name, label)| (format!("sweep.label.{name}"), first(label, TAG))));
     Run {
         id: blake3::hash(format!("{}\0{}", sweep.title, row.fingerprint).as_bytes()).to_hex()[..32].to_owned(),
         experiment: sweep.id,
@@ -182,6 +182,11 @@ fn milliseconds(unix: f64) -> i64 {
 /// The first characters, without those that a screen would obey.
 fn clean(text: &str, most: usize) -> String {
     imbalance::shown::cut(text, most)
+}
+
+/// The first characters, as they are.
+fn first(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

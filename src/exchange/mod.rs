@@ -1,5 +1,5 @@
 //! The results for other programs: tables and views as CSV and Parquet, runs as an MLflow database and as TensorBoard's event files. Reads
-//! only; what it writes is in one folder of the user's ([docs/exports.md](../../docs/exports.md)).
+//! only; what it writes is in one folder of the user's (docs/exports.md).
 
 mod csv;
 mod events;
