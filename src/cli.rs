@@ -59,6 +59,9 @@ pub enum Command {
     Export(ExportArgs),
     /// Score new images or features with a run's model, or with an exported one
     Predict(PredictArgs),
+    /// The results database as a whole
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
     Import(ImportArgs),
     /// Shell completions
@@ -467,6 +470,38 @@ pub enum ExportSplit {
     Test,
     #[default]
     All,
+}
+
+/// What is done with the results database.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Write the results for spreadsheets, notebooks, MLflow or TensorBoard
+    Export(DbExportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DbExportArgs {
+    /// The folder to write to; it is made if it does not exist
+    pub dir: PathBuf,
+    /// parquet, csv: every table and view; mlflow: mlflow.db, for `mlflow ui`; tensorboard: event files, for `tensorboard --logdir`
+    /// (several with commas between them, or repeated)
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["parquet", "csv"], hide_possible_values = true, value_name = "FORMAT,...")]
+    pub format: Vec<DbFormat>,
+    /// Only this sweep: name, id or `latest`; otherwise all of them
+    #[arg(long)]
+    pub sweep: Option<String>,
+    /// Write over files of an earlier export
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Formats of `db export`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DbFormat {
+    Parquet,
+    Csv,
+    Mlflow,
+    Tensorboard,
 }
 
 #[derive(Debug, Args)]

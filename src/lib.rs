@@ -15,6 +15,7 @@
 //! | [`report`] | load, summarise (pure), render |
 //! | [`exported`], [`predict`] | a run's model outside of the database; scores of new inputs |
 //! | [`serve`] | the page of a sweep, live, by HTTP |
+//! | [`exchange`] | the results for spreadsheets, notebooks, MLflow and TensorBoard |
 //! | [`cli`], [`command`] | arguments; one short file per command |
 //! | [`logs`], [`error`], [`shell`] | messages on stderr; the exit codes; commands to be pasted |
 
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod command;
 pub mod controller;
 pub mod error;
+pub mod exchange;
 pub mod exported;
 pub mod launcher;
 pub mod logs;

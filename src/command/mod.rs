@@ -3,6 +3,7 @@
 mod compare;
 mod completions;
 mod data;
+mod db;
 mod estimate;
 mod explain;
 mod export;
@@ -52,6 +53,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Show(args) => wait(show::run(&global, &args)),
         Command::Export(args) => wait(export::run(&global, &args)),
         Command::Predict(args) => wait(predict::run(&global, &args)),
+        Command::Db(command) => wait(db::run(&global, &command)),
         Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),

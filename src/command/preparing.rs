@@ -74,6 +74,11 @@ impl Preparing {
         self.say("steps of the refit", done, total);
     }
 
+    /// `done` of `total` tables or runs are written.
+    pub fn exporting(&self, doing: &'static str, done: usize, total: usize) {
+        self.say(doing, done, total);
+    }
+
     /// A line that stays.
     pub fn note(&self, words: &str) {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

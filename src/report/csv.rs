@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::summary::{LabelLine, Row, Summary};
 use super::text_grid::text;
-use imbalance::shown::lines;
+use imbalance::shown::{is_formula, lines};
 
 /// CSV with a header; a report without rows is the header alone. Values that are not defined are empty.
 ///
@@ -49,8 +49,7 @@ pub fn render(summary: &Summary) -> Result<String, ::csv::Error> {
 
 /// A cell that a spreadsheet shows and a terminal prints.
 fn plain(cell: &str) -> Cow<'_, str> {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
-    if formula { Cow::Owned(format!("'{}", lines(cell))) } else { lines(cell) }
+    if is_formula(cell) { Cow::Owned(format!("'{}", lines(cell))) } else { lines(cell) }
 }
 
 fn line(summary: &Summary, row: &Row, label: &LabelLine) -> Vec<String> {

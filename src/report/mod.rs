@@ -55,6 +55,7 @@ pub use show_curves::Canvas;
 pub use show_rows::{RowMetrics, RowRates};
 pub use show_table::render as render_run;
 pub use splits::without_positives;
+pub use strategy_names::{setting, strategy};
 pub use summary::*;
 pub use text_grid::{text as axis_value, wrap};
 

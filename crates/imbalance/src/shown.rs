@@ -58,6 +58,12 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     unless(text, |letter| letter == '\n' || letter == '\t')
 }
 
+/// Whether a spreadsheet would run a cell with this text. It takes numbers for numbers.
+#[must_use]
+pub fn is_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) && text.parse::<f64>().is_err()
+}
+
 /// Characters of a line of an error.
 const LINE: usize = 4000;
 

@@ -31,6 +31,11 @@ impl StoreError {
         Self::Foreign { path: path.to_owned(), message: message.into() }
     }
 
+    /// What was read may be of two states of the file.
+    pub(super) fn overtaken(path: &Path) -> Self {
+        Self::unusable(path, "another sweep began to write while this was read; ask again")
+    }
+
     /// Whether SQLite did not take a value (a constraint, a type, a range, a size); the database itself is well.
     pub(super) fn is_about_a_value(&self) -> bool {
         let Self::Sqlite { source, .. } = self else { return false };

@@ -5,6 +5,7 @@ mod columns;
 mod disk;
 mod error;
 mod lock;
+pub mod mlflow;
 mod open;
 mod patience;
 mod reader;
@@ -17,8 +18,9 @@ pub use error::StoreError;
 pub use lock::holder;
 pub use patience::Patience;
 pub use reader::{
-    At, AttemptRow, CurvePoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, LabelMeans, LabelRow, Pace, Reader,
-    ResultRow, RunMark, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
+    At, AttemptRow, Cell, ColumnOf, CurvePoint, EpochPoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, Kind,
+    LabelMeans, LabelPoint, LabelRow, ListedRun, Pace, Points, PolicyPoint, RELATIONS, RankingPoint, Reader, Relation, ResultRow,
+    Rows, RunMark, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
 };
 pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 

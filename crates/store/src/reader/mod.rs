@@ -13,6 +13,8 @@ mod curve;
 mod draws;
 mod frozen;
 mod marks;
+mod points;
+mod relation;
 mod result;
 mod run;
 mod status;
@@ -27,6 +29,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 pub use curve::CurvePoint;
 pub use frozen::FrozenCounts;
 pub use marks::{RunMark, Runs};
+pub use points::{EpochPoint, LabelPoint, ListedRun, Points, PolicyPoint, RankingPoint};
+pub use relation::{Cell, ColumnOf, Kind, RELATIONS, Relation, Rows};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
@@ -46,6 +50,8 @@ pub struct Reader {
     inode: Option<u64>,
     file: u64,
     opened: u64,
+    /// Whether all answers are to be of one state: [`Reader::hold`].
+    held: bool,
 }
 
 /// What a [`Reader`] has seen: two equal ones of the same reader have no commit between them.
@@ -83,7 +89,7 @@ impl Reader {
         // Looked at first: a file that takes its place meanwhile is another one, and noticed.
         let inode = inode(path);
         let (connection, still) = open::for_reader(path).await?;
-        Ok(Self { path: path.to_owned(), connection, still, inode, file: 0, opened: 0 })
+        Ok(Self { path: path.to_owned(), connection, still, inode, file: 0, opened: 0, held: false })
     }
 
     /// Which commits have happened. Cheap enough to be asked for several times a second: one page of the file is looked at. If another
@@ -145,6 +151,9 @@ impl Reader {
     /// The connection; opened again where a writer has begun since.
     async fn connected(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
+            if self.held {
+                return Err(StoreError::overtaken(&self.path));
+            }
             self.open_again().await?;
         }
         Ok(&mut self.connection)
@@ -162,7 +171,7 @@ impl Reader {
     /// SQLite's answer, with errors as [`StoreError`]. An answer that was read while a writer began is discarded.
     fn told<T>(&self, answer: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         if self.still.as_ref().is_some_and(|still| !still.holds(&self.path)) {
-            return Err(StoreError::unusable(&self.path, "another sweep began to write while this was read; ask again"));
+            return Err(StoreError::overtaken(&self.path));
         }
         answer.map_err(|source| StoreError::from_sqlite(&self.path, source))
     }

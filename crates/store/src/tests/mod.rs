@@ -1,4 +1,5 @@
 mod again;
+mod export;
 pub(crate) mod fixture;
 mod readers;
 mod refuse;
