@@ -12,6 +12,7 @@
 //! | `kernel`, `train` | the operations Candle lacks; networks, the training loop, the worker |
 //! | [`store`] | every SQL statement: one writer, read-only readers |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
+//! | [`recipe`] | a run's strategy as PyTorch (pure) |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`serve`] | the page of a sweep, live, by HTTP |
 //! | [`cli`], [`command`] | arguments; one short file per command |
@@ -26,6 +27,7 @@ pub mod controller;
 pub mod error;
 pub mod launcher;
 pub mod logs;
+pub mod recipe;
 pub mod report;
 pub mod serve;
 pub mod shell;

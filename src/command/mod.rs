@@ -15,6 +15,7 @@ mod output;
 mod plan;
 pub mod preparing;
 mod questions;
+mod recipe;
 pub mod report;
 mod resume;
 mod run;
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Explain(args) => wait(explain::run(&global, &args)),
         Command::Show(args) => wait(show::run(&global, &args)),
         Command::Export(args) => wait(export::run(&global, &args)),
+        Command::Recipe(args) => wait(recipe::run(&global, &args)),
         Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),
