@@ -86,11 +86,7 @@ impl Recipe<'_> {
         parts.extend(usage.text());
         let body = parts.join("\n\n");
         let remarks: Vec<String> = self.remarks.iter().map(|remark| python::comment(remark)).collect();
-        let imports = [
-            ("math.", "import math\n\n"),
-            ("torch.", "import torch\n"),
-            ("F.", "import torch.nn.functional as F\n"),
-        ];
+        let imports = [("math.", "import math\n\n"), ("torch.", "import torch\n"), ("F.", "import torch.nn.functional as F\n")];
         let imports: String = imports.into_iter().filter(|(used, _)| body.contains(used)).map(|(_, import)| import).collect();
         spaced(&[remarks.join("\n"), imports + "\n" + &body].join("\n\n"))
     }

@@ -138,7 +138,10 @@ fn bias(run: &RunRow) -> Result<Bias, String> {
                 Some(values) => values,
                 None => {
                     let data = Dataset::open(&run.folder, &config.data).map_err(|error| {
-                        format!("it is the minimum of the loss over the train rows, and the prepared data is gone ({})", error.message)
+                        format!(
+                            "it is the minimum of the loss over the train rows, and the prepared data is gone ({})",
+                            error.message
+                        )
                     })?;
                     if data.content() != facts.content {
                         return Err("the prepared data is not that of the run".to_owned());
@@ -161,10 +164,8 @@ fn header(run: &RunRow, results: &[ResultRow], decided: Option<&Decided>) -> Vec
     let RunRow { config, version, .. } = run;
     let short = run.fingerprint.short();
     let of = run.sweeps.first().map_or_else(String::new, |title| format!(" of \"{}\"", shown(title)));
-    let mut lines = vec![format!(
-        "Run {short}{of}, recorded by sweep {version}, as PyTorch: written by sweep {}.",
-        env!("CARGO_PKG_VERSION")
-    )];
+    let mut lines =
+        vec![format!("Run {short}{of}, planned by sweep {version}, in PyTorch: `sweep recipe` {}.", env!("CARGO_PKG_VERSION"))];
     if !matches!(config.data.source, Source::Imported { .. }) && config.reference().is_none() {
         let weight = match &config.pos_weight {
             PosWeight::Formula(choice) => choice.to_string(),
