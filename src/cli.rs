@@ -62,6 +62,8 @@ pub enum Command {
     /// The results database as a whole
     #[command(subcommand)]
     Db(DbCommand),
+    /// A run's strategy as a short file of Python for PyTorch: loss, weights, sampler, start of the head, thresholds
+    Recipe(RecipeArgs),
     /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
     Import(ImportArgs),
     /// Shell completions
@@ -502,6 +504,22 @@ pub enum DbFormat {
     Csv,
     Mlflow,
     Tensorboard,
+}
+
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
+    /// Fingerprint of a run, or the start of one
+    pub run: String,
+    /// Write to this file instead of stdout
+    #[arg(long, value_name = "FILE.py")]
+    pub output: Option<PathBuf>,
+    /// Threshold policy of the decisions (a number, max_f1, ...), fitted on val; otherwise the run's best on val, by macro F1 on rows
+    /// that its thresholds have not seen
+    #[arg(long, value_name = "POLICY")]
+    pub threshold: Option<String>,
+    /// Write over a file that exists
+    #[arg(long, requires = "output")]
+    pub force: bool,
 }
 
 #[derive(Debug, Args)]

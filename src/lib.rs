@@ -12,6 +12,7 @@
 //! | `kernel`, `train` | the operations Candle lacks; networks, the training loop, the worker |
 //! | [`store`] | every SQL statement: one writer, read-only readers |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
+//! | [`recipe`] | a run's strategy as PyTorch (pure) |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`exported`], [`predict`] | a run's model outside of the database; scores of new inputs |
 //! | [`serve`] | the page of a sweep, live, by HTTP |
@@ -31,6 +32,7 @@ pub mod exported;
 pub mod launcher;
 pub mod logs;
 pub mod predict;
+pub mod recipe;
 pub mod report;
 pub mod serve;
 pub mod shell;

@@ -184,3 +184,16 @@ fn strategies_that_are_not_known_any_more_are_reported_all_the_same() {
         assert!(!words.contains("panicked"), "{words}");
     }
 }
+
+/// Their strategies are written in PyTorch.
+#[test]
+fn old_runs_have_recipes() {
+    let place = old();
+    let report = json(&place, &["report", "old"]);
+    let runs: Vec<&str> = report["rows"].as_array().unwrap().iter().filter_map(|row| row["runs"][0].as_str()).collect();
+    assert!(!runs.is_empty());
+    for run in runs {
+        let text = said(&place, &["recipe", run]);
+        assert!(text.contains("loss(") && text.contains("START = ") && text.contains("def decide("), "{text}");
+    }
+}

@@ -171,15 +171,24 @@ async fn write_predictions(global: &Global, args: &cli::ExportArgs, path: &Path)
         calibrated: args.calibrated,
     };
     let io = |source| Error::Io { path: path.to_owned(), source };
-    // A link to nothing is something, too; a device is written to.
-    let taken = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() || found.is_symlink() || found.is_dir());
-    if taken && !args.force {
-        return Err(Error::Usage(format!("{} exists: --force writes over it", path.display())));
-    }
+    is_free(path, args.force)?;
     let found = predictions(&mut Reader::open(&global.db).await?, &args.run, &ask).await?;
     write(path, &found.csv).map_err(io)?;
     if Verbosity::of(global.quiet) != Verbosity::Quiet {
         say(&format!("{}: {}", path.display(), words(&found)));
+    }
+    Ok(())
+}
+
+/// Refuses to write over what is at `path`, unless `force` says so.
+///
+/// # Errors
+/// Something is there.
+pub(super) fn is_free(path: &Path, force: bool) -> Result<(), Error> {
+    // A link to nothing is something, too; a device is written to.
+    let taken = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() || found.is_symlink() || found.is_dir());
+    if taken && !force {
+        return Err(Error::Usage(format!("{} exists: --force writes over it", path.display())));
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod plan;
 mod predict;
 pub mod preparing;
 mod questions;
+mod recipe;
 pub mod report;
 mod resume;
 mod run;
@@ -54,6 +55,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Export(args) => wait(export::run(&global, &args)),
         Command::Predict(args) => wait(predict::run(&global, &args)),
         Command::Db(command) => wait(db::run(&global, &command)),
+        Command::Recipe(args) => wait(recipe::run(&global, &args)),
         Command::Import(args) => wait(import::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::export::is_free;
 use super::output;
 use super::preparing::Preparing;
 use super::questions;
@@ -30,11 +31,8 @@ use store::Reader;
 /// skipped; a worker that fails; an output that exists or cannot be written; an interrupt.
 pub async fn run(global: &Global, args: &PredictArgs) -> Result<(), Error> {
     let policy = args.threshold.as_deref().map(questions::policy).transpose()?;
-    if let Some(path) = &args.output
-        && !args.force
-        && std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() || found.is_symlink() || found.is_dir())
-    {
-        return Err(Error::Usage(format!("{} exists: --force writes over it", path.display())));
+    if let Some(path) = &args.output {
+        is_free(path, args.force)?;
     }
     let place = one_place(&args.device)?;
     let (card, model) = model(global, &args.model, policy.as_ref()).await?;

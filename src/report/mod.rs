@@ -25,6 +25,7 @@ pub mod predictions;
 pub mod probabilities;
 mod question;
 mod rank;
+pub mod recipe;
 mod references;
 mod refit;
 mod samplers;

@@ -1,5 +1,6 @@
 //! The scores and decisions of one run, row by row, with the names of the rows: what `sweep export --predictions` writes.
 
+use std::io;
 use std::path::Path;
 
 use super::difference::SEED;
@@ -16,7 +17,7 @@ use imbalance::metric::calibration::{Likelihoods, Repair, choose};
 use imbalance::stratification::{TEST, VAL};
 use imbalance::threshold::{self, Policy};
 use plan::Source;
-use store::{Reader, RunRow};
+use store::{Reader, ResultRow, RunRow};
 
 /// Parts of val that maps are held out from.
 pub const FOLDS: usize = 10;
@@ -71,7 +72,39 @@ pub async fn predictions(reader: &mut Reader, prefix: &str, ask: &Ask) -> Result
     answer(&run, evidence, recorded, ask)
 }
 
-/// A run that has ended, at its best epoch.
+/// A recorded run at its best epoch.
+pub(super) struct AtBest {
+    pub run: RunRow,
+    pub epoch: usize,
+    /// Every evaluation at that epoch.
+    pub results: Vec<ResultRow>,
+    /// The policies that val was evaluated under, those that this version knows.
+    pub recorded: Vec<Policy>,
+    /// What it kept, or why that cannot be read.
+    pub evidence: io::Result<Evidence>,
+}
+
+impl AtBest {
+    /// The run that `prefix` names.
+    ///
+    /// # Errors
+    /// No run or more than one matches; a run without a result.
+    pub async fn find(reader: &mut Reader, prefix: &str) -> Result<Self, Error> {
+        let run = reader.find_run(prefix).await?;
+        let mut results = reader.run_results(&run.fingerprint).await?;
+        let epoch = run.best_epoch.and_then(|epoch| usize::try_from(epoch).ok()).ok_or_else(|| {
+            let (run, state) = (run.fingerprint.short(), &run.state);
+            Error::Usage(format!("run {run} has no result yet, it is {state}: `sweep resume` trains it"))
+        })?;
+        results.retain(|row| row.best_epoch);
+        let val = results.iter().filter(|row| row.split == "val");
+        let recorded = val.filter_map(|row| threshold::parse(&row.policy).ok()).collect();
+        let evidence = Evidence::read(&runs_folder(reader.path()).join(&run.fingerprint.0), epoch);
+        Ok(Self { run, epoch, results, recorded, evidence })
+    }
+}
+
+/// The same with its scores.
 pub struct Finished {
     pub run: RunRow,
     pub epoch: usize,
@@ -86,17 +119,8 @@ impl Finished {
     /// # Errors
     /// No run or more than one matches; a run without a result; kept scores that are gone.
     pub async fn read(reader: &mut Reader, prefix: &str) -> Result<Self, Error> {
-        let run = reader.find_run(prefix).await?;
-        let results = reader.run_results(&run.fingerprint).await?;
-        let epoch = run.best_epoch.and_then(|epoch| usize::try_from(epoch).ok()).ok_or_else(|| {
-            let (run, state) = (run.fingerprint.short(), &run.state);
-            Error::Usage(format!("run {run} has no result yet, it is {state}: `sweep resume` trains it"))
-        })?;
-        let folder = runs_folder(reader.path()).join(&run.fingerprint.0);
-        let evidence =
-            Evidence::read(&folder, epoch).map_err(|source| Error::NoScores { run: run.fingerprint.clone(), source })?;
-        let recorded = results.iter().filter(|row| row.best_epoch && row.split == "val");
-        let recorded = recorded.filter_map(|row| threshold::parse(&row.policy).ok()).collect();
+        let AtBest { run, epoch, recorded, evidence, .. } = AtBest::find(reader, prefix).await?;
+        let evidence = evidence.map_err(|source| Error::NoScores { run: run.fingerprint.clone(), source })?;
         Ok(Self { run, epoch, evidence, recorded })
     }
 }

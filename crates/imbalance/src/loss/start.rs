@@ -35,17 +35,20 @@ pub fn prior(counts: &LabelCounts) -> Vec<f64> {
 /// is best when everything is predicted) and for a label with one class.
 #[must_use]
 pub fn link(loss: &dyn Loss, train: &LabelMatrix, counts: &LabelCounts, batch: usize) -> Vec<f64> {
-    let linked = |label: usize| {
+    linked(loss, counts).unwrap_or_else(|| minimum(loss, train, batch))
+}
+
+/// The same where the loss has a LINK, of which the counts are all that is read; `None` where it has none.
+#[must_use]
+pub fn linked(loss: &dyn Loss, counts: &LabelCounts) -> Option<Vec<f64>> {
+    let start = |label: usize| {
         let pi = counts.prevalence(label);
         if pi <= 0.0 || pi >= 1.0 {
             return Some(0.0);
         }
         inverse(|z| loss.implied_probability(label, z), pi)
     };
-    match (0..counts.positives.len()).map(linked).collect() {
-        Some(logits) => logits,
-        None => minimum(loss, train, batch),
-    }
+    (0..counts.positives.len()).map(start).collect()
 }
 
 /// z with `eta(z)` = `pi`, by bisection; `eta` rises and may be undefined far from 0. `None` where it is undefined throughout.
