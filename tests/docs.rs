@@ -1,5 +1,5 @@
-//! The pages agree with the program: tables of docs/strategies.md and the registries, queries and their files, and every link and
-//! citation leads to a file and a heading that exist.
+//! The pages agree with the program: tables of docs/strategies.md and the registries, queries and their files, the commands and
+//! docs/commands.md, and every link and citation leads to a file and a heading that exist.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
 use imbalance::{Absent, Entry, loss, pos_weight, sampler, threshold};
 
 fn root() -> &'static Path {
@@ -211,4 +212,50 @@ fn the_seeds_on_the_page_are_those_of_the_program() {
     let expected: Vec<Vec<String>> = [1, 2, 4, 11, 24, 124].map(of).into();
     let table: Vec<String> = expected.iter().map(|row| format!("| {} |", row.join(" | "))).collect();
     assert_eq!(rows(&text, &header), expected, "the page should have\n{}", table.join("\n"));
+}
+
+/// The commands that do something, as they are typed: `report`, `db export`. Hidden ones are left out.
+fn commands(of: &clap::Command, before: &str, into: &mut Vec<(String, clap::Command)>) {
+    for command in of.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
+        let name = format!("{before}{}", command.get_name());
+        if command.has_subcommands() {
+            commands(command, &format!("{name} "), into);
+        } else {
+            into.push((name, command.clone()));
+        }
+    }
+}
+
+/// Every command has a section in docs/commands.md, and the options in its tables exist.
+#[test]
+fn every_command_is_documented() {
+    let page = read("docs/commands.md");
+    let mut known = Vec::new();
+    commands(&sweep::cli::Cli::command(), "", &mut known);
+    assert!(known.len() > 10);
+    let mut wrong = Vec::new();
+    for (name, command) in known {
+        let Some((_, below)) = page.split_once(&format!("\n### {name}\n")) else {
+            wrong.push(format!("no heading `### {name}`"));
+            continue;
+        };
+        let section = below.find("\n## ").into_iter().chain(below.find("\n### ")).min().map_or(below, |end| &below[..end]);
+        let options: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        for row in rows(section, &["option"]) {
+            let words = row[0].split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+            for option in words.filter_map(|word| word.strip_prefix("--")).filter(|option| !options.contains(option)) {
+                wrong.push(format!("{name} has no --{option}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "docs/commands.md: {}", wrong.join("; "));
+}
+
+/// A page that is read at a glance: what is reference stands in docs/.
+#[test]
+fn the_readme_is_short() {
+    let text = read("README.md");
+    assert!(text.lines().count() <= 130, "README.md has {} lines: move reference to docs/", text.lines().count());
+    let long = text.lines().filter(|line| line.chars().count() > 120 && !line.contains("]("));
+    assert_eq!(long.collect::<Vec<_>>(), Vec::<&str>::new(), "README.md: wrap these lines");
 }
