@@ -75,7 +75,7 @@ impl Recipe<'_> {
                     Policy::Fixed(number) => format!("Threshold policy {number}: the same for every label."),
                     Policy::Fitted(choice) => {
                         let summary = find(imbalance::threshold::REGISTRY, &choice.kind).map_or("", |entry| entry.summary);
-                        format!("Threshold policy {policy}: {summary}; fitted on val.")
+                        format!("Threshold policy {policy}: {summary}; fitted on val, for the scores of this run: fit them again for another model.")
                     }
                 };
                 usage.decides = true;
