@@ -386,7 +386,7 @@ fn masked(bytes: &[u8]) -> u32 {
     let crc = !bytes.iter().fold(!0_u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 })
     });
-    ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8)
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 #[derive(Default)]
@@ -545,7 +545,7 @@ fn hostile_names_stay_names() {
     let values: Vec<f32> = (0..360_u16).map(|at| f32::from(at * 37 % 101) / 50.0 - 1.0).collect();
     archive::write_matrix(&place.path("x.npy"), 3, &values).unwrap();
     let cells = |row: usize| {
-        (0..labels.len()).map(|label| u8::from((row + label) % (label + 2) == 0).to_string()).collect::<Vec<_>>().join(",")
+        (0..labels.len()).map(|label| u8::from((row + label).is_multiple_of(label + 2)).to_string()).collect::<Vec<_>>().join(",")
     };
     let rows: String = (0..120).map(|row| format!("{row},{}\n", cells(row))).collect();
     fs::write(place.path("labels.csv"), format!("id,{}\n{rows}", labels.join(","))).unwrap();

@@ -1,5 +1,6 @@
 //! Runs as TensorBoard's event files: scalars, hyperparameters, curves of precision and recall.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io;
@@ -57,10 +58,10 @@ pub async fn write(
             if run.row.state == "queued" {
                 continue;
             }
-            if !labels.contains_key(&run.row.data) {
-                labels.insert(run.row.data, LabelNames::new(reader.label_names(run.row.data).await?));
-            }
-            let labels = &labels[&run.row.data];
+            let labels = match labels.entry(run.row.data) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(LabelNames::new(reader.label_names(run.row.data).await?)),
+            };
             let points = reader.points(run.row.id).await?;
             let curves = run.best_epoch().map(|epoch| curves(&kept.join(&run.row.fingerprint), epoch, labels));
             without_scores += usize::from(matches!(curves, Some(Err(_))));
