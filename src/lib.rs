@@ -14,6 +14,7 @@
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`exported`], [`predict`] | a run's model outside of the database; scores of new inputs |
+//! | [`garbage`] | what lies beside a database and is not needed any more |
 //! | [`serve`] | the page of a sweep, live, by HTTP |
 //! | [`cli`], [`command`] | arguments; one short file per command |
 //! | [`logs`], [`error`], [`shell`] | messages on stderr; the exit codes; commands to be pasted |
@@ -26,6 +27,7 @@ pub mod command;
 pub mod controller;
 pub mod error;
 pub mod exported;
+pub mod garbage;
 pub mod launcher;
 pub mod logs;
 pub mod predict;

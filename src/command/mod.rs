@@ -3,9 +3,11 @@
 mod compare;
 mod completions;
 mod data;
+mod disk;
 mod estimate;
 mod explain;
 mod export;
+mod gc;
 mod import;
 mod init;
 mod inputs;
@@ -18,6 +20,7 @@ pub mod preparing;
 mod questions;
 pub mod report;
 mod resume;
+mod rm;
 mod run;
 mod serve;
 pub mod show;
@@ -53,6 +56,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Export(args) => wait(export::run(&global, &args)),
         Command::Predict(args) => wait(predict::run(&global, &args)),
         Command::Import(args) => wait(import::run(&global, &args)),
+        Command::Gc(args) => wait(gc::run(&global, &args)),
+        Command::Rm(args) => wait(rm::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),
     }

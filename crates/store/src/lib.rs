@@ -8,6 +8,7 @@ mod lock;
 mod open;
 mod patience;
 mod reader;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,15 +19,17 @@ pub use lock::holder;
 pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, CurvePoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, LabelMeans, LabelRow, Pace, Reader,
-    ResultRow, RunMark, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
+    Removal, ResultRow, RunMark, StoredRun, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
 };
+pub use rows::RowCounts;
 pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 
 /// Row id of a sweep.
 pub type SweepId = i64;
 
 /// Unix seconds.
-fn now() -> f64 {
+#[must_use]
+pub fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

@@ -15,6 +15,7 @@ mod frozen;
 mod marks;
 mod result;
 mod run;
+pub(crate) mod spare;
 mod status;
 mod sweep;
 
@@ -29,6 +30,7 @@ pub use frozen::FrozenCounts;
 pub use marks::{RunMark, Runs};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
+pub use spare::{Removal, StoredRun};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
 pub use sweep::{SweepConfig, SweepRow, SweepRun};
 
