@@ -105,11 +105,8 @@ impl Disk {
             ),
             _ => String::new(),
         };
-        let words = format!(
-            "at most: {}; and {} while it trains; {prepared}{free}{ends}",
-            parts.join(", "),
-            bytes(self.meanwhile)
-        );
+        let words =
+            format!("at most: {}; and {} while it trains; {prepared}{free}{ends}", parts.join(", "), bytes(self.meanwhile));
         (bytes(self.total), words)
     }
 }

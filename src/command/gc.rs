@@ -117,7 +117,8 @@ impl GcView {
             words.extend(args.cache.then_some("--cache"));
             words.push("--delete");
             let command = crate::shell::sweep(&words, &global.db);
-            let rest = if self.deleted { "given back".to_owned() } else { format!("nothing is removed yet: `{command}` does it") };
+            let rest =
+                if self.deleted { "given back".to_owned() } else { format!("nothing is removed yet: `{command}` does it") };
             facts.add("all", bytes(self.bytes), rest);
         }
         if let Some(holder) = &self.holder {
@@ -143,11 +144,17 @@ fn title(kind: Kind) -> &'static str {
 fn words(kind: Kind, count: usize, keep: usize) -> (String, &'static str) {
     match kind {
         Kind::UnknownRuns => (
-            format!("{} of runs that the database does not have: their sweep was removed, or they were copied here", counted(count, "folder")),
+            format!(
+                "{} of runs that the database does not have: their sweep was removed, or they were copied here",
+                counted(count, "folder")
+            ),
             "nothing is missed by this database; if another database of this name has them, put it back first",
         ),
         Kind::Leftovers => (
-            format!("{} that killed processes have left, journals that could not be used, verdicts of sweeps that are gone", counted(count, "thing")),
+            format!(
+                "{} that killed processes have left, journals that could not be used, verdicts of sweeps that are gone",
+                counted(count, "thing")
+            ),
             "nothing is missed",
         ),
         Kind::Parameters => (
@@ -168,9 +175,6 @@ fn words(kind: Kind, count: usize, keep: usize) -> (String, &'static str) {
             format!("{} of prepared data or features that no recorded run uses", counted(count, "folder")),
             "`sweep run` prepares them again, from your files",
         ),
-        Kind::Unfinished => (
-            format!("{} of preparations that did not end", counted(count, "thing")),
-            "nothing is missed",
-        ),
+        Kind::Unfinished => (format!("{} of preparations that did not end", counted(count, "thing")), "nothing is missed"),
     }
 }

@@ -89,16 +89,21 @@ impl RmView {
             n => format!("; {} more belong to other sweeps and stay", thousands(n as usize)),
         };
         let rows = thousands(self.rows.total() as usize);
-        facts.add("runs", thousands(self.runs.len()), format!("that no other sweep has, with their attempts and results{shared}"));
+        facts.add(
+            "runs",
+            thousands(self.runs.len()),
+            format!("that no other sweep has, with their attempts and results{shared}"),
+        );
         facts.add("rows", rows, format!("about {} of the database", bytes(self.database_bytes)));
         facts.add("files", thousands(self.files as usize), format!("{} beside it", bytes(self.bytes)));
         let end = if self.deleted {
             String::new()
         } else {
             let command = shell::sweep(&["rm", &self.sweep.title, "--delete"], &global.db);
-            let holder = self.holder.as_ref().map_or_else(String::new, |holder| {
-                format!("\nin use by {holder}: --delete is refused until it has ended\n")
-            });
+            let holder = self
+                .holder
+                .as_ref()
+                .map_or_else(String::new, |holder| format!("\nin use by {holder}: --delete is refused until it has ended\n"));
             format!("\nnothing is removed yet: `{command}` does it, for good; prepared data stays (`sweep gc --cache`)\n{holder}")
         };
         let (state, points) = (&self.sweep.state, counted(self.sweep.points as usize, "point"));

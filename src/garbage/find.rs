@@ -42,13 +42,7 @@ fn is_there(folder: &Path) -> Result<bool, Error> {
 }
 
 /// What lies in `X.runs`.
-fn beside(
-    found: &mut Garbage,
-    folder: &Path,
-    runs: &[StoredRun],
-    verdicts: &HashSet<PathBuf>,
-    ask: Ask,
-) -> Result<(), Error> {
+fn beside(found: &mut Garbage, folder: &Path, runs: &[StoredRun], verdicts: &HashSet<PathBuf>, ask: Ask) -> Result<(), Error> {
     if !is_there(folder)? {
         return Ok(());
     }
@@ -84,7 +78,9 @@ fn beside(
     links.sort();
     if let Some(first) = links.first() {
         let more = if links.len() > 1 { format!(" and {} more are", links.len() - 1) } else { " is".to_owned() };
-        found.notes.push(format!("{}{more} left alone: a symbolic link in the place of a run's folder", folder.join(first).display()));
+        found
+            .notes
+            .push(format!("{}{more} left alone: a symbolic link in the place of a run's folder", folder.join(first).display()));
     }
     Ok(())
 }
@@ -111,7 +107,8 @@ fn of_run(found: &mut Garbage, run: &StoredRun, folder: &RunFolder, ask: Ask) ->
     if run.was_imported() {
         return Ok(());
     }
-    let kept: Vec<usize> = [run.best_epoch, Some(run.epochs - 1)].into_iter().flatten().filter_map(|e| usize::try_from(e).ok()).collect();
+    let kept: Vec<usize> =
+        [run.best_epoch, Some(run.epochs - 1)].into_iter().flatten().filter_map(|e| usize::try_from(e).ok()).collect();
     let among = run.place.is_some_and(|place| usize::try_from(place).is_ok_and(|place| place <= ask.keep));
     let mut add = |kind, part| -> Result<(), Error> {
         let paths = folder.part(part, &kept).map_err(io(folder.path()))?;

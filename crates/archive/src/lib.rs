@@ -18,8 +18,8 @@ use std::time::Duration;
 pub use kept::{Kept, Part, Scores, keep, logits_name};
 pub use matrix::{parse as parse_matrix, write_matrix};
 pub use run::{MODEL, RunFolder};
-pub use spare::{Part as SparePart, REFIT};
 pub use seal::{Seal, Seals};
+pub use spare::{Part as SparePart, REFIT};
 
 #[cfg(any(test, feature = "testing"))]
 pub use kept::testing;

@@ -91,7 +91,8 @@ pub fn derived<E: From<Unprepared>>(
 
 fn key(folder: &Path, images: &prepared::Meta, recipe: &str, width: usize) -> Result<String, DataError> {
     let mut hasher = blake3::Hasher::new();
-    let sealed = images.identity().map_err(|error| DataError { place: folder.display().to_string(), message: error.to_string() })?;
+    let sealed =
+        images.identity().map_err(|error| DataError { place: folder.display().to_string(), message: error.to_string() })?;
     hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
     Ok(hasher.finalize().to_hex()[..32].to_owned())
 }

@@ -19,7 +19,8 @@ pub use lock::holder;
 pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, CurvePoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, LabelMeans, LabelRow, Pace, Reader,
-    Removal, ResultRow, RunMark, StoredRun, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
+    Removal, ResultRow, RunMark, RunRow, RunningAttempt, Runs, Status, StoredRun, SweepConfig, SweepRow, SweepRun, Version,
+    mixed_formats,
 };
 pub use rows::RowCounts;
 pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};

@@ -2,5 +2,6 @@ mod again;
 pub(crate) mod fixture;
 mod readers;
 mod refuse;
+mod remove;
 mod together;
 mod writer;
