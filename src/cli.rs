@@ -37,7 +37,7 @@ pub enum Command {
     Init(InitArgs),
     /// Train what the grid asks for and the database lacks, then show the leaderboard
     Run(RunArgs),
-    /// What `run` would do: points, what was merged or dropped and why, runs, bundles, time
+    /// What `run` would do: points, what was merged or dropped and why, runs, bundles, time, disk
     Plan(PlanArgs),
     /// The data set before any training: splits, prevalences, imbalance, co-occurrence, weights
     Data(DataArgs),
@@ -66,6 +66,10 @@ pub enum Command {
     Recipe(RecipeArgs),
     /// Record the scores of a model that was trained elsewhere, as a run that reports, thresholds and comparisons work on
     Import(ImportArgs),
+    /// What lies beside the database and is not needed any more, and its removal
+    Gc(GcArgs),
+    /// Remove a sweep, with the runs that no other sweep has
+    Rm(RmArgs),
     /// Shell completions
     Completions(CompletionsArgs),
     /// A worker process; what launchers start
@@ -561,6 +565,35 @@ pub struct ImportArgs {
     /// What stands between two cells of the CSV; found by default
     #[arg(long, value_name = "CHARACTER")]
     pub separator: Option<char>,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// The best runs of each sweep, by val macro AP, keep their parameters; so do exported ones
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub keep: usize,
+    /// Also the logits of all epochs but the best and the last: a threshold policy that is asked for later then trains the runs anew
+    #[arg(long)]
+    pub epochs: bool,
+    /// Also prepared data and features that no recorded run uses
+    #[arg(long)]
+    pub cache: bool,
+    /// Remove it; without this flag it is only listed
+    #[arg(long)]
+    pub delete: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// Name, id or `latest`
+    pub sweep: String,
+    /// Remove it; without this flag it is only said what would go
+    #[arg(long)]
+    pub delete: bool,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -15,6 +15,7 @@
 //! | [`recipe`] | a run's strategy as PyTorch (pure) |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`exported`], [`predict`] | a run's model outside of the database; scores of new inputs |
+//! | [`garbage`] | what lies beside a database and is not needed any more |
 //! | [`serve`] | the page of a sweep, live, by HTTP |
 //! | [`exchange`] | the results for spreadsheets, notebooks, MLflow and TensorBoard |
 //! | [`cli`], [`command`] | arguments; one short file per command |
@@ -29,6 +30,7 @@ pub mod controller;
 pub mod error;
 pub mod exchange;
 pub mod exported;
+pub mod garbage;
 pub mod launcher;
 pub mod logs;
 pub mod predict;

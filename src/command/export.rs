@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::exported::{Ask, CARD, Exported, Measured, ModelCard, export, has_model, refit_folder};
 use crate::report::Split;
 use crate::report::predictions::{self, Finished, Predictions, predictions};
+use archive::{RunFolder, runs_folder};
 use imbalance::metric::calibration::Repair;
 use protocol::{Event, Job, Order, Outcome, VERSION};
 use store::Reader;
@@ -49,8 +50,14 @@ async fn write_model(global: &Global, args: &cli::ExportArgs, folder: &Path) -> 
         refit(global, args, &reader, &finished).await?;
     }
     let ask = Ask { policy, metrics: true, refit: args.refit };
+    let run = RunFolder::at(runs_folder(&global.db).join(&finished.run.fingerprint.0));
     let exported = tokio::task::block_in_place(|| export(&reader, finished, &ask))?;
     exported.write(folder)?;
+    // Without the note the model is where it was asked for, all the same.
+    let to = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    if let Err(error) = run.note_export(&to, store::now()) {
+        tracing::warn!("that the run was exported is not noted, so that `sweep gc` may remove its parameters: {error}");
+    }
     if Verbosity::of(global.quiet) != Verbosity::Quiet {
         exported_words(folder, &exported).iter().for_each(|line| say(line));
     }

@@ -4,9 +4,11 @@ mod compare;
 mod completions;
 mod data;
 mod db;
+mod disk;
 mod estimate;
 mod explain;
 mod export;
+mod gc;
 mod import;
 mod init;
 mod inputs;
@@ -20,6 +22,7 @@ mod questions;
 mod recipe;
 pub mod report;
 mod resume;
+mod rm;
 mod run;
 mod serve;
 pub mod show;
@@ -57,6 +60,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Db(command) => wait(db::run(&global, &command)),
         Command::Recipe(args) => wait(recipe::run(&global, &args)),
         Command::Import(args) => wait(import::run(&global, &args)),
+        Command::Gc(args) => wait(gc::run(&global, &args)),
+        Command::Rm(args) => wait(rm::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),
     }

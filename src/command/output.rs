@@ -186,6 +186,20 @@ pub fn thousands(number: usize) -> String {
     text
 }
 
+/// `812 bytes`, `1.2 MiB`.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if number < 1024 {
+        return counted(number as usize, "byte");
+    }
+    let (mut value, mut unit) = (number as f64 / 1024.0, 0);
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1024.0, unit + 1);
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
 /// `1 run`, `2 runs`.
 #[must_use]
 pub fn counted(number: usize, what: &str) -> String {
@@ -234,6 +248,7 @@ mod tests {
     #[test]
     fn words_are_short_and_numbers_grouped() {
         assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 1024, 1_048_576, 5_000_000_000].map(bytes), ["0 bytes", "1 byte", "1.0 KiB", "1.0 MiB", "4.7 GiB"]);
         assert_eq!([counted(1, "run"), counted(1000, "run")], ["1 run", "1,000 runs"]);
         assert_eq!(fit("Pleural_Thickening"), "Pleural_Thickening");
         let cut = fit("a very long label that never seems to come to an end");

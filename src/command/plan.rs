@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::disk::Disk;
 use super::estimate::{Estimate, estimate};
 use super::length::{RunLength, lengths};
 use super::output::{self, Facts, TextTable, counted, fit, thousands};
@@ -57,6 +58,7 @@ struct PlanView {
     slots: Result<Vec<Place>, String>,
     /// `None` if nothing is left to train.
     estimate: Option<Result<Estimate, String>>,
+    disk: Disk,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -114,6 +116,7 @@ pub async fn show(
         Err(why) => Some(Err(why.clone())),
     };
     let (warnings, prospect) = foreseen(&plan, &weights);
+    let disk = Disk::foreseen(&plan, &todo, slots.as_ref().map_or(1, Vec::len), &global.db);
     let lengths = lengths(&plan);
     let seen = PlanView {
         plan,
@@ -128,6 +131,7 @@ pub async fn show(
         prospect,
         slots,
         estimate,
+        disk,
     };
     match format {
         cli::Format::Table => output::print(&seen.text()),
@@ -242,6 +246,8 @@ impl PlanView {
                 Some(Err(why)) => format!("unknown: {why}"),
             },
         );
+        let (room, words) = self.disk.words();
+        facts.add("disk", room, words);
         for (at, lint) in self.warnings.iter().enumerate() {
             // Of several the number, so that a long one does not hide that there are others.
             let all = self.warnings.len();
@@ -319,6 +325,7 @@ impl PlanView {
             "certainty": self.prospect,
             "refused": self.untrainable,
             "estimate": self.estimate.as_ref().and_then(|estimate| estimate.as_ref().ok()),
+            "disk": self.disk,
             "runs": null,
         })
     }

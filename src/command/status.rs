@@ -52,7 +52,7 @@ pub async fn run(global: &cli::Global, args: &cli::StatusArgs) -> Result<(), Err
     let failures = reader.failures(sweep.id).await?;
     let holder = store::holder(&global.db);
     let ended = (runs.succeeded_now + runs.failed_now) as f64;
-    let until = sweep.finished_at.unwrap_or_else(now);
+    let until = sweep.finished_at.unwrap_or_else(store::now);
     let runs_per_second = (ended > 0.0).then(|| ended / (until - sweep.begun_at).max(1e-3));
     let left = (runs.queued + runs.running) as f64;
     let seconds_left = runs_per_second.filter(|_| sweep.state == "running").map(|pace| left / pace);
@@ -113,7 +113,7 @@ impl StatusView {
         for BusyAttempt { attempt: busy, .. } in &self.running {
             let RunningAttempt { run, attempt, device, started_at, epochs_done, epochs, images_per_s } = busy;
             let speed = images_per_s.map_or_else(String::new, |speed| format!("{speed:.0}"));
-            let (epochs, since) = (format!("{epochs_done} of {epochs}"), span(now() - started_at));
+            let (epochs, since) = (format!("{epochs_done} of {epochs}"), span(store::now() - started_at));
             grid.row([short(run), device, &attempt.to_string(), &epochs, &speed, &since]);
         }
         grid
@@ -136,9 +136,4 @@ impl StatusView {
 
 fn short(run: &str) -> &str {
     run.get(..8).unwrap_or(run)
-}
-
-/// Unix seconds.
-fn now() -> f64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -13,7 +13,7 @@ use crate::report::difference::SEED;
 use crate::report::kept_scores::{Evidence, RowGroups};
 use crate::report::predictions::{FOLDS, Finished, best};
 use crate::report::probabilities::link_of;
-use archive::{MODEL, RunFolder, runs_folder};
+use archive::{MODEL, REFIT, RunFolder, runs_folder};
 use data::{DataError, Dataset, mean_and_deviation};
 use imbalance::LabelCounts;
 use imbalance::evaluation::LeaderboardMetric;
@@ -22,13 +22,11 @@ use imbalance::metric::certainty::{Estimate, Resampler, Resampling, Statistic};
 use imbalance::threshold::{Policy, Rule};
 use plan::{InputShape, Source};
 use protocol::wire::Config;
-use store::{Reader, RunRow};
+use store::{Reader, RunRow, time_in_words};
 
 /// Level of the intervals, and the resamples they are made of.
 const LEVEL: f64 = 0.95;
 const REPLICATES: usize = 1000;
-/// The folder of a run's refit, in its own.
-const REFIT: &str = "refit";
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,12 +66,21 @@ pub fn export(reader: &Reader, finished: Finished, ask: &Ask) -> Result<Exported
         false => RunFolder::at(runs_folder(reader.path()).join(&run.fingerprint.0)),
     };
     let path = folder.file(MODEL);
+    let own = RunFolder::at(runs_folder(reader.path()).join(&run.fingerprint.0));
     let lost = |error: std::io::Error| {
-        let message = format!(
-            "the parameters of run {} cannot be read: {error}; put the run's folder back beside the database, or train it again: \
-             `sweep run FILE --db OTHER.db`",
-            run.fingerprint.short()
-        );
+        let short = run.fingerprint.short();
+        let message = match own.removed().parameters.filter(|_| error.kind() == std::io::ErrorKind::NotFound) {
+            Some(at) => format!(
+                "`sweep gc` has removed the parameters of run {short} ({}): `sweep run FILE --db OTHER.db` trains the same model again; \
+                 `sweep export {short} --to DIR --refit` trains one on train and val; its scores are there, so that reports and \
+                 `sweep export {short} --predictions FILE.csv` work",
+                time_in_words(at)
+            ),
+            None => format!(
+                "the parameters of run {short} cannot be read: {error}; put the run's folder back beside the database, or train it again: \
+                 `sweep run FILE --db OTHER.db`"
+            ),
+        };
         Error::Data(DataError { place: path.display().to_string(), message })
     };
     let model = match folder.seals().map_err(lost)? {

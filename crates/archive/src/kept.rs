@@ -193,11 +193,18 @@ impl Kept {
 
 /// The bytes of a file, compared with its seal if there is one.
 fn read(folder: &RunFolder, seals: &Option<Seals>, name: &str) -> io::Result<Vec<u8>> {
-    if let Some(seals) = seals {
-        return folder.read_sealed(name, seals);
-    }
     let path = folder.file(name);
-    file::read_ours(&path).map_err(|error| named(&path, &error))
+    let read = match seals {
+        Some(seals) => folder.read_sealed(name, seals),
+        None => file::read_ours(&path).map_err(|error| named(&path, &error)),
+    };
+    read.map_err(|error| match folder.removed().epochs {
+        Some(_) if error.kind() == io::ErrorKind::NotFound && name.starts_with("epochs/") => {
+            let why = "`sweep gc --epochs` has removed the logits of epochs but the best and the last";
+            io::Error::new(error.kind(), format!("{}: {why}", path.display()))
+        }
+        _ => error,
+    })
 }
 
 fn read_truth(folder: &RunFolder, seals: &Option<Seals>, name: &str) -> io::Result<LabelMatrix> {

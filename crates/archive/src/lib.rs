@@ -2,11 +2,13 @@
 //! `X.runs/control/` for requests to the controller.
 //! Owns the names, and how a file is written whole, read, checked and removed. Knows no training and no database.
 
+pub mod disk;
 pub mod file;
 mod kept;
 mod matrix;
 mod run;
 pub mod seal;
+pub mod spare;
 
 use std::fs;
 use std::io;
@@ -17,6 +19,7 @@ pub use kept::{Kept, Part, Scores, keep, logits_name};
 pub use matrix::{parse as parse_matrix, write_matrix};
 pub use run::{MODEL, RunFolder};
 pub use seal::{Seal, Seals};
+pub use spare::{Part as SparePart, REFIT};
 
 #[cfg(any(test, feature = "testing"))]
 pub use kept::testing;

@@ -12,6 +12,9 @@
 //! | `seals.json` | length and blake3 of each of these, once the run is done |
 //! | `checkpoint.safetensors` | while the run is unfinished |
 //! | `log.txt` | what happened, for people |
+//! | `refit/` | the same run trained once more on train and val, on request |
+//! | `exported.json` | where its model was exported to |
+//! | `removed.json` | what `sweep gc` has removed of it |
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -29,7 +32,8 @@ pub const MODEL: &str = "model.safetensors";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const SEALS: &str = "seals.json";
 const LOG: &str = "log.txt";
-const EPOCHS: &str = "epochs";
+/// The folder of the epochs.
+pub const EPOCHS: &str = "epochs";
 
 /// Version of `seals.json`.
 const FORMAT: u32 = 1;
@@ -109,6 +113,7 @@ impl RunFolder {
         if !self.path.try_exists()? {
             return Ok(());
         }
+        old.hand_over(self)?;
         old.forget()?;
         fs::rename(&self.path, &old.path)
     }
@@ -157,11 +162,12 @@ impl RunFolder {
         file::write(&self.path.join(SEALS), |file| Ok(serde_json::to_writer(file, &sealed)?)).map(drop)
     }
 
-    /// Removes the seals of an earlier result before a new one is made.
+    /// Removes the seals of an earlier result before a new one is made, and what is noted of it.
     ///
     /// # Errors
-    /// The file cannot be removed.
+    /// A file cannot be removed.
     pub fn unseal(&self) -> io::Result<()> {
+        self.made_anew()?;
         match fs::remove_file(self.path.join(SEALS)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -51,13 +51,7 @@ pub fn derived<E: From<Unprepared>>(
 ) -> Result<Derived, E> {
     let images = prepared::open(folder).map_err(|unfit| data(unfit.into()))?;
     let cache = folder.parent().unwrap_or(folder);
-    let mut hasher = blake3::Hasher::new();
-    let sealed = images
-        .meta
-        .identity()
-        .map_err(|error| data(DataError { place: folder.display().to_string(), message: error.to_string() }))?;
-    hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
-    let key = hasher.finalize().to_hex()[..32].to_owned();
+    let key = key(folder, &images.meta, recipe, width).map_err(data)?;
     let target = cache.join(&key);
     // Features decide results as images do; this is the only place that checks every bit of them.
     let look = |fault: &mut Option<DataError>| match prepared::check(&target, &|_, _| ()) {
@@ -93,6 +87,23 @@ pub fn derived<E: From<Unprepared>>(
         white: None,
     };
     Ok(Derived::Wanted(Box::new(Making { cache: cache.to_owned(), writer: None, key, width, rows, lock })))
+}
+
+fn key(folder: &Path, images: &prepared::Meta, recipe: &str, width: usize) -> Result<String, DataError> {
+    let mut hasher = blake3::Hasher::new();
+    let sealed =
+        images.identity().map_err(|error| DataError { place: folder.display().to_string(), message: error.to_string() })?;
+    hasher.update(format!("derived {width} {recipe}\n").as_bytes()).update(&sealed);
+    Ok(hasher.finalize().to_hex()[..32].to_owned())
+}
+
+/// Where [`derived`] has the features, or would have them.
+///
+/// # Errors
+/// A prepared `folder` that cannot be opened.
+pub fn place(folder: &Path, recipe: &str, width: usize) -> Result<PathBuf, DataError> {
+    let images = prepared::open(folder)?;
+    Ok(folder.parent().unwrap_or(folder).join(key(folder, &images.meta, recipe, width)?))
 }
 
 fn data(error: DataError) -> Unprepared {

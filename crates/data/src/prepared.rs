@@ -23,6 +23,7 @@ use super::DataError;
 use super::Unprepared;
 use archive::file::{self, is_older};
 use archive::seal::{self, Seal};
+use archive::spare;
 use imbalance::LabelMatrix;
 use imbalance::stratification::Split;
 use imbalance::stratification::SplitConfig;
@@ -203,26 +204,54 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// The same for a folder without a lock, which older versions wrote.
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Removes what killed processes left in the cache: folders and files that were being written or removed, locks.
+/// Removes what killed processes left in the cache.
 pub fn remove_leftovers(cache: &Path) {
     file::remove_litter(cache, HOUR);
-    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        let removed = if name.to_string_lossy().starts_with(TEMPORARY) {
-            let dead = match is_free(&path.join(HELD)) {
-                Some(free) => free && is_older(&path, MOMENT),
-                None => is_older(&path, DAY),
-            };
-            if dead { fs::remove_dir_all(&path) } else { Ok(()) }
-        } else if path.extension().is_some_and(|extension| extension == "lock") && is_older(&path, HOUR) {
-            if is_free(&path) == Some(true) { fs::remove_file(&path) } else { Ok(()) }
-        } else {
-            Ok(())
-        };
-        if let Err(error) = removed {
+    for path in leftovers(cache) {
+        if let Err(error) = spare::remove(&path) {
             tracing::debug!("{}: {error}", path.display());
         }
     }
+}
+
+/// What killed processes left in the cache: folders and files that were being written or removed, locks.
+#[must_use]
+pub fn leftovers(cache: &Path) -> Vec<PathBuf> {
+    let mut found = spare::litter(cache).unwrap_or_default();
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let dead = if name.to_string_lossy().starts_with(TEMPORARY) {
+            match is_free(&path.join(HELD)) {
+                Some(free) => free && is_older(&path, MOMENT),
+                None => is_older(&path, DAY),
+            }
+        } else {
+            path.extension().is_some_and(|extension| extension == "lock") && is_older(&path, HOUR) && is_free(&path) == Some(true)
+        };
+        found.extend(dead.then_some(path));
+    }
+    found.sort();
+    found
+}
+
+/// The folders of prepared data in the cache, whole or damaged. Links, and what has another name than ours, are none.
+///
+/// # Errors
+/// The cache cannot be read.
+pub fn folders(cache: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if archive::disk::there(cache)?.is_none_or(|meta| !meta.is_dir()) {
+        return Ok(found);
+    }
+    for entry in fs::read_dir(cache)? {
+        let entry = entry?;
+        let ours = entry.file_name().to_str().is_some_and(|name| name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+        if ours && entry.file_type()?.is_dir() && entry.path().join("meta.json").exists() {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Whether the file is unlocked; `None` where it does not exist or that cannot be determined.

@@ -72,6 +72,24 @@ impl ModelConfig {
     }
 }
 
+impl ModelConfig {
+    /// Bytes of the file with what a run of this network trains and its running statistics, on data of this shape: the head alone where
+    /// the backbone is frozen. `None` for an architecture that does not exist.
+    #[must_use]
+    pub fn file_bytes(&self, input: InputShape, labels: usize) -> Option<u64> {
+        /// What the file says of a tensor beside its numbers, and of itself.
+        const TENSOR: usize = 160;
+        const FILE: usize = 256;
+        if let Some((backbone, head)) = self.head() {
+            return head.file_bytes(InputShape::Features { width: backbone.width }, labels);
+        }
+        let tensors = self.tensors(Known { input: Some(input), labels: Some(labels) })?;
+        let body: usize = tensors.body.values().map(|dims| dims.iter().flatten().product::<usize>()).sum();
+        let numbers = body + labels * (tensors.width.unwrap_or(0) + 1);
+        Some((4 * numbers + TENSOR * (tensors.body.len() + 2) + FILE) as u64)
+    }
+}
+
 impl Tensors {
     /// Those of every architecture that always has the same: the pretrained ones.
     pub fn published() -> impl Iterator<Item = Self> {

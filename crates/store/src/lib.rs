@@ -9,6 +9,7 @@ pub mod mlflow;
 mod open;
 mod patience;
 mod reader;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -19,16 +20,19 @@ pub use lock::holder;
 pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, Cell, ColumnOf, CurvePoint, EpochPoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, Kind,
-    LabelMeans, LabelPoint, LabelRow, ListedRun, Pace, Points, PolicyPoint, RELATIONS, RankingPoint, Reader, Relation, ResultRow,
-    Rows, RunMark, RunRow, RunningAttempt, Runs, Status, SweepConfig, SweepRow, SweepRun, Version, mixed_formats,
+    LabelMeans, LabelPoint, LabelRow, ListedRun, Pace, Points, PolicyPoint, RELATIONS, RankingPoint, Reader, Relation, Removal,
+    ResultRow, Rows, RunMark, RunRow, RunningAttempt, Runs, Status, StoredRun, SweepConfig, SweepRow, SweepRun, Version,
+    mixed_formats,
 };
+pub use rows::RowCounts;
 pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
 
 /// Row id of a sweep.
 pub type SweepId = i64;
 
 /// Unix seconds.
-fn now() -> f64 {
+#[must_use]
+pub fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 

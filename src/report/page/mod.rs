@@ -26,7 +26,7 @@ pub use build::PageBuilder;
 pub use html::Place;
 pub use model::*;
 pub use provenance::quoted;
-pub use verdict::keep_explained;
+pub use verdict::{keep_explained, verdict_path};
 
 use super::question::Question;
 

@@ -142,14 +142,16 @@ fn key_of(loaded: &Loaded) -> String {
     key(&loaded.policies, loaded.runs.iter().chain(&loaded.passed_over).map(|run| &run.row))
 }
 
-fn path(db: &Path, sweep: SweepId) -> PathBuf {
+/// The file of the verdict that is kept of a sweep.
+#[must_use]
+pub fn verdict_path(db: &Path, sweep: SweepId) -> PathBuf {
     runs_folder(db).join(format!("verdict-{sweep}.json"))
 }
 
 /// The verdict that was kept of these runs.
 #[must_use]
 pub fn kept(db: &Path, loaded: &Loaded) -> Option<Verdict> {
-    let kept: Kept = serde_json::from_slice(&file::read_ours(&path(db, loaded.sweep.id)).ok()?).ok()?;
+    let kept: Kept = serde_json::from_slice(&file::read_ours(&verdict_path(db, loaded.sweep.id)).ok()?).ok()?;
     (kept.key == key_of(loaded)).then_some(kept.verdict)
 }
 
@@ -170,7 +172,7 @@ pub async fn keep_explained(reader: &mut Reader, sweep: SweepId, found: &Explana
 }
 
 fn write(db: &Path, sweep: SweepId, kept: Kept) {
-    let written = file::write(&path(db, sweep), |out| Ok(serde_json::to_writer(out, &kept)?));
+    let written = file::write(&verdict_path(db, sweep), |out| Ok(serde_json::to_writer(out, &kept)?));
     if let Err(error) = written {
         tracing::debug!("the verdict is not kept: {error}");
     }

@@ -17,6 +17,7 @@ mod points;
 mod relation;
 mod result;
 mod run;
+pub(crate) mod spare;
 mod status;
 mod sweep;
 
@@ -33,6 +34,7 @@ pub use points::{EpochPoint, LabelPoint, ListedRun, Points, PolicyPoint, Ranking
 pub use relation::{Cell, ColumnOf, Kind, RELATIONS, Relation, Rows};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
+pub use spare::{Removal, StoredRun};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
 pub use sweep::{SweepConfig, SweepRow, SweepRun};
 

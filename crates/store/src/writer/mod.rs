@@ -6,6 +6,7 @@ mod forget;
 mod import;
 mod ingest;
 mod refuse;
+mod remove;
 mod sweep;
 
 use std::collections::HashMap;
