@@ -154,7 +154,7 @@ fn exported_words(folder: &Path, exported: &Exported) -> Vec<String> {
             super::output::counted(labels.len(), "label"),
             exported.card.strategy(),
             provenance.run.get(..8).unwrap_or(&provenance.run),
-            provenance.epoch + 1,
+            provenance.epoch,
         ),
         format!("  decisions under {}{judged}", thresholds.chosen),
     ];

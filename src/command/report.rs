@@ -134,11 +134,16 @@ fn next_steps(db: &Path, summary: &Summary) -> String {
         (format!("sweep report{flag}"), "every row with its labels"),
         (format!("sweep report{flag} --split test"), "the same order, scored on test"),
     ];
-    if let Some(run) = summary.rows.iter().filter(|row| row.is_strategy()).find_map(|row| row.runs.first()) {
-        lines.push((
-            format!("sweep show {}{flag}", run.get(..8).unwrap_or(run)),
-            "one run of the best row: epochs, labels, configuration",
-        ));
+    let recommended = summary.why.iter().flat_map(|why| &why.settings).find_map(|setting| setting.runs.first());
+    let of_best_row = || summary.rows.iter().filter(|row| row.is_strategy()).find_map(|row| row.runs.first());
+    let named = match recommended {
+        Some(run) => Some((run, "a run of the recommended strategy: epochs, labels, configuration")),
+        None => of_best_row().map(|run| (run, "a run of the best row: epochs, labels, configuration")),
+    };
+    if let Some((run, words)) = named {
+        let run = run.get(..8).unwrap_or(run);
+        lines.push((format!("sweep show {run}{flag}"), words));
+        lines.push((format!("sweep export {run}{flag} --to model"), "its model; `sweep predict model PATH` scores new inputs"));
     }
     lines.push((format!("sqlite3 -box {}", quoted(&db)), "anything else: the views leaderboard and label_metrics"));
     let width = lines.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0).min(60);

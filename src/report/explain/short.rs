@@ -26,6 +26,9 @@ pub struct WhySetting {
     /// Not compared, because too many runs have not converged.
     pub withheld: Vec<String>,
     pub recommendation: Recommendation,
+    /// Fingerprints of the recommended strategy's runs.
+    #[serde(skip)]
+    pub runs: Vec<String>,
 }
 
 /// The short form; `None` where nothing is recorded.
@@ -36,6 +39,7 @@ pub fn why(explanation: &Explanation) -> Option<Why> {
             let arms = setting.arms.iter().filter(|arm| arm.ranking == Some(verdict));
             arms.map(|arm| arm.arm.clone()).collect::<Vec<_>>()
         };
+        let recommended = setting.arms.iter().find(|arm| setting.recommendation.arm.as_ref() == Some(&arm.arm));
         WhySetting {
             setting: setting.setting.clone(),
             baseline: setting.baseline.as_ref().map(|baseline| baseline.arm.clone()),
@@ -45,6 +49,7 @@ pub fn why(explanation: &Explanation) -> Option<Why> {
             unknown: ranked(Verdict::Unknown),
             withheld: ranked(Verdict::Withheld),
             recommendation: setting.recommendation.clone(),
+            runs: recommended.map_or_else(Vec::new, |arm| arm.runs.clone()),
         }
     });
     let settings: Vec<WhySetting> = settings.collect();

@@ -101,15 +101,6 @@ impl Reader {
         self.told(rows)
     }
 
-    /// The ids of all sweeps.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
-    pub async fn sweep_ids(&mut self) -> Result<Vec<SweepId>, StoreError> {
-        let ids = sqlx::query_scalar("SELECT id FROM sweeps ORDER BY id").fetch_all(self.connected().await?).await;
-        self.told(ids)
-    }
-
     /// What [`crate::Writer::remove_sweep`] would remove.
     ///
     /// # Errors
