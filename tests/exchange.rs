@@ -470,9 +470,9 @@ fn tensorboard_has_what_sql_says() {
         let path = place
             .path(&format!("out/small/{loss}{weight}+class_aware/seed{seed}/events.out.tfevents.{}.sweep", real(&run[5]) as u64));
         let found = events(&path);
-        assert_eq!((found.group.replace(' ', ""), found.status), (format!("{loss}{weight}+class_aware"), Some(1)));
+        assert_eq!((found.group.replace(' ', ""), found.status), (format!("small:{loss}{weight}+class_aware"), Some(1)));
         let names: Vec<&str> = found.hparams.keys().map(String::as_str).filter(|name| *name != "gamma").collect();
-        assert_eq!(names, ["loss", "pos_weight", "sampler", "seed"]);
+        assert_eq!(names, ["loss", "pos_weight", "sampler", "seed", "sweep"]);
         assert_eq!(fields(&found.hparams["seed"]), [(2, (seed as f64).to_le_bytes().to_vec())]);
         assert_eq!(fields(&found.hparams["loss"]), [(3, text(&run[1]).as_bytes().to_vec())]);
         let is = |tag: String, epoch: i64, value: &Cell| {

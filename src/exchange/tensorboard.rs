@@ -68,7 +68,7 @@ pub async fn write(
             let curves = curves.and_then(Result::ok).unwrap_or_default();
             let name = format!("{root}/{}/events.out.tfevents.{:010}.sweep", places.of(run), run.started() as u64);
             let path = staging.file(&name)?;
-            let filled = fill(&path, run, &points, labels, &kinds, &curves);
+            let filled = fill(&path, &sweep.title, run, &points, labels, &kinds, &curves);
             filled.map_err(|error| staging.error(&name, error))?;
         }
     }
@@ -142,6 +142,7 @@ fn kinds(runs: &[NamedRun]) -> BTreeMap<&str, Kind> {
 
 fn fill(
     path: &Path,
+    sweep: &str,
     run: &NamedRun,
     points: &Points,
     labels: &LabelNames,
@@ -151,7 +152,7 @@ fn fill(
     let clock = Clock::of(run, &points.epochs);
     let started = run.started();
     let mut file = EventFile::create(path, started)?;
-    file.add(started, 0, &[start(run, kinds)])?;
+    file.add(started, 0, &[start(sweep, run, kinds)])?;
     let mut scalars: BTreeMap<i64, Vec<Message>> = BTreeMap::new();
     for point in &points.epochs {
         let at = scalars.entry(point.epoch).or_default();
@@ -186,20 +187,21 @@ fn fill(
     file.finish()
 }
 
-/// The run's hyperparameters. Seeds of a strategy are one group, whose metrics TensorBoard averages.
-fn start(run: &NamedRun, kinds: &BTreeMap<&str, Kind>) -> Message {
+/// The run's hyperparameters. Seeds of a strategy are one group, whose metrics TensorBoard averages; those of another sweep are another one.
+fn start(sweep: &str, run: &NamedRun, kinds: &BTreeMap<&str, Kind>) -> Message {
     let value = |value: &Value, kind: Kind| match (kind, value.as_f64()) {
         (Kind::Number, Some(number)) => Message::default().double(2, number),
         (Kind::Truth, _) => Message::default().integer(4, u64::from(value.as_bool() == Some(true))),
         _ => Message::default().text(3, &text(value)),
     };
-    let seed = Value::from(run.row.seed);
-    let axes = run.axes.iter().map(|(key, value)| (key.as_str(), value)).chain([("seed", &seed)]);
+    let sweep = imbalance::shown::shown(sweep);
+    let (seed, title) = (Value::from(run.row.seed), Value::from(sweep.as_str()));
+    let axes = run.axes.iter().map(|(key, value)| (key.as_str(), value)).chain([("seed", &seed), ("sweep", &title)]);
     let pair = |info: Message, (key, one): (&str, &Value)| {
-        let kind = kinds.get(key).copied().unwrap_or(Kind::Number);
+        let kind = kinds.get(key).copied().unwrap_or(if one.is_number() { Kind::Number } else { Kind::Text });
         info.message(1, &Message::default().text(1, key).message(2, &value(one, kind)))
     };
-    let info = axes.fold(Message::default(), pair).text(4, &run.strategy).double(5, run.started());
+    let info = axes.fold(Message::default(), pair).text(4, &format!("{sweep}: {}", run.strategy)).double(5, run.started());
     of_plugin("_hparams_/session_start_info", HPARAMS, &Message::default().message(3, &info), &tensor(&[0], &[]))
 }
 

@@ -251,7 +251,7 @@ def tensorboard(work):
             if sum(sessions) == len(files):
                 break
             time.sleep(1)
-        if sum(sessions) != len(files) or len(found) > len(groups):
+        if sum(sessions) != len(files) or len(found) != len(groups):
             problems.append(f"tensorboard has groups of {sessions} runs: not {len(groups)} groups of {len(files)}")
         if curves:
             differs("runs with curves", sum(bool(tags) for tags in read("/data/plugin/pr_curves/tags").values()), curves)
