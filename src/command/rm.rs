@@ -105,7 +105,8 @@ impl RmView {
                 .holder
                 .as_ref()
                 .map_or_else(String::new, |holder| format!("\nin use by {holder}: --delete is refused until it has ended\n"));
-            let words = format!("nothing is removed yet: `{command}` does it, for good; prepared data stays (`sweep gc --cache`)");
+            let words =
+                format!("nothing is removed yet: `{command}` does it, for good; prepared data stays (`sweep gc --cache`)");
             format!("\n{}\n{holder}", wrap(&words, output::WIDTH).join("\n"))
         };
         let (state, points) = (&self.sweep.state, counted(self.sweep.points as usize, "point"));
