@@ -109,7 +109,12 @@ fn export(place: &Place) -> PathBuf {
 fn features_are_computed_once_and_train_like_any_features() {
     let place = Place::new(&file("one", "bce"));
     weights(&place.path("weights.safetensors"), "");
+    let foreseen = || place.json(&["plan", "sweep.toml"])["disk"]["features"].as_u64().unwrap();
+    let features = foreseen();
     place.succeed(&["run", "sweep.toml"]);
+    let taken = (4 * 1280 * ROWS) as u64;
+    assert!(features >= taken && features < 2 * taken && foreseen() == 0, "{features} bytes of features are foreseen");
+    assert_eq!(place.json(&["gc", "--cache"])["bytes"], 0, "pictures and features are used");
     assert_eq!(runs(&place, "sweep").len(), 4, "two of the grid, two reference runs");
     assert_eq!((said(&place, "computed for 120 rows"), said(&place, ": found in ")), (1, 1), "two workers, one computation");
 
@@ -132,6 +137,13 @@ fn features_are_computed_once_and_train_like_any_features() {
         assert!(results("sweep") == results("other"), "{name}");
         assert_eq!(results("other").len(), 6, "{name}");
     }
+
+    // With the last sweep both go.
+    place.succeed(&["rm", "one", "--delete"]);
+    assert_eq!(place.json(&["gc", "--cache"])["bytes"], 0);
+    place.succeed(&["rm", "two", "--delete"]);
+    assert_eq!(place.json(&["gc", "--cache", "--delete"])["kinds"][0]["count"], 2);
+    assert!(!features.exists());
 }
 
 /// Everything is killed while the features are being written: nothing half-written is used as features, and no lock stays.

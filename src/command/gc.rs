@@ -1,7 +1,5 @@
 //! `sweep gc`: what lies beside the database and is not needed any more, and its removal.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use super::load::cache_folder;
@@ -17,7 +15,7 @@ use store::{Reader, Writer, holder};
 /// The one JSON value of `gc`.
 #[derive(Serialize)]
 struct GcView {
-    db: PathBuf,
+    db: String,
     /// Whether it is gone.
     deleted: bool,
     keep: usize,
@@ -40,7 +38,7 @@ struct KindView {
     bytes: u64,
     why: String,
     afterwards: &'static str,
-    paths: Vec<PathBuf>,
+    paths: Vec<String>,
 }
 
 /// Lists what can go, and removes it where that is asked for.
@@ -88,11 +86,19 @@ impl GcView {
             let Size { files, bytes } = found.size(kind);
             all += bytes;
             let (why, afterwards) = words(kind, count, args.keep);
-            let paths = found.of(kind).flat_map(|item| item.paths.iter().cloned()).collect();
+            let paths = found.of(kind).flat_map(|item| &item.paths).map(|path| path.display().to_string()).collect();
             kinds.push(KindView { kind, count, files, bytes, why, afterwards, paths });
         }
         let holder = if args.delete { None } else { holder(&global.db) };
-        Self { db: global.db.clone(), deleted: args.delete, keep: args.keep, kinds, bytes: all, notes: found.notes, holder }
+        Self {
+            db: global.db.display().to_string(),
+            deleted: args.delete,
+            keep: args.keep,
+            kinds,
+            bytes: all,
+            notes: found.notes,
+            holder,
+        }
     }
 
     fn text(&self, global: &Global, args: &GcArgs) -> String {

@@ -7,6 +7,7 @@ use crate::cli::{Format, Global, RmArgs};
 use crate::controller;
 use crate::error::Error;
 use crate::garbage::{self, Doomed};
+use crate::report::wrap;
 use crate::shell;
 use archive::Archive;
 use store::{Reader, RowCounts, SweepRow, Writer, holder};
@@ -104,7 +105,9 @@ impl RmView {
                 .holder
                 .as_ref()
                 .map_or_else(String::new, |holder| format!("\nin use by {holder}: --delete is refused until it has ended\n"));
-            format!("\nnothing is removed yet: `{command}` does it, for good; prepared data stays (`sweep gc --cache`)\n{holder}")
+            let words =
+                format!("nothing is removed yet: `{command}` does it, for good; prepared data stays (`sweep gc --cache`)");
+            format!("\n{}\n{holder}", wrap(&words, output::WIDTH).join("\n"))
         };
         let (state, points) = (&self.sweep.state, counted(self.sweep.points as usize, "point"));
         let head = if self.deleted { "removed" } else { "would be removed" };
