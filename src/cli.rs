@@ -392,13 +392,12 @@ pub struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "exported", required = true, multiple = true, args = ["to", "predictions"])]
 pub struct ExportArgs {
     /// Fingerprint of a run, or the start of one
     pub run: String,
     /// The folder to write: model.safetensors, and model.json with labels, preprocessing, thresholds, calibration, metrics and where it
     /// comes from
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", required_unless_present = "predictions")]
     pub to: Option<PathBuf>,
     /// Train the model once more on train and val together, for as long as its best epoch took; its thresholds stay
     #[arg(long, requires = "to")]
