@@ -16,7 +16,7 @@ use crate::controller::progress::{Verbosity, rate, say, span};
 use crate::error::Error;
 use crate::exported::{Ask, CARD, ModelCard, Preprocessing, export};
 use crate::launcher::{self, Place};
-use crate::predict::{Answer, Partial, Shape, Wanted};
+use crate::predict::{Answer, Fault, Partial, Shape, Wanted};
 use crate::report::predictions::Finished;
 use imbalance::threshold::Policy;
 use plan::{Fingerprint, RunConfig};
@@ -53,7 +53,7 @@ pub async fn run(global: &Global, args: &PredictArgs) -> Result<(), Error> {
     score(&mut partial, &wanted, &run, place, verbosity).await?;
     let seconds = start.elapsed().as_secs_f64();
     let (logits, found_bad) = partial.found();
-    let mut bad: Vec<(usize, String)> = wanted.missing.iter().chain(found_bad).cloned().collect();
+    let mut bad: Vec<Fault> = wanted.missing.iter().chain(found_bad).cloned().collect();
     bad.sort_by_key(|(number, _)| *number);
     if !bad.is_empty() && !args.skip_bad {
         let kept = if partial.stays() {

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Logits;
 use super::inputs::Wanted;
 use crate::error::Error;
 use crate::exported::ModelCard;
@@ -21,7 +22,7 @@ pub struct Answer<'a> {
     pub card: &'a ModelCard,
     pub wanted: &'a Wanted,
     /// Of each input; `None` of those that cannot be used.
-    pub logits: &'a [Option<Vec<f32>>],
+    pub logits: &'a [Logits],
     /// The policy of the decisions, and what it came to.
     pub policy: &'a str,
     pub rule: &'a Rule,

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::Fault;
 use crate::error::Error;
 use data::{DataError, Listed};
 use imbalance::shown::shown;
@@ -20,7 +21,7 @@ pub struct Wanted {
     pub ids: Vec<String>,
     pub inputs: Inputs,
     /// Number and fault of each picture that is not there.
-    pub missing: Vec<(usize, String)>,
+    pub missing: Vec<Fault>,
 }
 
 impl Wanted {
@@ -87,7 +88,7 @@ impl Wanted {
 
     /// The error that names inputs that cannot be used, with the way out.
     #[must_use]
-    pub fn bad(&self, bad: &[(usize, String)], total: usize, kept: &str) -> Error {
+    pub fn bad(&self, bad: &[Fault], total: usize, kept: &str) -> Error {
         let mut lines = String::new();
         for (number, why) in bad.iter().take(NAMED) {
             lines += &format!("\n  {}: {}", self.name(*number), shown(why));

@@ -5,6 +5,11 @@ pub mod answer;
 pub mod inputs;
 pub mod partial;
 
+/// Logits of an input; `None` where it cannot be used or is not scored yet.
+pub type Logits = Option<Vec<f32>>;
+/// An input that cannot be used: its number, and why.
+pub type Fault = (usize, String);
+
 pub use answer::{Answer, Shape};
 pub use inputs::Wanted;
 pub use partial::Partial;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::{Fault, Logits};
 use crate::controller::errand;
 use crate::error::Error;
 use archive::file;
@@ -22,8 +23,8 @@ pub struct Partial {
     temporary: Option<tempfile::TempDir>,
     request: Request,
     /// Logits of each input that is scored.
-    logits: Vec<Option<Vec<f32>>>,
-    bad: Vec<(usize, String)>,
+    logits: Vec<Logits>,
+    bad: Vec<Fault>,
     /// Number of the next worker.
     next: u32,
     asked: Asked,
@@ -180,7 +181,7 @@ impl Partial {
     ///
     /// # Errors
     /// The request cannot be written.
-    pub fn ask(&mut self, missing: &[(usize, String)]) -> Result<Option<(u32, PathBuf, usize)>, Error> {
+    pub fn ask(&mut self, missing: &[Fault]) -> Result<Option<(u32, PathBuf, usize)>, Error> {
         let (inputs, numbers, from) = match &self.request.inputs {
             Inputs::Pictures(files) => {
                 let gone = |number: &usize| missing.binary_search_by(|(missing, _)| missing.cmp(number)).is_ok();
@@ -233,7 +234,7 @@ impl Partial {
 
     /// Logits of each input, `None` of the bad ones; and these with their faults.
     #[must_use]
-    pub fn found(&self) -> (&[Option<Vec<f32>>], &[(usize, String)]) {
+    pub fn found(&self) -> (&[Logits], &[Fault]) {
         (&self.logits, &self.bad)
     }
 
