@@ -344,6 +344,7 @@ fn what_is_not_the_model_that_was_exported_is_refused() {
     refused("model.json: is not there: `sweep export RUN --to DIR` writes it", 4);
     for (arguments, code, what) in [
         (vec!["predict", "ffff", "photos"], 1, "has no run ffff"),
+        (vec!["predict", "modle", "photos"], 2, "`modle` is neither a folder with an exported model nor a run"),
         (vec!["export", &run], 2, "--to <DIR>"),
         (vec!["export", &run, "--to", "labels.csv"], 2, "labels.csv is a file, and a folder is written"),
         (vec!["predict", &run, "nowhere"], 4, "nowhere: there is no such file or folder"),

@@ -115,6 +115,12 @@ async fn model(global: &Global, named: &str, policy: Option<&Policy>) -> Result<
         let path = folder.join(file);
         return Ok((card, path));
     }
+    if named.is_empty() || !named.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::Usage(format!(
+            "`{named}` is neither a folder with an exported model nor a run, which is named by the first digits of its fingerprint: \
+             `sweep report` lists them"
+        )));
+    }
     let mut reader = Reader::open(&global.db).await?;
     let finished = Finished::read(&mut reader, named).await?;
     let ask = Ask { policy: policy.cloned(), metrics: false, refit: false };

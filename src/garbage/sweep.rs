@@ -52,7 +52,7 @@ pub async fn doomed(reader: &mut Reader, sweep: SweepId) -> Result<Doomed, Error
 }
 
 /// Removes the sweep of `doomed` and its runs. An interruption leaves the sweep as it was, or folders of runs that the database does not
-/// have, which [`super::find`] lists.
+/// have, which [`super::find()`] lists.
 ///
 /// # Errors
 /// Database errors; a folder that cannot be removed.
