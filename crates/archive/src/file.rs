@@ -42,10 +42,10 @@ pub fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -
     write_as(path, 0o600, fill)
 }
 
-/// [`write`] of a file that leaves the program: others may read it, as the user's umask says.
+/// [`write()`] of a file that leaves the program: others may read it, as the user's umask says.
 ///
 /// # Errors
-/// The errors of [`write`].
+/// The errors of [`write()`].
 pub fn write_for_others(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<Seal> {
     write_as(path, 0o666, fill)
 }
