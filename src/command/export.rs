@@ -49,7 +49,7 @@ async fn write_model(global: &Global, args: &cli::ExportArgs, folder: &Path) -> 
     if args.refit {
         refit(global, args, &reader, &finished).await?;
     }
-    let ask = Ask { policy, metrics: true, refit: args.refit };
+    let ask = Ask { policy, metrics: true, calibrated: true, refit: args.refit };
     let run = RunFolder::at(runs_folder(&global.db).join(&finished.run.fingerprint.0));
     let exported = tokio::task::block_in_place(|| export(&reader, finished, &ask))?;
     exported.write(folder)?;
@@ -97,7 +97,7 @@ async fn refit(global: &Global, args: &cli::ExportArgs, reader: &Reader, finishe
     };
     folder.create().map_err(io(folder.path()))?;
     let at = absolute(folder.path())?;
-    let work = tempfile::Builder::new().prefix(".refit-").tempdir_in(&at).map_err(io(&at))?;
+    let work = tempfile::Builder::new().prefix(archive::REFITTING).tempdir_in(&at).map_err(io(&at))?;
     let job = Job {
         v: VERSION,
         run: run.fingerprint.clone(),
@@ -118,7 +118,7 @@ async fn refit(global: &Global, args: &cli::ExportArgs, reader: &Reader, finishe
         hung_after: hung_after(),
     };
     let preparing = Preparing::new(verbosity);
-    let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
+    let mut interrupts = Interrupts::listen()?;
     let ended = errand
         .carry_out(&mut interrupts, |event| {
             if let Event::Hb { epoch, step, steps, doing: None, .. } = event {

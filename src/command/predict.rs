@@ -35,7 +35,7 @@ pub async fn run(global: &Global, args: &PredictArgs) -> Result<(), Error> {
         is_free(path, args.force)?;
     }
     let place = one_place(&args.device)?;
-    let (card, model) = model(global, &args.model, policy.as_ref()).await?;
+    let (card, model) = model(global, args, policy.as_ref()).await?;
     let (policy, rule) = card.rule(policy.as_ref())?;
     let config = RunConfig::from(card.provenance.config.clone());
     let wanted = Wanted::new(&args.paths, &config.data.source, args.path_column.as_deref(), args.root.as_deref())?;
@@ -101,8 +101,8 @@ pub fn one_place(device: &str) -> Result<Place, Error> {
 }
 
 /// The card of a run or of an exported folder, and where its parameters are.
-async fn model(global: &Global, named: &str, policy: Option<&Policy>) -> Result<(ModelCard, PathBuf), Error> {
-    let folder = Path::new(named);
+async fn model(global: &Global, args: &PredictArgs, policy: Option<&Policy>) -> Result<(ModelCard, PathBuf), Error> {
+    let (named, folder) = (args.model.as_str(), Path::new(&args.model));
     if folder.is_dir() || folder.join(CARD).exists() {
         let card = ModelCard::read(folder)?;
         let file = Path::new(&card.model.file);
@@ -123,7 +123,7 @@ async fn model(global: &Global, named: &str, policy: Option<&Policy>) -> Result<
     }
     let mut reader = Reader::open(&global.db).await?;
     let finished = Finished::read(&mut reader, named).await?;
-    let ask = Ask { policy: policy.cloned(), metrics: false, refit: false };
+    let ask = Ask { policy: policy.cloned(), metrics: false, calibrated: args.calibrated, refit: false };
     let found = tokio::task::block_in_place(|| export(&reader, finished, &ask))?;
     Ok((found.card, found.path))
 }
@@ -171,7 +171,7 @@ async fn score(
         hung_after: hung_after(),
     };
     let preparing = Preparing::new(verbosity);
-    let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
+    let mut interrupts = Interrupts::listen()?;
     let total = wanted.ids.len();
     let ended = errand
         .carry_out(&mut interrupts, |event| {

@@ -9,8 +9,8 @@ use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
 use super::weights;
 use crate::cli;
-use crate::controller;
 use crate::controller::progress::Verbosity;
+use crate::controller::{self, Interrupts};
 use crate::error::Error;
 use archive::Archive;
 use plan::{Sweep, WorkersConfig};
@@ -25,7 +25,7 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
         // The reader first: its error says how to make a database, whereas the writer would create an empty one.
         Reader::open(&global.db).await?;
     }
-    let at_once = train::end_at_once()?;
+    let at_once = Interrupts::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
     let archive = Archive::beside(&global.db).map_err(Error::file)?;
     controller::recover(&mut writer, &archive).await?;

@@ -5,8 +5,8 @@ use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
 use super::{load, plan};
 use crate::cli;
-use crate::controller;
 use crate::controller::progress::{Verbosity, say};
+use crate::controller::{self, Interrupts};
 use crate::error::Error;
 use archive::Archive;
 use store::Writer;
@@ -23,7 +23,7 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     let config = file.sweep.workers.clone();
     let launcher = train::chosen(&args.workers, &config)?;
     // The database first: a folder that cannot be written, or another sweep, is reported before an hour of decoding.
-    let at_once = train::end_at_once()?;
+    let at_once = Interrupts::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
     let archive = Archive::beside(&global.db).map_err(Error::file)?;
     controller::recover(&mut writer, &archive).await?;

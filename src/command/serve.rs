@@ -17,7 +17,7 @@ use store::{Reader, StoreError};
 /// A database of another program; a port that cannot be had. A database or a sweep that is not there yet is waited for.
 pub async fn run(global: &cli::Global, args: &cli::ServeArgs) -> Result<(), Error> {
     let missing = missing(&global.db, &args.sweep).await?;
-    let mut interrupts = Interrupts::listen().map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")))?;
+    let mut interrupts = Interrupts::listen()?;
     let server = start(global, &args.sweep, &args.address).await?;
     if let Some(why) = missing.filter(|_| !global.quiet) {
         say(&format!("waiting: {why}"));

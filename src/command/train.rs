@@ -144,7 +144,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         observers: observer::standard(verbosity, orders.global.verbose > 0),
         requests,
     };
-    let mut interrupts = Interrupts::listen().map_err(deaf)?;
+    let mut interrupts = Interrupts::listen()?;
     drop(at_once);
     let trained = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await;
     let summary = match trained {
@@ -190,18 +190,6 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         }
     }
     ending
-}
-
-/// See [`Interrupts::end_at_once`].
-///
-/// # Errors
-/// Signal handlers cannot be installed.
-pub fn end_at_once() -> Result<AtOnce, Error> {
-    Interrupts::end_at_once().map_err(deaf)
-}
-
-fn deaf(error: std::io::Error) -> Error {
-    Error::Unexpected(format!("cannot listen to signals: {error}"))
 }
 
 /// The error that decides the exit code, if there is one.

@@ -1,7 +1,5 @@
 //! SIGINT and SIGTERM as one stream of requests to stop.
 
-use std::io;
-
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -19,8 +17,9 @@ impl Interrupts {
     ///
     /// # Errors
     /// The runtime cannot listen to signals.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
+    pub fn listen() -> Result<Self, Error> {
+        let hear = |kind| signal(kind).map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")));
+        Ok(Self { int: hear(SignalKind::interrupt())?, term: hear(SignalKind::terminate())? })
     }
 
     /// For times without training: until the guard is dropped, the first request ends the process at once with the exit code of an
@@ -29,7 +28,7 @@ impl Interrupts {
     /// # Errors
     /// The runtime cannot listen to signals.
     #[expect(clippy::disallowed_methods, reason = "nothing of what is under way can be asked to stop")]
-    pub fn end_at_once() -> io::Result<AtOnce> {
+    pub fn end_at_once() -> Result<AtOnce, Error> {
         let mut interrupts = Self::listen()?;
         Ok(AtOnce(tokio::spawn(async move {
             interrupts.next().await;

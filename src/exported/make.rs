@@ -11,7 +11,7 @@ use crate::report::Split;
 use crate::report::compare::Judged;
 use crate::report::difference::SEED;
 use crate::report::kept_scores::{Evidence, RowGroups};
-use crate::report::predictions::{FOLDS, Finished, best};
+use crate::report::predictions::{FOLDS, Finished, chosen};
 use crate::report::probabilities::link_of;
 use archive::{MODEL, REFIT, RunFolder, runs_folder};
 use data::{DataError, Dataset, mean_and_deviation};
@@ -35,6 +35,8 @@ pub struct Ask {
     pub policy: Option<Policy>,
     /// Whether the metrics are computed, with their intervals.
     pub metrics: bool,
+    /// Whether it is found out what makes the scores probabilities.
+    pub calibrated: bool,
     /// The parameters of the refit, which is there.
     pub refit: bool,
 }
@@ -61,12 +63,9 @@ pub fn refit_folder(reader: &Reader, run: &RunRow) -> RunFolder {
 pub fn export(reader: &Reader, finished: Finished, ask: &Ask) -> Result<Exported, Error> {
     let Finished { run, epoch, evidence, recorded } = finished;
     has_model(&run)?;
-    let folder = match ask.refit {
-        true => refit_folder(reader, &run),
-        false => RunFolder::at(runs_folder(reader.path()).join(&run.fingerprint.0)),
-    };
-    let path = folder.file(MODEL);
     let own = RunFolder::at(runs_folder(reader.path()).join(&run.fingerprint.0));
+    let folder = if ask.refit { refit_folder(reader, &run) } else { own.clone() };
+    let path = folder.file(MODEL);
     let lost = |error: std::io::Error| {
         let short = run.fingerprint.short();
         let message = match own.removed().parameters.filter(|_| error.kind() == std::io::ErrorKind::NotFound) {
@@ -91,10 +90,7 @@ pub fn export(reader: &Reader, finished: Finished, ask: &Ask) -> Result<Exported
     let (preprocessing, rows) = preprocessing(&run, ask.refit)?;
     let groups = RowGroups::read(&run.folder, &run.config.data, &run.facts.content).ok().flatten();
     let val_groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, evidence.val.truth.rows()));
-    let (chosen, held_out_macro_f1) = match &ask.policy {
-        Some(policy) => (policy.clone(), None),
-        None => best(recorded.clone(), &evidence.val, val_groups),
-    };
+    let (chosen, held_out_macro_f1) = chosen(ask.policy.clone(), recorded.clone(), &evidence.val, val_groups);
     let mut policies = recorded;
     if !policies.contains(&chosen) {
         policies.push(chosen.clone());
@@ -112,7 +108,7 @@ pub fn export(reader: &Reader, finished: Finished, ask: &Ask) -> Result<Exported
         labels: run.facts.labels.clone(),
         preprocessing,
         thresholds: Thresholds { chosen: chosen.to_string(), held_out_macro_f1, policies: fitted },
-        calibration: calibration(&run, &evidence, val_groups),
+        calibration: if ask.calibrated { calibration(&run, &evidence, val_groups) } else { Calibration::None },
         metrics,
         provenance: provenance(&run, epoch, refit),
     };

@@ -143,10 +143,7 @@ fn answer(run: &RunRow, evidence: Evidence, recorded: Vec<Policy>, ask: &Ask) ->
         val.scores = found.held_out;
         (found.repair, found.nll)
     });
-    let (policy, held_out_f1) = match &ask.policy {
-        Some(policy) => (policy.clone(), None),
-        None => best(recorded, &val, groups),
-    };
+    let (policy, held_out_f1) = chosen(ask.policy.clone(), recorded, &val, groups);
     let fitted =
         FittedPolicy::new(&policy, &val.scores, &val.truth).map_err(|error| Error::Usage(format!("--threshold: {error}")))?;
     let numbers = |rows: &KeptRows| (0..rows.truth.rows()).map(|row| row.to_string()).collect();
@@ -159,10 +156,15 @@ fn answer(run: &RunRow, evidence: Evidence, recorded: Vec<Policy>, ask: &Ask) ->
     Ok(Predictions { csv, rows, policy: policy.to_string(), held_out_f1, repair, numbered })
 }
 
+/// The policy that was asked for; else the best of those that are `recorded`, and the macro F1 by which it is.
+#[must_use]
+pub fn chosen(asked: Option<Policy>, recorded: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Policy, Option<f64>) {
+    asked.map_or_else(|| best(recorded, val, groups), |policy| (policy, None))
+}
+
 /// The policy with the best macro F1 on val among `policies`, each part of val under thresholds fitted on the others, and that F1; 0.5
 /// where none is known any more.
-#[must_use]
-pub fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Policy, Option<f64>) {
+fn best(policies: Vec<Policy>, val: &KeptRows, groups: Option<&[u32]>) -> (Policy, Option<f64>) {
     let held = held_out(&policies, &val.scores, &val.truth, groups).ok().flatten().unwrap_or_default();
     let judged =
         policies.into_iter().zip(held).filter_map(|(policy, held)| Some((held.value(LeaderboardMetric::MacroF1)?, policy)));

@@ -1,7 +1,7 @@
 //! What a run's recipe is made of, read from the database, the kept scores and the prepared data: what `sweep recipe` writes.
 
 use super::kept_scores::RowGroups;
-use super::predictions::{AtBest, best};
+use super::predictions::{AtBest, chosen};
 use super::question::Split;
 use crate::error::Error;
 use crate::recipe::{Bias, Decisions, Recipe, Strategy};
@@ -87,7 +87,7 @@ fn decided(
     // As `export` and `report` judge them: rows of a group together, as long as the groups are known.
     let groups = RowGroups::read(&run.folder, &run.config.data, &run.facts.content).ok().flatten();
     let groups = groups.as_ref().and_then(|groups| groups.of(Split::Val, val.truth.rows()));
-    let (policy, held_out) = policy.map_or_else(|| best(recorded, &val, groups), |policy| (policy, None));
+    let (policy, held_out) = chosen(policy, recorded, &val, groups);
     Ok(Ok(Decided { fitted: fit(&policy, &val.scores, &val.truth)?, held_out }))
 }
 

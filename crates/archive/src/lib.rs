@@ -19,7 +19,7 @@ pub use kept::{Kept, Part, Scores, keep, logits_name};
 pub use matrix::{parse as parse_matrix, write_matrix};
 pub use run::{MODEL, RunFolder};
 pub use seal::{Seal, Seals};
-pub use spare::{Part as SparePart, REFIT};
+pub use spare::{Part as SparePart, REFIT, REFITTING};
 
 #[cfg(any(test, feature = "testing"))]
 pub use kept::testing;

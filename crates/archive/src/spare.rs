@@ -19,7 +19,7 @@ pub const REFIT: &str = "refit";
 const EXPORTED: &str = "exported.json";
 const REMOVED: &str = "removed.json";
 /// How the folder in which a worker makes a refit begins.
-const REFITTING: &str = ".refit-";
+pub const REFITTING: &str = ".refit-";
 
 /// Version of both files.
 const FORMAT: u32 = 1;
