@@ -17,6 +17,9 @@ pub enum StoreError {
     /// Another `sweep` writes to it.
     #[error("{path}: in use by another sweep ({holder}); wait for it, or use another --db", path = .path.display())]
     Busy { path: PathBuf, holder: String },
+    /// A sweep began to write where there was no writer: what was read may be of two states. Asked again, there is an answer.
+    #[error("{path}: another sweep began to write while this was read; ask again", path = .path.display())]
+    Overtaken { path: PathBuf },
     /// A selector that names nothing, or more than one thing.
     #[error("{0}")]
     NotFound(String),
@@ -33,7 +36,7 @@ impl StoreError {
 
     /// What was read may be of two states of the file.
     pub(super) fn overtaken(path: &Path) -> Self {
-        Self::unusable(path, "another sweep began to write while this was read; ask again")
+        Self::Overtaken { path: path.to_owned() }
     }
 
     /// Whether SQLite did not take a value (a constraint, a type, a range, a size); the database itself is well.
