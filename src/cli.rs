@@ -43,6 +43,10 @@ pub enum Command {
     Data(DataArgs),
     /// Finish an interrupted sweep from the database alone
     Resume(ResumeArgs),
+    /// Take in what the tasks of a sweep on a cluster have written, submit what is missing, and return
+    Sync(ClusterArgs),
+    /// End the tasks of a sweep on a cluster, keeping what they have done
+    Cancel(ClusterArgs),
     /// Queued, running, succeeded, failed, throughput, time left
     Status(StatusArgs),
     /// The comparison: which strategy wins, by how much
@@ -75,6 +79,9 @@ pub enum Command {
     /// A worker process; what launchers start
     #[command(hide = true)]
     Worker(WorkerArgs),
+    /// A task on a cluster; what `sweep run --on slurm` submits
+    #[command(hide = true)]
+    Slice(SliceArgs),
 }
 
 /// Output formats: a table for people, JSON for programs.
@@ -96,7 +103,7 @@ pub struct SweepFileArgs {
 }
 
 /// How runs are distributed to workers.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct WorkersArgs {
     /// Devices to train on, instead of the file's `workers.devices`: cpu,cuda:0,...
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
@@ -110,6 +117,9 @@ pub struct WorkersArgs {
     /// Stop the sweep once this many runs have failed
     #[arg(long, value_name = "N")]
     pub max_failures: Option<usize>,
+    /// Return once everything is submitted (--on slurm); `sweep resume` watches it, `sweep sync` takes in what is there
+    #[arg(long)]
+    pub detach: bool,
 }
 
 /// The launchers.
@@ -118,6 +128,8 @@ pub enum LauncherName {
     /// Processes on this machine
     #[default]
     Local,
+    /// Tasks on a cluster; docs/slurm.md
+    Slurm,
     /// No processes: records made-up results (for tests of the sweep itself)
     #[value(hide = true)]
     Fake,
@@ -191,6 +203,16 @@ pub struct ResumeArgs {
     pub workers: WorkersArgs,
     #[command(flatten)]
     pub page: LivePageArgs,
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// A sweep on a cluster.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Name, id or `latest`
+    #[arg(default_value = "latest")]
+    pub sweep: String,
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -269,7 +291,7 @@ pub struct ServeArgs {
 }
 
 /// The page while runs are trained.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct LivePageArgs {
     /// Serve the page of the sweep in a browser until it has ended
     #[arg(long)]
@@ -617,4 +639,20 @@ pub struct WorkerArgs {
     /// Name of this incarnation
     #[arg(long)]
     pub name: String,
+}
+
+/// A task of an array, which Slurm numbers.
+#[derive(Debug, Args)]
+pub struct SliceArgs {
+    /// The folder that the sweep shares with its tasks
+    #[arg(long)]
+    pub root: PathBuf,
+    #[arg(long)]
+    pub submission: String,
+    #[arg(long, env = "SLURM_ARRAY_TASK_ID")]
+    pub index: usize,
+    #[arg(long, env = "SLURM_RESTART_COUNT", default_value_t = 0)]
+    pub restart: u32,
+    #[arg(long, env = "SLURM_CPUS_PER_TASK")]
+    pub cpus: Option<usize>,
 }

@@ -68,6 +68,9 @@ pub enum Error {
     /// Another command was stopped by the user; what becomes of its work.
     #[error("interrupted; {0}")]
     Halted(&'static str),
+    /// A task on a cluster that has nothing to do, or cannot begin.
+    #[error("{what}")]
+    Task { code: u8, what: String },
     /// Anything else.
     #[error("{0}")]
     Unexpected(String),
@@ -110,8 +113,9 @@ impl Error {
             Self::RunsFailed { .. } => 3,
             #[cfg(feature = "worker")]
             Self::Worker(error) => error.exit_code(),
-            // Used between a worker and its controller only.
+            // Used between a worker and its controller, or a task and its sweep, only.
             Self::Journal(_) => 74,
+            Self::Task { code, .. } => *code,
             Self::Interrupted | Self::Halted(_) => 130,
         }
     }

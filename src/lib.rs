@@ -12,6 +12,7 @@
 //! | `kernel`, `train` | the operations Candle lacks; networks, the training loop, the worker |
 //! | [`store`] | every SQL statement: one writer, read-only readers |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
+//! | [`cluster`] | the same on a cluster, by tasks that need no controller |
 //! | [`recipe`] | a run's strategy as PyTorch (pure) |
 //! | [`report`] | load, summarise (pure), render |
 //! | [`exported`], [`predict`] | a run's model outside of the database; scores of new inputs |
@@ -25,6 +26,7 @@
 compile_error!("sweep runs on Linux only: it watches its workers through /proc and locks its files with flock");
 
 pub mod cli;
+pub mod cluster;
 pub mod command;
 pub mod controller;
 pub mod error;

@@ -222,7 +222,7 @@ fn fitting(looked: &Looked, folder: &Path, minutes: f64) -> Result<(String, usiz
         let sweep = plan::parse("init", &write::text(looked, folder, fit, None), &[])?;
         let all: Vec<DataFacts> = sweep.data_configs().iter().map(|_| facts.clone()).collect();
         let planned = sweep.outline(&all, &BTreeMap::new())?;
-        let workers = cli::WorkersArgs { devices: Vec::new(), per_device: None, on: None, max_failures: None };
+        let workers = cli::WorkersArgs::default();
         let runs: Vec<usize> = (0..planned.runs.len()).collect();
         let slots = train::places(&workers, &sweep.workers).ok();
         let seconds = slots.and_then(|slots| estimate(&planned, &runs, &slots, &[]).ok()).map(|estimate| estimate.seconds);

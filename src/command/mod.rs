@@ -1,5 +1,6 @@
 //! One short file per command.
 
+mod cancel;
 mod compare;
 mod completions;
 mod data;
@@ -26,7 +27,9 @@ mod rm;
 mod run;
 mod serve;
 pub mod show;
+mod slice;
 mod status;
+mod sync;
 mod terminal;
 mod train;
 mod weights;
@@ -49,6 +52,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Plan(args) => read(|| plan::run(&global, &args)),
         Command::Data(args) => data::run(&global, &args),
         Command::Resume(args) => wait(resume::run(&global, &args)),
+        Command::Sync(args) => wait(sync::run(&global, &args)),
+        Command::Cancel(args) => wait(cancel::run(&global, &args)),
         Command::Status(args) => read(|| status::run(&global, &args)),
         Command::Report(args) => read(|| report::run(&global, &args)),
         Command::Compare(args) => read(|| compare::run(&global, &args)),
@@ -64,6 +69,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Rm(args) => read(|| rm::run(&global, &args)),
         Command::Completions(args) => completions::run(&args),
         Command::Worker(args) => worker::run(args),
+        Command::Slice(args) => wait(slice::run(args)),
     }
 }
 

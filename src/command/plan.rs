@@ -32,7 +32,7 @@ const SHOWN: usize = 30;
 /// # Errors
 /// The errors of `sweep run` before it trains, but for data that nothing can be trained on: the plan says so.
 pub async fn run(global: &cli::Global, args: &cli::PlanArgs) -> Result<(), Error> {
-    let workers = cli::WorkersArgs { devices: Vec::new(), per_device: None, on: None, max_failures: None };
+    let workers = cli::WorkersArgs::default();
     show(global, &args.file, &workers, args.format).await
 }
 

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use super::import;
 use super::inputs::{self, Origin};
 use super::preparing::Preparing;
-use super::train::{self, Orders, Ready};
+use super::train::{self, Means, Orders, Ready};
 use super::weights;
 use crate::cli;
+use crate::cluster::{self, Stay};
 use crate::controller::progress::Verbosity;
 use crate::controller::{self, Interrupts};
 use crate::error::Error;
@@ -21,6 +22,15 @@ use store::{Reader, Writer};
 /// # Errors
 /// See [`Error`]; prepared data that is missing or damaged and cannot be prepared again is named, with what to do.
 pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Error> {
+    let stay = if args.workers.detach { Stay::UntilSubmitted } else { Stay::UntilTheEnd };
+    run_for(global, args, stay).await
+}
+
+/// [`run()`], for as long as `stay` says where the sweep is on a cluster.
+///
+/// # Errors
+/// The errors of [`run()`]; one pass of a sweep that has no tasks on a cluster.
+pub(super) async fn run_for(global: &cli::Global, args: &cli::ResumeArgs, stay: Stay) -> Result<(), Error> {
     if !global.db.exists() {
         // The reader first: its error says how to make a database, whereas the writer would create an empty one.
         Reader::open(&global.db).await?;
@@ -35,8 +45,16 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
         return Err(Error::Usage(message));
     }
     let recalled = row.recorded().recall(&row.file).map_err(|error| error.to_string());
-    let config = workers(&recalled);
-    let launcher = train::chosen(&args.workers, &config)?;
+    let mut config = workers(&recalled);
+    let on_cluster = cluster::is_there(&mut writer, row.id).await?;
+    if on_cluster && args.workers.on.is_none() {
+        config.launcher = "slurm".to_owned();
+    }
+    let means = train::means(&args.workers, &config)?;
+    if stay == Stay::OnePass && !matches!(means, Means::Slurm { .. }) {
+        let message = format!("`{}` has no tasks on a cluster; `sweep resume {0}` trains what is missing", row.title);
+        return Err(Error::Usage(message));
+    }
     let missing = writer.missing(row.id, args.failed).await?;
     let base = Path::new(&row.file).parent().unwrap_or(Path::new("."));
     let origin = Origin { sweep: recalled.as_ref().map_err(Clone::clone), file: &row.file, base, db: &global.db };
@@ -53,12 +71,12 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
     drop(preparing);
     inputs::try_again(&mut writer, row.id).await?;
     writer.continue_sweep(row.id).await?;
-    let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: args.failed };
-    train::finish(Ready { writer, archive, sweep: row.id, launcher, config, at_once }, &orders).await
+    let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: args.failed, stay };
+    train::finish(Ready { writer, archive, sweep: row.id, means, config, at_once }, &orders).await
 }
 
 /// The recorded sweep's own `[workers]`.
-fn workers(recalled: &Result<Sweep, String>) -> WorkersConfig {
+pub(super) fn workers(recalled: &Result<Sweep, String>) -> WorkersConfig {
     recalled.as_ref().map(|sweep| sweep.workers.clone()).unwrap_or_else(|error| {
         tracing::warn!("[workers] as recorded cannot be read, so their defaults are used ({error})");
         WorkersConfig::default()

@@ -5,6 +5,7 @@ use super::preparing::Preparing;
 use super::train::{self, Orders, Ready};
 use super::{load, plan};
 use crate::cli;
+use crate::cluster::Stay;
 use crate::controller::progress::{Verbosity, say};
 use crate::controller::{self, Interrupts};
 use crate::error::Error;
@@ -21,7 +22,7 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     }
     let file = load::read(&args.file.file, &args.file.set)?;
     let config = file.sweep.workers.clone();
-    let launcher = train::chosen(&args.workers, &config)?;
+    let means = train::means(&args.workers, &config)?;
     // The database first: a folder that cannot be written, or another sweep, is reported before an hour of decoding.
     let at_once = Interrupts::end_at_once()?;
     let mut writer = Writer::open(&global.db).await?;
@@ -43,6 +44,7 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     drop(preparing);
     let sweep = writer.begin_sweep(plan, &loaded.path, loaded.text.clone()).await?;
     inputs::try_again(&mut writer, sweep).await?;
-    let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: false };
-    train::finish(Ready { writer, archive, sweep, launcher, config, at_once }, &orders).await
+    let stay = if args.workers.detach { Stay::UntilSubmitted } else { Stay::UntilTheEnd };
+    let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: false, stay };
+    train::finish(Ready { writer, archive, sweep, means, config, at_once }, &orders).await
 }

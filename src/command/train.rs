@@ -1,7 +1,7 @@
 //! The common part of `run` and `resume`: train what is missing, record how it ended, show the leaderboard.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,12 +11,13 @@ use super::output::{self, counted};
 use super::report;
 use super::serve;
 use crate::cli;
+use crate::cluster::{self, End, Stay, Terms};
 use crate::controller::keyboard;
 use crate::controller::observer;
 use crate::controller::progress::{Verbosity, say, span};
 use crate::controller::{self, AtOnce, Halt, Interrupts, Limits, Settings, SweepSummary};
 use crate::error::Error;
-use crate::launcher::{self, Chosen, Place};
+use crate::launcher::{self, Chosen, Place, Slurm};
 use crate::shell;
 use archive::Archive;
 use plan::WorkersConfig;
@@ -38,6 +39,27 @@ pub struct Orders<'a> {
     pub format: cli::Format,
     /// Also retry runs that failed for good.
     pub failed: bool,
+    /// How long a sweep on a cluster is watched.
+    pub stay: Stay,
+}
+
+/// Where runs are trained.
+pub enum Means {
+    /// By workers that this process starts.
+    Here(Chosen),
+    /// By tasks on a cluster: what they are told, and how many runs each has.
+    Slurm { slurm: Slurm, terms: Terms, runs_per_task: Option<usize> },
+}
+
+impl Means {
+    /// `2 x cpu (1 thread each)`, `Slurm (partition main)`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Here(launcher) => launcher.words(),
+            Self::Slurm { slurm, .. } => slurm.words(),
+        }
+    }
 }
 
 /// A recorded sweep, ready to be trained.
@@ -45,7 +67,7 @@ pub struct Ready {
     pub writer: Writer,
     pub archive: Archive,
     pub sweep: SweepId,
-    pub launcher: Chosen,
+    pub means: Means,
     pub config: WorkersConfig,
     /// Ends the process at an interrupt, as long as nothing trains.
     pub at_once: AtOnce,
@@ -82,16 +104,33 @@ pub fn places(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Vec<Pl
     launcher::places(devices, flags.per_device.unwrap_or(config.per_device))
 }
 
-/// The launcher and its places: the flags', else the file's.
+/// Where runs are trained: the flags', else the file's.
 ///
 /// # Errors
-/// The errors of [`places`].
-pub fn chosen(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Chosen, Error> {
-    let places = places(flags, config)?;
-    // The file's `workers.launcher` has one value so far, and is checked where the file is read.
-    Ok(match flags.on.unwrap_or_default() {
-        cli::LauncherName::Local => Chosen::Local { places, command: None },
-        cli::LauncherName::Fake => Chosen::Fake { places, epoch: seconds(FAKE_EPOCH).unwrap_or_default() },
+/// The errors of [`places`]; `--detach` where nothing would go on.
+pub fn means(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Means, Error> {
+    let of_file = if config.launcher == "slurm" { cli::LauncherName::Slurm } else { cli::LauncherName::Local };
+    let on = flags.on.unwrap_or(of_file);
+    if flags.detach && on != cli::LauncherName::Slurm {
+        return Err(Error::Usage("--detach is for --on slurm: workers on this machine end with the command".to_owned()));
+    }
+    Ok(match on {
+        cli::LauncherName::Local => Means::Here(Chosen::Local { places: places(flags, config)?, command: None }),
+        cli::LauncherName::Fake => {
+            Means::Here(Chosen::Fake { places: places(flags, config)?, epoch: seconds(FAKE_EPOCH).unwrap_or_default() })
+        }
+        cli::LauncherName::Slurm => {
+            let devices = if flags.devices.is_empty() { &config.devices } else { &flags.devices };
+            let per_device = flags.per_device.unwrap_or(config.per_device);
+            if per_device == 0 {
+                return Err(Error::Usage("workers.per_device must be at least 1".to_owned()));
+            }
+            Means::Slurm {
+                slurm: Slurm::new(config.slurm.clone()),
+                terms: Terms::new(devices.clone(), per_device, config.timeout),
+                runs_per_task: config.slurm.runs_per_task,
+            }
+        }
     })
 }
 
@@ -100,12 +139,17 @@ pub fn chosen(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Chosen
 /// # Errors
 /// Failed runs, an interrupt, a database or a folder that cannot be used any more.
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
-    let Ready { mut writer, archive, sweep, launcher, config, at_once } = ready;
-    let db = &orders.global.db;
+    let Ready { mut writer, archive, sweep, means, config, at_once } = ready;
+    let (db, start) = (&orders.global.db, Instant::now());
     let verbosity = Verbosity::of(orders.global.quiet);
     if let Err(error) = controller::refill(&mut writer, sweep, &archive, verbosity == Verbosity::Quiet).await {
         let _ = writer.set_sweep_state(sweep, "interrupted").await;
         return Err(error);
+    }
+    if matches!(means, Means::Here(_)) && cluster::is_there(&mut writer, sweep).await? {
+        return Err(Error::Usage(
+            "its runs are on Slurm: `sweep resume --on slurm` watches them, `sweep cancel` ends them".to_owned(),
+        ));
     }
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
@@ -122,31 +166,56 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         false => None,
     };
     if verbosity != Verbosity::Quiet {
-        let words = launcher.words();
-        let keys = if keyboard::is_there() { "; Enter: status, ?: keys" } else { "" };
+        let words = means.words();
+        let keys = if matches!(means, Means::Here(_)) && keyboard::is_there() { "; Enter: status, ?: keys" } else { "" };
         let left = if todo > 0 { format!("{todo} to train on {words}{keys}") } else { "nothing to train".to_owned() };
         say(&format!("{}: {}, {} recorded, {left}", row.title, counted(before.total as usize, "run"), before.succeeded));
     }
-    let (sender, requests) = controller::requests();
-    if verbosity != Verbosity::Quiet {
-        keyboard::listen(sender);
-    }
-    let settings = Settings {
-        launcher,
-        limits: Limits {
-            attempts: config.attempts,
-            timeout: config.timeout,
-            hung_after: hung_after(),
-            max_failures: orders.workers.max_failures,
-        },
-        failed: orders.failed,
-        verbosity,
-        observers: observer::standard(verbosity, orders.global.verbose > 0),
-        requests,
-    };
     let mut interrupts = Interrupts::listen()?;
     drop(at_once);
-    let trained = controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await;
+    let trained = match means {
+        Means::Here(launcher) => {
+            let (sender, requests) = controller::requests();
+            if verbosity != Verbosity::Quiet {
+                keyboard::listen(sender);
+            }
+            let settings = Settings {
+                launcher,
+                limits: Limits {
+                    attempts: config.attempts,
+                    timeout: config.timeout,
+                    hung_after: hung_after(),
+                    max_failures: orders.workers.max_failures,
+                },
+                failed: orders.failed,
+                verbosity,
+                observers: observer::standard(verbosity, orders.global.verbose > 0),
+                requests,
+            };
+            controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await
+        }
+        Means::Slurm { slurm, terms, runs_per_task } => {
+            let settings = cluster::Settings {
+                slurm,
+                terms,
+                runs_per_task,
+                attempts: config.attempts,
+                failed: orders.failed,
+                max_failures: orders.workers.max_failures,
+                verbosity,
+            };
+            match cluster::watch(&mut writer, sweep, &archive, &settings, orders.stay, &mut interrupts).await {
+                Ok(End::Done(summary)) => {
+                    controller::refill(&mut writer, sweep, &archive, verbosity == Verbosity::Quiet).await.map(|()| summary)
+                }
+                Ok(End::Detached { left, interrupted }) => {
+                    writer.close().await?;
+                    return detached(orders, sweep, (left, interrupted), &row.title, start).await;
+                }
+                Err(error) => Err(error),
+            }
+        }
+    };
     let summary = match trained {
         Ok(summary) => summary,
         Err(error) => {
@@ -190,6 +259,29 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         }
     }
     ending
+}
+
+/// The end of a watch whose tasks go on: what is left to them, and how one comes back to them.
+async fn detached(
+    orders: &Orders<'_>,
+    sweep: SweepId,
+    (left, interrupted): (usize, bool),
+    title: &str,
+    start: Instant,
+) -> Result<(), Error> {
+    let db = &orders.global.db;
+    if !orders.global.quiet {
+        let command = |word: &str| format!("`{}`", shell::sweep(&[word, title], db));
+        let (resume, cancel) = (command("resume"), command("cancel"));
+        say(&format!("{} left to the cluster; {resume} watches them, {cancel} ends them", counted(left, "run")));
+    }
+    if orders.format == cli::Format::Json {
+        let status = Reader::open(db).await?.status(sweep).await?;
+        let (total, recorded, failed) = (status.total, status.succeeded, status.failed);
+        let runs = RunCounts { total, recorded, trained: 0, failed, left: left as i64 };
+        output::print_json(&ended(db, sweep, runs, start.elapsed()).await?)?;
+    }
+    if interrupted { Err(Error::Halted("the tasks go on")) } else { Ok(()) }
 }
 
 /// The error that decides the exit code, if there is one.

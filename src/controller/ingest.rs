@@ -32,6 +32,8 @@ pub struct Journal {
     stuck: Option<Instant>,
     /// Whether reading has ended because something in it cannot be used.
     spoiled: bool,
+    /// On a shared file system, where a hole may be filled for as long as its worker may live.
+    patient: bool,
 }
 
 /// New records of a journal.
@@ -56,7 +58,35 @@ impl Journal {
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { path, name, offset: 0, next: 0, story: Story::new(), stuck: None, spoiled: false }
+        Self { path, name, offset: 0, next: 0, story: Story::new(), stuck: None, spoiled: false, patient: false }
+    }
+
+    /// The journal of a worker on a cluster, whose orders came from a submission; read on from where the database has it.
+    ///
+    /// # Errors
+    /// Database errors.
+    pub async fn shared(path: PathBuf, writer: &mut Writer) -> Result<Self, Error> {
+        let mut journal = Self { patient: true, ..Self::new(path) };
+        (journal.offset, journal.next, journal.spoiled) = writer.journal_position(&journal.name).await?;
+        journal.story = Story::left_over(journal.next > 0);
+        Ok(journal)
+    }
+
+    /// Its worker has ended, and everything has arrived: what cannot be read now never will.
+    ///
+    /// # Errors
+    /// The errors of [`Self::pull`].
+    pub async fn is_final(&mut self, writer: &mut Writer) -> Result<(), Error> {
+        self.patient = false;
+        self.stuck = self.stuck.map(|since| since.checked_sub(ON_THE_WAY).unwrap_or(since));
+        while !self.pull(writer).await?.is_empty() {}
+        Ok(())
+    }
+
+    /// Bytes that are stored.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// Notes that its worker is ordered to make this attempt.
@@ -122,7 +152,7 @@ impl Journal {
         };
         tracing::debug!("{}: {problem}", self.path.display());
         let since = *self.stuck.get_or_insert_with(Instant::now);
-        let final_ = problem.whole || since.elapsed() >= ON_THE_WAY;
+        let final_ = !self.patient && (problem.whole || since.elapsed() >= ON_THE_WAY);
         final_.then(|| (None, problem.to_string()))
     }
 

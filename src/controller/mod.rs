@@ -3,11 +3,11 @@
 
 mod again;
 pub mod control;
-mod dispatcher;
+pub(crate) mod dispatcher;
 pub mod doing;
 pub mod errand;
 pub mod failure;
-mod ingest;
+pub(crate) mod ingest;
 mod interrupt;
 pub mod keyboard;
 pub mod observer;
@@ -24,6 +24,7 @@ use dispatcher::{Dispatcher, Ears};
 pub use interrupt::{AtOnce, Interrupts};
 use observer::Observer;
 use progress::Verbosity;
+pub(crate) use again::settle as settle_again;
 pub use refill::refill;
 pub use request::{Key, Request, requests};
 use tokio::sync::mpsc;
@@ -64,6 +65,24 @@ pub async fn recover(writer: &mut Writer, archive: &Archive) -> Result<(), Error
     Ok(())
 }
 
+/// Runs that are to be trained, each of which this version can train as it was planned.
+///
+/// # Errors
+/// A run that was planned by another version, or says what this one does not know.
+pub(crate) fn checked(mut missing: Vec<Missing>) -> Result<Vec<Missing>, Error> {
+    for Missing { job, format, .. } in &mut missing {
+        if *format != plan::FORMAT {
+            return Err(Error::OtherFormat { run: job.run.short().to_owned(), format: *format });
+        }
+        let recorded = |why: StrategyError| Error::Recorded { what: format!("run {}", job.run.short()), why: why.to_string() };
+        job.config = job.config.clone().admitted().map_err(|why| recorded(why.into()))?;
+        for policy in &job.policies {
+            policy.admitted().map_err(recorded)?;
+        }
+    }
+    Ok(missing)
+}
+
 /// Trains what is missing; call [`refill()`] first.
 ///
 /// # Errors
@@ -75,17 +94,7 @@ pub async fn train(
     settings: Settings,
     interrupts: &mut Interrupts,
 ) -> Result<SweepSummary, Error> {
-    let mut missing = writer.missing(sweep, settings.failed).await?;
-    for Missing { job, format, .. } in &mut missing {
-        if *format != plan::FORMAT {
-            return Err(Error::OtherFormat { run: job.run.short().to_owned(), format: *format });
-        }
-        let recorded = |why: StrategyError| Error::Recorded { what: format!("run {}", job.run.short()), why: why.to_string() };
-        job.config = job.config.clone().admitted().map_err(|why| recorded(why.into()))?;
-        for policy in &job.policies {
-            policy.admitted().map_err(recorded)?;
-        }
-    }
+    let missing = checked(writer.missing(sweep, settings.failed).await?)?;
     let (sender, signals) = launcher::channel();
     let launcher = settings.launcher.launcher(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?;
     let mailbox = Mailbox::open(archive, sweep, writer.holder());

@@ -38,7 +38,14 @@ impl Place {
 /// # Errors
 /// Not a device name; a CUDA device in a build without CUDA.
 pub fn places(devices: &[String], per_device: usize) -> Result<Vec<Place>, Error> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    places_of(devices, per_device, std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+/// [`places()`] where there are `cores` cores for them.
+///
+/// # Errors
+/// The errors of [`places()`].
+pub fn places_of(devices: &[String], per_device: usize, cores: usize) -> Result<Vec<Place>, Error> {
     divide(&named(devices, !cfg!(feature = "worker"), cuda_devices())?, per_device, cores)
 }
 

@@ -9,6 +9,7 @@ mod fake;
 mod leftover;
 mod local;
 mod memory;
+pub mod slurm;
 
 use std::path::PathBuf;
 
@@ -17,12 +18,13 @@ use tokio::sync::mpsc;
 use protocol::Order;
 
 pub use chosen::Chosen;
-pub use devices::{Place, places};
+pub use devices::{Place, places, places_of};
 pub use fake::Fake;
 #[cfg(test)]
 pub(crate) use fake::made_up;
 pub use leftover::{Leftover, end_leftover};
 pub use local::Local;
+pub use slurm::Slurm;
 
 /// One incarnation of a worker; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

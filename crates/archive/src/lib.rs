@@ -1,5 +1,5 @@
 //! What runs keep beside the database `X.db`: `X.runs/<fingerprint>/` for each run, `X.runs/journals/` for the current workers,
-//! `X.runs/control/` for requests to the controller.
+//! `X.runs/control/` for requests to the controller, `X.runs/cluster/` for tasks on a cluster.
 //! Owns the names, and how a file is written whole, read, checked and removed. Knows no training and no database.
 
 pub mod disk;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use kept::{Kept, Part, Scores, keep, logits_name};
 pub use matrix::{parse as parse_matrix, write_matrix};
-pub use run::{MODEL, RunFolder};
+pub use run::{EPOCHS, MODEL, RunFolder};
 pub use seal::{Seal, Seals};
 pub use spare::{Part as SparePart, REFIT, REFITTING};
 
@@ -26,6 +26,8 @@ pub use kept::testing;
 
 const JOURNALS: &str = "journals";
 const CONTROL: &str = "control";
+/// The folder that sweeps share with their tasks on a cluster, in `X.runs`.
+pub const CLUSTER: &str = "cluster";
 
 /// The folder of all runs' folders beside a database: `X.runs` for `X.db`.
 #[must_use]
@@ -85,7 +87,7 @@ impl Archive {
         for entry in fs::read_dir(&self.runs)? {
             let entry = entry?;
             if let Some(name) =
-                entry.file_name().to_str().filter(|name| !name.starts_with('.') && ![JOURNALS, CONTROL].contains(name))
+                entry.file_name().to_str().filter(|name| !name.starts_with('.') && ![JOURNALS, CONTROL, CLUSTER].contains(name))
                 && entry.file_type()?.is_dir()
             {
                 names.push(name.to_owned());
@@ -98,6 +100,12 @@ impl Archive {
     #[must_use]
     pub fn control(&self) -> PathBuf {
         self.runs.join(CONTROL)
+    }
+
+    /// The folder that is shared with tasks on a cluster.
+    #[must_use]
+    pub fn cluster(&self) -> PathBuf {
+        self.runs.join(CLUSTER)
     }
 
     /// The folder of the workers' journals.

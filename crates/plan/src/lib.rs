@@ -35,7 +35,7 @@ pub use plan::*;
 pub use recorded::{Recorded, admitted};
 pub use reference::{Reference, STRENGTHS};
 pub use schedule::Schedule;
-pub use schema::WorkersConfig;
+pub use schema::{SlurmConfig, WorkersConfig};
 pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.

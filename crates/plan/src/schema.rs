@@ -22,7 +22,7 @@ use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
 
 /// Tables of the file; everything else that is dotted is a key.
-pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers"];
+pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers", "workers.slurm"];
 
 const LETTERS: &[&str] = &["data.samples", "data.label_rates", "data.image_size", "data.signal", "data.seed"];
 const COLUMNS: &[&str] = &[
@@ -80,10 +80,26 @@ pub(super) const TUNE: &str = "train.tune";
 pub(super) const REFERENCE: &str = "train.reference";
 /// What `train.start` was called in version 0.1.
 const PRIOR_BIAS: &str = "train.prior_bias";
-const WORKERS: &[&str] = &["workers.launcher", "workers.devices", "workers.per_device", "workers.attempts", "workers.timeout"];
+const WORKERS: &[&str] = &[
+    "workers.launcher",
+    "workers.devices",
+    "workers.per_device",
+    "workers.attempts",
+    "workers.timeout",
+    "workers.slurm.partition",
+    "workers.slurm.account",
+    "workers.slurm.gres",
+    "workers.slurm.cpus",
+    "workers.slurm.time",
+    "workers.slurm.memory",
+    "workers.slurm.setup",
+    "workers.slurm.extra",
+    "workers.slurm.tasks",
+    "workers.slurm.runs_per_task",
+];
 
 /// How workers may be started.
-const LAUNCHERS: &[&str] = &["local"];
+const LAUNCHERS: &[&str] = &["local", "slurm"];
 
 const KINDS: &[&str] = &["letters", "images", "features"];
 
@@ -533,7 +549,7 @@ fn choice(keys: &Keys<'_>, key: &str, mut default: Choice) -> Result<Choice, Spe
 /// `[workers]`: how the sweep is run; nothing in it changes a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkersConfig {
-    /// How workers are started: `local`.
+    /// How workers are started: `local` or `slurm`.
     pub launcher: String,
     /// `auto`, or a list of `cpu` and `cuda:N`.
     pub devices: Vec<String>,
@@ -542,12 +558,77 @@ pub struct WorkersConfig {
     pub attempts: u32,
     /// The time limit of one run.
     pub timeout: Option<Duration>,
+    pub slurm: SlurmConfig,
 }
 
 impl Default for WorkersConfig {
     fn default() -> Self {
-        Self { launcher: LAUNCHERS[0].to_owned(), devices: vec!["auto".to_owned()], per_device: 1, attempts: 2, timeout: None }
+        Self {
+            launcher: LAUNCHERS[0].to_owned(),
+            devices: vec!["auto".to_owned()],
+            per_device: 1,
+            attempts: 2,
+            timeout: None,
+            slurm: SlurmConfig::default(),
+        }
     }
+}
+
+/// `[workers.slurm]`: what a task asks Slurm for. What is absent is the site's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlurmConfig {
+    pub partition: Option<String>,
+    pub account: Option<String>,
+    /// `gpu:1`.
+    pub gres: Option<String>,
+    /// CPUs per task.
+    pub cpus: Option<usize>,
+    /// As sbatch reads it: `4:00:00`.
+    pub time: Option<String>,
+    /// As sbatch reads it: `16G`.
+    pub memory: Option<String>,
+    /// Lines of shell that a task begins with: `module load cuda`.
+    pub setup: Vec<String>,
+    /// Arguments of sbatch that are passed on untouched.
+    pub extra: Vec<String>,
+    /// The most tasks at a time.
+    pub tasks: Option<usize>,
+    /// Runs of a task; chosen from how long they take otherwise.
+    pub runs_per_task: Option<usize>,
+}
+
+fn slurm(keys: &Keys<'_>) -> Result<SlurmConfig, SpecError> {
+    let some = |key: &str, most: u64| keys.get(key).map(|_| keys.size(key, 1, 1..=most)).transpose();
+    let text = |key: &str| match (keys.text(key)?, keys.get(key)) {
+        (Some(text), Some(node)) if text.is_empty() || text.contains(|c: char| c.is_control()) => {
+            Err(node.fault(format!("`{key}` must be a text of one line, not {}", node.shown())))
+        }
+        (text, _) => Ok(text),
+    };
+    let lines = |key: &str| {
+        let Some(node) = keys.get(key) else { return Ok(Vec::new()) };
+        let Value::List(nodes) = &node.value else {
+            return Err(node.fault(format!("`{key}` must be a list of texts, not {}", node.shown())));
+        };
+        let line = |node: &Node| {
+            let text = node.text(key)?;
+            let whole = !text.is_empty() && !text.contains(['\n', '\0']);
+            if whole { Ok(text.to_owned()) } else { Err(node.fault(format!("`{key}` has lines of one text each, not {}", node.shown()))) }
+        };
+        nodes.iter().map(line).collect()
+    };
+    Ok(SlurmConfig {
+        partition: text("workers.slurm.partition")?,
+        account: text("workers.slurm.account")?,
+        gres: text("workers.slurm.gres")?,
+        cpus: some("workers.slurm.cpus", 4096)?,
+        time: text("workers.slurm.time")?,
+        memory: text("workers.slurm.memory")?,
+        setup: lines("workers.slurm.setup")?,
+        extra: lines("workers.slurm.extra")?,
+        tasks: some("workers.slurm.tasks", 100_000)?,
+        runs_per_task: some("workers.slurm.runs_per_task", 100_000)?,
+    })
 }
 
 /// `[workers]`.
@@ -560,6 +641,7 @@ pub(super) fn workers(keys: &Keys<'_>) -> Result<WorkersConfig, SpecError> {
         per_device: keys.size("workers.per_device", absent.per_device, 1..=1024)?,
         attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
         timeout: keys.get("workers.timeout").map(timeout).transpose()?,
+        slurm: slurm(keys)?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::InputShape;
+use crate::{InputShape, SlurmConfig};
 use imbalance::{Choice, LabelCounts, PosWeight, Setting};
 
 const MINIMAL: &str = "[data]\nkind = \"letters\"\n";
@@ -248,7 +248,8 @@ fn the_file_of_the_contract_has_its_defaults() {
     let sweep = parse("dir/my sweep.toml", MINIMAL, &[]).unwrap();
     assert_eq!(sweep.name, "my sweep");
     let (launcher, devices) = ("local".to_owned(), vec!["auto".to_owned()]);
-    let auto = WorkersConfig { launcher, devices, per_device: 1, attempts: 2, timeout: None };
+    let slurm = SlurmConfig::default();
+    let auto = WorkersConfig { launcher, devices, per_device: 1, attempts: 2, timeout: None, slurm };
     assert_eq!(sweep.workers, auto);
     let plan = planned(MINIMAL);
     let RunConfig { data, model, train, loss, pos_weight, sampler, seed } = &plan.runs[0].config;

@@ -164,6 +164,21 @@ impl Event {
         }
     }
 
+    /// Gives the attempt that the record belongs to another number.
+    pub fn renumber(&mut self, number: u32) {
+        match self {
+            Self::Begin { a, .. }
+            | Self::Epoch { a, .. }
+            | Self::Drawn { a, .. }
+            | Self::Rank { a, .. }
+            | Self::Eval { a, .. }
+            | Self::HeldOut { a, .. }
+            | Self::Predicted { a, .. }
+            | Self::End { a, .. } => *a = number,
+            Self::Open { .. } | Self::Hb { .. } | Self::Close { .. } => {}
+        }
+    }
+
     /// The record's name, for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {

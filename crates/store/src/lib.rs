@@ -25,7 +25,9 @@ pub use reader::{
     mixed_formats,
 };
 pub use rows::RowCounts;
-pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
+pub use writer::{
+    FailedForData, Ingested, Missing, NOT_COUNTED, OpenAttempt, Refused, Slice, Submission, Verdict, Writer, unusable_journal,
+};
 
 /// Row id of a sweep.
 pub type SweepId = i64;

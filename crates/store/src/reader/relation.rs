@@ -51,7 +51,7 @@ const fn view(name: &'static str) -> Relation {
 }
 
 /// All of them but SQLite's and the migrations' own. A test compares them with the schema.
-pub const RELATIONS: [Relation; 22] = [
+pub const RELATIONS: [Relation; 25] = [
     table("sweeps", "id = ?1"),
     table("datasets", of_data!("id")),
     table("labels", of_data!("data")),
@@ -69,6 +69,9 @@ pub const RELATIONS: [Relation; 22] = [
     table("runs", of_runs!("id")),
     table("attempts", of_runs!("run")),
     table("journals", concat!("id IN (SELECT journal FROM attempts WHERE ", of_runs!("run"), ")")),
+    table("submissions", "sweep = ?1"),
+    table("slices", "submission IN (SELECT id FROM submissions WHERE sweep = ?1)"),
+    table("slice_runs", "submission IN (SELECT id FROM submissions WHERE sweep = ?1)"),
     table("epochs", of_runs!("run")),
     table("rankings", of_runs!("run")),
     table("label_rankings", of_runs!("run")),

@@ -80,7 +80,7 @@ impl Writer {
         })
     }
 
-    /// Marks every attempt still `running` as lost (their controller is gone) and queues their runs again.
+    /// Marks every attempt still `running` as lost (their controller is gone) and queues their runs again; those on a cluster go on.
     /// Ingest what the journals still hold first. Returns how many there were.
     ///
     /// # Errors
@@ -88,13 +88,22 @@ impl Writer {
     pub async fn reap(&mut self) -> Result<usize, StoreError> {
         transaction!(self, |tx, _known| {
             let lost = sqlx::query(
-                "UPDATE attempts SET outcome = 'lost', why = 'the sweep that started it is gone', finished_at = ? WHERE outcome IS NULL",
+                "UPDATE attempts SET outcome = 'lost', why = 'the sweep that started it is gone', finished_at = ? WHERE outcome IS NULL
+                 AND NOT EXISTS (SELECT 1 FROM journals j JOIN slices s USING (submission, slice) WHERE j.id = attempts.journal AND NOT s.over)",
             )
             .bind(now())
             .execute(&mut *tx)
             .await?;
-            sqlx::query("UPDATE runs SET state = 'queued' WHERE state = 'running'").execute(&mut *tx).await?;
-            sqlx::query("UPDATE sweeps SET state = 'interrupted', finished_at = ? WHERE state = 'running'")
+            sqlx::query(
+                "UPDATE runs SET state = 'queued'
+                 WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM attempts WHERE run = runs.id AND outcome IS NULL)",
+            )
+            .execute(&mut *tx)
+            .await?;
+            sqlx::query(
+                "UPDATE sweeps SET state = 'interrupted', finished_at = ? WHERE state = 'running'
+                 AND NOT EXISTS (SELECT 1 FROM submissions b WHERE b.sweep = sweeps.id AND b.state IN ('intent', 'held', 'live'))",
+            )
                 .bind(now())
                 .execute(&mut *tx)
                 .await?;

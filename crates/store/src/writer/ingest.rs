@@ -11,6 +11,7 @@ use super::forget::replace;
 use super::refuse::{refuse, unusable_journal};
 use super::{Known, KnownJournal, KnownRun, Writer, transaction};
 use crate::{StoreError, json, now, word};
+use plan::Fingerprint;
 use protocol::{Event, Outcome, Record, check, plain};
 
 /// The result of storing the records of one call.
@@ -81,8 +82,15 @@ impl Writer {
 
     async fn ingest_all(&mut self, journal: &str, offset: u64, next: u64, records: &[Record]) -> Result<Ingested, StoreError> {
         let (ingested, read) = transaction!(self, |tx, known| {
-            let KnownJournal { id, next: seen } = Self::journal(known, tx, journal).await?;
-            let mut ingest = Ingest::new(tx, known, id);
+            let KnownJournal { id, next: seen, shared } = Self::journal(known, tx, journal).await?;
+            let numbered;
+            let records = if shared {
+                numbered = number(known, tx, id, records).await?;
+                &numbered
+            } else {
+                records
+            };
+            let mut ingest = Ingest::new(tx, known, id, shared);
             ingest.batch.read(id, offset as i64, next as i64);
             let mut refused = None;
             for (at, record) in records.iter().enumerate().filter(|(_, record)| record.s as i64 >= seen) {
@@ -101,7 +109,7 @@ impl Writer {
                 };
                 refuse(tx, id, guilty, why).await?;
             }
-            (ingested, KnownJournal { id, next: seen.max(next as i64) })
+            (ingested, KnownJournal { id, next: seen.max(next as i64), shared })
         })?;
         self.known.journals.insert(journal.to_owned(), read);
         Ok(ingested)
@@ -112,12 +120,13 @@ impl Writer {
             return Ok(found);
         }
         let row = sqlx::query(
-            "INSERT INTO journals (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name RETURNING id, next_seq",
+            "INSERT INTO journals (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET name = name
+             RETURNING id, next_seq, submission IS NOT NULL",
         )
         .bind(name)
         .fetch_one(tx)
         .await?;
-        Ok(KnownJournal { id: row.try_get(0)?, next: row.try_get(1)? })
+        Ok(KnownJournal { id: row.try_get(0)?, next: row.try_get(1)?, shared: row.try_get(2)? })
     }
 
     /// How far `journal` has been read: (byte offset, next sequence number), and whether nothing more is to be read of it.
@@ -195,15 +204,17 @@ struct Ingest<'a, 'r> {
     tx: &'a mut SqliteConnection,
     known: &'a mut Known,
     journal: i64,
+    /// Another copy of its worker may have taken its runs over.
+    shared: bool,
     batch: Batch,
     together: Together<'r>,
     verdicts: Vec<Verdict>,
 }
 
 impl<'a, 'r> Ingest<'a, 'r> {
-    fn new(tx: &'a mut SqliteConnection, known: &'a mut Known, journal: i64) -> Self {
+    fn new(tx: &'a mut SqliteConnection, known: &'a mut Known, journal: i64, shared: bool) -> Self {
         let (batch, together) = (Batch::default(), Together::default());
-        Self { tx, known, journal, batch, together, verdicts: Vec::new() }
+        Self { tx, known, journal, shared, batch, together, verdicts: Vec::new() }
     }
 
     /// Takes the record with the index `at`, to be stored by [`Self::settle`]; or says why it cannot be used.
@@ -312,7 +323,11 @@ impl<'a, 'r> Ingest<'a, 'r> {
         let mut ended = Vec::with_capacity(ends.len());
         for (mut end, standing) in ends.into_iter().zip(standings).filter(|(_, standing)| !standing.over) {
             if let Some(what) = standing.missing.filter(|_| end.outcome == Outcome::Ok) {
-                (end.outcome, end.why) = (Outcome::Crashed, format!("the worker reported success, but {what}"));
+                (end.outcome, end.why) = if self.shared && standing.overtaken {
+                    (Outcome::Lost, OVERTAKEN.to_owned())
+                } else {
+                    (Outcome::Crashed, format!("the worker reported success, but {what}"))
+                };
             }
             ended.push((end, standing.settled));
         }
@@ -326,7 +341,7 @@ impl<'a, 'r> Ingest<'a, 'r> {
                 }
             } else if !settled {
                 // The controller may have given its verdict already; then the state of the run is settled.
-                settle(self.tx, run.id, matches!(outcome, Outcome::Stopped | Outcome::Io) || outcome.may_retry(), time).await?;
+                settle(self.tx, run.id, outcome.goes_on() || outcome.may_retry(), time).await?;
             }
             self.verdicts.push(Verdict { at, outcome, why });
         }
@@ -353,7 +368,8 @@ impl<'a, 'r> Ingest<'a, 'r> {
                      AND epoch IN (r.best_epoch, n.epochs - 1)),
                     (SELECT count(DISTINCT epoch) FROM evaluations WHERE run = r.id AND attempt = n.attempt AND split = 'test'
                      AND epoch IN (r.best_epoch, n.epochs - 1)),
-                    CASE WHEN r.best_epoch = n.epochs - 1 THEN 1 ELSE 2 END, a.outcome, coalesce(a.journal <> ?2, 0), r.best_epoch
+                    CASE WHEN r.best_epoch = n.epochs - 1 THEN 1 ELSE 2 END, a.outcome, coalesce(a.journal <> ?2, 0), r.best_epoch,
+                    r.owner > n.attempt
              FROM n CROSS JOIN runs r ON r.id = n.run LEFT JOIN attempts a ON a.run = r.id AND a.attempt = n.attempt ORDER BY n.place",
         )
         .bind(json(&claims))
@@ -431,7 +447,7 @@ fn standing(End { run, told, .. }: &End, row: &SqliteRow) -> Result<Standing, sq
     let outcome: Option<String> = row.try_get(9)?;
     let verdicts = [Outcome::Killed, Outcome::Hung, Outcome::Timeout, Outcome::Lost].map(|verdict| word(&verdict));
     let over = outcome.as_ref().is_some_and(|outcome| !verdicts.contains(outcome)) || row.try_get(10)?;
-    Ok(Standing { missing, settled: outcome.is_some(), over })
+    Ok(Standing { missing, settled: outcome.is_some(), over, overtaken: row.try_get(12)? })
 }
 
 /// The state of an attempt.
@@ -443,4 +459,58 @@ struct Standing {
     settled: bool,
     /// Its worker has ended it before, or its records could not be used, or another journal tells of it: what comes now changes nothing.
     over: bool,
+    /// The rows are those of a later attempt.
+    overtaken: bool,
+}
+
+/// Why an attempt is lost whose rows were replaced by those of another copy of its task before it ended.
+const OVERTAKEN: &str = "another copy of its task had begun the run anew";
+
+/// The records of a slice's worker with the database's numbers of its attempts, at which a task that is started twice would make two of one
+/// number: a run has one attempt in a journal, and gets the next number where that begins.
+async fn number(
+    known: &mut Known,
+    tx: &mut SqliteConnection,
+    journal: i64,
+    records: &[Record],
+) -> Result<Vec<Record>, sqlx::Error> {
+    let mut numbers: HashMap<Fingerprint, u32> = HashMap::new();
+    let mut records = records.to_vec();
+    for record in &mut records {
+        let time = record.t.clamp(0.0, now());
+        let Some((name, _)) = record.event.attempt() else { continue };
+        let number = match numbers.get(name) {
+            Some(&number) => number,
+            None => {
+                let Some(run) = Writer::run(known, tx, name).await? else { continue };
+                let (number, new): (u32, bool) = sqlx::query_as(
+                    "SELECT coalesce(mine, latest + 1), mine IS NULL FROM (SELECT
+                        (SELECT attempt FROM attempts WHERE run = ?1 AND journal = ?2) AS mine,
+                        (SELECT coalesce(max(attempt), 0) FROM attempts WHERE run = ?1) AS latest)",
+                )
+                .bind(run.id)
+                .bind(journal)
+                .fetch_one(&mut *tx)
+                .await?;
+                if new {
+                    sqlx::query(
+                        "INSERT INTO attempts (run, attempt, device, journal, started_at)
+                         SELECT ?1, ?2, coalesce(device, ''), id, ?4 FROM journals WHERE id = ?3;
+                         UPDATE runs SET state = 'running', started_at = coalesce(started_at, ?4), finished_at = NULL
+                         WHERE id = ?1 AND state <> 'succeeded'",
+                    )
+                    .bind(run.id)
+                    .bind(number)
+                    .bind(journal)
+                    .bind(time)
+                    .execute(&mut *tx)
+                    .await?;
+                }
+                numbers.insert(name.clone(), number);
+                number
+            }
+        };
+        record.event.renumber(number);
+    }
+    Ok(records)
 }

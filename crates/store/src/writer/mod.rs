@@ -7,6 +7,7 @@ mod import;
 mod ingest;
 mod refuse;
 mod remove;
+mod submission;
 mod sweep;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use sqlx::{Connection, Row};
 pub use forget::FailedForData;
 pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
+pub use submission::{NOT_COUNTED, OpenAttempt, Slice, Submission};
 
 use super::lock::Lock;
 use super::patience::{self, Patience, patiently};
@@ -69,6 +71,8 @@ struct KnownJournal {
     id: i64,
     /// Number of the next record to be stored.
     next: i64,
+    /// It is of a slice's worker, which numbers its attempts by itself.
+    shared: bool,
 }
 
 #[derive(Clone)]

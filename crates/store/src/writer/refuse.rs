@@ -29,7 +29,20 @@ impl Writer {
             .fetch_one(&mut *tx)
             .await?;
             let guilty = match guilty {
-                Some((run, attempt)) => Self::run(known, tx, run).await?.map(|run| (run.id, *attempt)),
+                Some((run, attempt)) => match Self::run(known, tx, run).await? {
+                    // The number of an attempt that a slice's worker has numbered by itself is another one here.
+                    Some(run) => sqlx::query_scalar(
+                        "SELECT attempt FROM attempts WHERE run = ?1 AND journal = ?2
+                         UNION ALL SELECT ?3 WHERE (SELECT submission IS NULL FROM journals WHERE id = ?2) LIMIT 1",
+                    )
+                    .bind(run.id)
+                    .bind(id)
+                    .bind(attempt)
+                    .fetch_optional(&mut *tx)
+                    .await?
+                    .map(|attempt| (run.id, attempt)),
+                    None => None,
+                },
                 None => None,
             };
             refuse(tx, id, guilty, why).await?;

@@ -32,6 +32,8 @@ impl Writer {
             for statement in [
                 "DELETE FROM sweep_runs WHERE sweep = ?",
                 "DELETE FROM sweep_policies WHERE sweep = ?",
+                "UPDATE journals SET submission = NULL WHERE submission IN (SELECT id FROM submissions WHERE sweep = ?)",
+                "DELETE FROM submissions WHERE sweep = ?",
                 "DELETE FROM sweeps WHERE id = ?",
             ] {
                 sqlx::query(statement).bind(sweep).execute(&mut *tx).await?;

@@ -67,7 +67,8 @@ impl Writer {
         crate::reader::recorded(&mut self.connection, runs).await.map_err(|e| StoreError::from_sqlite(&self.path, e))
     }
 
-    /// The runs of the sweep that have no result: queued ones, interrupted ones, and with `failed` those that failed for good.
+    /// The runs of the sweep that have no result: queued ones, interrupted ones, and with `failed` those that failed for good. Those that
+    /// a cluster has are not among them.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -294,7 +295,8 @@ async fn missing(
                  AND a.attempt > coalesce((SELECT winner FROM runs o WHERE o.id = r.replaces), 0)),
                 r.id, r.replaces IS NOT NULL, r.format
          FROM sweep_runs w JOIN runs r ON r.id = coalesce(w.again, w.run)
-         WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
+         WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed')) AND NOT EXISTS
+             (SELECT 1 FROM slice_runs c JOIN slices s USING (submission, slice) WHERE c.run = r.id AND NOT s.over)
          ORDER BY w.position",
     )
     .bind(sweep)
