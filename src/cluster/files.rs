@@ -570,7 +570,9 @@ mod tests {
         assert_eq!(name.file(), "300.a1.r2.b2.jsonl");
         assert_eq!(JournalName::parse(&name.file()), Some(name.clone()));
         assert!(Shared::at("/x").journal(&name).ends_with("j/01/300.a1.r2.b2.jsonl"));
-        for other in ["300.a1.r2.b2.log", "x.a1.r2.b2.jsonl", "1.a1.2.b.jsonl", "1.a1.r2.b.c.jsonl", "1..r2.b.jsonl", "1.a/b.r0.c.jsonl"] {
+        for other in
+            ["300.a1.r2.b2.log", "x.a1.r2.b2.jsonl", "1.a1.2.b.jsonl", "1.a1.r2.b.c.jsonl", "1..r2.b.jsonl", "1.a/b.r0.c.jsonl"]
+        {
             assert_eq!(JournalName::parse(other), None, "{other}");
         }
     }

@@ -96,11 +96,7 @@ pub(super) enum Ending {
 /// The verdict on an attempt, of a run with `failures` failed attempts before, that is the `in_vain`th in a row to be lost without a further
 /// checkpoint (itself included). `attempts` are the attempts that a run has.
 pub(super) fn verdict(ending: &Ending, failures: u32, in_vain: u32, attempts: u32) -> Verdict {
-    let counted = |outcome: Outcome, why: String| Verdict {
-        outcome,
-        retry: outcome.may_retry() && failures + 1 < attempts,
-        why,
-    };
+    let counted = |outcome: Outcome, why: String| Verdict { outcome, retry: outcome.may_retry() && failures + 1 < attempts, why };
     let lost = |why: String| {
         if in_vain < IN_VAIN {
             return Verdict { outcome: Outcome::Lost, why, retry: true };
@@ -118,7 +114,9 @@ pub(super) fn verdict(ending: &Ending, failures: u32, in_vain: u32, attempts: u3
                     let why = if state == "PREEMPTED" { "another job took the task's place" } else { "the task's node failed" };
                     Verdict { outcome: Outcome::Lost, why: format!("{state}: {why}"), retry: true }
                 }
-                "OUT_OF_MEMORY" => counted(Outcome::OutOfMemory, "OUT_OF_MEMORY: the task used more than `workers.slurm.memory`".to_owned()),
+                "OUT_OF_MEMORY" => {
+                    counted(Outcome::OutOfMemory, "OUT_OF_MEMORY: the task used more than `workers.slurm.memory`".to_owned())
+                }
                 // From the checkpoint, if that has come further than the last time.
                 "TIMEOUT" if in_vain >= 2 => Verdict {
                     outcome: Outcome::Timeout,

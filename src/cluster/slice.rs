@@ -184,11 +184,8 @@ fn without(order: Order, over: &HashSet<Fingerprint>) -> Option<Order> {
 impl Task {
     async fn serve(&mut self, heard: &mut mpsc::Receiver<Signal>, pace: Pace) -> Result<(), Error> {
         let listen = |kind| signal(kind).map_err(|error| Error::Unexpected(format!("cannot listen to signals: {error}")));
-        let mut asked = [
-            listen(SignalKind::user_defined1())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::interrupt())?,
-        ];
+        let mut asked =
+            [listen(SignalKind::user_defined1())?, listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?];
         let mut tick = tokio::time::interval(pace.look);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.fill()?;
@@ -277,7 +274,8 @@ impl Task {
         for place in places {
             self.hear(place)?;
             let Some(child) = self.children.get_mut(&place) else { continue };
-            if child.limit.is_some_and(|limit| child.since.elapsed() > limit) && child.killed.is_none() && !child.going.is_empty() {
+            if child.limit.is_some_and(|limit| child.since.elapsed() > limit) && child.killed.is_none() && !child.going.is_empty()
+            {
                 child.killed = Some(Killed::Timeout);
                 self.launcher.kill(child.id);
             }

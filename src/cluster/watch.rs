@@ -10,13 +10,13 @@ use super::files::{Command, JournalName, Killed, Shared, Terms, nonce};
 use super::plan::{self, Ending};
 use super::{Pace, path_error};
 use crate::controller::dispatcher::tail;
+use crate::controller::failure;
 use crate::controller::ingest::Journal;
 use crate::controller::progress::{Verbosity, say};
 use crate::controller::{self, Halt, Interrupts, SweepSummary, Tally};
-use crate::controller::failure;
 use crate::error::Error;
-use crate::launcher::slurm::{Array, SiteLimits, SlurmError, Task, usual_cause};
 use crate::launcher::Slurm;
+use crate::launcher::slurm::{Array, SiteLimits, SlurmError, Task, usual_cause};
 use crate::report::page::quoted;
 use ::plan::Fingerprint;
 use archive::{Archive, RunFolder};
@@ -329,8 +329,7 @@ impl<'a> Watch<'a> {
         if !self.readings.contains_key(name) {
             self.writer.share_journal(&name.file(), &name.submission, name.slice).await?;
             let journal = Journal::shared(self.shared.journal(name), self.writer).await?;
-            let reading =
-                Reading { journal, closed: false, judged: false, heard: Instant::now(), warned: false, fresh: false };
+            let reading = Reading { journal, closed: false, judged: false, heard: Instant::now(), warned: false, fresh: false };
             self.readings.insert(name.clone(), reading);
         }
         let Some(reading) = self.readings.get_mut(name).filter(|reading| !reading.judged) else { return Ok(()) };
@@ -355,7 +354,8 @@ impl<'a> Watch<'a> {
                             self.ended = true;
                         }
                         Outcome::Io => {
-                            self.halt.get_or_insert(Halt::Fatal(format!("run {}: a file could not be written: {why}", r.short())));
+                            self.halt
+                                .get_or_insert(Halt::Fatal(format!("run {}: a file could not be written: {why}", r.short())));
                         }
                         Outcome::Stopped | Outcome::StoppedEarly => {}
                         _ => say_failed(self.settings.verbosity, &r, st, &why),
@@ -440,7 +440,9 @@ impl<'a> Watch<'a> {
             };
             let task_id = format!("{job}_{index}");
             if task.is_some_and(Task::is_stranded) {
-                tracing::warn!("task {task_id} is held after a launch that failed: it is cancelled, and its runs are submitted again");
+                tracing::warn!(
+                    "task {task_id} is held after a launch that failed: it is cancelled, and its runs are submitted again"
+                );
                 self.settings.slurm.cancel(&task_id).await.map_err(unexpected)?;
             }
             let here: Vec<JournalName> =
@@ -502,9 +504,7 @@ impl<'a> Watch<'a> {
             // Something is still on its way.
             Some(note) if reading.journal.offset() < note.bytes => return Ok(false),
             Some(note) => match note.killed {
-                Some(Killed::Timeout) => {
-                    Ending::Worker(Outcome::Timeout, "ran longer than workers.timeout".to_owned())
-                }
+                Some(Killed::Timeout) => Ending::Worker(Outcome::Timeout, "ran longer than workers.timeout".to_owned()),
                 Some(Killed::Overtaken) => {
                     Ending::Worker(Outcome::Lost, "another copy of its task took the slice over".to_owned())
                 }
@@ -687,8 +687,7 @@ impl<'a> Watch<'a> {
         let id = nonce();
         let program = self.shared.program().map_err(path_error)?;
         let root = self.shared.root().display().to_string();
-        let command =
-            format!("{} slice --root {} --submission {id}", quoted(&program.display().to_string()), quoted(&root));
+        let command = format!("{} slice --root {} --submission {id}", quoted(&program.display().to_string()), quoted(&root));
         // 1. recorded, 2. written, 3. submitted (held), 4. recorded, 5. released, 6. recorded: it can be told at each what has happened.
         self.writer.intend(self.sweep, &id, &runs).await?;
         self.shared.submit(&id, &self.settings.terms, &slices, &self.settings.slurm.script(&command)).map_err(path_error)?;

@@ -18,13 +18,13 @@ mod request;
 mod state;
 mod vocabulary;
 
+pub(crate) use again::settle as settle_again;
 use control::Mailbox;
 pub use dispatcher::SweepSummary;
 use dispatcher::{Dispatcher, Ears};
 pub use interrupt::{AtOnce, Interrupts};
 use observer::Observer;
 use progress::Verbosity;
-pub(crate) use again::settle as settle_again;
 pub use refill::refill;
 pub use request::{Key, Request, requests};
 use tokio::sync::mpsc;

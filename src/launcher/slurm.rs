@@ -237,13 +237,25 @@ fn task(line: &str) -> Option<Task> {
 
 /// What is known of errors of Slurm, by their words or exit codes, with the usual cause.
 const CAUSES: [(&str, &str); 9] = [
-    ("0:53", "the task's output file could not be opened on its node: does the node see the folder of the database, at the same path?"),
+    (
+        "0:53",
+        "the task's output file could not be opened on its node: does the node see the folder of the database, at the same path?",
+    ),
     ("127:0", "the program was not found on the node: does it see the folder of the database, at the same path?"),
     ("invalid partition", "`workers.slurm.partition` names a partition that is not there; `sinfo` lists them"),
     ("invalid account", "set `workers.slurm.account`; `sacctmgr show associations user=$USER` lists yours"),
-    ("invalid generic resource", "`workers.slurm.gres` asks for something that no node has; `sinfo -o '%P %G'` lists what they have"),
-    ("node configuration is not available", "no node has that many CPUs, that much memory or those devices; `sinfo -o '%P %c %m %G'` says"),
-    ("memory specification", "`workers.slurm.memory` asks for more than a node has, or this site wants --mem-per-cpu in `workers.slurm.extra`"),
+    (
+        "invalid generic resource",
+        "`workers.slurm.gres` asks for something that no node has; `sinfo -o '%P %G'` lists what they have",
+    ),
+    (
+        "node configuration is not available",
+        "no node has that many CPUs, that much memory or those devices; `sinfo -o '%P %c %m %G'` says",
+    ),
+    (
+        "memory specification",
+        "`workers.slurm.memory` asks for more than a node has, or this site wants --mem-per-cpu in `workers.slurm.extra`",
+    ),
     ("time limit", "`workers.slurm.time` is more than the partition allows; `sinfo -o '%P %l'` says"),
     ("maximum", "the site's limit on jobs is reached; set `workers.slurm.tasks`, or wait"),
 ];
@@ -258,9 +270,16 @@ pub fn usual_cause(words: &str) -> Option<&'static str> {
 /// Whether an error means that there was no answer, so that the request may have arrived.
 fn is_silence(words: &str) -> bool {
     let words = words.to_lowercase();
-    ["socket timed out", "unable to contact", "connection refused", "connection timed out", "zero bytes were transmitted", "in standby"]
-        .iter()
-        .any(|sign| words.contains(sign))
+    [
+        "socket timed out",
+        "unable to contact",
+        "connection refused",
+        "connection timed out",
+        "zero bytes were transmitted",
+        "in standby",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
 }
 
 /// Runs a command of Slurm in an environment that says nothing of a job which this program may itself be in.
@@ -332,7 +351,9 @@ mod tests {
         let slurm = Slurm::new(config);
         let array = Array { name: "sw-x", script: Path::new("/s/task.sh"), tasks: 12, output: Path::new("/s/slurm") };
         let arguments = slurm.arguments(&array);
-        for expected in ["--hold", "--array=0-11%5", "--partition=gpu", "--gres=gpu:1", "--cpus-per-task=8", "--output=/s/slurm/%A_%a.out"] {
+        for expected in
+            ["--hold", "--array=0-11%5", "--partition=gpu", "--gres=gpu:1", "--cpus-per-task=8", "--output=/s/slurm/%A_%a.out"]
+        {
             assert!(arguments.iter().any(|argument| argument == expected), "{expected}: {arguments:?}");
         }
         assert_eq!(arguments[arguments.len() - 2..], ["--mem-per-cpu=4G", "/s/task.sh"]);

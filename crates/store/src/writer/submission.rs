@@ -262,7 +262,14 @@ impl Writer {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn not_begun(&mut self, run: &Fingerprint, device: &str, outcome: Outcome, why: &str, retry: bool) -> Result<(), StoreError> {
+    pub async fn not_begun(
+        &mut self,
+        run: &Fingerprint,
+        device: &str,
+        outcome: Outcome,
+        why: &str,
+        retry: bool,
+    ) -> Result<(), StoreError> {
         let attempt = self.begin_attempts(std::slice::from_ref(run), device).await?;
         let attempt = attempt.first().copied().unwrap_or(1);
         self.end_attempt(run, attempt, outcome, why, "", retry).await

@@ -1,23 +1,12 @@
 //! kill -9 at any moment: nothing that was finished is lost, nothing is recorded twice, and a resumed sweep equals an
 //! undisturbed one to the last bit. `SWEEP_CHAOS=10` kills ten times instead of three.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{Place, SWEEP};
 use imbalance::rng::Rng;
 
-fn times() -> u64 {
-    std::env::var("SWEEP_CHAOS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-}
+use crate::common::{Place, SWEEP};
+use crate::{kill, times};
 
 /// An undisturbed sweep and how long it took.
 fn undisturbed() -> (Vec<String>, Duration) {
