@@ -481,7 +481,14 @@ impl Shared {
             }
         }
         for folder in ["sub", "own", "cmd"] {
-            file::remove_litter(&self.root.join(folder), Duration::from_secs(24 * 3600));
+            file::remove_litter(&self.root.join(folder), Duration::from_secs(3600));
+        }
+    }
+
+    /// Removes copies of the program, and what Slurm has written, once no submission of any sweep is left.
+    pub fn tidy_all(&self) {
+        for folder in ["bin", "slurm"] {
+            drop(file::remove(&self.root.join(folder)));
         }
     }
 }

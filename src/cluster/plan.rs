@@ -21,39 +21,65 @@ const IN_VAIN: u32 = 3;
 /// Runs of one task: its orders, in their order.
 pub(super) type Slice = Vec<Order>;
 
-/// Cuts what is missing into slices. Runs that may train together and have not failed before do so; a run that has failed is alone in its
-/// order, so that it does not end others again. `seconds` is how long a run takes, where that is known.
+/// A run that waits, as far as slices depend on it.
+#[derive(Clone, Debug)]
+struct Waiting {
+    data: PathBuf,
+    arch: String,
+    /// Runs of equal numbers on the same data may train together; `None`: alone.
+    bundle: Option<usize>,
+    /// How long it takes, where that is known.
+    seconds: Option<f64>,
+}
+
+/// Cuts what is missing into slices, `most` of them. Runs that may train together and have not failed before do so; a run that has failed is
+/// alone in its order, so that it does not end others again. `seconds` is how long a run takes, where that is known.
 pub(super) fn slices(
     missing: Vec<Missing>,
     runs_per_task: Option<usize>,
     most: usize,
     seconds: impl Fn(&Job) -> Option<f64>,
 ) -> Vec<Slice> {
-    let mut groups: BTreeMap<(PathBuf, String, Option<usize>), Vec<(Job, bool)>> = BTreeMap::new();
-    for Missing { job, failures, bundle, .. } in missing {
-        let bundle = (job.config.in_one_pass() && failures == 0).then_some(bundle);
-        let job = Job { attempt: super::ATTEMPT, ..job };
-        groups.entry((job.data.clone(), job.config.model.arch.clone(), bundle)).or_default().push((job, bundle.is_some()));
+    let waiting = |Missing { job, failures, bundle, .. }: &Missing| Waiting {
+        data: job.data.clone(),
+        arch: job.config.model.arch.clone(),
+        bundle: (job.config.in_one_pass() && *failures == 0).then_some(*bundle),
+        seconds: seconds(job),
+    };
+    let waiting: Vec<Waiting> = missing.iter().map(waiting).collect();
+    let mut jobs: Vec<Option<Job>> =
+        missing.into_iter().map(|missing| Some(Job { attempt: super::ATTEMPT, ..missing.job })).collect();
+    let mut order = |runs: Vec<usize>| order_of(runs.into_iter().filter_map(|run| jobs[run].take()).collect());
+    cut(&waiting, runs_per_task, most).into_iter().map(|slice| slice.into_iter().filter_map(&mut order).collect()).collect()
+}
+
+/// Slices of orders of runs, by their indices.
+fn cut(waiting: &[Waiting], runs_per_task: Option<usize>, most: usize) -> Vec<Vec<Vec<usize>>> {
+    let mut groups: BTreeMap<(&PathBuf, &str, Option<usize>), Vec<usize>> = BTreeMap::new();
+    for (run, Waiting { data, arch, bundle, .. }) in waiting.iter().enumerate() {
+        groups.entry((data, arch, *bundle)).or_default().push(run);
     }
-    let mut slices: Vec<Slice> = Vec::new();
-    let mut open: Option<(PathBuf, usize, Slice)> = None;
-    for ((data, ..), jobs) in groups {
-        let Some((first, together)) = jobs.first() else { continue };
-        let one = seconds(first).unwrap_or(if *together { SHORT } else { LONG });
+    let mut slices = Vec::new();
+    let mut open: Option<(&PathBuf, usize, Vec<Vec<usize>>)> = None;
+    for ((data, _, bundle), runs) in groups {
+        let together = bundle.is_some();
+        let known = runs
+            .iter()
+            .filter_map(|&run| waiting[run].seconds)
+            .fold(None, |longest: Option<f64>, one| Some(longest.map_or(one, |longest| longest.max(one))));
+        let one = known.unwrap_or(if together { SHORT } else { LONG });
         let share = runs_per_task.unwrap_or(((TASK / one.max(1e-3)) as usize).clamp(1, MOST)).max(1);
-        let together = *together;
-        let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
-        for chunk in jobs.chunks(share) {
-            // Tasks read one data set each; what is left of a group shares a task with the next group on the same data.
+        for chunk in runs.chunks(share) {
+            // A task reads one data set; what is left of a group shares a task with the next group on the same data.
             let fits = open.as_ref().is_some_and(|(other, runs, _)| *other == data && runs + chunk.len() <= share);
-            if !fits && let Some((.., slice)) = open.take() {
-                slices.push(slice);
+            if !fits {
+                slices.extend(open.take().map(|(.., slice)| slice));
             }
-            let (_, runs, slice) = open.get_or_insert_with(|| (data.clone(), 0, Vec::new()));
+            let (_, runs, slice) = open.get_or_insert((data, 0, Vec::new()));
             *runs += chunk.len();
             match together {
-                true => slice.extend(order_of(chunk.to_vec())),
-                false => slice.extend(chunk.iter().map(|job| Order::Train(Box::new(job.clone())))),
+                true => slice.push(chunk.to_vec()),
+                false => slice.extend(chunk.iter().map(|&run| vec![run])),
             }
         }
     }
@@ -133,7 +159,43 @@ pub(super) fn verdict(ending: &Ending, failures: u32, in_vain: u32, attempts: u3
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_run_is_in_one_slice_and_no_slice_is_too_long(
+            runs in prop::collection::vec((0..3usize, prop::option::of(0..3usize), any::<bool>()), 0..60),
+            runs_per_task in prop::option::of(1..9usize),
+            one in prop::option::of(0.0..5000.0f64),
+        ) {
+            let waiting = |&(data, bundle, linear): &(usize, Option<usize>, bool)| Waiting {
+                data: PathBuf::from(format!("/{data}")),
+                arch: if linear { "linear" } else { "cnn" }.to_owned(),
+                bundle,
+                seconds: one,
+            };
+            let waiting: Vec<Waiting> = runs.iter().map(waiting).collect();
+            let slices = cut(&waiting, runs_per_task, usize::MAX);
+            let all: Vec<usize> = slices.iter().flatten().flatten().copied().collect();
+            prop_assert_eq!(all.len(), runs.len());
+            prop_assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), runs.len());
+            for slice in &slices {
+                let inside: Vec<&Waiting> = slice.iter().flatten().map(|&run| &waiting[run]).collect();
+                prop_assert!(!inside.is_empty() && inside.len() <= runs_per_task.unwrap_or(MOST));
+                prop_assert!(inside.iter().all(|run| run.data == inside[0].data), "a task reads one data set");
+                for order in slice.iter().filter(|order| order.len() > 1) {
+                    let first = &waiting[order[0]];
+                    prop_assert!(first.bundle.is_some(), "a run that trains alone is alone");
+                    prop_assert!(order.iter().all(|&run| waiting[run].bundle == first.bundle && waiting[run].arch == first.arch));
+                }
+            }
+            prop_assert!(cut(&waiting, runs_per_task, 2).len() <= 2);
+        }
+    }
 
     fn task(state: &str, failures: u32, in_vain: u32) -> Verdict {
         verdict(&Ending::Task { state: state.to_owned(), code: "0:9".to_owned() }, failures, in_vain, 2)

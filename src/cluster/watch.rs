@@ -53,7 +53,7 @@ pub enum Stay {
     /// Until nothing is left to do.
     #[default]
     UntilTheEnd,
-    /// Until everything is submitted.
+    /// Until what the site takes at a time is submitted.
     UntilSubmitted,
     /// For one pass.
     OnePass,
@@ -66,8 +66,9 @@ pub enum End {
     Done(SweepSummary),
     /// The tasks go on without it.
     Detached {
-        /// Runs that wait or are under way.
+        /// Runs that wait or are under way, and those of them that are not submitted yet.
         left: usize,
+        waiting: usize,
         /// Whether the user has ended the watch.
         interrupted: bool,
     },
@@ -112,14 +113,19 @@ pub async fn watch(
             let tally = watch.since(before).await?;
             return Ok(End::Done(SweepSummary { tally, halt: None, failures: Vec::new(), elapsed: start.elapsed() }));
         }
-        if stay == Stay::OnePass || (stay == Stay::UntilSubmitted && seen.submitted) {
-            return Ok(End::Detached { left: tally.left(), interrupted: false });
+        let some = seen.submitted || is_there(watch.writer, sweep).await?;
+        if stay == Stay::OnePass || (stay == Stay::UntilSubmitted && some) {
+            let waiting = watch.writer.missing(sweep, false).await?.len();
+            return Ok(End::Detached { left: tally.left(), waiting, interrupted: false });
         }
         let (early, often) = SOON;
         let wait = if start.elapsed() < early { often.min(pace.poll) } else { pace.poll };
         let wait = wait.max(seen.back_off);
         tokio::select! {
-            () = interrupts.next() => return Ok(End::Detached { left: tally.left(), interrupted: true }),
+            () = interrupts.next() => {
+                let waiting = watch.writer.missing(sweep, false).await?.len();
+                return Ok(End::Detached { left: tally.left(), waiting, interrupted: true });
+            }
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -353,6 +359,8 @@ impl<'a> Watch<'a> {
                             replay(self.writer, name, &self.shared, &r).await?;
                             self.ended = true;
                         }
+                        // What another copy of the task writes of a run that is over is of no use.
+                        Outcome::Io if self.writer.recorded(std::slice::from_ref(&r)).await? == [true] => {}
                         Outcome::Io => {
                             self.halt
                                 .get_or_insert(Halt::Fatal(format!("run {}: a file could not be written: {why}", r.short())));
@@ -621,8 +629,7 @@ impl<'a> Watch<'a> {
                 self.archive.run(&run.0).finished();
                 again |= run.replaced().is_some();
             }
-            let others = self.shared.runs(run);
-            archive::file::remove(&others).map_err(|source| Error::Io { path: others, source })?;
+            // Others who make the same run may be alive: their folders go when no task is left.
         }
         if again {
             controller::settle_again(self.writer, self.archive).await?;
@@ -649,6 +656,9 @@ impl<'a> Watch<'a> {
         self.writer.checkpoint().await?;
         let over = self.writer.over_submissions(self.sweep).await?;
         self.shared.tidy(&over);
+        if !self.writer.has_submissions().await? {
+            self.shared.tidy_all();
+        }
         Ok(())
     }
 

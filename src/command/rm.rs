@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::output::{self, Facts, bytes, counted, thousands};
 use crate::cli::{Format, Global, RmArgs};
-use crate::controller;
 use crate::error::Error;
 use crate::garbage::{self, Doomed};
 use crate::report::wrap;
 use crate::shell;
+use crate::{cluster, controller};
 use archive::Archive;
 use store::{Reader, RowCounts, SweepRow, Writer, holder};
 
@@ -71,6 +71,9 @@ async fn delete(global: &Global, args: &RmArgs) -> Result<(SweepRow, Doomed), Er
     if archive::runs_folder(&global.db).exists() {
         let archive = Archive::beside(&global.db).map_err(Error::file)?;
         controller::recover(&mut writer, &archive).await?;
+    }
+    if cluster::is_there(&mut writer, sweep.id).await? {
+        return Err(Error::Usage(format!("`{}` has tasks on a cluster; `sweep cancel` ends them first", sweep.title)));
     }
     let doomed = garbage::doomed(&mut reader, sweep.id).await?;
     garbage::remove_sweep(&mut writer, sweep.id, &doomed).await?;

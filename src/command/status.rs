@@ -8,7 +8,7 @@ use crate::controller::doing;
 use crate::controller::progress::span;
 use crate::error::Error;
 use imbalance::shown::cut;
-use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, time_in_words};
+use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, Tasks, time_in_words};
 
 /// Most failed runs in the table.
 const SHOWN: usize = 20;
@@ -27,6 +27,8 @@ struct StatusView {
     /// The process that holds the lock of the database; `None` if there is none on this machine.
     holder: Option<String>,
     running: Vec<BusyAttempt>,
+    /// On a cluster: tasks that are not over, as the scheduler last said.
+    tasks: Vec<Tasks>,
     failures: Vec<FailedRun>,
 }
 
@@ -49,6 +51,7 @@ pub async fn run(global: &cli::Global, args: &cli::StatusArgs) -> Result<(), Err
     let mut doing = doing::of_all(&global.db);
     let busy = |attempt: RunningAttempt| BusyAttempt { doing: doing.remove(attempt.run.as_str()), attempt };
     let running = reader.running(sweep.id).await?.into_iter().map(busy).collect();
+    let tasks = reader.cluster_tasks(sweep.id).await?;
     let failures = reader.failures(sweep.id).await?;
     let holder = store::holder(&global.db);
     let ended = (runs.succeeded_now + runs.failed_now) as f64;
@@ -56,7 +59,7 @@ pub async fn run(global: &cli::Global, args: &cli::StatusArgs) -> Result<(), Err
     let runs_per_second = (ended > 0.0).then(|| ended / (until - sweep.begun_at).max(1e-3));
     let left = (runs.queued + runs.running) as f64;
     let seconds_left = runs_per_second.filter(|_| sweep.state == "running").map(|pace| left / pace);
-    let seen = StatusView { sweep, runs, runs_per_second, seconds_left, holder, running, failures };
+    let seen = StatusView { sweep, runs, runs_per_second, seconds_left, holder, running, tasks, failures };
     match args.format {
         cli::Format::Table => output::print(&seen.text()),
         cli::Format::Json => output::print_json(&seen),
@@ -69,6 +72,10 @@ impl StatusView {
         let mut facts = Facts::default();
         let times = match (sweep.state.as_str(), sweep.finished_at, &self.holder) {
             ("running", _, Some(holder)) => format!("by {holder}"),
+            ("running", ..) if !self.tasks.is_empty() => {
+                "on the cluster; nobody on this machine watches: `sweep resume` does, `sweep sync` takes in what is there"
+                    .to_owned()
+            }
             ("running", ..) => "but nobody on this machine works on it: if it was killed, `sweep resume` goes on".to_owned(),
             (_, Some(end), _) => format!("at {}, after {}", time_in_words(end), span(end - sweep.begun_at)),
             _ => String::new(),
@@ -83,6 +90,12 @@ impl StatusView {
             facts.add("  stopped early", runs.stopped_early.to_string(), "");
         }
         facts.add("  runs", runs.total.to_string(), self.pace());
+        for Tasks { job, state, reason, tasks } in &self.tasks {
+            let state = if state.is_empty() { "submitted".to_owned() } else { state.to_lowercase() };
+            let reason = if matches!(reason.as_str(), "" | "None") { String::new() } else { format!(" ({})", cut(reason, WHY)) };
+            let job = job.as_ref().map_or_else(String::new, |job| format!("of job {job}: "));
+            facts.add("  tasks", tasks.to_string(), format!("{job}{state}{reason}"));
+        }
         let mut text = format!("{}: {}\n\n{facts}", sweep.title, sweep.file);
         if !self.running.is_empty() {
             text.push_str(&format!("\n{}", self.busy()));

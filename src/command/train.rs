@@ -208,9 +208,9 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
                 Ok(End::Done(summary)) => {
                     controller::refill(&mut writer, sweep, &archive, verbosity == Verbosity::Quiet).await.map(|()| summary)
                 }
-                Ok(End::Detached { left, interrupted }) => {
+                Ok(End::Detached { left, waiting, interrupted }) => {
                     writer.close().await?;
-                    return detached(orders, sweep, (left, interrupted), &row.title, start).await;
+                    return detached(orders, sweep, (left, waiting, interrupted), &row.title, start).await;
                 }
                 Err(error) => Err(error),
             }
@@ -265,7 +265,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
 async fn detached(
     orders: &Orders<'_>,
     sweep: SweepId,
-    (left, interrupted): (usize, bool),
+    (left, waiting, interrupted): (usize, usize, bool),
     title: &str,
     start: Instant,
 ) -> Result<(), Error> {
@@ -274,6 +274,10 @@ async fn detached(
         let command = |word: &str| format!("`{}`", shell::sweep(&[word, title], db));
         let (resume, cancel) = (command("resume"), command("cancel"));
         say(&format!("{} left to the cluster; {resume} watches them, {cancel} ends them", counted(left, "run")));
+        if waiting > 0 {
+            let more = counted(waiting, "run");
+            say(&format!("{more} of these are not submitted yet: {} now and then, or {resume}, submits them", command("sync")));
+        }
     }
     if orders.format == cli::Format::Json {
         let status = Reader::open(db).await?.status(sweep).await?;

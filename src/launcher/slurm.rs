@@ -364,7 +364,6 @@ mod tests {
     #[test]
     fn errors_have_their_usual_cause_and_silence_is_told_apart() {
         assert!(usual_cause("FAILED, exit code 0:53").unwrap().contains("output file"));
-        assert!(usual_cause("sbatch: error: Batch job submission failed: Invalid partition specified").is_none());
         assert!(usual_cause("sbatch: error: invalid partition specified: nope").unwrap().contains("sinfo"));
         assert!(is_silence("squeue: error: Unable to contact slurm controller (connect failure)"));
         assert!(is_silence("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation"));

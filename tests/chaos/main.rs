@@ -6,6 +6,7 @@
 mod cluster;
 #[path = "../common/mod.rs"]
 mod common;
+mod faults;
 mod local;
 
 /// How many faults of a kind are injected.

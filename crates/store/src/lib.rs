@@ -21,7 +21,7 @@ pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, Cell, ColumnOf, CurvePoint, EpochPoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, Kind,
     LabelMeans, LabelPoint, LabelRow, ListedRun, Pace, Points, PolicyPoint, RELATIONS, RankingPoint, Reader, Relation, Removal,
-    ResultRow, Rows, RunMark, RunRow, RunningAttempt, Runs, Status, StoredRun, SweepConfig, SweepRow, SweepRun, Version,
+    ResultRow, Rows, RunMark, RunRow, RunningAttempt, Runs, Status, StoredRun, SweepConfig, SweepRow, SweepRun, Tasks, Version,
     mixed_formats,
 };
 pub use rows::RowCounts;

@@ -27,6 +27,9 @@ pub(super) fn version() -> i64 {
 /// A commit reaches the write-ahead log, in the kernel's hands, before it is acknowledged: kill -9 loses nothing. Only a checkpoint
 /// waits for the disk (`synchronous = NORMAL`): after a power loss the database is intact but may be some commits behind, and the
 /// journals, removed only after [`super::Writer::checkpoint`], bring it up to date.
+///
+/// On a network file system there is no write-ahead log, which works among the processes of one machine only: commits go into the file
+/// itself, each waits for the disk, and readers wait for the writer.
 pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreError> {
     check_file(path)?;
     if path.exists() {
@@ -39,8 +42,12 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreEr
     let mut connection = SqliteConnection::connect_with(&options(path).create_if_missing(true)).await.map_err(fail)?;
     check_owner(&mut connection, path, true).await?;
     connection.close().await.map_err(fail)?;
-    let options =
-        options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    // The log's index is shared memory, which machines do not share.
+    let (journal, synchronous) = match is_on_network(path) {
+        true => (SqliteJournalMode::Truncate, SqliteSynchronous::Full),
+        false => (SqliteJournalMode::Wal, SqliteSynchronous::Normal),
+    };
+    let options = options(path).create_if_missing(true).journal_mode(journal).synchronous(synchronous);
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(fail)?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(source) => fail(source),
@@ -71,9 +78,9 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a file without a writer: there is no write-ahead log beside it.
+    /// The stamp of a file without a writer: there is no write-ahead log beside it, and no journal of one on a network file system.
     fn take(path: &Path) -> Option<Self> {
-        Self::of_file(path).filter(|_| !log_of(path).exists())
+        Self::of_file(path).filter(|_| !beside(path, "-wal").exists() && !beside(path, "-journal").exists())
     }
 
     fn of_file(path: &Path) -> Option<Self> {
@@ -92,11 +99,35 @@ impl Stamp {
     }
 }
 
-/// The write-ahead log, which exists while there is a writer and after one was killed.
-fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
+/// SQLite's files beside a database. The write-ahead log exists while there is a writer and after one was killed; a journal that is truncated,
+/// not removed, stays for good, and readers use SQLite's locks.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+/// File systems that several machines share, by their numbers in statfs(2): NFS, SMB and CIFS, Lustre, GPFS, BeeGFS, Ceph, AFS, Panasas,
+/// OrangeFS, and whatever FUSE brings.
+const NETWORK: [u64; 11] = [
+    0x6969,
+    0xfe53_4d42,
+    0xff53_4d42,
+    0x0bd0_0bd0,
+    0x4750_4653,
+    0x1983_0326,
+    0x00c3_6400,
+    0x5346_414f,
+    0xaad7_aaea,
+    0x2003_0528,
+    0x6573_5546,
+];
+
+fn is_on_network(path: &Path) -> bool {
+    let kind = rustix::fs::statfs(archive::file::folder_of(path)).map(|facts| facts.f_type as u64 & 0xffff_ffff);
+    // Tests have no such file system.
+    let pretended = cfg!(test) && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("network"));
+    pretended || kind.is_ok_and(|kind| NETWORK.contains(&kind))
 }
 
 /// Read-only: creates no file, blocks nobody. A database of an older schema is brought up to date first, for which it is locked and

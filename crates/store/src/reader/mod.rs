@@ -35,7 +35,7 @@ pub use relation::{Cell, ColumnOf, Kind, RELATIONS, Relation, Rows};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
 pub use spare::{Removal, StoredRun};
-pub use status::{FailedRun, Pace, RunningAttempt, Status};
+pub use status::{FailedRun, Pace, RunningAttempt, Status, Tasks};
 pub use sweep::{SweepConfig, SweepRow, SweepRun};
 
 use super::open::{Stamp, inode};

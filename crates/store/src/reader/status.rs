@@ -61,7 +61,33 @@ pub struct Pace {
     pub epochs: i64,
 }
 
+/// Tasks of a sweep on a cluster that are not over, by what the scheduler said of them when it was last asked.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct Tasks {
+    pub job: Option<String>,
+    /// `PENDING`, `RUNNING`, ...; empty before the first answer.
+    pub state: String,
+    pub reason: String,
+    pub tasks: i64,
+}
+
 impl Reader {
+    /// The sweep's tasks on a cluster that are not over.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn cluster_tasks(&mut self, sweep: SweepId) -> Result<Vec<Tasks>, StoreError> {
+        let rows = sqlx::query_as(
+            "SELECT b.job, s.standing AS state, s.reason, count(*) AS tasks
+             FROM slices s JOIN submissions b ON b.id = s.submission WHERE b.sweep = ? AND NOT s.over
+             GROUP BY b.created_at, b.id, s.standing, s.reason ORDER BY b.created_at, b.id, s.standing, s.reason",
+        )
+        .bind(sweep)
+        .fetch_all(self.connected().await?)
+        .await;
+        self.told(rows)
+    }
+
     /// Number of the sweep's runs by state.
     ///
     /// # Errors

@@ -93,3 +93,26 @@ async fn a_version_changes_with_commits_and_files() {
     std::fs::remove_file(&db).unwrap();
     assert!(reader.version().await.unwrap_err().to_string().contains("no such database"));
 }
+
+/// On a network file system there is no write-ahead log, and readers follow all the same. (The name makes it one: crate::open.)
+#[tokio::test]
+async fn a_database_on_a_network_file_system_has_no_log_and_is_followed() {
+    let folder = TempDir::new().unwrap();
+    let db = folder.path().join("network.db");
+    let file = Path::new("letters.toml");
+    let mut writer = Writer::open(&db).await.unwrap();
+    writer.begin_sweep(&fixture::plan("first", &["bce"], 1, 2), file, "").await.unwrap();
+    let mut reader = Reader::open(&db).await.unwrap();
+    for name in ["second", "third"] {
+        writer.begin_sweep(&fixture::plan(name, &["bce"], 40, 2), file, "").await.unwrap();
+        assert_eq!(reader.find_sweep("latest").await.unwrap().name, name);
+        assert!(!folder.path().join("network.db-wal").exists());
+    }
+    writer.checkpoint().await.unwrap();
+    writer.close().await.unwrap();
+    let mut writer = Writer::open(&db).await.unwrap();
+    writer.begin_sweep(&fixture::plan("fourth", &["bce"], 3, 2), file, "").await.unwrap();
+    assert_eq!(reader.find_sweep("latest").await.unwrap().name, "fourth");
+    writer.close().await.unwrap();
+    assert_eq!(Reader::open(&db).await.unwrap().find_sweep("latest").await.unwrap().name, "fourth");
+}

@@ -321,6 +321,17 @@ impl Writer {
         found.map_err(|source| StoreError::from_sqlite(&self.path, source))
     }
 
+    /// Whether any sweep has a submission that is not over.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn has_submissions(&mut self) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM submissions WHERE state IN ('intent', 'held', 'live'))")
+            .fetch_one(&mut self.connection)
+            .await;
+        found.map_err(|source| StoreError::from_sqlite(&self.path, source))
+    }
+
     /// The sweep's submissions of which nothing more is to come.
     ///
     /// # Errors
