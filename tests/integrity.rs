@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use common::Place;
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 /// Four runs on features, each well under a second.
 const FEATURES: &str = r#"
@@ -199,6 +201,79 @@ fn links_in_a_run_s_folder_are_never_followed() {
 }
 
 /// Endless files are not read, and FIFOs without a writer are not waited for.
+/// Changes a database as anybody can who sends one.
+fn forge(place: &Place, statement: &'static str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(place.path("sweep.db"));
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        assert!(sqlx::query(statement).execute(&mut connection).await.unwrap().rows_affected() > 0);
+        connection.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_database_from_elsewhere_leads_to_no_folder_of_ours() {
+    let place = features();
+    place.succeed(&["run", "sweep.toml", "--quiet"]);
+    fs::create_dir(place.path("photos")).unwrap();
+    fs::write(place.path("photos/checkpoint.safetensors"), "mine").unwrap();
+    forge(&place, "UPDATE runs SET fingerprint = '../photos' WHERE id = 1");
+    for arguments in [
+        &["rm", "small", "--delete"][..],
+        &["gc", "--delete"],
+        &["resume"],
+        &["run", "sweep.toml"],
+        &["report"],
+        &["show", ".."],
+        &["export", "../photos", "--to", "model"],
+    ] {
+        let output = place.run(arguments);
+        assert!(words(&output).contains("has a run called `../photos`"), "{arguments:?}: {}", words(&output));
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        assert_eq!(fs::read_to_string(place.path("photos/checkpoint.safetensors")).unwrap(), "mine", "{arguments:?}");
+    }
+}
+
+/// The folder that a database calls prepared data may be anything on this machine.
+#[test]
+fn only_prepared_data_in_our_own_cache_is_removed_when_it_is_damaged() {
+    for folder in ["photos", "photos/0123456789abcdef0123456789abcdef"] {
+        let place = interrupted(|_| {});
+        fs::create_dir_all(place.path(folder)).unwrap();
+        fs::write(place.path(folder).join("a.jpg"), "mine").unwrap();
+        forge(
+            &place,
+            match folder {
+                "photos" => "UPDATE runs SET folder = 'photos'",
+                _ => "UPDATE runs SET folder = 'photos/0123456789abcdef0123456789abcdef'",
+            },
+        );
+        let resumed = place.run(&["resume", "--failed", "--quiet"]);
+        assert_eq!(resumed.status.code(), Some(4), "{}", words(&resumed));
+        assert_eq!(fs::read_to_string(place.path(folder).join("a.jpg")).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn a_model_from_elsewhere_is_a_regular_file() {
+    let place = features();
+    fs::create_dir(place.path("model")).unwrap();
+    for make in [
+        (|at: &Path| symlink("/dev/zero", at).unwrap()) as fn(&Path),
+        |at| {
+            rustix::fs::mkfifoat(rustix::fs::CWD, at, rustix::fs::Mode::RWXU).unwrap();
+        },
+        |at| fs::create_dir(at).unwrap(),
+    ] {
+        let card = place.path("model/model.json");
+        make(&card);
+        let output = place.run(&["predict", "model", "x.npy"]);
+        assert!(output.status.code() == Some(4) && words(&output).contains("is not a regular file"), "{}", words(&output));
+        let _ = fs::remove_file(&card).or_else(|_| fs::remove_dir(&card));
+    }
+}
+
 #[test]
 fn devices_and_fifos_are_refused_at_once() {
     let place = features();

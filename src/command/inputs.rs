@@ -24,7 +24,8 @@ pub struct Origin<'a> {
     pub db: &'a Path,
 }
 
-/// Checks the prepared `folders`, and prepares again what is missing or damaged.
+/// Checks the prepared `folders`, and prepares again what is missing or damaged. Only what lies in the cache beside the database is removed:
+/// the database may be a copy, or somebody else's, and its folders may be anything here.
 ///
 /// # Errors
 /// Damaged data that cannot be prepared again, with what to do; a folder that cannot be read.
@@ -35,7 +36,9 @@ pub fn check(folders: &BTreeSet<PathBuf>, origin: &Origin<'_>, preparing: &Prepa
             Ok(_) => {}
             Err(Unfit { error, mendable: true }) => {
                 tracing::warn!("{error}; preparing it again");
-                data::discard(folder)?;
+                if is_ours(folder, origin.db) {
+                    data::discard(folder)?;
+                }
                 faults.push((folder, error));
             }
             Err(unfit) => return Err(DataError::from(unfit).into()),
@@ -60,6 +63,13 @@ pub fn check(folders: &BTreeSet<PathBuf>, origin: &Origin<'_>, preparing: &Prepa
         return Err(Error::Data(DataError { place, message: format!("{message}; {why}") }));
     }
     Ok(())
+}
+
+/// Whether `folder` is one of prepared data in the cache beside `db`, by its place and its name.
+fn is_ours(folder: &Path, db: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let place = folder.parent().and_then(real);
+    data::is_key(folder) && place.is_some() && place == real(&load::cache_folder(db))
 }
 
 /// Queues runs again that failed because of their data or weights, if these are newer than the failure.

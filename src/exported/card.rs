@@ -1,6 +1,7 @@
 //! `model.json`: all that a program needs beside the parameters to use an exported model as `sweep` would. Its schema is
 //! docs/model.schema.json, generated from these types.
 
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use protocol::wire::Config;
 
 /// Version of the file. A reader refuses others; keys that it does not know are ignored.
 pub const FORMAT: u32 = 1;
+/// Most bytes of it: those of ten thousand labels with long calibrations.
+const MOST: u64 = 256 << 20;
 /// Its name in an exported folder.
 pub const CARD: &str = "model.json";
 
@@ -241,6 +244,17 @@ pub struct Refit {
     pub note: String,
 }
 
+/// The bytes of a regular file, of whose length nobody can be sure.
+fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    let file = archive::file::open_regular(path)?;
+    let mut bytes = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("has more than {} MiB", MOST >> 20)));
+    }
+    Ok(bytes)
+}
+
 impl ModelCard {
     /// Reads `model.json` of the folder `folder`.
     ///
@@ -249,8 +263,8 @@ impl ModelCard {
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(CARD);
         let bad = |message: String| Error::Data(data::DataError { place: path.display().to_string(), message });
-        let text = std::fs::read(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => bad("is not there: `sweep export RUN --to DIR` writes it".to_owned()),
+        let text = whole(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => bad("is not there: `sweep export RUN --to DIR` writes it".to_owned()),
             _ => bad(format!("cannot be read: {error}")),
         })?;
         let value: serde_json::Value =

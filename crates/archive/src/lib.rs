@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use kept::{Kept, Part, Scores, keep, logits_name};
-pub use matrix::{parse as parse_matrix, write_matrix};
+pub use matrix::{NPY_START, check_npy, parse as parse_matrix, write_matrix};
 pub use run::{EPOCHS, MODEL, RunFolder};
 pub use seal::{Seal, Seals};
 pub use spare::{Part as SparePart, REFIT, REFITTING};

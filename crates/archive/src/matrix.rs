@@ -8,6 +8,11 @@ use npyz::{TypeWrite, WriterBuilder};
 use super::file;
 use super::seal::Seal;
 
+/// Longest header of a `.npy` file, as numpy has it.
+const LONGEST_HEADER: usize = 10_000;
+/// Most brackets in it: the parser goes as deep as they do.
+const MOST_BRACKETS: usize = 100;
+
 /// Values that are turned into bytes at once.
 const CHUNK: usize = 1 << 14;
 
@@ -35,12 +40,40 @@ pub fn write_matrix<T: npyz::AutoSerialize>(path: &Path, labels: usize, values: 
     })
 }
 
+/// Checks the header of a `.npy` file of `length` bytes that begins with `start` (of [`NPY_START`] bytes, if it has so many) before a
+/// library allocates what it promises and follows its brackets.
+///
+/// # Errors
+/// `InvalidData`: a header that is longer than the file, or than a matrix needs.
+pub fn check_npy(start: &[u8], length: u64) -> io::Result<()> {
+    let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    let (at, size) = match start {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, low, high, ..] => (10, u64::from(u16::from_le_bytes([*low, *high]))),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', _, _, a, b, c, d, ..] => (12, u64::from(u32::from_le_bytes([*a, *b, *c, *d]))),
+        // For the library to refuse.
+        _ => return Ok(()),
+    };
+    if at as u64 + size > length {
+        return wrong(format!("its header should have {size} bytes, but the file has {length} in all"));
+    }
+    if size > LONGEST_HEADER as u64 {
+        return wrong(format!("its header has {size} bytes; that of a matrix has {LONGEST_HEADER} at most"));
+    }
+    let header = start[at..].iter().take(size as usize);
+    let brackets = header.filter(|byte| b"([{".contains(byte)).count();
+    if brackets > MOST_BRACKETS { wrong(format!("its header has {brackets} brackets")) } else { Ok(()) }
+}
+
+/// Bytes of the beginning of a `.npy` file that [`check_npy`] wants.
+pub const NPY_START: usize = LONGEST_HEADER + 12;
+
 /// The columns and values of a matrix in the bytes of a file; errors name `path`.
 ///
 /// # Errors
 /// `InvalidData` where the bytes are not such a matrix.
 pub fn parse<T: npyz::Deserialize>(path: &Path, bytes: &[u8]) -> io::Result<(usize, Vec<T>)> {
     let named = |error: io::Error| damaged(path, &format!("is no .npy file of ours: {error}"));
+    check_npy(bytes, bytes.len() as u64).map_err(named)?;
     let matrix = npyz::NpyFile::new(bytes).map_err(named)?;
     let &[_, labels] = matrix.shape() else { return Err(damaged(path, "is no matrix")) };
     if matrix.order() != npyz::Order::C {
@@ -66,6 +99,28 @@ pub fn damaged(path: &Path, what: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn npy(version: u8, size: u32, header: &str) -> Vec<u8> {
+        let bytes = size.to_le_bytes();
+        let size = if version == 1 { &bytes[..2] } else { &bytes[..] };
+        [b"\x93NUMPY", &[version, 0][..], size, header.as_bytes()].concat()
+    }
+
+    /// Headers that make the library allocate gigabytes, or end the process in a stack overflow.
+    #[test]
+    fn a_header_that_promises_too_much_is_refused() {
+        let deep = "(".repeat(9000);
+        for (bytes, words) in [
+            (npy(2, u32::MAX, "{}"), "should have 4294967295 bytes"),
+            (npy(1, 300, "{}"), "should have 300 bytes"),
+            (npy(2, 20_000, &" ".repeat(20_000)), "10000 at most"),
+            (npy(1, 9000, &deep), "9000 brackets"),
+            (npy(3, 9000, &deep), "9000 brackets"),
+        ] {
+            let error = parse::<f32>(Path::new("a.npy"), &bytes).unwrap_err().to_string();
+            assert!(error.contains(words), "{words}: {error}");
+        }
+    }
 
     /// Byte for byte what the library writes a value at a time.
     #[test]

@@ -152,6 +152,9 @@ fn read(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, String> {
         // The decoder would take the last rows for missing.
         return read(&[bytes.strip_suffix(&[0xFF]).unwrap_or(bytes), &[0xFF, 0xD9]].concat(), max_pixels);
     }
+    if format == ImageFormat::WebP && !has_whole_exif(bytes) {
+        return Err("truncated WebP (its EXIF block is longer than the file)".to_owned());
+    }
     let orientation = decoder.orientation().map_err(broken)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
     image.apply_orientation(orientation);
@@ -159,6 +162,20 @@ fn read(bytes: &[u8], max_pixels: u64) -> Result<DynamicImage, String> {
         ColorType::Rgb32F | ColorType::Rgba32F => Err(format!("{format:?} of floating-point numbers: save it with 8 or 16 bits")),
         _ => Ok(image),
     }
+}
+
+/// Whether the first EXIF block of a WebP ends before the file does: the decoder allocates what the block's header says.
+fn has_whole_exif(bytes: &[u8]) -> bool {
+    let mut at = 12;
+    while let Some([name @ .., a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let size = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+        let end = at.saturating_add(8).saturating_add(size);
+        if name == b"EXIF" {
+            return end <= bytes.len();
+        }
+        at = end.saturating_add(size & 1);
+    }
+    true
 }
 
 /// The colours of a picture of 16 bits, alpha left out.

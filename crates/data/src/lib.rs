@@ -29,7 +29,7 @@ pub use gather::Change;
 pub use gather::{mean_and_deviation, normalization};
 pub use images::pictures;
 pub use imported::{Files, Imported, Scored, imported_ids};
-pub use prepared::{Skipped, Unfit, check, discard, folders, leftovers};
+pub use prepared::{Skipped, Unfit, check, discard, folders, is_key, leftovers};
 pub use table::{Called, Ids, Layout, Look, Profile, Survey, Table, flagged_split, survey};
 pub use unlabelled::{Listed, Unlabelled, listed};
 pub use untrainable::{Untrainable, quoted, trainable};

@@ -1,12 +1,13 @@
 //! Matrices from other programs: `.npy` and `.safetensors`, numbers of any width, in float32 or float64.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
 
 use archive::file::open_regular;
+use archive::{NPY_START, check_npy};
 
 /// Rows and columns of a matrix, its values row by row.
 pub struct Matrix<T = f32> {
@@ -68,7 +69,7 @@ pub fn load<T: Number>(file: &Path, what: &str) -> Result<Matrix<T>, String> {
 /// What a file of another kind is, and how to write it.
 fn instead(file: &Path, what: &str) -> String {
     let mut first = [0; 8];
-    let read = open_regular(file).and_then(|mut file| std::io::Read::read(&mut file, &mut first)).unwrap_or_default();
+    let read = open_regular(file).and_then(|mut file| file.read(&mut first)).unwrap_or_default();
     match &first[..read] {
         [b'P', b'K', 3, 4, ..] if file.extension().is_some_and(|ending| ending == "npz") => {
             format!(": this is an archive of arrays; np.save(\"{what}.npy\", np.load(FILE)[NAME]) writes one of them")
@@ -93,8 +94,12 @@ fn two(shape: &[usize], what: &str) -> Result<(usize, usize), String> {
 
 fn npy<T: Number>(file: &Path, what: &str) -> Result<Matrix<T>, String> {
     let read = |error: std::io::Error| format!("cannot read this .npy file: {error}");
-    let opened = open_regular(file).map_err(|error| error.to_string())?;
+    let mut opened = open_regular(file).map_err(|error| error.to_string())?;
     let length = opened.metadata().map_err(read)?.len();
+    let mut start = Vec::new();
+    opened.by_ref().take(NPY_START as u64).read_to_end(&mut start).map_err(read)?;
+    check_npy(&start, length).map_err(read)?;
+    opened.rewind().map_err(read)?;
     let npy = npyz::NpyFile::new(BufReader::with_capacity(1 << 20, opened)).map_err(read)?;
     let shape: Vec<usize> = npy.shape().iter().map(|&n| n as usize).collect();
     let (rows, width) = two(&shape, what)?;

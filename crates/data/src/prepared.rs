@@ -245,13 +245,19 @@ pub fn folders(cache: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
-        let ours = entry.file_name().to_str().is_some_and(|name| name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit()));
-        if ours && entry.file_type()?.is_dir() && entry.path().join("meta.json").exists() {
+        if is_key(&entry.path()) && entry.file_type()?.is_dir() && entry.path().join("meta.json").exists() {
             found.push(entry.path());
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether `folder` is called as prepared folders are.
+#[must_use]
+pub fn is_key(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Whether the file is unlocked; `None` where it does not exist or that cannot be determined.

@@ -145,7 +145,8 @@ impl Grid {
             })
             .collect();
         let points = choices.iter().try_fold(1_usize, |all, values| all.checked_mul(values.len()));
-        let Some(points) = points.filter(|points| points + self.indices.len() / self.axes.len() <= MOST_POINTS) else {
+        let left = MOST_POINTS.saturating_sub(self.indices.len() / self.axes.len());
+        let Some(points) = points.filter(|points| *points <= left) else {
             let place = rule.first().and_then(|(axis, indices)| self.axes[*axis].values.get(*indices.first()? as usize));
             let message = format!("with this the grid has more than {MOST_POINTS} points; use fewer values");
             return Err(place.map_or_else(

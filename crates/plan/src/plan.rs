@@ -23,6 +23,13 @@ impl Fingerprint {
         self.0.get(..8).unwrap_or(&self.0)
     }
 
+    /// Whether it is of ASCII letters, digits and `-`, as every run's name is. Files and folders are called after runs, so a name from
+    /// a foreign journal or database that is not must not be followed.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        !self.0.is_empty() && self.0.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    }
+
     /// The name of the training that is to replace this recorded run.
     #[must_use]
     pub fn again(&self) -> Self {

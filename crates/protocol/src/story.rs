@@ -70,6 +70,9 @@ impl Story {
             self.closed = matches!(event, Event::Close { .. });
             return Ok(());
         };
+        if !run.is_name() {
+            return Err("its `r` is no name of a run".to_owned());
+        }
         let stage = match self.attempts.get_mut(&(run.clone(), attempt)) {
             Some(stage) => stage,
             None if self.lenient => {
@@ -161,6 +164,16 @@ mod tests {
         assert_eq!(told(&mut Story::left_over(true), &events[3..]), None);
         let refused = [open(), end("a", 1, Outcome::Crashed)];
         assert_eq!(told(&mut ordered(), &refused), None, "an order that could not be taken up");
+    }
+
+    /// Folders are called after runs: a journal must not lead to others.
+    #[test]
+    fn a_run_that_is_a_path_is_refused() {
+        for name in ["../../photos", "/etc", "a/b", "..", "", "a\0"] {
+            let events = [open(), end(name, 1, Outcome::Crashed)];
+            let (at, why) = told(&mut Story::left_over(false), &events).unwrap_or_else(|| panic!("{name}: nothing was said"));
+            assert!(at == 1 && why.contains("no name of a run"), "{name}: {why}");
+        }
     }
 
     #[test]

@@ -250,5 +250,33 @@ async fn check_owner(connection: &mut SqliteConnection, path: &Path, may_be_empt
             format!("was written by a newer sweep (schema {found}, this one knows {known}); update sweep, or use another --db"),
         ));
     }
+    check_names(connection, path).await?;
     Ok(found)
+}
+
+/// Refuses a database in which a run's name is a path: folders are called after runs, and those of other people are not ours to remove.
+async fn check_names(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
+    let fail = |source| StoreError::from_sqlite(path, source);
+    let runs: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'runs'")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fail)?;
+    if runs == 0 {
+        return Ok(());
+    }
+    // `Fingerprint::is_name`.
+    let odd: Option<String> = sqlx::query_scalar(
+        "SELECT CAST(fingerprint AS TEXT) FROM runs
+         WHERE typeof(fingerprint) <> 'text' OR fingerprint = '' OR fingerprint GLOB '*[^0-9A-Za-z-]*' OR instr(fingerprint, char(0)) LIMIT 1",
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(fail)?;
+    match odd {
+        None => Ok(()),
+        Some(name) => Err(StoreError::foreign(
+            path,
+            format!("has a run called `{}`, which no sweep has written; use another --db", imbalance::shown::shown(&name)),
+        )),
+    }
 }
