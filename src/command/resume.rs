@@ -36,6 +36,10 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
     }
     let recalled = row.recorded().recall(&row.file).map_err(|error| error.to_string());
     let config = workers(&recalled);
+    let search = match &recalled {
+        Ok(sweep) => sweep.search.clone(),
+        Err(_) => Reader::open(&global.db).await?.search(row.id).await?,
+    };
     let launcher = train::chosen(&args.workers, &config)?;
     let missing = writer.missing(row.id, args.failed).await?;
     let base = Path::new(&row.file).parent().unwrap_or(Path::new("."));
@@ -54,7 +58,7 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
     inputs::try_again(&mut writer, row.id).await?;
     writer.continue_sweep(row.id).await?;
     let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: args.failed };
-    train::finish(Ready { writer, archive, sweep: row.id, launcher, config, at_once }, &orders).await
+    train::finish(Ready { writer, archive, sweep: row.id, launcher, config, search, at_once }, &orders).await
 }
 
 /// The recorded sweep's own `[workers]`.

@@ -20,7 +20,7 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
         return plan::show(global, &args.file, &args.workers, args.format).await;
     }
     let file = load::read(&args.file.file, &args.file.set)?;
-    let config = file.sweep.workers.clone();
+    let (config, search) = (file.sweep.workers.clone(), file.sweep.search.clone());
     let launcher = train::chosen(&args.workers, &config)?;
     // The database first: a folder that cannot be written, or another sweep, is reported before an hour of decoding.
     let at_once = Interrupts::end_at_once()?;
@@ -44,5 +44,5 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     let sweep = writer.begin_sweep(plan, &loaded.path, loaded.text.clone()).await?;
     inputs::try_again(&mut writer, sweep).await?;
     let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: false };
-    train::finish(Ready { writer, archive, sweep, launcher, config, at_once }, &orders).await
+    train::finish(Ready { writer, archive, sweep, launcher, config, search, at_once }, &orders).await
 }

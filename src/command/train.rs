@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::launcher::{self, Chosen, Place};
 use crate::shell;
 use archive::Archive;
-use plan::WorkersConfig;
+use plan::{Search, WorkersConfig};
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
 /// A worker that is silent for this long hangs: a step, evaluating an epoch and loading weights all take less.
@@ -47,6 +47,7 @@ pub struct Ready {
     pub sweep: SweepId,
     pub launcher: Chosen,
     pub config: WorkersConfig,
+    pub search: Option<Search>,
     /// Ends the process at an interrupt, as long as nothing trains.
     pub at_once: AtOnce,
 }
@@ -100,13 +101,14 @@ pub fn chosen(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Chosen
 /// # Errors
 /// Failed runs, an interrupt, a database or a folder that cannot be used any more.
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
-    let Ready { mut writer, archive, sweep, launcher, config, at_once } = ready;
+    let Ready { mut writer, archive, sweep, launcher, config, search, at_once } = ready;
     let db = &orders.global.db;
     let verbosity = Verbosity::of(orders.global.quiet);
     if let Err(error) = controller::refill(&mut writer, sweep, &archive, verbosity == Verbosity::Quiet).await {
         let _ = writer.set_sweep_state(sweep, "interrupted").await;
         return Err(error);
     }
+    let search = controller::searching::prepare(&mut writer, sweep, search.as_ref(), orders.failed).await?;
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
     let row = Reader::open(db).await?.sweep(sweep).await?;
@@ -140,6 +142,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
             max_failures: orders.workers.max_failures,
         },
         failed: orders.failed,
+        search,
         verbosity,
         observers: observer::standard(verbosity, orders.global.verbose > 0),
         requests,
@@ -170,7 +173,12 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         let (trained, time) = (summary.tally.succeeded, span(summary.elapsed.as_secs_f64()));
         let failed = if after.failed > 0 { format!(", {} failed", after.failed) } else { String::new() };
         let rest = if left > 0 { format!(", {left} left") } else { String::new() };
-        say(&format!("{} of {} runs recorded{failed}{rest}; {trained} trained in {time}", after.succeeded, after.total));
+        let early = if after.stopped_early > 0 { format!(", {} stopped early", after.stopped_early) } else { String::new() };
+        let out = if after.left_out > 0 { format!(", {} left out by the search", after.left_out) } else { String::new() };
+        say(&format!(
+            "{} of {} runs recorded{failed}{early}{out}{rest}; {trained} trained in {time}",
+            after.succeeded, after.total
+        ));
     }
     match orders.format {
         cli::Format::Table if left == 0 || matches!(ending, Err(Error::RunsFailed { .. })) => {

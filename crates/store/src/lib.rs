@@ -21,11 +21,11 @@ pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, Cell, ColumnOf, CurvePoint, EpochPoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, Kind,
     LabelMeans, LabelPoint, LabelRow, ListedRun, Pace, Points, PolicyPoint, RELATIONS, RankingPoint, Reader, Relation, Removal,
-    ResultRow, Rows, RunMark, RunRow, RunningAttempt, Runs, Status, StoredRun, SweepConfig, SweepRow, SweepRun, Version,
-    mixed_formats,
+    ResultRow, Rows, RunMark, RunRow, RunningAttempt, Runs, SearchDecision, Status, StoredRun, SweepConfig, SweepRow, SweepRun,
+    Version, mixed_formats,
 };
 pub use rows::RowCounts;
-pub use writer::{FailedForData, Ingested, Missing, Refused, Verdict, Writer, unusable_journal};
+pub use writer::{FailedForData, Ingested, Missing, Refused, SearchRun, Verdict, Writer, unusable_journal};
 
 /// Row id of a sweep.
 pub type SweepId = i64;

@@ -17,6 +17,7 @@ mod points;
 mod relation;
 mod result;
 mod run;
+mod search;
 pub(crate) mod spare;
 mod status;
 mod sweep;
@@ -34,6 +35,8 @@ pub use points::{EpochPoint, LabelPoint, ListedRun, Points, PolicyPoint, Ranking
 pub use relation::{Cell, ColumnOf, Kind, RELATIONS, Relation, Rows};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
+pub use search::SearchDecision;
+pub(crate) use search::decisions;
 pub use spare::{Removal, StoredRun};
 pub use status::{FailedRun, Pace, RunningAttempt, Status};
 pub use sweep::{SweepConfig, SweepRow, SweepRun};

@@ -7,6 +7,7 @@ mod import;
 mod ingest;
 mod refuse;
 mod remove;
+mod search;
 mod sweep;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use sqlx::{Connection, Row};
 pub use forget::FailedForData;
 pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
+pub use search::SearchRun;
 
 use super::lock::Lock;
 use super::patience::{self, Patience, patiently};
