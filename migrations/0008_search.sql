@@ -3,8 +3,9 @@ PRAGMA user_version = 8;
 
 -- The search of a sweep that has one. `config`: JSON of plan::Search.
 CREATE TABLE searches (
-    sweep  INTEGER PRIMARY KEY REFERENCES sweeps (id),
-    config TEXT NOT NULL CHECK (json_valid(config))
+    sweep      INTEGER PRIMARY KEY REFERENCES sweeps (id),
+    config     TEXT NOT NULL CHECK (json_valid(config)),
+    strategies INTEGER                         -- of the whole grid; the sweep has those that were drawn. NULL: unknown
 ) STRICT;
 
 -- One row for each strategy and rung that it was compared at, by its first run.

@@ -37,7 +37,7 @@ pub async fn run(global: &cli::Global, args: &cli::ResumeArgs) -> Result<(), Err
     let recalled = row.recorded().recall(&row.file).map_err(|error| error.to_string());
     let config = workers(&recalled);
     let search = match &recalled {
-        Ok(sweep) => sweep.search.clone(),
+        Ok(sweep) => sweep.search.clone().map(|search| (search, None)),
         Err(_) => Reader::open(&global.db).await?.search(row.id).await?,
     };
     let launcher = train::chosen(&args.workers, &config)?;

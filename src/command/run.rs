@@ -20,7 +20,7 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
         return plan::show(global, &args.file, &args.workers, args.format).await;
     }
     let file = load::read(&args.file.file, &args.file.set)?;
-    let (config, search) = (file.sweep.workers.clone(), file.sweep.search.clone());
+    let config = file.sweep.workers.clone();
     let launcher = train::chosen(&args.workers, &config)?;
     // The database first: a folder that cannot be written, or another sweep, is reported before an hour of decoding.
     let at_once = Interrupts::end_at_once()?;
@@ -41,6 +41,7 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     let origin = Origin { sweep: Ok(&loaded.sweep), file: &typed, base: &loaded.base, db: &global.db };
     inputs::check(&folders, &origin, &preparing)?;
     drop(preparing);
+    let search = plan.search.as_ref().map(|searched| (searched.search.clone(), Some(searched.strategies)));
     let sweep = writer.begin_sweep(plan, &loaded.path, loaded.text.clone()).await?;
     inputs::try_again(&mut writer, sweep).await?;
     let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: false };

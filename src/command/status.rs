@@ -82,6 +82,9 @@ impl StatusView {
         if runs.stopped_early > 0 {
             facts.add("  stopped early", runs.stopped_early.to_string(), "");
         }
+        if runs.left_out > 0 {
+            facts.add("  left out", runs.left_out.to_string(), "by the search");
+        }
         facts.add("  runs", runs.total.to_string(), self.pace());
         let mut text = format!("{}: {}\n\n{facts}", sweep.title, sweep.file);
         if !self.running.is_empty() {

@@ -47,7 +47,8 @@ pub struct Ready {
     pub sweep: SweepId,
     pub launcher: Chosen,
     pub config: WorkersConfig,
-    pub search: Option<Search>,
+    /// With the strategies of the whole grid, if these are known.
+    pub search: Option<(Search, Option<usize>)>,
     /// Ends the process at an interrupt, as long as nothing trains.
     pub at_once: AtOnce,
 }
@@ -108,7 +109,8 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         let _ = writer.set_sweep_state(sweep, "interrupted").await;
         return Err(error);
     }
-    let search = controller::searching::prepare(&mut writer, sweep, search.as_ref(), orders.failed).await?;
+    let search = search.as_ref().map(|(search, strategies)| (search, *strategies));
+    let search = controller::searching::prepare(&mut writer, sweep, search, orders.failed).await?;
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
     let row = Reader::open(db).await?.sweep(sweep).await?;

@@ -45,11 +45,11 @@ impl Searching {
 pub async fn prepare(
     writer: &mut Writer,
     sweep: SweepId,
-    search: Option<&Search>,
+    search: Option<(&Search, Option<usize>)>,
     failed: bool,
 ) -> Result<Option<Searching>, Error> {
     writer.begin_search(sweep, search).await?;
-    let Some(search) = search else { return Ok(None) };
+    let Some((search, _)) = search else { return Ok(None) };
     let runs: Vec<SearchRun> =
         writer.search_runs(sweep).await?.into_iter().filter(|run| run.config.reference().is_none()).collect();
     let strategies = strategies(&runs, search);

@@ -57,6 +57,7 @@ fn empty() -> Loaded {
         val: vec![],
         test: vec![],
         drawn: HashMap::new(),
+        search: None,
         lost: vec![],
         not_held_out: vec![],
         ungrouped: None,

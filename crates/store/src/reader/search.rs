@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::Reader;
 use crate::{StoreError, SweepId};
-use plan::{Fingerprint, Search};
+use plan::{Fingerprint, Search, SearchMetric};
 
 /// What was decided about a strategy at a rung, by its first run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,16 +25,20 @@ pub struct SearchDecision {
 }
 
 impl Reader {
-    /// The search of the sweep, if it has one.
+    /// The search of the sweep, if it has one, and how many strategies the whole grid has, if that is known.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn search(&mut self, sweep: SweepId) -> Result<Option<Search>, StoreError> {
-        let found: Result<Option<String>, _> = sqlx::query_scalar("SELECT config FROM searches WHERE sweep = ?")
-            .bind(sweep)
-            .fetch_optional(self.connected().await?)
-            .await;
-        Ok(self.told(found)?.and_then(|config| serde_json::from_str(&config).ok()))
+    pub async fn search(&mut self, sweep: SweepId) -> Result<Option<(Search, Option<usize>)>, StoreError> {
+        let found: Result<Option<(String, Option<i64>)>, _> =
+            sqlx::query_as("SELECT config, strategies FROM searches WHERE sweep = ?")
+                .bind(sweep)
+                .fetch_optional(self.connected().await?)
+                .await;
+        let known = |(config, strategies): (String, Option<i64>)| {
+            Some((serde_json::from_str(&config).ok()?, strategies.and_then(|count| usize::try_from(count).ok())))
+        };
+        Ok(self.told(found)?.and_then(known))
     }
 
     /// Its decisions, in the order in which they were made.
@@ -43,6 +47,21 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn search_decisions(&mut self, sweep: SweepId) -> Result<Vec<SearchDecision>, StoreError> {
         let found = decisions(self.connected().await?, sweep).await;
+        self.told(found)
+    }
+
+    /// The best val value over all epochs of each of the sweep's recorded runs.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn best_values(&mut self, sweep: SweepId, metric: SearchMetric) -> Result<Vec<(String, f64)>, StoreError> {
+        let query = format!(
+            "SELECT r.fingerprint, max(k.{0}) FROM sweep_runs w JOIN runs r ON r.id = w.run JOIN rankings k ON k.run = r.id AND k.split = 'val'
+             WHERE w.sweep = ? AND r.state = 'succeeded' GROUP BY r.id HAVING max(k.{0}) IS NOT NULL",
+            metric.column()
+        );
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(sweep); // made of constants
+        let found = query.fetch_all(self.connected().await?).await;
         self.told(found)
     }
 

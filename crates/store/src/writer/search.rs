@@ -29,11 +29,14 @@ impl Writer {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn begin_search(&mut self, sweep: SweepId, search: Option<&Search>) -> Result<(), StoreError> {
-        let config = search.map(json);
+    pub async fn begin_search(&mut self, sweep: SweepId, search: Option<(&Search, Option<usize>)>) -> Result<(), StoreError> {
+        let (config, strategies) = (search.map(|(search, _)| json(search)), search.and_then(|(_, strategies)| strategies));
         transaction!(self, |tx, _known| {
-            let before: Option<String> =
-                sqlx::query_scalar("SELECT config FROM searches WHERE sweep = ?").bind(sweep).fetch_optional(&mut *tx).await?;
+            let before: Option<(String, Option<i64>)> = sqlx::query_as("SELECT config, strategies FROM searches WHERE sweep = ?")
+                .bind(sweep)
+                .fetch_optional(&mut *tx)
+                .await?;
+            let (before, known) = before.map_or((None, None), |(config, strategies)| (Some(config), strategies));
             // A budget ends a search, and changes no decision.
             let rules = |config: Option<&String>| {
                 let search: Option<Search> = config.and_then(|config| serde_json::from_str(config).ok());
@@ -57,9 +60,10 @@ impl Writer {
             sqlx::query("UPDATE sweep_runs SET left_out = 0 WHERE sweep = ? AND left_out").bind(sweep).execute(&mut *tx).await?;
             sqlx::query("DELETE FROM searches WHERE sweep = ?").bind(sweep).execute(&mut *tx).await?;
             if let Some(config) = config {
-                sqlx::query("INSERT INTO searches (sweep, config) VALUES (?, ?)")
+                sqlx::query("INSERT INTO searches (sweep, config, strategies) VALUES (?, ?, ?)")
                     .bind(sweep)
                     .bind(config)
+                    .bind(strategies.map(|count| count as i64).or(known))
                     .execute(&mut *tx)
                     .await?;
             }
