@@ -71,6 +71,9 @@ struct RunCounts {
     recorded: i64,
     trained: usize,
     failed: i64,
+    stopped_early: i64,
+    /// The search does not train them.
+    left_out: i64,
     /// Neither trained nor failed: for `sweep resume`.
     left: i64,
 }
@@ -189,7 +192,9 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         cli::Format::Table => {}
         cli::Format::Json => {
             let recorded = before.succeeded;
-            let runs = RunCounts { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
+            let (failed, trained) = (after.failed, summary.tally.succeeded);
+            let (stopped_early, left_out) = (after.stopped_early, after.left_out);
+            let runs = RunCounts { total: after.total, recorded, trained, failed, stopped_early, left_out, left };
             output::print_json(&ended(db, sweep, runs, summary.elapsed).await?)?;
         }
     }

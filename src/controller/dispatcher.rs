@@ -367,6 +367,9 @@ impl<'a> Dispatcher<'a> {
         search.time = Some(Duration::ZERO);
         let sweep = search.sweep;
         let waiting: Vec<RunIndex> = self.state.waiting().collect();
+        if waiting.is_empty() {
+            return Ok(None);
+        }
         let names: Vec<Fingerprint> = waiting.iter().map(|&run| self.jobs[run].run.clone()).collect();
         self.stored(async |writer| writer.decide(sweep, &[], &names).await).await?;
         self.tell(News::TimeOver { left_out: names.len() });

@@ -49,7 +49,8 @@ impl Queues {
             queue.runs.iter().for_each(|&run| homes[run] = home);
             queue.runs.retain(|&run| !runs[run].held);
         }
-        Self { queues, homes, share: runs.len().div_ceil(places.max(1)).max(1) }
+        let ready = runs.iter().filter(|run| !run.held).count();
+        Self { queues, homes, share: ready.div_ceil(places.max(1)).max(1) }
     }
 
     /// Puts a run back that has failed: behind the others and alone, so that it does not end other runs again.

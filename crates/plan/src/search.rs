@@ -128,23 +128,23 @@ pub(super) const SEARCH: &[&str] = &[KIND, BUDGET, METRIC, SEED, REDUCTION, MIN]
 /// `[search]`; `None`: the whole grid. `tuned`: whether the file has `train.tune`.
 pub(super) fn search(keys: &Keys<'_>, tuned: bool) -> Result<Option<Search>, SpecError> {
     let kind = keys.one_of(KIND, "grid", &["grid", "random", "asha"])?;
+    // What the other kinds read may stay where the kind is changed to this one.
+    if kind == "grid" && keys.get(KIND).is_some() {
+        return Ok(None);
+    }
     let read: &[&str] = match kind.as_str() {
         "grid" => &[],
         "random" => &[BUDGET, SEED],
-        _ => &[BUDGET, SEED, METRIC, REDUCTION, MIN],
+        _ => SEARCH,
     };
     for &key in SEARCH.iter().filter(|&&key| key != KIND && !read.contains(&key)) {
         if keys.get(key).is_some() {
-            let why = match (kind.as_str(), keys.get(KIND)) {
-                ("grid", None) => {
-                    "needs `search.kind = \"random\"` or `\"asha\"`: without a kind the whole grid is trained".to_owned()
-                }
-                ("grid", _) => {
-                    "means nothing to kind = \"grid\", which trains every point; `\"random\"` and `\"asha\"` have it".to_owned()
-                }
-                _ => format!("means nothing to kind = {kind:?}; `\"asha\"` has it"),
+            let why = if kind == "grid" {
+                "needs `search.kind = \"random\"` or `\"asha\"`: without a kind the whole grid is trained"
+            } else {
+                "means nothing to kind = \"random\"; `\"asha\"` has it"
             };
-            return Err(keys.place_fault(key, &why));
+            return Err(keys.place_fault(key, why));
         }
     }
     if kind == "grid" {
