@@ -18,8 +18,8 @@ const GRID: &str = r#"
 name = "searched"
 [data]
 kind = "letters"
-samples = 200
-image_size = 8
+samples = 300
+image_size = 16
 [model]
 arch = "cnn"
 hidden = [4]

@@ -22,7 +22,8 @@ pub struct Candidate {
     pub pool: usize,
     /// Evaluations at most.
     pub epochs: usize,
-    /// It is not judged at rungs before so many evaluations: its loss changes then.
+    /// It is not judged before so many evaluations: its loss changes then. Where that is after the last rung, it is judged there all the
+    /// same, by what it has come to, and nobody is judged by it.
     pub opens: usize,
     /// It is compared and never stopped: the others are judged against it in the end.
     pub spared: bool,
@@ -76,9 +77,16 @@ impl Entrant {
         some.iter().copied().filter(|value| !value.is_nan()).fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Whether it takes part in the rung after so many evaluations.
+    /// Whether the others are judged by it at the rung after so many evaluations.
     fn takes_part(&self, evaluations: usize) -> bool {
         evaluations >= self.candidate.opens
+    }
+
+    /// Passes the rungs that come too early for it, but the last one.
+    fn pass(&mut self, rungs: &[usize]) {
+        while self.rung + 1 < rungs.len() && rungs[self.rung] < self.candidate.opens {
+            self.rung += 1;
+        }
     }
 }
 
@@ -91,8 +99,8 @@ struct Pool {
     entrants: Vec<usize>,
     /// By rung: how many entrants from the first on nobody waits for any more.
     settled: Vec<usize>,
-    /// By rung: the values that have come there, best first.
-    values: Vec<Vec<f64>>,
+    /// By rung: the values that have come there, best first, and whose they are.
+    values: Vec<Vec<(f64, usize)>>,
 }
 
 /// The competition.
@@ -139,8 +147,11 @@ impl Competition {
             if !decision.goes_on {
                 entrant.standing = Standing::Out;
             }
-            if let Some(values) = this.pools[entrant.candidate.pool].values.get_mut(decision.rung) {
-                insert(values, decision.value.unwrap_or(f64::NEG_INFINITY));
+            let pool = &mut this.pools[entrant.candidate.pool];
+            if let Some(values) = pool.values.get_mut(decision.rung)
+                && entrant.takes_part(pool.rungs[decision.rung])
+            {
+                insert(values, (decision.value.unwrap_or(f64::NEG_INFINITY), place));
             }
         }
         this
@@ -190,11 +201,14 @@ impl Competition {
                     self.pools[pool].settled[rung] += 1;
                 }
             }
-            // In turn or not: nobody waits for these.
+            let Some(last) = self.pools[pool].rungs.len().checked_sub(1) else { continue };
+            // Nobody waits for these; those that are slow wait for the ones before them.
             for at in 0..self.pools[pool].entrants.len() {
                 let place = self.pools[pool].entrants[at];
-                if self.entrants[place].late {
-                    for rung in 0..self.pools[pool].rungs.len() {
+                let entrant = &self.entrants[place];
+                let slow = !entrant.takes_part(self.pools[pool].rungs[last]) && self.pools[pool].settled[last] >= at;
+                if entrant.late || slow {
+                    for rung in 0..=last {
                         self.judge(place, rung, &mut steps);
                     }
                 }
@@ -202,9 +216,6 @@ impl Competition {
         }
         for entrant in &mut self.entrants {
             let rungs = &self.pools[entrant.candidate.pool].rungs;
-            while rungs.get(entrant.rung).is_some_and(|&rung| rung < entrant.candidate.opens) {
-                entrant.rung += 1;
-            }
             if entrant.standing == Standing::In && entrant.rung >= rungs.len() {
                 entrant.standing = Standing::Through;
             }
@@ -234,19 +245,24 @@ impl Competition {
     fn judge(&mut self, place: usize, rung: usize, steps: &mut Vec<Step>) -> bool {
         let entrant = &mut self.entrants[place];
         let pool = &mut self.pools[entrant.candidate.pool];
-        while pool.rungs.get(entrant.rung).is_some_and(|&rung| rung < entrant.candidate.opens) {
-            entrant.rung += 1;
-        }
-        let evaluations = pool.rungs[rung];
+        entrant.pass(&pool.rungs);
+        let takes_part = entrant.takes_part(pool.rungs[rung]);
+        let evaluations = pool.rungs[rung].max(entrant.candidate.opens);
         let there = entrant.over || entrant.values.len() >= evaluations;
         if entrant.standing != Standing::In || entrant.rung != rung || !there {
             return false;
         }
         let value = entrant.best(evaluations);
-        let values = &mut pool.values[rung];
-        insert(values, value);
+        let mut before: Vec<(f64, usize)>;
+        let values = if takes_part {
+            &mut pool.values[rung]
+        } else {
+            before = pool.values[rung].iter().copied().filter(|(_, other)| *other < place).collect();
+            &mut before
+        };
+        insert(values, (value, place));
         let among = values.len();
-        let cut = values[(among / self.reduction).max(1) - 1];
+        let (cut, _) = values[(among / self.reduction).max(1) - 1];
         let goes_on = value >= cut || entrant.candidate.spared;
         entrant.rung += 1;
         if !goes_on {
@@ -259,7 +275,7 @@ impl Competition {
             evaluations,
             value: finite(value),
             cut: finite(cut),
-            place: values.partition_point(|&other| other > value) + 1,
+            place: values.partition_point(|&(other, _)| other > value) + 1,
             among,
             goes_on,
         }));
@@ -268,8 +284,8 @@ impl Competition {
 }
 
 /// Adds a value behind those that are better or equal.
-fn insert(values: &mut Vec<f64>, value: f64) {
-    let at = values.partition_point(|&other| other >= value);
+fn insert(values: &mut Vec<(f64, usize)>, value: (f64, usize)) {
+    let at = values.partition_point(|(other, _)| *other >= value.0);
     values.insert(at, value);
 }
 
