@@ -261,6 +261,9 @@ pub struct ReportArgs {
     /// Leave the pictures of the worst mistakes out of the page (--format html)
     #[arg(long)]
     pub no_images: bool,
+    /// Instead of the ranking: the strategies that the sweep's search has stopped early, and what that may have hidden
+    #[arg(long, conflicts_with_all = ["threshold", "group_by", "top", "labels", "curves"])]
+    pub stopped: bool,
     /// Add the learning curves of every run (--format json)
     #[arg(long)]
     pub curves: bool,

@@ -244,6 +244,8 @@ impl<'a> Watch<'a> {
             succeeded: count(status.succeeded),
             failed: count(status.failed),
             stopped: count(status.stopped_early),
+            left_out: count(status.left_out),
+            held: 0,
         })
     }
 

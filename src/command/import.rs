@@ -194,6 +194,7 @@ fn plan(args: &cli::ImportArgs, columns: &Columns, imported: &Imported, policies
         excluded: Vec::new(),
         included: 0,
         points: vec![0; policies.len()],
+        search: None,
         tuned: Vec::new(),
         runs: vec![run],
         merged: Vec::new(),

@@ -13,13 +13,14 @@ use super::preparing::Preparing;
 use super::{load, train};
 use crate::cli;
 use crate::controller::progress::{Verbosity, span};
+use crate::controller::searching::rungs_in_words;
 use crate::error::Error;
 use crate::launcher::Place;
 use crate::report::{Convergence, ShortValues, axis_value, explain, lint};
 use data::Untrainable;
 use imbalance::PosWeight;
 use imbalance::threshold::Policy;
-use plan::{BUNDLE_BYTES, DataFacts, Fingerprint, Plan, RunName, TOGETHER};
+use plan::{BUNDLE_BYTES, DataFacts, Fingerprint, Plan, RunName, SearchBudget, Searched, TOGETHER};
 use store::Reader;
 
 /// Most lengths of training that are listed.
@@ -184,11 +185,13 @@ impl PlanView {
             facts.add("included", format!("+{}", thousands(plan.included)), "by [[grid.include]]");
         }
         if !plan.excluded.is_empty() || plan.included > 0 {
-            facts.add("points", thousands(plan.points.len()), "");
+            let points = plan.search.as_ref().map_or(plan.points.len(), |searched| searched.points);
+            facts.add("points", thousands(points), "");
         }
         for (at, merged) in plan.merged.iter().enumerate() {
             facts.add(if at == 0 { "merged" } else { "" }, format!("-{}", thousands(merged.points)), &merged.reason);
         }
+        self.search(&mut facts);
         let (todo, recorded, failed) =
             (self.count(PlannedState::ToTrain), self.count(PlannedState::Recorded), self.count(PlannedState::Failed));
         let mut states = vec![format!("{} to train", thousands(todo)), format!("{} recorded already", thousands(recorded))];
@@ -242,6 +245,9 @@ impl PlanView {
             "",
             match &self.estimate {
                 None => "nothing to train".to_owned(),
+                Some(Ok(Estimate { seconds, basis })) if self.stops() => {
+                    format!("at most about {}, if the search stopped nothing; from {basis}", span(*seconds))
+                }
                 Some(Ok(Estimate { seconds, basis })) => format!("about {}, from {basis}", span(*seconds)),
                 Some(Err(why)) => format!("unknown: {why}"),
             },
@@ -257,6 +263,46 @@ impl PlanView {
         }
         let refused: String = self.untrainable.iter().map(|found| output::refused(found) + "\n").collect();
         format!("{}: {}\n\n{refused}{facts}\n{}", plan.name, self.file, self.strategies())
+    }
+
+    /// Whether strategies are stopped on the way.
+    fn stops(&self) -> bool {
+        self.plan.search.as_ref().is_some_and(|searched| searched.search.halving.is_some())
+    }
+
+    /// What of the grid is trained.
+    fn search(&self, facts: &mut Facts) {
+        let Some(Searched { search, strategies, runs, drawn, .. }) = &self.plan.search else { return };
+        let of_grid = self.plan.of_grid().count();
+        let kind = if search.halving.is_some() { "asha" } else { "random" };
+        let left = runs - of_grid;
+        let what = match search.budget {
+            Some(SearchBudget::Runs(budget)) => {
+                let runs = counted(budget, "run");
+                format!(
+                    "{drawn} of {strategies} strategies, drawn with seed {}: all of their seeds fit into a budget of {runs}",
+                    search.seed
+                )
+            }
+            Some(SearchBudget::Seconds(seconds)) => {
+                let time = span(seconds);
+                format!("{strategies} strategies in random order (seed {}); no run begins after {time} of training", search.seed)
+            }
+            None => format!("{strategies} strategies"),
+        };
+        let minus = if left > 0 { format!("-{}", thousands(left)) } else { String::new() };
+        facts.add("search", minus, format!("{kind}: {what}"));
+        if let Some(halving) = &search.halving {
+            let epochs = self.plan.of_grid().map(|run| run.config.train.epochs).max().unwrap_or(0);
+            let words = format!(
+                "each strategy competes on {} by its first run, {}; 1 of {} goes on, the others are stopped; the other seeds are trained of those \
+                 that come through, and plain bce is never stopped",
+                halving.metric.words(),
+                rungs_in_words(halving, epochs),
+                halving.reduction
+            );
+            facts.add("", "", words);
+        }
     }
 
     /// One row per strategy: runs that differ only in their seed, or in what is tuned, share one.
@@ -308,6 +354,7 @@ impl PlanView {
             "points": plan.points.len(),
             "merged": plan.merged,
             "references": plan.references(),
+            "search": plan.search,
             "distinct": plan.runs.len(),
             "tuned": plan.tuned,
             "lengths": self.lengths,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use super::output::{print, print_json, raw};
+use super::output::{TextTable, print, print_json, raw};
 use super::preparing::Preparing;
 use super::questions;
 use super::terminal;
@@ -11,6 +11,7 @@ use crate::cli::{self, Format, Global, ReportFormat};
 use crate::controller::progress::{Verbosity, say};
 use crate::error::Error;
 use crate::report::page::{PageBuilder, PageOptions, Place, quoted};
+use crate::report::searched::{self, SearchView, StoppedStrategy};
 use crate::report::{self, Form, LabelChoice, Question, Summary};
 use store::{Reader, SweepId};
 
@@ -24,6 +25,9 @@ const AFTER_RUN: usize = 10;
 /// # Errors
 /// An unknown name; database errors; a file that cannot be written.
 pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
+    if args.stopped {
+        return stopped(global, args).await;
+    }
     let mut question = questions::report(args)?;
     if matches!(args.format, ReportFormat::Table | ReportFormat::Markdown) {
         question.detailed = question.top.unwrap_or(DETAILED);
@@ -59,6 +63,48 @@ pub async fn run(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
         None if form == Form::Json => print_json(&summary),
         None => print(&text),
     }
+}
+
+/// What a search has stopped.
+async fn stopped(global: &Global, args: &cli::ReportArgs) -> Result<(), Error> {
+    let json = match args.format {
+        ReportFormat::Table => false,
+        ReportFormat::Json => true,
+        _ => return Err(Error::Usage("--stopped has the formats table and json".to_owned())),
+    };
+    let mut reader = Reader::open(&global.db).await?;
+    let sweep = reader.find_sweep(&args.sweep).await?;
+    let Some(found) = searched::search(&mut reader, sweep.id).await? else {
+        let message = format!("`{}` has no [search]: it trains its whole grid, and nothing is stopped early", sweep.title);
+        return Err(Error::Usage(message));
+    };
+    let text =
+        if json { serde_json::to_string_pretty(&found).unwrap_or_default() + "\n" } else { in_words(&sweep.title, &found) };
+    match &args.output {
+        Some(path) => write(path, &text).map_err(|source| Error::Io { path: path.clone(), source }),
+        None if json => print_json(&found),
+        None => print(&text),
+    }
+}
+
+fn in_words(title: &str, found: &SearchView) -> String {
+    let mut text = format!("{title}: {}\n", found.title());
+    let metric = found.search.halving.as_ref().map_or("", |halving| halving.metric.words());
+    if !found.stopped.is_empty() {
+        let mut table = TextTable::new(2, ["strategy", "run", "after", metric, "cut", "below by", "place"]);
+        let number = |value: Option<f64>| value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.4}"));
+        for StoppedStrategy { strategy, run, complete, decision, below } in &found.stopped {
+            let run = format!("{}{}", run.get(..8).unwrap_or(run), if *complete { " (complete)" } else { "" });
+            let (after, place) = (decision.evaluations.to_string(), format!("{} of {}", decision.place, decision.among));
+            table.row([strategy.clone(), run, after, number(decision.value), number(decision.cut), number(*below), place]);
+        }
+        text.push_str(&format!("\n{table}after: evaluations before the rung; place: among those that had come there\n"));
+    }
+    let lines = found.notes().into_iter().filter(|note| !note.contains("--stopped")).chain(found.hidden());
+    for line in lines {
+        text.push_str(&format!("\n{}", report::wrap(&format!("- {line}"), 120).join("\n  ")));
+    }
+    text + "\n"
 }
 
 /// Writes the page, and says on stderr what it is.

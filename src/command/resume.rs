@@ -55,6 +55,10 @@ pub(super) async fn run_for(global: &cli::Global, args: &cli::ResumeArgs, stay: 
         let message = format!("`{}` has no tasks on a cluster; `sweep resume {0}` trains what is missing", row.title);
         return Err(Error::Usage(message));
     }
+    let search = match &recalled {
+        Ok(sweep) => sweep.search.clone().map(|search| (search, None)),
+        Err(_) => Reader::open(&global.db).await?.search(row.id).await?,
+    };
     let missing = writer.missing(row.id, args.failed).await?;
     let base = Path::new(&row.file).parent().unwrap_or(Path::new("."));
     let origin = Origin { sweep: recalled.as_ref().map_err(Clone::clone), file: &row.file, base, db: &global.db };
@@ -72,7 +76,7 @@ pub(super) async fn run_for(global: &cli::Global, args: &cli::ResumeArgs, stay: 
     inputs::try_again(&mut writer, row.id).await?;
     writer.continue_sweep(row.id).await?;
     let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: args.failed, stay };
-    train::finish(Ready { writer, archive, sweep: row.id, means, config, at_once }, &orders).await
+    train::finish(Ready { writer, archive, sweep: row.id, means, config, search, at_once }, &orders).await
 }
 
 /// The recorded sweep's own `[workers]`.

@@ -42,9 +42,10 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     let origin = Origin { sweep: Ok(&loaded.sweep), file: &typed, base: &loaded.base, db: &global.db };
     inputs::check(&folders, &origin, &preparing)?;
     drop(preparing);
+    let search = plan.search.as_ref().map(|searched| (searched.search.clone(), Some(searched.strategies)));
     let sweep = writer.begin_sweep(plan, &loaded.path, loaded.text.clone()).await?;
     inputs::try_again(&mut writer, sweep).await?;
     let stay = if args.workers.detach { Stay::UntilSubmitted } else { Stay::UntilTheEnd };
     let orders = Orders { global, workers: &args.workers, page: &args.page, format: args.format, failed: false, stay };
-    train::finish(Ready { writer, archive, sweep, means, config, at_once }, &orders).await
+    train::finish(Ready { writer, archive, sweep, means, config, search, at_once }, &orders).await
 }

@@ -89,6 +89,9 @@ impl StatusView {
         if runs.stopped_early > 0 {
             facts.add("  stopped early", runs.stopped_early.to_string(), "");
         }
+        if runs.left_out > 0 {
+            facts.add("  left out", runs.left_out.to_string(), "by the search");
+        }
         facts.add("  runs", runs.total.to_string(), self.pace());
         for Tasks { job, state, reason, tasks } in &self.tasks {
             let state = if state.is_empty() { "submitted".to_owned() } else { state.to_lowercase() };

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::launcher::{self, Chosen, Place, Slurm};
 use crate::shell;
 use archive::Archive;
-use plan::WorkersConfig;
+use plan::{Search, SearchBudget, WorkersConfig};
 use store::{FailedRun, Reader, SweepId, SweepRow, Writer};
 
 /// A worker that is silent for this long hangs: a step, evaluating an epoch and loading weights all take less.
@@ -69,6 +69,8 @@ pub struct Ready {
     pub sweep: SweepId,
     pub means: Means,
     pub config: WorkersConfig,
+    /// With the strategies of the whole grid, if these are known.
+    pub search: Option<(Search, Option<usize>)>,
     /// Ends the process at an interrupt, as long as nothing trains.
     pub at_once: AtOnce,
 }
@@ -91,6 +93,9 @@ struct RunCounts {
     recorded: i64,
     trained: usize,
     failed: i64,
+    stopped_early: i64,
+    /// The search does not train them.
+    left_out: i64,
     /// Neither trained nor failed: for `sweep resume`.
     left: i64,
 }
@@ -139,7 +144,7 @@ pub fn means(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Means, 
 /// # Errors
 /// Failed runs, an interrupt, a database or a folder that cannot be used any more.
 pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
-    let Ready { mut writer, archive, sweep, means, config, at_once } = ready;
+    let Ready { mut writer, archive, sweep, means, config, search, at_once } = ready;
     let (db, start) = (&orders.global.db, Instant::now());
     let verbosity = Verbosity::of(orders.global.quiet);
     if let Err(error) = controller::refill(&mut writer, sweep, &archive, verbosity == Verbosity::Quiet).await {
@@ -151,6 +156,15 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
             "its runs are on Slurm: `sweep resume --on slurm` watches them, `sweep cancel` ends them".to_owned(),
         ));
     }
+    if let (Means::Slurm { .. }, Some((wanted, _))) = (&means, &search)
+        && (wanted.halving.is_some() || matches!(wanted.budget, Some(SearchBudget::Seconds(_))))
+    {
+        let words = "a search that decides while runs are trained (`kind = \"asha\"`, or a budget of time) needs workers of this \
+                     machine (--on local); on Slurm a sweep trains a grid or a random sample of so many runs";
+        return Err(Error::Usage(words.to_owned()));
+    }
+    let search = search.as_ref().map(|(search, strategies)| (search, *strategies));
+    let search = controller::searching::prepare(&mut writer, sweep, search, orders.failed).await?;
     let before = Reader::open(db).await?.status(sweep).await?;
     let todo = before.queued + before.running + if orders.failed { before.failed } else { 0 };
     let row = Reader::open(db).await?.sweep(sweep).await?;
@@ -188,6 +202,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
                     max_failures: orders.workers.max_failures,
                 },
                 failed: orders.failed,
+                search,
                 verbosity,
                 observers: observer::standard(verbosity, orders.global.verbose > 0),
                 requests,
@@ -239,7 +254,12 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         let (trained, time) = (summary.tally.succeeded, span(summary.elapsed.as_secs_f64()));
         let failed = if after.failed > 0 { format!(", {} failed", after.failed) } else { String::new() };
         let rest = if left > 0 { format!(", {left} left") } else { String::new() };
-        say(&format!("{} of {} runs recorded{failed}{rest}; {trained} trained in {time}", after.succeeded, after.total));
+        let early = if after.stopped_early > 0 { format!(", {} stopped early", after.stopped_early) } else { String::new() };
+        let out = if after.left_out > 0 { format!(", {} left out by the search", after.left_out) } else { String::new() };
+        say(&format!(
+            "{} of {} runs recorded{failed}{early}{out}{rest}; {trained} trained in {time}",
+            after.succeeded, after.total
+        ));
     }
     match orders.format {
         cli::Format::Table if left == 0 || matches!(ending, Err(Error::RunsFailed { .. })) => {
@@ -248,7 +268,9 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
         cli::Format::Table => {}
         cli::Format::Json => {
             let recorded = before.succeeded;
-            let runs = RunCounts { total: after.total, recorded, trained: summary.tally.succeeded, failed: after.failed, left };
+            let (failed, trained) = (after.failed, summary.tally.succeeded);
+            let (stopped_early, left_out) = (after.stopped_early, after.left_out);
+            let runs = RunCounts { total: after.total, recorded, trained, failed, stopped_early, left_out, left };
             output::print_json(&ended(db, sweep, runs, summary.elapsed).await?)?;
         }
     }
@@ -282,7 +304,8 @@ async fn detached(
     if orders.format == cli::Format::Json {
         let status = Reader::open(db).await?.status(sweep).await?;
         let (total, recorded, failed) = (status.total, status.succeeded, status.failed);
-        let runs = RunCounts { total, recorded, trained: 0, failed, left: left as i64 };
+        let (stopped_early, left_out) = (status.stopped_early, status.left_out);
+        let runs = RunCounts { total, recorded, trained: 0, failed, stopped_early, left_out, left: left as i64 };
         output::print_json(&ended(db, sweep, runs, start.elapsed()).await?)?;
     }
     if interrupted { Err(Error::Halted("the tasks go on")) } else { Ok(()) }

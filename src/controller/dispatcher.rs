@@ -15,13 +15,15 @@ use super::ingest::{self, Journal};
 use super::interrupt::Interrupts;
 use super::observer::{KnownRun, Observer};
 use super::request::Request;
+use super::search::Step;
+use super::searching::{self, Searching};
 use super::state::State;
 use super::vocabulary::{Action, Event, Halt, Limits, News, Queued, RunIndex, Tally};
 use crate::error::Error;
 use crate::launcher::{Launcher, Signal, Standing, WorkerId, WorkerSpec};
 use archive::Archive;
 use plan::Fingerprint;
-use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome};
+use protocol::{Event as Said, Job, MAX_JOB, Order, Outcome, SplitName};
 use store::{Missing, Patience, Writer};
 
 /// How often journals are read without a wake-up.
@@ -78,6 +80,7 @@ pub struct Dispatcher<'a> {
     failures: Vec<(Fingerprint, Outcome, String)>,
     /// Interrupts that the machine has not received yet, because of a wait for the database.
     interrupts: u32,
+    search: Option<Searching>,
     start: Instant,
     /// Waits for the database before the start.
     waited: Duration,
@@ -94,9 +97,13 @@ impl<'a> Dispatcher<'a> {
         ears: Ears<'a>,
         archive: &'a Archive,
         limits: Limits,
-        missing: Vec<Missing>,
+        mut missing: Vec<Missing>,
+        search: Option<Searching>,
         observers: Vec<Box<dyn Observer>>,
     ) -> Self {
+        if let Some(search) = &search {
+            missing.sort_by_key(|missing| search.place(&missing.job.run));
+        }
         let mut data = BTreeMap::new();
         let mut queued = Vec::with_capacity(missing.len());
         for Missing { job, failures, bundle, .. } in &missing {
@@ -105,7 +112,8 @@ impl<'a> Dispatcher<'a> {
             // Runs that had failed for good and are tried again get all their attempts.
             let failures = if *failures >= limits.attempts { 0 } else { *failures };
             let bundle = job.config.in_one_pass().then_some(*bundle);
-            queued.push(Queued { run: job.run.clone(), attempt: job.attempt, failures, data, bundle });
+            let held = search.as_ref().is_some_and(|search| search.holds(&job.run));
+            queued.push(Queued { run: job.run.clone(), attempt: job.attempt, failures, data, bundle, held });
         }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let patience = writer.patience();
@@ -124,6 +132,7 @@ impl<'a> Dispatcher<'a> {
             observers,
             failures: Vec::new(),
             interrupts: 0,
+            search,
             start: Instant::now(),
             look: seldom(LOOK),
         }
@@ -176,6 +185,9 @@ impl<'a> Dispatcher<'a> {
                     self.pull_all().await?;
                     for request in self.ears.mailbox.read() {
                         self.requested(request).await?;
+                    }
+                    if let Some(closing) = self.time_over().await? {
+                        self.step(closing).await?;
                     }
                     self.tell(News::Pulse);
                 }
@@ -250,6 +262,10 @@ impl<'a> Dispatcher<'a> {
         let pulled = pulled?;
         let some = !pulled.is_empty();
         for event in pulled.events {
+            // What the search makes of it comes first: a worker that has nothing left to do is told to leave.
+            for next in self.searched(&event).await? {
+                self.step(next).await?;
+            }
             self.step(Event::Record(worker, event)).await?;
         }
         if let Some((guilty, why)) = pulled.spoiled {
@@ -287,6 +303,9 @@ impl<'a> Dispatcher<'a> {
     /// Passes one event to the machine and carries out its actions. An action that fails at once becomes the next event.
     async fn step(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
+        if let Some(closing) = self.time_over().await? {
+            events.push_front(closing);
+        }
         while let Some(event) = events.pop_front() {
             let now = self.start.elapsed().saturating_sub(self.paused());
             for action in self.state.handle(event, now) {
@@ -294,6 +313,67 @@ impl<'a> Dispatcher<'a> {
             }
         }
         Ok(())
+    }
+
+    /// What follows for the search from a record.
+    async fn searched(&mut self, said: &Said) -> Result<Vec<Event>, Error> {
+        let Some((metric, competition)) = self.search.as_mut().and_then(|search| search.competition.as_mut()) else {
+            return Ok(Vec::new());
+        };
+        match said {
+            Said::Rank { r, epoch, split: SplitName::Val, ranking, .. } => {
+                competition.evaluated(r, *epoch, searching::value(*metric, ranking));
+            }
+            Said::End { r, st: Outcome::Ok, .. } => competition.over(r),
+            _ => return Ok(Vec::new()),
+        }
+        self.settled().await
+    }
+
+    /// Records what the search has decided by now, and says what follows for the machine.
+    async fn settled(&mut self) -> Result<Vec<Event>, Error> {
+        let Some(search) = &mut self.search else { return Ok(Vec::new()) };
+        let Some((_, competition)) = &mut search.competition else { return Ok(Vec::new()) };
+        let (sweep, closed) = (search.sweep, search.time == Some(Duration::ZERO));
+        let (mut decisions, mut left_out, mut released, mut stopped) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for step in competition.settle() {
+            match step {
+                Step::Decide(decision) => decisions.push(decision),
+                Step::Stop(run) => stopped.push(run),
+                Step::Release(runs) if !closed => released.extend(runs),
+                Step::Release(runs) | Step::LeaveOut(runs) => left_out.extend(runs),
+            }
+        }
+        if decisions.is_empty() && left_out.is_empty() && released.is_empty() && stopped.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.stored(async |writer| writer.decide(sweep, &decisions, &left_out).await).await?;
+        let stopped = self.numbers(&stopped).into_iter().map(Event::Cut);
+        Ok(stopped.chain([Event::LeaveOut(self.numbers(&left_out)), Event::Release(self.numbers(&released))]).collect())
+    }
+
+    /// The numbers of those of these runs that are trained here.
+    fn numbers(&self, runs: &[Fingerprint]) -> Vec<RunIndex> {
+        runs.iter().filter_map(|run| self.jobs.iter().position(|job| job.run == *run)).collect()
+    }
+
+    /// Leaves out what has not begun, once the time of the search is over.
+    async fn time_over(&mut self) -> Result<Option<Event>, Error> {
+        let now = self.start.elapsed();
+        let Some(search) = self.search.as_mut().filter(|search| search.time.is_some_and(|time| !time.is_zero() && now >= time))
+        else {
+            return Ok(None);
+        };
+        search.time = Some(Duration::ZERO);
+        let sweep = search.sweep;
+        let waiting: Vec<RunIndex> = self.state.waiting().collect();
+        if waiting.is_empty() {
+            return Ok(None);
+        }
+        let names: Vec<Fingerprint> = waiting.iter().map(|&run| self.jobs[run].run.clone()).collect();
+        self.stored(async |writer| writer.decide(sweep, &[], &names).await).await?;
+        self.tell(News::TimeOver { left_out: names.len() });
+        Ok(Some(Event::LeaveOut(waiting)))
     }
 
     async fn act(&mut self, action: Action) -> Result<Vec<Event>, Error> {
@@ -316,9 +396,17 @@ impl<'a> Dispatcher<'a> {
                 let run = self.jobs[run].run.clone();
                 let end = async |writer: &mut Writer| writer.end_attempt(&run, attempt, outcome, &why, &log, retry).await;
                 self.stored(end).await?;
+                if let Some((_, competition)) = self.search.as_mut().and_then(|search| search.competition.as_mut()) {
+                    match retry {
+                        false => competition.failed(&run),
+                        true if !outcome.goes_on() => competition.late(&run),
+                        true => {}
+                    }
+                }
                 if !retry && outcome != Outcome::StoppedEarly {
                     self.failures.push((run, outcome, why));
                 }
+                return self.settled().await;
             }
             Action::Start { worker, place } => self.start_worker(worker, place),
             Action::Train { worker, runs } => return self.train(worker, &runs),

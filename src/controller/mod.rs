@@ -15,6 +15,8 @@ pub mod progress;
 mod queue;
 mod refill;
 mod request;
+mod search;
+pub mod searching;
 mod state;
 mod vocabulary;
 
@@ -27,6 +29,7 @@ use observer::Observer;
 use progress::Verbosity;
 pub use refill::refill;
 pub use request::{Key, Request, requests};
+use searching::Searching;
 use tokio::sync::mpsc;
 pub use vocabulary::{Beat, Halt, Limits, News, Tally};
 
@@ -42,6 +45,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Also retry runs that failed for good.
     pub failed: bool,
+    /// What is trained instead of the whole grid: see [`searching::prepare`].
+    pub search: Option<Searching>,
     pub verbosity: Verbosity,
     /// The listeners: see [`observer::standard`].
     pub observers: Vec<Box<dyn Observer>>,
@@ -99,7 +104,8 @@ pub async fn train(
     let launcher = settings.launcher.launcher(sender).map_err(|source| Error::Io { path: "sweep".into(), source })?;
     let mailbox = Mailbox::open(archive, sweep, writer.holder());
     let ears = Ears { signals, interrupts, requests: settings.requests, mailbox };
-    let dispatcher = Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.observers);
+    let dispatcher =
+        Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.search, settings.observers);
     let summary = dispatcher.run().await?;
     // A worker of a controller that was killed a moment ago may have created its journal after the first search.
     ingest::leftovers(writer, archive).await?;

@@ -47,8 +47,10 @@ impl Queues {
         for (home, queue) in queues.iter_mut().enumerate() {
             queue.runs.make_contiguous().sort_unstable();
             queue.runs.iter().for_each(|&run| homes[run] = home);
+            queue.runs.retain(|&run| !runs[run].held);
         }
-        Self { queues, homes, share: runs.len().div_ceil(places.max(1)).max(1) }
+        let ready = runs.iter().filter(|run| !run.held).count();
+        Self { queues, homes, share: ready.div_ceil(places.max(1)).max(1) }
     }
 
     /// Puts a run back that has failed: behind the others and alone, so that it does not end other runs again.
@@ -61,6 +63,18 @@ impl Queues {
         let runs = &mut self.queues[self.homes[run]].runs;
         let at = runs.partition_point(|&other| other < run);
         runs.insert(at, run);
+    }
+
+    /// Takes a run out; `false`: it does not wait.
+    pub(super) fn remove(&mut self, run: RunIndex) -> bool {
+        let queue =
+            self.queues.iter_mut().find_map(|queue| queue.runs.iter().position(|&other| other == run).map(|at| (queue, at)));
+        queue.is_some_and(|(queue, at)| queue.runs.remove(at).is_some())
+    }
+
+    /// The runs that wait.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = RunIndex> {
+        self.queues.iter().flat_map(|queue| queue.runs.iter().copied())
     }
 
     /// What a worker that has `data` open trains next: of the same data, else of the data with the most runs left per worker

@@ -95,6 +95,8 @@ struct RunState {
     reached: usize,
     /// Times in a row that its own worker stopped it unasked, without a further epoch done.
     in_vain: u32,
+    /// The search has stopped it.
+    cut: bool,
 }
 
 /// The machine.
@@ -116,8 +118,9 @@ impl State {
     #[must_use]
     pub fn new(limits: Limits, runs: Vec<Queued>, places: usize) -> Self {
         let queues = Queues::new(&runs, places);
-        let tally = Tally { queued: runs.len(), ..Tally::default() };
-        let runs = runs.into_iter().map(|queued| RunState { queued, reached: 0, in_vain: 0 }).collect();
+        let held = runs.iter().filter(|run| run.held).count();
+        let tally = Tally { queued: runs.len() - held, held, ..Tally::default() };
+        let runs = runs.into_iter().map(|queued| RunState { queued, reached: 0, in_vain: 0, cut: false }).collect();
         let places = (0..places).map(|_| PlaceState::default()).collect();
         Self { limits, runs, queues, places, workers: 0, tally, halt: None, now: Duration::ZERO }
     }
@@ -139,6 +142,12 @@ impl State {
     pub fn finished(&self) -> bool {
         let over = self.halt.is_some() || self.tally.left() == 0;
         over && self.places.iter().all(|place| place.worker.is_none())
+    }
+
+    /// The runs that have not begun: they are queued or held back.
+    pub fn waiting(&self) -> impl Iterator<Item = RunIndex> {
+        let held = self.runs.iter().enumerate().filter(|(_, run)| run.queued.held).map(|(at, _)| at);
+        held.chain(self.queues.waiting())
     }
 
     /// When the machine wants [`Event::Tick`].
@@ -186,6 +195,20 @@ impl State {
             Event::Stop if !self.interrupted() => self.stop(Halt::Interrupted, now, &mut out),
             Event::Stop => {}
             Event::StopRun(run) => self.stop_run(run, &mut out),
+            Event::Release(runs) => self.release_held(runs),
+            Event::LeaveOut(runs) => self.leave_out(runs),
+            Event::Cut(run) => {
+                self.runs[run].cut = true;
+                if std::mem::take(&mut self.runs[run].queued.held) {
+                    self.tally.held -= 1;
+                    self.tally.stopped += 1;
+                } else if self.queues.remove(run) {
+                    self.tally.queued -= 1;
+                    self.tally.stopped += 1;
+                } else {
+                    self.stop_run(run, &mut out);
+                }
+            }
         }
         self.expire(now, &mut out);
         self.assign(now, &mut out);
@@ -283,6 +306,31 @@ impl State {
                 going.stop = true;
                 out.push(Action::StopRun { worker: worker.id, run, attempt: going.attempt });
             }
+        }
+    }
+
+    /// Queues runs that were held back.
+    fn release_held(&mut self, runs: Vec<RunIndex>) {
+        for run in runs {
+            if std::mem::take(&mut self.runs[run].queued.held) {
+                self.queues.back(run);
+                self.tally.held -= 1;
+                self.tally.queued += 1;
+            }
+        }
+    }
+
+    /// Takes runs that have not begun out of the sweep.
+    fn leave_out(&mut self, runs: Vec<RunIndex>) {
+        for run in runs {
+            if std::mem::take(&mut self.runs[run].queued.held) {
+                self.tally.held -= 1;
+            } else if self.queues.remove(run) {
+                self.tally.queued -= 1;
+            } else {
+                continue;
+            }
+            self.tally.left_out += 1;
         }
     }
 

@@ -22,6 +22,9 @@ enum Step {
     Interrupt,
     Stop,
     StopRun(usize),
+    Release(usize),
+    LeaveOut(usize),
+    Cut(usize),
 }
 
 const OUTCOMES: [Outcome; 12] = [
@@ -69,7 +72,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => prop_oneof![0..3u64, 0..700u64].prop_map(Step::Wait),
         1 => Just(Step::Interrupt),
         1 => Just(Step::Stop),
-        2 => run.prop_map(Step::StopRun),
+        2 => run.clone().prop_map(Step::StopRun),
+        2 => run.clone().prop_map(Step::Release),
+        1 => run.clone().prop_map(Step::LeaveOut),
+        2 => run.prop_map(Step::Cut),
     ];
     prop::collection::vec(step, 1..200)
 }
@@ -88,6 +94,8 @@ struct Watch {
     /// Attempts that may count against a run.
     counted: Vec<u32>,
     halted: bool,
+    /// Runs that the search has done with: they do not begin.
+    barred: BTreeSet<RunIndex>,
 }
 
 impl Watch {
@@ -103,6 +111,7 @@ impl Watch {
                 assert!(!self.halted && !self.done_for.contains(&worker.0));
                 for (run, attempt) in runs {
                     assert!(!self.over.contains(run), "a run that is over does not begin");
+                    assert!(!self.barred.contains(run), "nor does one that was left out or stopped by the search");
                     assert!(*attempt > self.attempts[*run], "attempts are numbered upwards");
                     self.attempts[*run] = *attempt;
                     let under_way = self.workers.values().any(|runs| runs.iter().any(|(other, _)| other == run));
@@ -175,7 +184,8 @@ impl World {
             }
         }
         let tally = self.state.tally();
-        assert_eq!(tally.left() + tally.over(), self.runs, "no run is lost or counted twice");
+        let all = tally.left() + tally.over() + tally.held + tally.left_out;
+        assert_eq!(all, self.runs, "no run is lost or counted twice");
         assert!(tally.over() >= before.over(), "what is over stays over");
         let under_way: usize = self.watch.workers.values().map(BTreeSet::len).sum();
         assert_eq!(under_way, tally.running);
@@ -243,6 +253,18 @@ impl World {
             Step::Interrupt => Some(Event::Interrupt),
             Step::Stop => Some(Event::Stop),
             Step::StopRun(run) => Some(Event::StopRun(run % self.runs)),
+            Step::Release(run) => Some(Event::Release(vec![run % self.runs])),
+            Step::LeaveOut(run) => {
+                let run = run % self.runs;
+                if self.state.waiting().any(|other| other == run) {
+                    self.watch.barred.insert(run);
+                }
+                Some(Event::LeaveOut(vec![run]))
+            }
+            Step::Cut(run) => {
+                self.watch.barred.insert(run % self.runs);
+                Some(Event::Cut(run % self.runs))
+            }
         };
         if let Some(event) = event {
             self.handle(event);
@@ -251,6 +273,7 @@ impl World {
 
     /// From here on workers and launcher behave correctly: the sweep must come to an end.
     fn in_good_hands(&mut self) {
+        self.handle(Event::Release((0..self.runs).collect()));
         for _ in 0..2000 {
             if self.state.finished() {
                 return;
@@ -294,7 +317,7 @@ proptest! {
     #[test]
     fn whatever_happens_every_attempt_is_judged_once_and_the_sweep_ends(
         steps in steps(),
-        runs in prop::collection::vec((0..2usize, prop::option::of(0..2usize)), 1..8),
+        runs in prop::collection::vec((0..2usize, prop::option::of(0..2usize), prop::bool::weighted(0.2)), 1..8),
         places in 1..4usize,
         attempts in 1..4u32,
         timeout in prop::option::of(100..2000u64),
@@ -306,12 +329,13 @@ proptest! {
             hung_after: Duration::from_secs(600),
             max_failures,
         };
-        let queued = |(run, &(data, bundle)): (usize, &(usize, Option<usize>))| Queued {
+        let queued = |(run, &(data, bundle, held)): (usize, &(usize, Option<usize>, bool))| Queued {
             run: Fingerprint(format!("{run:032x}")),
             attempt: 1,
             failures: 0,
             data,
             bundle,
+            held,
         };
         let state = State::new(limits.clone(), runs.iter().enumerate().map(queued).collect(), places);
         let watch = Watch { attempts: vec![0; runs.len()], counted: vec![0; runs.len()], ..Watch::default() };

@@ -29,7 +29,7 @@ impl Bench {
 
     /// A machine with one run per entry of `data`, before the start.
     fn new(limits: Limits, data: &[usize], slots: usize) -> Self {
-        let queued = |(run, &data)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data, bundle: None };
+        let queued = |(run, &data)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data, bundle: None, held: false };
         let state = State::new(limits, data.iter().enumerate().map(queued).collect(), slots);
         let mut bench = Self::of(state);
         bench.event(Event::Go);
@@ -274,7 +274,7 @@ fn a_spoiled_journal_ends_its_worker() {
 /// A record that cannot be true costs its own attempt and no other run of the bundle.
 #[test]
 fn a_lie_costs_its_own_attempt() {
-    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
+    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0), held: false };
     let mut bench = Bench::of(State::new(Limits { attempts: 1, ..limits() }, (0..3).map(queued).collect(), 1));
     bench.event(Event::Go);
     bench.started(0, 0);
@@ -527,7 +527,7 @@ fn a_worker_stays_with_its_data_and_others_take_other_data() {
 
 #[test]
 fn a_failure_of_an_earlier_session_counts() {
-    let queued = Queued { run: fingerprint(0), attempt: 2, failures: 1, data: 0, bundle: Some(0) };
+    let queued = Queued { run: fingerprint(0), attempt: 2, failures: 1, data: 0, bundle: Some(0), held: false };
     let mut bench = Bench::of(State::new(limits(), vec![queued], 1));
     bench.event(Event::Go);
     bench.started(0, 0);
@@ -540,7 +540,7 @@ fn a_failure_of_an_earlier_session_counts() {
 
 /// A machine whose runs of data set 0 have these bundles.
 fn bundled(bundles: &[Option<usize>], slots: usize) -> Bench {
-    let queued = |(run, &bundle)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle };
+    let queued = |(run, &bundle)| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle, held: false };
     let state = State::new(limits(), bundles.iter().enumerate().map(queued).collect(), slots);
     let mut bench = Bench::of(state);
     bench.event(Event::Go);
@@ -623,7 +623,7 @@ fn a_worker_that_crashed_in_a_bundle_leaves_when_all_its_runs_have_ended() {
 #[test]
 fn a_bundle_has_the_time_of_all_its_runs() {
     let limits = Limits { timeout: Some(Duration::from_secs(100)), ..limits() };
-    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0) };
+    let queued = |run| Queued { run: fingerprint(run), attempt: 1, failures: 0, data: 0, bundle: Some(0), held: false };
     let mut bench = Bench::of(State::new(limits, vec![queued(0), queued(1)], 1));
     bench.event(Event::Go);
     bench.started(0, 0);

@@ -36,6 +36,8 @@ pub struct Queued {
     pub data: usize,
     /// Runs with equal numbers may train together; `None`: alone.
     pub bundle: Option<usize>,
+    /// It does not begin before [`Event::Release`].
+    pub held: bool,
 }
 
 /// What has happened. Records are stored before the machine gets them.
@@ -59,6 +61,12 @@ pub enum Event {
     Stop,
     /// A request to end this run after its current epoch, for good. Ignored for a run that is not under way.
     StopRun(RunIndex),
+    /// These runs, which were held back, may begin.
+    Release(Vec<RunIndex>),
+    /// These runs do not begin any more. Ignored for runs that are under way or over.
+    LeaveOut(Vec<RunIndex>),
+    /// The search has decided, on record, to stop this run: it ends after its current epoch, and does not begin again.
+    Cut(RunIndex),
 }
 
 /// What is to be done, in this order.
@@ -148,6 +156,10 @@ pub enum News {
     Stopping {
         why: Halt,
     },
+    /// The time of the search is over: no further run begins, and so many are left out.
+    TimeOver {
+        left_out: usize,
+    },
     /// The user has typed a line and waits for an answer.
     Key(Key),
     /// Nothing has happened, but time has passed.
@@ -188,6 +200,10 @@ pub struct Tally {
     pub failed: usize,
     /// Stopped early, on request.
     pub stopped: usize,
+    /// They wait for what becomes of their strategies.
+    pub held: usize,
+    /// They are not trained.
+    pub left_out: usize,
 }
 
 impl Tally {
@@ -197,7 +213,7 @@ impl Tally {
         self.succeeded + self.failed + self.stopped
     }
 
-    /// Runs that wait or are under way.
+    /// Runs that wait for a worker or are under way.
     #[must_use]
     pub fn left(&self) -> usize {
         self.queued + self.running

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::group::PREPARED;
 use super::short_values::{ShortValues, scientific};
-use super::summary::{Row, Spread, Summary};
+use super::summary::{Absent, Row, Spread, Summary};
 use super::text_grid::{Grid, Head, NONE, number, percent, shorten, spread, text};
 use store::At;
 
@@ -307,16 +307,24 @@ impl<'s> Layout<'s> {
         if self.policy && rows().count() > 1 {
             notes.push("macro_ap needs no threshold: where it is equal, only the decision point differs".to_owned());
         }
-        for absent in self.summary.without_results.iter().take(5) {
+        // Those that were stopped early have a note of their own.
+        let unexplained = |absent: &&Absent| absent.failed + absent.left + absent.elsewhere > 0 || self.summary.search.is_none();
+        let without_results: Vec<&Absent> = self.summary.without_results.iter().filter(unexplained).collect();
+        for absent in without_results.iter().take(5) {
             let values = ShortValues::default();
             let name: Vec<String> =
                 self.summary.group_by.iter().filter_map(|name| self.word(&absent.strategy, name, &values)).collect();
-            let states = [(absent.failed, "failed"), (absent.left, "to be done"), (absent.elsewhere, "without rows here")];
+            let states = [
+                (absent.failed, "failed"),
+                (absent.left, "to be done"),
+                (absent.stopped, "stopped"),
+                (absent.elsewhere, "without rows here"),
+            ];
             let states: Vec<String> = states.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
             notes.push(format!("no result: {} ({})", name.join(", "), states.join(", ")));
         }
-        if self.summary.without_results.len() > 5 {
-            notes.push(format!("no result: {} strategies more", self.summary.without_results.len() - 5));
+        if without_results.len() > 5 {
+            notes.push(format!("no result: {} strategies more", without_results.len() - 5));
         }
         notes
     }

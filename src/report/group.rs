@@ -136,10 +136,14 @@ impl StrategyGroups {
         let of_grid = |runs: &[usize]| loaded.runs[runs[0]].row.reference().is_none();
         let absent = self.strategies.iter().zip(present).filter(|((_, _, runs), present)| !present && of_grid(runs));
         let absent = absent.map(|((_, strategy, runs), _)| {
-            let count =
-                |wanted: &[&str]| runs.iter().filter(|&&run| wanted.contains(&loaded.runs[run].row.state.as_str())).count();
-            let (failed, elsewhere) = (count(&["failed"]), count(&["succeeded"]));
-            Absent { strategy: strategy.clone(), failed, left: runs.len() - failed - elsewhere, elsewhere }
+            let count = |wanted: &[&str]| {
+                let rows = runs.iter().map(|&run| &loaded.runs[run].row).filter(|row| !row.stopped_early && !row.left_out);
+                rows.filter(|row| wanted.contains(&row.state.as_str())).count()
+            };
+            let stopped = runs.iter().map(|&run| &loaded.runs[run].row).filter(|row| row.stopped_early || row.left_out);
+            let (failed, elsewhere, stopped) = (count(&["failed"]), count(&["succeeded"]), stopped.count());
+            let left = runs.len() - failed - elsewhere - stopped;
+            Absent { strategy: strategy.clone(), failed, left, stopped, elsewhere }
         });
         (rows, absent.collect())
     }

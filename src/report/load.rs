@@ -9,6 +9,7 @@ use super::kept_scores::Rounded;
 pub use super::loading::{Kept, refresh};
 use super::question::{Question, Split, column};
 use super::score::{LabelScore, Labels, Score};
+use super::searched::SearchView;
 use super::summary::Summary;
 use super::tuning;
 use crate::error::Error;
@@ -45,6 +46,8 @@ pub struct Loaded {
     pub test: Vec<Score>,
     /// Run → what its sampler drew, if it was recorded.
     pub drawn: HashMap<usize, Realised>,
+    /// The search of the sweep, if it has one.
+    pub search: Option<SearchView>,
     /// Runs that could not be evaluated under a new policy, and why.
     pub lost: Vec<(String, String)>,
     /// Runs whose fitted policies could not be judged on rows that they were not fitted on, and why.

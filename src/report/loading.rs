@@ -8,6 +8,7 @@ use super::load::{Loaded, Run, named_among, tuned};
 use super::question::{Question, Split};
 use super::refit::{self, Judgement};
 use super::score::{Labels, Score, is_number, is_of_rankings, place};
+use super::searched;
 use crate::error::Error;
 use imbalance::sampler::Realised;
 use imbalance::threshold::Policy;
@@ -227,6 +228,7 @@ impl Kept {
             val: of(|kept| &kept.val),
             test: of(|kept| &kept.test),
             drawn: places.iter().enumerate().filter_map(|(run, &at)| Some((run, self.runs[at].drawn.clone()?))).collect(),
+            search: None,
             lost: vec![],
             not_held_out: vec![],
             ungrouped: None,
@@ -236,6 +238,7 @@ impl Kept {
             refit::evaluate(&mut loaded, reader.path(), policy, question)?;
         }
         self.judge(reader, &mut loaded, &places, question).await?;
+        loaded.search = searched::search(reader, self.sweep).await?;
         loaded.rounded = self.rounded(reader.path(), &places);
         Ok(loaded)
     }

@@ -165,6 +165,7 @@ fn seen(loaded: Loaded) -> String {
         val,
         test,
         drawn,
+        search,
         lost,
         not_held_out,
         ungrouped,
@@ -172,7 +173,7 @@ fn seen(loaded: Loaded) -> String {
     } = loaded;
     let drawn: std::collections::BTreeMap<_, _> = drawn.into_iter().collect();
     format!(
-        "{sweep:?}\n{policies:?} {data:?}\n{runs:#?}\n{passed_over:?} {tuned:?} {keys:?}\n{val:#?}\n{test:#?}\n{drawn:?} {lost:?} \
+        "{sweep:?}\n{policies:?} {data:?}\n{runs:#?}\n{passed_over:?} {tuned:?} {keys:?}\n{val:#?}\n{test:#?}\n{drawn:?} {search:?} {lost:?} \
          {not_held_out:?} {ungrouped:?} {rounded:?}"
     )
 }

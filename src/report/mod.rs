@@ -30,6 +30,7 @@ mod references;
 mod refit;
 mod samplers;
 mod score;
+pub mod searched;
 mod short_values;
 mod show;
 mod show_curves;

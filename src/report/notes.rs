@@ -6,6 +6,7 @@ use super::load::Loaded;
 use super::question::{Question, Split};
 use super::references;
 use super::score::{is_number, is_of_rankings, place};
+use super::searched::SearchView;
 use super::splits;
 use super::summary::Summary;
 use store::At;
@@ -31,6 +32,7 @@ pub fn notes(summary: &Summary, loaded: &Loaded, question: &Question) -> Vec<Str
             ));
         }
     }
+    notes.extend(loaded.search.iter().flat_map(SearchView::notes));
     notes.extend(held_out(summary, loaded, question));
     if let Some((run, why)) = loaded.lost.first() {
         let run = run.get(..8).unwrap_or(run);

@@ -35,7 +35,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
     let group_by = names.map(str::to_owned).collect();
     let all = loaded.runs.iter().chain(&loaded.passed_over);
     let mut runs = RunTally { total: all.clone().count(), ..RunTally::default() };
-    all.for_each(|run| runs.count(&run.row.state));
+    all.for_each(|run| runs.count(&run.row));
     let mut summary = Summary {
         schema_version: SCHEMA_VERSION,
         sweep: loaded.sweep.title.clone(),
@@ -52,6 +52,7 @@ pub fn rank(loaded: &Loaded, question: &Question, columns: &[Column]) -> Summary
         rows,
         samplers: super::samplers::lines(loaded, &of_facts),
         without_results,
+        search: loaded.search.clone(),
         notes: vec![],
         why: None,
         curves: None,

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use super::explain::Why;
 use super::question::Split;
 use super::samplers::SamplerLine;
-use store::CurvePoint;
+use super::searched::SearchView;
+use store::{CurvePoint, SweepRun};
 
 /// A mean over runs.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -63,6 +64,9 @@ pub struct Summary {
     pub samplers: Vec<SamplerLine>,
     /// Strategies of which no run is recorded.
     pub without_results: Vec<Absent>,
+    /// What a search did instead of training the whole grid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchView>,
     /// Notes that a reader needs to understand the numbers.
     pub notes: Vec<String>,
     /// Which strategies rank alike, and what to choose; `None` where it was not asked for, where scores are not kept, or where it
@@ -82,13 +86,19 @@ pub struct RunTally {
     pub failed: usize,
     /// Queued or running.
     pub left: usize,
+    /// Stopped for good, on request or by a search.
+    pub stopped_early: usize,
+    /// A search does not train them.
+    pub left_out: usize,
 }
 
 impl RunTally {
-    /// Counts a run in this state of the database.
-    pub fn count(&mut self, state: &str) {
-        *match state {
+    /// Counts a run.
+    pub fn count(&mut self, run: &SweepRun) {
+        *match run.state.as_str() {
             "succeeded" => &mut self.recorded,
+            _ if run.stopped_early => &mut self.stopped_early,
+            _ if run.left_out => &mut self.left_out,
             "failed" => &mut self.failed,
             _ => &mut self.left,
         } += 1;
@@ -207,6 +217,8 @@ pub struct Absent {
     pub failed: usize,
     /// Queued or running.
     pub left: usize,
+    /// Stopped early, or left out by a search.
+    pub stopped: usize,
     /// Recorded, but without values on this split, epoch and policy.
     pub elsewhere: usize,
 }

@@ -57,6 +57,7 @@ fn empty() -> Loaded {
         val: vec![],
         test: vec![],
         drawn: HashMap::new(),
+        search: None,
         lost: vec![],
         not_held_out: vec![],
         ungrouped: None,
@@ -76,6 +77,8 @@ fn add_run(loaded: &mut Loaded, loss: &str, pos_weight: &str, seed: i64, state: 
     let row = SweepRun {
         run: format!("{:032x}", loaded.runs.len() + 0xab00_0000),
         state: state.to_owned(),
+        stopped_early: false,
+        left_out: false,
         data: 1,
         epochs: 4,
         best_epoch: Some(3),

@@ -91,6 +91,8 @@ mod tests {
         let row = SweepRun {
             run: format!("{loss} {rate} {seed}"),
             state: if val_ap.is_some() { "succeeded" } else { "queued" }.to_owned(),
+            stopped_early: false,
+            left_out: false,
             data: 1,
             epochs: 4,
             best_epoch: val_ap.map(|_| 2),

@@ -75,6 +75,7 @@ fn stop_the_second(file: &str, launcher: Chosen) {
             launcher,
             limits: Limits { attempts: 1, timeout: None, hung_after: Duration::from_secs(600), max_failures: None },
             failed: false,
+            search: None,
             verbosity: Verbosity::Quiet,
             observers: vec![Box::new(stopper)],
             requests: queue,

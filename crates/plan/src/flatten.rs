@@ -198,7 +198,9 @@ fn axis_keys(prefix: &str, entry: &Entry) -> Result<Vec<Entry>, SpecError> {
     let entries = entry.node.entries();
     let loose =
         FAMILIES.contains(&key.as_str()) && entries.is_some_and(|entries| !entries.iter().any(|entry| entry.key == "kind"));
-    if let Some(entries) = entries.filter(|_| loose || (SECTIONS.contains(&key.as_str()) && key != "grid" && key != "workers")) {
+    if let Some(entries) =
+        entries.filter(|_| loose || (SECTIONS.contains(&key.as_str()) && !["grid", "search", "workers"].contains(&key.as_str())))
+    {
         let mut axes = Vec::new();
         for entry in entries {
             axes.extend(axis_keys(&key, entry)?);

@@ -19,6 +19,7 @@ mod recorded;
 mod reference;
 mod schedule;
 mod schema;
+mod search;
 mod sweep;
 pub mod tensors;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use recorded::{Recorded, admitted};
 pub use reference::{Reference, STRENGTHS};
 pub use schedule::Schedule;
 pub use schema::{SlurmConfig, WorkersConfig};
+pub use search::{Halving, Search, SearchBudget, SearchMetric, Searched, shuffled, strategy_key};
 pub use sweep::{Sweep, WeightFile, parse, unusable_name};
 
 /// Version of everything that decides a result besides the configuration and the data; part of each fingerprint.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataConfig, ModelConfig, RunConfig, trained_macs};
+use super::{DataConfig, ModelConfig, RunConfig, Searched, trained_macs};
 use imbalance::LabelCounts;
 use imbalance::threshold::Policy;
 
@@ -132,6 +132,8 @@ pub struct Plan {
     pub included: usize,
     /// The run of each combination of the grid's values: an index into `runs`.
     pub points: Vec<usize>,
+    /// What the search takes of the grid; `None`: all of it.
+    pub search: Option<Searched>,
     /// The axes of `train.tune`: each strategy gets their best value.
     pub tuned: Vec<String>,
     /// Those of the points, then the reference runs.

@@ -151,6 +151,7 @@ impl<'a> Planner<'a> {
             excluded: grid.excluded.clone(),
             included: grid.included,
             points: Vec::with_capacity(parts.points.len()),
+            search: None,
             tuned: sweep.tuned(),
             runs: Vec::new(),
             merged: Vec::new(),
@@ -206,6 +207,9 @@ impl<'a> Planner<'a> {
             plan.points.push(run);
         }
         plan.merged = reasons.into_iter().map(|(reason, points)| Merged { reason, points }).collect();
+        if let Some(search) = &sweep.search {
+            plan.draw(search, &sweep.budget_place)?;
+        }
         if sweep.reference {
             self.references(&mut plan);
         }

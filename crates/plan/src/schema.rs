@@ -12,6 +12,7 @@ use super::choice::Family;
 use super::document::{Entry, Node, Value};
 use super::flatten::{Layout, loose_family};
 use super::points::TrainPart;
+use super::search::SEARCH;
 use super::typed::{ABOVE_ZERO, BELOW_ONE, Keys, nearest};
 use super::{
     Architecture, Budget, Columns, DataConfig, Head, ImageConfig, Length, ModelConfig, Source, SpecError, Start, TrainConfig,
@@ -22,7 +23,8 @@ use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
 
 /// Tables of the file; everything else that is dotted is a key.
-pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "workers", "workers.slurm"];
+pub(super) const SECTIONS: &[&str] =
+    &["data", "data.split", "model", "train", "grid", "search", "workers", "workers.slurm"];
 
 const LETTERS: &[&str] = &["data.samples", "data.label_rates", "data.image_size", "data.signal", "data.seed"];
 const COLUMNS: &[&str] = &[
@@ -107,12 +109,14 @@ const KINDS: &[&str] = &["letters", "images", "features"];
 pub(super) fn known() -> impl Iterator<Item = &'static str> {
     ["name", "data.kind"]
         .into_iter()
-        .chain([LETTERS, COLUMNS, IMAGES, FEATURES, SPLIT, MODEL, TRAIN, WORKERS].into_iter().flatten().copied())
+        .chain([LETTERS, COLUMNS, IMAGES, FEATURES, SPLIT, MODEL, TRAIN, SEARCH, WORKERS].into_iter().flatten().copied())
 }
 
 /// Keys that an axis may vary: those that change a run.
 pub(super) fn dotted_axes() -> impl Iterator<Item = &'static str> {
-    known().filter(|key| !["name", "data.kind", TUNE, REFERENCE].contains(key) && !key.starts_with("workers."))
+    known().filter(|key| {
+        !["name", "data.kind", TUNE, REFERENCE].contains(key) && !key.starts_with("workers.") && !key.starts_with("search.")
+    })
 }
 
 /// The error for a key that does not exist in `section` (`""` is the top of the file).
@@ -684,7 +688,7 @@ fn timeout(node: &Node) -> Result<Duration, SpecError> {
 }
 
 /// Seconds of `1d`, `2h`, `45m`, `90s`, or several of these in a row.
-fn duration(text: &str) -> Option<f64> {
+pub(super) fn duration(text: &str) -> Option<f64> {
     let mut seconds = 0.0;
     let mut rest = text.trim();
     while !rest.is_empty() {

@@ -8,7 +8,7 @@ use super::flatten::Layout;
 use super::grid::Grid;
 use super::points::Parts;
 use super::typed::Keys;
-use super::{DataConfig, ModelConfig, SpecError, WorkersConfig, schema};
+use super::{DataConfig, ModelConfig, Search, SpecError, WorkersConfig, schema, search};
 use imbalance::{Choice, PosWeight};
 
 /// What a sweep file says.
@@ -17,6 +17,10 @@ pub struct Sweep {
     /// `name`, else the file's name without `.toml`.
     pub name: String,
     pub workers: WorkersConfig,
+    /// What is trained instead of the whole grid.
+    pub search: Option<Search>,
+    /// Where the search's budget stands, or would stand.
+    pub(super) budget_place: String,
     /// Whether reference runs are planned beside those of the grid.
     pub reference: bool,
     /// What the file says in words of an older version, and what it is called now: a sentence each.
@@ -45,10 +49,12 @@ pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Sweep, Spec
     let keys = |section| Keys { base: &layout.base, over: Vec::new(), place: place(section) };
     let name = name(&keys(""), file, &root.place)?;
     let workers = schema::workers(&keys("workers"))?;
+    let search = search::search(&keys("search"), !layout.tuned.is_empty())?;
+    let budget_place = keys("search").place("search.budget").to_string();
     let reference = keys("train").boolean(schema::REFERENCE, true)?;
     let grid = Grid::new(&layout, place("grid"))?;
     let parts = Parts::new(&grid, &layout, &root.place)?;
-    Ok(Sweep { name, workers, reference, old_spellings: schema::old_spellings(&layout), grid, parts })
+    Ok(Sweep { name, workers, search, budget_place, reference, old_spellings: schema::old_spellings(&layout), grid, parts })
 }
 
 fn name(keys: &Keys<'_>, file: &str, top: &Place) -> Result<String, SpecError> {

@@ -879,3 +879,49 @@ fn references_are_a_pair_for_each_matrix_of_features() {
     let message = error(&format!("{FEATURES}[grid]\n'train.reference' = [true, false]"), &[]);
     assert!(message.contains("train.reference"), "{message}");
 }
+
+const SEARCHED: &str =
+    "[grid]\nloss = ['bce', 'focal', 'asl', 'hill']\npos_weight = ['none', 'sqrt']\nthreshold = [0.5, 0.3]\nseed = [0, 1, 2]\n";
+
+#[test]
+fn a_budget_in_runs_draws_whole_strategies() {
+    let whole = planned(&format!("{FEATURES}{SEARCHED}"));
+    assert_eq!((whole.search.as_ref(), whole.of_grid().count(), whole.references()), (None, 21, 2));
+    let drawn = |search: &str| planned(&format!("{FEATURES}{SEARCHED}[search]\n{search}\n"));
+    for (budget, strategies) in [(3, 1), (5, 1), (10, 3), (20, 6), (21, 7), (1000, 7)] {
+        for kind in ["random", "asha"] {
+            let plan = drawn(&format!("kind = '{kind}'\nbudget = {budget}"));
+            let searched = plan.search.as_ref().unwrap();
+            assert_eq!((searched.strategies, searched.runs, searched.drawn), (7, 21, strategies), "{budget}");
+            assert_eq!((plan.of_grid().count(), plan.references()), (3 * strategies, 2), "references are always trained");
+            assert_eq!(plan.points.iter().collect::<std::collections::BTreeSet<_>>().len(), 3 * strategies);
+            let known = |run: &&PlannedRun| whole.runs.iter().any(|other| other.fingerprint == run.fingerprint);
+            assert!(plan.runs.iter().all(|run| known(&run)), "a run's name does not depend on the search");
+            for (at, bundle) in plan.bundles.iter().enumerate() {
+                assert!(!bundle.runs.is_empty() && bundle.runs.iter().all(|&run| plan.runs[run].bundle == at));
+            }
+            assert_eq!(plan.bundles.iter().map(|bundle| bundle.runs.len()).sum::<usize>(), plan.runs.len());
+        }
+    }
+    let names = |plan: &Plan| plan.runs.iter().map(|run| run.fingerprint.clone()).collect::<Vec<_>>();
+    let [one, again, other] = [0, 0, 1].map(|seed| names(&drawn(&format!("kind = 'random'\nbudget = 9\nseed = {seed}"))));
+    assert!(one == again && one != other);
+    // A time, or none, takes all of it; so does what stands beside `grid`.
+    for search in ["kind = 'random'\nbudget = '1h30m'", "kind = 'asha'", "kind = 'grid'\nmin = 3\nbudget = 7"] {
+        assert_eq!(names(&drawn(search)), names(&whole), "{search}");
+    }
+}
+
+/// All candidates of a strategy, and all divisions of the rows, belong to it.
+#[test]
+fn a_strategy_is_drawn_with_what_is_tuned() {
+    let text = format!(
+        "{FEATURES}[train]\ntune = {{ 'train.learning_rate' = [1e-3, 1e-2] }}\n{SEARCHED}'data.split.seed' = [0, 1]\n[search]\nkind = 'random'\n\
+         budget = 30\n"
+    );
+    let plan = planned(&text);
+    assert_eq!(
+        (plan.search.as_ref().map(|searched| (searched.strategies, searched.drawn)), plan.of_grid().count()),
+        (Some((7, 2)), 24)
+    );
+}

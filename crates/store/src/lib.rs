@@ -21,12 +21,13 @@ pub use patience::Patience;
 pub use reader::{
     At, AttemptRow, Cell, ColumnOf, CurvePoint, EpochPoint, EpochRow, Evaluated, EvaluationId, FailedRun, FrozenCounts, Kind,
     LabelMeans, LabelPoint, LabelRow, ListedRun, Pace, Points, PolicyPoint, RELATIONS, RankingPoint, Reader, Relation, Removal,
-    ResultRow, Rows, RunMark, RunRow, RunningAttempt, Runs, Status, StoredRun, SweepConfig, SweepRow, SweepRun, Tasks, Version,
-    mixed_formats,
+    ResultRow, Rows, RunMark, RunRow, RunningAttempt, Runs, SearchDecision, Status, StoredRun, SweepConfig, SweepRow, SweepRun,
+    Tasks, Version, mixed_formats,
 };
 pub use rows::RowCounts;
 pub use writer::{
-    FailedForData, Ingested, Missing, NOT_COUNTED, OpenAttempt, Refused, Slice, Submission, Verdict, Writer, unusable_journal,
+    FailedForData, Ingested, Missing, NOT_COUNTED, OpenAttempt, Refused, SearchRun, Slice, Submission, Verdict, Writer,
+    unusable_journal,
 };
 
 /// Row id of a sweep.

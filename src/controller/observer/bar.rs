@@ -94,9 +94,15 @@ impl Observer for Bar {
                     live.show(*worker, words);
                 }
             }
-            News::NoStart { .. } | News::Locked { .. } | News::Stopping { .. } | News::Key(_) | News::Pulse => {}
+            News::NoStart { .. }
+            | News::Locked { .. }
+            | News::Stopping { .. }
+            | News::TimeOver { .. }
+            | News::Key(_)
+            | News::Pulse => {}
         }
         if let Some(live) = &self.live {
+            live.bar.set_length((self.remarks.total() - tally.left_out) as u64);
             live.bar.set_position(tally.over() as u64);
             live.bar.set_message(self.remarks.summary(tally));
         }

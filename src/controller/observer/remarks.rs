@@ -90,6 +90,9 @@ impl Remarks {
                 Halt::Failures(failed) => format!("{failed} runs failed: stopping (--max-failures)"),
                 Halt::Fatal(why) => format!("stopping: {why}"),
             }),
+            News::TimeOver { left_out } => {
+                Some(format!("the time of the search is over: what runs is finished, {left_out} runs are left out"))
+            }
             News::Key(Key::Status) => Some(self.status(tally)),
             News::Key(Key::Help) => Some(KEYS.to_owned()),
             News::Key(Key::Unknown) => Some(format!("what you typed was not for the shell: {KEYS}")),
@@ -99,7 +102,7 @@ impl Remarks {
 
     /// Counts, speed and time left, then what each worker does.
     fn status(&self, tally: &Tally) -> String {
-        let (over, total, Tally { running, queued, .. }) = (tally.over(), self.total(), *tally);
+        let (over, total, Tally { running, queued, .. }) = (tally.over(), self.total() - tally.left_out, *tally);
         let counts =
             format!("{over} of {total} runs over, {}", self.counts(tally, format!("{running} running, {queued} queued")));
         let workers = self.workers.lines(&self.runs);
@@ -125,6 +128,9 @@ impl Remarks {
             }
         }
         parts.push(rest);
+        if tally.held > 0 {
+            parts.push(format!("{} held back", tally.held));
+        }
         let per_second = over as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
         if over > 0 {
             parts.push(if per_second >= 1.0 {
@@ -156,7 +162,14 @@ mod tests {
 
     #[test]
     fn the_summary_counts() {
-        let text = Remarks::new(false).summary(&Tally { queued: 1, running: 1, succeeded: 1, failed: 1, stopped: 1 });
+        let text = Remarks::new(false).summary(&Tally {
+            queued: 1,
+            running: 1,
+            succeeded: 1,
+            failed: 1,
+            stopped: 1,
+            ..Tally::default()
+        });
         assert!(text.starts_with("1 failed, 1 stopped early, 2 left, "), "{text}");
         assert!(text.contains("to go"), "{text}");
     }
@@ -165,7 +178,7 @@ mod tests {
     fn a_key_is_answered_in_one_line() {
         use crate::controller::observer::KnownRun;
         let mut remarks = Remarks::new(false);
-        let tally = Tally { queued: 3, running: 2, succeeded: 1, failed: 1, stopped: 0 };
+        let tally = Tally { queued: 3, running: 2, succeeded: 1, failed: 1, ..Tally::default() };
         let known = ["a bce seed 0", "b bce seed 1", "c asl seed 0"].map(|name| KnownRun { name: name.to_owned(), epochs: 4 });
         let began = |worker: u32, run: RunIndex| News::Began { worker: WorkerId(worker), run, attempt: 1 };
         let beat = Beat { epoch: 0, step: 0, steps: 0, loss: 0.0, images_per_s: 0.0, doing: Some("hashing weights".to_owned()) };

@@ -47,6 +47,7 @@ impl Workers {
             | News::NoStart { .. }
             | News::Locked { .. }
             | News::Stopping { .. }
+            | News::TimeOver { .. }
             | News::Key(_)
             | News::Pulse => {}
         }

@@ -185,8 +185,12 @@ impl State {
             outcome = Outcome::Lost;
             why.push_str(", while the sweep was interrupted");
         }
-        let RunState { queued, .. } = &mut self.runs[run];
+        let RunState { queued, cut, .. } = &mut self.runs[run];
         queued.attempt = attempt + 1;
+        // However it ended, it would not go on.
+        if *cut && (outcome.may_retry() || matches!(outcome, Outcome::Stopped | Outcome::Lost)) {
+            outcome = Outcome::StoppedEarly;
+        }
         let innocent = outcome.goes_on();
         queued.failures += u32::from(!innocent && outcome != Outcome::StoppedEarly);
         let retry = innocent || (outcome.may_retry() && queued.failures < self.limits.attempts);

@@ -191,6 +191,8 @@ mod tests {
         let row = SweepRun {
             run: format!("{loss}{seed}"),
             state: state.to_owned(),
+            stopped_early: false,
+            left_out: false,
             data: 1,
             epochs: 1,
             best_epoch: Some(0),

@@ -198,6 +198,7 @@ async fn groups_of_runs(reader: &mut Reader, selectors: &[Selector], ask: &Compa
     let mut found = groups::compare(&sweep.title, &runs, first, &others, &values, &replicates, ask.rope);
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");
     found.notes.extend(store::mixed_formats(&recorded.map(|run| run.row.format).collect::<Vec<_>>()));
+    found.notes.extend(all.search.iter().flat_map(super::searched::SearchView::notes));
     found.notes.extend(all.rounded.sentence());
     if splits.len() < ask.splits.len() {
         found.notes.push(

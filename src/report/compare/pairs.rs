@@ -183,6 +183,8 @@ mod tests {
             let row = SweepRun {
                 run: format!("{loss}{pos_weight}{gamma:?}{sampler}{seed}"),
                 state: "succeeded".to_owned(),
+                stopped_early: false,
+                left_out: false,
                 data: 1,
                 epochs: 1,
                 best_epoch: Some(0),

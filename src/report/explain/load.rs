@@ -12,6 +12,7 @@ use super::super::kept_scores::{Evidence, Rounded, RowGroups};
 use super::super::lint;
 use super::super::load::{Loaded, Run, named};
 use super::super::question::Split;
+use super::super::searched;
 use super::super::summary::RunTally;
 use super::super::tuning;
 use super::ExplainOptions;
@@ -73,7 +74,7 @@ pub async fn explain(
     let facts: Vec<DataFacts> = reader.data_facts(sweep.id).await?.into_iter().map(|(facts, _)| facts).collect();
     let runs = named(reader.sweep_runs(sweep.id).await?);
     let mut tally = RunTally { total: runs.len(), ..RunTally::default() };
-    runs.iter().for_each(|run| tally.count(&run.row.state));
+    runs.iter().for_each(|run| tally.count(&run.row));
     let configs = reader.sweep_configs(sweep.id).await?;
     let drawn = reader.draws(sweep.id).await?.into_iter().collect();
     let references = references(&runs, &configs);
@@ -138,6 +139,9 @@ pub async fn explain(
     }
     if let (0, Some(why)) = (seen, field.notes.first()) {
         return Err(Error::Unexpected(format!("nothing can be explained without kept scores: {why}")));
+    }
+    if let Some(search) = searched::search(reader, sweep.id).await? {
+        field.notes.extend(search.notes());
     }
     field.notes.extend(Convergence::of(runs.iter().map(|run| &run.row)).sentence());
     let recorded = runs.iter().filter(|run| run.row.state == "succeeded");

@@ -51,7 +51,7 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn run_marks(&mut self, sweep: SweepId) -> Result<Vec<RunMark>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT r.id, unicode(r.state) AS state, r.epochs, r.best_epoch, r.owner, r.winner,
+            "SELECT r.id, unicode(r.state) + 256 * w.left_out AS state, r.epochs, r.best_epoch, r.owner, r.winner,
                     CASE r.state WHEN 'succeeded' THEN (SELECT sum(e.id) FROM evaluations e WHERE e.run = r.id AND e.epoch = r.best_epoch) END
                     AS evaluations
              FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",

@@ -17,6 +17,7 @@ mod points;
 mod relation;
 mod result;
 mod run;
+mod search;
 pub(crate) mod spare;
 mod status;
 mod sweep;
@@ -34,6 +35,8 @@ pub use points::{EpochPoint, LabelPoint, ListedRun, Points, PolicyPoint, Ranking
 pub use relation::{Cell, ColumnOf, Kind, RELATIONS, Relation, Rows};
 pub use result::{At, Evaluated, EvaluationId, LabelMeans, LabelRow, ResultRow};
 pub use run::{AttemptRow, EpochRow, RunRow};
+pub use search::SearchDecision;
+pub(crate) use search::decisions;
 pub use spare::{Removal, StoredRun};
 pub use status::{FailedRun, Pace, RunningAttempt, Status, Tasks};
 pub use sweep::{SweepConfig, SweepRow, SweepRun};
@@ -141,12 +144,17 @@ impl Reader {
         self.told(found)
     }
 
-    /// Which of these runs have failed for good.
+    /// Which of these runs have failed for good. Those that a search has stopped have not.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn failed(&mut self, runs: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
-        let answer = in_state(self.connected().await?, runs, "failed").await;
+        let failed = sqlx::query_scalar(
+            "SELECT coalesce((SELECT state = 'failed' AND NOT EXISTS (SELECT 1 FROM search_decisions d WHERE d.run = r.id AND NOT d.goes_on)
+                              FROM runs r WHERE fingerprint = j.value), 0)
+             FROM json_each(?1) j ORDER BY j.key",
+        );
+        let answer = failed.bind(crate::json(&runs)).fetch_all(self.connected().await?).await;
         self.told(answer)
     }
 
@@ -187,15 +195,10 @@ pub(super) fn parse<T: DeserializeOwned>(row: &SqliteRow, column: usize) -> Resu
 
 /// Which of these runs have a complete result.
 pub(super) async fn recorded(connection: &mut SqliteConnection, runs: &[Fingerprint]) -> Result<Vec<bool>, sqlx::Error> {
-    in_state(connection, runs, "succeeded").await
-}
-
-async fn in_state(connection: &mut SqliteConnection, runs: &[Fingerprint], state: &str) -> Result<Vec<bool>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT coalesce((SELECT state = ?2 FROM runs WHERE fingerprint = j.value), 0) FROM json_each(?1) j ORDER BY j.key",
+        "SELECT coalesce((SELECT state = 'succeeded' FROM runs WHERE fingerprint = j.value), 0) FROM json_each(?1) j ORDER BY j.key",
     )
     .bind(super::json(&runs))
-    .bind(state)
     .fetch_all(connection)
     .await
 }

@@ -51,7 +51,7 @@ const fn view(name: &'static str) -> Relation {
 }
 
 /// All of them but SQLite's and the migrations' own. A test compares them with the schema.
-pub const RELATIONS: [Relation; 25] = [
+pub const RELATIONS: [Relation; 27] = [
     table("sweeps", "id = ?1"),
     table("datasets", of_data!("id")),
     table("labels", of_data!("data")),
@@ -81,6 +81,8 @@ pub const RELATIONS: [Relation; 25] = [
     table("label_held_out", of_evaluations!("evaluation")),
     table("draws", of_runs!("run")),
     table("label_draws", of_runs!("run")),
+    table("searches", "sweep = ?1"),
+    table("search_decisions", "sweep = ?1"),
     view("leaderboard"),
     view("label_metrics"),
     view("leaderboard_all"),

@@ -15,6 +15,8 @@ pub struct Status {
     pub failed: i64,
     /// Stopped early on request; not counted as failed.
     pub stopped_early: i64,
+    /// Not trained: a search has stopped their strategies, or its time is over.
+    pub left_out: i64,
     /// Runs that finished since the sweep was last begun: what throughput is measured on.
     pub succeeded_now: i64,
     pub failed_now: i64,
@@ -95,13 +97,14 @@ impl Reader {
     pub async fn status(&mut self, sweep: SweepId) -> Result<Status, StoreError> {
         let row = sqlx::query_as(
             "SELECT count(*) AS total,
-                    coalesce(sum(state = 'queued'), 0) AS queued, coalesce(sum(state = 'running'), 0) AS running,
-                    coalesce(sum(state = 'succeeded'), 0) AS succeeded, coalesce(sum(state = 'failed' AND NOT early), 0) AS failed,
+                    coalesce(sum(state = 'queued' AND NOT left_out), 0) AS queued,
+                    coalesce(sum(left_out AND state IN ('queued', 'failed') AND NOT early), 0) AS left_out, coalesce(sum(state = 'running'), 0) AS running,
+                    coalesce(sum(state = 'succeeded'), 0) AS succeeded, coalesce(sum(state = 'failed' AND NOT early AND NOT left_out), 0) AS failed,
                     coalesce(sum(early), 0) AS stopped_early,
                     coalesce(sum(state = 'succeeded' AND finished_at >= begun_at), 0) AS succeeded_now,
                     coalesce(sum(state = 'failed' AND finished_at >= begun_at), 0) AS failed_now,
                     max(finished_at) AS last_finished_at
-             FROM (SELECT r.state, r.finished_at, s.begun_at,
+             FROM (SELECT r.state, r.finished_at, s.begun_at, w.left_out,
                           r.state = 'failed' AND (SELECT a.outcome FROM attempts a WHERE a.run = r.id
                                                   ORDER BY a.attempt DESC LIMIT 1) IS 'stopped_early' AS early
                    FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id JOIN runs r ON r.id = coalesce(w.again, w.run) WHERE s.id = ?)",
@@ -141,7 +144,7 @@ impl Reader {
                     coalesce(a.outcome, '') AS outcome, a.why
              FROM sweep_runs w JOIN runs o ON o.id = w.run JOIN runs r ON r.id = coalesce(w.again, w.run)
              JOIN attempts a ON a.run = r.id AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
-             WHERE w.sweep = ? AND r.state = 'failed' AND a.outcome IS NOT 'stopped_early' ORDER BY w.position",
+             WHERE w.sweep = ? AND r.state = 'failed' AND a.outcome IS NOT 'stopped_early' AND NOT w.left_out ORDER BY w.position",
         )
         .bind(sweep)
         .fetch_all(self.connected().await?)

@@ -44,6 +44,10 @@ pub struct SweepRun {
     pub run: String,
     /// `queued`, `running`, `succeeded` or `failed`.
     pub state: String,
+    /// Of a failed run: it was told to stop for good.
+    pub stopped_early: bool,
+    /// A search does not train it.
+    pub left_out: bool,
     /// Row id of its data set; ids first appear in the order of [`Reader::data_facts`].
     pub data: i64,
     pub epochs: i64,
@@ -184,7 +188,9 @@ impl Reader {
     pub async fn sweep_runs_of(&mut self, sweep: SweepId, runs: Runs<'_>) -> Result<Vec<SweepRun>, StoreError> {
         let query = format!(
             concat!(
-                "SELECT r.fingerprint AS run, r.state, r.data, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format,
+                "SELECT r.fingerprint AS run, r.state, r.data, w.left_out AND r.state <> 'succeeded' AS left_out,
+                    r.state = 'failed' AND (SELECT a.outcome FROM attempts a WHERE a.run = r.id
+                                            ORDER BY a.attempt DESC LIMIT 1) IS 'stopped_early' AS stopped_early, r.epochs, r.best_epoch, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params, r.format,
                     (SELECT steps FROM epochs WHERE run = r.id AND epoch = r.epochs - 1 AND r.state = 'succeeded') AS steps,
                     ",
                 rise!(),

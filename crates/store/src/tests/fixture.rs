@@ -100,6 +100,7 @@ pub fn plan(name: &str, losses: &[&str], seeds: u64, epochs: usize) -> Plan {
         product: runs.len(),
         excluded: vec![],
         included: 0,
+        search: None,
         tuned: Vec::new(),
         points,
         runs,

@@ -7,6 +7,7 @@ mod import;
 mod ingest;
 mod refuse;
 mod remove;
+mod search;
 mod submission;
 mod sweep;
 
@@ -20,6 +21,7 @@ use sqlx::{Connection, Row};
 pub use forget::FailedForData;
 pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
+pub use search::SearchRun;
 pub use submission::{NOT_COUNTED, OpenAttempt, Slice, Submission};
 
 use super::lock::Lock;

@@ -30,6 +30,12 @@ impl Writer {
                 runs.push((row.try_get::<i64, _>(0)?, row.try_get::<String, _>(1)?));
             }
             for statement in [
+                // What its search has stopped, other sweeps can train.
+                "UPDATE runs SET state = 'queued', finished_at = NULL
+                 WHERE state = 'failed' AND id IN (SELECT run FROM search_decisions WHERE sweep = ? AND NOT goes_on)
+                   AND (SELECT outcome FROM attempts WHERE run = runs.id ORDER BY attempt DESC LIMIT 1) = 'stopped_early'",
+                "DELETE FROM search_decisions WHERE sweep = ?",
+                "DELETE FROM searches WHERE sweep = ?",
                 "DELETE FROM sweep_runs WHERE sweep = ?",
                 "DELETE FROM sweep_policies WHERE sweep = ?",
                 "UPDATE journals SET submission = NULL WHERE submission IN (SELECT id FROM submissions WHERE sweep = ?)",

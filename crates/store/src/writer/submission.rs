@@ -14,7 +14,7 @@ use protocol::Outcome;
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Submission {
     pub id: String,
-    /// `intent`, `held`, `live`, `void` or `over` (migrations/0008_submissions.sql).
+    /// `intent`, `held`, `live`, `void` or `over` (migrations/0009_submissions.sql).
     pub state: String,
     /// The scheduler's number of the array.
     pub job: Option<String>,

@@ -295,8 +295,9 @@ async fn missing(
                  AND a.attempt > coalesce((SELECT winner FROM runs o WHERE o.id = r.replaces), 0)),
                 r.id, r.replaces IS NOT NULL, r.format
          FROM sweep_runs w JOIN runs r ON r.id = coalesce(w.again, w.run)
-         WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed')) AND NOT EXISTS
-             (SELECT 1 FROM slice_runs c JOIN slices s USING (submission, slice) WHERE c.run = r.id AND NOT s.over)
+         WHERE w.sweep = ?1 AND (r.state IN ('queued', 'running') OR (?2 AND r.state = 'failed'))
+           AND NOT w.left_out AND NOT EXISTS (SELECT 1 FROM search_decisions d WHERE d.run = r.id AND d.sweep = ?1 AND NOT d.goes_on)
+           AND NOT EXISTS (SELECT 1 FROM slice_runs c JOIN slices s USING (submission, slice) WHERE c.run = r.id AND NOT s.over)
          ORDER BY w.position",
     )
     .bind(sweep)

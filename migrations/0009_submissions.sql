@@ -1,5 +1,5 @@
 -- Runs that were handed to a cluster (docs/slurm.md). A submission is an array of tasks; a task makes the runs of a slice, one after the other.
-PRAGMA user_version = 8;
+PRAGMA user_version = 9;
 
 CREATE TABLE submissions (
     id          TEXT PRIMARY KEY,              -- also the name of the job, behind `sw-`
