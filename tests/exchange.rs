@@ -138,7 +138,7 @@ fn tables_are_what_sql_says() {
     let place = made_up(SWEEP);
     let words = said(&place, &["out"]);
     assert!(
-        words.starts_with("out: 18 tables and 4 views (") && words.contains("1 sweep, ") && words.contains(" runs"),
+        words.starts_with("out: 23 tables and 4 views (") && words.contains("1 sweep, ") && words.contains(" runs"),
         "{words}"
     );
     assert!(compare_tables(&place, "out", |_| String::new()) > 1000);
@@ -189,7 +189,7 @@ fn one_sweep_has_its_rows_and_nothing_is_written_over_unasked() {
     let condition = |name: &str| match name {
         "label_metrics" | "leaderboard" | "label_metrics_all" | "leaderboard_all" => " WHERE sweep_id = 2".to_owned(),
         "sweeps" => " WHERE id = 2".to_owned(),
-        "sweep_runs" | "sweep_policies" | "submissions" => " WHERE sweep = 2".to_owned(),
+        "sweep_runs" | "sweep_policies" | "submissions" | "searches" | "search_decisions" => " WHERE sweep = 2".to_owned(),
         "slices" | "slice_runs" => " WHERE submission IN (SELECT id FROM submissions WHERE sweep = 2)".to_owned(),
         "runs" => format!(" WHERE id IN {ids}"),
         "datasets" | "labels" | "policies" => String::new(),

@@ -3,6 +3,7 @@
 //! Nothing in it is written by two: a worker has a journal and a folder of its own, and whatever is replaced is replaced by a rename. Files
 //! of others are found by listing their folder, never by asking for a name: a network file system may remember that it was not there.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -355,19 +356,26 @@ impl Shared {
         file::write(&path, |file| Ok(serde_json::to_writer(file, note)?)).map(drop).map_err(named(&path))
     }
 
-    /// The notes of workers' ends that are there, by the stems of their journals.
+    /// The notes of workers' ends that are there, by the stems of their journals: of one slice, or of all.
     ///
     /// # Errors
     /// A folder cannot be listed.
-    pub fn noted(&self, submission: &str, slice: usize) -> Result<Vec<String>, Failed> {
-        let path = self.root.join("log").join(format!("{:02x}", slice / SHARD));
-        let prefix = format!("{slice}.{submission}.");
-        let found = match names(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            names => names.map_err(named(&path))?,
+    pub fn noted(&self, slice: Option<usize>) -> Result<HashSet<String>, Failed> {
+        let logs = self.root.join("log");
+        let shards = match slice {
+            Some(slice) => vec![format!("{:02x}", slice / SHARD)],
+            None => names(&logs).map_err(named(&logs))?,
         };
-        let stem = |name: &String| name.strip_suffix(".exit").filter(|stem| stem.starts_with(&prefix)).map(str::to_owned);
-        Ok(found.iter().filter_map(stem).collect())
+        let mut found = HashSet::new();
+        for shard in shards {
+            let path = logs.join(shard);
+            let names = match names(&path) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+                names => names.map_err(named(&path))?,
+            };
+            found.extend(names.iter().filter_map(|name| name.strip_suffix(".exit")).map(str::to_owned));
+        }
+        Ok(found)
     }
 
     /// The note of a worker's end; `None` where it cannot be read (yet).

@@ -122,7 +122,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
 /// The runs of a slice that earlier starts of the task have ended, or that have ended an earlier worker.
 fn over(shared: &Shared, id: &str, slice: usize) -> Result<HashSet<Fingerprint>, Error> {
     let mut over = HashSet::new();
-    let noted: HashSet<String> = shared.noted(id, slice).map_err(path_error)?.into_iter().collect();
+    let noted = shared.noted(Some(slice)).map_err(path_error)?;
     for name in shared.siblings(id, slice).map_err(path_error)? {
         let (mut offset, mut next) = (0, 0);
         let mut open: HashSet<Fingerprint> = HashSet::new();

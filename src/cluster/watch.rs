@@ -428,14 +428,16 @@ impl<'a> Watch<'a> {
             submissions.into_iter().filter_map(|submission| Some((submission.id, submission.job?))).collect();
         let known: HashMap<(&str, usize), &Task> =
             tasks.unwrap_or_default().iter().map(|task| ((task.name.as_str(), task.index), task)).collect();
-        let mut noted: HashMap<(String, i64), HashSet<String>> = HashMap::new();
+        let notes = self.shared.noted(None).map_err(path_error)?;
+        let mut journals: HashMap<(String, usize), Vec<JournalName>> = HashMap::new();
+        for name in self.readings.keys() {
+            journals.entry((name.submission.clone(), name.slice)).or_default().push(name.clone());
+        }
         let slices = self.writer.slices(self.sweep).await?;
         let mut changed = Vec::new();
         let now = store::now();
         for slice in &slices {
             let (Some(job), Ok(index)) = (jobs.get(&slice.submission), usize::try_from(slice.slice)) else { continue };
-            let notes = self.shared.noted(&slice.submission, index).map_err(path_error)?;
-            noted.insert((slice.submission.clone(), slice.slice), notes.into_iter().collect());
             let task = known.get(&(job_name(&slice.submission).as_str(), index)).copied();
             let active = tasks.map(|_| task.is_some_and(Task::is_active));
             let gone_since = match active {
@@ -455,12 +457,10 @@ impl<'a> Watch<'a> {
                 );
                 self.settings.slurm.cancel(&task_id).await.map_err(unexpected)?;
             }
-            let here: Vec<JournalName> =
-                self.readings.keys().filter(|name| name.submission == slice.submission && name.slice == index).cloned().collect();
-            let notes = &noted[&(slice.submission.clone(), slice.slice)];
+            let here = journals.remove(&(slice.submission.clone(), index)).unwrap_or_default();
             let mut quiet = true;
             for name in &here {
-                quiet &= self.judge_worker(name, notes, slice, task).await?;
+                quiet &= self.judge_worker(name, &notes, slice, task).await?;
             }
             let fresh = here.iter().any(|name| self.readings.get(name).is_some_and(|reading| reading.fresh));
             let waited = active == Some(false)
@@ -597,7 +597,8 @@ impl<'a> Watch<'a> {
         let said = tail(&output);
         let code = if code.is_empty() { String::new() } else { format!(", exit code {code}") };
         let mut why = format!("task {job}_{index} has ended before its worker began ({state}{code})");
-        if let Some(cause) = usual_cause(&code) {
+        let warned = "`workers.slurm.time` is under three minutes, and the warning two minutes before its end came at once";
+        if let Some(cause) = usual_cause(&code).or((state == "COMPLETED").then_some(warned)) {
             why += &format!("; the usual cause: {cause}");
         }
         if !said.is_empty() {
