@@ -594,7 +594,7 @@ mod tests {
 
     #[test]
     fn names_are_never_the_same_twice() {
-        let names: std::collections::HashSet<String> = (0..1000).map(|_| nonce()).collect();
+        let names: HashSet<String> = (0..1000).map(|_| nonce()).collect();
         assert_eq!(names.len(), 1000);
     }
 
