@@ -189,7 +189,7 @@ fn one_sweep_has_its_rows_and_nothing_is_written_over_unasked() {
     let condition = |name: &str| match name {
         "label_metrics" | "leaderboard" | "label_metrics_all" | "leaderboard_all" => " WHERE sweep_id = 2".to_owned(),
         "sweeps" => " WHERE id = 2".to_owned(),
-        "sweep_runs" | "sweep_policies" => " WHERE sweep = 2".to_owned(),
+        "sweep_runs" | "sweep_policies" | "searches" | "search_decisions" => " WHERE sweep = 2".to_owned(),
         "runs" => format!(" WHERE id IN {ids}"),
         "datasets" | "labels" | "policies" => String::new(),
         "journals" => format!(" WHERE id IN (SELECT journal FROM attempts WHERE run IN {ids})"),

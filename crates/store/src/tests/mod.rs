@@ -4,5 +4,6 @@ pub(crate) mod fixture;
 mod readers;
 mod refuse;
 mod remove;
+mod search;
 mod together;
 mod writer;
