@@ -106,13 +106,12 @@ fn hopeless_strategies_are_stopped_and_the_others_get_every_seed() {
     let report = place.json(&["report"]);
     let notes = report["notes"].to_string();
     assert!(notes.contains("were stopped early by the search and are compared with nothing"), "{notes}");
-    assert!(report["rows"].as_array().unwrap().iter().all(|row| !row["runs"].as_array().unwrap().is_empty()));
     let recorded: BTreeSet<String> = ask(&place, "SELECT fingerprint FROM runs WHERE state = 'succeeded'").into_iter().collect();
     for run in report["rows"].as_array().unwrap().iter().flat_map(|row| row["runs"].as_array().unwrap()) {
         assert!(recorded.contains(run.as_str().unwrap()), "{run} is not complete");
     }
     let text = String::from_utf8(place.succeed(&["report", "--stopped"]).stdout).unwrap();
-    for words in ["successive halving on val macro AP", "below by", "the closest call", "rises late", "gradient steps"] {
+    for words in ["successive halving on val macro AP", "below by", "the closest call", "rises late"] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let stopped = place.json(&["report", "--stopped"]);
@@ -230,7 +229,7 @@ fn what_cannot_be_searched_is_refused_with_its_place() {
         ("kind = \"random\"", "`search.budget` is missing"),
         ("kind = \"random\"\nbudget = 0", "`search.budget` must be a number of runs of at least 1, or a time"),
         ("kind = \"random\"\nbudget = \"soon\"", "`search.budget` must be a number of runs of at least 1, or a time"),
-        ("kind = \"random\"\nbudget = 1", "`search.budget` has no room for a single strategy: 1 runs, and a strategy has 2"),
+        ("kind = \"random\"\nbudget = 1", "`search.budget` has no room for a single strategy: 1 run, and a strategy has 2"),
         ("kind = \"random\"\nbudget = 4\nreduction = 2", "`search.reduction`: means nothing to kind = \"random\""),
         ("kind = \"asha\"\nreduction = 1", "`search.reduction` must be an integer from 2"),
         ("kind = \"asha\"\nmin = 0", "`search.min` must be an integer from 1"),

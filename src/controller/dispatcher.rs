@@ -89,7 +89,7 @@ pub struct Dispatcher<'a> {
 }
 
 impl<'a> Dispatcher<'a> {
-    /// A dispatcher for what is missing.
+    /// A dispatcher for what is missing, which a search may hold back.
     #[must_use]
     pub fn new(
         writer: &'a mut Writer,
@@ -97,8 +97,7 @@ impl<'a> Dispatcher<'a> {
         ears: Ears<'a>,
         archive: &'a Archive,
         limits: Limits,
-        mut missing: Vec<Missing>,
-        search: Option<Searching>,
+        (mut missing, search): (Vec<Missing>, Option<Searching>),
         observers: Vec<Box<dyn Observer>>,
     ) -> Self {
         if let Some(search) = &search {

@@ -105,7 +105,7 @@ pub async fn train(
     let mailbox = Mailbox::open(archive, sweep, writer.holder());
     let ears = Ears { signals, interrupts, requests: settings.requests, mailbox };
     let dispatcher =
-        Dispatcher::new(writer, launcher, ears, archive, settings.limits, missing, settings.search, settings.observers);
+        Dispatcher::new(writer, launcher, ears, archive, settings.limits, (missing, settings.search), settings.observers);
     let summary = dispatcher.run().await?;
     // A worker of a controller that was killed a moment ago may have created its journal after the first search.
     ingest::leftovers(writer, archive).await?;

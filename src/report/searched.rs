@@ -161,18 +161,20 @@ impl SearchView {
         if self.unbegun > 0 {
             notes.push(format!("{} did not begin before the time of the search was over", counted(self.unbegun, "run")));
         }
-        let stopped = self.stopped.len();
-        if stopped > 0 {
-            let complete = self.stopped.iter().filter(|one| one.complete).count();
-            let partly = match complete {
-                0 => String::new(),
-                _ => format!(" ({complete} of them have a complete first run, and appear with that one alone)"),
-            };
-            notes.push(format!(
-                "{stopped} of {} strategies were stopped early by the search and are compared with nothing{partly}; `sweep report --stopped` \
-                 lists them, and says what that may hide",
-                self.strategies
+        let complete = self.stopped.iter().filter(|one| one.complete).count();
+        let of = self.strategies;
+        let mut said = Vec::new();
+        if self.stopped.len() > complete {
+            let stopped = self.stopped.len() - complete;
+            said.push(format!("{stopped} of {of} strategies were stopped early by the search and are compared with nothing"));
+        }
+        if complete > 0 {
+            said.push(format!(
+                "{complete} of {of} strategies fell behind in the search, but have a complete run: they appear with the runs that they have"
             ));
+        }
+        if !said.is_empty() {
+            notes.push(format!("{}; `sweep report --stopped` lists them, and says what that may hide", said.join("; ")));
         }
         notes
     }
@@ -195,8 +197,8 @@ impl SearchView {
         for Agreement { evaluations, strategies, correlation } in &self.agreement {
             said.push(match correlation {
                 Some(correlation) => format!(
-                    "{} after {} and the best of the whole run order the {strategies} strategies that were trained to the end alike: rank \
-                     correlation {correlation:.2} (Spearman; of survivors alone, which is lower than that of all)",
+                    "{} after {} and the best of the whole run have a rank correlation of {correlation:.2} over the {strategies} strategies that \
+                     were trained to the end (Spearman; among survivors orders agree less than among all)",
                     halving.metric.words(),
                     counted(*evaluations, "evaluation")
                 ),
@@ -214,10 +216,12 @@ impl SearchView {
                     .to_owned(),
             );
         }
-        said.push(format!(
-            "gradient steps: {} in runs that are complete, {} in runs that were stopped",
-            self.steps_recorded, self.steps_stopped
-        ));
+        if self.steps_recorded + self.steps_stopped > 0 {
+            said.push(format!(
+                "gradient steps: {} in runs that are complete, {} in runs that are not",
+                self.steps_recorded, self.steps_stopped
+            ));
+        }
         said
     }
 

@@ -240,8 +240,9 @@ impl Plan {
             });
             let taken: HashSet<usize> = taken.collect();
             if taken.is_empty() && all > 0 {
+                let plural = if budget == 1 { "" } else { "s" };
                 let message = format!(
-                    "`{BUDGET}` has no room for a single strategy: {budget} runs, and a strategy has {} (each seed is one, so that strategies can \
+                    "`{BUDGET}` has no room for a single strategy: {budget} run{plural}, and a strategy has {} (each seed is one, so that strategies can \
                      be compared in pairs)",
                     strategies.iter().max().copied().unwrap_or(0)
                 );

@@ -886,13 +886,13 @@ const SEARCHED: &str =
 #[test]
 fn a_budget_in_runs_draws_whole_strategies() {
     let whole = planned(&format!("{FEATURES}{SEARCHED}"));
-    assert_eq!((whole.search.as_ref(), whole.of_grid().count(), whole.references()), (None, 21, 2));
+    assert_eq!((whole.search.as_ref(), whole.of_grid().count(), whole.references()), (None, 24, 2));
     let drawn = |search: &str| planned(&format!("{FEATURES}{SEARCHED}[search]\n{search}\n"));
-    for (budget, strategies) in [(3, 1), (5, 1), (10, 3), (20, 6), (21, 7), (1000, 7)] {
+    for (budget, strategies) in [(3, 1), (5, 1), (10, 3), (20, 6), (24, 8), (1000, 8)] {
         for kind in ["random", "asha"] {
             let plan = drawn(&format!("kind = '{kind}'\nbudget = {budget}"));
             let searched = plan.search.as_ref().unwrap();
-            assert_eq!((searched.strategies, searched.runs, searched.drawn), (7, 21, strategies), "{budget}");
+            assert_eq!((searched.strategies, searched.runs, searched.drawn), (8, 24, strategies), "{budget}");
             assert_eq!((plan.of_grid().count(), plan.references()), (3 * strategies, 2), "references are always trained");
             assert_eq!(plan.points.iter().collect::<std::collections::BTreeSet<_>>().len(), 3 * strategies);
             let known = |run: &&PlannedRun| whole.runs.iter().any(|other| other.fingerprint == run.fingerprint);
@@ -912,16 +912,16 @@ fn a_budget_in_runs_draws_whole_strategies() {
     }
 }
 
-/// All candidates of a strategy, and all divisions of the rows, belong to it.
+/// All candidates of a strategy belong to it.
 #[test]
 fn a_strategy_is_drawn_with_what_is_tuned() {
     let text = format!(
-        "{FEATURES}[train]\ntune = {{ 'train.learning_rate' = [1e-3, 1e-2] }}\n{SEARCHED}'data.split.seed' = [0, 1]\n[search]\nkind = 'random'\n\
+        "{FEATURES}[train]\ntune = {{ 'train.learning_rate' = [1e-3, 1e-2] }}\n{SEARCHED}[search]\nkind = 'random'\n\
          budget = 30\n"
     );
     let plan = planned(&text);
     assert_eq!(
         (plan.search.as_ref().map(|searched| (searched.strategies, searched.drawn)), plan.of_grid().count()),
-        (Some((7, 2)), 24)
+        (Some((8, 5)), 30)
     );
 }
