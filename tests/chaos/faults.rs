@@ -109,7 +109,10 @@ impl Bench {
             Fault::ClockJumps => {
                 if let Some(library) = faketime() {
                     let days = self.rng.below(60) as i64 - 30;
-                    command.env("LD_PRELOAD", library).env("FAKETIME", format!("{days:+}d")).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+                    command
+                        .env("LD_PRELOAD", library)
+                        .env("FAKETIME", format!("{days:+}d"))
+                        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
                 }
             }
             Fault::FileSizeLimit => {
@@ -247,7 +250,10 @@ fn faults_of_all_kinds_lose_nothing() {
             // A worker is there after a while; a fault that finds none is tried again.
             let start = Instant::now();
             let mut done = bench.inject(fault);
-            while !done && start.elapsed() < Duration::from_secs(3) && !matches!(fault, Fault::JournalTorn | Fault::JournalLineTwice) {
+            while !done
+                && start.elapsed() < Duration::from_secs(3)
+                && !matches!(fault, Fault::JournalTorn | Fault::JournalLineTwice)
+            {
                 std::thread::sleep(Duration::from_millis(50));
                 done = bench.inject(fault);
             }

@@ -23,8 +23,7 @@ use imbalance::shown::shown;
 use imbalance::stratification::SplitConfig;
 
 /// Tables of the file; everything else that is dotted is a key.
-pub(super) const SECTIONS: &[&str] =
-    &["data", "data.split", "model", "train", "grid", "search", "workers", "workers.slurm"];
+pub(super) const SECTIONS: &[&str] = &["data", "data.split", "model", "train", "grid", "search", "workers", "workers.slurm"];
 
 const LETTERS: &[&str] = &["data.samples", "data.label_rates", "data.image_size", "data.signal", "data.seed"];
 const COLUMNS: &[&str] = &[

@@ -4,10 +4,7 @@ pub(crate) mod fixture;
 mod readers;
 mod refuse;
 mod remove;
-<<<<<<< HEAD
-mod submission;
-=======
 mod search;
->>>>>>> search
+mod submission;
 mod together;
 mod writer;
