@@ -123,7 +123,10 @@ pub fn labels(bytes: &[u8]) {
             assert_eq!(table.labels.values.len(), rows * table.labels.names.len(), "rows that are not whole");
             assert!(table.labels.values.iter().all(|value| *value <= 2), "a value that is none");
             assert!(table.splits.iter().flatten().all(|split| *split <= 2), "a split that is none");
-            assert!(table.groups.iter().flatten().all(|group| (*group as usize) < table.group_names.len()), "a group that is none");
+            assert!(
+                table.groups.iter().flatten().all(|group| (*group as usize) < table.group_names.len()),
+                "a group that is none"
+            );
         }
         let _ = data::listed(file, None, Path::new("/nowhere"));
     });
@@ -160,16 +163,13 @@ pub fn safetensors(bytes: &[u8]) {
 
 /// A matrix of features with any number of columns up to nine, and of scores beside labels.
 fn features(file: &Path) {
-    let source = Source::Features {
-        features: PathBuf::new(),
-        labels: PathBuf::new(),
-        columns: Columns::default(),
-        standardize: true,
-    };
+    let source =
+        Source::Features { features: PathBuf::new(), labels: PathBuf::new(), columns: Columns::default(), standardize: true };
     let split = SplitConfig { train: 0.7, val: 0.15, test: 0.15, method: "random".to_owned(), seed: 0 };
     let config = DataConfig { source, split };
     for width in [1, 3] {
-        let Ok(inputs) = data::Unlabelled::new(&config, false, Some((vec![0.5; width], vec![2.0; width])), width, u16::MAX) else {
+        let Ok(inputs) = data::Unlabelled::new(&config, false, Some((vec![0.5; width], vec![2.0; width])), width, u16::MAX)
+        else {
             return;
         };
         if let Ok(rows) = inputs.features(file) {
@@ -247,8 +247,7 @@ pub fn journal(bytes: &[u8]) {
             }
         }
     }
-    let (val, test) =
-        (LabelCounts::new(18, vec![5, 8]), LabelCounts { rows: 18, positives: vec![5, 9], unknown: vec![0, 0] });
+    let (val, test) = (LabelCounts::new(18, vec![5, 8]), LabelCounts { rows: 18, positives: vec![5, 9], unknown: vec![0, 0] });
     let expected = if whose >> 2 & 1 == 1 {
         Expected { epochs: 3, labels: 2, val: None, test: None }
     } else {
