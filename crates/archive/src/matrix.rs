@@ -10,8 +10,9 @@ use super::seal::Seal;
 
 /// Longest header of a `.npy` file, as numpy has it.
 const LONGEST_HEADER: usize = 10_000;
-/// Most brackets in it: the parser goes as deep as they do.
+/// Most brackets in it, which the parser follows into the depth, and most of those whose every level costs it seven times as much.
 const MOST_BRACKETS: usize = 100;
+const MOST_LISTS: usize = 4;
 
 /// Values that are turned into bytes at once.
 const CHUNK: usize = 1 << 14;
@@ -59,9 +60,21 @@ pub fn check_npy(start: &[u8], length: u64) -> io::Result<()> {
     if size > LONGEST_HEADER as u64 {
         return wrong(format!("its header has {size} bytes; that of a matrix has {LONGEST_HEADER} at most"));
     }
-    let header = start[at..].iter().take(size as usize);
-    let brackets = header.filter(|byte| b"([{".contains(byte)).count();
-    if brackets > MOST_BRACKETS { wrong(format!("its header has {brackets} brackets")) } else { Ok(()) }
+    let count = |of: &[u8]| start[at..].iter().take(size as usize).filter(|byte| of.contains(byte)).count();
+    if count(b"([{") > MOST_BRACKETS || count(b"[{") > MOST_LISTS {
+        return wrong("its header has more brackets than that of a matrix".to_owned());
+    }
+    // The library multiplies the shape unchecked. A digit of the type counts as well: that is no file's concern.
+    let numbers = start[at..].iter().take(size as usize).copied().collect::<Vec<u8>>();
+    let mut numbers = numbers.split(|byte| !byte.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    let product = numbers.try_fold(1_u64, |product, digits| {
+        let number = digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add((digit - b'0').into()))?;
+        product.checked_mul(number.max(1))
+    });
+    if product.is_none() {
+        return wrong(format!("truncated: its header promises more values than any file holds, the file has {length} bytes"));
+    }
+    Ok(())
 }
 
 /// Bytes of the beginning of a `.npy` file that [`check_npy`] wants.
@@ -106,16 +119,18 @@ mod tests {
         [b"\x93NUMPY", &[version, 0][..], size, header.as_bytes()].concat()
     }
 
-    /// Headers that make the library allocate gigabytes, or end the process in a stack overflow.
+    /// Headers that make the library allocate gigabytes, end the process in a stack overflow, or keep it busy for years.
     #[test]
     fn a_header_that_promises_too_much_is_refused() {
-        let deep = "(".repeat(9000);
+        let (deep, lists) = ("(".repeat(9000), format!("{{'descr': {}1{}}}", "[".repeat(60), "]".repeat(60)));
         for (bytes, words) in [
             (npy(2, u32::MAX, "{}"), "should have 4294967295 bytes"),
             (npy(1, 300, "{}"), "should have 300 bytes"),
             (npy(2, 20_000, &" ".repeat(20_000)), "10000 at most"),
-            (npy(1, 9000, &deep), "9000 brackets"),
-            (npy(3, 9000, &deep), "9000 brackets"),
+            (npy(1, 9000, &deep), "more brackets"),
+            (npy(3, 9000, &deep), "more brackets"),
+            (npy(1, 132, &lists), "more brackets"),
+            (npy(1, 60, &format!("{:60}", "{'shape': (4294967295, 4294967297)}")), "more values than any file holds"),
         ] {
             let error = parse::<f32>(Path::new("a.npy"), &bytes).unwrap_err().to_string();
             assert!(error.contains(words), "{words}: {error}");
