@@ -30,7 +30,7 @@ loss = ["bce", "focal", "asl", "poly1", "class_balanced", "soft_f1"]
 pos_weight = ["none", "sqrt"]
 seed = [0, 1]
 "#;
-const ASHA: &str = "[search]\nkind = \"asha\"\nmin = 1\n";
+const ASHA: &str = "[search]\nkind = \"asha\"\nmin = 1\nreduction = 3\n";
 
 const EPOCH: &str = "SWEEP_FAKE_EPOCH_SECONDS";
 

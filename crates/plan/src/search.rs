@@ -164,7 +164,7 @@ pub(super) fn search(keys: &Keys<'_>, tuned: bool) -> Result<Option<Search>, Spe
                        asha chooses between their values as between strategies";
         return Err(keys.place_fault(KIND, message));
     }
-    let reduction = keys.size(REDUCTION, 3, 2..=1000)?;
+    let reduction = keys.size(REDUCTION, 4, 2..=1000)?;
     let min = keys.get(MIN).map(|_| keys.size(MIN, 1, 1..=100_000)).transpose()?;
     Ok(Some(Search { budget, seed, halving: Some(Halving { metric: metric(keys)?, reduction, min }) }))
 }
