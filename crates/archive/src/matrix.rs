@@ -130,7 +130,7 @@ mod tests {
             (npy(1, 9000, &deep), "more brackets"),
             (npy(3, 9000, &deep), "more brackets"),
             (npy(1, 132, &lists), "more brackets"),
-            (npy(1, 60, &format!("{:60}", "{'shape': (4294967295, 4294967297)}")), "more values than any file holds"),
+            (npy(1, 60, &format!("{:60}", "{'shape': (9999999999, 4294967297)}")), "more values than any file holds"),
         ] {
             let error = parse::<f32>(Path::new("a.npy"), &bytes).unwrap_err().to_string();
             assert!(error.contains(words), "{words}: {error}");
