@@ -488,7 +488,7 @@ impl Shared {
                 }
             }
         }
-        for folder in ["sub", "own", "cmd"] {
+        for folder in ["sub", "own", "cmd", "ck"] {
             file::remove_litter(&self.root.join(folder), Duration::from_secs(3600));
         }
     }

@@ -145,8 +145,8 @@ impl Cluster {
         }
         for folder in ["ck", "sub", "own", "cmd"] {
             let there = fs::read_dir(self.place.path("sweep.runs/cluster").join(folder)).unwrap().flatten();
-            // What a killed process was writing goes when it is an hour old: it may belong to a living one.
-            let left: Vec<_> = there.map(|e| e.path()).filter(|path| !path.display().to_string().contains("/.saving-")).collect();
+            // What a killed process was writing or removing goes when it is an hour old: it may belong to a living one.
+            let left: Vec<_> = there.map(|e| e.path()).filter(|path| !path.display().to_string().contains("/.")).collect();
             assert!(left.is_empty(), "{left:?}");
         }
     }

@@ -616,11 +616,7 @@ fn slurm(keys: &Keys<'_>) -> Result<SlurmConfig, SpecError> {
         let line = |node: &Node| {
             let text = node.text(key)?;
             let whole = !text.is_empty() && !text.contains(['\n', '\0']);
-            if whole {
-                Ok(text.to_owned())
-            } else {
-                Err(node.fault(format!("`{key}` has lines of one text each, not {}", node.shown())))
-            }
+            if whole { Ok(text) } else { Err(node.fault(format!("`{key}` has lines of one text each, not {}", node.shown()))) }
         };
         nodes.iter().map(line).collect()
     };
