@@ -680,7 +680,7 @@ impl<'a> Watch<'a> {
             },
         };
         let waiting = self.writer.slices(self.sweep).await?;
-        let array = limits.array.min(ARRAY).max(1);
+        let array = limits.array.clamp(1, ARRAY);
         // Leave room for others, and do not pile up arrays that wait.
         let pending = waiting.iter().filter(|slice| matches!(slice.standing.as_str(), "" | "PENDING")).count();
         let room = (limits.jobs / 2).saturating_sub(waiting.len());

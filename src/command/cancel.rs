@@ -39,9 +39,10 @@ pub async fn run(global: &Global, args: &ClusterArgs) -> Result<(), Error> {
     }
     let config = resume::workers(&row.recorded().recall(&row.file).map_err(|error| error.to_string()));
     let flags = WorkersArgs { on: Some(LauncherName::Slurm), ..WorkersArgs::default() };
-    let train::Means::Slurm { slurm, terms, runs_per_task } = train::means(&flags, &config)? else {
+    let train::Means::Slurm(on) = train::means(&flags, &config)? else {
         return Err(Error::Unexpected("`--on slurm` is Slurm".to_owned()));
     };
+    let train::OnSlurm { slurm, terms, runs_per_task } = *on;
     let verbosity = Verbosity::of(global.quiet);
     let settings = cluster::Settings {
         slurm,

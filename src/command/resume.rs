@@ -51,7 +51,7 @@ pub(super) async fn run_for(global: &cli::Global, args: &cli::ResumeArgs, stay: 
         config.launcher = "slurm".to_owned();
     }
     let means = train::means(&args.workers, &config)?;
-    if stay == Stay::OnePass && !matches!(means, Means::Slurm { .. }) {
+    if stay == Stay::OnePass && !matches!(means, Means::Slurm(_)) {
         let message = format!("`{}` has no tasks on a cluster; `sweep resume {0}` trains what is missing", row.title);
         return Err(Error::Usage(message));
     }

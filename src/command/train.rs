@@ -47,8 +47,15 @@ pub struct Orders<'a> {
 pub enum Means {
     /// By workers that this process starts.
     Here(Chosen),
-    /// By tasks on a cluster: what they are told, and how many runs each has.
-    Slurm { slurm: Slurm, terms: Terms, runs_per_task: Option<usize> },
+    /// By tasks on a cluster.
+    Slurm(Box<OnSlurm>),
+}
+
+/// A cluster, what its tasks are told, and how many runs each has.
+pub struct OnSlurm {
+    pub slurm: Slurm,
+    pub terms: Terms,
+    pub runs_per_task: Option<usize>,
 }
 
 impl Means {
@@ -57,7 +64,7 @@ impl Means {
     pub fn words(&self) -> String {
         match self {
             Self::Here(launcher) => launcher.words(),
-            Self::Slurm { slurm, .. } => slurm.words(),
+            Self::Slurm(on) => on.slurm.words(),
         }
     }
 }
@@ -130,11 +137,11 @@ pub fn means(flags: &cli::WorkersArgs, config: &WorkersConfig) -> Result<Means, 
             if per_device == 0 {
                 return Err(Error::Usage("workers.per_device must be at least 1".to_owned()));
             }
-            Means::Slurm {
+            Means::Slurm(Box::new(OnSlurm {
                 slurm: Slurm::new(config.slurm.clone()),
                 terms: Terms::new(devices.clone(), per_device, config.timeout),
                 runs_per_task: config.slurm.runs_per_task,
-            }
+            }))
         }
     })
 }
@@ -156,7 +163,7 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
             "its runs are on Slurm: `sweep resume --on slurm` watches them, `sweep cancel` ends them".to_owned(),
         ));
     }
-    if let (Means::Slurm { .. }, Some((wanted, _))) = (&means, &search)
+    if let (Means::Slurm(_), Some((wanted, _))) = (&means, &search)
         && (wanted.halving.is_some() || matches!(wanted.budget, Some(SearchBudget::Seconds(_))))
     {
         let words = "a search that decides while runs are trained (`kind = \"asha\"`, or a budget of time) needs workers of this \
@@ -209,7 +216,8 @@ pub async fn finish(ready: Ready, orders: &Orders<'_>) -> Result<(), Error> {
             };
             controller::train(&mut writer, sweep, &archive, settings, &mut interrupts).await
         }
-        Means::Slurm { slurm, terms, runs_per_task } => {
+        Means::Slurm(on) => {
+            let OnSlurm { slurm, terms, runs_per_task } = *on;
             let settings = cluster::Settings {
                 slurm,
                 terms,

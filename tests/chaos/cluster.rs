@@ -375,6 +375,8 @@ fn faults_at_random_lose_nothing() {
     let mut rng = Rng::new(std::process::id().into(), "cluster", &[]);
     let mut faults: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut copies = Vec::new();
+    // One kind after the other; those of Slurm's own daemons only where there are some.
+    let (mut turn, kinds) = (rng.below(8), if cluster.stand_in.is_none() { 11 } else { 8 });
     let all = (seeds * 6) as i64;
     let mut controller: Option<Child> = None;
     let start = Instant::now();
@@ -400,9 +402,8 @@ fn faults_at_random_lose_nothing() {
         }
         std::thread::sleep(Duration::from_secs_f64(0.05 + 0.4 * rng.uniform()));
         let pick = |rng: &mut Rng, pids: Vec<u32>| (!pids.is_empty()).then(|| pids[rng.below(pids.len() as u64) as usize]);
-        // Slurm's own faults are rare, and take it tens of seconds.
-        let own = cluster.stand_in.is_none() && rng.below(6) == 0;
-        let kind = match if own { 8 + rng.below(3) } else { rng.below(8) } {
+        turn += 1;
+        let kind = match turn % kinds {
             0 => {
                 let Some(mut child) = controller.take() else { continue };
                 child.kill().unwrap();
@@ -469,10 +470,12 @@ fn faults_at_random_lose_nothing() {
                 "task, requeued"
             }
         };
-        // How long until something is recorded again.
-        let (fault, before) = (Instant::now(), recorded);
-        let wait = Duration::from_secs(2);
-        while times() > 3 && fault.elapsed() < wait && cluster.recorded() <= before {
+        // How long until something is recorded again, by a controller that is started again where it was ended.
+        let fault = Instant::now();
+        while times() > 3 && fault.elapsed() < Duration::from_secs(60) && cluster.recorded() <= recorded {
+            if controller.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some()) {
+                controller = Some(cluster.start_elsewhere(&["run", "sweep.toml", "--quiet", "--on", "slurm"]));
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
         faults.entry(kind).or_default().push(fault.elapsed().as_secs_f64());

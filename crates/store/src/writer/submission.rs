@@ -48,6 +48,9 @@ pub struct OpenAttempt {
     pub failures: u32,
 }
 
+/// Fingerprint, attempt, journal, losses in vain, failures.
+type OpenRow = (String, u32, String, u32, u32);
+
 /// States of a task that say nothing about its runs: these attempts are not counted.
 pub const NOT_COUNTED: [&str; 2] = ["NODE_FAIL", "PREEMPTED"];
 
@@ -207,7 +210,7 @@ impl Writer {
         slice: i64,
         journal: Option<&str>,
     ) -> Result<Vec<OpenAttempt>, StoreError> {
-        let rows: Result<Vec<(String, u32, String, u32, u32)>, _> = sqlx::query_as(
+        let rows = sqlx::query_as(
             "SELECT r.fingerprint, a.attempt, j.name,
                     (SELECT count(*) FROM attempts b WHERE b.run = a.run AND b.attempt <= a.attempt
                         AND (b.outcome IS NULL OR b.outcome = 'lost') AND b.from_epoch IS a.from_epoch
@@ -224,8 +227,8 @@ impl Writer {
         .bind(journal)
         .fetch_all(&mut self.connection)
         .await;
-        let rows = rows.map_err(|source| StoreError::from_sqlite(&self.path, source))?;
-        let attempt = |(run, attempt, journal, in_vain, failures)| OpenAttempt {
+        let rows: Vec<OpenRow> = rows.map_err(|source| StoreError::from_sqlite(&self.path, source))?;
+        let attempt = |(run, attempt, journal, in_vain, failures): OpenRow| OpenAttempt {
             run: Fingerprint(run),
             attempt,
             journal,
