@@ -224,7 +224,7 @@ impl Bench {
 
 #[test]
 fn faults_of_all_kinds_lose_nothing() {
-    let seeds: Vec<u64> = (0..if times() > 3 { 20 * times() } else { 24 }).collect();
+    let seeds: Vec<u64> = (0..if times() > 3 { 10 * times() } else { 24 }).collect();
     let file = SWEEP.replace("seed = [0, 1]", &format!("seed = {seeds:?}"));
     let undisturbed = Place::new(&file);
     undisturbed.succeed(&["run", "sweep.toml", "--quiet"]);
