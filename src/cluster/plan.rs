@@ -15,7 +15,7 @@ const LONG: f64 = 20.0 * 60.0;
 const SHORT: f64 = 20.0;
 /// The most runs of a task.
 const MOST: usize = 100;
-/// Attempts in a row that may be lost without a further checkpoint.
+/// Attempts in a row that may be lost without a further checkpoint, where a run has not more attempts than that.
 const IN_VAIN: u32 = 3;
 
 /// Runs of one task: its orders, in their order.
@@ -124,7 +124,7 @@ pub(super) enum Ending {
 pub(super) fn verdict(ending: &Ending, failures: u32, in_vain: u32, attempts: u32) -> Verdict {
     let counted = |outcome: Outcome, why: String| Verdict { outcome, retry: outcome.may_retry() && failures + 1 < attempts, why };
     let lost = |why: String| {
-        if in_vain < IN_VAIN {
+        if in_vain < IN_VAIN.max(attempts) {
             return Verdict { outcome: Outcome::Lost, why, retry: true };
         }
         let why = format!("lost {in_vain} times in a row without a further checkpoint, the last time: {why}");
@@ -212,6 +212,8 @@ mod tests {
             assert!(verdict.retry && verdict.outcome == Outcome::Lost, "{state}");
             assert!(!task(state, 0, 3).retry, "{state}");
         }
+        let patient = verdict(&Ending::Task { state: String::new(), code: String::new() }, 0, 9, 10);
+        assert!(patient.retry, "`workers.attempts` allows more");
         assert!(!task("TIMEOUT", 0, 2).retry && task("TIMEOUT", 0, 2).outcome == Outcome::Timeout);
         assert!(task("FAILED", 0, 1).why.contains("exit code 0:9"));
     }
