@@ -133,9 +133,9 @@ fn a_search_that_is_killed_goes_on_as_if_nothing_had_been() {
         let place = place(ASHA);
         let mut kills = 0;
         let mut arguments = vec!["run", "sweep.toml"];
-        for wait in [500, 350, 400, 300, 450] {
+        for wait in [150, 200, 120, 250, 180] {
             let command = [&arguments[..], &["--devices", "cpu", "--per-device", workers, "--on", "fake"]].concat();
-            let mut child = place.command(&command).env(EPOCH, "0.02").stderr(std::process::Stdio::null()).spawn().unwrap();
+            let mut child = place.command(&command).env(EPOCH, "0.06").stderr(std::process::Stdio::null()).spawn().unwrap();
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_millis(wait) && child.try_wait().unwrap().is_none() {
                 thread::sleep(Duration::from_millis(10));

@@ -355,6 +355,8 @@ async fn an_older_database_is_brought_up_to_date() {
     let before = rows(&db).await;
     old.execute(
         "DROP VIEW leaderboard; DROP VIEW label_metrics; DROP VIEW leaderboard_all; DROP VIEW label_metrics_all;
+         DROP TABLE slice_runs; DROP TABLE slices; ALTER TABLE journals DROP COLUMN slice;
+         ALTER TABLE journals DROP COLUMN submission; DROP TABLE submissions;
          DROP TABLE search_decisions; DROP TABLE searches; ALTER TABLE sweep_runs DROP COLUMN left_out;
          DROP TABLE label_held_out; DROP TABLE held_out; ALTER TABLE policies DROP COLUMN fitted;
          ALTER TABLE sweeps DROP COLUMN changes;
