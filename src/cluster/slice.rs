@@ -5,6 +5,7 @@
 //! again is up to the controller. A task that finds that another copy of it works on its slice ends.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -124,27 +125,22 @@ fn over(shared: &Shared, id: &str, slice: usize) -> Result<HashSet<Fingerprint>,
     let mut over = HashSet::new();
     let noted = shared.noted(Some(slice)).map_err(path_error)?;
     for name in shared.siblings(id, slice).map_err(path_error)? {
-        let (mut offset, mut next) = (0, 0);
         let mut open: HashSet<Fingerprint> = HashSet::new();
-        // What cannot be read (yet) is made again.
-        while let Ok(read) = journal::read(&shared.journal(&name), offset, next) {
-            if read.records.is_empty() {
-                break;
-            }
-            (offset, next) = (read.offset, read.next_seq);
-            for record in read.records {
-                match record.event {
-                    Event::Begin { r, .. } => drop(open.insert(r)),
-                    Event::End { r, st, .. } => {
-                        open.remove(&r);
-                        if !st.goes_on() {
-                            over.insert(r);
-                        }
+        let scanned = journal::scan(&shared.journal(&name), |record| {
+            match record.event {
+                Event::Begin { r, .. } => drop(open.insert(r)),
+                Event::End { r, st, .. } => {
+                    open.remove(&r);
+                    if !st.goes_on() {
+                        over.insert(r);
                     }
-                    _ => {}
                 }
+                _ => {}
             }
-        }
+            ControlFlow::Continue(())
+        });
+        // What cannot be read (yet) is made again.
+        drop(scanned);
         // It died with them, and not because somebody asked it to: the controller judges that.
         let died = noted.contains(&name.stem())
             && shared.read_note(&name).is_some_and(|note| {

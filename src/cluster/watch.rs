@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use ::plan::Fingerprint;
 use archive::{Archive, RunFolder};
 use protocol::journal;
 use protocol::{Event, Outcome, Record};
-use store::{OpenAttempt, Reader, Slice, SweepId, Writer};
+use store::{OpenAttempt, Reader, Slice, Submission, SweepId, Writer};
 
 /// How long the scheduler may take to hear of a submission: so long its name is looked for.
 const LATE: f64 = 3600.0;
@@ -297,7 +298,7 @@ impl<'a> Watch<'a> {
             }
         };
         if let Some(tasks) = &tasks {
-            self.settle_submissions(tasks).await?;
+            self.settle_submissions(submissions, tasks).await?;
             // The queue was read before the journals were: what ended in between is looked at in the next pass.
             self.ingest().await?;
         }
@@ -377,9 +378,9 @@ impl<'a> Watch<'a> {
     }
 
     /// Submissions that an earlier controller did not complete.
-    async fn settle_submissions(&mut self, tasks: &[Task]) -> Result<(), Error> {
+    async fn settle_submissions(&mut self, submissions: Vec<Submission>, tasks: &[Task]) -> Result<(), Error> {
         let slurm = &self.settings.slurm;
-        for submission in self.writer.submissions(self.sweep, LATE).await? {
+        for submission in submissions {
             let name = job_name(&submission.id);
             let jobs: HashSet<&String> = tasks.iter().filter(|task| task.name == name).map(|task| &task.job).collect();
             match submission.state.as_str() {
@@ -765,23 +766,16 @@ fn winner_of(journal: &str) -> Option<JournalName> {
 /// Takes one run's records of a journal once more, as an attempt of their own: another attempt had replaced its first rows.
 async fn replay(writer: &mut Writer, name: &JournalName, shared: &Shared, run: &Fingerprint) -> Result<(), Error> {
     let path = shared.journal(name);
-    let failed = |source| Error::Io { path: path.clone(), source };
-    let (mut offset, mut next) = (0, 0);
     let mut records: Vec<Record> = Vec::new();
-    'all: loop {
-        let read = journal::read(&path, offset, next).map_err(failed)?;
-        if read.records.is_empty() {
-            break;
+    let scanned = journal::scan(&path, |record| {
+        if record.event.attempt().is_none_or(|(r, _)| r != run) {
+            return ControlFlow::Continue(());
         }
-        (offset, next) = (read.offset, read.next_seq);
-        for record in read.records.into_iter().filter(|record| record.event.attempt().is_some_and(|(r, _)| r == run)) {
-            let ends = matches!(record.event, Event::End { .. });
-            records.push(record);
-            if ends {
-                break 'all;
-            }
-        }
-    }
+        let ends = matches!(record.event, Event::End { .. });
+        records.push(record);
+        if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    scanned.map_err(|source| Error::Io { path, source })?;
     let part = format!("{}@{}", name.file(), run.0);
     writer.share_journal(&part, &name.submission, name.slice).await?;
     let next = records.last().map_or(0, |record| record.s + 1);

@@ -1,6 +1,7 @@
 //! One order to one worker, outside of any sweep: a prediction or a refit. The worker is started, watched and ended as those of a sweep,
 //! and what it says is read from its journal; the caller keeps it.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -143,15 +144,12 @@ impl Reading {
 /// # Errors
 /// The file cannot be read.
 pub fn said(path: &Path) -> std::io::Result<Vec<Event>> {
-    let (mut events, mut offset, mut next) = (Vec::new(), 0, 0);
-    loop {
-        let found = journal::read(path, offset, next)?;
-        if found.records.is_empty() {
-            return Ok(events);
-        }
-        (offset, next) = (found.offset, found.next_seq);
-        events.extend(found.records.into_iter().map(|record| record.event));
-    }
+    let mut events = Vec::new();
+    journal::scan(path, |record| {
+        events.push(record.event);
+        ControlFlow::Continue(())
+    })?;
+    Ok(events)
 }
 
 fn words(exit: &Exit) -> String {

@@ -428,34 +428,17 @@ fn faults_at_random_lose_nothing() {
                 child.wait().unwrap();
                 "controller, SIGTERM"
             }
-            2 => match pick(&mut rng, cluster.processes(" worker ")) {
-                Some(pid) => {
-                    kill(pid);
-                    "worker, kill -9"
-                }
-                None => continue,
-            },
-            3 => match pick(&mut rng, cluster.processes(" worker ")) {
-                Some(pid) => {
-                    signal(pid, Signal::TERM);
-                    "worker, SIGTERM"
-                }
-                None => continue,
-            },
-            4 => match pick(&mut rng, cluster.processes(" slice ")) {
-                Some(pid) => {
-                    kill(pid);
-                    "task, kill -9"
-                }
-                None => continue,
-            },
-            5 => match pick(&mut rng, cluster.processes(" slice ")) {
-                Some(pid) => {
-                    signal(pid, Signal::USR1);
-                    "task, SIGUSR1 (time is nearly over)"
-                }
-                None => continue,
-            },
+            process @ 2..=5 => {
+                let (word, what, kind) = [
+                    (" worker ", Signal::KILL, "worker, kill -9"),
+                    (" worker ", Signal::TERM, "worker, SIGTERM"),
+                    (" slice ", Signal::KILL, "task, kill -9"),
+                    (" slice ", Signal::USR1, "task, SIGUSR1 (time is nearly over)"),
+                ][process as usize - 2];
+                let Some(pid) = pick(&mut rng, cluster.processes(word)) else { continue };
+                signal(pid, what);
+                kind
+            }
             6 => match copy_of_a_task(&cluster, rng.below(4) as u32) {
                 Some(copy) => {
                     copies.push(copy);

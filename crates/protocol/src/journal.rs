@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -266,6 +267,24 @@ pub fn read(path: &Path, offset: u64, next_seq: u64) -> io::Result<ReadResult> {
         break;
     }
     Ok(result)
+}
+
+/// Passes the records of a whole journal to `each`, up to the first that cannot be read or until `each` breaks off.
+///
+/// # Errors
+/// The errors of [`read()`]; `each` has had the records before it.
+pub fn scan(path: &Path, mut each: impl FnMut(Record) -> ControlFlow<()>) -> io::Result<()> {
+    let (mut offset, mut next) = (0, 0);
+    loop {
+        let found = read(path, offset, next)?;
+        if found.records.is_empty() {
+            return Ok(());
+        }
+        (offset, next) = (found.offset, found.next_seq);
+        if found.records.into_iter().try_for_each(&mut each).is_break() {
+            return Ok(());
+        }
+    }
 }
 
 /// Opens a regular file for reading, and tells its length; never waits for the other end of a pipe, never follows a link.
