@@ -599,7 +599,7 @@ fn sweeps_without_results_and_imported_runs_are_exported() {
             connection.close().await.unwrap();
         });
     };
-    // One has failed with a loss that was no number, one is running, one waits.
+    // One has failed with a loss that was no number, one is running, one waits, one was stopped early, one is left out.
     sqlite(
         "UPDATE runs SET state = 'failed', best_epoch = NULL WHERE id = 1; UPDATE epochs SET train_loss = NULL WHERE run = 1;
          UPDATE attempts SET outcome = 'diverged', why = 'the loss is not a number' WHERE run = 1;
@@ -608,7 +608,9 @@ fn sweeps_without_results_and_imported_runs_are_exported() {
          DELETE FROM label_counts WHERE evaluation IN (SELECT id FROM evaluations WHERE run = 3);
          DELETE FROM label_held_out WHERE evaluation IN (SELECT id FROM evaluations WHERE run = 3);
          DELETE FROM held_out WHERE evaluation IN (SELECT id FROM evaluations WHERE run = 3);
-         DELETE FROM evaluations WHERE run = 3; UPDATE runs SET state = 'queued', best_epoch = NULL, started_at = NULL, finished_at = NULL WHERE id = 3;",
+         DELETE FROM evaluations WHERE run = 3; UPDATE runs SET state = 'queued', best_epoch = NULL, started_at = NULL, finished_at = NULL WHERE id = 3;
+         UPDATE runs SET state = 'failed', best_epoch = NULL WHERE id = 4; UPDATE attempts SET outcome = 'stopped_early', why = 'asked to' WHERE run = 4;
+         UPDATE runs SET state = 'queued', best_epoch = NULL WHERE id = 5; UPDATE sweep_runs SET left_out = 1 WHERE run = 5;",
     );
     said(&place, &["out", "--format", ALL]);
     compare_tables(&place, "out", |_| String::new());
@@ -618,11 +620,12 @@ fn sweeps_without_results_and_imported_runs_are_exported() {
         "SELECT status, count(*), sum(end_time IS NULL) FROM runs GROUP BY status ORDER BY status",
     );
     let states: Vec<(&str, i64, i64)> = states.iter().map(|row| (text(&row[0]), integer(&row[1]), integer(&row[2]))).collect();
-    assert!(states.iter().filter(|state| state.1 == 1).map(|state| state.0).eq(["FAILED", "RUNNING", "SCHEDULED"]), "{states:?}");
+    let few = states.iter().filter(|state| state.0 != "FINISHED").map(|state| (state.0, state.1));
+    assert!(few.eq([("FAILED", 1), ("KILLED", 2), ("RUNNING", 1), ("SCHEDULED", 1)]), "{states:?}");
     let (_, nan) = ask(&place.path("out/mlflow.db"), "SELECT value, is_nan FROM metrics WHERE key = 'train/loss' AND is_nan");
     assert!(nan.len() == 3 && nan.iter().all(|row| real(&row[0]) == 0.0), "{nan:?}");
-    let (_, why) = ask(&place.path("out/mlflow.db"), "SELECT value FROM tags WHERE key = 'sweep.why'");
-    assert_eq!(why, [[Cell::Text("diverged: the loss is not a number".to_owned())]]);
+    let (_, why) = ask(&place.path("out/mlflow.db"), "SELECT value FROM tags WHERE key = 'sweep.why' ORDER BY 1");
+    assert_eq!(why, ["diverged: the loss is not a number", "stopped_early: asked to"].map(|why| [Cell::Text(why.to_owned())]));
     // A sweep of which nothing has begun, and then a database without a sweep.
     sqlite("DELETE FROM sweep_runs; UPDATE sweeps SET name = 'mlflow.db', title = 'Default';");
     said(&place, &["none", "--format", ALL]);

@@ -116,6 +116,14 @@ fn hopeless_strategies_are_stopped_and_the_others_get_every_seed() {
     }
     let stopped = place.json(&["report", "--stopped"]);
     assert_eq!(stopped["stopped"].as_array().unwrap().len(), report["search"]["stopped"].as_array().unwrap().len());
+    // What the search does not train is not "to train", but it is for the whole grid.
+    let over = count("stopped_early") + runs["left_out"].as_u64().unwrap();
+    let plan = place.json(&["plan", "sweep.toml"]);
+    assert_eq!((&plan["to_train"], &plan["passed_over"]), (&0.into(), &over.into()));
+    let plan = place.json(&["plan", "sweep.toml", "--set", "search.kind=grid"]);
+    assert_eq!((&plan["to_train"], &plan["passed_over"]), (&over.into(), &0.into()));
+    let plan = place.json(&["plan", "sweep.toml", "--set", "search.reduction=4"]);
+    assert_eq!((&plan["to_train"], &plan["passed_over"]), (&over.into(), &0.into()), "another search decides for itself");
     // Nothing is left to do, however often it is asked for.
     for arguments in [&["resume"][..], &["resume", "--failed"], &["run", "sweep.toml"]] {
         let words = trained(&place, arguments, "0");

@@ -69,6 +69,8 @@ enum PlannedState {
     Recorded,
     /// Failed for good: only `sweep resume --failed` tries it again.
     Failed,
+    /// The search has stopped it, or left it out.
+    PassedOver,
 }
 
 /// Plans a file and shows the plan, with the workers of the command line.
@@ -96,15 +98,13 @@ pub async fn show(
     if global.db.exists() {
         let mut reader = Reader::open(&global.db).await?;
         let names: Vec<Fingerprint> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
-        let (recorded, failed) = (reader.recorded(&names).await?, reader.failed(&names).await?);
-        for (state, (recorded, failed)) in states.iter_mut().zip(recorded.into_iter().zip(failed)) {
-            *state = if recorded {
-                PlannedState::Recorded
-            } else if failed {
-                PlannedState::Failed
-            } else {
-                PlannedState::ToTrain
-            };
+        let known = [
+            (PlannedState::PassedOver, reader.passed_over(&plan).await?),
+            (PlannedState::Failed, reader.failed(&names).await?),
+            (PlannedState::Recorded, reader.recorded(&names).await?),
+        ];
+        for (known, runs) in known {
+            states.iter_mut().zip(runs).filter(|(_, is)| *is).for_each(|(state, _)| *state = known);
         }
         paces = reader.paces().await?;
         let of_grid: Vec<Fingerprint> = plan.of_grid().map(|run| run.fingerprint.clone()).collect();
@@ -197,6 +197,10 @@ impl PlanView {
         let mut states = vec![format!("{} to train", thousands(todo)), format!("{} recorded already", thousands(recorded))];
         if failed > 0 {
             states.push(format!("{} failed before (`sweep resume --failed` tries them again)", thousands(failed)));
+        }
+        let passed_over = self.count(PlannedState::PassedOver);
+        if passed_over > 0 {
+            states.push(format!("{} stopped or left out by the search (`sweep report --stopped`)", thousands(passed_over)));
         }
         let references = plan.references();
         if references > 0 {
@@ -362,6 +366,7 @@ impl PlanView {
             "to_train": self.count(PlannedState::ToTrain),
             "recorded": self.count(PlannedState::Recorded),
             "failed": self.count(PlannedState::Failed),
+            "passed_over": self.count(PlannedState::PassedOver),
             "bundles": plan.bundles.len(),
             "policies": plan.policies,
             "data": plan.data.iter().map(|(config, facts)| json!({ "config": config, "facts": facts })).collect::<Vec<_>>(),

@@ -131,6 +131,7 @@ fn run(
         user,
         status: match row.state.as_str() {
             "succeeded" => "FINISHED",
+            _ if row.stopped => "KILLED",
             "failed" => "FAILED",
             "running" => "RUNNING",
             _ => "SCHEDULED",

@@ -24,7 +24,8 @@ use store::{Points, Reader, SweepRow};
 const THRESHOLDS: usize = 101;
 /// In the dashboard of hyperparameters.
 const HPARAMS: &str = "hparams";
-/// Of sessions there.
+/// Of sessions there; it has no word for one that was stopped.
+const NO_STATUS: u64 = 0;
 const SUCCESS: u64 = 1;
 const FAILURE: u64 = 2;
 
@@ -176,6 +177,7 @@ fn fill(
     }
     let end = match run.row.state.as_str() {
         "succeeded" => Some(SUCCESS),
+        "failed" if run.row.stopped => Some(NO_STATUS),
         "failed" => Some(FAILURE),
         _ => None,
     };

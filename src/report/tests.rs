@@ -566,3 +566,22 @@ fn the_labels_of_a_table_are_the_rarest_and_the_worst() {
     assert_eq!(chosen[10..], [19, 17, 15, 13, 11, 9, 7, 5, 3, 1]);
     assert_eq!(labels::rare(&[3, 1, 2], &[]), [1, 2, 0], "all where they are few");
 }
+
+#[test]
+fn a_report_explains_itself_where_that_takes_a_second_or_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("x.db");
+    let mut loaded = empty();
+    add(&mut loaded, "bce", "none", &[0.5; 100]);
+    let kept = archive::runs_folder(&db).join(&loaded.runs[7].row.run);
+    std::fs::create_dir_all(&kept).unwrap();
+    assert!(!super::explain::is_quick(&db, &loaded), "no kept scores");
+    std::fs::write(kept.join("truth-test.npy"), "").unwrap();
+    assert!(super::explain::is_quick(&db, &loaded));
+    // Two labels of 150 rows are nothing, but each run has its files.
+    add(&mut loaded, "focal", "none", &[0.5; 900]);
+    assert!(!super::explain::is_quick(&db, &loaded), "too many runs");
+    loaded.runs.truncate(100);
+    loaded.data[0].test = LabelCounts::new(7_500, vec![10, 25]);
+    assert!(!super::explain::is_quick(&db, &loaded), "too many rows");
+}

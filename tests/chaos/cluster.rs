@@ -1,6 +1,5 @@
 //! A sweep on a cluster under faults: the same rows as on this machine, each run with exactly one winner, nothing left behind.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -366,26 +365,41 @@ fn a_controller_behind_a_stale_mount_loses_nothing() {
     assert!(rows == wanted, "{words}");
 }
 
-/// All kinds of faults at once, for as long as the sweep runs; prints a line per kind.
+/// What is done to a sweep on a cluster; the last three only where there are daemons and partitions of Slurm's own.
+const KINDS: [&str; 11] = [
+    "controller, kill -9, the next perhaps on another machine",
+    "controller, SIGTERM",
+    "worker, kill -9",
+    "worker, SIGTERM",
+    "task, kill -9",
+    "task, SIGUSR1 (time is nearly over)",
+    "task, second live copy",
+    "task, requeued",
+    "slurmctld, kill -9",
+    "slurmd, kill -9",
+    "task, preempted",
+];
+
+/// All kinds of faults in turn, for as long as the sweep runs, or until there were enough of each; prints a line per kind.
 #[test]
 fn faults_at_random_lose_nothing() {
-    let seeds = if times() > 3 { 134 } else { 6 };
-    let cluster = Cluster::new(seeds, if times() > 3 { 20 } else { 6 }, 60);
+    let long = times() > 3;
+    let seeds = if long { 134 } else { 6 };
+    let cluster = Cluster::new(seeds, if long { 20 } else { 6 }, if long { 150 } else { 60 });
     let wanted = undisturbed(&cluster);
     let mut rng = Rng::new(std::process::id().into(), "cluster", &[]);
-    let mut faults: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut copies = Vec::new();
-    // One kind after the other; those of Slurm's own daemons only where there are some.
-    let (mut turn, kinds) = (rng.below(8), if cluster.stand_in.is_none() { 11 } else { 8 });
+    let kinds = if cluster.stand_in.is_none() { KINDS.len() } else { KINDS.len() - 3 };
+    let mut faults: Vec<Vec<f64>> = vec![Vec::new(); kinds];
+    let mut turn = rng.below(kinds as u64) as usize;
     let all = (seeds * 6) as i64;
     let mut controller: Option<Child> = None;
     let start = Instant::now();
-    let most = Duration::from_secs(if times() > 3 { 1200 } else { 60 });
-    let enough = if times() > 3 { usize::MAX } else { 25 };
+    let most = Duration::from_secs(if long { 2400 } else { 60 });
+    let enough = if long { times() as usize } else { 4 };
     loop {
         let recorded = cluster.recorded();
-        let injected: usize = faults.values().map(Vec::len).sum();
-        if recorded >= all || start.elapsed() > most || injected >= enough {
+        if recorded >= all || start.elapsed() > most || faults.iter().all(|faults| faults.len() >= enough) {
             break;
         }
         let mut done = false;
@@ -401,67 +415,50 @@ fn faults_at_random_lose_nothing() {
             controller = Some(if rng.below(2) == 0 { cluster.start(verb) } else { cluster.start_elsewhere(verb) });
         }
         std::thread::sleep(Duration::from_secs_f64(0.05 + 0.4 * rng.uniform()));
-        let pick = |rng: &mut Rng, pids: Vec<u32>| (!pids.is_empty()).then(|| pids[rng.below(pids.len() as u64) as usize]);
-        turn += 1;
-        let kind = match turn % kinds {
-            0 => {
+        // The next kind of which there were not enough; one that finds nothing to be done to has its turn again later.
+        let next = (1..=kinds).map(|step| (turn + step) % kinds).find(|&kind| faults[kind].len() < enough);
+        turn = next.unwrap_or(turn);
+        let one = |rng: &mut Rng, word: &str| {
+            let pids = cluster.processes(word);
+            (!pids.is_empty()).then(|| pids[rng.below(pids.len() as u64) as usize])
+        };
+        match turn {
+            0 | 1 => {
                 let Some(mut child) = controller.take() else { continue };
-                child.kill().unwrap();
+                signal(child.id(), if turn == 0 { Signal::KILL } else { Signal::TERM });
                 child.wait().unwrap();
-                "controller, kill -9, the next perhaps on another machine"
             }
-            8 => {
-                daemon("slurmctld");
-                "slurmctld, kill -9"
-            }
-            9 => {
-                daemon(&format!("n{}", 1 + rng.below(4)));
-                "slurmd, kill -9"
-            }
-            10 => {
-                cluster.slurm("sbatch", &["-p", "hi", "-c", "2", "-o", "/dev/null", "--wrap", "sleep 2"]);
-                "task, preempted"
-            }
-            1 => {
-                let Some(mut child) = controller.take() else { continue };
-                signal(child.id(), Signal::TERM);
-                child.wait().unwrap();
-                "controller, SIGTERM"
-            }
-            process @ 2..=5 => {
-                let (word, what, kind) = [
-                    (" worker ", Signal::KILL, "worker, kill -9"),
-                    (" worker ", Signal::TERM, "worker, SIGTERM"),
-                    (" slice ", Signal::KILL, "task, kill -9"),
-                    (" slice ", Signal::USR1, "task, SIGUSR1 (time is nearly over)"),
-                ][process as usize - 2];
-                let Some(pid) = pick(&mut rng, cluster.processes(word)) else { continue };
+            2..=5 => {
+                let (word, what) = [
+                    (" worker ", Signal::KILL),
+                    (" worker ", Signal::TERM),
+                    (" slice ", Signal::KILL),
+                    (" slice ", Signal::USR1),
+                ][turn - 2];
+                let Some(pid) = one(&mut rng, word) else { continue };
                 signal(pid, what);
-                kind
             }
             6 => match copy_of_a_task(&cluster, rng.below(4) as u32) {
-                Some(copy) => {
-                    copies.push(copy);
-                    "task, second live copy"
-                }
+                Some(copy) => copies.push(copy),
                 None => continue,
             },
-            _ => {
-                let running = running_task(&cluster);
-                let Some(task) = running else { continue };
+            7 => {
+                let Some(task) = running_task(&cluster) else { continue };
                 cluster.slurm("scontrol", &["requeue", &task]);
-                "task, requeued"
             }
-        };
+            8 => daemon("slurmctld"),
+            9 => daemon(&format!("n{}", 1 + rng.below(4))),
+            _ => drop(cluster.slurm("sbatch", &["-p", "hi", "-c", "2", "-o", "/dev/null", "--wrap", "sleep 2"])),
+        }
         // How long until something is recorded again, by a controller that is started again where it was ended.
         let fault = Instant::now();
-        while times() > 3 && fault.elapsed() < Duration::from_secs(60) && cluster.recorded() <= recorded {
+        while long && fault.elapsed() < Duration::from_secs(60) && cluster.recorded() <= recorded {
             if controller.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some()) {
                 controller = Some(cluster.start_elsewhere(&["run", "sweep.toml", "--quiet", "--on", "slurm"]));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        faults.entry(kind).or_default().push(fault.elapsed().as_secs_f64());
+        faults[turn].push(fault.elapsed().as_secs_f64());
     }
     if let Some(mut child) = controller {
         child.kill().unwrap();
@@ -472,17 +469,15 @@ fn faults_at_random_lose_nothing() {
         copy.wait().unwrap();
     }
     println!("{all} runs in {:.0} s", start.elapsed().as_secs_f64());
-    for (kind, mut times) in faults {
+    for (kind, times) in KINDS.iter().zip(&mut faults) {
         times.sort_by(f64::total_cmp);
-        println!(
-            "| {kind} | {} | 0 | median {:.1} s, most {:.1} s |",
-            times.len(),
-            times[times.len() / 2],
-            times[times.len() - 1]
-        );
+        let time = |at: Option<&f64>| at.map_or_else(String::new, |time| format!("{time:.1} s"));
+        println!("| {kind} | {} | nothing | {}, {} |", times.len(), time(times.get(times.len() / 2)), time(times.last()));
     }
     is_equal(&cluster, &wanted);
     cluster.is_clean();
+    // The slice of it may be over before all kinds have come.
+    assert!(!long || faults.iter().all(|faults| faults.len() >= enough), "the sweep was over too soon");
 }
 
 /// Kills a daemon of the cluster that tests/chaos/slurm-up has started, and starts it again after a while.

@@ -487,6 +487,19 @@ mod tests {
         assert!(pixels(&jpeg, &config(16, 3, "stretch")).unwrap_err().contains("65535x65535"));
     }
 
+    /// The decoder would allocate 4 GiB for the block before it looks for it: found by fuzzing.
+    #[test]
+    fn a_webp_has_the_whole_of_its_exif_block() {
+        let path = Path::new("../../fuzz/found/picture/exif-of-4-gib.webp");
+        let mut bytes = std::fs::read(path).unwrap();
+        let error = pixels(&bytes, &config(16, 3, "stretch")).unwrap_err();
+        assert_eq!(error, "truncated WebP (its EXIF block is longer than the file)");
+        let block = bytes.windows(4).position(|name| name == b"EXIF").unwrap();
+        let length = u32::try_from(bytes.len() - block - 8).unwrap();
+        bytes[block + 4..block + 8].copy_from_slice(&length.to_le_bytes());
+        assert!(pixels(&bytes, &config(16, 3, "stretch")).is_ok());
+    }
+
     /// Damage of any kind gives an error or an image, never a panic.
     #[test]
     fn damaged_files_never_panic() {

@@ -365,16 +365,18 @@ const TOGETHER: usize = 1_000;
 
 /// Cells (row x label) of kept scores that are explained in a second or two.
 const QUICK: usize = 1_500_000;
+/// Cells that take as long as a run does, however few it has: its files are opened, its thresholds and its calibration are fitted.
+const RUN: usize = 1_500;
 
 /// Whether an explanation is quick enough for a report: there are kept scores, and not too many.
 #[must_use]
 pub fn is_quick(db: &Path, loaded: &Loaded) -> bool {
     let folder = runs_folder(db);
-    let recorded: Vec<&Run> = loaded.runs.iter().filter(|run| run.row.state == "succeeded").collect();
-    let cells = |run: &&Run| {
+    let recorded = || loaded.runs.iter().filter(|run| run.row.state == "succeeded");
+    let cells = |run: &Run| {
         let facts = &loaded.data[run.data];
-        (facts.val.rows + facts.test.rows) * facts.labels.len()
+        (facts.val.rows + facts.test.rows) * facts.labels.len() + RUN
     };
-    let kept = recorded.iter().any(|run| folder.join(&run.row.run).join("truth-test.npy").exists());
-    kept && recorded.iter().map(cells).sum::<usize>() <= QUICK
+    let kept = |run: &Run| folder.join(&run.row.run).join("truth-test.npy").exists();
+    recorded().map(cells).sum::<usize>() <= QUICK && recorded().any(kept)
 }

@@ -34,7 +34,7 @@ pub struct Run {
     pub source: String,
     pub version: String,
     pub user: String,
-    /// `SCHEDULED`, `RUNNING`, `FINISHED` or `FAILED`.
+    /// `SCHEDULED`, `RUNNING`, `FINISHED`, `FAILED` or `KILLED`.
     pub status: &'static str,
     pub started: i64,
     pub ended: Option<i64>,

@@ -30,6 +30,8 @@ pub struct ListedRun {
     pub params: String,
     /// Of its last attempt, if that failed.
     pub why: Option<String>,
+    /// Stopped early, or left out by a search.
+    pub stopped: bool,
 }
 
 /// An epoch of training.
@@ -118,7 +120,9 @@ impl Reader {
         let rows = sqlx::query_as(
             "SELECT r.id, r.fingerprint, r.data, r.arch, r.state, r.best_epoch, r.created_at, r.started_at, r.finished_at,
                     w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, w.params,
-                    (SELECT outcome || ': ' || why FROM attempts WHERE run = r.id AND r.state = 'failed' ORDER BY attempt DESC LIMIT 1) AS why
+                    (SELECT outcome || ': ' || why FROM attempts WHERE run = r.id AND r.state = 'failed' ORDER BY attempt DESC LIMIT 1) AS why,
+                    r.state = 'queued' AND w.left_out
+                    OR r.state = 'failed' AND (SELECT outcome FROM attempts WHERE run = r.id ORDER BY attempt DESC LIMIT 1) IS 'stopped_early' AS stopped
              FROM sweep_runs w JOIN runs r ON r.id = w.run WHERE w.sweep = ? ORDER BY w.position",
         )
         .bind(sweep)

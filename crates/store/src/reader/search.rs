@@ -4,8 +4,9 @@ use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
 use super::Reader;
+use crate::writer::content;
 use crate::{StoreError, SweepId};
-use plan::{Fingerprint, Search, SearchMetric};
+use plan::{Fingerprint, Plan, Search, SearchMetric};
 
 /// What was decided about a strategy at a rung, by its first run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +49,27 @@ impl Reader {
     pub async fn search_decisions(&mut self, sweep: SweepId) -> Result<Vec<SearchDecision>, StoreError> {
         let found = decisions(self.connected().await?, sweep).await;
         self.told(found)
+    }
+
+    /// Which runs of a plan its search does not train, as far as a sweep of this plan with an equal search has decided it: it has stopped
+    /// them, or left them out.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn passed_over(&mut self, plan: &Plan) -> Result<Vec<bool>, StoreError> {
+        let runs: Vec<&Fingerprint> = plan.runs.iter().map(|run| &run.fingerprint).collect();
+        let Some(searched) = &plan.search else { return Ok(vec![false; runs.len()]) };
+        let found = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM sweeps s JOIN searches h ON h.sweep = s.id JOIN sweep_runs w ON w.sweep = s.id
+                            JOIN runs r ON r.id = w.run
+                            WHERE s.name = ?2 AND s.content = ?3 AND h.config = ?4 AND r.fingerprint = j.value
+                              AND (w.left_out OR EXISTS (SELECT 1 FROM search_decisions d
+                                                         WHERE d.sweep = s.id AND d.run = r.id AND NOT d.goes_on)))
+             FROM json_each(?1) j ORDER BY j.key",
+        );
+        let found = found.bind(crate::json(&runs)).bind(&plan.name).bind(content(plan)).bind(crate::json(&searched.search));
+        let answer = found.fetch_all(self.connected().await?).await;
+        self.told(answer)
     }
 
     /// The best val value over all epochs of each of the sweep's recorded runs.

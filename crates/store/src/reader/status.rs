@@ -107,7 +107,8 @@ impl Reader {
              FROM (SELECT r.state, r.finished_at, s.begun_at, w.left_out,
                           r.state = 'failed' AND (SELECT a.outcome FROM attempts a WHERE a.run = r.id
                                                   ORDER BY a.attempt DESC LIMIT 1) IS 'stopped_early' AS early
-                   FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id JOIN runs r ON r.id = coalesce(w.again, w.run) WHERE s.id = ?)",
+                   FROM sweeps s JOIN sweep_runs w ON w.sweep = s.id
+                   JOIN runs r INDEXED BY runs_state ON r.id = coalesce(w.again, w.run) WHERE s.id = ?)",
         )
         .bind(sweep)
         .fetch_one(self.connected().await?)
@@ -142,7 +143,7 @@ impl Reader {
         let rows = sqlx::query_as(
             "SELECT o.fingerprint AS run, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, a.attempt AS attempts,
                     coalesce(a.outcome, '') AS outcome, a.why
-             FROM sweep_runs w JOIN runs o ON o.id = w.run JOIN runs r ON r.id = coalesce(w.again, w.run)
+             FROM sweep_runs w JOIN runs o ON o.id = w.run JOIN runs r INDEXED BY runs_state ON r.id = coalesce(w.again, w.run)
              JOIN attempts a ON a.run = r.id AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
              WHERE w.sweep = ? AND r.state = 'failed' AND a.outcome IS NOT 'stopped_early' AND NOT w.left_out ORDER BY w.position",
         )

@@ -361,7 +361,7 @@ async fn an_older_database_is_brought_up_to_date() {
          DROP TABLE label_held_out; DROP TABLE held_out; ALTER TABLE policies DROP COLUMN fitted;
          ALTER TABLE sweeps DROP COLUMN changes;
          ALTER TABLE runs DROP COLUMN max_epochs; ALTER TABLE epochs DROP COLUMN steps;
-         DROP INDEX runs_replacing; DROP INDEX sweep_runs_again;
+         DROP INDEX runs_replacing; DROP INDEX sweep_runs_again; DROP INDEX runs_state;
          ALTER TABLE runs DROP COLUMN replaces; ALTER TABLE sweep_runs DROP COLUMN again;
          DROP TABLE label_draws; DROP TABLE draws; ALTER TABLE journals DROP COLUMN fault; ALTER TABLE runs DROP COLUMN format;
          CREATE VIEW leaderboard AS SELECT 1; CREATE VIEW label_metrics AS SELECT 1;

@@ -23,6 +23,7 @@ pub use ingest::{Ingested, Refused, Verdict};
 pub use refuse::unusable_journal;
 pub use search::SearchRun;
 pub use submission::{NOT_COUNTED, OpenAttempt, Slice, Submission};
+pub(crate) use sweep::content;
 
 use super::lock::Lock;
 use super::patience::{self, Patience, patiently};

@@ -147,7 +147,7 @@ fn portable(folder: &Path, base: &Path) -> PathBuf {
 }
 
 /// Hash of what a sweep asks for: its runs and its policies, in any order.
-fn content(plan: &Plan) -> String {
+pub(crate) fn content(plan: &Plan) -> String {
     let mut parts: Vec<String> = plan.runs.iter().map(|run| run.fingerprint.0.clone()).collect();
     parts.sort_unstable();
     let mut policies: Vec<String> = plan.policies.iter().map(ToString::to_string).collect();
