@@ -385,7 +385,12 @@ const KINDS: [&str; 11] = [
 fn faults_at_random_lose_nothing() {
     let long = times() > 3;
     let seeds = if long { 134 } else { 6 };
-    let cluster = Cluster::new(seeds, if long { 20 } else { 6 }, if long { 150 } else { 60 });
+    let cluster = Cluster::new(seeds, if long { 20 } else { 6 }, if long { 100 } else { 60 });
+    if long {
+        // Runs of a few seconds each: long enough for so many faults.
+        let file = fs::read_to_string(cluster.place.path("sweep.toml")).unwrap();
+        fs::write(cluster.place.path("sweep.toml"), file.replace("batch_size = 32", "batch_size = 6")).unwrap();
+    }
     let wanted = undisturbed(&cluster);
     let mut rng = Rng::new(std::process::id().into(), "cluster", &[]);
     let mut copies = Vec::new();

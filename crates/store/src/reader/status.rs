@@ -141,10 +141,10 @@ impl Reader {
     /// See [`StoreError`].
     pub async fn failures(&mut self, sweep: SweepId) -> Result<Vec<FailedRun>, StoreError> {
         let rows = sqlx::query_as(
-            "SELECT o.fingerprint AS run, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed, a.attempt AS attempts,
-                    coalesce(a.outcome, '') AS outcome, a.why
-             FROM sweep_runs w JOIN runs o ON o.id = w.run JOIN runs r INDEXED BY runs_state ON r.id = coalesce(w.again, w.run)
-             JOIN attempts a ON a.run = r.id AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
+            "SELECT (SELECT fingerprint FROM runs WHERE id = w.run) AS run, w.loss, w.pos_weight, w.gamma, w.sampler, w.seed,
+                    a.attempt AS attempts, coalesce(a.outcome, '') AS outcome, a.why
+             FROM sweep_runs w CROSS JOIN runs r INDEXED BY runs_state ON r.id = coalesce(w.again, w.run)
+             CROSS JOIN attempts a ON a.run = r.id AND a.attempt = (SELECT max(attempt) FROM attempts WHERE run = r.id)
              WHERE w.sweep = ? AND r.state = 'failed' AND a.outcome IS NOT 'stopped_early' AND NOT w.left_out ORDER BY w.position",
         )
         .bind(sweep)
