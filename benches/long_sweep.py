@@ -1,7 +1,7 @@
 """A sweep of many short runs through real workers, or workers that crash again and again: what the controller needs while it lasts.
 
     cargo build --release && python3 benches/long_sweep.py target/release/sweep --runs 20000
-    python3 benches/long_sweep.py target/release/sweep --crashes 5000
+    python3 benches/long_sweep.py target/release/sweep --crashes 5000 --workers 8
     python3 benches/long_sweep.py target/release/sweep --runs 20000 --on slurm       (with a cluster, e.g. . <(tests/chaos/slurm-up))
 
 Prints a line every so many runs: resident memory, open files and threads of the controller; bytes of the database per run; seconds of `sweep
@@ -26,7 +26,7 @@ label_rates = {{ A = 0.3, B = 0.4, C = 0.5 }}
 [model]
 arch = "{arch}"
 [train]
-epochs = 1
+epochs = {epochs}
 reference = false
 start = "zero"
 [grid]
@@ -39,7 +39,7 @@ runs_per_task = 100
 tasks = 8
 """
 
-# A worker that trains and is killed a moment after it has begun.
+# A worker that trains and is killed a moment after it has begun, long before its run is over.
 CRASHING = """#!/bin/bash
 "{program}" "$@" <&0 &
 sleep 0.06
@@ -83,6 +83,7 @@ def main():
     parser.add_argument("--runs", type=int, default=20000)
     parser.add_argument("--crashes", type=int, default=0)
     parser.add_argument("--on", default="local")
+    parser.add_argument("--workers", type=int, default=2, help="on this machine; a place whose worker was killed waits a second")
     parser.add_argument("--every", type=int, default=2000)
     arguments = parser.parse_args()
     program = arguments.sweep.resolve()
@@ -90,14 +91,14 @@ def main():
         folder = pathlib.Path(folder)
         runs = arguments.runs if not arguments.crashes else arguments.crashes // 100
         seeds = list(range(max(runs // 2, 1)))
-        (folder / "sweep.toml").write_text(FILE.format(seeds=seeds, arch="cnn" if arguments.crashes else "linear"))
+        (folder / "sweep.toml").write_text(FILE.format(seeds=seeds, arch="cnn" if arguments.crashes else "linear", epochs=10000 if arguments.crashes else 1))
         environment = dict(os.environ)
         if arguments.crashes:
             worker = folder / "worker"
             worker.write_text(CRASHING.format(program=program))
             worker.chmod(0o755)
             environment["SWEEP_WORKER"] = str(worker)
-        command = [str(program), "run", "sweep.toml", "--quiet", "--on", arguments.on, "--per-device", "2"]
+        command = [str(program), "run", "sweep.toml", "--quiet", "--on", arguments.on, "--per-device", str(arguments.workers)]
         start = time.monotonic()
         controller = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         db = folder / "sweep.db"

@@ -27,6 +27,9 @@ use store::{OpenAttempt, Reader, Slice, Submission, SweepId, Writer};
 
 /// How long the scheduler may take to hear of a submission: so long its name is looked for.
 const LATE: f64 = 3600.0;
+/// Tasks that are held again so soon after their release are so because slurmctld has forgotten it: it saves its state now and then, and is
+/// killed in between.
+const FORGOTTEN: f64 = 600.0;
 /// The most tasks of an array, whatever the site allows.
 const ARRAY: usize = 1000;
 /// A journal of a running task that says nothing for so long is worth a warning.
@@ -100,6 +103,7 @@ pub async fn watch(
     let mut watch = Watch::new(writer, sweep, archive, settings, pace)?;
     let before = watch.tally().await?;
     let mut told = None;
+    watch.releasing = stay != Stay::OnePass;
     loop {
         let seen = watch.pass(true).await?;
         let tally = watch.tally().await?;
@@ -207,6 +211,10 @@ struct Watch<'a> {
     failed: bool,
     /// Whether runs may have ended since results were last brought home.
     ended: bool,
+    /// Somebody has asked for the sweep to go on: held tasks are released in the first pass, whoever holds them.
+    releasing: bool,
+    /// Jobs that are held on purpose, as the user was told.
+    held: HashSet<String>,
     halt: Option<Halt>,
 }
 
@@ -232,6 +240,8 @@ impl<'a> Watch<'a> {
             silent: 0,
             failed: settings.failed,
             ended: true,
+            releasing: false,
+            held: HashSet::new(),
             halt: None,
         })
     }
@@ -407,8 +417,31 @@ impl<'a> Watch<'a> {
                         slurm.cancel(job).await.map_err(unexpected)?;
                     }
                 }
+                "live" => {
+                    let held = tasks.iter().filter(|task| task.name == name && task.is_held()).count();
+                    if let (Some(job), 1..) = (&submission.job, held) {
+                        self.release_again(job, held, submission.released_at).await?;
+                    }
+                }
                 _ => {}
             }
+        }
+        self.releasing = false;
+        Ok(())
+    }
+
+    /// Tasks of a job that was released are held.
+    async fn release_again(&mut self, job: &str, held: usize, released_at: Option<f64>) -> Result<(), Error> {
+        let soon = released_at.is_none_or(|at| store::now() - at < FORGOTTEN);
+        if self.releasing || soon {
+            match self.settings.slurm.release(job).await {
+                Ok(()) => tracing::warn!("job {job}: {held} tasks were held again after their release; released once more"),
+                Err(error) => tracing::warn!("job {job}: {error}; its {held} held tasks are released in the next pass"),
+            }
+        } else if self.held.insert(job.to_owned()) {
+            tracing::warn!(
+                "job {job}: {held} tasks are held, and wait for `scontrol release {job}`, or for `sweep resume`, which does it"
+            );
         }
         Ok(())
     }

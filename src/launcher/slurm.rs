@@ -96,6 +96,12 @@ impl Task {
         let held = ["launch_failed_requeued_held", "launch failed requeued held", "JobHoldMaxRequeue"];
         self.state == "SPECIAL_EXIT" || held.contains(&self.reason.as_str())
     }
+
+    /// Whether it waits to be released.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.state == "PENDING" && self.reason == "JobHeldUser"
+    }
 }
 
 impl Slurm {

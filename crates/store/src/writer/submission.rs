@@ -19,6 +19,7 @@ pub struct Submission {
     /// The scheduler's number of the array.
     pub job: Option<String>,
     pub created_at: f64,
+    pub released_at: Option<f64>,
 }
 
 /// A slice that is not over: what the scheduler has last said of its task.
@@ -134,7 +135,7 @@ impl Writer {
     /// See [`StoreError`].
     pub async fn submissions(&mut self, sweep: SweepId, seconds: f64) -> Result<Vec<Submission>, StoreError> {
         let found = sqlx::query_as(
-            "SELECT id, state, job, created_at FROM submissions
+            "SELECT id, state, job, created_at, released_at FROM submissions
              WHERE sweep = ?1 AND (state IN ('intent', 'held', 'live') OR (state = 'void' AND created_at >= ?2)) ORDER BY created_at, id",
         )
         .bind(sweep)
