@@ -438,8 +438,8 @@ impl Faults {
         self.turn
     }
 
-    /// Disturbs a sweep of so many runs for as long as it lasts, or until there were enough; then lets it end.
-    fn disturb(&mut self, cluster: &Cluster, all: i64, most: Duration) {
+    /// Disturbs a sweep of so many runs for as long as it lasts, or until there were enough; then lets it end. Returns how long it took.
+    fn disturb(&mut self, cluster: &Cluster, all: i64, most: Duration) -> Duration {
         let (start, long) = (Instant::now(), times() > 3);
         let mut copies = Vec::new();
         let mut controller: Option<Child> = None;
@@ -512,7 +512,7 @@ impl Faults {
         for mut copy in copies {
             copy.wait().unwrap();
         }
-        println!("{all} runs in {:.0} s", start.elapsed().as_secs_f64());
+        start.elapsed()
     }
 }
 
@@ -532,7 +532,9 @@ fn faults_at_random_lose_nothing() {
         if round == 0 {
             wanted = undisturbed(&cluster);
         }
-        faults.disturb(&cluster, (seeds * 6) as i64, Duration::from_secs(if long { 2400 } else { 60 }));
+        let (all, most) = ((seeds * 6) as i64, Duration::from_secs(if long { 2400 } else { 60 }));
+        let time = faults.disturb(&cluster, all, most);
+        println!("{all} runs in {:.0} s", time.as_secs_f64());
         is_equal(&cluster, &wanted);
         cluster.is_clean();
         if faults.are_enough() {
