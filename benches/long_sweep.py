@@ -126,6 +126,7 @@ def main():
             print(f"| {done} | {time.monotonic() - start:.0f} | {rss / 1024:.1f} | {files} | {threads} | "
                   f"{size(db) / 1024 / max(done, 1):.2f} | {status:.3f} | {report:.2f} |", flush=True)
         words = controller.stderr.read().decode()
+        controller.wait()
         done = count(db, what)
         print(f"{done} in {time.monotonic() - start:.0f} s; exit {controller.returncode}; {words.strip()[:200]}")
         print(f"database {size(db) / 1024 / max(done, 1):.2f} KiB per run")

@@ -81,14 +81,19 @@ fn wait(command: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
 
 /// Runs a command that says nothing before it has read everything: again where a sweep began to write meanwhile.
 fn read<F: Future<Output = Result<(), Error>>>(command: impl Fn() -> F) -> Result<(), Error> {
+    wait(anew(command))
+}
+
+/// Reads, and reads again where a sweep began to write meanwhile.
+async fn anew<T, F: Future<Output = Result<T, Error>>>(question: impl Fn() -> F) -> Result<T, Error> {
     // A writer begins once; ten of them in the time of one answer are worth an error.
     for _ in 0..10 {
-        match wait(command()) {
+        match question().await {
             Err(Error::Store(store::StoreError::Overtaken { .. })) => {}
             other => return other,
         }
     }
-    wait(command())
+    question().await
 }
 
 #[cfg(test)]

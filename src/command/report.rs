@@ -166,9 +166,14 @@ pub async fn leaderboard_json(db: &Path, sweep: SweepId) -> Result<serde_json::V
 }
 
 async fn leaderboard(db: &Path, sweep: SweepId, question: Question) -> Result<Summary, Error> {
-    let mut reader = Reader::open(db).await?;
-    let sweep = reader.sweep(sweep).await?;
-    report::answer(&mut reader, sweep, &Question { top: Some(AFTER_RUN), ..question }).await
+    let question = &Question { top: Some(AFTER_RUN), ..question };
+    // Another sweep may have begun as soon as this one was over.
+    super::anew(|| async {
+        let mut reader = Reader::open(db).await?;
+        let sweep = reader.sweep(sweep).await?;
+        report::answer(&mut reader, sweep, question).await
+    })
+    .await
 }
 
 /// Commands that show more, ready to be pasted.

@@ -93,9 +93,11 @@ impl Stamp {
         Self::of_file(path).as_ref() == Some(self)
     }
 
-    /// Whether there is still no writer and the file is unchanged.
+    /// Whether nobody has written since. A log without a frame says nothing: a reader of another process makes one, if it had been opened
+    /// while there was a writer.
     pub fn holds(&self, path: &Path) -> bool {
-        Self::take(path).as_ref() == Some(self)
+        let log = std::fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len());
+        self.is_of(path) && log == 0 && !beside(path, "-journal").exists()
     }
 }
 

@@ -64,6 +64,12 @@ async fn a_version_changes_with_commits_and_files() {
     let mut reader = Reader::open(&db).await.unwrap();
     let still = reader.version().await.unwrap();
     assert_eq!(reader.version().await.unwrap(), still);
+    // What a reader of another process leaves beside the file is not a writer's.
+    let mut log = db.clone().into_os_string();
+    log.push("-wal");
+    std::fs::write(&log, "").unwrap();
+    assert_eq!(reader.version().await.unwrap(), still);
+    std::fs::remove_file(&log).unwrap();
     let mut writer = Writer::open(&db).await.unwrap();
     let mut last = still;
     for name in ["second", "third"] {
