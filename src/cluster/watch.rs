@@ -203,6 +203,8 @@ struct Watch<'a> {
     settings: &'a Settings,
     pace: Pace,
     shared: Shared,
+    /// Opened when it is first asked.
+    reader: Option<Reader>,
     readings: HashMap<JournalName, Reading>,
     limits: Option<SiteLimits>,
     /// Passes in a row without an answer of the scheduler.
@@ -235,6 +237,7 @@ impl<'a> Watch<'a> {
             settings,
             pace,
             shared,
+            reader: None,
             readings: HashMap::new(),
             limits: None,
             silent: 0,
@@ -247,7 +250,11 @@ impl<'a> Watch<'a> {
     }
 
     async fn tally(&mut self) -> Result<Tally, Error> {
-        let status = Reader::open(self.writer.path()).await?.status(self.sweep).await?;
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            None => self.reader.insert(Reader::open(self.writer.path()).await?),
+        };
+        let status = reader.status(self.sweep).await?;
         let count = |number: i64| usize::try_from(number).unwrap_or(0);
         Ok(Tally {
             queued: count(status.queued),

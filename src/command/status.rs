@@ -46,6 +46,8 @@ struct BusyAttempt {
 /// A database that cannot be read; a sweep that does not exist.
 pub async fn run(global: &cli::Global, args: &cli::StatusArgs) -> Result<(), Error> {
     let mut reader = Reader::open(&global.db).await?;
+    // Of one state, which also keeps SQLite from reading its pages again for each question while a sweep writes.
+    reader.hold().await?;
     let sweep = reader.find_sweep(&args.sweep).await?;
     let runs = reader.status(sweep.id).await?;
     let mut doing = doing::of_all(&global.db);

@@ -80,6 +80,8 @@ impl Journal {
         self.patient = false;
         self.stuck = self.stuck.map(|since| since.checked_sub(ON_THE_WAY).unwrap_or(since));
         while !self.pull(writer).await?.is_empty() {}
+        // Nobody asks for it any more, and a sweep may have thousands of journals.
+        self.story = Story::left_over(true);
         Ok(())
     }
 

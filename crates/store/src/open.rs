@@ -48,6 +48,8 @@ pub(super) async fn for_writing(path: &Path) -> Result<SqliteConnection, StoreEr
         false => (SqliteJournalMode::Wal, SqliteSynchronous::Normal),
     };
     let options = options(path).create_if_missing(true).journal_mode(journal).synchronous(synchronous);
+    // Its pages are read from the system's cache just as well, and a controller does not grow with its database.
+    let options = options.pragma("cache_size", "-16384");
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(fail)?;
     MIGRATIONS.run(&mut connection).await.map_err(|error| match error {
         sqlx::migrate::MigrateError::Execute(source) => fail(source),

@@ -125,7 +125,8 @@ impl Reader {
             "SELECT o.fingerprint AS run, a.attempt, a.device, a.started_at, r.epochs,
                     (SELECT count(*) FROM epochs e WHERE e.run = r.id) AS epochs_done,
                     (SELECT images_per_s FROM epochs e WHERE e.run = r.id ORDER BY epoch DESC LIMIT 1) AS images_per_s
-             FROM attempts a JOIN runs r ON r.id = a.run JOIN sweep_runs w ON coalesce(w.again, w.run) = r.id AND w.sweep = ?
+             FROM attempts a JOIN runs r ON r.id = a.run
+             JOIN sweep_runs w ON w.sweep = ? AND (w.run = r.id AND w.again IS NULL OR w.again = r.id)
              JOIN runs o ON o.id = w.run
              WHERE a.outcome IS NULL ORDER BY a.started_at",
         )
