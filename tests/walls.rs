@@ -55,9 +55,10 @@ fn each_crate_depends_only_on_those_below_it() {
         ("sweep-protocol", &["imbalance", "plan"]),
         ("sweep-data", &["archive", "imbalance", "plan"]),
         ("sweep-archive", &["imbalance"]),
+        ("sweep-inference", &["imbalance"]),
         ("sweep-kernel", &["imbalance"]),
         ("sweep-store", &["archive", "imbalance", "plan", "protocol"]),
-        ("sweep-train", &["archive", "data", "imbalance", "kernel", "plan", "protocol"]),
+        ("sweep-train", &["archive", "data", "imbalance", "inference", "kernel", "plan", "protocol"]),
     ] {
         let ours: Vec<_> = found(&built_from(package, &[]), &["sweep"]).into_iter().filter(|name| name != package).collect();
         assert_eq!(ours, below.iter().map(|name| format!("sweep-{name}")).collect::<Vec<_>>(), "{package}");
@@ -72,7 +73,7 @@ fn a_worker_cannot_open_the_database() {
 #[test]
 fn the_controller_alone_has_no_candle() {
     let controller = built_from("sweep", &["--no-default-features"]);
-    assert_eq!(found(&controller, &["candle", "cudarc", "sweep-train", "sweep-kernel", "gemm"]), NOTHING);
+    assert_eq!(found(&controller, &["candle", "cudarc", "sweep-train", "sweep-kernel", "sweep-inference", "gemm"]), NOTHING);
     // With its default feature it is its own worker.
     assert!(built_from("sweep", &[]).contains("candle-core"));
 }

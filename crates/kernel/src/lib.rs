@@ -70,6 +70,22 @@ pub fn flatten(maps: &Tensor) -> Result<Tensor> {
     if flat.dtype() == DType::BF16 { flat.to_dtype(DType::F32) } else { Ok(flat) }
 }
 
+/// Maps → `[batch, height, width, channels]`.
+///
+/// # Errors
+/// Propagates Candle errors.
+pub fn channels_last(maps: &Tensor) -> Result<Tensor> {
+    if is_nhwc(maps) { Ok(maps.clone()) } else { maps.permute((1, 2, 3, 0))?.contiguous() }
+}
+
+/// `[batch, height, width, channels]` → maps.
+///
+/// # Errors
+/// Propagates Candle errors.
+pub fn from_channels_last(pixels: &Tensor) -> Result<Tensor> {
+    if is_nhwc(pixels) { Ok(pixels.clone()) } else { pixels.permute((3, 0, 1, 2))?.contiguous() }
+}
+
 /// Joins the channels of maps.
 ///
 /// # Errors
