@@ -19,8 +19,8 @@ static WEIGHTS: LazyLock<Vec<u8>> = LazyLock::new(|| cnn(0, ""));
 
 fn cnn(seed: u64, prefix: &str) -> Vec<u8> {
     let (arch, hidden) = ("cnn".to_owned(), vec![16, 32, 64]);
-    let (weights, weights_hash, weights_head, freeze) = (None, None, None, None);
-    let config = plan::ModelConfig { arch, hidden, dropout: 0.0, weights, weights_hash, weights_head, freeze };
+    let (weights, weights_hash, weights_head, freeze, precision) = (None, None, None, None, None);
+    let config = plan::ModelConfig { arch, hidden, dropout: 0.0, weights, weights_hash, weights_head, freeze, precision };
     let input = plan::InputShape::Image { channels: 1, height: 16, width: 16 };
     let model = train::model::build(&config, input, 4, None, seed, &candle_core::Device::Cpu).unwrap();
     let tensors = model.state().tensors().into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();

@@ -68,6 +68,9 @@ pub struct Backbone {
     pub blake3: Option<String>,
     /// Features of an input.
     pub features: usize,
+    /// `bf16`: its products are computed in it; absent: in f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 /// How an input becomes the numbers that the network reads.

@@ -139,6 +139,7 @@ fn described(run: &RunRow, parameters: &[u8]) -> Model {
                 weights: config.weights.clone().unwrap_or_default(),
                 blake3: config.weights_hash.clone(),
                 features: backbone.width,
+                precision: config.precision.clone(),
             };
             (head.arch, Some(found))
         }

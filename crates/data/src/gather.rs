@@ -10,6 +10,9 @@ use plan::{ImageConfig, Source};
 /// torchvision's mean and deviation of ImageNet, for images in [0, 1].
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
+/// OpenAI's of the images that CLIP was trained on, which open_clip keeps.
+const CLIP: ([f32; 3], [f32; 3]) = ([0.481_454_67, 0.457_827_5, 0.408_210_72], [0.268_629_55, 0.261_302_6, 0.275_777_1]);
+
 /// How the images of a frozen backbone are normalised: as the data says, letters as ImageNet's.
 #[must_use]
 pub fn normalization(source: &Source) -> &str {
@@ -22,6 +25,7 @@ fn statistics(normalize: &str, channels: usize) -> (Vec<f32>, Vec<f32>) {
     let grey = |values: [f32; 3]| if channels == 3 { values.to_vec() } else { vec![values.iter().sum::<f32>() / 3.0; channels] };
     match normalize {
         "imagenet" => (grey(IMAGENET.0), grey(IMAGENET.1)),
+        "clip" => (grey(CLIP.0), grey(CLIP.1)),
         "half" => (vec![0.5; channels], vec![0.5; channels]),
         _ => (vec![0.0; channels], vec![1.0; channels]),
     }

@@ -184,7 +184,7 @@ mod tests {
     /// Pictures of all kinds, and what a training sees of them, to the last bit.
     #[test]
     fn pictures_become_the_numbers_of_the_training() {
-        for (channels, normalize, rgb) in [(3, "imagenet", false), (1, "half", false), (1, "imagenet", true), (3, "none", true)] {
+        for (channels, normalize, rgb) in [(3, "imagenet", false), (1, "half", false), (1, "imagenet", true), (3, "clip", true)] {
             let folder = tempfile::tempdir().unwrap();
             let mut csv = "path,A\n".to_owned();
             for number in 0..12u32 {

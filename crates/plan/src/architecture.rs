@@ -95,10 +95,22 @@ pub const ARCHITECTURES: &[Architecture] = &[
         ..frozen("densenet121", 1024, 29, 1, 2.83e9)
     },
     frozen("resnet18", 512, 1, 1, 1.81e9),
+    frozen("resnet34", 512, 1, 1, 3.66e9),
     frozen("resnet50", 2048, 1, 1, 4.09e9),
+    frozen("resnet101", 2048, 1, 1, 7.8e9),
     frozen("convnext_tiny", 768, 32, 1, 4.46e9),
+    frozen("convnext_small", 768, 32, 1, 8.68e9),
+    frozen("vit_small_patch16_224", 384, 16, 16, 4.25e9),
+    frozen("vit_base_patch16_224", 768, 16, 16, 16.9e9),
     frozen("dinov2_vits14", 384, 14, 14, 5.5e9),
+    frozen("dinov2_vitb14", 768, 14, 14, 21.9e9),
+    frozen("clip_vit_b32_quickgelu", 768, 32, 32, 4.36e9),
+    frozen("clip_vit_b32_gelu", 768, 32, 32, 4.36e9),
     frozen("efficientnet_b0", 1280, 1, 1, 0.39e9),
+    frozen("efficientnet_b2", 1408, 1, 1, 0.66e9),
+    // torchvision's and timm's: the epsilon of their batch norms is another.
+    frozen("mobilenet_v3_large", 1280, 1, 1, 0.22e9),
+    frozen("mobilenetv3_large_100", 1280, 1, 1, 0.22e9),
 ];
 
 impl Architecture {

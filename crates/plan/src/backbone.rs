@@ -11,7 +11,7 @@ impl Backbone {
         self.macs * (edge * edge) as f64 / f64::from(224 * 224)
     }
 
-    /// What is wrong with a image of `edge` x `edge` pixels, and the nearest sizes that are right.
+    /// What is wrong with an image of `edge` x `edge` pixels, and the nearest sizes that are right.
     #[must_use]
     pub fn unfit(&self, edge: u32) -> Option<String> {
         let Self { name, least, multiple, .. } = self;
@@ -33,10 +33,17 @@ impl ModelConfig {
     pub fn head(&self) -> Option<(&'static Backbone, Self)> {
         self.freeze.as_ref()?;
         let arch = if self.hidden.is_empty() { "linear" } else { "mlp" };
-        let (weights, weights_hash, weights_head, freeze) = (None, None, None, None);
+        let (weights, weights_hash, weights_head, freeze, precision) = (None, None, None, None, None);
         let (arch, hidden) = (arch.to_owned(), self.hidden.clone());
-        let head = Self { arch, hidden, dropout: self.dropout, weights, weights_hash, weights_head, freeze };
+        let head = Self { arch, hidden, dropout: self.dropout, weights, weights_hash, weights_head, freeze, precision };
         Some((Backbone::find(&self.arch)?, head))
+    }
+
+    /// What computes the features, in words: `resnet50`, `resnet50 in bf16`.
+    #[must_use]
+    pub fn features(&self) -> String {
+        let precision = self.precision.as_ref().map(|precision| format!(" in {precision}")).unwrap_or_default();
+        format!("{}{precision}", self.arch)
     }
 }
 
@@ -117,10 +124,12 @@ mod tests {
             weights_hash: None,
             weights_head: None,
             freeze: Some("backbone".to_owned()),
+            precision: Some("bf16".to_owned()),
         };
         let (backbone, head) = config.head().unwrap();
         assert_eq!((backbone.width, head.arch.as_str(), head.dropout), (512, "linear", 0.5));
-        assert!(head.weights.is_none() && head.freeze.is_none());
+        assert_eq!(config.features(), "resnet18 in bf16");
+        assert!(head.weights.is_none() && head.freeze.is_none() && head.precision.is_none());
         // Its runs are named after the numbers of their head.
         assert_eq!(crate::numerics(&config, "bce"), crate::numerics(&head, "bce"));
         config.hidden = vec![7];

@@ -184,7 +184,7 @@ pub struct ImageConfig {
     pub channels: u32,
     /// `stretch` (both sides to `size`) or `crop` (short side to `size`, then the centre).
     pub resize: String,
-    /// `none` ([0, 1]), `half` ([-1, 1]) or `imagenet` (mean and deviation of torchvision's models).
+    /// `none` ([0, 1]), `half` ([-1, 1]), `imagenet` or `clip` (mean and deviation of torchvision's models, of OpenAI's).
     pub normalize: String,
     /// Train time: mirror left-right with probability 1/2.
     pub flip: bool,
@@ -232,6 +232,9 @@ pub struct ModelConfig {
     pub weights_head: Option<Head>,
     /// `backbone`: only a head is trained, on features that are computed once ([`ModelConfig::head`]).
     pub freeze: Option<String>,
+    /// `bf16`: the products of the frozen backbone are computed in it. `None`: in f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 /// What becomes of the head in a file of weights (`model.head`).
@@ -256,6 +259,7 @@ impl ModelConfig {
             weights_hash: None,
             weights_head: None,
             freeze: None,
+            precision: None,
         }
     }
 

@@ -56,7 +56,8 @@ const IMAGES: &[&str] = &[
 ];
 const FEATURES: &[&str] = &["data.features", "data.labels", "data.standardize"];
 const SPLIT: &[&str] = &["data.split.train", "data.split.val", "data.split.test", "data.split.method", "data.split.seed"];
-const MODEL: &[&str] = &["model.arch", "model.hidden", "model.dropout", "model.weights", "model.head", "model.freeze"];
+const MODEL: &[&str] =
+    &["model.arch", "model.hidden", "model.dropout", "model.weights", "model.head", "model.freeze", "model.precision"];
 const TRAIN: &[&str] = &[
     "train.epochs",
     "train.budget",
@@ -220,7 +221,7 @@ fn image(keys: &Keys<'_>) -> Result<ImageConfig, SpecError> {
         size,
         channels: if channels == 1 { 1 } else { 3 },
         resize: keys.one_of("data.resize", "stretch", &["stretch", "crop"])?,
-        normalize: keys.one_of("data.normalize", "imagenet", &["none", "half", "imagenet"])?,
+        normalize: keys.one_of("data.normalize", "imagenet", &["none", "half", "imagenet", "clip"])?,
         flip: keys.boolean("data.flip", false)?,
         crop_padding: u32::try_from(crop_padding).map_err(|_| keys.place_fault("data.crop_padding", "is too large"))?,
         on_bad_image: keys.one_of("data.on_bad_image", "error", &["error", "skip"])?,
@@ -384,9 +385,26 @@ pub(super) fn model(keys: &Keys<'_>) -> Result<ModelConfig, SpecError> {
         weights_head: head(keys, &arch, frozen, weights.is_some())?,
         weights,
         weights_hash: None,
+        precision: precision(keys, &arch, frozen)?,
         freeze,
         arch,
     })
+}
+
+/// What the products of a frozen backbone are computed in; `None` is f32.
+fn precision(keys: &Keys<'_>, arch: &str, frozen: bool) -> Result<Option<String>, SpecError> {
+    const KEY: &str = "model.precision";
+    let precision = keys.one_of(KEY, "f32", &["f32", "bf16"])?;
+    if precision == "f32" {
+        return Ok(None);
+    }
+    if !frozen {
+        let message = format!(
+            "\"bf16\" is for the features of a frozen backbone, and {arch} is trained: add freeze = \"backbone\" and its `weights`, or take train.precision"
+        );
+        return Err(keys.place_fault(KEY, &message));
+    }
+    Ok(Some(precision))
 }
 
 /// What becomes of the head in the file of weights; `None` where there is nothing to decide.

@@ -105,7 +105,7 @@ fn every_error_names_its_place_what_is_wrong_and_what_is_allowed() {
         ),
         (
             "[data]\nkind='letters'\n[model]\narch = 'cnn'\nfreeze = 'backbone'\nweights = 'w'\n",
-            &["f.toml:5:10: ", "cnn has no pretrained backbone", "resnet18, resnet50, convnext_tiny, dinov2_vits14"],
+            &["f.toml:5:10: ", "cnn has no pretrained backbone", "resnet18, resnet34, resnet50, resnet101, convnext_tiny"],
         ),
         (
             "[data]\nkind='letters'\nimage_size = 230\n[model]\narch = 'dinov2_vits14'\nfreeze = 'backbone'\nweights = 'w'\n",

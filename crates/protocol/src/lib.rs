@@ -57,6 +57,7 @@ mod tests {
                 weights_hash: Some("c0ffee".to_owned()),
                 weights_head: Some(plan::Head::Keep),
                 freeze: Some("backbone".to_owned()),
+                precision: Some("bf16".to_owned()),
             },
             train: TrainConfig {
                 epochs: 3,

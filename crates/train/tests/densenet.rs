@@ -23,6 +23,7 @@ fn densenet(size: usize, weights: Option<String>) -> Box<dyn Model> {
         dropout: 0.0,
         weights,
         freeze: None,
+        precision: None,
         weights_hash: None,
         weights_head: None,
     };

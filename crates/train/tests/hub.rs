@@ -30,6 +30,7 @@ fn load() {
         dropout: 0.0,
         weights,
         freeze: None,
+        precision: None,
         weights_hash: None,
         weights_head: None,
     };

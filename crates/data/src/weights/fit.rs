@@ -104,7 +104,7 @@ pub fn fit(file: &Header, wanted: &Tensors) -> Result<Fit, String> {
             dims.clone()
         };
         sum_stem |= stem;
-        if !matches(&compared, &held.shape) {
+        if !wanted.takes(&compared, &held.shape) {
             shapes.push(format!("{theirs}: {:?}, not {}", held.shape, sizes(dims)));
         }
     }
@@ -219,7 +219,7 @@ fn placed<'f>(file: &'f Header, wanted: &Tensors) -> (Place, Found<'f>, Vec<Plac
     }
     let whole = |found: &Found<'_>| {
         found.len() == sought.len()
-            && found.iter().all(|(name, theirs)| sought[name].is_empty() || matches(&sought[name], &file[*theirs].shape))
+            && found.iter().all(|(name, theirs)| sought[name].is_empty() || wanted.takes(&sought[name], &file[*theirs].shape))
     };
     let order = |(place, found): &(&Place, &Found<'_>)| (found.len(), !place.lacks_common, std::cmp::Reverse(place.prefix.len()));
     let best = places.iter().max_by_key(order).map(|(place, found)| (place.clone(), found.clone()));
@@ -249,10 +249,6 @@ fn is_grey(dims: &Dims) -> bool {
     dims.len() == 4 && dims[1] == Some(1)
 }
 
-fn matches(dims: &Dims, shape: &[usize]) -> bool {
-    dims.len() == shape.len() && dims.iter().zip(shape).all(|(size, found)| size.is_none_or(|size| size == *found))
-}
-
 /// `[64, ?, 3, 3]`.
 fn sizes(dims: &Dims) -> String {
     let sizes: Vec<String> = dims.iter().map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string())).collect();
@@ -271,8 +267,8 @@ fn file_head(file: &Header, names: &[&str], width: Option<usize>) -> Option<File
     let &[bias, weight] = names else { return None };
     let (layer, other) = (weight.strip_suffix("weight")?, bias.strip_suffix("bias")?);
     let [shape, biases] = [weight, bias].map(|name| &file[name]);
-    let labels = *biases.shape.first()?;
-    let fits = layer == other && matches(&vec![Some(labels), width], &shape.shape) && biases.shape.len() == 1;
+    let (&[labels], &[outputs, inputs]) = (&biases.shape[..], &shape.shape[..]) else { return None };
+    let fits = layer == other && outputs == labels && width.is_none_or(|width| width == inputs);
     (fits && is_float(shape) && is_float(biases)).then(|| FileHead { weight: weight.to_owned(), bias: bias.to_owned(), labels })
 }
 
@@ -282,19 +278,25 @@ fn guess(file: &Header, wanted: &Tensors) -> String {
     const NEARLY: f64 = 0.5;
     const WHOLLY: f64 = 0.95;
     let others = Tensors::published().filter(|other| other.arch != wanted.arch);
+    // And whether it has all that the other one needs.
     let share = |other: &Tensors| {
         let (_, found, _) = placed(file, other);
-        let fitting = found.iter().filter(|(name, theirs)| matches(&other.body[*name], &file[**theirs].shape)).count();
+        let fitting = found.iter().filter(|(name, theirs)| other.takes(&other.body[*name], &file[**theirs].shape)).count();
         let parts = file.keys().filter(|name| !is_counter(name)).count().max(other.body.len());
-        fitting as f64 / parts as f64
+        (fitting as f64 / parts as f64, fitting == other.body.len())
     };
-    let own = share(wanted);
-    let best = others.map(|other| (share(&other), other.arch)).max_by(|one, two| one.0.total_cmp(&two.0));
-    match best {
-        Some((share, arch)) if share > own.max(NEARLY) => {
+    let (own, _) = share(wanted);
+    let shares: Vec<_> = others.map(|other| (share(&other), other.arch)).collect();
+    let (best, whole) = shares.iter().map(|(share, _)| *share).max_by(|one, two| one.0.total_cmp(&two.0)).unwrap_or_default();
+    // Networks that differ in what a file does not say, such as CLIP's activation.
+    let archs: Vec<&str> = shares.iter().filter(|((share, _), _)| *share == best).map(|(_, arch)| *arch).collect();
+    match &archs[..] {
+        [arch, ..] if best > own.max(NEARLY) => {
             let freeze = if Architecture::trained(arch).is_none() { " with freeze = \"backbone\"" } else { "" };
-            let cure = format!(": model.arch = \"{arch}\"{freeze} takes it");
-            format!("\n  its names and shapes are those of {arch}{}", if share > WHOLLY { &cure } else { ", or nearly" })
+            let quoted: Vec<String> = archs.iter().map(|arch| format!("\"{arch}\"")).collect();
+            let cure = format!(": model.arch = {}{freeze} takes it", quoted.join(" or "));
+            let end = if whole && best > WHOLLY { &cure } else { ", or nearly" };
+            format!("\n  its names and shapes are those of {}{end}", archs.join(" and "))
         }
         _ if own == 0.0 => format!("\n  none of its names and shapes is {}'s: it is for another network", wanted.arch),
         _ => String::new(),
@@ -317,6 +319,7 @@ mod tests {
             weights_hash: None,
             weights_head: head,
             freeze: frozen.then(|| "backbone".to_owned()),
+            precision: None,
         }
     }
 
@@ -342,13 +345,23 @@ mod tests {
         file.iter().map(|(name, held)| (format!("{prefix}{name}"), held.clone())).collect()
     }
 
-    const ALL: [(&str, bool); 8] = [
+    const ALL: [(&str, bool); 18] = [
         ("densenet121", true),
         ("resnet18", true),
+        ("resnet34", true),
         ("resnet50", true),
+        ("resnet101", true),
         ("convnext_tiny", true),
+        ("convnext_small", true),
+        ("vit_small_patch16_224", true),
+        ("vit_base_patch16_224", true),
         ("dinov2_vits14", true),
+        ("dinov2_vitb14", true),
+        ("clip_vit_b32_gelu", true),
         ("efficientnet_b0", true),
+        ("efficientnet_b2", true),
+        ("mobilenet_v3_large", true),
+        ("mobilenetv3_large_100", true),
         ("densenet121", false),
         ("cnn", false),
     ];
@@ -452,11 +465,16 @@ mod tests {
     fn another_network_is_told_by_its_name_and_a_damaged_one_by_what_differs() {
         for (arch, frozen) in ALL {
             for (other, _) in ALL.into_iter().filter(|(other, frozen)| *frozen && *other != arch) {
-                for prefix in ["", "module."] {
-                    let told = fit(&behind(prefix, &file(&wanted(other, true, 3))), &wanted(arch, frozen, 3)).unwrap_err();
-                    assert!(told.starts_with(&format!("does not fit {arch}")), "{told}");
-                    assert!(told.contains(&format!("those of {other}: model.arch = \"{other}\"")), "{arch}: {told}");
-                }
+                let prefix = if arch < other { "" } else { "module." };
+                let told = fit(&behind(prefix, &file(&wanted(other, true, 3))), &wanted(arch, frozen, 3)).unwrap_err();
+                assert!(told.starts_with(&format!("does not fit {arch}")), "{told}");
+                let known = match other {
+                    "clip_vit_b32_gelu" => {
+                        "clip_vit_b32_quickgelu and clip_vit_b32_gelu: model.arch = \"clip_vit_b32_quickgelu\" or \"clip_vit_b32_gelu\""
+                    }
+                    _ => &format!("{other}: model.arch = \"{other}\""),
+                };
+                assert!(told.contains(&format!("those of {known}")), "{arch}: {told}");
             }
         }
         let wanted = wanted("densenet121", false, 3);
@@ -486,6 +504,53 @@ mod tests {
         assert!(fit(&registers, &wanted).unwrap_err().contains("1 not the network's: reg_token"));
         facebook.insert("pos_embed".to_owned(), held(&[1, 257, 384]));
         assert!(fit(&facebook, &wanted).unwrap_err().contains("pos_embed: [1, 257, 384], not [1, 1370, 384]"));
+    }
+
+    #[test]
+    fn the_image_tower_of_a_whole_clip_is_found_by_its_names() {
+        let wanted = wanted("clip_vit_b32_quickgelu", true, 3);
+        let timm = fit(&file(&wanted), &wanted).unwrap();
+        assert!(timm.words.is_empty(), "{:?}", timm.words);
+        let mut clip = Header::new();
+        for (tower, width) in [("visual.", 768), ("", 512)] {
+            for block in 0..12 {
+                for (layer, outputs, inputs) in [
+                    ("attn.in_proj_", 3 * width, width),
+                    ("attn.out_proj.", width, width),
+                    ("mlp.c_fc.", 4 * width, width),
+                    ("mlp.c_proj.", width, 4 * width),
+                ] {
+                    let name = format!("{tower}transformer.resblocks.{block}.{layer}");
+                    clip.insert(format!("{name}weight"), held(&[outputs, inputs]));
+                    clip.insert(format!("{name}bias"), held(&[outputs]));
+                }
+                for name in ["ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"] {
+                    clip.insert(format!("{tower}transformer.resblocks.{block}.{name}"), held(&[width]));
+                }
+            }
+        }
+        for name in ["ln_pre.weight", "ln_pre.bias", "ln_post.weight", "ln_post.bias", "class_embedding"] {
+            clip.insert(format!("visual.{name}"), held(&[768]));
+        }
+        clip.insert("visual.conv1.weight".to_owned(), held(&[768, 3, 32, 32]));
+        clip.insert("visual.positional_embedding".to_owned(), held(&[50, 768]));
+        clip.insert("visual.proj".to_owned(), held(&[768, 512]));
+        clip.insert("positional_embedding".to_owned(), held(&[77, 512]));
+        clip.insert("token_embedding.weight".to_owned(), held(&[49408, 512]));
+        clip.insert("text_projection".to_owned(), held(&[512, 512]));
+        clip.insert("logit_scale".to_owned(), held(&[]));
+        for name in ["ln_final.weight", "ln_final.bias"] {
+            clip.insert(name.to_owned(), held(&[512]));
+        }
+        for prefix in ["", "module."] {
+            let fit = fit(&behind(prefix, &clip), &wanted).unwrap();
+            assert_eq!(fit.names.len(), wanted.body.len());
+            assert_eq!(fit.names["blocks.3.attn.qkv.bias"], format!("{prefix}visual.transformer.resblocks.3.attn.in_proj_bias"));
+            assert!(fit.words[0].contains("visual.") && fit.words[1].contains("logit_scale"), "{:?}", fit.words);
+        }
+        clip.insert("visual.positional_embedding".to_owned(), held(&[197, 768]));
+        let told = fit(&clip, &wanted).unwrap_err();
+        assert!(told.contains("visual.positional_embedding: [197, 768], not [1, 50, 768]"), "{told}");
     }
 
     #[test]

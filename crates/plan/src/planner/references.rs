@@ -10,7 +10,7 @@ use super::super::{Bundle, FORMAT, ModelConfig, Plan, PlannedRun, RunName, finge
 use super::{Planner, canonical_of};
 
 /// Axes of the network that decide what a frozen backbone gives.
-const BACKBONE: [&str; 3] = ["model.arch", "model.weights", "model.freeze"];
+const BACKBONE: [&str; 4] = ["model.arch", "model.weights", "model.freeze", "model.precision"];
 
 impl Planner<'_> {
     /// Adds the reference runs beside the runs of the points.

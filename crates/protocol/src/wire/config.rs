@@ -141,7 +141,7 @@ pub struct Image {
     pub channels: u32,
     /// `stretch` or `crop`.
     pub resize: String,
-    /// `none`, `half` or `imagenet`.
+    /// `none`, `half`, `imagenet` or `clip`.
     pub normalize: String,
     /// Mirror left-right with probability 1/2 in training.
     #[serde(default)]
@@ -203,6 +203,9 @@ pub struct Model {
     /// `backbone`: only a head is trained.
     #[serde(default)]
     pub freeze: Option<String>,
+    /// `bf16`: what the products of a frozen backbone are computed in; absent: f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
 }
 
 /// What becomes of the head in a file of weights.
@@ -374,7 +377,8 @@ impl From<PosWeight> for imbalance::PosWeight {
 impl From<&plan::RunConfig> for Config {
     fn from(config: &plan::RunConfig) -> Self {
         let plan::RunConfig { data, model, train, loss, pos_weight, sampler, seed } = config;
-        let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, weights_head, freeze } = model.clone();
+        let plan::ModelConfig { arch, hidden, dropout, weights, weights_hash, weights_head, freeze, precision: features } =
+            model.clone();
         let plan::TrainConfig {
             epochs,
             draws,
@@ -400,6 +404,7 @@ impl From<&plan::RunConfig> for Config {
                     plan::Head::Keep => Head::Keep,
                 }),
                 freeze,
+                precision: features,
             },
             train: Training {
                 epochs: *epochs as u64,
@@ -429,7 +434,7 @@ impl From<&plan::RunConfig> for Config {
 impl From<Config> for plan::RunConfig {
     fn from(config: Config) -> Self {
         let Config { data, model, train, loss, pos_weight, sampler, seed } = config;
-        let Model { arch, hidden, dropout, weights, weights_hash, weights_head, freeze } = model;
+        let Model { arch, hidden, dropout, weights, weights_hash, weights_head, freeze, precision: features } = model;
         let Training {
             epochs,
             draws,
@@ -456,6 +461,7 @@ impl From<Config> for plan::RunConfig {
                     Head::Keep => plan::Head::Keep,
                 }),
                 freeze,
+                precision: features,
             },
             train: plan::TrainConfig {
                 epochs: epochs as usize,

@@ -60,12 +60,20 @@ impl File {
     }
 }
 
-/// Sets `state` from the tensors below the head in `source`.
-pub(super) fn load_body(source: &str, wanted: &Tensors, state: &State) -> Result<(), ModelError> {
-    let file = read(source, None)?;
+/// The tensors below the head in `source`, which must be `planned` where that is known, under the names of `wanted`: finite numbers, or
+/// features would be none, or those of another network.
+pub(super) fn body(source: &str, planned: Option<&str>, wanted: &Tensors) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let file = read(source, planned)?;
     let fit = weights::fit(&file.header, wanted).map_err(|why| file.misfit(&why))?;
-    let tensors = fit.names.iter().map(|(name, theirs)| Ok((name.clone(), file.tensor(theirs)?.clone())));
-    assign(state, &tensors.collect::<Result<_, ModelError>>()?, source)
+    let finite = |(name, theirs): (&String, &String)| {
+        let tensor = file.tensor(theirs)?;
+        let numbers: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        match numbers.iter().find(|number| !number.is_finite()) {
+            Some(bad) => Err(file.misfit(&format!("has {bad} in the tensor {theirs}: a number that is not finite"))),
+            None => Ok((name.clone(), tensor.clone())),
+        }
+    };
+    fit.names.iter().map(finite).collect()
 }
 
 /// Sets `state`, the network of `config`, from its file of weights; the head is the file's or stays new, as `config` has it.

@@ -1,25 +1,33 @@
 //! Pretrained networks without their last layer: what a frozen backbone computes from images. Inference only: no gradients,
 //! running statistics as the file has them.
 //!
-//! resnet18, resnet50 and convnext_tiny are candle-transformers'; DenseNet is our own. EfficientNet and DINOv2 are here because
-//! candle-transformers' differ from the networks that the published weights were trained in (their files say how).
+//! Each network is a graph, one file for each family. On the CPU the crate `inference` computes it; elsewhere, and in tests, Candle does:
+//! by the networks of candle-transformers where these are the published ones, else operation by operation (`reference`).
 
-mod dinov2;
+mod convnext;
+mod densenet;
 mod efficientnet;
+mod inverted;
+mod mobilenet;
+mod parts;
+mod reference;
+mod resnet;
+mod vit;
 
-use std::sync::PoisonError;
+use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Module, Tensor};
-use candle_nn::{Func, LayerNorm, VarBuilder, VarMap};
-use candle_transformers::models::{convnext, resnet};
+use candle_nn::{Func, LayerNorm, VarBuilder};
+use candle_transformers::models::{convnext as candle_convnext, resnet as candle_resnet};
 
-use super::densenet::DenseNet;
-use super::layers::Init;
-use super::network::Body;
-use super::{ModelError, State, weights};
+use super::{ModelError, weights};
 use data::weights::Beat;
-use plan::InputShape;
-use plan::tensors::Tensors;
+use inference::{Engine, Graph, Precision};
+use parts::Weights;
+use plan::ModelConfig;
+use plan::tensors::{EfficientNet, Tensors};
+use reference::Reference;
+use vit::Vit;
 
 /// A pretrained network that gives features.
 pub struct Features {
@@ -27,9 +35,9 @@ pub struct Features {
 }
 
 enum Net {
-    Plain(Box<dyn Module + Send + Sync>),
-    Normed(Func<'static>, LayerNorm),
-    Own(Box<DenseNet>),
+    Engine(Box<Engine>),
+    Reference(Box<Reference>),
+    Candle(Func<'static>, Option<LayerNorm>),
 }
 
 /// blake3 of the weights in `source`, a local file or one on the hub (fetched once), which must be `planned` where that is known.
@@ -46,30 +54,34 @@ pub fn weights_hash(source: &str, planned: Option<&str>, beat: Beat<'_>) -> Resu
 }
 
 impl Features {
-    /// The backbone `arch` for images of `edge` x `edge` pixels with the weights of `source`: all keys must fit, except that the
+    /// The backbone of `model` for images of `edge` x `edge` pixels with the weights of `source`: all keys must fit, except that the
     /// last layer and what only training needs are left out.
     ///
     /// # Errors
-    /// An unknown architecture, images that do not fit it; weights that do not, with the keys.
-    pub fn load(arch: &str, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
-        let Some(wanted) = Tensors::published().find(|wanted| wanted.arch == arch) else {
-            return Err(ModelError::Input(format!("`{arch}` is no backbone")));
-        };
-        if arch == DENSENET {
-            let mut init = Init::new(0, device);
-            let net = DenseNet::new(&mut init, InputShape::Image { channels: 3, height: edge, width: edge })?;
-            weights::load_body(source, &wanted, &init.state)?;
-            return Ok(Self { net: Net::Own(Box::new(net)) });
+    /// An unknown architecture, images that do not fit it; weights that do not, with the keys; a precision that the device does not
+    /// have.
+    pub fn load(model: &ModelConfig, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
+        let (arch, precision) = (&model.arch, precision(model, device)?);
+        match device {
+            Device::Cpu => {
+                let graph = graph(arch, edge, &body(arch, source, model.weights_hash.as_deref())?)?;
+                Ok(Self { net: Net::Engine(Box::new(Engine::new(&graph, precision))) })
+            }
+            device => Self::by_candle(arch, edge, source, device),
         }
-        let Some(Pretrained { net, .. }) = PRETRAINED.iter().find(|row| row.name == arch) else {
-            return Err(ModelError::Input(format!("`{arch}` is no backbone")));
+    }
+
+    /// The same, computed by Candle wherever it is.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`].
+    pub fn by_candle(arch: &str, edge: usize, source: &str, device: &Device) -> Result<Self, ModelError> {
+        let tensors = body(arch, source, None)?;
+        let net = match CANDLE.iter().find(|(name, _)| *name == arch) {
+            Some((_, make)) => make(VarBuilder::from_tensors(tensors.into_iter().collect(), DType::F32, device))?,
+            None => Net::Reference(Box::new(Reference::new(&graph(arch, edge, &tensors)?, device)?)),
         };
-        // Built twice: the first one has the variables that the file is read into; the second has none, so that no graph keeps its maps
-        // alive.
-        let state = variables(*net, device)?;
-        weights::load_body(source, &wanted, &state)?;
-        let tensors = state.tensors().into_iter().collect();
-        Ok(Self { net: net(VarBuilder::from_tensors(tensors, DType::F32, device))? })
+        Ok(Self { net })
     }
 
     /// Features `[batch, width]` of images `[batch, 3, edge, edge]`.
@@ -78,70 +90,117 @@ impl Features {
     /// Propagates Candle errors.
     pub fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         match &self.net {
-            Net::Plain(net) => net.forward(images),
-            Net::Normed(net, norm) => norm.forward(&net.forward(images)?.contiguous()?),
-            Net::Own(net) => net.features(images, false),
+            Net::Engine(engine) => {
+                let batch = images.dim(0)?;
+                Tensor::from_vec(engine.run(&images.flatten_all()?.to_vec1()?), (batch, engine.width()), images.device())
+            }
+            Net::Reference(reference) => reference.forward(images),
+            Net::Candle(net, None) => net.forward(images),
+            Net::Candle(net, Some(norm)) => norm.forward(&net.forward(images)?.contiguous()?),
         }
     }
 }
 
-/// The variables that a backbone's constructor asks for.
-fn variables(net: MakeNet, device: &Device) -> Result<State, ModelError> {
-    let vars = VarMap::new();
-    net(VarBuilder::from_varmap(&vars, DType::F32, device))?;
-    let named = vars.data().lock().unwrap_or_else(PoisonError::into_inner);
-    // ConvNeXt also asks for the response norms of its second version, and runs without them.
-    let needed = named.iter().filter(|(name, _)| !name.contains(".grn."));
-    Ok(State { buffers: needed.map(|(name, var)| (name.clone(), var.clone())).collect(), ..State::default() })
+/// What the products of the backbone of `model` are computed in.
+fn precision(model: &ModelConfig, device: &Device) -> Result<Precision, ModelError> {
+    const KEY: &str = "model.precision = \"bf16\"";
+    match model.precision.as_deref() {
+        None | Some("f32") => Ok(Precision::F32),
+        Some("bf16") if !device.is_cpu() => {
+            Err(ModelError::Input(format!("{KEY} is for features on the CPU, and this worker's device is another: use \"f32\"")))
+        }
+        Some("bf16") if !Precision::Bf16.supported() => Err(ModelError::Input(format!(
+            "{KEY} needs a CPU with AVX512-BF16 (Intel's servers since 2023, with AMX besides; AMD since Zen 4), which this one is not: use \"f32\""
+        ))),
+        Some("bf16") => Ok(Precision::Bf16),
+        Some(other) => Err(ModelError::Input(format!("model.precision cannot be {other:?}; allowed: f32, bf16"))),
+    }
 }
 
-type MakeNet = fn(VarBuilder<'static>) -> Result<Net, ModelError>;
-
-/// A backbone's constructor.
-struct Pretrained {
-    /// As in [`plan::ARCHITECTURES`].
-    name: &'static str,
-    net: MakeNet,
+/// What a network's graph needs of the file `source`.
+fn body(arch: &str, source: &str, planned: Option<&str>) -> Result<BTreeMap<String, Tensor>, ModelError> {
+    let wanted = Tensors::published().find(|wanted| wanted.arch == arch);
+    weights::body(source, planned, &wanted.ok_or_else(|| unknown(arch))?)
 }
 
-/// All but DenseNet, which is our own network without its head.
-const PRETRAINED: &[Pretrained] = &[
-    Pretrained { name: "resnet18", net: |vb| Ok(Net::Plain(Box::new(resnet::resnet18_no_final_layer(vb)?))) },
-    Pretrained { name: "resnet50", net: |vb| Ok(Net::Plain(Box::new(resnet::resnet50_no_final_layer(vb)?))) },
-    Pretrained {
-        name: "convnext_tiny",
-        net: |vb| {
-            // timm's and torchvision's features are those after the norm of the head.
-            let norm = candle_nn::layer_norm(768, 1e-6, vb.pp("head.norm"))?;
-            Ok(Net::Normed(convnext::convnext_no_final_layer(&convnext::Config::tiny(), vb)?, norm))
-        },
-    },
-    Pretrained { name: "dinov2_vits14", net: |vb| Ok(Net::Plain(Box::new(dinov2::DinoV2::vits14(vb)?))) },
-    Pretrained { name: "efficientnet_b0", net: |vb| Ok(Net::Plain(Box::new(efficientnet::EfficientNet::b0(vb)?))) },
+/// A network with these weights.
+fn graph(arch: &str, edge: usize, tensors: &BTreeMap<String, Tensor>) -> Result<Graph, ModelError> {
+    let (_, make) = GRAPHS.iter().find(|(name, _)| *name == arch).ok_or_else(|| unknown(arch))?;
+    make(&Weights::new(tensors.clone()), edge)
+}
+
+fn unknown(arch: &str) -> ModelError {
+    ModelError::Input(format!("`{arch}` is no backbone"))
+}
+
+type MakeByCandle = fn(VarBuilder<'static>) -> candle_core::Result<Net>;
+
+/// Networks of candle-transformers that are the published ones.
+const CANDLE: &[(&str, MakeByCandle)] = &[
+    ("resnet18", |vb| Ok(Net::Candle(candle_resnet::resnet18_no_final_layer(vb)?, None))),
+    ("resnet34", |vb| Ok(Net::Candle(candle_resnet::resnet34_no_final_layer(vb)?, None))),
+    ("resnet50", |vb| Ok(Net::Candle(candle_resnet::resnet50_no_final_layer(vb)?, None))),
+    ("resnet101", |vb| Ok(Net::Candle(candle_resnet::resnet101_no_final_layer(vb)?, None))),
+    ("convnext_tiny", |vb| convnext_by_candle(vb, &candle_convnext::Config::tiny())),
+    ("convnext_small", |vb| convnext_by_candle(vb, &candle_convnext::Config::small())),
 ];
 
-/// DenseNet's name.
-const DENSENET: &str = "densenet121";
+fn convnext_by_candle(vb: VarBuilder<'static>, config: &candle_convnext::Config) -> candle_core::Result<Net> {
+    // timm's and torchvision's features are those after the norm of the head.
+    let norm = candle_nn::layer_norm(768, 1e-6, vb.pp("head.norm"))?;
+    Ok(Net::Candle(candle_convnext::convnext_no_final_layer(config, vb)?, Some(norm)))
+}
+
+type Make = fn(&Weights, usize) -> Result<Graph, ModelError>;
+
+/// Networks by their names in [`plan::ARCHITECTURES`].
+const GRAPHS: &[(&str, Make)] = &[
+    ("densenet121", densenet::graph),
+    ("resnet18", |weights, edge| resnet::graph(weights, edge, [2, 2, 2, 2], false)),
+    ("resnet34", |weights, edge| resnet::graph(weights, edge, [3, 4, 6, 3], false)),
+    ("resnet50", |weights, edge| resnet::graph(weights, edge, [3, 4, 6, 3], true)),
+    ("resnet101", |weights, edge| resnet::graph(weights, edge, [3, 4, 23, 3], true)),
+    ("convnext_tiny", |weights, edge| convnext::graph(weights, edge, [3, 3, 9, 3])),
+    ("convnext_small", |weights, edge| convnext::graph(weights, edge, [3, 3, 27, 3])),
+    ("vit_small_patch16_224", |weights, edge| Vit::SMALL.graph(weights, edge)),
+    ("vit_base_patch16_224", |weights, edge| Vit::BASE.graph(weights, edge)),
+    ("dinov2_vits14", |weights, edge| Vit::DINOV2_SMALL.graph(weights, edge)),
+    ("dinov2_vitb14", |weights, edge| Vit::DINOV2_BASE.graph(weights, edge)),
+    ("clip_vit_b32_quickgelu", |weights, edge| Vit::CLIP_QUICK.graph(weights, edge)),
+    ("clip_vit_b32_gelu", |weights, edge| Vit::CLIP.graph(weights, edge)),
+    ("efficientnet_b0", |weights, edge| efficientnet::graph(weights, edge, EfficientNet::B0)),
+    ("efficientnet_b2", |weights, edge| efficientnet::graph(weights, edge, EfficientNet::B2)),
+    ("mobilenet_v3_large", |weights, edge| mobilenet::graph(weights, edge, 1e-3)),
+    ("mobilenetv3_large_100", |weights, edge| mobilenet::graph(weights, edge, parts::EPS)),
+];
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn every_backbone_has_the_tensors_of_the_plan() {
-        for row in PRETRAINED {
-            let wanted = Tensors::published().find(|wanted| wanted.arch == row.name).unwrap().body;
-            let state = variables(row.net, &Device::Cpu).unwrap();
-            let dims = |var: &candle_core::Var| var.dims().iter().map(|&size| Some(size)).collect::<Vec<_>>();
-            let ours: std::collections::BTreeMap<_, _> =
-                state.buffers.iter().map(|(name, var)| (name.clone(), dims(var))).collect();
-            assert_eq!(ours, wanted, "{}", row.name);
+    fn every_backbone_reads_the_tensors_of_the_plan() {
+        for (name, make) in GRAPHS {
+            let wanted = Tensors::published().find(|wanted| wanted.arch == *name).unwrap().body;
+            let tensors: BTreeMap<String, Tensor> = wanted
+                .iter()
+                .map(|(name, dims)| {
+                    let dims: Vec<usize> = dims.iter().map(|dim| dim.unwrap_or(3)).collect();
+                    (name.clone(), Tensor::ones(dims, DType::F32, &Device::Cpu).unwrap())
+                })
+                .collect();
+            let weights = Weights::new(tensors);
+            let width = Engine::new(&make(&weights, 56).unwrap(), Precision::F32).width();
+            assert_eq!(weights.used(), wanted.keys().cloned().collect::<BTreeSet<String>>(), "{name}");
+            assert_eq!(width, plan::Backbone::find(name).unwrap().width, "{name}");
         }
     }
 
     #[test]
     fn every_architecture_of_the_registry_has_a_constructor() {
-        let mut known: Vec<&str> = PRETRAINED.iter().map(|row| row.name).chain([DENSENET]).collect();
+        let mut known: Vec<&str> = GRAPHS.iter().map(|(name, _)| *name).collect();
         let mut wanted: Vec<&str> = plan::Backbone::all().map(|backbone| backbone.name).collect();
         known.sort_unstable();
         wanted.sort_unstable();
