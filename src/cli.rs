@@ -605,6 +605,10 @@ pub struct GcArgs {
     /// Also prepared data and features that no recorded run uses
     #[arg(long)]
     pub cache: bool,
+    /// Also features of frozen backbones that recorded runs use, those that were used longest ago first, until the others take at most SIZE
+    /// (500MiB, 20GiB)
+    #[arg(long, value_name = "SIZE", value_parser = |text: &str| plan::words::size(text).ok_or("a size is a number of bytes, as in 500MiB or 20GiB"))]
+    pub max_features_size: Option<u64>,
     /// Remove it; without this flag it is only listed
     #[arg(long)]
     pub delete: bool,

@@ -12,6 +12,7 @@
 //! | `kernel`, `train` | the operations Candle lacks; networks, the training loop, the worker |
 //! | [`store`] | every SQL statement: one writer, read-only readers |
 //! | [`controller`], [`launcher`] | what happens next, and how workers are started |
+//! | [`doing`] | the work of workers between epochs, such as features, as they say it |
 //! | [`cluster`] | the same on a cluster, by tasks that need no controller |
 //! | [`recipe`] | a run's strategy as PyTorch (pure) |
 //! | [`report`] | load, summarise (pure), render |
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod cluster;
 pub mod command;
 pub mod controller;
+pub mod doing;
 pub mod error;
 pub mod exchange;
 pub mod exported;

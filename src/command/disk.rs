@@ -1,15 +1,15 @@
 //! What the runs of a plan will take of the disk, at most: from what a run keeps (the table in `archive::run`), each file in whole blocks.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 
+use super::features::Features;
 use super::output::bytes;
 use archive::disk::{self, Size, taken};
-use data::derived;
 use imbalance::threshold::Policy;
-use plan::{Plan, PlannedRun};
+use plan::Plan;
 use store::RowCounts;
 
 /// The header of a `.npy` file.
@@ -38,7 +38,7 @@ pub struct Disk {
     features: u64,
     /// All of these.
     total: u64,
-    /// What is there beside them while they train: checkpoints, journals.
+    /// What is there beside them while they train: checkpoints, journals, pieces of features.
     meanwhile: u64,
     /// The prepared data, which the plan has put into the cache.
     prepared: u64,
@@ -49,11 +49,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// What the runs `todo` of the plan take beside `db`, with so many workers at once.
+    /// What the runs `todo` of the plan take beside `db` with the `features` that they need, with so many workers at once.
     #[must_use]
-    pub fn foreseen(plan: &Plan, todo: &[usize], workers: usize, db: &Path) -> Self {
+    pub fn foreseen(plan: &Plan, todo: &[usize], features: &[Features], workers: usize, db: &Path) -> Self {
         let mut disk = Self::default();
-        let mut features: BTreeSet<(PathBuf, usize)> = BTreeSet::new();
         let mut bundles: Vec<u64> = vec![0; plan.bundles.len()];
         let fitted = plan.policies.iter().filter(|policy| matches!(policy, Policy::Fitted(_))).count();
         for run in todo.iter().filter_map(|&run| plan.runs.get(run)) {
@@ -66,14 +65,14 @@ impl Disk {
             if let Some(bundle) = bundles.get_mut(run.bundle) {
                 *bundle += taken(CHECKPOINT * model + LOGGED * epochs as u64);
             }
-            features.extend(missing_features(plan, run));
         }
-        for (_, width) in &features {
-            disk.features += taken(*width as u64);
+        for missing in features.iter().filter(|features| features.missing()) {
+            disk.features += taken(missing.bytes);
+            disk.meanwhile += taken(missing.meanwhile);
         }
         bundles.sort_unstable_by(|a, b| b.cmp(a));
         disk.total = disk.parameters + disk.scores + disk.database + disk.features;
-        disk.meanwhile = bundles.iter().take(workers).sum::<u64>() + (WRITTEN - 1) * disk.database;
+        disk.meanwhile += bundles.iter().take(workers).sum::<u64>() + (WRITTEN - 1) * disk.database;
         let folders: BTreeSet<&Path> = plan.data.iter().map(|(_, facts)| facts.folder.as_path()).collect();
         disk.prepared = folders.into_iter().filter_map(|folder| Size::of(folder).ok()).map(|size| size.bytes).sum();
         disk.free = disk::free(db).ok();
@@ -97,17 +96,18 @@ impl Disk {
             part("features", self.features),
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
-        let least = self.total + self.meanwhile;
-        let ends = match self.fits {
-            Some(false) => format!(
-                ". IT DOES NOT FIT: {} more are needed; `sweep gc` lists what can go, --db names a place elsewhere",
-                bytes(least.saturating_sub(self.free.unwrap_or(0)))
-            ),
-            _ => String::new(),
-        };
+        let ends = self.lacks().map_or_else(String::new, |lacks| format!(". {lacks}"));
         let words =
             format!("at most: {}; and {} while it trains; {prepared}{free}{ends}", parts.join(", "), bytes(self.meanwhile));
         (bytes(self.total), words)
+    }
+
+    /// A sentence where there is not enough room.
+    #[must_use]
+    pub fn lacks(&self) -> Option<String> {
+        let needed = (self.total + self.meanwhile).checked_sub(self.free?).filter(|needed| *needed > 0)?;
+        let ways = "`sweep gc` lists what can go, --db names a place elsewhere";
+        Some(format!("IT DOES NOT FIT: {} more are needed; {ways}", bytes(needed)))
     }
 }
 
@@ -122,16 +122,4 @@ fn kept(epochs: usize, labels: usize, val: usize, test: usize) -> u64 {
     // A name takes some 40 bytes of a folder, which keeps its size.
     let folders = taken(1) + taken(1 + 40 * names);
     val_files + test_files + folders + taken(BEGUN + 24 * labels as u64 + LOGGED * epochs) + taken(SEALED * names)
-}
-
-/// The folder of the features that the run trains on, with their bytes, where they are not there yet.
-fn missing_features(plan: &Plan, run: &PlannedRun) -> Option<(PathBuf, usize)> {
-    let (backbone, _) = run.config.model.head()?;
-    let facts = &plan.data[run.data].1;
-    let hash = run.config.model.weights_hash.as_deref()?;
-    let recipe = derived::recipe(backbone.name, hash, &run.config.data);
-    let folder = derived::place(&facts.folder, &recipe, backbone.width).ok()?;
-    let rows = facts.train.rows + facts.val.rows + facts.test.rows;
-    // Beside the numbers a row has its labels and its name.
-    (!folder.exists()).then(|| (folder, rows * (4 * backbone.width + facts.labels.len() + 100)))
 }

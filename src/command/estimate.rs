@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::features::{self, Features};
 use crate::launcher::Place;
-use plan::InputShape;
 use plan::trained_macs;
 use plan::{Plan, PlannedRun};
 use store::Pace;
@@ -30,20 +30,21 @@ const STEP: f64 = 3.0;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Estimate {
     pub seconds: f64,
+    /// Of these for features of frozen backbones.
+    pub features: f64,
     pub basis: String,
 }
 
-/// Seconds until `runs` are trained on `slots`. The error says why no estimate is possible.
+/// Seconds until the `needed` features are there and `runs` are trained on `slots`. The error says why no estimate is possible.
 ///
 /// # Errors
-/// A device other than the CPU on which no similar run was recorded.
-pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) -> Result<Estimate, String> {
+/// A device other than the CPU on which no similar run was recorded, or such features were never computed.
+pub fn estimate(plan: &Plan, runs: &[usize], needed: &[Features], slots: &[Place], paces: &[Pace]) -> Result<Estimate, String> {
     let mut measured: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     let mut computed: BTreeSet<&str> = BTreeSet::new();
     let (mut speed, mut longest) = (0.0, f64::INFINITY);
     for slot in slots {
         let (mut all, mut one) = (0.0, 0.0_f64);
-        let mut features = BTreeSet::new();
         for run in runs.iter().filter_map(|&run| plan.runs.get(run)) {
             let (arch, content) = (run.config.model.arch.as_str(), plan.data[run.data].1.content.as_str());
             let reference = run.config.reference().is_some();
@@ -59,12 +60,6 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
                 }
                 None if slot.device == "cpu" || reference => {
                     computed.insert(if reference { "logistic" } else { arch });
-                    // The first run on a frozen backbone computes the features of all rows.
-                    if let Some(macs) = features_macs(plan, run)
-                        && features.insert((arch, content, run.config.model.weights.as_deref()))
-                    {
-                        all += macs / (MACS_A_SECOND * slot.threads as f64);
-                    }
                     overhead(plan, run) + epoch_macs(plan, run) / (pace_of(run) * slot.threads as f64)
                 }
                 None => return Err(format!("nothing of {arch} on this data is recorded on {}", slot.device)),
@@ -87,7 +82,8 @@ pub fn estimate(plan: &Plan, runs: &[usize], slots: &[Place], paces: &[Pace]) ->
             MACS_A_SECOND / 1e9
         ));
     }
-    Ok(Estimate { seconds: f64::max(1.0 / speed, longest), basis: basis.join(" and ") })
+    let features = features::seconds(needed, slots.len())?;
+    Ok(Estimate { features, seconds: features + f64::max(1.0 / speed, longest), basis: basis.join(" and ") })
 }
 
 /// Multiply-adds per second and thread of a run.
@@ -111,20 +107,11 @@ fn epoch_macs(plan: &Plan, run: &PlannedRun) -> f64 {
     forward * (passes * STEP * facts.train.rows as f64 + facts.val.rows as f64)
 }
 
-/// Multiply-adds of the features of all rows, where the backbone is frozen.
-fn features_macs(plan: &Plan, run: &PlannedRun) -> Option<f64> {
-    let (backbone, _) = run.config.model.head()?;
-    let facts = &plan.data[run.data].1;
-    let InputShape::Image { height, .. } = facts.input else { return None };
-    let rows = facts.train.rows + facts.val.rows + facts.test.rows;
-    Some(backbone.macs(height) * rows as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use imbalance::LabelCounts;
-    use plan::{self, DataFacts};
+    use plan::{self, DataFacts, InputShape};
 
     /// Two runs (seeds 0 and 1) of 10 epochs of `linear` on 1,000 train and 200 val rows of 100,000 features: 10^5 x 3 labels per row.
     fn plan() -> Plan {
@@ -155,35 +142,22 @@ mod tests {
     fn what_was_recorded_is_believed_first() {
         let slots = [slot("cpu", 1), slot("cuda:0", 1)];
         let paces = [pace("cpu", 4.0), pace("cuda:0", 1.0)];
-        let found = estimate(&plan(), &[0, 1], &slots, &paces).unwrap();
+        let found = estimate(&plan(), &[0, 1], &[], &slots, &paces).unwrap();
         // 20 epochs: the CPU does 1/4 and the GPU 1 per second.
         assert!((found.seconds - 20.0 / 1.25).abs() < 1e-9, "{found:?}");
         assert!(found.basis.contains("30 epochs of linear recorded on this data on cpu"), "{found:?}");
         // One run is no faster for a second worker.
-        let one = estimate(&plan(), &[0], &[slot("cpu", 1), slot("cpu", 1)], &paces).unwrap();
+        let one = estimate(&plan(), &[0], &[], &[slot("cpu", 1), slot("cpu", 1)], &paces).unwrap();
         assert!((one.seconds - 40.0).abs() < 1e-9, "{one:?}");
     }
 
     #[test]
-    fn a_frozen_backbone_is_paid_once() {
-        let text = "model.arch = \"resnet18\"\nmodel.weights = \"hf://o/r/f\"\nmodel.freeze = \"backbone\"\ntrain.epochs = 10\n\
-                    grid.seed = [0, 1]\n[data]\nkind = \"letters\"\nimage_size = 112\n";
-        let mut facts = plan().data[0].1.clone();
-        facts.input = InputShape::Image { channels: 1, height: 112, width: 112 };
-        let plan = plan::parse("x.toml", text, &[]).unwrap().plan(&[facts], &BTreeMap::new()).unwrap();
-        let found = estimate(&plan, &[0, 1], &[slot("cpu", 1)], &[]).unwrap();
-        let head = 512.0 * 3.0 * (3.0 * 1000.0 + 200.0);
-        let features = 1.81e9 / 4.0 * 1400.0;
-        assert!((found.seconds - 20.0 * (EPOCH + head / MACS_A_SECOND) - features / MACS_A_SECOND).abs() < 1e-6, "{found:?}");
-    }
-
-    #[test]
     fn else_the_size_of_the_network_tells_on_the_cpu_only() {
-        let found = estimate(&plan(), &[0, 1], &[slot("cpu", 2)], &[]).unwrap();
+        let found = estimate(&plan(), &[0, 1], &[], &[slot("cpu", 2)], &[]).unwrap();
         let macs = 3e5 * (3.0 * 1000.0 + 200.0);
         assert!((found.seconds - 20.0 * (EPOCH + macs / (2.0 * MACS_A_SECOND))).abs() < 1e-9, "{found:?}");
         assert!(found.basis.contains("the size of linear"), "{found:?}");
-        let unknown = estimate(&plan(), &[0], &[slot("cuda:0", 1)], &[pace("cpu", 1.0)]).unwrap_err();
+        let unknown = estimate(&plan(), &[0], &[], &[slot("cuda:0", 1)], &[pace("cpu", 1.0)]).unwrap_err();
         assert!(unknown.contains("linear") && unknown.contains("cuda:0"), "{unknown}");
     }
 
@@ -192,7 +166,7 @@ mod tests {
         let plan = plan();
         assert!(plan.runs[2].config.reference().is_some());
         // 15 strengths, each as 30 epochs of 3.2e8 x 3 / 10^10 seconds and more for val.
-        let found = estimate(&plan, &[2], &[slot("cuda:0", 1)], &[pace("cuda:0", 1.0)]).unwrap();
+        let found = estimate(&plan, &[2], &[], &[slot("cuda:0", 1)], &[pace("cuda:0", 1.0)]).unwrap();
         let wanted = 15.0 * (EPOCH + 3e5 * (30.0 * 3.0 * 1000.0 + 200.0) / 1e10);
         assert!((found.seconds - wanted).abs() < 1e-6 && found.basis.contains("the size of logistic"), "{found:?}");
     }

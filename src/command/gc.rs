@@ -47,7 +47,7 @@ struct KindView {
 /// A database that cannot be read, or is written by somebody else while something is to be removed; a folder that is a link, or that
 /// cannot be read; something that cannot be removed.
 pub async fn run(global: &Global, args: &GcArgs) -> Result<(), Error> {
-    let ask = Ask { keep: args.keep, epochs: args.epochs, cache: args.cache };
+    let ask = Ask { keep: args.keep, epochs: args.epochs, cache: args.cache, features: args.max_features_size };
     // The reader first: a writer would create an empty database.
     let mut reader = Reader::open(&global.db).await?;
     let cache = cache_folder(&global.db);
@@ -85,7 +85,7 @@ impl GcView {
             }
             let Size { files, bytes } = found.size(kind);
             all += bytes;
-            let (why, afterwards) = words(kind, count, args.keep);
+            let (why, afterwards) = words(kind, count, args);
             let paths = found.of(kind).flat_map(|item| &item.paths).map(|path| path.display().to_string()).collect();
             kinds.push(KindView { kind, count, files, bytes, why, afterwards, paths });
         }
@@ -121,6 +121,8 @@ impl GcView {
             }
             words.extend(args.epochs.then_some("--epochs"));
             words.extend(args.cache.then_some("--cache"));
+            let size = args.max_features_size.map(|size| size.to_string());
+            words.extend(size.iter().flat_map(|size| ["--max-features-size", size]));
             words.push("--delete");
             let command = crate::shell::sweep(&words, &global.db);
             let rest =
@@ -142,12 +144,14 @@ fn title(kind: Kind) -> &'static str {
         Kind::Parameters => "parameters",
         Kind::Epochs => "epochs",
         Kind::Prepared => "prepared data",
+        Kind::Features => "features",
         Kind::Unfinished => "unfinished data",
     }
 }
 
 /// Why it can go, and what is not possible afterwards.
-fn words(kind: Kind, count: usize, keep: usize) -> (String, &'static str) {
+fn words(kind: Kind, count: usize, args: &GcArgs) -> (String, &'static str) {
+    let keep = args.keep;
     match kind {
         Kind::UnknownRuns => (
             format!(
@@ -180,6 +184,14 @@ fn words(kind: Kind, count: usize, keep: usize) -> (String, &'static str) {
         Kind::Prepared => (
             format!("{} of prepared data or features that no recorded run uses", counted(count, "folder")),
             "`sweep run` prepares them again, from your files",
+        ),
+        Kind::Features => (
+            format!(
+                "{} of features of frozen backbones that were used longest ago: the others take at most {}",
+                counted(count, "folder"),
+                bytes(args.max_features_size.unwrap_or(0))
+            ),
+            "the next run on them computes them again, which `sweep plan` says beforehand",
         ),
         Kind::Unfinished => (format!("{} of preparations that did not end", counted(count, "thing")), "nothing is missed"),
     }

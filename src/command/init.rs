@@ -225,7 +225,7 @@ fn fitting(looked: &Looked, folder: &Path, minutes: f64) -> Result<(String, usiz
         let workers = cli::WorkersArgs::default();
         let runs: Vec<usize> = (0..planned.runs.len()).collect();
         let slots = train::places(&workers, &sweep.workers).ok();
-        let seconds = slots.and_then(|slots| estimate(&planned, &runs, &slots, &[]).ok()).map(|estimate| estimate.seconds);
+        let seconds = slots.and_then(|slots| estimate(&planned, &runs, &[], &slots, &[]).ok()).map(|estimate| estimate.seconds);
         last = Some((write::text(looked, folder, fit, seconds.map(span).as_deref()), runs.len(), seconds));
         if seconds.is_none_or(|seconds| seconds <= 60.0 * minutes) {
             break;

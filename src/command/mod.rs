@@ -9,6 +9,7 @@ mod disk;
 mod estimate;
 mod explain;
 mod export;
+mod features;
 mod gc;
 mod import;
 mod init;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::report::wrap;
 use data::Untrainable;
 use imbalance::shown;
+pub use plan::words::{bytes, counted, thousands};
 
 /// Width that tables are made for.
 pub const WIDTH: usize = 100;
@@ -172,40 +173,6 @@ pub fn fit(name: &str) -> String {
     shown::cut(name, NAME)
 }
 
-/// `1,234,567`.
-#[must_use]
-pub fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `812 bytes`, `1.2 MiB`.
-#[must_use]
-pub fn bytes(number: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if number < 1024 {
-        return counted(number as usize, "byte");
-    }
-    let (mut value, mut unit) = (number as f64 / 1024.0, 0);
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        (value, unit) = (value / 1024.0, unit + 1);
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
-/// `1 run`, `2 runs`.
-#[must_use]
-pub fn counted(number: usize, what: &str) -> String {
-    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,10 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_short_and_numbers_grouped() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 1, 1024, 1_048_576, 5_000_000_000].map(bytes), ["0 bytes", "1 byte", "1.0 KiB", "1.0 MiB", "4.7 GiB"]);
-        assert_eq!([counted(1, "run"), counted(1000, "run")], ["1 run", "1,000 runs"]);
+    fn a_long_name_is_cut_in_the_middle() {
         assert_eq!(fit("Pleural_Thickening"), "Pleural_Thickening");
         let cut = fit("a very long label that never seems to come to an end");
         assert_eq!(cut.chars().count(), NAME);

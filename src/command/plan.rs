@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::disk::Disk;
 use super::estimate::{Estimate, estimate};
+use super::features::Features;
 use super::length::{RunLength, lengths};
 use super::output::{self, Facts, TextTable, counted, fit, thousands};
 use super::preparing::Preparing;
@@ -57,6 +58,8 @@ struct PlanView {
     prospect: Option<explain::Prospect>,
     /// Places for workers, or the reason why there are none on this machine.
     slots: Result<Vec<Place>, String>,
+    /// The features that the runs to train need.
+    features: Vec<Features>,
     /// `None` if nothing is left to train.
     estimate: Option<Result<Estimate, String>>,
     disk: Disk,
@@ -111,13 +114,14 @@ pub async fn show(
         convergence = Convergence::of_rises(reader.rises(&of_grid).await?);
     }
     let todo: Vec<usize> = (0..states.len()).filter(|&run| states[run] == PlannedState::ToTrain).collect();
+    let features = Features::needed(&plan, &todo, slots.as_deref().unwrap_or_default());
     let estimate = match &slots {
         _ if todo.is_empty() => None,
-        Ok(slots) => Some(estimate(&plan, &todo, slots, &paces)),
+        Ok(slots) => Some(estimate(&plan, &todo, &features, slots, &paces)),
         Err(why) => Some(Err(why.clone())),
     };
     let (warnings, prospect) = foreseen(&plan, &weights);
-    let disk = Disk::foreseen(&plan, &todo, slots.as_ref().map_or(1, Vec::len), &global.db);
+    let disk = Disk::foreseen(&plan, &todo, &features, slots.as_ref().map_or(1, Vec::len), &global.db);
     let lengths = lengths(&plan);
     let seen = PlanView {
         plan,
@@ -131,6 +135,7 @@ pub async fn show(
         warnings,
         prospect,
         slots,
+        features,
         estimate,
         disk,
     };
@@ -244,15 +249,22 @@ impl PlanView {
             Ok(slots) => facts.add("workers", slots.len().to_string(), Place::words(slots)),
             Err(why) => facts.add("workers", "", format!("not on this machine: {why}")),
         }
+        for (at, features) in self.features.iter().enumerate() {
+            facts.add(if at == 0 { "features" } else { "" }, "", features.words());
+        }
         facts.add(
             "time",
             "",
             match &self.estimate {
                 None => "nothing to train".to_owned(),
-                Some(Ok(Estimate { seconds, basis })) if self.stops() => {
-                    format!("at most about {}, if the search stopped nothing; from {basis}", span(*seconds))
+                Some(Ok(Estimate { seconds, features, basis })) => {
+                    let first = if *features > 0.0 { format!(", {} of it for features", span(*features)) } else { String::new() };
+                    let time = span(*seconds);
+                    match self.stops() {
+                        true => format!("at most about {time}{first}, if the search stopped nothing; from {basis}"),
+                        false => format!("about {time}{first}, from {basis}"),
+                    }
                 }
-                Some(Ok(Estimate { seconds, basis })) => format!("about {}, from {basis}", span(*seconds)),
                 Some(Err(why)) => format!("unknown: {why}"),
             },
         );
@@ -376,6 +388,7 @@ impl PlanView {
             "warnings": self.warnings,
             "certainty": self.prospect,
             "refused": self.untrainable,
+            "features": self.features,
             "estimate": self.estimate.as_ref().and_then(|estimate| estimate.as_ref().ok()),
             "disk": self.disk,
             "runs": null,

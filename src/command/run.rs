@@ -1,14 +1,17 @@
 //! `sweep run FILE`: train what the grid asks for and the database lacks, then show the leaderboard.
 
+use super::disk::Disk;
+use super::features::Features;
 use super::inputs::{self, Origin};
 use super::preparing::Preparing;
-use super::train::{self, Orders, Ready};
+use super::train::{self, Means, Orders, Ready};
 use super::{load, plan};
 use crate::cli;
 use crate::cluster::Stay;
 use crate::controller::progress::{Verbosity, say};
 use crate::controller::{self, Interrupts};
 use crate::error::Error;
+use crate::launcher::Chosen;
 use archive::Archive;
 use store::Writer;
 
@@ -30,14 +33,26 @@ pub async fn run(global: &cli::Global, args: &cli::RunArgs) -> Result<(), Error>
     controller::recover(&mut writer, &archive).await?;
     let preparing = Preparing::new(Verbosity::of(global.quiet));
     let loaded = file.plan(&global.db, &preparing)?;
-    if Verbosity::of(global.quiet) != Verbosity::Quiet {
+    let speaks = Verbosity::of(global.quiet) != Verbosity::Quiet;
+    if speaks {
         loaded.read.iter().for_each(|read| say(read));
     }
     let plan = &loaded.plan;
     let names: Vec<_> = plan.runs.iter().map(|run| run.fingerprint.clone()).collect();
     let recorded = writer.recorded(&names).await?;
-    let missing = plan.runs.iter().zip(recorded).filter(|(_, recorded)| !recorded);
-    let folders = missing.map(|(run, _)| plan.data[run.data].1.folder.clone()).collect();
+    let todo: Vec<usize> = (0..recorded.len()).filter(|&run| !recorded[run]).collect();
+    if let (true, Means::Here(Chosen::Local { places, .. })) = (speaks, &means) {
+        let features = Features::needed(plan, &todo, places);
+        features
+            .iter()
+            .filter(|features| features.missing())
+            .for_each(|features| say(&format!("features of {}", features.words())));
+        Disk::foreseen(plan, &todo, &features, places.len(), &global.db)
+            .lacks()
+            .iter()
+            .for_each(|lacks| say(&format!("disk: {lacks}")));
+    }
+    let folders = todo.iter().map(|&run| plan.data[plan.runs[run].data].1.folder.clone()).collect();
     let typed = loaded.path.to_string_lossy();
     let origin = Origin { sweep: Ok(&loaded.sweep), file: &typed, base: &loaded.base, db: &global.db };
     inputs::check(&folders, &origin, &preparing)?;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::output::{self, Facts, TextTable, counted, fit};
 use crate::cli;
-use crate::controller::doing;
 use crate::controller::progress::span;
+use crate::doing;
 use crate::error::Error;
 use imbalance::shown::cut;
 use store::{self, FailedRun, Reader, RunningAttempt, Status, SweepRow, Tasks, time_in_words};

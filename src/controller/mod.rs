@@ -4,7 +4,6 @@
 mod again;
 pub mod control;
 pub(crate) mod dispatcher;
-pub mod doing;
 pub mod errand;
 pub mod failure;
 pub(crate) mod ingest;

@@ -3,6 +3,8 @@
 use imbalance::shown;
 use std::io::{IsTerminal, Write};
 
+pub use plan::words::{rate, span};
+
 /// The amount and form of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
@@ -30,31 +32,4 @@ impl Verbosity {
 /// Writes to stderr; write errors are ignored.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", shown::message(text));
-}
-
-/// `0.5`, `99.9`, `120`.
-#[must_use]
-pub fn rate(number: f64) -> String {
-    if number >= 100.0 { format!("{number:.0}") } else { format!("{number:.1}") }
-}
-
-/// `45 s`, `3m 05s`, `2h 10m`.
-#[must_use]
-pub fn span(seconds: f64) -> String {
-    let whole = seconds.max(0.0).round() as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{}m {:02}s", whole / 60, whole % 60),
-        _ => format!("{}h {:02}m", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_read_well() {
-        assert_eq!([0.4, 59.4, 185.0, 7800.0].map(span), ["0 s", "59 s", "3m 05s", "2h 10m"]);
-    }
 }

@@ -11,6 +11,7 @@ use archive::disk::{Size, there};
 use archive::{RunFolder, SparePart, runs_folder, spare};
 use data::derived;
 use plan::Fingerprint;
+use plan::words::{bytes, counted};
 use store::{Reader, StoredRun};
 
 /// Looks at the database and at what lies beside it; `cache` is the folder of prepared data. Writes nothing.
@@ -22,8 +23,8 @@ pub async fn find(reader: &mut Reader, cache: &Path, ask: Ask) -> Result<Garbage
     let verdicts: HashSet<PathBuf> = reader.sweep_ids().await?.into_iter().map(|id| verdict_path(reader.path(), id)).collect();
     let mut found = Garbage::default();
     beside(&mut found, &runs_folder(reader.path()), &runs, &verdicts, ask)?;
-    if ask.cache {
-        prepared(&mut found, cache, &runs)?;
+    if ask.cache || ask.features.is_some() {
+        prepared(&mut found, cache, &runs, ask)?;
     }
     found.items.sort_by_key(|item| item.kind);
     Ok(found)
@@ -130,16 +131,17 @@ fn of_run(found: &mut Garbage, run: &StoredRun, folder: &RunFolder, ask: Ask) ->
 }
 
 /// What lies in `X.cache`.
-fn prepared(found: &mut Garbage, cache: &Path, runs: &[StoredRun]) -> Result<(), Error> {
+fn prepared(found: &mut Garbage, cache: &Path, runs: &[StoredRun], ask: Ask) -> Result<(), Error> {
     let cache = std::path::absolute(cache).map_err(io(cache))?;
     if !is_there(&cache)? {
         return Ok(());
     }
-    for path in data::leftovers(&cache) {
+    for path in data::leftovers(&cache).into_iter().filter(|_| ask.cache) {
         found.add(Kind::Unfinished, vec![path])?;
     }
     let mut used: BTreeSet<PathBuf> = BTreeSet::new();
-    let mut recipes: BTreeMap<(PathBuf, String), (usize, String)> = BTreeMap::new();
+    // With their width, a run that uses them, and whether one that is not finished does.
+    let mut recipes: BTreeMap<(PathBuf, String), (usize, String, bool)> = BTreeMap::new();
     for run in runs {
         let folder = std::path::absolute(&run.folder).map_err(io(&run.folder))?;
         used.insert(folder.clone());
@@ -148,13 +150,22 @@ fn prepared(found: &mut Garbage, cache: &Path, runs: &[StoredRun]) -> Result<(),
                 found.notes.push(unknown(&cache, run, "the database does not have the hash of its weights"));
                 return Ok(());
             };
-            let recipe = derived::recipe(backbone.name, hash, &run.config.data);
-            recipes.insert((folder, recipe), (backbone.width, run.fingerprint.clone()));
+            let recipe = derived::recipe(&run.config.model, hash, &run.config.data);
+            let fresh = || (backbone.width, run.fingerprint.clone(), false);
+            let (.., needed) = recipes.entry((folder, recipe)).or_insert_with(fresh);
+            *needed |= !matches!(run.state.as_str(), "succeeded" | "failed");
         }
     }
-    for ((folder, recipe), (width, run)) in recipes {
+    let mut features = Vec::new();
+    for ((folder, recipe), (width, run, needed)) in recipes {
         match derived::place(&folder, &recipe, width) {
-            Ok(path) => drop(used.insert(path)),
+            Ok(path) => {
+                // Those in the cache of another database are that one's.
+                if path.parent() == Some(&*cache) {
+                    features.push((path.clone(), needed));
+                }
+                used.insert(path);
+            }
             Err(error) => {
                 let run = runs.iter().find(|other| other.fingerprint == run);
                 found.notes.extend(run.map(|run| unknown(&cache, run, &error.to_string())));
@@ -162,10 +173,54 @@ fn prepared(found: &mut Garbage, cache: &Path, runs: &[StoredRun]) -> Result<(),
             }
         }
     }
-    for path in data::folders(&cache).map_err(io(&cache))? {
+    for path in data::folders(&cache).map_err(io(&cache))?.into_iter().filter(|_| ask.cache) {
         if !used.contains(&path) {
             found.add(Kind::Prepared, vec![path])?;
         }
+    }
+    longest_unused(found, features, ask.features)
+}
+
+/// Of `features`, each with whether an unfinished run needs them, those that were used longest ago, until the others take at most `most`
+/// bytes.
+fn longest_unused(found: &mut Garbage, features: Vec<(PathBuf, bool)>, most: Option<u64>) -> Result<(), Error> {
+    let (mut kept, mut all) = (Vec::new(), 0);
+    for (path, needed) in features {
+        let Some(meta) = there(&path).map_err(io(&path))?.filter(fs::Metadata::is_dir) else { continue };
+        let size = Size::of(&path).map_err(io(&path))?.bytes;
+        all += size;
+        kept.push((meta.modified().map_err(io(&path))?, path, size, needed));
+    }
+    let Some(most) = most else {
+        if !kept.is_empty() {
+            found.notes.push(format!(
+                "recorded runs use {} of features of frozen backbones ({}), which stay: --max-features-size SIZE removes those that were used \
+                 longest ago",
+                bytes(all),
+                counted(kept.len(), "folder")
+            ));
+        }
+        return Ok(());
+    };
+    kept.sort();
+    let mut stays = 0;
+    for (_, path, size, needed) in kept {
+        match needed {
+            _ if all <= most => break,
+            true => stays += 1,
+            false => {
+                all -= size;
+                found.add(Kind::Features, vec![path])?;
+            }
+        }
+    }
+    if all > most {
+        found.notes.push(format!(
+            "{} of features stay, more than {}: runs that are not finished need {}",
+            bytes(all),
+            bytes(most),
+            counted(stays, "folder")
+        ));
     }
     Ok(())
 }

@@ -24,6 +24,8 @@ pub struct Ask {
     pub epochs: bool,
     /// Also prepared data that no recorded run uses.
     pub cache: bool,
+    /// Also features that recorded runs use, beyond so many bytes.
+    pub features: Option<u64>,
 }
 
 /// A reason why something can go.
@@ -40,14 +42,16 @@ pub enum Kind {
     Epochs,
     /// Prepared data and features that no recorded run uses.
     Prepared,
+    /// Features that only finished runs use, and that were used longest ago.
+    Features,
     /// What killed processes have left in the cache.
     Unfinished,
 }
 
 impl Kind {
     /// In the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::UnknownRuns, Self::Leftovers, Self::Parameters, Self::Epochs, Self::Prepared, Self::Unfinished];
+    pub const ALL: [Self; 7] =
+        [Self::UnknownRuns, Self::Leftovers, Self::Parameters, Self::Epochs, Self::Prepared, Self::Features, Self::Unfinished];
 }
 
 /// What is removed at once.

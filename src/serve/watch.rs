@@ -1,6 +1,8 @@
-//! The one look at the database for all tabs: when something was committed, the page is built anew and what changed is published.
+//! The one look at the database for all tabs: when something was committed, or a worker is further with work without steps, the page is
+//! built anew and what changed is published.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,7 @@ use tokio::time::timeout;
 use super::change::{Change, Parts};
 use super::feed::{Document, Feed};
 use super::waiting::Waiting;
+use crate::doing;
 use crate::error::Error;
 use crate::report::page::{PageBuilder, PageOptions};
 use crate::shell;
@@ -19,6 +22,8 @@ use store::{Reader, StoreError, SweepId, Version};
 
 /// Interval between two looks.
 const EVERY: Duration = Duration::from_millis(250);
+/// Interval between two looks at the work of the workers.
+const WORK: Duration = Duration::from_secs(5);
 /// Characters of an error that are shown.
 const LONG: usize = 1000;
 
@@ -39,6 +44,9 @@ struct Open {
     reader: Reader,
     /// What the page was built from.
     version: Option<Version>,
+    /// What the workers did, and when that was looked at.
+    doing: BTreeMap<String, String>,
+    looked: Instant,
     sweep: Option<Following>,
 }
 
@@ -50,6 +58,18 @@ struct Following {
     builder: PageBuilder,
     /// What was published last.
     last: Option<(Arc<Value>, Parts)>,
+}
+
+impl Open {
+    /// Whether a worker is further with work without steps than at the last look.
+    fn is_further(&mut self, db: &Path) -> bool {
+        if self.looked.elapsed() < WORK {
+            return false;
+        }
+        self.looked = Instant::now();
+        let before = std::mem::replace(&mut self.doing, doing::of_all(db));
+        self.doing != before
+    }
 }
 
 impl Watcher {
@@ -123,11 +143,14 @@ impl Watcher {
     async fn follow(&mut self) -> Result<(), Error> {
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(Open { reader: Reader::open(&self.db).await?, version: None, sweep: None }),
+            none => {
+                let reader = Reader::open(&self.db).await?;
+                none.insert(Open { reader, version: None, doing: BTreeMap::new(), looked: Instant::now(), sweep: None })
+            }
         };
         // First, so that what is committed while the page is built is noticed.
         let version = open.reader.version().await?;
-        if open.version == Some(version) {
+        if open.version == Some(version) && !open.is_further(&self.db) {
             return Ok(());
         }
         let row = match open.reader.find_sweep(&self.selector).await {

@@ -15,6 +15,7 @@ pub mod letters;
 mod matrix;
 mod prepared;
 pub mod seen;
+pub mod speeds;
 mod spelled;
 mod table;
 mod unlabelled;

@@ -15,12 +15,13 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::Unprepared;
+use super::derived::PART;
 use archive::file::{self, is_older};
 use archive::seal::{self, Seal};
 use archive::spare;
@@ -203,6 +204,8 @@ const MOMENT: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_secs(3600);
 /// The same for a folder without a lock, which older versions wrote.
 const DAY: Duration = Duration::from_secs(86_400);
+/// How long unfinished features wait for somebody who goes on.
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 /// Removes what killed processes left in the cache.
 pub fn remove_leftovers(cache: &Path) {
@@ -225,6 +228,9 @@ pub fn leftovers(cache: &Path) -> Vec<PathBuf> {
                 Some(free) => free && is_older(&path, MOMENT),
                 None => is_older(&path, DAY),
             }
+        } else if name.to_string_lossy().ends_with(PART) {
+            // Nobody goes on with what is complete.
+            path.with_extension("").join("meta.json").exists() || is_older(&path, MONTH)
         } else {
             path.extension().is_some_and(|extension| extension == "lock") && is_older(&path, HOUR) && is_free(&path) == Some(true)
         };
@@ -251,6 +257,13 @@ pub fn folders(cache: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// Notes in the time of change of `folder` that it is used now. Where that cannot be written it stays as it was.
+pub fn use_now(folder: &Path) {
+    if let Err(error) = File::open(folder).and_then(|folder| folder.set_modified(SystemTime::now())) {
+        tracing::debug!("{}: {error}", folder.display());
+    }
 }
 
 /// Whether `folder` is called as prepared folders are.

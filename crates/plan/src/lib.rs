@@ -25,6 +25,7 @@ pub mod tensors;
 #[cfg(test)]
 mod tests;
 mod typed;
+pub mod words;
 
 pub use architecture::{ARCHITECTURES, Architecture, Backbone, Trained};
 pub use config::*;
@@ -54,7 +55,7 @@ pub(crate) fn numerics(model: &ModelConfig, loss: &str) -> u32 {
 
 /// Version of the features that frozen backbones give; part of the fingerprints of their runs and of the names of cached features.
 /// Raise it when a change of code changes them.
-pub const FEATURES: u32 = 1;
+pub const FEATURES: u32 = 2;
 
 /// Labels that a data set may have: an evaluation of so many fits a line of a worker's journal (1 MiB).
 pub const MOST_LABELS: usize = 10_000;

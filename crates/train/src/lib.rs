@@ -70,7 +70,7 @@ pub trait Monitor {
     fn note(&mut self, _job: &Job, _words: &str) {}
 
     /// Work without steps begins; it is over when the stage is dropped. What is counted in a unit has to move on.
-    fn stage(&mut self, _job: &Job, _doing: &'static str, _unit: Option<Unit>) -> Stage {
+    fn stage(&mut self, _job: &Job, _doing: &str, _unit: Option<Unit>) -> Stage {
         Stage::default()
     }
 }

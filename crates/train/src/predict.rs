@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::TrainError;
 use super::bundle::rows_at_once;
 use super::evaluate::LEAST_BATCH;
-use super::features::images_at_once;
+use super::features::{images_at_once, of_images};
 use super::heads::Heads;
 use super::optimizer::Optimizer;
 use super::record::Learner;
@@ -96,7 +96,7 @@ impl Predictor {
                     return Err(ModelError::Input(format!("{} reads pictures", backbone.name)).into());
                 };
                 backbone::weights_hash(source, config.model.weights_hash.as_deref(), &mut |_, _| ())?;
-                let below = Features::load(backbone.name, height, source, device)?;
+                let below = Features::load(&config.model, height, source, device)?;
                 let shape = InputShape::Features { width: backbone.width };
                 let above = Net::new(&RunConfig { model: head, ..config }, shape, labels, &tensors, &path, device)?;
                 (Net::Frozen(Box::new(below), Box::new(above)), images_at_once(height, height))
@@ -156,16 +156,18 @@ impl Net {
             }
             InputShape::Features { width } => Tensor::from_vec(numbers, (rows, width), &Device::Cpu)?.to_device(device),
         };
-        match self {
-            Self::Whole(model) => {
+        match (self, shape) {
+            (Self::Whole(model), _) => {
                 let logits = model.forward(&tensor(numbers, shape)?, None)?.flatten_all()?;
                 Ok(kernel::read(&logits)?.to_vec1()?)
             }
-            Self::Heads(heads) => Ok(heads.logits(&numbers).pop().unwrap_or_default()),
-            Self::Frozen(below, above) => {
-                let features = below.forward(&tensor(numbers, shape)?)?;
-                let width = features.dim(1)?;
-                let features = kernel::read(&features.flatten_all()?)?.to_vec1::<f32>()?;
+            (Self::Heads(heads), _) => Ok(heads.logits(&numbers).pop().unwrap_or_default()),
+            (Self::Frozen(..), InputShape::Features { .. }) => {
+                Err(ModelError::Input("a pretrained network reads pictures".to_owned()).into())
+            }
+            (Self::Frozen(below, above), InputShape::Image { height, width, .. }) => {
+                let features = of_images(below, numbers, (height, width), device)?;
+                let width = features.len() / rows;
                 let step = if matches!(**above, Self::Heads(_)) { row_step(width) } else { width };
                 let mut apart = vec![0.0; rows * step];
                 for (to, from) in apart.chunks_exact_mut(step).zip(features.chunks_exact(width)) {

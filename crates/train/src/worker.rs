@@ -28,7 +28,7 @@ use kernel::{give_freed_memory_back, is_exhausted, open_cuda};
 use life::{BEAT, Life};
 use orders::{Stops, Task};
 use plan::tensors::Known;
-use plan::{DataConfig, Fingerprint};
+use plan::{DataConfig, Fingerprint, ModelConfig};
 use protocol::journal::{Journal, JournalError};
 use protocol::{Event, Job, Outcome, Prediction, Request, VERSION, host};
 
@@ -167,7 +167,7 @@ type Opened = (PathBuf, DataConfig, OpenData, Dataset, Loader);
 /// How a data set is opened: [`Dataset::open`] or [`Dataset::open_joined`].
 type OpenData = fn(&Path, &DataConfig) -> Result<Dataset, DataError>;
 
-type Images = (PathBuf, DataConfig, String, Option<String>);
+type Images = (PathBuf, DataConfig, ModelConfig);
 
 /// How the runs of an order ended.
 type RunResults = Vec<Result<Finish, TrainError>>;
@@ -341,10 +341,12 @@ fn on_features<'a>(
 ) -> Result<Option<Cow<'a, [Job]>>, TrainError> {
     let Some(first) = jobs.first().filter(|job| job.config.model.head().is_some()) else { return Ok(Some(Cow::Borrowed(jobs))) };
     let model = &first.config.model;
-    let images = (first.data.clone(), first.config.data.clone(), model.arch.clone(), model.weights.clone());
+    // All of the model but its head.
+    let backbone = ModelConfig { hidden: Vec::new(), dropout: 0.0, ..model.clone() };
+    let images = (first.data.clone(), first.config.data.clone(), backbone);
     let (folder, words) = match known {
         Some((same, folder)) if *same == images => {
-            (folder.clone(), format!("features of {}: those of the run before, in {}", model.arch, folder.display()))
+            (folder.clone(), format!("features of {}: those of the run before, in {}", model.features(), folder.display()))
         }
         _ => {
             let Some(found) = crate::features::find(first, device, reporter)? else { return Ok(None) };
@@ -522,7 +524,7 @@ impl Monitor for Reporter<'_> {
         self.stops.attempt(job)
     }
 
-    fn stage(&mut self, job: &Job, doing: &'static str, unit: Option<Unit>) -> Stage {
+    fn stage(&mut self, job: &Job, doing: &str, unit: Option<Unit>) -> Stage {
         self.life.stage(&job.run, doing, unit)
     }
 }

@@ -233,6 +233,9 @@ pub struct Running {
     pub of: i64,
     pub steps: Option<i64>,
     pub images_per_s: Option<f64>,
+    /// Work without steps, such as the features of a frozen backbone, and how far it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doing: Option<String>,
     /// Macro AP on val at each evaluation.
     pub ap: Vec<Option<f64>>,
 }

@@ -6,6 +6,7 @@ use super::super::load::{Loaded, Run};
 use super::super::strategy_names;
 use super::model::{Failure, Running};
 use super::strategies::short;
+use crate::doing;
 use crate::error::Error;
 use store::Reader;
 
@@ -21,6 +22,7 @@ pub async fn running(reader: &mut Reader, loaded: &Loaded) -> Result<Vec<Running
     let names: Vec<String> = attempts.iter().map(|attempt| attempt.run.clone()).collect();
     let points = reader.curves(loaded.sweep.id, &names).await?;
     let all: Vec<_> = loaded.runs.iter().chain(&loaded.passed_over).collect();
+    let mut doing = doing::of_all(reader.path());
     let running = |attempt: store::RunningAttempt| {
         let own: Vec<_> = points.iter().filter(|point| point.run == attempt.run).collect();
         let run = all.iter().find(|run| run.row.run == attempt.run);
@@ -34,6 +36,7 @@ pub async fn running(reader: &mut Reader, loaded: &Loaded) -> Result<Vec<Running
             of: attempt.epochs,
             steps: own.last().and_then(|point| point.steps),
             images_per_s: attempt.images_per_s,
+            doing: doing.remove(&attempt.run),
             ap: own.iter().map(|point| point.macro_ap).collect(),
         }
     };

@@ -56,7 +56,7 @@ impl Life {
     }
 
     /// Begins work of `run` without steps; ends the one before.
-    pub fn stage(&self, run: &Fingerprint, doing: &'static str, unit: Option<Unit>) -> Stage {
+    pub fn stage(&self, run: &Fingerprint, doing: &str, unit: Option<Unit>) -> Stage {
         let work = Work::begin(doing, unit);
         *locked(&self.0.stage) = Some((run.clone(), Arc::clone(&work)));
         Stage::of(work)
