@@ -19,8 +19,8 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+from side_by_side import release, said, spread
+
 NETWORKS = ("resnet18", "resnet50", "densenet121", "efficientnet_b0", "convnext_tiny", "dinov2_vits14")
 SWEEP = {"sweep f32": "f32", "sweep bf16": "bf16"}
 PEERS = ("torch f32", "torch autocast", "torch bf16")
@@ -102,10 +102,7 @@ def run(who, name, folder, options):
         command += [part for key, file in files.items() for part in (f"--{key}", folder / file)]
     else:
         command = [sys.executable, __file__, "--peer", who, name, folder, options.times, options.threads]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{who}: {' '.join(map(str, command))}\n{done.stderr[-4000:]}")
-    return json.loads(done.stdout)
+    return said(command)
 
 
 def off(name, who, folder):
@@ -125,12 +122,16 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--no-bf16", action="store_true", help="where the CPU has no instructions for it")
-    parser.add_argument("--binary", type=pathlib.Path, default=TARGET / "release" / "examples" / "frozen_features")
+    parser.add_argument("--binary", type=pathlib.Path, default=release("examples/frozen_features"))
     parser.add_argument("--peer", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--make", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
         form, name, folder, times, threads = options.peer
         return peer(form, name, folder, int(times), int(threads))
+    if options.make:
+        name, edge, rows, folder = options.make
+        return make(name, int(edge), int(rows), pathlib.Path(folder))
     everybody = [who for who in (*SWEEP, *PEERS) if not (options.no_bf16 and not who.endswith("f32"))]
     everybody += ["torch compiled"] if options.compile else []
     import torch
@@ -140,8 +141,8 @@ def main():
     for name in options.networks:
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            subprocess.run([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT / 'benches')!r}); from pathlib import Path; "
-                            f"from frozen_side_by_side import make; make({name!r}, {options.edge}, {options.rows}, Path({str(folder)!r}))"], check=True)
+            # By a process of its own, whose memory later ones would count as theirs.
+            subprocess.run([sys.executable, __file__, "--make", name, str(options.edge), str(options.rows), str(folder)], check=True)
             rounds = [{who: run(who, name, folder, options) for who in everybody} for _ in range(options.rounds)]
             half = [{who: one[who]["images_per_s"] for who in ("torch autocast", "torch bf16") if who in one} for one in rounds]
             faster = max(half[0], key=lambda who: statistics.median(one[who] for one in half), default=None)
@@ -151,9 +152,8 @@ def main():
                 peak = max(one[who]["peak_memory_bytes"] for one in rounds) / 2**20
                 against = {"sweep f32": "torch f32", "sweep bf16": faster}.get(who)
                 ratios = [one[who]["images_per_s"] / one[against]["images_per_s"] for one in rounds] if against else []
-                ratio = f"{statistics.median(ratios):.2f} of {against} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
-                print(f"  {who:15} {statistics.median(speeds):6.1f} images/s ({min(speeds):.1f} to {max(speeds):.1f}), {peak:5.0f} MiB, "
-                      f"off by {off(name, who, folder):.1e}  {ratio}", flush=True)
+                ratio = f"{spread(ratios, '{:.2f}')} of {against}" if ratios else ""
+                print(f"  {who:15} {spread(speeds)} images/s, {peak:.0f} MiB, off by {off(name, who, folder):.1e}  {ratio}", flush=True)
 
 
 if __name__ == "__main__":

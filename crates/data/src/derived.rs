@@ -219,7 +219,7 @@ pub struct State {
 /// A prepared `folder` that cannot be opened.
 pub fn state(folder: &Path, recipe: &str, width: usize, rows: usize) -> Result<State, DataError> {
     let folder = place(folder, recipe, width)?;
-    let complete = folder.join("meta.json").exists();
+    let complete = prepared::is_complete(&folder);
     let done = if complete { rows } else { Parts::count(&folder.with_extension(&PART[1..]), width, rows) };
     Ok(State { folder, done, complete })
 }

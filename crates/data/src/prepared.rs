@@ -230,7 +230,7 @@ pub fn leftovers(cache: &Path) -> Vec<PathBuf> {
             }
         } else if name.to_string_lossy().ends_with(PART) {
             // Nobody goes on with what is complete.
-            path.with_extension("").join("meta.json").exists() || is_older(&path, MONTH)
+            is_complete(&path.with_extension("")) || is_older(&path, MONTH)
         } else {
             path.extension().is_some_and(|extension| extension == "lock") && is_older(&path, HOUR) && is_free(&path) == Some(true)
         };
@@ -251,12 +251,17 @@ pub fn folders(cache: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     for entry in fs::read_dir(cache)? {
         let entry = entry?;
-        if is_key(&entry.path()) && entry.file_type()?.is_dir() && entry.path().join("meta.json").exists() {
+        if is_key(&entry.path()) && entry.file_type()?.is_dir() && is_complete(&entry.path()) {
             found.push(entry.path());
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// Whether a prepared `folder` is there: it has its name only once all of it is written.
+pub(crate) fn is_complete(folder: &Path) -> bool {
+    folder.join("meta.json").exists()
 }
 
 /// Notes in the time of change of `folder` that it is used now. Where that cannot be written it stays as it was.

@@ -53,19 +53,21 @@ impl Buffers {
 
     /// Its first so many numbers are of no meaning yet.
     pub fn scratch(&mut self, length: usize) -> &mut [f32] {
-        if self.scratch.len() < length {
-            self.scratch.resize(length, 0.0);
-        }
-        &mut self.scratch[..length]
+        room(&mut self.scratch, length)
     }
 
     /// Room for so many items of whole maps.
     pub fn taken(&mut self, length: usize) -> &mut [f32] {
-        if self.taken.len() < length {
-            self.taken.resize(length, 0.0);
-        }
-        &mut self.taken[..length]
+        room(&mut self.taken, length)
     }
+}
+
+/// The first so many numbers, which are there from now on.
+fn room(numbers: &mut Vec<f32>, length: usize) -> &mut [f32] {
+    if numbers.len() < length {
+        numbers.resize(length, 0.0);
+    }
+    &mut numbers[..length]
 }
 
 /// Images that one thread takes through the network together: weights are read once for all of them.

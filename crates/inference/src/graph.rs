@@ -54,6 +54,15 @@ pub struct Affine {
     pub shift: Vec<f32>,
 }
 
+impl Affine {
+    /// Of a number with the scale and the shift of its channel; NaN stays NaN.
+    #[inline(always)]
+    pub(crate) fn of(x: f32, scale: f32, shift: f32) -> f32 {
+        let y = x * scale + shift;
+        if y < 0.0 { 0.0 } else { y }
+    }
+}
+
 /// A layer of weights with its bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {

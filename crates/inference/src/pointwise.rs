@@ -20,6 +20,30 @@ unsafe fn pixel<'a>(map: *mut f32, place: &Place, y: usize, x: usize) -> &'a mut
     }
 }
 
+/// Calls `of` with the map that is read, the channels of each pixel of `to`, and its row and column, for each of the images.
+#[inline(always)]
+fn each_pixel(
+    buffers: &mut Buffers,
+    (from, to): (&Place, &Place),
+    images: usize,
+    of: impl Fn(*mut f32, &mut [f32], usize, usize),
+) {
+    for image in 0..images {
+        let (read, write) = (buffers.map(from, image), buffers.map(to, image));
+        vectorized(
+            #[inline(always)]
+            || {
+                for y in 0..to.layout.height {
+                    for x in 0..to.layout.width {
+                        // SAFETY: a pixel of the map, which is not the one that is read.
+                        of(read, unsafe { pixel(write, to, y, x) }, y, x);
+                    }
+                }
+            },
+        );
+    }
+}
+
 /// The largest of each window; what lies outside is 0.
 pub(crate) struct MaxPool {
     pub from: Place,
@@ -30,31 +54,25 @@ pub(crate) struct MaxPool {
 impl Step for MaxPool {
     fn run(&self, buffers: &mut Buffers, images: usize) {
         let Window { size, stride, padding } = self.window;
-        for image in 0..images {
-            let (from, to) = (buffers.map(&self.from, image), buffers.map(&self.to, image));
-            vectorized(
-                #[inline(always)]
-                || {
-                    for y in 0..self.to.layout.height {
-                        for x in 0..self.to.layout.width {
-                            // SAFETY: pixels of the two maps; windows reach into the border.
-                            let out = unsafe { pixel(to, &self.to, y, x) };
-                            for tap in 0..size * size {
-                                let at = |along: usize, tap: usize| (along * stride + tap) as isize - padding as isize;
-                                let place = self.from.at(at(y, tap / size), at(x, tap % size));
-                                // SAFETY: as above.
-                                let values = unsafe { std::slice::from_raw_parts(from.add(place), out.len()) };
-                                if tap == 0 {
-                                    out.copy_from_slice(values);
-                                } else {
-                                    out.iter_mut().zip(values).for_each(|(out, value)| *out = out.max(*value));
-                                }
-                            }
-                        }
+        each_pixel(
+            buffers,
+            (&self.from, &self.to),
+            images,
+            #[inline(always)]
+            |from, out, y, x| {
+                for tap in 0..size * size {
+                    let at = |along: usize, tap: usize| (along * stride + tap) as isize - padding as isize;
+                    let place = self.from.at(at(y, tap / size), at(x, tap % size));
+                    // SAFETY: a pixel of the map; windows reach into the border.
+                    let values = unsafe { std::slice::from_raw_parts(from.add(place), out.len()) };
+                    if tap == 0 {
+                        out.copy_from_slice(values);
+                    } else {
+                        out.iter_mut().zip(values).for_each(|(out, value)| *out = out.max(*value));
                     }
-                },
-            );
-        }
+                }
+            },
+        );
     }
 }
 
@@ -70,37 +88,28 @@ impl Step for AveragePool {
     fn run(&self, buffers: &mut Buffers, images: usize) {
         let (height, width) = (self.from.layout.height, self.from.layout.width);
         let (tall, wide) = self.window.map_or((height, width), |window| (window.size, window.size));
-        for image in 0..images {
-            let (from, to) = (buffers.map(&self.from, image), buffers.map(&self.to, image));
-            vectorized(
-                #[inline(always)]
-                || {
-                    for y in 0..self.to.layout.height {
-                        for x in 0..self.to.layout.width {
-                            // SAFETY: pixels of the two maps.
-                            let out = unsafe { pixel(to, &self.to, y, x) };
-                            out.fill(0.0);
-                            for tap in 0..tall * wide {
-                                // SAFETY: as above.
-                                let values = unsafe { pixel(from, &self.from, y * tall + tap / wide, x * wide + tap % wide) };
-                                match &self.before {
-                                    None => out.iter_mut().zip(values).for_each(|(out, value)| *out += *value),
-                                    Some(Affine { scale, shift }) => {
-                                        let each = out.iter_mut().zip(values).zip(scale.iter().zip(shift));
-                                        each.for_each(|((out, value), (scale, shift))| {
-                                            let sum = *value * scale + shift;
-                                            *out += if sum < 0.0 { 0.0 } else { sum };
-                                        });
-                                    }
-                                }
-                            }
-                            let share = 1.0 / (tall * wide) as f32;
-                            out.iter_mut().for_each(|out| *out *= share);
+        each_pixel(
+            buffers,
+            (&self.from, &self.to),
+            images,
+            #[inline(always)]
+            |from, out, y, x| {
+                out.fill(0.0);
+                for tap in 0..tall * wide {
+                    // SAFETY: a pixel of the map.
+                    let values = unsafe { pixel(from, &self.from, y * tall + tap / wide, x * wide + tap % wide) };
+                    match &self.before {
+                        None => out.iter_mut().zip(values).for_each(|(out, value)| *out += *value),
+                        Some(Affine { scale, shift }) => {
+                            let each = out.iter_mut().zip(values).zip(scale.iter().zip(shift));
+                            each.for_each(|((out, value), (scale, shift))| *out += Affine::of(*value, *scale, *shift));
                         }
                     }
-                },
-            );
-        }
+                }
+                let share = 1.0 / (tall * wide) as f32;
+                out.iter_mut().for_each(|out| *out *= share);
+            },
+        );
     }
 }
 
@@ -128,26 +137,21 @@ fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
 impl Step for LayerNorm {
     fn run(&self, buffers: &mut Buffers, images: usize) {
         let channels = self.weight.len();
-        for image in 0..images {
-            let (from, to) = (buffers.map(&self.from, image), buffers.map(&self.to, image));
-            vectorized(
-                #[inline(always)]
-                || {
-                    for y in 0..self.to.layout.height {
-                        for x in 0..self.to.layout.width {
-                            // SAFETY: pixels of the two maps.
-                            let (values, out) =
-                                unsafe { (&pixel(from, &self.from, y, x)[..channels], pixel(to, &self.to, y, x)) };
-                            let mean = sum(values, |value| value) / channels as f32;
-                            let variance = sum(values, |value| (value - mean) * (value - mean)) / channels as f32;
-                            let scale = 1.0 / (variance + self.eps).sqrt();
-                            let each = out.iter_mut().zip(values).zip(self.weight.iter().zip(&self.bias));
-                            each.for_each(|((out, value), (weight, bias))| *out = (*value - mean) * scale * weight + bias);
-                        }
-                    }
-                },
-            );
-        }
+        each_pixel(
+            buffers,
+            (&self.from, &self.to),
+            images,
+            #[inline(always)]
+            |from, out, y, x| {
+                // SAFETY: a pixel of the map.
+                let values = unsafe { &pixel(from, &self.from, y, x)[..channels] };
+                let mean = sum(values, |value| value) / channels as f32;
+                let variance = sum(values, |value| (value - mean) * (value - mean)) / channels as f32;
+                let scale = 1.0 / (variance + self.eps).sqrt();
+                let each = out.iter_mut().zip(values).zip(self.weight.iter().zip(&self.bias));
+                each.for_each(|((out, value), (weight, bias))| *out = (*value - mean) * scale * weight + bias);
+            },
+        );
     }
 }
 

@@ -143,8 +143,7 @@ impl<S: Simd> Dot<S> for Single {
             return to.copy_from_slice(from);
         };
         for (((to, from), scale), shift) in to.iter_mut().zip(from).zip(scale).zip(shift) {
-            let sum = from * scale + shift;
-            *to = if sum < 0.0 { 0.0 } else { sum };
+            *to = Affine::of(*from, *scale, *shift);
         }
     }
 }
